@@ -1,0 +1,277 @@
+"""The service as a whole: what it is made of, how it starts, reloads and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from stt_mqtt.app.files import ConfigSource, resolve_password
+from stt_mqtt.app.intake import Intake, IntakeHandlers
+from stt_mqtt.app.timer import DeadlineTimer
+from stt_mqtt.config import BrokerMode, Changes, Config, Protocol, compare, merge
+from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
+from stt_mqtt.doors.mqtt.client import MqttClient
+from stt_mqtt.doors.mqtt.messages import Inbound, Will
+from stt_mqtt.doors.mqtt.options import ClientOptions
+from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
+from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.leftovers import Leftovers
+from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics
+from stt_mqtt.engine.cpu import Parallelism, choose_parallelism, usable_cores
+from stt_mqtt.engine.memory import give_back_freed_memory
+from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.pool import InferencePool, Verdict
+from stt_mqtt.engine.transcriber import Transcriber
+from stt_mqtt.engine.whisper import load
+from stt_mqtt.observe import logs
+from stt_mqtt.observe.metrics import Dropped
+from stt_mqtt.service.clock import SystemClock
+from stt_mqtt.service.line import Line
+from stt_mqtt.service.outcomes import ModelInfo
+from stt_mqtt.types import DeviceKey
+
+log = logging.getLogger(__name__)
+
+ONLY_RUNG = "default"
+LEFTOVERS_WINDOW_S = 2.0
+"""How long after the first connection the broker is asked for what a previous run left."""
+IDLE_BEFORE_TRIM_S = 20.0
+"""How long the model rests before its working memory is given back to the system."""
+GOODBYE_TIMEOUT_S = 3.0
+POOL_CLOSE_TIMEOUT_S = 2.0
+
+
+class Application:
+    """Runs the service inside a running event loop, from loading the model to the goodbye."""
+
+    def __init__(self, source: ConfigSource, config: Config) -> None:
+        self._source = source
+        self._config = config
+        self._stop = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._trim: asyncio.TimerHandle | None = None
+        self.online = asyncio.Event()
+        """Set once the broker has been told that the service is there."""
+
+    def request_stop(self) -> None:
+        """Have `run` end the service in good order."""
+        self._stop.set()
+
+    async def run(self) -> bool:
+        """Serve until `request_stop`; return whether every thread ended in time.
+
+        Raises `ModelError`, `ConfigError` or `BrokerError` when the service cannot start.
+        """
+        config = self._config
+        password = resolve_password(config.mqtt)
+        transcriber = await asyncio.to_thread(load_transcriber, config)
+        if config.broker.mode is BrokerMode.EMBEDDED:
+            await asyncio.to_thread(start_embedded, config, password)
+        try:
+            self._put_together(config, password, transcriber)
+            self._client.start()
+            health = asyncio.create_task(self._publish_health())
+            try:
+                await self._stop.wait()
+                await self._shut_down()
+            finally:
+                health.cancel()
+                self._timer.cancel()
+                await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
+                clean = await asyncio.to_thread(self._pool.close, POOL_CLOSE_TIMEOUT_S)
+        finally:
+            transcriber.close()
+        log.info("stopped")
+        return clean
+
+    def reload(self) -> Changes:
+        """Read the configuration again: all of it is taken, or a `ConfigError` and nothing."""
+        wanted = self._source.load()
+        changes = compare(self._config, wanted)
+        self._config = merge(self._config, wanted)
+        logs.set_up(self._config.log)
+        self._pool.replace_work(self._pipeline().run)
+        self._line.reconfigure(self._config)
+        self._door.introduce_configured()
+        self._bridge.publish_info()
+        self._timer.arm()
+        log.info("configuration reloaded: %s", ", ".join(changes.applied) or "nothing changed")
+        if changes.needs_restart:
+            log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
+        return changes
+
+    def _put_together(self, config: Config, password: str | None, transcriber: Transcriber) -> None:
+        loop = asyncio.get_running_loop()
+        clock = SystemClock()
+        self._transcriber = transcriber
+        workers = parallelism_of(config).workers
+        self._pool = InferencePool(self._pipeline().run, workers, self._deliver_from(loop))
+        model = ModelInfo(transcriber.model, transcriber.languages, ONLY_RUNG, workers)
+        self._line = Line(config, model, clock, self._pool)
+        self._timer = DeadlineTimer(loop, lambda: self._line.deadline, self._tick)
+        self._topics = Topics(config.mqtt.base_topic)
+        self._intake = Intake(
+            loop,
+            IntakeHandlers(
+                self._on_message,
+                self._on_shed,
+                self._on_connected,
+                self._on_disconnected,
+                self._timer.arm,
+            ),
+        )
+        self._client = MqttClient(self._client_options(config, password), self._intake)
+        self._door = NativeDoor(self._line, self._topics, self._client.publish)
+        context = BridgeContext(self._line, clock, self.reload, self._transport_drops)
+        self._bridge = Bridge(context, self._topics, self._client.publish)
+        self._leftovers = Leftovers()
+        self._cleaned = False
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._transcriber, self._config.gate, self._config.limits.max_utterance_s)
+
+    def _client_options(self, config: Config, password: str | None) -> ClientOptions:
+        mqtt = config.mqtt
+        host, port = mqtt.host, mqtt.effective_port
+        if config.broker.mode is BrokerMode.EMBEDDED:
+            host, port = connect_host(config.broker.listen), config.broker.port
+            # It speaks 3.1.1 only and has no TLS.
+            mqtt = mqtt.model_copy(update={"protocol": Protocol.V311, "tls": None})
+        return ClientOptions(
+            config=mqtt,
+            host=host,
+            port=port,
+            will=Will(self._topics.of_bridge("state"), b"offline"),
+            password=password,
+            subscriptions=self._topics.subscriptions,
+        )
+
+    def _transport_drops(self) -> dict[str, int]:
+        return {
+            "inbox_full": self._intake.dropped,
+            "undecodable_topic": self._client.undecodable_messages,
+            "publications_lost": self._client.lost_publications,
+        }
+
+    # On the event loop ---------------------------------------------------------------------
+
+    def _on_message(self, message: Inbound) -> None:
+        route = self._topics.parse(message.topic)
+        if isinstance(route, DeviceMessage):
+            self._leftovers.note(route, message.retain, message.payload)
+            self._door.handle(message, route)
+        elif isinstance(route, BridgeRequest):
+            self._bridge.handle(message, route)
+        elif message.topic != self._topics.of_bridge("state"):
+            self._line.metrics.drop(Dropped.BAD_TOPIC)
+
+    def _on_shed(self, topic: str) -> None:
+        route = self._topics.parse(topic)
+        if isinstance(route, DeviceMessage):
+            self._door.shed(route)
+
+    def _on_connected(self, protocol: str) -> None:
+        log.info("connected to the broker, MQTT %s", protocol)
+        if not self._cleaned:
+            self._cleaned = True
+            self._client.subscribe(self._topics.retained_output)
+            asyncio.get_running_loop().call_later(LEFTOVERS_WINDOW_S, self._clean_leftovers)
+        self._door.introduce_configured()
+        self._line.announce(DOOR)
+        self._bridge.announce()
+        self.online.set()
+
+    def _on_disconnected(self, reason: str) -> None:
+        log.warning("connection to the broker lost: %s", reason)
+
+    def _clean_leftovers(self) -> None:
+        self._client.unsubscribe(self._topics.retained_output)
+        known = {device.key.name for device in self._line.registry if device.key.door == DOOR}
+        for name in self._leftovers.unknown(known):
+            self._door.forget(DeviceKey(DOOR, name))
+
+    def _deliver_from(self, loop: asyncio.AbstractEventLoop) -> Callable[[int, Verdict], None]:
+        def on_loop(job: int, verdict: Verdict) -> None:
+            self._line.delivered(job, verdict)
+            self._timer.arm()
+            self._note_drained()
+
+        def in_thread(job: int, verdict: Verdict) -> None:
+            # The loop may be closed by then: the utterance was answered `shutting_down`.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(on_loop, job, verdict)
+
+        return in_thread
+
+    def _tick(self) -> None:
+        self._line.tick()
+        self._note_drained()
+
+    def _note_drained(self) -> None:
+        if not self._line.dispatcher.drained:
+            return
+        self._drained.set()
+        if self._trim is not None:
+            self._trim.cancel()
+        loop = asyncio.get_running_loop()
+        self._trim = loop.call_later(IDLE_BEFORE_TRIM_S, self._give_back_memory)
+
+    def _give_back_memory(self) -> None:
+        if self._line.dispatcher.drained:
+            give_back_freed_memory()
+
+    async def _publish_health(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.service.health_interval_s)
+            self._bridge.publish_health()
+
+    async def _shut_down(self) -> None:
+        grace_s = self._config.service.shutdown_grace_s
+        log.info("stopping: what is still to be transcribed gets %g s", grace_s)
+        self._line.shut_down()
+        self._drained.clear()
+        self._note_drained()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._drained.wait()
+        self._intake.pump()
+        self._line.abandon()
+        self._bridge.say_goodbye()
+        if not await asyncio.to_thread(self._client.flush, GOODBYE_TIMEOUT_S):
+            log.warning("the broker did not take the last messages in time")
+
+
+def start_embedded(config: Config, password: str | None) -> None:
+    """Start the broker inside this process. Raises `BrokerError`."""
+    username = config.mqtt.username
+    login = None if username is None else (username, password or "")
+    EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
+    log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)
+
+
+def parallelism_of(config: Config) -> Parallelism:
+    """Workers and threads for the model under this configuration, on this machine."""
+    return choose_parallelism(usable_cores(), config.engine.workers, config.engine.threads)
+
+
+def load_transcriber(config: Config) -> Transcriber:
+    """Find, check, load and warm up the configured model. Raises `ModelError`, `ConfigError`."""
+    parallelism = parallelism_of(config)
+    if parallelism.oversubscribes(usable_cores()):
+        log.warning(
+            "engine.workers %d x engine.threads %d is more than the cores of this process",
+            parallelism.workers,
+            parallelism.threads,
+        )
+    model = resolve(config.engine.model, default_models_dir())
+    transcriber = load(model, config.engine, parallelism)
+    log.info(
+        "model %s is ready: %d worker(s), %d thread(s) each",
+        transcriber.model,
+        parallelism.workers,
+        parallelism.threads,
+    )
+    return transcriber

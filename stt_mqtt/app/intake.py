@@ -1,0 +1,100 @@
+"""From the network thread to the event loop: messages, connections, losses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stt_mqtt.doors.mqtt.inbox import Inbox, InboxLimits
+from stt_mqtt.doors.mqtt.messages import Inbound
+
+log = logging.getLogger(__name__)
+
+MAX_INBOX_MESSAGES = 20_000
+MAX_INBOX_BYTES = 64 * 1024 * 1024
+BATCH = 256
+"""Messages handled before other work of the event loop gets its turn."""
+
+LINGER_S = 0.005
+"""Pause between batches while messages keep coming: waking the loop for each costs more."""
+
+MAX_SHED_NOTES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeHandlers:
+    """Who is called on the event loop."""
+
+    message: Callable[[Inbound], None]
+    shed: Callable[[str], None]
+    """A message on this topic had to be dropped."""
+    connected: Callable[[str], None]
+    disconnected: Callable[[str], None]
+    settled: Callable[[], None]
+    """A batch of messages is done."""
+
+
+T = TypeVar("T")
+
+
+class Intake:
+    """Listens in the network thread and calls its handlers on the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, handlers: IntakeHandlers) -> None:
+        self._loop = loop
+        self._handlers = handlers
+        self._inbox = Inbox(InboxLimits(MAX_INBOX_MESSAGES, MAX_INBOX_BYTES), self._wake)
+        self._shed: deque[str] = deque(maxlen=MAX_SHED_NOTES)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that found the inbox full."""
+        return self._inbox.dropped
+
+    def message(self, message: Inbound) -> None:
+        """Network thread: a message came in."""
+        urgent = not message.topic.endswith(("/audio", "/utterance"))
+        if not self._inbox.put(message, urgent):
+            self._shed.append(message.topic)
+
+    def connected(self, protocol: str) -> None:
+        """Network thread: the broker accepted the connection."""
+        self._call(lambda: self._handlers.connected(protocol))
+
+    def disconnected(self, reason: str) -> None:
+        """Network thread: the connection is gone."""
+        self._call(lambda: self._handlers.disconnected(reason))
+
+    def pump(self) -> None:
+        """Event loop: handle a batch of what has come in, and come back if there is more."""
+        batch = self._inbox.drain(BATCH)
+        for message in batch:
+            self._guarded(self._handlers.message, message, message.topic)
+        while self._shed:
+            topic = self._shed.popleft()
+            self._guarded(self._handlers.shed, topic, topic)
+        self._handlers.settled()
+        if len(batch) == BATCH:
+            self._loop.call_soon(self.pump)
+        elif batch:
+            self._loop.call_later(LINGER_S, self.pump)
+
+    def _wake(self) -> None:
+        self._call(self.pump)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            log.debug("a message came after the event loop had ended")
+
+    def _guarded(self, handle: Callable[[T], None], item: T, topic: str) -> None:
+        """One message that breaks something must not harm those behind it."""
+        try:
+            handle(item)
+        except Exception:
+            log.exception("a message on %s could not be handled, please report this", topic)

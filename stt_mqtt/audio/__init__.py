@@ -1,0 +1,1 @@
+"""Formats, assembling, decoding and the speech gate: everything that knows audio bytes."""

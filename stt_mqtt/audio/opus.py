@@ -1,0 +1,89 @@
+"""Raw Opus packets, each behind a 2-byte little-endian length; length 0 is a lost packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+
+from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_mono
+from stt_mqtt.audio.sink import Decoded, Sink
+from stt_mqtt.errors import CorruptAudioError
+from stt_mqtt.types import Samples
+
+OPUS_RATE = 48_000
+"""Rate in Hz that durations are counted in; Opus always decodes to it."""
+
+_LONGEST_PACKET = 5_760
+_FIRST_LOSS = 960
+_SILK_FRAMES = (480, 960, 1920, 2880)
+_HYBRID_FRAMES = (480, 960)
+_CELT_FRAMES = (120, 240, 480, 960)
+
+
+def packet_samples(packet: bytes | memoryview) -> int:
+    """Duration of a packet in samples at `OPUS_RATE`, from its first bytes; 0: malformed."""
+    if not packet:
+        return 0
+    config, code = packet[0] >> 3, packet[0] & 3
+    if config < 12:
+        frame = _SILK_FRAMES[config % 4]
+    elif config < 16:
+        frame = _HYBRID_FRAMES[config % 2]
+    else:
+        frame = _CELT_FRAMES[config % 4]
+    if code < 3:
+        samples = frame * (1 if code == 0 else 2)
+    else:
+        samples = frame * (packet[1] & 0x3F) if len(packet) > 1 else 0
+    return samples if samples <= _LONGEST_PACKET else 0
+
+
+class PacketWalk:
+    """Walks framed packets and knows how long each lasts, also a lost one."""
+
+    def __init__(self, previous: int = _FIRST_LOSS) -> None:
+        """`previous`: duration in samples that a lost packet gets before any other came."""
+        self.previous = previous
+
+    def packets(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
+        """Each packet and its duration in samples, up to the first malformed one."""
+        view, at = memoryview(data), 0
+        while at + 2 <= len(view):
+            size = view[at] | view[at + 1] << 8
+            packet = view[at + 2 : at + 2 + size]
+            samples = packet_samples(packet) if size else self.previous
+            if len(packet) < size or not samples:
+                return
+            self.previous = samples
+            yield packet, samples
+            at += 2 + size
+
+
+def decode_opus(data: bytes, channels: int, max_s: float) -> Decoded:
+    """Framed packets as audio; those that are lost or do not decode become silence.
+
+    Raises CorruptAudioError when none decodes.
+    """
+    decoder = AudioCodecContext.create("libopus", "r")
+    decoder.sample_rate = OPUS_RATE
+    decoder.layout = "mono" if channels == 1 else "stereo"
+    sink = Sink(OPUS_RATE, max_s)
+    heard = False
+    for packet, samples in PacketWalk().packets(data):
+        mono = _decode_packet(decoder, bytes(packet)) if packet else None
+        heard = heard or mono is not None
+        if not sink.push(np.zeros(samples, np.float32) if mono is None else mono):
+            break
+    if not heard:
+        raise CorruptAudioError("no Opus packet could be decoded; is each behind its length?")
+    return sink.finish()
+
+
+def _decode_packet(decoder: AudioCodecContext, packet: bytes) -> Samples | None:
+    try:
+        return np.concatenate([frame_to_mono(f) for f in decoder.decode(av.Packet(packet))])
+    except DECODER_ERRORS:
+        return None

@@ -1,0 +1,77 @@
+"""WAV files as they are met in the wild: the sizes in their headers are only hints."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from stt_mqtt.audio.formats import check_range
+from stt_mqtt.audio.pcm import Pcm, SampleType
+from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
+from stt_mqtt.types import Codec
+
+_INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_MAX_CHUNKS = 1_000
+
+_SAMPLE_TYPES = {
+    (_INTEGER, 1): SampleType.U8,
+    (_INTEGER, 2): SampleType.S16,
+    (_INTEGER, 3): SampleType.S24,
+    (_INTEGER, 4): SampleType.S32,
+    (_FLOAT, 4): SampleType.F32,
+    (_FLOAT, 8): SampleType.F64,
+}
+
+
+def parse_wav(data: bytes) -> Pcm | None:
+    """The samples of a WAV file, found by walking its chunks; None: they are compressed.
+
+    Raises CorruptAudioError without a format and samples behind it, UnsupportedFormatError
+    for a rate, channel count or sample width that is not taken.
+    """
+    fmt = b""
+    for name, body in _chunks(data):
+        if name == b"fmt ":
+            fmt = bytes(body)
+        elif name == b"data" and len(fmt) >= 16 and len(body):
+            return _samples(fmt, body)
+    raise CorruptAudioError("WAV data holds no format with samples behind it")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and content of each chunk; sizes are clamped to what follows."""
+    view = memoryview(data)
+    at = 12 if data[:4] == b"RIFF" and data[8:12] == b"WAVE" else len(data)
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > len(data):
+            return
+        name = data[at : at + 4]
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size
+        if name == b"data" and not size:
+            # A writer that could not seek back: all that follows is meant.
+            end = len(data)
+        yield name, view[at + 8 : end]
+        at = end + _padding(data, end) if size % 2 else end
+
+
+def _padding(data: bytes, end: int) -> int:
+    """Bytes from the `end` of a chunk of odd length to the next one: not all writers pad."""
+    for padding in (1, 0):
+        if data[end + padding : end + padding + 4] in (b"fmt ", b"data"):
+            return padding
+    return 1 if data[end : end + 1] == b"\0" else 0
+
+
+def _samples(fmt: bytes, body: memoryview) -> Pcm | None:
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
+    if tag == _EXTENSIBLE and len(fmt) >= 26:
+        tag = int.from_bytes(fmt[24:26], "little")
+    check_range(Codec.WAV, rate, channels)
+    if tag not in (_INTEGER, _FLOAT):
+        return None
+    # 12 or 20 bits stand left-justified in the next whole byte.
+    sample_type = _SAMPLE_TYPES.get((tag, -(-bits // 8)))
+    if sample_type is None:
+        raise UnsupportedFormatError(f"WAV samples have {bits} bits; send 16-bit integers")
+    return Pcm(body, sample_type, rate, channels)

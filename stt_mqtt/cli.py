@@ -1,0 +1,72 @@
+"""The command line: `stt-mqtt COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from stt_mqtt import __version__
+from stt_mqtt.errors import EXIT_CONFIG, EXIT_INTERNAL, SttMqttError
+
+_COMMANDS = {
+    "run": "run the service",
+    "demo": "see it work: broker, service and three satellites in one process",
+    "watch": "a live table of the devices and their last words",
+    "transcribe": "transcribe audio files",
+    "models": "list, fetch and check Whisper models",
+    "check-config": "check a configuration file",
+    "schema": "print the JSON schema of the configuration file",
+}
+_INTERRUPTED = 130
+_SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0, 70 internal, 75 temporary, 78 configuration."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return int(options.run(options))
+    except SttMqttError as error:
+        print(f"stt-mqtt: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name not in _SERVER_MODULES:
+            raise
+        print(
+            f"stt-mqtt: {error.name} is not installed; this command needs: "
+            "pip install 'stt-mqtt[server]'",
+            file=sys.stderr,
+        )
+        return EXIT_CONFIG
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
+        sys.stderr.close()
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("stt-mqtt: this is a defect of the program, please report it", file=sys.stderr)
+        return EXIT_INTERNAL
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the module of the command that is meant gets imported."""
+    parser = argparse.ArgumentParser(
+        prog="stt-mqtt",
+        description="Speech to text for smart homes: audio in over MQTT, text out over MQTT.",
+    )
+    parser.add_argument("--version", action="version", version=f"stt-mqtt {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize())
+        if name == wanted:
+            module = import_module(f"stt_mqtt.commands.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser

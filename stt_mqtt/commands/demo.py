@@ -1,0 +1,205 @@
+"""`stt-mqtt demo`: broker, service and three satellites that speak, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from asyncio import FIRST_COMPLETED
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from stt_mqtt.app.application import Application
+from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.commands.demo_report import exchange_line, invitation, summary, verdict
+from stt_mqtt.commands.screen import open_console
+from stt_mqtt.commands.watching import NO_WILL, Watching, line
+from stt_mqtt.config import LogConfig, LogLevel
+from stt_mqtt.demo.connection import BrokerAddress, Connection
+from stt_mqtt.demo.rooms import speak
+from stt_mqtt.demo.satellite import Exchange
+from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
+from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import EXIT_INTERNAL, BrokerError, SttMqttError
+from stt_mqtt.observe import logs
+
+T = TypeVar("T")
+
+TOPICS = Topics("stt")
+
+LOOPBACK = "127.0.0.1"
+USUAL_PORT = 1883
+START_TIMEOUT_S = 180.0
+ROUND_TIMEOUT_S = 180.0
+"""More than the sum of the time-outs inside a round: reached by a defect only."""
+STOP_TIMEOUT_S = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="keep running after the commands, for your own mosquitto_pub, phone or satellite",
+    )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="address of the broker, as in 0.0.0.0 for the whole network (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0 if every command got a transcript. Raises what keeps the service from starting."""
+    stage = make_stage(options.listen, USUAL_PORT if options.stay else None)
+    if options.stay and stage.port != USUAL_PORT:
+        print(f"Port {USUAL_PORT} is taken, so the broker gets {stage.port}.")
+    source = ConfigSource(None, stage.environ)
+    return perform(stage, Application(source, source.load()), options.stay)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the demo takes place: address and port that its broker listens on."""
+
+    listen: str
+    port: int
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The configuration of the service: its own defaults and this broker, whatever is set."""
+        return {
+            "STT_MQTT__BROKER__MODE": "embedded",
+            "STT_MQTT__BROKER__LISTEN": self.listen,
+            "STT_MQTT__BROKER__PORT": str(self.port),
+            "STT_MQTT__LOG__LEVEL": "warning",
+        }
+
+    @property
+    def broker(self) -> BrokerAddress:
+        """Where the broker is reached from this machine."""
+        return BrokerAddress(connect_host(self.listen), self.port)
+
+
+def make_stage(listen: str, wanted_port: int | None) -> Stage:
+    """A stage with the wanted port, or with any free one. Raises `BrokerError`."""
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            try:
+                probe.bind((listen, wanted_port or 0))
+            except OSError:
+                probe.bind((listen, 0))
+        except OSError as error:
+            raise BrokerError(f"no broker can listen on {listen}: {error.strerror}") from error
+        return Stage(listen, probe.getsockname()[1])
+
+
+def perform(stage: Stage, application: Application, stay: bool) -> int:
+    """Let the rooms speak to `application`; 0 if every command got a transcript.
+
+    Raises what keeps the service from starting, and KeyboardInterrupt.
+    """
+    logs.set_up(LogConfig(level=LogLevel.WARNING))
+    # What it would warn of is said below, with what can be done about it here.
+    logging.getLogger(EmbeddedBroker.__module__).setLevel(logging.ERROR)
+    complete, clean = asyncio.run(_perform(stage, application, stay))
+    code = 0 if complete else EXIT_INTERNAL
+    if not clean:
+        # A thread that hangs in the model would keep the interpreter from ending.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+async def _perform(stage: Stage, application: Application, stay: bool) -> tuple[bool, bool]:
+    """Whether every command got a transcript, and whether the service ended in good order."""
+    console = open_console()
+    service = asyncio.create_task(application.run())
+    started_at = time.monotonic()
+    try:
+        with console.status("Loading the model …"):
+            await _during(service, application.online.wait(), START_TIMEOUT_S)
+        console.print(
+            f"Broker on {stage.listen}:{stage.port}, service online after "
+            f"{time.monotonic() - started_at:.1f} s. Three rooms speak:\n"
+        )
+
+        def heard(exchange: Exchange) -> None:
+            console.print(exchange_line(exchange), soft_wrap=True)
+
+        round_ = speak(stage.broker, TOPICS, heard)
+        exchanges = await _during(service, round_, ROUND_TIMEOUT_S)
+        console.print()
+        console.print(summary(exchanges))
+        console.print(f"\n{verdict(exchanges)}", soft_wrap=True)
+        if stay:
+            await _stay(stage, service, console)
+    except asyncio.CancelledError:
+        console.print("\nStopping.")
+        raise
+    finally:
+        application.request_stop()
+        await asyncio.wait({service}, timeout=STOP_TIMEOUT_S)
+    clean = service.done() and service.result()
+    return all(exchange.transcribed for exchange in exchanges), clean
+
+
+async def _during(
+    service: asyncio.Task[bool], work: Coroutine[Any, Any, T], timeout_s: float | None
+) -> T:
+    """What `work` returns, as long as the service lives. Raises what the service died of."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({service, task}, timeout=timeout_s, return_when=FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if service.done():
+            service.result()
+            raise SttMqttError("the service has ended by itself")
+        raise SttMqttError(f"this takes longer than {timeout_s} s, which cannot be: giving up")
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _stay(stage: Stage, service: asyncio.Task[bool], console: Console) -> None:
+    """Print what anybody says until Ctrl-C."""
+    watching = Watching(TOPICS)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def hear(message: Inbound, now: float) -> None:
+        spoken = watching.take(message.topic, message.payload, now)
+        if spoken is not None:
+            console.print(line(spoken), soft_wrap=True)
+
+    connection = Connection(stage.broker, watching.filters, NO_WILL, hear)
+    try:
+        await connection.open()
+        console.print(invitation(stage.listen, stage.port), soft_wrap=True)
+        await _during(service, stop.wait(), None)
+        console.print("Stopping.")
+    finally:
+        await connection.close()
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address, as in 0.0.0.0") from None

@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stt_mqtt.app.files import ConfigSource
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config FILE`."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file; without it everything has its default",
+    )
+
+
+def config_source(options: argparse.Namespace) -> ConfigSource:
+    """The configuration that the options name."""
+    return ConfigSource(options.config)

@@ -1,0 +1,27 @@
+"""The console of the commands that show tables."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from rich.console import Console
+
+PLAIN_WIDTH = 132
+"""Columns where the output is no terminal and nobody says how wide it may be."""
+
+
+class _PipedConsole(Console):
+    """Leaves it to the command line what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the BrokenPipeError is handled."""
+        raise BrokenPipeError
+
+
+def open_console() -> Console:
+    """Standard output for rich: texts as they are, no markup, nothing that cannot be encoded."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return _PipedConsole(width=width, markup=False, highlight=False, emoji=False)

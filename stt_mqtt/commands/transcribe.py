@@ -1,0 +1,132 @@
+"""`stt-mqtt transcribe FILE…`: the same pipeline as the service, over files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stt_mqtt.app.application import load_transcriber
+from stt_mqtt.audio.buffer import whole
+from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, PayloadTooLargeError, UtteranceError
+from stt_mqtt.observe import logs
+from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, Heard, Utterance
+
+MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
+MAX_FILE_S = 4 * 3600.0
+PROGRESS_FROM_BYTES = 2 * 1024 * 1024
+"""Smaller files are done before a progress bar could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What was heard in one file, or why nothing could be."""
+
+    path: Path
+    heard: Heard | None
+    error: UtteranceError | None
+    work_s: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_config(parser)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--language", help="language spoken, as in en")
+    parser.add_argument("--prompt", help="words to expect")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is said in each file; exit non-zero if one could not be transcribed."""
+    config = config_source(options).load()
+    logs.set_up(config.log)
+    logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
+    pipeline = Pipeline(load_transcriber(config), config.gate, MAX_FILE_S)
+    failures = 0
+    for path in options.files:
+        result = _transcribe(path, pipeline, options)
+        failures += result.error is not None
+        if options.json:
+            print(json.dumps(_as_json(result), ensure_ascii=False), flush=True)
+        else:
+            _print_text(result, several=len(options.files) > 1)
+    return EXIT_CONFIG if failures else 0
+
+
+def _transcribe(path: Path, pipeline: Pipeline, options: argparse.Namespace) -> FileResult:
+    started = time.perf_counter()
+    heard, problem = None, None
+    try:
+        data = _read(path)
+        utterance = Utterance(
+            key=DeviceKey("file", path.name),
+            id=path.name,
+            audio=whole(data, AudioFormat()),
+            language=options.language,
+            prompt=options.prompt,
+            end=EndReason.SINGLE,
+            ended_at=0.0,
+        )
+        if len(data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
+            heard = _with_progress(path.name, lambda tell: pipeline.run(utterance, tell))
+        else:
+            heard = pipeline.run(utterance)
+    except UtteranceError as error:
+        problem = error
+    return FileResult(path, heard, problem, time.perf_counter() - started)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise PayloadTooLargeError(f"larger than {MAX_FILE_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptAudioError(f"cannot be read: {error.strerror}") from error
+
+
+def _with_progress(name: str, work: Callable[[Callable[[float], None]], Heard]) -> Heard:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} s of audio"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        return work(lambda done_s: progress.update(task, completed=done_s))
+
+
+def _as_json(result: FileResult) -> dict[str, object]:
+    heard, error = result.heard, result.error
+    transcript = None if heard is None else heard.transcript
+    return {
+        "file": str(result.path),
+        "text": "" if transcript is None else transcript.text,
+        "language": None if transcript is None else transcript.language,
+        "confidence": None if transcript is None else round(transcript.confidence, 4),
+        "no_speech_prob": None if transcript is None else round(transcript.no_speech_prob, 4),
+        "audio_s": None if heard is None else round(heard.audio_s, 4),
+        "work_s": round(result.work_s, 4),
+        "error": None if error is None else {"code": error.code, "detail": error.detail},
+    }
+
+
+def _print_text(result: FileResult, several: bool) -> None:
+    if result.error is not None:
+        print(f"{result.path}: {result.error.code}: {result.error.detail}", file=sys.stderr)
+        return
+    transcript = None if result.heard is None else result.heard.transcript
+    text = "" if transcript is None else transcript.text
+    print(f"{result.path}: {text}" if several else text, flush=True)

@@ -1,0 +1,237 @@
+"""`stt-mqtt watch`: a live table of the devices and their last words, read over MQTT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from typing import NoReturn
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from stt_mqtt.app.files import resolve_password
+from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.commands.screen import open_console
+from stt_mqtt.commands.watching import NO_WILL, Row, Watching, ago, line, printable
+from stt_mqtt.config import BrokerMode, Config, MqttConfig, Protocol
+from stt_mqtt.doors.embedded import connect_host
+from stt_mqtt.doors.mqtt.client import MqttClient
+from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.mqtt.options import ClientOptions
+from stt_mqtt.doors.native.topics import Topics
+
+TRANSPORT_LOGGER = "stt_mqtt.doors.mqtt"
+STOP_TIMEOUT_S = 2.0
+REFRESH_S = 1.0
+MIN_FRAME_S = 0.1
+MAX_WAITING_LINES = 1000
+OTHER_LINES = 6
+"""Lines of the screen that hold no device."""
+
+_STATE_STYLES = {"listening": "bold green", "transcribing": "yellow"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_config(parser)
+    parser.add_argument("--host", help="the broker, instead of the one in the configuration")
+    parser.add_argument("--port", type=_port, help="its port")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show what happens until Ctrl-C. Raises `ConfigError`."""
+    config = config_source(options).load()
+    mqtt = _with_broker(config, options.host, options.port)
+    ears = Ears(Watching(Topics(mqtt.base_topic)))
+    client = MqttClient(_client_options(mqtt, ears.watching.filters), ears)
+    console = open_console()
+    logger = logging.getLogger(TRANSPORT_LOGGER)
+    logger.addHandler(ears.trouble_handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    client.start()
+    try:
+        if sys.stdout.isatty():
+            _show_table(ears, console)
+        else:
+            _print_lines(ears)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        client.stop(STOP_TIMEOUT_S)
+
+
+class Ears:
+    """Hears everything in the network thread; `lock` guards `watching` and what is beside it."""
+
+    def __init__(self, watching: Watching) -> None:
+        self.lock = threading.Lock()
+        self.changed = threading.Event()
+        self.watching = watching
+        self.is_connected = False
+        self.trouble = "connecting"
+        self.waiting: deque[str] = deque(maxlen=MAX_WAITING_LINES)
+        """Results as lines, for those who print them."""
+        self.trouble_handler = _TroubleHandler(self)
+
+    def connected(self, protocol: str) -> None:  # noqa: ARG002
+        """The broker accepted the connection."""
+        with self.lock:
+            self.is_connected, self.trouble = True, ""
+            self.watching.forget_service()
+        self.changed.set()
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is gone; the client comes back by itself."""
+        with self.lock:
+            self.is_connected, self.trouble = False, printable(reason)
+        self.changed.set()
+
+    def message(self, message: Inbound) -> None:
+        """A message came in."""
+        with self.lock:
+            spoken = self.watching.take(message.topic, message.payload, time.monotonic())
+            if spoken is not None:
+                self.waiting.append(line(spoken))
+        self.changed.set()
+
+    def wait(self) -> None:
+        """Return when something has changed, or the time has to be shown again."""
+        self.changed.wait(REFRESH_S)
+        self.changed.clear()
+
+
+class _TroubleHandler(logging.Handler):
+    """Shows the last complaint of the transport: refused, unreachable, no right to read."""
+
+    def __init__(self, ears: Ears) -> None:
+        super().__init__()
+        self._ears = ears
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message. Only repeated complaints are logged at DEBUG, by the client."""
+        if record.levelno == logging.INFO:
+            return
+        with self._ears.lock:
+            self._ears.trouble = printable(record.getMessage())
+        self._ears.changed.set()
+
+
+def view(ears: Ears, now: float, height: int) -> RenderableType:
+    """What the screen shows, at most `height` lines of it."""
+    with ears.lock:
+        rows = ears.watching.rows(max(height - OTHER_LINES, 1))
+        hidden = ears.watching.devices - len(rows)
+        header = _header(ears)
+    table = Table(box=None, expand=True, padding=(0, 2, 0, 0))
+    table.add_column("room", no_wrap=True, max_width=24)
+    table.add_column("state", no_wrap=True, min_width=12)
+    table.add_column("last words", no_wrap=True, ratio=1)
+    table.add_column("outcome", no_wrap=True, min_width=10)
+    table.add_column("latency", no_wrap=True, justify="right", min_width=7)
+    table.add_column("when", no_wrap=True, justify="right", min_width=10)
+    for row in rows:
+        table.add_row(*_cells(row, now))
+    more = Text(f"and {hidden} more" if hidden else "", style="dim")
+    return Group(header, Text(), table, more)
+
+
+def _header(ears: Ears) -> Text:
+    service = ears.watching.service
+    if not ears.is_connected:
+        return Text.assemble(("no broker  ", "bold red"), ears.trouble)
+    state, style = {
+        None: ("service unknown", "yellow"),
+        True: ("service online", "bold green"),
+        False: ("service offline", "bold red"),
+    }[service.online]
+    facts = [
+        f"stt-mqtt {service.version}" if service.version else "",
+        service.model,
+        "" if service.queued is None else f"queue {service.queued}",
+        "" if service.cpu is None else f"cpu {service.cpu:.0%}",
+        "" if service.rss_mb is None else f"memory {service.rss_mb:.0f} MB",
+    ]
+    if service.online is False:
+        facts = []
+    known = "  ·  ".join(fact for fact in facts if fact)
+    return Text.assemble((state, style), f"  {known}", (f"  {ears.trouble}", "red"))
+
+
+def _cells(row: Row, now: float) -> list[Text]:
+    state = Text(row.state, style=_STATE_STYLES.get(row.state, "dim"))
+    last = row.last
+    if last is None:
+        return [Text(row.device), state]
+    latency = "" if last.latency_s is None else f"{last.latency_s:.2f} s"
+    texts = (last.text, last.outcome, latency, ago(now - last.at))
+    return [Text(row.device), state, *map(Text, texts)]
+
+
+def _show_table(ears: Ears, console: Console) -> NoReturn:
+    def current() -> RenderableType:
+        return view(ears, time.monotonic(), console.height)
+
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(current(), refresh=True)
+                ears.wait()
+                time.sleep(MIN_FRAME_S)
+    finally:
+        console.print(current())
+
+
+def _print_lines(ears: Ears) -> NoReturn:
+    told = ""
+    while True:
+        with ears.lock:
+            lines, trouble = list(ears.waiting), ears.trouble
+            ears.waiting.clear()
+        if trouble != told:
+            print(f"stt-mqtt: {trouble or 'connected'}", file=sys.stderr, flush=True)
+            told = trouble
+        for text in lines:
+            print(text, flush=True)
+        ears.wait()
+
+
+def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConfig:
+    """How to connect: as the service does, to the broker of the command line if it names one."""
+    mqtt, broker = config.mqtt, config.broker
+    # With the identifier of the service the broker would throw the service out.
+    changes: dict[str, object] = {"client_id": None}
+    if broker.mode is BrokerMode.EMBEDDED:
+        # It speaks 3.1.1 only and has no TLS.
+        changes |= {"protocol": Protocol.V311, "tls": None}
+        changes |= {"host": connect_host(broker.listen), "port": broker.port}
+    if host is not None:
+        changes["host"] = host
+    if port is not None:
+        changes["port"] = port
+    return mqtt.model_copy(update=changes)
+
+
+def _client_options(mqtt: MqttConfig, filters: tuple[str, ...]) -> ClientOptions:
+    return ClientOptions(
+        config=mqtt,
+        host=mqtt.host,
+        port=mqtt.effective_port,
+        will=NO_WILL,
+        password=resolve_password(mqtt),
+        subscriptions=filters,
+    )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")

@@ -1,0 +1,216 @@
+"""What `stt-mqtt watch` knows of the devices and the service. No clock, no network, no screen.
+
+Everybody may publish anything here: what is malformed is ignored, what is shown is harmless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from stt_mqtt.doors.mqtt.messages import Will
+from stt_mqtt.doors.native.topics import Topics, is_device
+from stt_mqtt.types import DeviceState, OutcomeKind
+
+NO_WILL = Will("stt/watch/reply/will", b"")
+"""Who only reads leaves nothing behind: an empty retained message where none is changes nothing."""
+MAX_DEVICES = 1000
+MAX_PAYLOAD_BYTES = 1024 * 1024
+"""Room for the health of ten thousand devices."""
+MAX_TEXT = 300
+"""Characters of a text from outside that are kept."""
+MAX_NUMBER = 1e9
+
+_STATES = frozenset(DeviceState)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One result: who, what, and how long it took. All texts are safe to print."""
+
+    device: str
+    outcome: str
+    """The outcome, or the code if it is an error."""
+    text: str
+    latency_s: float | None
+    at: float
+    """When it came in, on the clock of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One device; `state` is empty and `last` None until something is known."""
+
+    device: str
+    seen_at: float
+    state: str = ""
+    last: Spoken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the service says of itself; None or empty: not yet."""
+
+    online: bool | None = None
+    version: str = ""
+    model: str = ""
+    queued: int | None = None
+    cpu: float | None = None
+    """Cores in use."""
+    rss_mb: float | None = None
+
+
+class Watching:
+    """Takes messages in, gives rows out."""
+
+    def __init__(self, topics: Topics) -> None:
+        self.service = Service()
+        self._topics = topics
+        self._rows: dict[str, Row] = {}
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What to subscribe to. The first one includes the state of the service."""
+        bridge = (self._topics.of_bridge("info"), self._topics.of_bridge("health"))
+        return (
+            self._topics.of_device("+", "state"),
+            self._topics.of_device("+", "result"),
+            *bridge,
+        )
+
+    @property
+    def devices(self) -> int:
+        """How many devices are known."""
+        return len(self._rows)
+
+    def forget_service(self) -> None:
+        """The connection is new: what it does not tell again is no longer so."""
+        self.service = Service()
+        self._rows = {name: replace(row, state="") for name, row in self._rows.items()}
+
+    def rows(self, limit: int) -> list[Row]:
+        """The `limit` devices that were seen last, by name."""
+        latest = sorted(self._rows.values(), key=lambda row: row.seen_at, reverse=True)
+        return sorted(latest[:limit], key=lambda row: row.device)
+
+    def take(self, topic: str, payload: bytes, now: float) -> Spoken | None:
+        """Learn from a message that came in at `now`; the result if it is one."""
+        base, bridge = f"{self._topics.base}/", self._topics.of_bridge("")
+        if not topic.startswith(base) or len(payload) > MAX_PAYLOAD_BYTES:
+            return None
+        device, _, name = topic.removeprefix(base).partition("/")
+        if topic.startswith(bridge):
+            self._take_bridge(name, payload)
+        elif is_device(device) and name == "state":
+            self._take_state(device, payload, now)
+        elif is_device(device) and name == "result":
+            return self._take_result(device, payload, now)
+        return None
+
+    def _take_bridge(self, name: str, payload: bytes) -> None:
+        if name == "state":
+            if payload in (b"online", b"offline"):
+                self.service = replace(self.service, online=payload == b"online")
+            return
+        fields = _parse(payload)
+        if fields is None:
+            return
+        if name == "info":
+            models = fields.get("models")
+            names = [_text(model) for model in models[:3]] if isinstance(models, list) else []
+            self.service = replace(
+                self.service, version=_text(fields.get("version")), model=", ".join(names)
+            )
+        elif name == "health":
+            queued = _number(_section(fields, "queue").get("jobs"))
+            self.service = replace(
+                self.service,
+                queued=None if queued is None else int(queued),
+                cpu=_number(_section(fields, "load").get("cpu")),
+                rss_mb=_number(fields.get("rss_mb")),
+            )
+
+    def _take_state(self, device: str, payload: bytes, now: float) -> None:
+        if not payload:
+            self._rows.pop(device, None)
+            return
+        state = payload[:64].decode("ascii", "replace")
+        if state in _STATES:
+            self._keep(replace(self._row(device, now), state=state, seen_at=now))
+
+    def _take_result(self, device: str, payload: bytes, now: float) -> Spoken | None:
+        fields = _parse(payload)
+        if fields is None:
+            return None
+        outcome = _text(fields.get("outcome"))
+        if not outcome:
+            return None
+        if outcome == OutcomeKind.ERROR:
+            outcome = _text(_section(fields, "error").get("code")) or outcome
+        latency_s = _number(fields.get("latency_s"))
+        spoken = Spoken(device, outcome, _text(fields.get("text")), latency_s, now)
+        self._keep(replace(self._row(device, now), last=spoken, seen_at=now))
+        return spoken
+
+    def _row(self, device: str, now: float) -> Row:
+        return self._rows.get(device) or Row(device, now)
+
+    def _keep(self, row: Row) -> None:
+        """Put the row last, so that the first one is the one not seen for longest."""
+        self._rows.pop(row.device, None)
+        self._rows[row.device] = row
+        if len(self._rows) > MAX_DEVICES:
+            del self._rows[next(iter(self._rows))]
+
+
+def line(spoken: Spoken) -> str:
+    """A result as one line."""
+    said = spoken.text or f"({spoken.outcome})"
+    latency = "" if spoken.latency_s is None else f"  [{spoken.latency_s:.2f} s]"
+    return f"{spoken.device}: {said}{latency}"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, as people say it."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now" if seconds < 1 else f"{int(seconds)} s ago"
+
+
+def printable(text: str) -> str:
+    """`text` on one line, control and formatting characters written out as escapes."""
+    kept = text[:MAX_TEXT] + ("…" if len(text) > MAX_TEXT else "")
+    return "".join(
+        character
+        if character.isprintable()
+        else " "
+        if character.isspace()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in kept
+    )
+
+
+def _parse(payload: bytes) -> Mapping[str, object] | None:
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _section(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float | None:
+    """Only what can be printed: neither NaN nor a number of a thousand digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MAX_NUMBER else None

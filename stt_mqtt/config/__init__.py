@@ -1,0 +1,36 @@
+"""The configuration: one small pydantic file per YAML section, and the YAML reader."""
+
+from stt_mqtt.config.changes import Changes, compare, merge
+from stt_mqtt.config.devices import DeviceConfig, is_glob
+from stt_mqtt.config.engine import EngineConfig, GateConfig
+from stt_mqtt.config.limits import LimitsConfig
+from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol, TlsConfig
+from stt_mqtt.config.public import without_secrets
+from stt_mqtt.config.reader import read_config
+from stt_mqtt.config.root import Config
+from stt_mqtt.config.schema import json_schema
+from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfig
+
+__all__ = [
+    "BrokerConfig",
+    "BrokerMode",
+    "Changes",
+    "Config",
+    "DeviceConfig",
+    "EngineConfig",
+    "GateConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "MqttConfig",
+    "Protocol",
+    "ServiceConfig",
+    "TlsConfig",
+    "compare",
+    "is_glob",
+    "json_schema",
+    "merge",
+    "read_config",
+    "without_secrets",
+]

@@ -1,0 +1,82 @@
+"""What a reload changes, and what of it has to wait for a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from stt_mqtt.config.base import Section
+from stt_mqtt.config.devices import DeviceConfig, is_glob
+from stt_mqtt.config.messages import sentence
+from stt_mqtt.config.root import Config
+from stt_mqtt.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Dotted keys that differ, in the order of the file. Keys only: values may be secret."""
+
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+def compare(old: Config, new: Config) -> Changes:
+    """The keys in which `new` differs from the running `old`."""
+    applied: list[str] = []
+    needs_restart: list[str] = []
+    for name in Config.model_fields:
+        changed = applied if name not in Config.RESTART_SECTIONS else needs_restart
+        changed.extend(_differences(getattr(old, name), getattr(new, name), name))
+    return Changes(tuple(applied), tuple(needs_restart))
+
+
+def merge(old: Config, new: Config) -> Config:
+    """The configuration in force after a reload: `new`, with what needs a restart from `old`.
+
+    Raises ConfigError when the two do not go together, such as devices for which only the new
+    limits have room.
+    """
+    sections = {
+        name: getattr(old if name in Config.RESTART_SECTIONS else new, name)
+        for name in Config.model_fields
+    }
+    try:
+        return Config.model_validate(sections)
+    except ValidationError as error:
+        broken = [sentence(details, sections) for details in error.errors(include_url=False)]
+    raise ConfigError([f"{rule} before the restart that the change needs" for rule in broken])
+
+
+def _differences(old: object, new: object, path: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        yield from _device_differences(old, new, path)
+    elif isinstance(old, Section) and isinstance(new, Section):
+        for name in type(new).model_fields:
+            yield from _differences(getattr(old, name), getattr(new, name), f"{path}.{name}")
+    elif old != new:
+        yield path
+
+
+def _device_differences(
+    old: Mapping[str, DeviceConfig], new: Mapping[str, DeviceConfig], path: str
+) -> Iterator[str]:
+    """Entries that differ, by what they name: only that overrides the defaults."""
+    if _common_globs(old, new) != _common_globs(new, old):
+        yield path
+    for device in dict.fromkeys((*old, *new)):
+        if device not in old or device not in new:
+            yield f"{path}.{device}"
+            continue
+        before, after = (entry[device].model_dump(exclude_unset=True) for entry in (old, new))
+        for name in DeviceConfig.model_fields:
+            if (name in before, before.get(name)) != (name in after, after.get(name)):
+                yield f"{path}.{device}.{name}"
+
+
+def _common_globs(
+    these: Mapping[str, DeviceConfig], those: Mapping[str, DeviceConfig]
+) -> list[str]:
+    """The globs that are in both, in the order of `these`, which is their precedence."""
+    return [name for name in these if is_glob(name) and name in those]

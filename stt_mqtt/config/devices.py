@@ -1,0 +1,72 @@
+"""`device_defaults:` and `devices:`: how each satellite speaks and is listened to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import Field
+
+from stt_mqtt.config.base import Section
+from stt_mqtt.types import AudioFormat, Codec, OnCap
+
+Rate = Annotated[int, Field(ge=8000, le=48000)]
+Channels = Annotated[int, Field(ge=1, le=2)]
+GapTimeout = Annotated[int, Field(ge=50, le=60_000)]
+IdleTimeout = Annotated[int, Field(ge=100, le=600_000)]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")]
+Prompt = Annotated[str, Field(max_length=1000)]
+
+
+class DeviceConfig(Section):
+    """Settings of one device, complete."""
+
+    enabled: bool = True
+    """Off: the device is not listened to."""
+    language: Language | None = None
+    """Language that is spoken, as in `en`; null: the model's own or detected."""
+    prompt: Prompt | None = None
+    """Words that the model is told to expect."""
+    codec: Codec = Codec.PCM_S16LE
+    """Codec of utterances that name none."""
+    rate: Rate = 16_000
+    """Samples per second of utterances that name none, in Hz."""
+    channels: Channels = 1
+    """Channels of utterances that name none."""
+    gap_timeout_ms: GapTimeout = 800
+    """Pause that ends an utterance which a chunk opened, in milliseconds."""
+    idle_timeout_ms: IdleTimeout = 5000
+    """Pause that ends an utterance which a start opened, in milliseconds."""
+    on_cap: OnCap = OnCap.FINALIZE
+    """At the cap: `finalize` transcribes at once, `truncate` waits for the end, `reject`."""
+
+    @property
+    def format(self) -> AudioFormat:
+        """Format of utterances that name none."""
+        return AudioFormat(self.codec, self.rate, self.channels)
+
+
+def settings_for(
+    name: str, defaults: DeviceConfig, devices: Mapping[str, DeviceConfig]
+) -> DeviceConfig:
+    """Settings of device `name`: the defaults, then each glob in file order, then its own entry.
+
+    Only what an entry names changes; the rest stays as it was.
+    """
+    matching = [
+        entry
+        for pattern, entry in devices.items()
+        if is_glob(pattern) and fnmatchcase(name, pattern)
+    ]
+    if name in devices:
+        matching.append(devices[name])
+    changes = {
+        field: getattr(entry, field) for entry in matching for field in entry.model_fields_set
+    }
+    return defaults.model_copy(update=changes) if changes else defaults
+
+
+def is_glob(name: str) -> bool:
+    """Whether a `devices:` key stands for several devices."""
+    return any(character in name for character in "*?[")

@@ -1,0 +1,57 @@
+"""Overrides from the environment: `STT_MQTT__MQTT__HOST=broker.lan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from stt_mqtt.config.messages import shown, unknown_key
+from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape
+
+PREFIX = "STT_MQTT__"
+SEPARATOR = "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One variable: the key that it sets, the text, and what is wrong with its name."""
+
+    variable: str
+    path: tuple[str, ...]
+    text: str
+    problem: str | None = None
+
+
+def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
+    """The variables that are for us, in alphabetical order. Empty ones count as not set."""
+    taken: dict[tuple[str, ...], str] = {}
+    for variable in sorted(environ):
+        if not variable.upper().startswith(PREFIX) or environ[variable] == "":
+            continue
+        names = tuple(variable[len(PREFIX) :].lower().split(SEPARATOR))
+        path, problem = _resolve(names)
+        if problem is None and path in taken:
+            problem = f"sets the same key as {shown(taken[path], quotes='')}"
+        taken.setdefault(path, variable)
+        yield Override(variable, path, environ[variable], problem)
+
+
+def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """Path of the key that the names mean, and what is wrong with them."""
+    shape: Shape = ROOT
+    for depth, name in enumerate(names):
+        if shape.entries is not None:
+            break
+        child = shape.child(name)
+        if child is None:
+            above = ".".join(names[:depth])
+            problem = f"there are no keys below {shown(above, quotes='')}"
+            return names, unknown_key(name, shape) if shape.section else problem
+        shape = child
+    if shape.entries is not None:
+        return names, "devices are set in the file; STT_MQTT__DEVICE_DEFAULTS__… is for all of them"
+    if shape.section in SHORT_FORMS:
+        return (*names, SHORT_FORMS[shape.section]), None
+    if shape.section is not None:
+        return names, f"is a section, append {SEPARATOR} and one of {', '.join(shape.keys)}"
+    return names, None

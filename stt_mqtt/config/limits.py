@@ -1,0 +1,28 @@
+"""`limits:`: every bound of the service in one place."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stt_mqtt.config.base import Section
+
+
+class LimitsConfig(Section):
+    """Caps per utterance and over all devices."""
+
+    max_utterance_s: float = Field(default=30.0, ge=1.0, le=600.0)
+    """Longest utterance, in seconds of audio."""
+    max_utterance_kib: int = Field(default=2048, ge=16, le=65536)
+    """Most memory that one open utterance may hold, in KiB."""
+    max_buffered_mib: int = Field(default=64, ge=1, le=4096)
+    """Most audio held for all devices together, open and queued, in MiB."""
+    max_devices: int = Field(default=1000, ge=1, le=100_000)
+    """Devices remembered at once."""
+    max_queued: int = Field(default=64, ge=1, le=10_000)
+    """Utterances that may wait for the model."""
+    max_queued_audio_s: float = Field(default=300.0, ge=1.0, le=100_000.0)
+    """Seconds of audio that may wait for the model."""
+    max_queue_age_s: float = Field(default=10.0, ge=0.1, le=600.0)
+    """Age after which a waiting utterance is answered `expired`, in seconds."""
+    inference_timeout_s: float = Field(default=60.0, ge=1.0, le=3600.0)
+    """Time after which a running transcription is answered `inference_timeout`, in seconds."""

@@ -1,0 +1,101 @@
+"""Sentences for the person who wrote the configuration. They never hold a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pydantic_core import ErrorDetails
+
+from stt_mqtt.config.shapes import ROOT, Shape
+
+MAX_SHOWN = 60
+"""Characters of a key or value that a message repeats."""
+
+_SENTENCES = {
+    "bool": "must be true or false",
+    "enum": "must be text",
+    "dict": "must be a section with keys below it",
+    "finite": "must be a number",
+    "float": "must be a number",
+    "int": "must be a whole number",
+    "model": "must be a section with keys below it",
+    "string": "must be text",
+}
+PATTERNS = {
+    "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - (a glob also * ? [ ] !)",
+    "base_topic": "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildcards",
+    "compute_type": "must be a name such as int8 or float32",
+    "language": "must be a language tag such as en or pt-BR",
+}
+"""What to write instead, by key, for every pattern in the models."""
+
+
+def unknown_key(key: str, shape: Shape) -> str:
+    """Sentence on a `key` that the section `shape` does not have, with what was likely meant."""
+    name, _, rest = key.partition(":")
+    if rest:
+        # `password:hunter2`: what follows is the value and may be a secret.
+        return f"unknown key {shown(name)}, a space is missing after its colon"
+    start = f"unknown key {shown(key)}"
+    wanted = key.lower().replace("-", "_")
+    if wanted in shape.keys:
+        return f"{start}, did you mean '{wanted}'?"
+    homes = _homes(wanted)
+    if homes:
+        return f"{start}, it belongs {homes}"
+    return start + _guess(wanted, shape.keys)
+
+
+def sentence(error: ErrorDetails, value: object) -> str:
+    """The error of pydantic on `value`, in plain words."""
+    kind = error["type"]
+    context = error.get("ctx", {})
+    general = _SENTENCES.get(kind.partition("_")[0], "cannot be used here")
+    if value is None:
+        return f"is empty, {general}"
+    match kind:
+        case "value_error":
+            message = str(context["error"])
+        case "string_pattern_mismatch":
+            message = PATTERNS[str(error["loc"][-1])]
+        case "enum" if isinstance(value, str):
+            choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            message = f"{shown(value)} is not known{_guess(value.lower(), choices)}"
+        case "greater_than_equal":
+            message = f"{shown(value, quotes='')} is too small, at least {context['ge']:.12g}"
+        case "less_than_equal":
+            message = f"{shown(value, quotes='')} is too large, at most {context['le']:.12g}"
+        case "string_too_short":
+            message = "must not be empty"
+        case "string_too_long":
+            message = f"is too long, at most {context['max_length']} characters"
+        case "string_unicode":
+            message = "has characters that are not valid Unicode"
+        case _:
+            message = general
+    return message
+
+
+def shown(value: object, quotes: str = "'") -> str:
+    """A key or value on one line, in quotes, shortened and without control characters."""
+    text = str(value)
+    if len(text) > MAX_SHOWN:
+        text = text[: MAX_SHOWN - 1] + "…"
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return f"{quotes}{safe}{quotes}"
+
+
+def _guess(wanted: str, known: Sequence[str]) -> str:
+    close = get_close_matches(wanted[:MAX_SHOWN], known, n=1)
+    return f", did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
+
+
+def _homes(key: str) -> str:
+    """Where in the file `key` would be right, as the end of a sentence; empty: nowhere."""
+    if key in ROOT.keys:
+        return "at the top level"
+    sections = [
+        name for name in ROOT.keys if (child := ROOT.child(name)) is not None and key in child.keys
+    ]
+    return "under " + " or ".join(f"'{name}'" for name in sections) if sections else ""

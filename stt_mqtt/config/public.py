@@ -1,0 +1,33 @@
+"""The configuration as everybody on the broker may see it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from stt_mqtt.config.root import Config
+from stt_mqtt.config.shapes import ROOT, Shape
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+
+PRIVATE = frozenset({"username", "password_file"})
+"""Left out although no secret by type; people do write the password itself as the file."""
+
+
+def without_secrets(config: Config) -> dict[str, JSON]:
+    """`config` ready for JSON, without secrets and user name; devices have only what they name."""
+    public = _public(config.model_dump(mode="json"), ROOT)
+    public["devices"] = {
+        name: entry.model_dump(mode="json", exclude_unset=True)
+        for name, entry in config.devices.items()
+    }
+    return public
+
+
+def _public(values: dict[str, JSON], section: Shape) -> dict[str, JSON]:
+    kept: dict[str, JSON] = {}
+    for key, value in values.items():
+        shape = section.child(key)
+        if shape is None or shape.secret or key in PRIVATE:
+            continue
+        kept[key] = _public(value, shape) if isinstance(value, dict) else value
+    return kept

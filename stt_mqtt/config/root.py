@@ -1,0 +1,67 @@
+"""The whole configuration, and what of it can change while the service runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from stt_mqtt.config.base import Section
+from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.engine import EngineConfig, GateConfig
+from stt_mqtt.config.limits import LimitsConfig
+from stt_mqtt.config.mqtt import BrokerConfig, MqttConfig
+from stt_mqtt.config.service import LogConfig, ServiceConfig
+
+RESERVED_NAME = "bridge"
+"""The service speaks under this name where devices speak under theirs."""
+
+DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,64}$")]
+
+
+class Config(Section):
+    """The configuration file."""
+
+    RESTART_SECTIONS: ClassVar[frozenset[str]] = frozenset({"broker", "mqtt", "engine", "limits"})
+    """Sections whose changes take a restart; the others are reloaded while running."""
+
+    broker: BrokerConfig = Field(default_factory=BrokerConfig)
+    """Where the broker is: `external`, or `embedded` for one inside this process."""
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+    """Connection to the broker."""
+    engine: EngineConfig = Field(default_factory=EngineConfig)
+    """The Whisper model."""
+    gate: GateConfig = Field(default_factory=GateConfig)
+    """What counts as speech."""
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    """Every bound of the service."""
+    device_defaults: DeviceConfig = Field(default_factory=DeviceConfig)
+    """Settings of every device that `devices` does not name."""
+    devices: dict[DevicePattern, DeviceConfig] = Field(default_factory=dict)
+    """Settings by device name or glob; what an entry does not name comes from the defaults."""
+    log: LogConfig = Field(default_factory=LogConfig)
+    """Logs."""
+    service: ServiceConfig = Field(default_factory=ServiceConfig)
+    """The process."""
+
+    @field_validator("devices")
+    @classmethod
+    def _bridge_is_reserved(cls, devices: dict[str, DeviceConfig]) -> dict[str, DeviceConfig]:
+        if RESERVED_NAME in devices:
+            raise ValueError(f"{RESERVED_NAME} is the name of the service itself")
+        return devices
+
+    @model_validator(mode="after")
+    def _places_for_named_devices(self) -> Config:
+        if len(self.named_devices) > self.limits.max_devices:
+            raise ValueError("devices has more names than limits.max_devices has places")
+        return self
+
+    @property
+    def named_devices(self) -> list[str]:
+        """Names of the devices that have an entry of their own, which are never forgotten."""
+        return [name for name in self.devices if not is_glob(name)]
+
+    def device(self, name: str) -> DeviceConfig:
+        """Settings of the device called `name`."""
+        return settings_for(name, self.device_defaults, self.devices)

@@ -1,0 +1,1 @@
+"""Three rooms that speak: the sample commands and the simulated satellites."""

@@ -1,0 +1,310 @@
+"""One device: a pure state machine from its messages to finished utterances.
+
+Every method that can end utterances returns what ended, in order. `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from stt_mqtt.audio.buffer import AudioCap, whole
+from stt_mqtt.config import DeviceConfig
+from stt_mqtt.devices.budget import Budget
+from stt_mqtt.devices.deafness import Deafness
+from stt_mqtt.devices.ended import Aborted, Ended, Failed
+from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
+from stt_mqtt.devices.utterance import Opening, OpenUtterance
+from stt_mqtt.errors import (
+    DisabledError,
+    OverloadedError,
+    TooLongError,
+    UtteranceError,
+)
+from stt_mqtt.types import (
+    AudioFormat,
+    DeviceKey,
+    DeviceState,
+    EncodedAudio,
+    EndReason,
+    OnCap,
+    Start,
+    Utterance,
+)
+
+STRAGGLER_PATIENCE_S = 0.2
+"""How long a stop that counted its chunks waits for the missing ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceContext:
+    """What all devices share: the cap of an utterance, the memory budget, a source of ids."""
+
+    cap: AudioCap
+    budget: Budget
+    new_id: Callable[[], str]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to a device since it became known."""
+
+    utterances: int = 0
+    errors: int = 0
+    dropped_chunks: int = 0
+
+
+class Device:
+    """State of one device. At most one utterance is open."""
+
+    __slots__ = (
+        "_context",
+        "_deafness",
+        "_open",
+        "_overrides",
+        "announced",
+        "config",
+        "counters",
+        "key",
+        "last_seen",
+        "pending",
+        "timer_at",
+    )
+
+    def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
+        self.key = key
+        self.config = config
+        self.counters = Counters()
+        self.last_seen = 0.0
+        self.pending = 0
+        """Utterances of this device that wait for the model or are in it."""
+        self.announced: tuple[Settings, DeviceState] | None = None
+        """What was last told about the device."""
+        self.timer_at: float | None = None
+        """When somebody has promised to call `tick`."""
+        self._context = context
+        self._overrides = Overrides()
+        self._open: OpenUtterance | None = None
+        self._deafness = Deafness()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._overrides.over(self.config)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether settings were changed over the wire."""
+        return self._overrides != Overrides()
+
+    @property
+    def listening(self) -> bool:
+        """Whether an utterance is open."""
+        return self._open is not None
+
+    @property
+    def state(self) -> DeviceState:
+        """What the device is doing, the most present thing first."""
+        if self._open is not None:
+            return DeviceState.LISTENING
+        return DeviceState.TRANSCRIBING if self.pending else DeviceState.IDLE
+
+    @property
+    def idle(self) -> bool:
+        """Whether forgetting the device would lose no utterance."""
+        return self.state is DeviceState.IDLE
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do; None while no utterance is open."""
+        return None if self._open is None else self._open.deadline
+
+    def start(self, start: Start, now: float) -> list[Ended]:
+        """Open an utterance, ending an open one; a repeated id is ignored.
+
+        A disabled device refuses it and drops what follows.
+        """
+        if self._open is not None and start.id is not None and start.id == self._open.opening.id:
+            return []
+        if not self.settings.enabled:
+            return self.refuse(start, DisabledError("the device is disabled"), now)
+        ended = self._end_open(EndReason.RESTART, now)
+        self._deafness.end()
+        self._open_new(start, self.config.idle_timeout_ms / 1000, now)
+        return ended
+
+    def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
+        """Answer a start that cannot be obeyed; an open utterance is ended all the same."""
+        ended = self._end_open(EndReason.RESTART, now)
+        self._deafness.until_pause(now)
+        return [*ended, Failed(self._unopened(start, now), error)]
+
+    def chunk(
+        self, chunk: bytes, number: int | None, format: AudioFormat | None, now: float
+    ) -> list[Ended]:
+        """Take one chunk of audio, opening an utterance if none is open.
+
+        `number`: sequence number of the chunk, None without numbering. `format`: named with the
+        chunk, heeded only by the one that opens.
+        """
+        if not chunk:
+            return []
+        if not self.settings.enabled or (self._open is None and self._is_late(now)):
+            self.counters.dropped_chunks += 1
+            return []
+        utterance = self._open
+        if utterance is None:
+            start = Start(format=format)
+            utterance = self._open_new(start, self.config.gap_timeout_ms / 1000, now)
+        held = utterance.nbytes
+        if not self._context.budget.fits(len(chunk)):
+            self.counters.dropped_chunks += 1
+            error = OverloadedError("the memory for audio of all devices is full")
+            return self._fail_open(error, now)
+        was_capped = utterance.capped
+        if not utterance.add(chunk, number, now):
+            self.counters.dropped_chunks += 1
+        self._context.budget.use(utterance.nbytes - held)
+        if utterance.capped and not was_capped:
+            return self._on_cap(now)
+        if utterance.stopped_at is not None and not utterance.straggling:
+            return self._end_open(EndReason.STOP, utterance.stopped_at)
+        return []
+
+    def stop(self, id: str | None, sent: int | None, now: float) -> list[Ended]:
+        """End the open utterance; with `sent`, wait a little for chunks that are missing."""
+        utterance = self._open
+        if utterance is None:
+            self._deafness.for_stragglers(now)
+            return []
+        if id not in {None, utterance.opening.id} or utterance.stopped_at is not None:
+            return []
+        if utterance.await_stragglers(sent, now, STRAGGLER_PATIENCE_S):
+            return []
+        return self._end_open(EndReason.STOP, now)
+
+    def abort(self, id: str | None, now: float) -> list[Ended]:
+        """Forget the open utterance."""
+        utterance = self._open
+        if utterance is None:
+            self._deafness.for_stragglers(now)
+            return []
+        if id not in {None, utterance.opening.id}:
+            return []
+        return self._abort_open(now)
+
+    def end(self, end: EndReason, now: float) -> list[Ended]:
+        """End the open utterance for a reason that is not the device's own message."""
+        return self._end_open(end, now)
+
+    def single(self, data: bytes, start: Start, now: float) -> Ended:
+        """A whole utterance in one message. Never touches the open one."""
+        bare = self._unopened(start, now, EndReason.SINGLE)
+        if not self.settings.enabled:
+            return Failed(bare, DisabledError("the device is disabled"))
+        if not self._context.budget.fits(len(data)):
+            return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
+        audio = whole(data, start.format or self.config.format)
+        self._context.budget.use(len(audio.data))
+        return replace(bare, id=start.id or self._context.new_id(), audio=audio)
+
+    def change(self, change: SettingsChange, now: float) -> list[Ended]:
+        """Change settings; disabling aborts the open utterance."""
+        self._overrides = self._overrides.changed_by(change)
+        return self._abort_if_disabled(now)
+
+    def reconfigure(self, config: DeviceConfig, now: float) -> list[Ended]:
+        """Take a new configuration; an open utterance keeps the format it was opened in."""
+        self.config = config
+        return self._abort_if_disabled(now)
+
+    def tick(self, now: float) -> list[Ended]:
+        """End the open utterance if its time is up."""
+        utterance = self._open
+        if utterance is None or now < utterance.deadline:
+            return []
+        if utterance.stopped_at is not None:
+            return self._end_open(EndReason.STOP, utterance.stopped_at)
+        return self._end_open(EndReason.GAP, utterance.deadline)
+
+    def _open_new(self, start: Start, quiet_timeout_s: float, now: float) -> OpenUtterance:
+        settings = self.settings
+        opening = Opening(
+            id=start.id or self._context.new_id(),
+            format=start.format or self.config.format,
+            language=start.language or settings.language,
+            prompt=start.prompt if start.prompt is not None else settings.prompt,
+            sequenced=start.sequenced,
+            age_s=start.age_s,
+            quiet_timeout_s=quiet_timeout_s,
+            note=start.note,
+        )
+        self._open = OpenUtterance(opening, self._context.cap, now)
+        return self._open
+
+    def _unopened(self, start: Start, now: float, end: EndReason | None = None) -> Utterance:
+        settings = self.settings
+        return Utterance(
+            key=self.key,
+            id=start.id or "",
+            audio=EncodedAudio(None, b""),
+            language=start.language or settings.language,
+            prompt=start.prompt if start.prompt is not None else settings.prompt,
+            end=end,
+            ended_at=now,
+            age_s=start.age_s,
+            reject_over_cap=self.config.on_cap is OnCap.REJECT,
+            note=start.note,
+        )
+
+    def _seal(self, end: EndReason | None, ended_at: float) -> Utterance | None:
+        """Close the open utterance; the budget then holds what its sealed form holds."""
+        utterance = self._open
+        if utterance is None:
+            return None
+        self._open = None
+        held = utterance.nbytes
+        sealed = utterance.close(self.key, end, ended_at)
+        self._context.budget.use(len(sealed.audio.data) - held)
+        return replace(sealed, reject_over_cap=self.config.on_cap is OnCap.REJECT)
+
+    def _discard(self, sealed: Utterance) -> Utterance:
+        self._context.budget.use(-len(sealed.audio.data))
+        return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
+
+    def _end_open(self, end: EndReason, ended_at: float) -> list[Ended]:
+        utterance = self._open
+        if utterance is None:
+            return []
+        if utterance.stopped_at is not None:
+            end, ended_at = EndReason.STOP, utterance.stopped_at
+        if end is EndReason.STOP:
+            self._deafness.for_stragglers(ended_at)
+        sealed = self._seal(end, ended_at)
+        return [] if sealed is None else [sealed]
+
+    def _abort_open(self, now: float) -> list[Ended]:
+        self._deafness.for_stragglers(now)
+        sealed = self._seal(None, now)
+        return [] if sealed is None else [Aborted(self._discard(sealed))]
+
+    def _fail_open(self, error: UtteranceError, now: float) -> list[Ended]:
+        self._deafness.until_pause(now)
+        sealed = self._seal(EndReason.CAP, now)
+        return [] if sealed is None else [Failed(self._discard(sealed), error)]
+
+    def _abort_if_disabled(self, now: float) -> list[Ended]:
+        return [] if self.settings.enabled else self._abort_open(now)
+
+    def _on_cap(self, now: float) -> list[Ended]:
+        match self.config.on_cap:
+            case OnCap.TRUNCATE:
+                return []
+            case OnCap.FINALIZE:
+                self._deafness.until_pause(now)
+                return self._end_open(EndReason.CAP, now)
+            case OnCap.REJECT:
+                return self._fail_open(TooLongError("the utterance reached its cap"), now)
+
+    def _is_late(self, now: float) -> bool:
+        return self._deafness.drops_chunk(now, self.config.gap_timeout_ms / 1000)

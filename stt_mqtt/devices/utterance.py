@@ -1,0 +1,136 @@
+"""The open utterance: what a device has said since it began to speak, capped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.devices.sequence import Resequencer
+from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, Utterance
+
+SEQUENCE_PREFIX_BYTES = 4
+"""Length of the little-endian number before each chunk of a sequenced utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How an utterance was opened, with every default filled in. Times in seconds."""
+
+    id: str
+    format: AudioFormat
+    language: str | None
+    prompt: str | None
+    sequenced: bool
+    age_s: float
+    quiet_timeout_s: float
+    note: object = None
+
+
+class OpenUtterance:
+    """Collects chunks until somebody says that it ended. Times are monotonic seconds."""
+
+    def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
+        self.opening = opening
+        self._buffer = AudioBuffer(opening.format, cap)
+        self._sequence = Resequencer(cap.max_bytes)
+        self._numbered = opening.sequenced
+        self._received = 0
+        self._sent: int | None = None
+        self._stopped_at: float | None = None
+        self._quiet_since = now
+        self._straggler_deadline = 0.0
+        self.capped = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory."""
+        return self._buffer.nbytes + self._sequence.held_bytes
+
+    @property
+    def seconds(self) -> float:
+        """Audio collected so far, in seconds, as far as it is known before decoding."""
+        return self._buffer.seconds
+
+    @property
+    def deadline(self) -> float:
+        """When the utterance ends by itself if nothing more comes."""
+        if self._stopped_at is not None:
+            return self._straggler_deadline
+        return self._quiet_since + self.opening.quiet_timeout_s
+
+    @property
+    def stopped_at(self) -> float | None:
+        """When a stop came that still waits for stragglers."""
+        return self._stopped_at
+
+    def add(self, chunk: bytes, number: int | None, now: float) -> bool:
+        """Append one chunk; return whether it was taken (False: dropped, over the cap or twice).
+
+        `number` is its sequence number; in a sequenced utterance that stands before the audio.
+
+        `capped` is set once the cap was reached; after that nothing more is taken.
+        """
+        self._quiet_since = now
+        if self.capped:
+            return False
+        if self.opening.sequenced:
+            if len(chunk) < SEQUENCE_PREFIX_BYTES:
+                return False
+            number = int.from_bytes(chunk[:SEQUENCE_PREFIX_BYTES], "little")
+            chunk = chunk[SEQUENCE_PREFIX_BYTES:]
+        if number is None:
+            self._received += 1
+            return self._append((chunk,))
+        self._numbered = True
+        dropped_before = self._sequence.dropped
+        ordered = self._sequence.push(number, chunk)
+        if self._sequence.dropped == dropped_before:
+            self._received += 1
+        return self._append(ordered) and self._sequence.dropped == dropped_before
+
+    def await_stragglers(self, sent: int | None, now: float, patience_s: float) -> bool:
+        """Note a stop; return whether chunks are still missing and worth waiting for."""
+        self._sent = sent
+        self._stopped_at = now
+        self._straggler_deadline = now + patience_s
+        return self.straggling
+
+    @property
+    def straggling(self) -> bool:
+        """Whether a stop came before all the chunks that it counted."""
+        return self._sent is not None and not self.capped and self._received < self._sent
+
+    def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
+        """Seal the utterance. The buffer must not be used afterwards."""
+        lost = 0
+        if self._numbered:
+            self._append(self._sequence.flush(self._sent))
+            lost = self._sequence.lost
+        elif self._sent is not None and not self.capped:
+            lost = max(self._sent - self._received, 0)
+        audio = self._buffer.close()
+        return Utterance(
+            key=key,
+            id=self.opening.id,
+            audio=audio,
+            language=self.opening.language,
+            prompt=self.opening.prompt,
+            end=end,
+            ended_at=ended_at,
+            age_s=self.opening.age_s,
+            seconds=self._buffer.seconds,
+            truncated=self.capped,
+            lost_chunks=lost,
+            note=self.opening.note,
+        )
+
+    def _append(self, chunks: Iterable[bytes | None]) -> bool:
+        for chunk in chunks:
+            if self.capped:
+                break
+            if chunk is None:
+                self._buffer.append_loss(1)
+            elif not self._buffer.append(chunk):
+                self.capped = True
+        return not self.capped

@@ -1,0 +1,140 @@
+"""An MQTT broker inside this process, for those who run none (MQTT 3.1.1 only)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import socket
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from stt_mqtt.config import BrokerConfig
+from stt_mqtt.errors import BrokerError
+
+START_TIMEOUT_S = 5.0
+PACKET_OVERHEAD = 64 * 1024
+SEGMENT_BYTES = 1024 * 1024
+SEGMENTS = 4
+"""So much per subscribed filter is kept for readers that are behind; what is older they miss."""
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddedBroker:
+    """rumqttd (package iotcore); once started it lives as long as the process.
+
+    `login` is the one user name and password that everybody needs; None admits everybody.
+    """
+
+    def __init__(
+        self, config: BrokerConfig, login: tuple[str, str] | None, max_payload_bytes: int
+    ) -> None:
+        self._config = config
+        self._login = login
+        self._max_payload_bytes = max_payload_bytes
+
+    def start(self) -> None:
+        """Start and wait until it listens.
+
+        Raises BrokerError: the address is taken or unusable, or iotcore is not installed.
+        """
+        try:
+            from iotcore import IotCoreBroker
+        except ImportError as error:
+            raise BrokerError(
+                "the embedded broker is not installed: pip install 'stt-mqtt[server]'"
+            ) from error
+        address = self._address()
+        # It logs every packet as an error.
+        for name in ("rumqttd", "tracing.span"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._check_free(address)
+        with tempfile.TemporaryDirectory(prefix="stt-mqtt-broker-") as folder:
+            path = Path(folder, "broker.toml")
+            path.write_text(self._toml(address), encoding="utf-8")
+            try:
+                broker = IotCoreBroker(config_path=str(path))
+                broker.start()
+            except Exception as error:
+                raise BrokerError(f"the embedded broker does not start: {error}") from error
+            self._await_listening()
+        if not _is_loopback(self._config.listen) and self._login is None:
+            logger.warning(
+                "The embedded broker on %s admits everybody who can reach it: "
+                "set mqtt.username and mqtt.password",
+                address,
+            )
+
+    def _address(self) -> str:
+        try:
+            version = ipaddress.ip_address(self._config.listen).version
+        except ValueError as error:
+            raise BrokerError(
+                f"broker.listen: {self._config.listen} is not an IP address, as in 127.0.0.1"
+            ) from error
+        host = f"[{self._config.listen}]" if version == 6 else self._config.listen
+        return f"{host}:{self._config.port}"
+
+    def _check_free(self, address: str) -> None:
+        family = socket.AF_INET6 if ":" in self._config.listen else socket.AF_INET
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self._config.listen, self._config.port))
+        except OSError as error:
+            raise BrokerError(
+                f"the embedded broker cannot listen on {address}: {error.strerror}; choose "
+                "another broker.port, or broker: external if that is your broker"
+            ) from error
+
+    def _toml(self, address: str) -> str:
+        auth = ""
+        if self._login is not None:
+            user, password = self._login
+            auth = f"auth = {{ {_quoted(user)} = {_quoted(password)} }}\n"
+        return f"""id = 0
+[router]
+id = 0
+max_connections = 1010
+max_outgoing_packet_count = 200
+max_segment_size = {SEGMENT_BYTES}
+max_segment_count = {SEGMENTS}
+[v4.1]
+name = "v4"
+listen = "{address}"
+next_connection_delay_ms = 1
+[v4.1.connections]
+connection_timeout_ms = 10000
+max_payload_size = {self._max_payload_bytes + PACKET_OVERHEAD}
+max_inflight_count = 100
+dynamic_filters = true
+{auth}"""
+
+    def _await_listening(self) -> None:
+        host = connect_host(self._config.listen)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection((host, self._config.port), 0.5):
+                return
+            time.sleep(0.01)
+        raise BrokerError(f"the embedded broker does not answer on port {self._config.port}")
+
+
+def connect_host(listen: str) -> str:
+    """Where a broker that listens on `listen` is reached from this machine."""
+    address = ipaddress.ip_address(listen)
+    if not address.is_unspecified:
+        return listen
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; TOML escapes as JSON does, and DEL besides."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

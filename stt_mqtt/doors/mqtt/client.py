@@ -1,0 +1,151 @@
+"""The MQTT client: connects, stays connected, and never blocks whoever publishes."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from random import SystemRandom
+
+from stt_mqtt.config import Protocol
+from stt_mqtt.doors.mqtt.lasting import Lasting
+from stt_mqtt.doors.mqtt.link import Ending, Link
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.mqtt.options import ClientOptions, Listener
+from stt_mqtt.doors.mqtt.reconnect import Attempt, Ended, first_attempt
+
+__all__ = ["ClientOptions", "Listener", "MqttClient"]
+
+MAX_TOLD = 16
+"""Reasons for a failing connection that are remembered, so that each is a warning only once."""
+
+logger = logging.getLogger(__name__)
+
+
+class MqttClient:
+    """One client of one broker, with a network thread of its own; used once."""
+
+    def __init__(self, options: ClientOptions, listener: Listener) -> None:
+        self._options = options
+        self._listener = listener
+        self._lasting = Lasting(
+            client_id=options.config.client_id or f"stt-mqtt-{secrets.token_hex(4)}",
+            filters=frozenset(options.subscriptions),
+        )
+        self._filters_lock = threading.Lock()
+        self._link: Link | None = None
+        self._told: set[str] = set()
+        self._address = options.address
+        self._jitter = SystemRandom()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection and it is not known to be lost."""
+        link = self._link
+        return link is not None and link.connected
+
+    @property
+    def lost_publications(self) -> int:
+        """Publications that found the queue full or could never be sent."""
+        return self._lasting.outbox.lost
+
+    @property
+    def undecodable_messages(self) -> int:
+        """Received messages that were dropped because their topic is not UTF-8."""
+        return self._lasting.undecodable
+
+    def start(self) -> None:
+        """Start the network thread, which connects and keeps connecting."""
+        self._thread.start()
+
+    def publish(self, publication: Publication) -> None:
+        """Queue `publication`; never blocks, from any thread.
+
+        While offline QoS 1 waits and QoS 0 is dropped. A full queue loses it, counted.
+        """
+        if publication.qos == 0 and not self.connected:
+            return
+        if self._lasting.outbox.put(publication):
+            self._lasting.wakeup.set()
+
+    def subscribe(self, filters: tuple[str, ...]) -> None:
+        """Subscribe with QoS 1 to `filters` too, on every connection until `unsubscribe`."""
+        with self._filters_lock:
+            self._lasting.filters = self._lasting.filters | set(filters)
+        self._lasting.wakeup.set()
+
+    def unsubscribe(self, filters: tuple[str, ...]) -> None:
+        """Undo `subscribe`."""
+        with self._filters_lock:
+            self._lasting.filters = self._lasting.filters - set(filters)
+        self._lasting.wakeup.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until every QoS 1 publication was acknowledged; False: it took too long."""
+        return self._lasting.outbox.flush(timeout_s)
+
+    def stop(self, timeout_s: float) -> None:
+        """Disconnect cleanly, so that the broker keeps the last will to itself.
+
+        Returns after at most `timeout_s`. What is still queued is not sent: `flush` first.
+        """
+        self._lasting.stop_by = time.monotonic() + timeout_s
+        self._lasting.stopping.set()
+        self._lasting.wakeup.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._lasting.wakeup.close()
+
+    def _run(self) -> None:
+        attempt = first_attempt(self._options.config.protocol)
+        while not self._lasting.stopping.wait(attempt.delay_s):
+            ending = self._connection(attempt.protocol)
+            self._lasting.outbox.connection_ended()
+            if self._lasting.stopping.is_set():
+                return
+            following = attempt.after(ending.kind, self._jitter.random())
+            self._report(ending, attempt, following)
+            attempt = following
+
+    def _connection(self, protocol: Protocol) -> Ending:
+        link = None
+        try:
+            link = self._link = Link(self._options, protocol, self._listener, self._lasting)
+            return link.run()
+        except Exception:
+            logger.exception("The connection to %s failed unexpectedly", self._address)
+            kind = Ended.LOST if link is not None and link.was_connected else Ended.UNSUPPORTED
+            return Ending(kind, "internal error, see the log")
+        finally:
+            self._link = None
+
+    def _report(self, ending: Ending, attempt: Attempt, following: Attempt) -> None:
+        again = f"trying again in {following.delay_s:.0f} s"
+        if ending.kind is Ended.CREDENTIALS:
+            logger.error(
+                "%s; check mqtt.username and mqtt.password or password_file; %s",
+                ending.reason,
+                again,
+            )
+            return
+        if ending.kind is Ended.LOST:
+            self._tell_listener(ending.reason)
+            self._told.clear()
+        told = ending.reason in self._told
+        if len(self._told) < MAX_TOLD:
+            self._told.add(ending.reason)
+        if following.protocol is Protocol.V311 and attempt.protocol is Protocol.V5:
+            text = "does not accept MQTT 5, trying 3.1.1"
+            logger.log(logging.DEBUG if told else logging.INFO, "%s %s", self._address, text)
+        else:
+            level = logging.DEBUG if told else logging.WARNING
+            logger.log(level, "%s; %s", ending.reason, again)
+
+    def _tell_listener(self, reason: str) -> None:
+        try:
+            self._listener.disconnected(reason)
+        except Exception:
+            logger.exception("A listener failed")

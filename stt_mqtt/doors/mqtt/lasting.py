@@ -1,0 +1,23 @@
+"""What outlives one connection."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from stt_mqtt.doors.mqtt.outbox import Outbox
+from stt_mqtt.doors.mqtt.wakeup import Wakeup
+
+
+@dataclass(slots=True)
+class Lasting:
+    """The only things that the network thread shares with others, and keeps over connections."""
+
+    client_id: str
+    outbox: Outbox = field(default_factory=Outbox)
+    wakeup: Wakeup = field(default_factory=Wakeup)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    stop_by: float = 0.0
+    filters: frozenset[str] = frozenset()
+    """Wanted subscriptions; replaced, never changed."""
+    undecodable: int = 0

@@ -1,0 +1,41 @@
+"""What travels through the MQTT transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_USER_PROPERTIES = 16
+"""Most MQTT 5 user properties of one message that are looked at; the rest is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message from the broker. What only MQTT 5 has is None or empty under 3.1.1."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    content_type: str | None = None
+    response_topic: str | None = None
+    correlation: bytes | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message for the broker. `correlation` is sent with MQTT 5 only."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes (QoS 1, retained) when the connection breaks."""
+
+    topic: str
+    payload: bytes

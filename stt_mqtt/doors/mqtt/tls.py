@@ -1,0 +1,64 @@
+"""TLS to the broker, and its failures in one sentence."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from stt_mqtt.config import TlsConfig
+from stt_mqtt.errors import BrokerError
+
+
+def tls_context(config: TlsConfig) -> ssl.SSLContext:
+    """A context that checks the broker's certificate and name, TLS 1.2 or later.
+
+    Files are read at every call, so that a renewed certificate is used by the next connection.
+    Raises BrokerError.
+    """
+    for key in ("ca_file", "cert_file", "key_file"):
+        path = getattr(config, key)
+        if path is not None:
+            _check_readable(f"mqtt.tls.{key}", Path(path))
+    try:
+        context = ssl.create_default_context(cafile=config.ca_file)
+    except (OSError, ValueError) as error:
+        raise BrokerError(
+            f"mqtt.tls.ca_file: {config.ca_file} is not a PEM file with certificates"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.cert_file is not None:
+        try:
+            # An empty password instead of OpenSSL's question on the terminal.
+            context.load_cert_chain(config.cert_file, config.key_file, password="")
+        except (OSError, ValueError) as error:
+            raise BrokerError(
+                f"mqtt.tls.cert_file: {config.cert_file} and its key cannot be used: the two must "
+                "be PEM, belong together, and the key must not be encrypted"
+            ) from error
+    return context
+
+
+def explain(error: Exception, address: str) -> str:
+    """Why no connection to `address` came about, in one sentence, without secrets."""
+    if isinstance(error, BrokerError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {address} is not accepted: {error.verify_message}; "
+            "check mqtt.tls.ca_file and that mqtt.host is the name in the certificate"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {address} failed ({error.reason or error}): check the port and mqtt.tls"
+    if isinstance(error, ConnectionResetError):
+        # A TCP connection that is not wanted is refused; this one was hung up on.
+        return f"{address} hangs up: it may not expect TLS; check the port and mqtt.tls"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{address} cannot be reached: {text}"
+
+
+def _check_readable(key: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise BrokerError(f"{key}: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,48 @@
+"""This program's words in those of MQTT 5, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from stt_mqtt.config import MqttConfig
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.mqtt.reconnect import Ended
+
+PACKET_OVERHEAD = 64 * 1024
+"""Bytes that topic and properties of a message may take beside its payload."""
+
+# paho's class is untyped.
+_properties: Callable[[int], Properties] = Properties
+
+_BAD_CREDENTIALS = {0x86, 0x87, 0x8A, 0x8C}
+_UNSUPPORTED_VERSION = 0x84
+
+
+def publish_properties(publication: Publication) -> Properties | None:
+    """MQTT 5 properties of a publication."""
+    if publication.correlation is None:
+        return None
+    properties = _properties(PacketTypes.PUBLISH)
+    properties.CorrelationData = publication.correlation
+    return properties
+
+
+def connect_properties(config: MqttConfig) -> Properties:
+    """MQTT 5 properties of CONNECT: nothing outlives the connection, no oversized packet."""
+    properties = _properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 0
+    properties.MaximumPacketSize = config.max_payload_kib * 1024 + PACKET_OVERHEAD
+    return properties
+
+
+def refusal(code: ReasonCode) -> Ended:
+    """What a CONNACK other than success means for the next attempt."""
+    if code.value in _BAD_CREDENTIALS:
+        return Ended.CREDENTIALS
+    if code.value == _UNSUPPORTED_VERSION:
+        return Ended.UNSUPPORTED
+    return Ended.REFUSED

@@ -1,0 +1,1 @@
+"""The native MQTT door: `stt/<device>/…` and `stt/bridge/…`."""

@@ -1,0 +1,163 @@
+"""What the service says of itself: state, info, health, and answers to requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stt_mqtt import __version__
+from stt_mqtt.config import Changes, without_secrets
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native import payloads
+from stt_mqtt.doors.native.door import DOOR, Publish
+from stt_mqtt.doors.native.requests import parse_object, transaction_of
+from stt_mqtt.doors.native.topics import BridgeRequest, Topics
+from stt_mqtt.errors import ConfigError, UtteranceError
+from stt_mqtt.observe.process import CpuMeter, rss_mb
+from stt_mqtt.service.clock import Clock
+from stt_mqtt.service.line import Line
+
+INFO_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeContext:
+    """What the bridge looks at and what it may ask the application for."""
+
+    line: Line
+    clock: Clock
+    reload: Callable[[], Changes]
+    transport_drops: Callable[[], dict[str, int]]
+    """Messages lost in the transport, by where."""
+
+
+class Bridge:
+    """Publishes about the service as a whole."""
+
+    def __init__(self, context: BridgeContext, topics: Topics, publish: Publish) -> None:
+        self._context = context
+        self._line = context.line
+        self._clock = context.clock
+        self._topics = topics
+        self._publish = publish
+        self._started = self._clock.epoch()
+        self._started_at = self._clock.now()
+        self._cpu = CpuMeter()
+
+    def announce(self) -> None:
+        """Publish everything that is retained about the service; `online` comes last."""
+        self.publish_info()
+        self.publish_health()
+        self._retain("state", b"online", qos=1)
+
+    def publish_info(self) -> None:
+        """Publish what the service is."""
+        self._retain("info", payloads.encode(self._info()), qos=1)
+
+    def publish_health(self) -> None:
+        """Publish how the service is."""
+        self._retain("health", payloads.encode(self._health()), qos=0)
+
+    def say_goodbye(self) -> None:
+        """Publish that the service is leaving on purpose."""
+        self._retain("state", b"offline", qos=1)
+
+    def handle(self, message: Inbound, route: BridgeRequest) -> None:
+        """Answer one request. Never raises for what is asked."""
+        if message.retain:
+            return
+        transaction: str | int | float | None = None
+        try:
+            fields = parse_object(message.payload)
+            transaction = transaction_of(fields)
+            response = _response(self._answer(route.request), None)
+        except (UtteranceError, ConfigError) as error:
+            response = _response({}, str(error))
+        response["transaction"] = transaction
+        topic = self._topics.of_bridge(f"response/{route.request}")
+        self._publish(Publication(topic, payloads.encode(response)))
+
+    def _answer(self, request: str) -> dict[str, object]:
+        match request:
+            case "health_check":
+                return {"healthy": True, **self._health()}
+            case "devices":
+                return {"devices": self._devices()}
+            case "reload":
+                changes = self._context.reload()
+                return {
+                    "applied": list(changes.applied),
+                    "needs_restart": list(changes.needs_restart),
+                }
+            case "rung":
+                raise ConfigError(["this service has a single rung, it cannot be changed"])
+            case _:
+                raise ConfigError(
+                    [f"unknown request {request!r}: health_check, reload, devices or rung"]
+                )
+
+    def _info(self) -> dict[str, object]:
+        model, config = self._line.model, self._line.config
+        return {
+            "v": INFO_VERSION,
+            "version": __version__,
+            "started": round(self._started, 3),
+            "models": [model.name],
+            "rungs": [
+                {
+                    "name": model.rung,
+                    "model": model.name,
+                    "beam_size": config.engine.beam_size,
+                    "compute_type": config.engine.compute_type,
+                }
+            ],
+            "rung": {"mode": "auto", "active": model.rung, "reason": "the only rung"},
+            "config": without_secrets(config),
+        }
+
+    def _health(self) -> dict[str, object]:
+        line, now = self._line, self._clock.now()
+        queue = line.dispatcher.queue
+        rtf = line.metrics.rtf
+        return {
+            "ts": round(self._clock.epoch(), 3),
+            "uptime_s": round(now - self._started_at, 1),
+            "queue": {
+                "jobs": queue.jobs,
+                "audio_s": round(queue.audio_s, 2),
+                "oldest_s": round(queue.oldest_s(now), 3),
+            },
+            "load": {
+                "cpu": round(self._cpu.read(), 3),
+                "rtf": None if rtf is None else round(rtf, 4),
+            },
+            "rung": line.model.rung,
+            "rss_mb": round(rss_mb(), 1),
+            "buffered_bytes": line.budget.used_bytes,
+            "devices": self._devices(),
+            "counters": {
+                "outcomes": dict(line.metrics.outcomes),
+                "errors": dict(line.metrics.errors),
+                "dropped": {**line.metrics.dropped, **self._context.transport_drops()},
+            },
+        }
+
+    def _devices(self) -> dict[str, object]:
+        return {
+            device.key.name: {
+                "state": device.state.value,
+                "utterances": device.counters.utterances,
+                "errors": device.counters.errors,
+                "dropped_chunks": device.counters.dropped_chunks,
+                "last_seen": round(device.last_seen, 3) if device.last_seen else None,
+            }
+            for device in self._line.registry
+            if device.key.door == DOOR
+        }
+
+    def _retain(self, name: str, payload: bytes, qos: int) -> None:
+        self._publish(Publication(self._topics.of_bridge(name), payload, qos=qos, retain=True))
+
+
+def _response(data: dict[str, object], error: str | None) -> dict[str, object]:
+    return {"status": "ok" if error is None else "error", "data": data, "error": error}

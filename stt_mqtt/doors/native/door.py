@@ -1,0 +1,217 @@
+"""The native door: MQTT messages of devices in, outcomes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeAlias
+
+from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.devices.settings import Settings
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native import payloads
+from stt_mqtt.doors.native.requests import (
+    parse_abort,
+    parse_sequence_number,
+    parse_set,
+    parse_start,
+    parse_stop,
+)
+from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb
+from stt_mqtt.errors import (
+    BadPayloadError,
+    OverloadedError,
+    PayloadTooLargeError,
+    UtteranceError,
+)
+from stt_mqtt.observe.metrics import Dropped
+from stt_mqtt.service.line import Line
+from stt_mqtt.types import (
+    AudioFormat,
+    DeviceKey,
+    DeviceState,
+    EndReason,
+    Outcome,
+    OutcomeKind,
+    Start,
+)
+
+DOOR = "native"
+
+Publish: TypeAlias = Callable[[Publication], None]
+
+_OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
+_MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where a device wants a copy of the result."""
+
+    topic: str
+    correlation: bytes | None
+
+
+class NativeDoor:
+    """Turns device messages into the line's events, and is the line's outlet for them."""
+
+    def __init__(self, line: Line, topics: Topics, publish: Publish) -> None:
+        self._line = line
+        self._topics = topics
+        self._publish = publish
+        self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        line.attach(DOOR, self)
+
+    def introduce_configured(self) -> None:
+        """Make the devices known that the configuration names one by one."""
+        for name in self._line.config.named_devices:
+            self._line.introduce(DeviceKey(DOOR, name))
+
+    def handle(self, message: Inbound, route: DeviceMessage) -> None:
+        """Act on one message of a device. Never raises for what a device sends."""
+        if route.verb in _OWN_OUTPUT:
+            return
+        if message.retain and route.verb not in _MAY_BE_RETAINED:
+            self._line.metrics.drop(Dropped.RETAINED)
+            return
+        key = DeviceKey(DOOR, route.device)
+        try:
+            self._check_size(message, route.verb)
+            self._act(key, route.verb, message)
+        except UtteranceError as error:
+            end = EndReason.SINGLE if route.verb is Verb.UTTERANCE else None
+            self._line.answer_error(key, Start(), error, end)
+
+    def shed(self, route: DeviceMessage) -> None:
+        """A message of a device was dropped because more came than could be taken."""
+        key = DeviceKey(DOOR, route.device)
+        if route.verb is Verb.CHUNK:
+            self._line.count_dropped_chunk(key)
+            return
+        error = OverloadedError("messages arrive faster than they can be taken")
+        self._line.answer_error(
+            key, Start(), error, EndReason.SINGLE if route.verb is Verb.UTTERANCE else None
+        )
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Publish the text, the result and the copy of the result that was asked for."""
+        device = outcome.key.name
+        if outcome.kind is OutcomeKind.TRANSCRIPT and outcome.transcript is not None:
+            text = outcome.transcript.text.encode()
+            self._publish(Publication(self._topics.of_device(device, "text"), text))
+        result = payloads.encode(payloads.result(outcome))
+        self._publish(Publication(self._topics.of_device(device, "result"), result))
+        if isinstance(outcome.note, Reply):
+            reply = outcome.note
+            self._publish(Publication(reply.topic, result, correlation=reply.correlation))
+
+    def state(self, key: DeviceKey, state: DeviceState) -> None:
+        """Publish a changed state."""
+        self._retain(key, "state", state.value.encode())
+
+    def settings(self, key: DeviceKey, settings: Settings) -> None:
+        """Publish changed settings."""
+        self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
+
+    def forget(self, key: DeviceKey) -> None:
+        """Clear what is retained about a device."""
+        self._retain(key, "state", b"")
+        self._retain(key, "settings", b"")
+
+    def _retain(self, key: DeviceKey, name: str, payload: bytes) -> None:
+        self._publish(Publication(self._topics.of_device(key.name, name), payload, retain=True))
+
+    def _check_size(self, message: Inbound, verb: Verb) -> None:
+        if len(message.payload) > self._max_payload_bytes:
+            self._line.metrics.drop(Dropped.PAYLOAD_TOO_LARGE)
+            raise PayloadTooLargeError(
+                f"{len(message.payload)} bytes on …/{verb.value}, at most "
+                f"{self._max_payload_bytes} are taken (mqtt.max_payload_kib)"
+            )
+
+    def _act(self, key: DeviceKey, verb: Verb, message: Inbound) -> None:
+        match verb:
+            case Verb.CHUNK:
+                self._chunk(key, message)
+            case Verb.START:
+                self._start(key, message)
+            case Verb.STOP:
+                stop = parse_stop(message.payload)
+                self._line.stop(key, stop.id, stop.chunks)
+            case Verb.ABORT:
+                self._line.abort(key, parse_abort(message.payload))
+            case Verb.UTTERANCE:
+                self._single(key, message)
+            case Verb.SET:
+                if message.payload:
+                    self._line.change_settings(key, parse_set(message.payload))
+            case Verb.AVAILABILITY:
+                self._availability(key, message)
+            case Verb.STATE | Verb.SETTINGS:
+                pass
+
+    def _chunk(self, key: DeviceKey, message: Inbound) -> None:
+        if not message.payload:
+            return
+        number = None
+        mark = next((value for name, value in message.user if name == "seq"), None)
+        if mark is not None:
+            number = parse_sequence_number(mark)
+            if number is None:
+                self._line.metrics.drop(Dropped.BAD_SEQUENCE)
+                self._line.count_dropped_chunk(key)
+                return
+        format = None
+        if message.content_type is not None and not self._line.is_listening(key):
+            try:
+                format = self._format(key, message)
+            except UtteranceError as error:
+                self._line.refuse(key, Start(), error)
+                return
+        self._line.chunk(key, message.payload, number, format)
+
+    def _start(self, key: DeviceKey, message: Inbound) -> None:
+        try:
+            default = self._format(key, message)
+            request = parse_start(message.payload, default)
+        except UtteranceError as error:
+            self._line.refuse(key, Start(), error)
+            return
+        reply = self._reply(key, message, request.reply_to)
+        start = replace(request.start, note=reply)
+        if request.error is None:
+            self._line.start(key, start)
+        else:
+            self._line.refuse(key, start, request.error)
+
+    def _single(self, key: DeviceKey, message: Inbound) -> None:
+        start = Start(format=self._format(key, message), note=self._reply(key, message, None))
+        self._line.single(key, message.payload, start)
+
+    def _availability(self, key: DeviceKey, message: Inbound) -> None:
+        if message.payload == b"offline":
+            self._line.disconnect(key)
+        elif message.payload not in {b"online", b""}:
+            raise BadPayloadError("availability: online or offline is needed")
+
+    def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
+        default = self._line.config.device(key.name).format
+        content_type = message.content_type
+        if content_type is None or content_type.startswith("application/json"):
+            return default
+        return _cached_content_type(content_type, default)
+
+    def _reply(self, key: DeviceKey, message: Inbound, reply_to: str | None) -> Reply | None:
+        topic = message.response_topic or reply_to
+        if topic is None:
+            return None
+        if not self._topics.is_reply(key.name, topic):
+            self._line.metrics.drop(Dropped.BAD_REPLY_TO)
+            return None
+        return Reply(topic, message.correlation)
+
+
+@lru_cache(maxsize=64)
+def _cached_content_type(text: str, default: AudioFormat) -> AudioFormat:
+    return parse_content_type(text, default)

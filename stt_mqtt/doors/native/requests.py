@@ -1,0 +1,177 @@
+"""The JSON that devices and people send, checked and turned into the line's values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from stt_mqtt.audio.formats import parse_format
+from stt_mqtt.devices.settings import UNCHANGED, SettingsChange, Unchanged
+from stt_mqtt.errors import BadPayloadError, UtteranceError
+from stt_mqtt.types import AudioFormat, Start
+
+Json: TypeAlias = Mapping[str, object]
+
+MAX_JSON_BYTES = 16 * 1024
+"""No request of the contract needs more."""
+
+MAX_PROMPT_CHARACTERS = 1000
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*")
+_MAX_AGE_MS = 24 * 3600 * 1000
+_MAX_CHUNKS = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A start as it was asked for. `error`: why it cannot be obeyed, though its id is known."""
+
+    start: Start
+    reply_to: str | None
+    error: UtteranceError | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """A stop: of which utterance, and how many chunks were sent."""
+
+    id: str | None
+    chunks: int | None
+
+
+def parse_object(payload: bytes) -> Json:
+    """A JSON object; an empty payload is an empty one. Raises `BadPayloadError`."""
+    if not payload:
+        return {}
+    if len(payload) > MAX_JSON_BYTES:
+        raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
+    try:
+        value = json.loads(payload, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadPayloadError(f"not JSON: {str(error)[:120]}") from error
+    if not isinstance(value, dict):
+        raise BadPayloadError("a JSON object is needed")
+    return value
+
+
+def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
+    """A start message; `default` is the format of what it does not name.
+
+    Raises `BadPayloadError` when it is no JSON object or its id is not legal.
+    """
+    fields = parse_object(payload)
+    id = _id(fields)
+    try:
+        start = Start(
+            id=id,
+            format=parse_format(
+                fields.get("codec"), fields.get("rate"), fields.get("channels"), default
+            ),
+            language=_language(fields.get("language")),
+            prompt=_prompt(fields.get("prompt")),
+            sequenced=_sequenced(fields.get("framing")),
+            age_s=_age_ms(fields.get("age_ms")) / 1000,
+        )
+        return StartRequest(start, _text(fields, "reply_to"), None)
+    except UtteranceError as error:
+        return StartRequest(Start(id=id), None, error)
+
+
+def parse_stop(payload: bytes) -> StopRequest:
+    """A stop message. Raises `BadPayloadError`."""
+    fields = parse_object(payload)
+    chunks = fields.get("chunks")
+    if chunks is not None and not _is_whole_number(chunks, 0, _MAX_CHUNKS):
+        raise BadPayloadError("chunks: a whole number from 0 is needed")
+    return StopRequest(_id(fields), chunks if isinstance(chunks, int) else None)
+
+
+def parse_abort(payload: bytes) -> str | None:
+    """The id that an abort message names. Raises `BadPayloadError`."""
+    return _id(parse_object(payload))
+
+
+def parse_set(payload: bytes) -> SettingsChange:
+    """A settings message: what is missing stays, null goes back. Raises `BadPayloadError`."""
+    fields = parse_object(payload)
+    enabled: bool | Unchanged | None = UNCHANGED
+    if "enabled" in fields:
+        value = fields["enabled"]
+        if value is not None and not isinstance(value, bool):
+            raise BadPayloadError("enabled: true, false or null is needed")
+        enabled = value
+    return SettingsChange(
+        enabled=enabled,
+        language=_language(fields["language"]) if "language" in fields else UNCHANGED,
+        prompt=_prompt(fields["prompt"]) if "prompt" in fields else UNCHANGED,
+    )
+
+
+def parse_sequence_number(text: str) -> int | None:
+    """The number of a chunk from its `seq` property; None if it is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        return None
+    number = int(text)
+    return number if number < 2**32 else None
+
+
+def transaction_of(fields: Json) -> str | int | float | None:
+    """The mark by which the sender of a bridge request knows its response again."""
+    value = fields.get("transaction")
+    return value if isinstance(value, str | int | float) else None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _id(fields: Json) -> str | None:
+    value = _text(fields, "id")
+    if value is not None and _ID.fullmatch(value) is None:
+        raise BadPayloadError("id: 1 to 64 of A-Z a-z 0-9 _ . : - are needed")
+    return value
+
+
+def _text(fields: Json, name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadPayloadError(f"{name}: a string is needed")
+    return value
+
+
+def _language(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > 35 or _LANGUAGE.fullmatch(value) is None:
+        raise BadPayloadError("language: a tag such as en or en-US is needed")
+    return value
+
+
+def _prompt(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > MAX_PROMPT_CHARACTERS:
+        raise BadPayloadError(f"prompt: at most {MAX_PROMPT_CHARACTERS} characters are taken")
+    return value
+
+
+def _sequenced(value: object) -> bool:
+    if value not in (None, "seq32"):
+        raise BadPayloadError("framing: seq32 is the only one")
+    return value is not None
+
+
+def _age_ms(value: object) -> float:
+    if value is None:
+        return 0.0
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_AGE_MS:
+        return float(value)
+    raise BadPayloadError(f"age_ms: a number from 0 to {_MAX_AGE_MS} is needed")
+
+
+def _is_whole_number(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,0 +1,102 @@
+"""Every topic of the native door in one place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stt_mqtt.config.root import RESERVED_NAME as BRIDGE
+
+_DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MAX_REPLY_TOPIC = 256
+
+
+class Verb(StrEnum):
+    """What a message from outside is about, as the rest of its topic after the device."""
+
+    CHUNK = "audio"
+    START = "audio/start"
+    STOP = "audio/stop"
+    ABORT = "audio/abort"
+    UTTERANCE = "utterance"
+    SET = "set"
+    AVAILABILITY = "availability"
+    STATE = "state"
+    SETTINGS = "settings"
+
+
+_VERBS = {verb.value: verb for verb in Verb}
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """A topic that belongs to a device."""
+
+    device: str
+    verb: Verb
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeRequest:
+    """A topic that asks something of the service."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The native topics under one base topic."""
+
+    base: str
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Filters of the native input: they do not overlap, so nothing is delivered twice."""
+        return (
+            f"{self.base}/+/audio/#",
+            f"{self.base}/+/utterance",
+            f"{self.base}/+/set",
+            f"{self.base}/+/availability",
+            f"{self.base}/{BRIDGE}/request/+",
+        )
+
+    @property
+    def retained_output(self) -> tuple[str, ...]:
+        """Filters of what a previous run may have left retained about devices."""
+        return (f"{self.base}/+/state", f"{self.base}/+/settings")
+
+    def parse(self, topic: str) -> DeviceMessage | BridgeRequest | None:
+        """What a topic is about; None if it is none of ours or names no legal device."""
+        if not topic.startswith(self.base + "/"):
+            return None
+        device, _, rest = topic[len(self.base) + 1 :].partition("/")
+        if device == BRIDGE:
+            head, _, request = rest.partition("/")
+            return BridgeRequest(request) if head == "request" and is_device(request) else None
+        verb = _VERBS.get(rest)
+        if verb is None or not is_device(device):
+            return None
+        return DeviceMessage(device, verb)
+
+    def of_device(self, device: str, name: str) -> str:
+        """Topic of what the service says about a device."""
+        return f"{self.base}/{device}/{name}"
+
+    def of_bridge(self, name: str) -> str:
+        """Topic of what the service says about itself."""
+        return f"{self.base}/{BRIDGE}/{name}"
+
+    def is_reply(self, device: str, topic: str) -> bool:
+        """Whether a device may ask for a copy of its results on this topic."""
+        prefix = f"{self.base}/{device}/reply/"
+        return (
+            topic.startswith(prefix)
+            and len(prefix) < len(topic) <= _MAX_REPLY_TOPIC
+            and not any(character in topic for character in "+#\0")
+        )
+
+
+def is_device(name: str) -> bool:
+    """Whether a name is legal for a device, apart from being reserved."""
+    return _DEVICE.fullmatch(name) is not None

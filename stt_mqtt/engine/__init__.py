@@ -1,0 +1,1 @@
+"""The inference side: the queue before it, the threads, the pipeline, the model."""

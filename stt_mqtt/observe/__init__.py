@@ -1,0 +1,1 @@
+"""What the service tells about itself: counters, process figures, logs."""

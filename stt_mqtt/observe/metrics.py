@@ -1,0 +1,54 @@
+"""Counters of the whole service. All names come from closed lists, so their number is bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from stt_mqtt.types import Heard, Outcome
+
+_RTF_WEIGHT = 0.1
+"""Share of the newest utterance in the running real-time factor."""
+
+
+class Dropped(StrEnum):
+    """Input that was dropped without opening or ending anything."""
+
+    BAD_TOPIC = "bad_topic"
+    BAD_REPLY_TO = "bad_reply_to"
+    BAD_SEQUENCE = "bad_sequence"
+    RETAINED = "retained"
+    TOO_MANY_DEVICES = "too_many_devices"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+
+
+class Metrics:
+    """Totals since the start of the process."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.audio_s = 0.0
+        self.infer_s = 0.0
+        self.rtf: float | None = None
+        """Seconds of inference per second of audio, a running mean."""
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Note one outcome and, if it is an error, its code."""
+        self.outcomes[outcome.kind.value] += 1
+        if outcome.error is not None:
+            self.errors[outcome.error.code] += 1
+
+    def count_inference(self, heard: Heard) -> None:
+        """Note the work that one utterance took."""
+        self.audio_s += heard.audio_s
+        if heard.infer_s is None:
+            return
+        self.infer_s += heard.infer_s
+        rtf = heard.infer_s / heard.audio_s
+        self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
+
+    def drop(self, reason: Dropped) -> None:
+        """Note one message that was dropped."""
+        self.dropped[reason.value] += 1

@@ -1,0 +1,317 @@
+"""The line: doors report what devices do, the line answers each utterance exactly once.
+
+Single-threaded (the event loop's), without locks. The clock, the inference threads and the
+doors' outlets are given to it, so that tests run it with fakes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Protocol
+from uuid import uuid4
+
+from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.config import Config, DeviceConfig
+from stt_mqtt.devices.budget import Budget
+from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.ended import Ended
+from stt_mqtt.devices.registry import Registry
+from stt_mqtt.devices.settings import Settings, SettingsChange
+from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.engine.transcriber import normalise_language
+from stt_mqtt.errors import (
+    ShuttingDownError,
+    TooManyDevicesError,
+    UnsupportedLanguageError,
+    UtteranceError,
+)
+from stt_mqtt.observe.metrics import Dropped, Metrics
+from stt_mqtt.service.clock import Clock
+from stt_mqtt.service.dispatch import Answer, Dispatcher, Pool
+from stt_mqtt.service.outcomes import ModelInfo, Stamp, log_outcome, of_answer, of_ended, of_refusal
+from stt_mqtt.types import (
+    AudioFormat,
+    DeviceKey,
+    DeviceState,
+    EndReason,
+    Heard,
+    Outcome,
+    Start,
+    Utterance,
+)
+
+
+class Outlet(Protocol):
+    """What a door does with what the line has to say to its devices."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Publish the one outcome of an utterance."""
+
+    def state(self, key: DeviceKey, state: DeviceState) -> None:
+        """Publish a changed state; comes after the outcome that changed it."""
+
+    def settings(self, key: DeviceKey, settings: Settings) -> None:
+        """Publish changed settings."""
+
+    def forget(self, key: DeviceKey) -> None:
+        """Clear what was published about a device that left."""
+
+
+class Line:
+    """Everything between the doors and the inference threads."""
+
+    def __init__(
+        self,
+        config: Config,
+        model: ModelInfo,
+        clock: Clock,
+        pool: Pool,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        limits = config.limits
+        self.config = config
+        self.model = model
+        self.metrics = Metrics()
+        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
+        cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
+        context = DeviceContext(cap, self.budget, new_id)
+        self.registry = Registry(limits.max_devices, context, self._config_of, self._is_kept)
+        self.dispatcher = Dispatcher(limits, model.workers, pool, self._on_answer)
+        self._clock = clock
+        self._outlets: dict[str, Outlet] = {}
+        self._timers: list[tuple[float, DeviceKey]] = []
+        self._closing = False
+
+    def attach(self, door: str, outlet: Outlet) -> None:
+        """Connect a door; the keys of its devices carry its name."""
+        self._outlets[door] = outlet
+
+    # What devices do ---------------------------------------------------------------------
+
+    def start(self, key: DeviceKey, start: Start) -> None:
+        """A device opens an utterance."""
+        device = self._get_or_answer(key, start)
+        if device is None:
+            return
+        now = self._clock.now()
+        error = self._refusal(start, device)
+        self._settle(
+            device,
+            device.start(start, now) if error is None else device.refuse(start, error, now),
+        )
+
+    def refuse(self, key: DeviceKey, start: Start, error: UtteranceError) -> None:
+        """A device tried to open an utterance in a way that cannot be obeyed."""
+        device = self._get_or_answer(key, start)
+        if device is not None:
+            self._settle(device, device.refuse(start, error, self._clock.now()))
+
+    def chunk(
+        self, key: DeviceKey, chunk: bytes, number: int | None, format: AudioFormat | None
+    ) -> None:
+        """A device sends audio; `number` and `format` as in `Device.chunk`."""
+        try:
+            device = self._get(key)
+        except TooManyDevicesError:
+            self.metrics.drop(Dropped.TOO_MANY_DEVICES)
+            return
+        if self._closing and not device.listening:
+            device.counters.dropped_chunks += 1
+            return
+        now = self._clock.now()
+        self._make_room(len(chunk), key, now)
+        self._settle(device, device.chunk(chunk, number, format, now))
+
+    def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
+        """A device ends its utterance; `sent`: how many chunks it says it sent."""
+        device = self.registry.find(key)
+        if device is not None:
+            self._settle(device, device.stop(id, sent, self._clock.now()))
+
+    def abort(self, key: DeviceKey, id: str | None) -> None:
+        """A device takes its utterance back."""
+        device = self.registry.find(key)
+        if device is not None:
+            self._settle(device, device.abort(id, self._clock.now()))
+
+    def disconnect(self, key: DeviceKey) -> None:
+        """A device is gone; what it said so far is transcribed."""
+        device = self.registry.find(key)
+        if device is not None:
+            self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
+
+    def single(self, key: DeviceKey, data: bytes, start: Start) -> None:
+        """A device sends a whole utterance in one message."""
+        device = self._get_or_answer(key, start)
+        if device is None:
+            return
+        error = self._refusal(start, device)
+        if error is not None:
+            self.answer_error(key, start, error, EndReason.SINGLE)
+            return
+        now = self._clock.now()
+        self._make_room(len(data), key, now)
+        self._settle(device, [device.single(data, start, now)])
+
+    def answer_error(
+        self, key: DeviceKey, start: Start, error: UtteranceError, end: EndReason | None = None
+    ) -> None:
+        """Answer a message that opens nothing and leaves an open utterance alone."""
+        self._publish(of_refusal(key, start, error, end, self._stamp()))
+
+    def change_settings(self, key: DeviceKey, change: SettingsChange) -> None:
+        """A device's settings are changed until the restart."""
+        device = self._get_or_answer(key, Start())
+        if device is not None:
+            self._settle(device, device.change(change, self._clock.now()))
+
+    def is_listening(self, key: DeviceKey) -> bool:
+        """Whether the device has an utterance open."""
+        device = self.registry.find(key)
+        return device is not None and device.listening
+
+    def count_dropped_chunk(self, key: DeviceKey) -> None:
+        """A chunk of the device was dropped before it reached the line."""
+        device = self.registry.find(key)
+        if device is not None:
+            device.counters.dropped_chunks += 1
+
+    # What the service does -----------------------------------------------------------------
+
+    def introduce(self, key: DeviceKey) -> None:
+        """Make a configured device known before it speaks."""
+        device, _ = self.registry.get(key)
+        self._settle(device, [])
+
+    def announce(self, door: str) -> None:
+        """Tell a door again the settings and state of all its devices."""
+        for device in self.registry:
+            if device.key.door == door:
+                device.announced = None
+                self._announce(device)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take a new configuration for all devices."""
+        self.config = config
+        for device in self.registry:
+            self._settle(device, device.reconfigure(self._config_of(device.key), self._clock.now()))
+
+    def delivered(self, job: int, verdict: Verdict) -> None:
+        """An inference thread is done with a job."""
+        self.dispatcher.delivered(job, verdict, self._clock.now())
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        own = self._timers[0][0] if self._timers else None
+        dispatch = self.dispatcher.deadline
+        return min((at for at in (own, dispatch) if at is not None), default=None)
+
+    def tick(self) -> None:
+        """End the utterances whose time is up and whatever else is due."""
+        now = self._clock.now()
+        while self._timers and self._timers[0][0] <= now:
+            at, key = heapq.heappop(self._timers)
+            device = self.registry.find(key)
+            if device is not None and device.timer_at == at:
+                device.timer_at = None
+                self._settle(device, device.tick(now))
+        self.dispatcher.tick(now)
+
+    def shut_down(self) -> None:
+        """Accept nothing new and end what is open."""
+        self._closing = True
+        for device in self.registry:
+            self._settle(device, device.end(EndReason.SHUTDOWN, self._clock.now()))
+
+    def abandon(self) -> None:
+        """Answer whatever is still unanswered with `shutting_down`."""
+        self.dispatcher.abandon(self._clock.now())
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _config_of(self, key: DeviceKey) -> DeviceConfig:
+        return self.config.device(key.name)
+
+    def _is_kept(self, key: DeviceKey) -> bool:
+        return key.name in self.config.devices
+
+    def _get(self, key: DeviceKey) -> Device:
+        device, evicted = self.registry.get(key)
+        if evicted is not None:
+            self._outlets[evicted.key.door].forget(evicted.key)
+        device.last_seen = self._clock.epoch()
+        return device
+
+    def _get_or_answer(self, key: DeviceKey, start: Start) -> Device | None:
+        try:
+            return self._get(key)
+        except TooManyDevicesError as error:
+            self.answer_error(key, start, error)
+            return None
+
+    def _refusal(self, start: Start, device: Device) -> UtteranceError | None:
+        if self._closing:
+            return ShuttingDownError("the service is stopping")
+        language = start.language or device.settings.language
+        if language is None or normalise_language(language) in self.model.languages:
+            return None
+        return UnsupportedLanguageError(
+            f"the model {self.model.name} does not speak {language!r}; leave the language out "
+            "or configure a multilingual model"
+        )
+
+    def _make_room(self, nbytes: int, key: DeviceKey, now: float) -> None:
+        while not self.budget.fits(nbytes) and self.dispatcher.make_room(key, now):
+            pass
+
+    def _settle(self, device: Device, ended: list[Ended]) -> None:
+        """Send on what ended, then tell what changed and see that the device is woken in time."""
+        for item in ended:
+            if isinstance(item, Utterance):
+                device.pending += 1
+                self.dispatcher.put(item, self._clock.now())
+            else:
+                self._publish(of_ended(item, self._stamp()))
+        self._announce(device)
+        deadline = device.deadline
+        if deadline is not None and (device.timer_at is None or deadline < device.timer_at):
+            device.timer_at = deadline
+            heapq.heappush(self._timers, (deadline, device.key))
+
+    def _on_answer(self, answer: Answer) -> None:
+        utterance = answer.utterance
+        self.budget.use(-len(utterance.audio.data))
+        if isinstance(answer.verdict, Heard):
+            self.metrics.count_inference(answer.verdict)
+        device = self.registry.find(utterance.key)
+        if device is not None:
+            device.pending -= 1
+        self._publish(of_answer(answer, self.model, self._stamp()))
+        if device is not None:
+            self._announce(device)
+
+    def _publish(self, outcome: Outcome) -> None:
+        self.metrics.count_outcome(outcome)
+        device = self.registry.find(outcome.key)
+        if device is not None:
+            device.counters.utterances += outcome.id is not None
+            device.counters.errors += outcome.error is not None
+        log_outcome(outcome)
+        self._outlets[outcome.key.door].outcome(outcome)
+
+    def _announce(self, device: Device) -> None:
+        current = (device.settings, device.state)
+        before = device.announced
+        if current == before:
+            return
+        device.announced = current
+        outlet = self._outlets[device.key.door]
+        if before is None or before[0] != current[0]:
+            outlet.settings(device.key, current[0])
+        if before is None or before[1] != current[1]:
+            outlet.state(device.key, current[1])
+
+    def _stamp(self) -> Stamp:
+        return Stamp(self._clock.now(), self._clock.epoch())

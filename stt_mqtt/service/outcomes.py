@@ -1,0 +1,149 @@
+"""How the end of an utterance becomes its outcome, and the one line that the log gets of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from stt_mqtt.devices.ended import Aborted, Failed
+from stt_mqtt.errors import UtteranceError
+from stt_mqtt.service.dispatch import Answer
+from stt_mqtt.types import (
+    DeviceKey,
+    EndReason,
+    Heard,
+    Outcome,
+    OutcomeKind,
+    Start,
+    Utterance,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model behind the line. `rung` names its place for readers of results."""
+
+    name: str
+    languages: frozenset[str]
+    rung: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One moment on both clocks: monotonic seconds and seconds of the epoch."""
+
+    now: float
+    epoch: float
+
+    def epoch_of(self, at: float) -> float:
+        """The epoch seconds of a monotonic moment."""
+        return self.epoch - (self.now - at)
+
+
+def of_answer(answer: Answer, model: ModelInfo, stamp: Stamp) -> Outcome:
+    """The outcome of an utterance that was queued."""
+    utterance, verdict = answer.utterance, answer.verdict
+    if isinstance(verdict, UtteranceError):
+        return _outcome(
+            utterance,
+            OutcomeKind.ERROR,
+            stamp,
+            wait_s=answer.wait_s,
+            error=verdict,
+        )
+    return _heard(answer, verdict, model, stamp)
+
+
+def of_ended(ended: Aborted | Failed, stamp: Stamp) -> Outcome:
+    """The outcome of an utterance that never reached the queue."""
+    if isinstance(ended, Aborted):
+        return _outcome(ended.utterance, OutcomeKind.ABORTED, stamp)
+    return _outcome(ended.utterance, OutcomeKind.ERROR, stamp, error=ended.error)
+
+
+def of_refusal(
+    key: DeviceKey, start: Start, error: UtteranceError, end: EndReason | None, stamp: Stamp
+) -> Outcome:
+    """The answer to a message that opened nothing."""
+    return Outcome(
+        key=key,
+        id=start.id,
+        ts=stamp.epoch,
+        kind=OutcomeKind.ERROR,
+        end=end,
+        latency_s=0.0,
+        error=error,
+        note=start.note,
+    )
+
+
+def log_outcome(outcome: Outcome) -> None:
+    """One line per utterance with its timings; the words only at DEBUG."""
+    where = {"device": str(outcome.key), "utterance": outcome.id}
+    facts = [outcome.kind.value]
+    if outcome.end is not None:
+        facts.append(f"end={outcome.end.value}")
+    for name in ("audio_s", "wait_s", "infer_s", "latency_s"):
+        value: float | None = getattr(outcome, name)
+        if value is not None:
+            facts.append(f"{name}={value:.3f}")
+    if outcome.truncated:
+        facts.append("truncated")
+    if outcome.lost_chunks:
+        facts.append(f"lost_chunks={outcome.lost_chunks}")
+    if outcome.error is not None:
+        facts.append(f"error={outcome.error.code}: {outcome.error.detail}")
+    log.log(
+        logging.INFO if outcome.error is None else logging.WARNING, " ".join(facts), extra=where
+    )
+    if outcome.transcript is not None:
+        log.debug("text: %s", outcome.transcript.text, extra=where)
+
+
+def _heard(answer: Answer, heard: Heard, model: ModelInfo, stamp: Stamp) -> Outcome:
+    utterance = answer.utterance
+    inferred = heard.infer_s is not None
+    spoken = heard.transcript is not None
+    return Outcome(
+        key=utterance.key,
+        id=utterance.id,
+        ts=stamp.epoch_of(utterance.ended_at),
+        kind=OutcomeKind.TRANSCRIPT if spoken else OutcomeKind.NO_SPEECH,
+        transcript=heard.transcript,
+        audio_s=heard.audio_s,
+        end=utterance.end,
+        truncated=utterance.truncated or heard.truncated,
+        lost_chunks=utterance.lost_chunks,
+        model=model.name if inferred else None,
+        rung=model.rung if inferred else None,
+        wait_s=answer.wait_s,
+        infer_s=heard.infer_s,
+        latency_s=stamp.now - utterance.ended_at,
+        note=utterance.note,
+    )
+
+
+def _outcome(
+    utterance: Utterance,
+    kind: OutcomeKind,
+    stamp: Stamp,
+    wait_s: float | None = None,
+    error: UtteranceError | None = None,
+) -> Outcome:
+    return Outcome(
+        key=utterance.key,
+        id=utterance.id or None,
+        ts=stamp.epoch_of(utterance.ended_at),
+        kind=kind,
+        audio_s=utterance.seconds,
+        end=utterance.end,
+        truncated=utterance.truncated,
+        lost_chunks=utterance.lost_chunks,
+        wait_s=wait_s,
+        latency_s=stamp.now - utterance.ended_at,
+        error=error,
+        note=utterance.note,
+    )

@@ -1,0 +1,188 @@
+"""The values that travel the line. Frozen, small, without behaviour beyond arithmetic.
+
+Times named `*_at` are seconds of a monotonic clock; `ts` is seconds of the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stt_mqtt.errors import UtteranceError
+
+SAMPLE_RATE = 16_000
+"""Samples per second that everything after decoding works with."""
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""Mono audio at `SAMPLE_RATE`, shape `(n,)`, full scale ±1.0."""
+
+
+class Codec(StrEnum):
+    """How audio bytes are coded; the names are part of the wire contract."""
+
+    PCM_S16LE = "pcm_s16le"
+    PCM_F32LE = "pcm_f32le"
+    ADPCM_IMA = "adpcm_ima"
+    FLAC = "flac"
+    OPUS = "opus"
+    OGG = "ogg"
+    WEBM = "webm"
+    WAV = "wav"
+    MP3 = "mp3"
+
+
+class EndReason(StrEnum):
+    """Why an utterance ended."""
+
+    STOP = "stop"
+    GAP = "gap"
+    CAP = "cap"
+    RESTART = "restart"
+    SINGLE = "single"
+    DISCONNECT = "disconnect"
+    SHUTDOWN = "shutdown"
+
+
+class OutcomeKind(StrEnum):
+    """What became of an utterance; every opened utterance gets exactly one."""
+
+    TRANSCRIPT = "transcript"
+    NO_SPEECH = "no_speech"
+    ABORTED = "aborted"
+    ERROR = "error"
+
+
+class DeviceState(StrEnum):
+    """What a device is doing, the most present thing first."""
+
+    LISTENING = "listening"
+    TRANSCRIBING = "transcribing"
+    IDLE = "idle"
+
+
+class OnCap(StrEnum):
+    """What happens to an utterance that reaches its cap."""
+
+    FINALIZE = "finalize"
+    TRUNCATE = "truncate"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Codec, sample rate in Hz and channel count of audio bytes."""
+
+    codec: Codec = Codec.PCM_S16LE
+    rate: int = SAMPLE_RATE
+    channels: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedAudio:
+    """Audio as it arrived. `format` None: the container is to be found by its magic bytes.
+
+    `adpcm_ima` data is a sequence of blocks, each behind a 4-byte little-endian length; `opus`
+    data a sequence of packets, each behind a 2-byte little-endian length, where length 0 stands
+    for a lost packet.
+    """
+
+    format: AudioFormat | None
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DeviceKey:
+    """Names a device: the door it speaks through and its name there."""
+
+    door: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.door}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a door says when an utterance opens. None means: as the device is set.
+
+    `note` is the door's own and comes back untouched with the outcome.
+    """
+
+    id: str | None = None
+    format: AudioFormat | None = None
+    language: str | None = None
+    prompt: str | None = None
+    sequenced: bool = False
+    age_s: float = 0.0
+    note: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A finished utterance on its way to the model. `end` None: it was taken back or refused."""
+
+    key: DeviceKey
+    id: str
+    audio: EncodedAudio
+    language: str | None
+    prompt: str | None
+    end: EndReason | None
+    ended_at: float
+    age_s: float = 0.0
+    seconds: float = 0.0
+    """Length of the audio as far as it is known without decoding, else 0."""
+    truncated: bool = False
+    reject_over_cap: bool = False
+    """Whether audio that turns out too long when decoded is an error instead of being cut."""
+    lost_chunks: int = 0
+    note: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the model heard. `confidence` is exp(mean log-probability of the tokens)."""
+
+    text: str
+    language: str
+    confidence: float
+    no_speech_prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the inference side found in one utterance; `transcript` None: nothing was said."""
+
+    audio_s: float
+    transcript: Transcript | None
+    infer_s: float | None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The one answer to an utterance, for the door that it came through.
+
+    `id` is None only for a message that opened nothing. What inference gives is None when
+    nothing was inferred.
+    """
+
+    key: DeviceKey
+    id: str | None
+    ts: float
+    kind: OutcomeKind
+    transcript: Transcript | None = None
+    audio_s: float | None = None
+    end: EndReason | None = None
+    truncated: bool = False
+    lost_chunks: int = 0
+    model: str | None = None
+    rung: str | None = None
+    wait_s: float | None = None
+    infer_s: float | None = None
+    latency_s: float | None = None
+    error: UtteranceError | None = None
+    note: object = None

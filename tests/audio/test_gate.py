@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.gate import Speech, find_speech
+from stt_mqtt.config import GateConfig
+from stt_mqtt.types import EncodedAudio, Samples
+from tests.audio.synth import tone
+
+GATE = GateConfig()
+SPEECH = os.environ.get("STT_MQTT_SPEECH")
+needs_speech = pytest.mark.skipif(not SPEECH, reason="STT_MQTT_SPEECH names no speech data")
+
+
+def noise(level_dbfs: float, colour: float = 0.0, seconds: float = 3.0) -> Samples:
+    """Noise whose spectrum falls with frequency to the power of `colour`, in 16-bit steps."""
+    count = round(seconds * 16_000)
+    spectrum = np.fft.rfft(np.random.default_rng(7).standard_normal(count))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 20) ** colour
+    sound = np.fft.irfft(spectrum, count)
+    sound *= 10 ** (level_dbfs / 20) / sound.std()
+    return (np.round(sound * 32768) / 32768).astype(np.float32)
+
+
+def voice(seconds: float, level: float = 0.2) -> Samples:
+    """A hum of 140 Hz with the overtones of a vowel, four syllables a second."""
+    overtones = [tone(140.0 * n, seconds, level=1 / (1 + abs(n - 4))) for n in range(1, 24)]
+    sound = np.sum(overtones, axis=0, dtype=np.float32)
+    syllables = np.maximum(0.1, np.abs(tone(2.0, seconds, level=1.0)))
+    return np.asarray(level * sound / np.abs(sound).max() * syllables, np.float32)
+
+
+def test_nothing_is_not_speech() -> None:
+    assert find_speech(np.empty(0, np.float32), GATE) is None
+    assert find_speech(np.ones(100, np.float32), GATE) is None
+
+
+def test_digital_silence_is_not_speech() -> None:
+    assert find_speech(np.zeros(48_000, np.float32), GATE) is None
+
+
+@pytest.mark.parametrize("level", [-85, -75, -65, -55, -45])
+@pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 10.0])
+def test_steady_noise_of_a_room_is_not_speech(level: float, colour: float, seconds: float) -> None:
+    assert find_speech(noise(level, colour, seconds), GATE) is None
+
+
+def test_mains_hum_is_not_speech() -> None:
+    hum = tone(50, 3.0, level=0.005) + tone(100, 3.0, level=0.003) + noise(-65)
+    assert find_speech(hum, GATE) is None
+
+
+@pytest.mark.parametrize("background", [-85, -70, -55])
+@pytest.mark.parametrize("width", [1, 16, 160])
+def test_a_click_is_not_speech(background: float, width: int) -> None:
+    samples = noise(background)
+    samples[20_000 : 20_000 + width] += 0.5 * np.linspace(1, 0, width, dtype=np.float32)
+    assert find_speech(samples, GATE) is None
+
+
+def test_a_voice_is_found_with_its_margin() -> None:
+    silence = noise(-70, seconds=1.0)
+    speech = find_speech(np.concatenate([silence, voice(1.0), silence]), GATE)
+    assert speech is not None
+    assert 16_000 - 4_800 - 480 <= speech.start <= 16_000 - 4_800 + 2_400
+    assert 32_000 + 4_800 - 2_400 <= speech.end <= 32_000 + 4_800 + 3_200
+
+
+def test_the_margin_ends_at_the_audio() -> None:
+    samples = voice(0.5)
+    assert find_speech(samples, GATE) == Speech(0, len(samples))
+
+
+def test_a_margin_of_nothing_trims_to_the_voice() -> None:
+    samples = np.concatenate([noise(-70, seconds=1.0), voice(1.0)])
+    close = find_speech(samples, GateConfig(margin_ms=0))
+    wide = find_speech(samples, GateConfig(margin_ms=500))
+    assert close is not None
+    assert wide is not None
+    assert close.start - wide.start == 8_000
+
+
+def test_a_voice_below_the_floor_is_not_heard() -> None:
+    assert find_speech(voice(1.0, 0.01), GateConfig(floor_dbfs=-20)) is None
+
+
+def test_less_voice_than_asked_for_is_not_speech() -> None:
+    samples = np.concatenate([noise(-70, seconds=1.0), voice(0.4), noise(-70, seconds=1.0)])
+    assert find_speech(samples, GATE) is not None
+    assert find_speech(samples, GateConfig(min_speech_ms=1000)) is None
+
+
+def test_with_the_gate_off_everything_is_speech() -> None:
+    assert find_speech(np.zeros(5, np.float32), GateConfig(enabled=False)) == Speech(0, 5)
+
+
+def test_two_calls_do_not_influence_each_other() -> None:
+    samples = np.concatenate([noise(-70, seconds=1.0), voice(1.0)])
+    first = find_speech(samples, GATE)
+    find_speech(voice(3.0, 0.9), GATE)
+    assert find_speech(samples, GATE) == first
+
+
+@cache
+def clips(*manifests: str) -> dict[str, Samples]:
+    """Every recording of the manifests, by its name."""
+    folder = Path(SPEECH or "")
+    entries = [
+        json.loads(line)
+        for manifest in manifests
+        for line in (folder / manifest).read_text(encoding="utf-8").splitlines()
+    ]
+    return {
+        entry["id"]: decode(EncodedAudio(None, (folder / entry["path"]).read_bytes()), 60).samples
+        for entry in entries
+    }
+
+
+def real_speech() -> dict[str, Samples]:
+    return clips("manifest.jsonl", "slots_manifest.jsonl")
+
+
+def audible() -> dict[str, Samples]:
+    """All but one recording at -74 dB below full scale, whose loudest peak is 72 of 32768."""
+    found = {name: clip for name, clip in real_speech().items() if np.abs(clip).max() > 0.01}
+    assert len(found) >= len(real_speech()) - 1
+    return found
+
+
+@needs_speech
+def test_no_real_speech_is_lost() -> None:
+    lost = [name for name, clip in real_speech().items() if find_speech(clip, GATE) is None]
+    assert lost == []
+
+
+@needs_speech
+def test_real_speech_ten_times_quieter_is_heard() -> None:
+    lost = [name for name, clip in audible().items() if find_speech(clip * 0.1, GATE) is None]
+    assert lost == []
+
+
+@needs_speech
+def test_real_speech_in_noise_is_heard() -> None:
+    generator = np.random.default_rng(1)
+    lost = []
+    for name, clip in audible().items():
+        loudness = np.sqrt(np.mean(np.square(clip))) * 10 ** (-5 / 20)
+        hiss = (loudness * generator.standard_normal(len(clip))).astype(np.float32)
+        if find_speech(clip + hiss, GATE) is None:
+            lost.append(name)
+    assert lost == []
+
+
+@needs_speech
+def test_real_speech_that_an_edge_cut_closely_is_heard() -> None:
+    lost = []
+    for name, clip in audible().items():
+        speech = find_speech(clip, GateConfig(margin_ms=0))
+        assert speech is not None
+        if find_speech(clip[speech.start : speech.end], GATE) is None:
+            lost.append(name)
+    assert lost == []

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from stt_mqtt.config import Config, json_schema, read_config
+from tests.config.problems import NO_ENVIRONMENT
+from tests.config.schema_check import accepts
+
+TEXT = (Path(__file__).parents[2] / "config" / "stt-mqtt.yaml").read_text(encoding="utf-8")
+COMMENTED_OUT = re.compile(r"^( *)#(?=[^ \n])", re.MULTILINE)
+"""A key that waits to be used has no space after its #; prose has."""
+UNCOMMENTED = COMMENTED_OUT.sub(r"\1", TEXT)
+
+
+def test_the_example_is_short_and_names_its_schema_in_the_first_line() -> None:
+    lines = TEXT.splitlines()
+    assert lines[0] == "# yaml-language-server: $schema=./stt-mqtt.schema.json"
+    assert len(lines) < 60
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_example_as_shipped_is_the_default_configuration() -> None:
+    assert read_config(TEXT, "f", NO_ENVIRONMENT) == Config()
+
+
+def test_every_commented_out_key_is_valid_for_the_reader_and_for_editors() -> None:
+    config = read_config(UNCOMMENTED, "f", NO_ENVIRONMENT)
+    assert accepts(json_schema(), yaml.safe_load(UNCOMMENTED))
+    assert config.broker.mode == "embedded"
+    assert config.device("kids_room").enabled is False
+    assert config.mqtt.tls is not None
+    assert len(COMMENTED_OUT.findall(TEXT)) > 15
+
+
+def test_no_prose_is_uncommented() -> None:
+    for before, after in zip(TEXT.splitlines(), UNCOMMENTED.splitlines(), strict=True):
+        assert before == after or re.match(r' *["*\w]+:( |$)', after), after

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from stt_mqtt.config import DeviceConfig, MqttConfig, TlsConfig, is_glob
+from stt_mqtt.config.shapes import shape_at
+from stt_mqtt.types import AudioFormat, Codec
+
+
+def test_the_format_of_a_device_is_its_codec_rate_and_channels() -> None:
+    device = DeviceConfig(codec=Codec.FLAC, rate=48_000, channels=2)
+    assert device.format == AudioFormat(Codec.FLAC, 48_000, 2)
+
+
+def test_the_port_follows_tls_unless_it_is_given() -> None:
+    assert MqttConfig().effective_port == 1883
+    assert MqttConfig(tls=TlsConfig()).effective_port == 8883
+    assert MqttConfig(tls=TlsConfig(), port=5).effective_port == 5
+
+
+def test_a_glob_is_a_name_with_a_wildcard() -> None:
+    assert [name for name in ("a*", "a?", "[ab]", "a.b-c_1") if is_glob(name)] == [
+        "a*",
+        "a?",
+        "[ab]",
+    ]
+
+
+def test_the_shape_of_a_key_is_found_by_its_path() -> None:
+    assert shape_at(("mqtt", "password")).secret
+    assert shape_at(("devices", "any", "codec")).text
+    assert shape_at(("mqtt", "tls")).optional
+    with pytest.raises(KeyError, match="hots"):
+        shape_at(("mqtt", "hots"))

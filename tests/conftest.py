@@ -1,0 +1,101 @@
+"""Brokers for every test, and the rule that nothing is skipped in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import (
+    MOSQUITTO,
+    OPENSSL,
+    Broker,
+    Certificates,
+    EmbeddedProcess,
+    Mosquitto,
+    MosquittoOptions,
+    describe_broker,
+    make_certificates,
+)
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_report_header() -> str:
+    return describe_broker()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that CI skips has shown nothing."""
+    report = yield
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped, which CI does not accept: {call.excinfo and call.excinfo.value}"
+        )
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself while it is imported."""
+    report = yield
+    if IN_CI and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not accept: {collector.nodeid}"
+    return report
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A fresh broker without login: Mosquitto, or the embedded one where that is missing."""
+    running: Broker = EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Callable[[MosquittoOptions], Mosquitto]]:
+    """Makes running Mosquittos as a test wants them; the test is marked `needs_mosquitto`."""
+    with ExitStack() as running:
+
+        def make(options: MosquittoOptions) -> Mosquitto:
+            made = Mosquitto(tmp_path, options)
+            running.callback(made.stop)
+            made.start()
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Callable[[tuple[str, str] | None], EmbeddedProcess]]:
+    """Makes running embedded brokers, with a login or None."""
+    with ExitStack() as running:
+
+        def make(login: tuple[str, str] | None) -> EmbeddedProcess:
+            made = EmbeddedProcess(tmp_path, login)
+            running.callback(made.stop)
+            made.start()
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate authority with a server (localhost) and a client certificate."""
+    if OPENSSL is None:
+        pytest.skip("needs the openssl command, which is not installed")
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

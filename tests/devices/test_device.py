@@ -1,0 +1,401 @@
+"""The rules of an utterance's life, one test each, after the wire contract."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.config import DeviceConfig
+from stt_mqtt.devices.budget import Budget
+from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.ended import Aborted, Ended, Failed
+from stt_mqtt.devices.settings import SettingsChange
+from stt_mqtt.errors import DisabledError, UnsupportedFormatError
+from stt_mqtt.types import (
+    AudioFormat,
+    Codec,
+    DeviceKey,
+    DeviceState,
+    EndReason,
+    OnCap,
+    Start,
+    Utterance,
+)
+
+CHUNK = bytes(range(256)) * 4
+"""32 ms at 16 kHz."""
+
+
+class Bench:
+    """A device with a budget, caps of one second and numbered ids."""
+
+    def __init__(self, budget_bytes: int = 1_000_000, **config: object) -> None:
+        self.budget = Budget(budget_bytes)
+        numbers = itertools.count(1)
+        context = DeviceContext(AudioCap(1.0, 40_000), self.budget, lambda: f"made-{next(numbers)}")
+        settings = DeviceConfig.model_validate(config)
+        self.device = Device(DeviceKey("native", "kitchen"), settings, context)
+
+    def chunks(self, count: int, now: float) -> list[Ended]:
+        ended: list[Ended] = []
+        for _ in range(count):
+            ended += self.device.chunk(CHUNK, None, None, now)
+        return ended
+
+
+def the_utterance(ended: list[Ended]) -> Utterance:
+    assert len(ended) == 1
+    assert isinstance(ended[0], Utterance)
+    return ended[0]
+
+
+def test_chunks_between_start_and_stop_become_one_utterance() -> None:
+    bench = Bench()
+    assert bench.device.start(Start(id="a", language="en", prompt="lamp", note=7), 0.0) == []
+    assert bench.chunks(3, 0.1) == []
+    utterance = the_utterance(bench.device.stop(None, None, 0.2))
+    assert utterance.audio.data == CHUNK * 3
+    assert (utterance.id, utterance.language, utterance.prompt) == ("a", "en", "lamp")
+    assert (utterance.end, utterance.ended_at, utterance.note) == (EndReason.STOP, 0.2, 7)
+    assert utterance.seconds == pytest.approx(0.096)
+    assert bench.budget.used_bytes == len(utterance.audio.data)
+
+
+def test_a_chunk_opens_an_utterance_in_the_configured_format() -> None:
+    bench = Bench(codec="pcm_f32le", rate=8000, channels=2)
+    bench.chunks(1, 0.0)
+    utterance = the_utterance(bench.device.stop(None, None, 0.1))
+    assert utterance.audio.format == AudioFormat(Codec.PCM_F32LE, 8000, 2)
+    assert utterance.id == "made-1"
+
+
+def test_a_chunk_may_name_the_format_of_the_utterance_it_opens() -> None:
+    bench = Bench()
+    named = AudioFormat(Codec.PCM_S16LE, 8000, 1)
+    bench.device.chunk(CHUNK, None, named, 0.0)
+    bench.device.chunk(CHUNK, None, AudioFormat(Codec.FLAC), 0.0)
+    assert the_utterance(bench.device.stop(None, None, 0.1)).audio.format == named
+
+
+def test_an_utterance_opened_by_a_chunk_ends_after_the_gap() -> None:
+    bench = Bench(gap_timeout_ms=800)
+    bench.chunks(1, 0.0)
+    bench.chunks(1, 0.5)
+    assert bench.device.deadline == pytest.approx(1.3)
+    assert bench.device.tick(1.29) == []
+    utterance = the_utterance(bench.device.tick(1.4))
+    assert utterance.end is EndReason.GAP
+    assert utterance.ended_at == pytest.approx(1.3)
+    assert bench.device.deadline is None
+
+
+def test_an_utterance_opened_by_a_start_ends_after_the_idle_timeout() -> None:
+    bench = Bench(gap_timeout_ms=800, idle_timeout_ms=5000)
+    bench.device.start(Start(), 0.0)
+    bench.chunks(1, 1.0)
+    assert bench.device.tick(5.9) == []
+    assert the_utterance(bench.device.tick(6.0)).end is EndReason.GAP
+
+
+def test_an_empty_chunk_is_ignored() -> None:
+    bench = Bench()
+    assert bench.device.chunk(b"", None, None, 0.0) == []
+    assert bench.device.state is DeviceState.IDLE
+    assert bench.device.counters.dropped_chunks == 0
+
+
+def test_a_start_ends_the_open_utterance() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    bench.chunks(1, 0.1)
+    utterance = the_utterance(bench.device.start(Start(id="b"), 0.2))
+    assert (utterance.id, utterance.end) == ("a", EndReason.RESTART)
+    assert bench.device.listening
+
+
+def test_a_refused_start_ends_the_open_utterance_too() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    ended = bench.device.refuse(Start(id="b"), UnsupportedFormatError("no"), 0.2)
+    assert isinstance(ended[0], Utterance)
+    assert ended[0].end is EndReason.RESTART
+    assert isinstance(ended[1], Failed)
+    assert (ended[1].utterance.id, ended[1].error.code) == ("b", "unsupported_format")
+    assert not bench.device.listening
+
+
+def test_a_start_that_repeats_the_open_id_is_ignored() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    bench.chunks(1, 0.1)
+    assert bench.device.start(Start(id="a"), 0.2) == []
+    assert the_utterance(bench.device.stop("a", None, 0.3)).audio.data == CHUNK
+
+
+@pytest.mark.parametrize("verb", ["stop", "abort"])
+def test_a_stop_or_abort_of_another_id_is_ignored(verb: str) -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    if verb == "stop":
+        assert bench.device.stop("b", None, 0.1) == []
+    else:
+        assert bench.device.abort("b", 0.1) == []
+    assert bench.device.listening
+
+
+def test_an_abort_forgets_the_audio() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    bench.chunks(3, 0.1)
+    (aborted,) = bench.device.abort("a", 0.2)
+    assert isinstance(aborted, Aborted)
+    assert aborted.utterance.end is None
+    assert aborted.utterance.seconds == pytest.approx(0.096)
+    assert aborted.utterance.audio.data == b""
+    assert bench.budget.used_bytes == 0
+
+
+@pytest.mark.parametrize("verb", ["stop", "abort"])
+def test_late_chunks_are_dropped_for_300_ms_after_the_end(verb: str) -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    if verb == "stop":
+        bench.device.stop(None, None, 1.0)
+    else:
+        bench.device.abort(None, 1.0)
+    bench.chunks(2, 1.29)
+    assert not bench.device.listening
+    assert bench.device.counters.dropped_chunks == 2
+    bench.chunks(1, 1.31)
+    assert bench.device.listening
+
+
+def test_a_stop_with_nothing_open_drops_stragglers_too() -> None:
+    bench = Bench()
+    bench.device.stop(None, None, 1.0)
+    bench.chunks(1, 1.1)
+    bench.device.abort(None, 2.0)
+    bench.chunks(1, 2.1)
+    assert bench.device.counters.dropped_chunks == 2
+
+
+def test_a_start_is_heard_at_once_after_a_stop() -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    bench.device.stop(None, None, 1.0)
+    bench.device.start(Start(id="b"), 1.01)
+    bench.chunks(1, 1.02)
+    assert the_utterance(bench.device.stop("b", None, 1.1)).audio.data == CHUNK
+
+
+def test_no_late_chunks_are_expected_after_a_gap() -> None:
+    bench = Bench()
+    bench.chunks(1, 0.0)
+    bench.device.tick(0.9)
+    bench.chunks(1, 0.91)
+    assert bench.device.listening
+
+
+def test_a_stop_that_counts_waits_200_ms_for_missing_chunks() -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    bench.chunks(2, 0.1)
+    assert bench.device.stop(None, 3, 1.0) == []
+    assert bench.device.deadline == pytest.approx(1.2)
+    utterance = the_utterance(bench.chunks(1, 1.1))
+    assert (utterance.end, utterance.ended_at, utterance.lost_chunks) == (EndReason.STOP, 1.0, 0)
+    assert utterance.audio.data == CHUNK * 3
+
+
+def test_chunks_that_stay_missing_are_counted_as_lost() -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    bench.chunks(2, 0.1)
+    bench.device.stop(None, 5, 1.0)
+    assert bench.device.stop(None, 5, 1.05) == []
+    utterance = the_utterance(bench.device.tick(1.2))
+    assert (utterance.end, utterance.ended_at, utterance.lost_chunks) == (EndReason.STOP, 1.0, 3)
+
+
+def test_a_new_start_does_not_wait_for_the_stragglers_of_the_old_utterance() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    bench.device.stop(None, 5, 1.0)
+    utterance = the_utterance(bench.device.start(Start(id="b"), 1.1))
+    assert (utterance.id, utterance.end, utterance.ended_at) == ("a", EndReason.STOP, 1.0)
+
+
+def test_numbered_chunks_are_put_in_order_and_losses_filled_with_silence() -> None:
+    bench = Bench()
+    bench.device.start(Start(sequenced=True), 0.0)
+    for number in (0, 2, 1, 1, 5):
+        bench.device.chunk(number.to_bytes(4, "little") + bytes([number]) * 64, None, None, 0.1)
+    utterance = the_utterance(bench.device.stop(None, None, 0.2))
+    expected = [bytes([n]) * 64 for n in (0, 1, 2)] + [bytes(128)] + [bytes([5]) * 64]
+    assert utterance.audio.data == b"".join(expected)
+    assert utterance.lost_chunks == 2
+    assert bench.device.counters.dropped_chunks == 1
+
+
+def test_a_numbered_chunk_too_short_for_its_number_is_dropped() -> None:
+    bench = Bench()
+    bench.device.start(Start(sequenced=True), 0.0)
+    bench.device.chunk(b"\0\0\0", None, None, 0.1)
+    assert bench.device.counters.dropped_chunks == 1
+
+
+def test_a_number_may_come_beside_the_chunk() -> None:
+    bench = Bench()
+    bench.device.chunk(b"bb", 1, None, 0.0)
+    bench.device.chunk(b"aa", 0, None, 0.0)
+    assert the_utterance(bench.device.stop(None, 2, 0.1)).audio.data == b"aabb"
+
+
+def test_finalize_transcribes_at_the_cap_and_drops_the_rest_until_a_pause() -> None:
+    bench = Bench(gap_timeout_ms=800)
+    ended = bench.chunks(40, 0.0)
+    utterance = the_utterance(ended)
+    assert (utterance.end, utterance.truncated) == (EndReason.CAP, True)
+    assert utterance.seconds == pytest.approx(1.0)
+    assert bench.chunks(5, 0.5) == []
+    assert bench.chunks(5, 1.2) == []
+    assert not bench.device.listening
+    bench.chunks(1, 2.01)
+    assert bench.device.listening
+
+
+@pytest.mark.parametrize("message", ["start", "stop"])
+def test_after_the_cap_a_start_or_stop_makes_the_device_heard_again(message: str) -> None:
+    bench = Bench()
+    bench.chunks(40, 0.0)
+    if message == "start":
+        bench.device.start(Start(), 0.1)
+    else:
+        bench.device.stop(None, None, 0.1)
+    bench.chunks(1, 0.5)
+    assert bench.device.listening
+
+
+def test_truncate_keeps_the_head_and_awaits_the_end() -> None:
+    bench = Bench(on_cap=OnCap.TRUNCATE)
+    assert bench.chunks(40, 0.0) == []
+    utterance = the_utterance(bench.device.stop(None, None, 1.0))
+    assert (utterance.end, utterance.truncated) == (EndReason.STOP, True)
+    assert len(utterance.audio.data) == 32_000
+    assert bench.device.counters.dropped_chunks == 9
+
+
+def test_reject_answers_too_long_and_forgets_the_audio() -> None:
+    bench = Bench(on_cap=OnCap.REJECT)
+    (failed,) = bench.chunks(40, 0.0)
+    assert isinstance(failed, Failed)
+    assert (failed.error.code, failed.utterance.end) == ("too_long", EndReason.CAP)
+    assert failed.utterance.audio.data == b""
+    assert bench.budget.used_bytes == 0
+
+
+def test_a_device_that_floods_stays_at_its_cap() -> None:
+    bench = Bench(on_cap=OnCap.TRUNCATE)
+    bench.chunks(2000, 0.0)
+    assert bench.budget.used_bytes <= 40_000
+
+
+def test_reordered_chunks_count_against_the_cap() -> None:
+    bench = Bench(on_cap=OnCap.TRUNCATE)
+    bench.device.start(Start(sequenced=True), 0.0)
+    for number in range(1, 16):
+        bench.device.chunk(number.to_bytes(4, "little") + bytes(20_000), None, None, 0.0)
+    assert bench.budget.used_bytes <= 40_000
+
+
+def test_the_memory_of_all_devices_is_bounded() -> None:
+    bench = Bench(budget_bytes=2000)
+    ended = bench.chunks(2, 0.0)
+    assert isinstance(ended[0], Failed)
+    assert ended[0].error.code == "overloaded"
+    assert bench.budget.used_bytes == 0
+    assert bench.chunks(1, 0.1) == []
+    assert not bench.device.listening
+
+
+def test_a_disconnect_ends_the_open_utterance() -> None:
+    bench = Bench()
+    bench.chunks(1, 0.0)
+    assert the_utterance(bench.device.end(EndReason.DISCONNECT, 0.1)).end is EndReason.DISCONNECT
+    assert bench.device.end(EndReason.DISCONNECT, 0.2) == []
+
+
+def test_a_whole_utterance_never_touches_the_open_one() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    bench.chunks(1, 0.1)
+    single = bench.device.single(CHUNK * 2, Start(), 0.2)
+    assert isinstance(single, Utterance)
+    assert (single.end, single.audio.data) == (EndReason.SINGLE, CHUNK * 2)
+    assert the_utterance(bench.device.stop("a", None, 0.3)).audio.data == CHUNK
+
+
+def test_a_whole_utterance_counts_against_the_memory_of_all() -> None:
+    bench = Bench(budget_bytes=2000)
+    assert isinstance(bench.device.single(CHUNK, Start(), 0.0), Utterance)
+    refused = bench.device.single(CHUNK, Start(), 0.0)
+    assert isinstance(refused, Failed)
+    assert (refused.error.code, refused.utterance.end) == ("overloaded", EndReason.SINGLE)
+
+
+def test_a_disabled_device_answers_disabled_and_its_chunks_are_dropped() -> None:
+    bench = Bench(enabled=False)
+    (failed,) = bench.device.start(Start(id="a"), 0.0)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, DisabledError)
+    single = bench.device.single(CHUNK, Start(), 0.0)
+    assert isinstance(single, Failed)
+    assert single.error.code == "disabled"
+    bench.chunks(3, 0.1)
+    assert bench.device.counters.dropped_chunks == 3
+    assert not bench.device.listening
+
+
+def test_disabling_aborts_the_open_utterance() -> None:
+    bench = Bench()
+    bench.chunks(1, 0.0)
+    (aborted,) = bench.device.change(SettingsChange(enabled=False), 0.1)
+    assert isinstance(aborted, Aborted)
+    assert bench.device.change(SettingsChange(enabled=None), 0.2) == []
+    bench.chunks(1, 1.0)
+    (aborted,) = bench.device.reconfigure(DeviceConfig(enabled=False), 1.1)
+    assert isinstance(aborted, Aborted)
+
+
+def test_settings_that_are_missing_stay_and_null_goes_back_to_the_configured_value() -> None:
+    bench = Bench(language="de", prompt="Lampe")
+    bench.device.change(SettingsChange(language="en", prompt="lamp"), 0.0)
+    bench.device.change(SettingsChange(enabled=True), 0.0)
+    assert (bench.device.settings.language, bench.device.settings.prompt) == ("en", "lamp")
+    assert bench.device.overridden
+    bench.device.change(SettingsChange(language=None, enabled=None), 0.0)
+    assert (bench.device.settings.language, bench.device.settings.prompt) == ("de", "lamp")
+
+
+def test_what_the_start_names_wins_over_the_settings() -> None:
+    bench = Bench(language="de", prompt="Lampe")
+    bench.device.start(Start(language="en", prompt=""), 0.0)
+    utterance = the_utterance(bench.device.stop(None, None, 0.1))
+    assert (utterance.language, utterance.prompt) == ("en", "")
+
+
+def test_a_device_is_transcribing_while_the_model_has_its_words() -> None:
+    bench = Bench()
+    states = [bench.device.state]
+    bench.device.pending = 1
+    states.append(bench.device.state)
+    assert not bench.device.idle
+    bench.chunks(1, 0.0)
+    states.append(bench.device.state)
+    assert states == [DeviceState.IDLE, DeviceState.TRANSCRIBING, DeviceState.LISTENING]
+
+
+def test_ticking_an_idle_device_does_nothing() -> None:
+    assert Bench().device.tick(10.0) == []

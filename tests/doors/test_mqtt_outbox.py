@@ -1,0 +1,115 @@
+"""Publications that wait, and those that are not acknowledged yet."""
+
+from __future__ import annotations
+
+import threading
+
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.mqtt.outbox import ITEM_OVERHEAD, Outbox
+
+
+def publication(number: int, qos: int = 1) -> Publication:
+    return Publication(f"t/{number}", b"", qos)
+
+
+def send(outbox: Outbox, mid: int, in_flight: int = 100) -> Publication:
+    taken = outbox.take(in_flight)
+    assert taken is not None
+    outbox.sent(mid, taken)
+    return taken
+
+
+def test_publications_leave_in_order() -> None:
+    outbox = Outbox()
+    for number in range(3):
+        outbox.put(publication(number))
+    assert [send(outbox, number).topic for number in range(3)] == ["t/0", "t/1", "t/2"]
+    assert outbox.take(100) is None
+
+
+def test_a_full_queue_loses_and_counts_until_something_is_acknowledged() -> None:
+    outbox = Outbox(max_items=2)
+    assert [outbox.put(publication(number)) for number in range(3)] == [True, True, False]
+    send(outbox, 1)
+    assert not outbox.put(publication(3))
+    assert outbox.acknowledged(1) == publication(0)
+    assert outbox.put(publication(4))
+    assert outbox.lost == 2
+
+
+def test_bytes_are_bounded_too() -> None:
+    outbox = Outbox(max_bytes=2 * ITEM_OVERHEAD + 150)
+    assert outbox.put(Publication("a", bytes(100)))
+    assert not outbox.put(Publication("b", bytes(60), correlation=bytes(1)))
+    assert outbox.put(Publication("c", bytes(49), correlation=bytes(1)))
+
+
+def test_no_more_than_the_allowed_number_is_in_flight() -> None:
+    outbox = Outbox()
+    for number in range(3):
+        outbox.put(publication(number))
+    send(outbox, 1, in_flight=2)
+    send(outbox, 2, in_flight=2)
+    assert outbox.take(2) is None
+    outbox.acknowledged(1)
+    assert outbox.take(2) == publication(2)
+
+
+def test_what_is_unacknowledged_when_the_connection_ends_is_sent_again_first() -> None:
+    outbox = Outbox()
+    for number in range(4):
+        outbox.put(publication(number))
+    for mid in range(3):
+        send(outbox, mid)
+    outbox.acknowledged(1)
+    outbox.connection_ended()
+    assert [send(outbox, mid).topic for mid in range(3)] == ["t/0", "t/2", "t/3"]
+
+
+def test_waiting_qos_0_is_dropped_when_the_connection_ends() -> None:
+    outbox = Outbox(max_items=2)
+    outbox.put(publication(0, qos=0))
+    outbox.put(publication(1))
+    outbox.connection_ended()
+    assert send(outbox, 1) == publication(1)
+    assert outbox.put(publication(2))
+    assert outbox.lost == 0
+
+
+def test_what_could_not_be_sent_is_the_next_one_again() -> None:
+    outbox = Outbox()
+    outbox.put(publication(0))
+    outbox.put(publication(1))
+    first = outbox.take(100)
+    assert first is not None
+    outbox.put_back(first)
+    assert outbox.take(100) == publication(0)
+
+
+def test_what_can_never_be_sent_is_lost_and_owed_no_longer() -> None:
+    outbox = Outbox()
+    outbox.put(publication(0))
+    taken = outbox.take(100)
+    assert taken is not None
+    outbox.drop(taken)
+    assert outbox.lost == 1
+    assert outbox.flush(0)
+
+
+def test_an_acknowledgement_that_nobody_awaits_is_ignored() -> None:
+    outbox = Outbox()
+    assert outbox.acknowledged(7) is None
+
+
+def test_flush_waits_for_the_last_acknowledgement_and_not_for_qos_0() -> None:
+    outbox = Outbox()
+    assert outbox.flush(0)
+    outbox.put(publication(0))
+    outbox.put(publication(1, qos=0))
+    assert not outbox.flush(0)
+    send(outbox, 1)
+    assert not outbox.flush(0.01)
+    answer = threading.Thread(target=outbox.acknowledged, args=(1,))
+    answer.start()
+    assert outbox.flush(10)
+    answer.join()

@@ -1,0 +1,432 @@
+"""The native door between a scripted wire and the real line, with fakes for time and threads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stt_mqtt.config import Changes, Config
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
+from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.leftovers import Leftovers
+from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
+from stt_mqtt.errors import ConfigError
+from stt_mqtt.service.line import Line
+from stt_mqtt.service.outcomes import ModelInfo
+from tests.fakes import FakeClock, FakePool, heard, nothing_heard
+
+RESULT_KEYS = [
+    "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
+    "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
+    "latency_s", "error",
+]  # fmt: skip
+CODES = {
+    "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
+    "corrupt_audio", "too_short", "too_long", "disabled", "overloaded", "expired",
+    "too_many_devices", "model_unavailable", "inference_failed", "inference_timeout",
+    "shutting_down",
+}  # fmt: skip
+
+
+class Wire:
+    """Sends messages to the door and keeps what is published."""
+
+    def __init__(self, **config: Any) -> None:
+        self.clock = FakeClock()
+        self.pool = FakePool()
+        self.published: list[Publication] = []
+        self.reloads = 0
+        model = ModelInfo("tiny.en", frozenset({"en"}), "default", 1)
+        self.line = Line(Config.model_validate(config), model, self.clock, self.pool)
+        self.topics = Topics("stt")
+        self.door = NativeDoor(self.line, self.topics, self.published.append)
+        context = BridgeContext(self.line, self.clock, self._reload, lambda: {"inbox_full": 0})
+        self.bridge = Bridge(context, self.topics, self.published.append)
+
+    def send(self, topic: str, payload: bytes = b"", **properties: Any) -> None:
+        message = Inbound(topic, payload, qos=1, **properties)
+        route = self.topics.parse(topic)
+        if isinstance(route, DeviceMessage):
+            self.door.handle(message, route)
+        elif isinstance(route, BridgeRequest):
+            self.bridge.handle(message, route)
+
+    def answer(self, text: str = "Turn on the light.") -> None:
+        job, _ = self.pool.submitted.pop(0)
+        self.line.delivered(job, heard(text) if text else nothing_heard())
+
+    def on(self, topic: str) -> list[bytes]:
+        return [item.payload for item in self.published if item.topic == topic]
+
+    def results(self, device: str = "kitchen") -> list[dict[str, Any]]:
+        return [json.loads(payload) for payload in self.on(f"stt/{device}/result")]
+
+    def response(self, request: str) -> dict[str, Any]:
+        response = json.loads(self.on(f"stt/bridge/response/{request}")[-1])
+        assert isinstance(response, dict)
+        return response
+
+    def _reload(self) -> Changes:
+        self.reloads += 1
+        if self.reloads > 1:
+            raise ConfigError(["config.yaml:3:1: mqtt.hots: unknown key"])
+        return Changes(("gate.margin_ms",), ("engine.model",))
+
+
+def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"id":"a"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop")
+    wire.answer()
+    topics = [item.topic for item in wire.published]
+    assert topics == [
+        "stt/kitchen/settings", "stt/kitchen/state", "stt/kitchen/state",
+        "stt/kitchen/text", "stt/kitchen/result", "stt/kitchen/state",
+    ]  # fmt: skip
+    assert wire.on("stt/kitchen/state") == [b"listening", b"transcribing", b"idle"]
+    assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
+    (result,) = wire.results()
+    assert list(result) == RESULT_KEYS
+    assert (result["v"], result["id"], result["outcome"], result["end"]) == (
+        1, "a", "transcript", "stop",
+    )  # fmt: skip
+    assert result["error"] is None
+    qualities = {item.topic: (item.qos, item.retain) for item in wire.published}
+    assert qualities == {
+        "stt/kitchen/settings": (1, True),
+        "stt/kitchen/state": (1, True),
+        "stt/kitchen/text": (1, False),
+        "stt/kitchen/result": (1, False),
+    }
+
+
+def test_without_words_there_is_no_text_message() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    wire.answer("")
+    (result,) = wire.results()
+    assert (result["outcome"], result["text"], result["end"]) == ("no_speech", "", "single")
+    assert [result[key] for key in ("language", "confidence", "model", "infer_s")] == [None] * 4
+    assert wire.on("stt/kitchen/text") == []
+
+
+def test_retained_audio_is_ignored_and_retained_settings_are_not() -> None:
+    wire = Wire()
+    for name in ("audio", "audio/start", "audio/stop", "utterance"):
+        wire.send(f"stt/kitchen/{name}", b"{}", retain=True)
+    wire.send("stt/kitchen/set", b'{"enabled":false}', retain=True)
+    assert wire.line.metrics.dropped["retained"] == 4
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is False
+    assert wire.results() == []
+
+
+def test_bad_start_json_is_answered_without_an_id_and_ends_the_open_utterance() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/start", b"{")
+    wire.answer()
+    bad, good = wire.results()
+    assert (bad["id"], bad["error"]["code"]) == (None, "bad_payload")
+    assert (good["outcome"], good["end"]) == ("transcript", "restart")
+
+
+def test_a_format_that_is_not_supported_is_answered_under_its_id_and_its_chunks_dropped() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"id":"a","codec":"speex"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    (result,) = wire.results()
+    assert (result["id"], result["error"]["code"]) == ("a", "unsupported_format")
+    assert not wire.line.is_listening(wire.line.registry.__iter__().__next__().key)
+
+
+@pytest.mark.parametrize("name", ["audio", "utterance", "audio/start"])
+def test_a_payload_over_the_limit_is_refused(name: str) -> None:
+    wire = Wire(mqtt={"max_payload_kib": 16})
+    wire.send(f"stt/kitchen/{name}", bytes(16 * 1024 + 1))
+    (result,) = wire.results()
+    assert result["error"]["code"] == "payload_too_large"
+    assert result["end"] == ("single" if name == "utterance" else None)
+    assert wire.line.metrics.dropped["payload_too_large"] == 1
+
+
+def test_an_empty_settings_message_changes_nothing() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/set", b"", retain=True)
+    assert wire.published == []
+
+
+@pytest.mark.parametrize("name", ["set", "audio/stop", "audio/abort", "availability"])
+def test_other_messages_that_make_no_sense_are_answered_without_an_id(name: str) -> None:
+    wire = Wire()
+    wire.send(f"stt/kitchen/{name}", b'{"enabled":5,"chunks":-1,"id":""')
+    (result,) = wire.results()
+    assert (result["id"], result["error"]["code"]) == (None, "bad_payload")
+
+
+def test_offline_ends_the_open_utterance_and_online_does_nothing() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/availability", b"online", retain=True)
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/availability", b"online")
+    wire.send("stt/kitchen/availability", b"offline")
+    wire.answer()
+    (result,) = wire.results()
+    assert result["end"] == "disconnect"
+
+
+def test_the_reply_goes_to_the_devices_own_topic_with_its_correlation() -> None:
+    wire = Wire()
+    wire.send(
+        "stt/kitchen/utterance",
+        bytes(3200),
+        response_topic="stt/kitchen/reply/1",
+        correlation=b"\x01\x02",
+    )
+    wire.answer()
+    reply = wire.published[-2]
+    assert (reply.topic, reply.correlation, reply.qos, reply.retain) == (
+        "stt/kitchen/reply/1", b"\x01\x02", 1, False,
+    )  # fmt: skip
+    assert json.loads(reply.payload) == wire.results()[0]
+
+
+def test_the_mqtt_5_response_topic_wins_over_reply_to() -> None:
+    wire = Wire()
+    start = b'{"reply_to":"stt/kitchen/reply/json"}'
+    wire.send("stt/kitchen/audio/start", start, response_topic="stt/kitchen/reply/five")
+    wire.send("stt/kitchen/audio/stop")
+    wire.answer()
+    assert wire.on("stt/kitchen/reply/json") == []
+    assert len(wire.on("stt/kitchen/reply/five")) == 1
+
+
+def test_a_device_cannot_make_the_service_publish_elsewhere() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"reply_to":"homeassistant/status"}')
+    wire.send("stt/kitchen/audio/stop")
+    wire.answer()
+    assert wire.on("homeassistant/status") == []
+    assert wire.line.metrics.dropped["bad_reply_to"] == 1
+    assert len(wire.results()) == 1
+
+
+def test_the_content_type_of_the_first_chunk_names_the_format() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio", bytes(160), content_type="pcm_s16le;rate=8000;channels=1")
+    wire.send("stt/kitchen/audio", bytes(160), content_type="nonsense")
+    wire.send("stt/kitchen/audio/stop")
+    (_, utterance) = wire.pool.submitted[0]
+    assert utterance.audio.format is not None
+    assert utterance.audio.format.rate == 8000
+
+
+def test_an_unknown_content_type_of_the_first_chunk_refuses_until_a_pause() -> None:
+    wire = Wire()
+    for _ in range(3):
+        wire.send("stt/kitchen/audio", bytes(160), content_type="audio/unheard-of")
+    codes = [result["error"]["code"] for result in wire.results()]
+    assert set(codes) == {"unsupported_format"}
+
+
+def test_json_as_the_content_type_of_a_start_names_no_format() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"{}", content_type="application/json")
+    assert wire.results() == []
+
+
+def test_a_sequence_number_may_come_as_a_user_property() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio", b"bb", user=(("other", "x"), ("seq", "1")))
+    wire.send("stt/kitchen/audio", b"aa", user=(("seq", "0"),))
+    wire.send("stt/kitchen/audio", b"xx", user=(("seq", "minus one"),))
+    wire.send("stt/kitchen/audio/stop")
+    (_, utterance) = wire.pool.submitted[0]
+    assert utterance.audio.data == b"aabb"
+    assert wire.line.metrics.dropped["bad_sequence"] == 1
+
+
+def test_what_the_inbox_had_to_drop_is_answered_or_counted() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio", bytes(320))
+    wire.door.shed(DeviceMessage("kitchen", Verb.CHUNK))
+    wire.door.shed(DeviceMessage("kitchen", Verb.UTTERANCE))
+    (result,) = wire.results()
+    assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
+    (device,) = wire.line.registry
+    assert device.counters.dropped_chunks == 1
+
+
+def test_a_device_that_leaves_has_its_retained_topics_cleared() -> None:
+    wire = Wire(limits={"max_devices": 1})
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    wire.answer()
+    wire.send("stt/bedroom/audio", bytes(320))
+    assert wire.on("stt/kitchen/state")[-1] == b""
+    assert wire.on("stt/kitchen/settings")[-1] == b""
+
+
+def test_configured_devices_are_known_before_they_speak() -> None:
+    wire = Wire(devices={"bath": {"enabled": False}, "bed*": {}})
+    wire.door.introduce_configured()
+    assert wire.on("stt/bath/state") == [b"idle"]
+    assert json.loads(wire.on("stt/bath/settings")[0])["enabled"] is False
+    assert [device.key.name for device in wire.line.registry] == ["bath"]
+
+
+def test_the_services_own_output_is_not_taken_for_input() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/state", b"idle", retain=True)
+    wire.send("stt/kitchen/settings", b"{}", retain=True)
+    assert wire.published == []
+    assert len(wire.line.registry) == 0
+
+
+def test_leftovers_of_devices_that_nobody_knows_are_named() -> None:
+    leftovers = Leftovers()
+    for device, verb, retained, payload in [
+        ("gone", Verb.STATE, True, b"idle"),
+        ("gone", Verb.SETTINGS, True, b"{}"),
+        ("here", Verb.STATE, True, b"idle"),
+        ("live", Verb.STATE, False, b"idle"),
+        ("cleared", Verb.STATE, True, b""),
+        ("muted", Verb.SET, True, b"{}"),
+    ]:
+        leftovers.note(DeviceMessage(device, verb), retained, payload)
+    assert leftovers.unknown({"here"}) == ["gone"]
+
+
+def test_the_bridge_announces_itself_and_is_online_last() -> None:
+    wire = Wire()
+    wire.bridge.announce()
+    assert [(item.topic, item.qos, item.retain) for item in wire.published] == [
+        ("stt/bridge/info", 1, True),
+        ("stt/bridge/health", 0, True),
+        ("stt/bridge/state", 1, True),
+    ]
+    info = json.loads(wire.on("stt/bridge/info")[0])
+    assert set(info) >= {"v", "version", "started", "models", "rungs", "rung", "config"}
+    assert set(info["rung"]) == {"mode", "active", "reason"}
+    assert set(info["rungs"][0]) == {"name", "model", "beam_size", "compute_type"}
+    wire.bridge.say_goodbye()
+    assert wire.on("stt/bridge/state") == [b"online", b"offline"]
+
+
+def test_health_says_how_devices_and_queue_are() -> None:
+    wire = Wire(limits={"max_queued": 5})
+    for device in ("kitchen", "bath"):
+        wire.send(f"stt/{device}/utterance", bytes(3200))
+    wire.clock.advance(2.0)
+    wire.bridge.publish_health()
+    health = json.loads(wire.on("stt/bridge/health")[0])
+    assert health["queue"] == {"jobs": 1, "audio_s": 0.1, "oldest_s": 2.0}
+    assert health["buffered_bytes"] == 6400
+    assert health["uptime_s"] == 2.0
+    assert health["rss_mb"] > 1
+    assert set(health["load"]) == {"cpu", "rtf"}
+    assert health["devices"]["kitchen"] == {
+        "state": "transcribing",
+        "utterances": 0,
+        "errors": 0,
+        "dropped_chunks": 0,
+        "last_seen": wire.clock.epoch_s - 2.0,
+    }
+
+
+def test_requests_are_answered_with_their_transaction() -> None:
+    wire = Wire()
+    wire.send("stt/bridge/request/health_check", b'{"transaction":"t1"}')
+    response = wire.response("health_check")
+    assert (response["status"], response["error"], response["transaction"]) == ("ok", None, "t1")
+    assert response["data"]["healthy"] is True
+    wire.send("stt/kitchen/audio", bytes(320))
+    wire.send("stt/bridge/request/devices")
+    assert list(wire.response("devices")["data"]["devices"]) == ["kitchen"]
+
+
+def test_a_reload_names_what_was_applied_and_what_needs_a_restart_or_all_the_mistakes() -> None:
+    wire = Wire()
+    wire.send("stt/bridge/request/reload")
+    assert wire.response("reload")["data"] == {
+        "applied": ["gate.margin_ms"],
+        "needs_restart": ["engine.model"],
+    }
+    wire.send("stt/bridge/request/reload")
+    response = wire.response("reload")
+    assert response["status"] == "error"
+    assert "mqtt.hots" in response["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_name", "payload"),
+    [("rung", b'{"rung":"best"}'), ("dance", b""), ("devices", b"{")],
+)
+def test_a_request_that_cannot_be_granted_is_answered_with_the_reason(
+    request_name: str, payload: bytes
+) -> None:
+    wire = Wire()
+    wire.send(f"stt/bridge/request/{request_name}", payload)
+    response = wire.response(request_name)
+    assert response["status"] == "error"
+    assert response["error"]
+
+
+def test_a_retained_request_is_ignored() -> None:
+    wire = Wire()
+    wire.send("stt/bridge/request/reload", b"", retain=True)
+    assert (wire.published, wire.reloads) == ([], 0)
+
+
+verbs = st.sampled_from([verb.value for verb in Verb] + ["audio/x", "result", ""])
+payloads = st.one_of(
+    st.binary(max_size=300),
+    st.sampled_from([
+        b"{}", b"online", b"offline", b'{"id":"a"}', b'{"id":5}', b'{"codec":"opus"}',
+        b'{"framing":"seq32"}', b'{"enabled":false}', b'{"enabled":null}', b'{"chunks":3}',
+        b'{"codec":"adpcm_ima","rate":8000}', b'{"rate":1e9}', b"RIFF\0\0\0\0WAVE", bytes(3200),
+    ]),
+)  # fmt: skip
+content_types = st.none() | st.text(max_size=30) | st.just("opus;rate=48000")
+users = st.lists(st.tuples(st.just("seq"), st.text(max_size=6) | st.just("1")), max_size=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["kitchen", "bath", "a b", "bridge"]),
+            verbs, payloads, st.booleans(), content_types, users,
+        ),
+        max_size=25,
+    )
+)  # fmt: skip
+def test_no_message_of_one_device_breaks_the_service_for_another(
+    messages: list[tuple[str, str, bytes, bool, str | None, list[tuple[str, str]]]],
+) -> None:
+    wire = Wire()
+    for device, verb, payload, retain, content_type, user in messages:
+        wire.send(
+            f"stt/{device}/{verb}",
+            payload,
+            retain=retain,
+            content_type=content_type,
+            response_topic="stt/kitchen/reply/1" if retain else None,
+            user=tuple(user),
+        )
+    wire.send("stt/quiet/audio/start", b'{"id":"mine"}')
+    wire.send("stt/quiet/audio", bytes(3200))
+    wire.send("stt/quiet/audio/stop")
+    while wire.pool.submitted:
+        wire.answer("Mine.")
+    (mine,) = wire.results("quiet")
+    assert (mine["id"], mine["text"]) == ("mine", "Mine.")
+    for item in wire.published:
+        if item.topic.endswith("/result"):
+            result = json.loads(item.payload)
+            assert list(result) == RESULT_KEYS
+            assert result["error"] is None or result["error"]["code"] in CODES

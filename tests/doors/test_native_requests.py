@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.devices.settings import UNCHANGED, SettingsChange
+from stt_mqtt.doors.native.requests import (
+    MAX_JSON_BYTES,
+    parse_abort,
+    parse_object,
+    parse_sequence_number,
+    parse_set,
+    parse_start,
+    parse_stop,
+    transaction_of,
+)
+from stt_mqtt.errors import BadPayloadError
+from stt_mqtt.types import AudioFormat, Codec, Start
+
+DEFAULT = AudioFormat(Codec.PCM_S16LE, 16_000, 1)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = [
+    "id", "codec", "rate", "channels", "language", "prompt", "framing", "reply_to", "age_ms",
+    "chunks", "enabled", "transaction",
+]  # fmt: skip
+requests = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), json_values, max_size=6)
+
+
+def payload(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_an_empty_start_has_every_default() -> None:
+    request = parse_start(b"", DEFAULT)
+    assert request.start == Start(format=DEFAULT)
+    assert (request.reply_to, request.error) == (None, None)
+
+
+def test_a_start_with_everything() -> None:
+    request = parse_start(
+        payload(
+            id="a:1.b_C-d", codec="opus", rate=48_000, channels=2, language="en-US",
+            prompt="lamp", framing="seq32", reply_to="stt/kitchen/reply/1", age_ms=1500,
+            unknown=[1],
+        ),
+        DEFAULT,
+    )  # fmt: skip
+    assert request.error is None
+    assert request.reply_to == "stt/kitchen/reply/1"
+    assert request.start == Start(
+        id="a:1.b_C-d",
+        format=AudioFormat(Codec.OPUS, 48_000, 2),
+        language="en-US",
+        prompt="lamp",
+        sequenced=True,
+        age_s=1.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"codec": "speex"}, "unsupported_format"),
+        ({"codec": 7}, "bad_payload"),
+        ({"rate": 7999}, "unsupported_format"),
+        ({"rate": "16000"}, "bad_payload"),
+        ({"rate": True}, "bad_payload"),
+        ({"channels": 3}, "unsupported_format"),
+        ({"language": "x"}, "bad_payload"),
+        ({"language": 5}, "bad_payload"),
+        ({"prompt": "x" * 1001}, "bad_payload"),
+        ({"framing": "seq16"}, "bad_payload"),
+        ({"framing": []}, "bad_payload"),
+        ({"reply_to": 5}, "bad_payload"),
+        ({"age_ms": -1}, "bad_payload"),
+        ({"age_ms": True}, "bad_payload"),
+        ({"age_ms": "1"}, "bad_payload"),
+        ({"age_ms": 1e300}, "bad_payload"),
+    ],
+)
+def test_a_start_that_cannot_be_obeyed_is_answered_under_its_id(
+    fields: dict[str, object], code: str
+) -> None:
+    request = parse_start(payload(id="a", **fields), DEFAULT)
+    assert request.start.id == "a"
+    assert request.error is not None
+    assert request.error.code == code
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"{",
+        b"[]",
+        b"5",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"id": ""}',
+        b'{"id": "a b"}',
+        b'{"id": 5}',
+        b'{"id": "%s"}' % (b"x" * 65),
+        b'{"age_ms": NaN}',
+        b"[" * 100_000,
+        b'{"prompt": "%s"}' % (b"x" * MAX_JSON_BYTES),
+        b'{"age_ms": 1%s}' % (b"0" * 10_000),
+    ],
+)
+def test_what_is_no_request_is_refused_with_one_sentence(bad: bytes) -> None:
+    with pytest.raises(BadPayloadError) as caught:
+        parse_start(bad, DEFAULT)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_stop_may_count_its_chunks() -> None:
+    assert parse_stop(b"").chunks is None
+    stop = parse_stop(payload(id="a", chunks=3))
+    assert (stop.id, stop.chunks) == ("a", 3)
+
+
+@pytest.mark.parametrize("chunks", [-1, 1.5, "3", True, 2**33, []])
+def test_a_stop_counts_in_whole_numbers(chunks: object) -> None:
+    with pytest.raises(BadPayloadError):
+        parse_stop(payload(chunks=chunks))
+
+
+def test_an_abort_may_name_an_id() -> None:
+    assert parse_abort(b"") is None
+    assert parse_abort(payload(id="a")) == "a"
+
+
+def test_settings_distinguish_missing_from_null() -> None:
+    assert parse_set(b"{}") == SettingsChange(UNCHANGED, UNCHANGED, UNCHANGED)
+    assert parse_set(payload(enabled=None, language=None, prompt=None)) == SettingsChange(
+        None, None, None
+    )
+    assert parse_set(payload(enabled=False, language="de", prompt="Licht")) == SettingsChange(
+        False, "de", "Licht"
+    )
+
+
+@pytest.mark.parametrize("fields", [{"enabled": 1}, {"enabled": "no"}, {"prompt": 5}])
+def test_settings_of_a_wrong_type_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(BadPayloadError):
+        parse_set(payload(**fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("4294967295", 2**32 - 1), ("4294967296", None), ("-1", None), ("", None),
+     ("1.0", None), ("٣", None), ("9" * 5000, None)],
+)  # fmt: skip
+def test_sequence_numbers_are_32_bit_decimals(text: str, number: int | None) -> None:
+    assert parse_sequence_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("sent", "back"), [("a", "a"), (5, 5), (1.5, 1.5), ([], None), ({}, None), (None, None)]
+)
+def test_only_a_plain_transaction_comes_back(sent: object, back: object) -> None:
+    assert transaction_of({"transaction": sent}) == back
+
+
+@given(st.binary(max_size=200) | requests.map(lambda fields: json.dumps(fields).encode()))
+def test_any_bytes_give_a_request_or_a_bad_payload_error(data: bytes) -> None:
+    for parse in (parse_object, parse_stop, parse_abort, parse_set):
+        with contextlib.suppress(BadPayloadError):
+            parse(data)
+    with contextlib.suppress(BadPayloadError):
+        error = parse_start(data, DEFAULT).error
+        assert error is None or error.code in {"bad_payload", "unsupported_format"}

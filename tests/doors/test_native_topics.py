@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
+
+TOPICS = Topics("stt")
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+def test_every_topic_of_a_device_is_known(verb: Verb) -> None:
+    assert TOPICS.parse(f"stt/kitchen.1-a_B/{verb.value}") == DeviceMessage("kitchen.1-a_B", verb)
+
+
+def test_a_request_to_the_bridge_is_known() -> None:
+    assert TOPICS.parse("stt/bridge/request/health_check") == BridgeRequest("health_check")
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "stt", "stt/", "stt/kitchen", "stt/kitchen/audio/", "stt/kitchen/audio/begin",
+        "stt/kitchen/audio/start/x", "stt//audio", "stt/küche/audio", "stt/a b/audio",
+        "stt/" + "x" * 65 + "/audio", "stt/bridge/audio", "stt/bridge/request/",
+        "stt/bridge/request/a/b", "other/kitchen/audio", "sttx/kitchen/audio", "",
+    ],
+)  # fmt: skip
+def test_other_topics_are_not(topic: str) -> None:
+    assert TOPICS.parse(topic) is None
+
+
+def test_the_base_topic_may_have_several_parts() -> None:
+    topics = Topics("home/voice")
+    assert topics.parse("home/voice/bath/audio") == DeviceMessage("bath", Verb.CHUNK)
+    assert topics.of_device("bath", "result") == "home/voice/bath/result"
+    assert topics.of_bridge("state") == "home/voice/bridge/state"
+    assert "home/voice/+/set" in topics.subscriptions
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [
+        ("stt/kitchen/reply/1", True),
+        ("stt/kitchen/reply/a/b", True),
+        ("stt/kitchen/reply/", False),
+        ("stt/kitchen/reply", False),
+        ("stt/bedroom/reply/1", False),
+        ("stt/kitchen/reply/+", False),
+        ("stt/kitchen/reply/#", False),
+        ("stt/kitchen/reply/a\0b", False),
+        ("stt/kitchen/result", False),
+        ("homeassistant/status", False),
+        ("stt/kitchen/reply/" + "x" * 300, False),
+    ],
+)
+def test_a_device_is_answered_on_its_own_reply_topics_only(topic: str, allowed: bool) -> None:
+    assert TOPICS.is_reply("kitchen", topic) is allowed
+
+
+@given(st.text())
+def test_any_topic_can_be_looked_at(topic: str) -> None:
+    route = TOPICS.parse("stt/" + topic)
+    assert route is None or "/" not in getattr(route, "device", "")

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stt_mqtt.config import Config
+from stt_mqtt.devices.settings import Settings, SettingsChange
+from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.errors import BadPayloadError, InferenceFailedError
+from stt_mqtt.service.line import Line
+from stt_mqtt.service.outcomes import ModelInfo
+from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, Start
+from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard, nothing_heard
+
+KITCHEN = DeviceKey("native", "kitchen")
+BEDROOM = DeviceKey("native", "bedroom")
+CHUNK = bytes(1024)
+
+
+class Bench:
+    """A line with fakes around it."""
+
+    def __init__(self, workers: int = 1, **config: Any) -> None:
+        self.clock = FakeClock()
+        self.pool = FakePool()
+        self.outlet = RecordingOutlet()
+        self.line = Line(
+            Config.model_validate(config),
+            ModelInfo("tiny.en", frozenset({"en"}), "default", workers),
+            self.clock,
+            self.pool,
+        )
+        self.line.attach("native", self.outlet)
+
+    def speak(self, key: DeviceKey = KITCHEN, id: str = "a", chunks: int = 10) -> None:
+        self.line.start(key, Start(id=id))
+        for _ in range(chunks):
+            self.line.chunk(key, CHUNK, None, None)
+        self.line.stop(key, None, None)
+
+    def answer(self, verdict: Verdict) -> None:
+        job, _ = self.pool.submitted.pop(0)
+        self.line.delivered(job, verdict)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.line.tick()
+
+    @property
+    def last(self) -> Outcome:
+        return self.outlet.outcomes[-1]
+
+
+def test_a_transcript_comes_back_with_all_its_timings() -> None:
+    bench = Bench()
+    bench.speak()
+    bench.clock.advance(0.25)
+    bench.answer(heard("Turn on the light.", audio_s=0.32))
+    outcome = bench.last
+    assert (outcome.key, outcome.id, outcome.kind) == (KITCHEN, "a", OutcomeKind.TRANSCRIPT)
+    assert outcome.transcript is not None
+    assert outcome.transcript.text == "Turn on the light."
+    assert (outcome.model, outcome.rung, outcome.end) == ("tiny.en", "default", EndReason.STOP)
+    assert (outcome.wait_s, outcome.infer_s) == (0.0, 0.1)
+    assert outcome.latency_s == pytest.approx(0.25)
+    assert outcome.ts == pytest.approx(bench.clock.epoch_s - 0.25)
+    assert bench.line.metrics.rtf == pytest.approx(0.1 / 0.32)
+
+
+def test_states_change_in_order_and_after_the_outcome() -> None:
+    bench = Bench()
+    bench.speak()
+    bench.answer(heard())
+    told = [value for _, value in bench.outlet.told if not isinstance(value, Settings)]
+    assert told == [
+        DeviceState.LISTENING,
+        DeviceState.TRANSCRIBING,
+        bench.last,
+        DeviceState.IDLE,
+    ]
+
+
+def test_what_inference_gives_is_absent_when_nothing_was_inferred() -> None:
+    bench = Bench()
+    bench.speak()
+    bench.answer(nothing_heard())
+    outcome = bench.last
+    assert outcome.kind is OutcomeKind.NO_SPEECH
+    assert (outcome.transcript, outcome.model, outcome.rung, outcome.infer_s) == (None,) * 4
+    assert bench.line.metrics.rtf is None
+
+
+def test_a_model_failure_is_an_error_outcome() -> None:
+    bench = Bench()
+    bench.speak()
+    bench.answer(InferenceFailedError("broken"))
+    assert bench.last.error is not None
+    assert bench.last.error.code == "inference_failed"
+    assert bench.line.metrics.errors == {"inference_failed": 1}
+
+
+def test_a_language_that_the_model_does_not_speak_is_refused_at_the_start() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="a", language="de"))
+    assert bench.last.error is not None
+    assert (bench.last.id, bench.last.error.code) == ("a", "unsupported_language")
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
+    assert not bench.line.is_listening(KITCHEN)
+    bench.line.single(KITCHEN, CHUNK, Start(language="de"))
+    assert bench.last.end is EndReason.SINGLE
+    bench.line.start(KITCHEN, Start(id="b", language="en-US"))
+    assert bench.line.is_listening(KITCHEN)
+
+
+def test_an_utterance_that_waits_too_long_expires() -> None:
+    bench = Bench(limits={"max_queue_age_s": 10})
+    bench.speak(KITCHEN, "first")
+    bench.speak(BEDROOM, "second")
+    assert bench.line.dispatcher.deadline == pytest.approx(bench.clock.now() + 10)
+    bench.pass_time(10.0)
+    assert bench.last.error is not None
+    assert (bench.last.id, bench.last.error.code) == ("second", "expired")
+    bench.answer(heard())
+    assert [outcome.id for outcome in bench.outlet.outcomes] == ["second", "first"]
+
+
+def test_speech_that_is_already_old_counts_its_age_against_the_deadline() -> None:
+    bench = Bench(limits={"max_queue_age_s": 10})
+    bench.line.start(KITCHEN, Start(id="spooled", age_s=11))
+    bench.line.stop(KITCHEN, None, None)
+    assert bench.last.error is not None
+    assert bench.last.error.code == "expired"
+    assert bench.pool.submitted == []
+
+
+def test_a_full_queue_answers_overloaded_at_once() -> None:
+    bench = Bench(limits={"max_queued": 1})
+    for key in (KITCHEN, BEDROOM, DeviceKey("native", "bath")):
+        bench.speak(key, key.name)
+    assert bench.last.error is not None
+    assert (bench.last.id, bench.last.error.code) == ("bath", "overloaded")
+
+
+def test_a_model_that_hangs_is_given_up_and_its_thread_is_not_used_until_it_returns() -> None:
+    bench = Bench(limits={"inference_timeout_s": 5, "max_queue_age_s": 600})
+    bench.speak(KITCHEN, "hangs")
+    bench.pass_time(5.0)
+    assert bench.last.error is not None
+    assert bench.last.error.code == "inference_timeout"
+    bench.speak(KITCHEN, "next")
+    assert len(bench.pool.submitted) == 1
+    bench.answer(heard("too late"))
+    assert bench.last.id == "hangs"
+    bench.answer(heard("next"))
+    assert [outcome.id for outcome in bench.outlet.outcomes] == ["hangs", "next"]
+
+
+def test_a_device_that_floods_whole_utterances_takes_nobody_elses_memory() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    for number in range(8):
+        bench.line.single(KITCHEN, bytes(206_000), Start(id=f"flood-{number}"))
+    assert bench.line.budget.used_bytes == 5 * 206_000
+    bench.speak(BEDROOM, "quiet", chunks=20)
+    while bench.pool.submitted:
+        bench.answer(heard())
+    kinds = {outcome.id: outcome.kind for outcome in bench.outlet.outcomes}
+    assert kinds["quiet"] is OutcomeKind.TRANSCRIPT
+    assert kinds["flood-0"] is OutcomeKind.TRANSCRIPT
+    assert kinds["flood-4"] is OutcomeKind.ERROR
+
+
+def test_too_many_devices_is_answered_to_a_start_and_counted_for_a_chunk() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.line.start(KITCHEN, Start())
+    bench.line.start(BEDROOM, Start(id="b"))
+    assert bench.last.error is not None
+    assert (bench.last.key, bench.last.error.code) == (BEDROOM, "too_many_devices")
+    bench.line.chunk(BEDROOM, CHUNK, None, None)
+    assert bench.line.metrics.dropped["too_many_devices"] == 1
+    bench.line.change_settings(BEDROOM, SettingsChange(enabled=False))
+    bench.line.single(BEDROOM, CHUNK, Start())
+    bench.line.refuse(BEDROOM, Start(), BadPayloadError("no"))
+    assert len(bench.outlet.outcomes) == 4
+
+
+def test_a_forgotten_device_has_what_it_published_cleared() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.speak(KITCHEN)
+    bench.answer(heard())
+    bench.line.start(BEDROOM, Start())
+    assert ("forget kitchen", None) in bench.outlet.told
+
+
+def test_messages_to_unknown_devices_do_nothing() -> None:
+    bench = Bench()
+    bench.line.stop(KITCHEN, None, None)
+    bench.line.abort(KITCHEN, None)
+    bench.line.disconnect(KITCHEN)
+    bench.line.count_dropped_chunk(KITCHEN)
+    assert bench.outlet.told == []
+    assert len(bench.line.registry) == 0
+
+
+def test_a_gap_ends_an_utterance_when_the_clock_says_so() -> None:
+    bench = Bench()
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
+    assert bench.line.deadline == pytest.approx(bench.clock.now() + 0.8)
+    bench.pass_time(0.5)
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
+    bench.pass_time(0.5)
+    assert bench.line.is_listening(KITCHEN)
+    bench.pass_time(0.31)
+    assert not bench.line.is_listening(KITCHEN)
+    bench.answer(heard())
+    assert bench.last.end is EndReason.GAP
+    assert bench.last.latency_s == pytest.approx(0.01)
+
+
+def test_settings_are_told_on_change_only() -> None:
+    bench = Bench()
+    for enabled in (False, False, True):
+        bench.line.change_settings(KITCHEN, SettingsChange(enabled=enabled))
+    told = [value for _, value in bench.outlet.told if isinstance(value, Settings)]
+    assert [settings.enabled for settings in told] == [False, True]
+
+
+def test_announce_tells_a_door_everything_again() -> None:
+    bench = Bench()
+    bench.line.introduce(KITCHEN)
+    bench.outlet.told.clear()
+    bench.line.announce("native")
+    assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
+
+
+def test_a_new_configuration_reaches_the_devices_that_are_known() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="a"))
+    bench.line.reconfigure(Config.model_validate({"devices": {"kitchen": {"enabled": False}}}))
+    assert bench.last.kind is OutcomeKind.ABORTED
+    assert bench.line.registry.find(KITCHEN) is not None
+
+
+def test_while_stopping_what_is_open_is_transcribed_and_nothing_new_is_taken() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="open"))
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
+    bench.line.shut_down()
+    bench.line.start(KITCHEN, Start(id="late"))
+    bench.line.single(KITCHEN, CHUNK, Start(id="single"))
+    bench.line.chunk(BEDROOM, CHUNK, None, None)
+    codes = {outcome.id: outcome.error.code for outcome in bench.outlet.outcomes if outcome.error}
+    assert codes == {"late": "shutting_down", "single": "shutting_down"}
+    assert not bench.line.is_listening(BEDROOM)
+    bench.answer(heard())
+    assert (bench.last.id, bench.last.end) == ("open", EndReason.SHUTDOWN)
+    assert bench.line.dispatcher.drained
+
+
+def test_what_is_not_done_in_time_is_answered_shutting_down() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "running")
+    bench.speak(BEDROOM, "waiting")
+    bench.line.abandon()
+    codes = {outcome.id: outcome.error.code for outcome in bench.outlet.outcomes if outcome.error}
+    assert codes == {"running": "shutting_down", "waiting": "shutting_down"}
+    assert bench.line.budget.used_bytes == 0
+
+
+def test_an_answer_to_nothing_carries_no_id() -> None:
+    bench = Bench()
+    bench.line.answer_error(KITCHEN, Start(), BadPayloadError("not JSON"))
+    assert (bench.last.id, bench.last.end, bench.last.audio_s) == (None, None, None)
+
+
+def test_the_words_are_in_the_log_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    with caplog.at_level("INFO", "stt_mqtt"):
+        bench.speak()
+        bench.answer(heard("The secret word."))
+    assert "transcript end=stop" in caplog.text
+    assert "secret" not in caplog.text
+    with caplog.at_level("DEBUG", "stt_mqtt"):
+        bench.speak(id="b")
+        bench.answer(heard("The secret word."))
+    assert "secret" in caplog.text

@@ -1,0 +1,145 @@
+"""The rules of the house: who may import whom, and what the lowest rooms may not touch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stt_mqtt
+
+PACKAGE = Path(stt_mqtt.__file__).parent
+LAYERS = [
+    {"errors"},
+    {"types"},
+    {"config"},
+    {"audio"},
+    {"devices"},
+    {"engine", "observe"},
+    {"service"},
+    {"doors"},
+    {"app"},
+    {"demo"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]
+"""From the lowest to the highest. A room imports rooms below it and itself."""
+
+PURE_ROOMS = {"types", "errors", "config", "audio", "devices"}
+IMPURE_MODULES = {
+    "asyncio", "concurrent", "datetime", "http", "io.open", "multiprocessing", "os", "pathlib",
+    "sched", "select", "selectors", "shutil", "signal", "socket", "subprocess", "sys", "tempfile",
+    "threading", "time", "urllib",
+}  # fmt: skip
+IMPURE_CALLS = {"open", "input", "print"}
+
+OWNERS = {
+    "av": "audio",
+    "webrtcvad": "audio",
+    "yaml": "config",
+    "ctranslate2": "engine",
+    "faster_whisper": "engine",
+    "huggingface_hub": "engine",
+    "tokenizers": "engine",
+    "paho": "doors",
+    "iotcore": "doors",
+    "rich": "commands",
+}
+"""The one room that may import a library. numpy and pydantic are everybody's."""
+
+EVERYBODYS = {"numpy", "pydantic", "pydantic_core"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def layer_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_go_downwards(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return
+    for name in imports_of(path):
+        first, *rest = name.split(".")
+        if first != "stt_mqtt" or not rest or rest[0].startswith("__"):
+            continue
+        imported = rest[0]
+        allowed = imported == room or layer_of(imported) < layer_of(room)
+        assert allowed, f"{room} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_a_library_has_one_room(path: Path) -> None:
+    for name in imports_of(path):
+        first = name.split(".")[0]
+        if first == "stt_mqtt" or first in sys.stdlib_module_names or first in EVERYBODYS:
+            continue
+        assert OWNERS.get(first) == room_of(path), f"{first} in {name_of(path)}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if room_of(path) in PURE_ROOMS], ids=name_of
+)
+def test_the_lower_rooms_touch_no_clock_thread_socket_or_file(path: Path) -> None:
+    for name in imports_of(path):
+        assert name.split(".")[0] not in IMPURE_MODULES, name
+        assert name not in IMPURE_MODULES, name
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in IMPURE_CALLS, f"line {node.lineno}"
+
+
+def test_every_module_has_a_room_in_the_layers() -> None:
+    rooms = {room_of(path) for path in modules()} - {"__init__"}
+    assert rooms == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize(
+    "module", ["stt_mqtt.config", "stt_mqtt.cli", "stt_mqtt.commands.watch", "stt_mqtt.errors"]
+)
+def test_what_needs_no_inference_does_not_import_it(module: str) -> None:
+    code = (
+        f"import sys, {module}\n"
+        "heavy = {'av', 'ctranslate2', 'faster_whisper', 'huggingface_hub', 'iotcore', "
+        "'onnxruntime', 'tokenizers'}\n"
+        "found = heavy & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_modules_stay_short_enough_to_be_read_at_once() -> None:
+    long = {
+        name_of(path): count
+        for path in modules()
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 320
+    }
+    assert not long
