@@ -119,7 +119,6 @@ class Application:
                 self._on_message,
                 self._on_shed,
                 self._on_connected,
-                self._on_disconnected,
                 self._timer.arm,
             ),
         )
@@ -173,8 +172,7 @@ class Application:
         if isinstance(route, DeviceMessage):
             self._door.shed(route)
 
-    def _on_connected(self, protocol: str) -> None:
-        log.info("connected to the broker, MQTT %s", protocol)
+    def _on_connected(self) -> None:
         if not self._cleaned:
             self._cleaned = True
             self._client.subscribe(self._topics.retained_output)
@@ -183,9 +181,6 @@ class Application:
         self._line.announce(DOOR)
         self._bridge.announce()
         self.online.set()
-
-    def _on_disconnected(self, reason: str) -> None:
-        log.warning("connection to the broker lost: %s", reason)
 
     def _clean_leftovers(self) -> None:
         self._client.unsubscribe(self._topics.retained_output)

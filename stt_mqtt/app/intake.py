@@ -32,8 +32,7 @@ class IntakeHandlers:
     message: Callable[[Inbound], None]
     shed: Callable[[str], None]
     """A message on this topic had to be dropped."""
-    connected: Callable[[str], None]
-    disconnected: Callable[[str], None]
+    connected: Callable[[], None]
     settled: Callable[[], None]
     """A batch of messages is done."""
 
@@ -61,27 +60,27 @@ class Intake:
         if not self._inbox.put(message, urgent):
             self._shed.append(message.topic)
 
-    def connected(self, protocol: str) -> None:
+    def connected(self, _protocol: str) -> None:
         """Network thread: the broker accepted the connection."""
-        self._call(lambda: self._handlers.connected(protocol))
+        self._call(self._handlers.connected)
 
-    def disconnected(self, reason: str) -> None:
-        """Network thread: the connection is gone."""
-        self._call(lambda: self._handlers.disconnected(reason))
+    def disconnected(self, _reason: str) -> None:
+        """Network thread: the connection is gone, as the client has logged."""
 
     def pump(self) -> None:
         """Event loop: handle a batch of what has come in, and come back if there is more."""
         batch = self._inbox.drain(BATCH)
+        # First of all, because the inbox wakes nobody until it was found empty.
+        if len(batch) == BATCH:
+            self._loop.call_soon(self.pump)
+        elif batch:
+            self._loop.call_later(LINGER_S, self.pump)
         for message in batch:
             self._guarded(self._handlers.message, message, message.topic)
         while self._shed:
             topic = self._shed.popleft()
             self._guarded(self._handlers.shed, topic, topic)
         self._handlers.settled()
-        if len(batch) == BATCH:
-            self._loop.call_soon(self.pump)
-        elif batch:
-            self._loop.call_later(LINGER_S, self.pump)
 
     def _wake(self) -> None:
         self._call(self.pump)

@@ -68,6 +68,7 @@ class Device:
         "key",
         "last_seen",
         "pending",
+        "settings",
         "timer_at",
     )
 
@@ -84,13 +85,10 @@ class Device:
         """When somebody has promised to call `tick`."""
         self._context = context
         self._overrides = Overrides()
+        self.settings = self._overrides.over(config)
+        """The settings in force."""
         self._open: OpenUtterance | None = None
         self._deafness = Deafness()
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        return self._overrides.over(self.config)
 
     @property
     def overridden(self) -> bool:
@@ -211,12 +209,12 @@ class Device:
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
         self._overrides = self._overrides.changed_by(change)
-        return self._abort_if_disabled(now)
+        return self._settings_changed(now)
 
     def reconfigure(self, config: DeviceConfig, now: float) -> list[Ended]:
         """Take a new configuration; an open utterance keeps the format it was opened in."""
         self.config = config
-        return self._abort_if_disabled(now)
+        return self._settings_changed(now)
 
     def tick(self, now: float) -> list[Ended]:
         """End the open utterance if its time is up."""
@@ -293,7 +291,8 @@ class Device:
         sealed = self._seal(EndReason.CAP, now)
         return [] if sealed is None else [Failed(self._discard(sealed), error)]
 
-    def _abort_if_disabled(self, now: float) -> list[Ended]:
+    def _settings_changed(self, now: float) -> list[Ended]:
+        self.settings = self._overrides.over(self.config)
         return [] if self.settings.enabled else self._abort_open(now)
 
     def _on_cap(self, now: float) -> list[Ended]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -28,6 +29,8 @@ class FakeService:
         self.starts: list[Any] = []
         self.stops: list[Any] = []
         self.availability: list[tuple[str, bytes]] = []
+        self.left = asyncio.Event()
+        """Set when a satellite has said that it goes."""
         self._answer = answer
         filters = ("stt/+/audio/#", "stt/+/availability")
         self._connection = Connection(broker, filters, Will("stt/bridge/state", b""), self._hear)
@@ -44,6 +47,8 @@ class FakeService:
         room, _, name = message.topic.removeprefix("stt/").partition("/")
         if name == "availability":
             self.availability.append((room, message.payload))
+            if message.payload == b"offline":
+                self.left.set()
         elif name == "audio":
             self.heard[room] += message.payload
             self.chunks[room] += 1

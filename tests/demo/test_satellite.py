@@ -34,8 +34,7 @@ async def say(broker: Broker, answer: Answer, seen: list[FakeService]) -> Exchan
         seen.append(service)
         async with Satellite("kitchen", address, TOPICS) as kitchen:
             exchange = await kitchen.say("Yes.", HALF_A_SECOND)
-        while len(service.availability) < 2:
-            await asyncio.sleep(0.01)
+        await service.left.wait()
         return exchange
 
 

@@ -90,7 +90,7 @@ def test_the_service_comes_back_after_the_broker_did(
         peer.publish("stt/kitchen/set", json.dumps({"prompt": "lamp"}))
         eventually(lambda: peer.payloads("stt/kitchen/settings"))
         broker.stop()
-        eventually(lambda: "lost" in service.log)
+        eventually(lambda: "trying again" in service.log)
         broker.start()
         fresh = Peer(broker, "stt/#")
         try:
@@ -169,7 +169,7 @@ def test_with_a_password_file_and_the_rights_of_the_contract_it_works(
     login = {"username": "service", "password_file": str(password)}
     service = Service(tmp_path, broker, mqtt=login)
     try:
-        eventually(lambda: "connected to the broker" in service.log, 60)
+        eventually(lambda: "Connected to" in service.log, 60)
         assert "s3cret" not in service.log
     finally:
         assert service.stop() == 0
@@ -244,7 +244,7 @@ def test_an_embedded_broker_serves_others(tmp_path: Path) -> None:
     config = {"broker": {"mode": "embedded", "port": inside.port}}
     service = Service(tmp_path, inside, **config)
     try:
-        eventually(lambda: "connected to the broker" in service.log, 60)
+        eventually(lambda: "Connected to" in service.log, 60)
         peer = Peer(inside, "stt/#", v5=False)
         await_online(service, peer)
         peer.publish("stt/kitchen/utterance", PCM)

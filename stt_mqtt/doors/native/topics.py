@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import TypeAlias
 
 from stt_mqtt.config.root import RESERVED_NAME as BRIDGE
 
@@ -44,6 +46,9 @@ class BridgeRequest:
     request: str
 
 
+Route: TypeAlias = DeviceMessage | BridgeRequest
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The native topics under one base topic."""
@@ -66,18 +71,9 @@ class Topics:
         """Filters of what a previous run may have left retained about devices."""
         return (f"{self.base}/+/state", f"{self.base}/+/settings")
 
-    def parse(self, topic: str) -> DeviceMessage | BridgeRequest | None:
+    def parse(self, topic: str) -> Route | None:
         """What a topic is about; None if it is none of ours or names no legal device."""
-        if not topic.startswith(self.base + "/"):
-            return None
-        device, _, rest = topic[len(self.base) + 1 :].partition("/")
-        if device == BRIDGE:
-            head, _, request = rest.partition("/")
-            return BridgeRequest(request) if head == "request" and is_device(request) else None
-        verb = _VERBS.get(rest)
-        if verb is None or not is_device(device):
-            return None
-        return DeviceMessage(device, verb)
+        return _parse(self.base, topic)
 
     def of_device(self, device: str, name: str) -> str:
         """Topic of what the service says about a device."""
@@ -100,3 +96,18 @@ class Topics:
 def is_device(name: str) -> bool:
     """Whether a name is legal for a device, apart from being reserved."""
     return _DEVICE.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _parse(base: str, topic: str) -> Route | None:
+    """Cached because a device sends fifty chunks a second on one topic."""
+    if not topic.startswith(base + "/"):
+        return None
+    device, _, rest = topic[len(base) + 1 :].partition("/")
+    if device == BRIDGE:
+        head, _, request = rest.partition("/")
+        return BridgeRequest(request) if head == "request" and is_device(request) else None
+    verb = _VERBS.get(rest)
+    if verb is None or not is_device(device):
+        return None
+    return DeviceMessage(device, verb)

@@ -1,0 +1,1 @@
+"""Benchmarks of the whole service, each run as `python -m benchmarks.<name>`."""

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from paho.mqtt import publish
+from rich.console import Console
+
+from stt_mqtt.commands.watch import Ears, view
+from stt_mqtt.commands.watching import NO_WILL, Watching
+from stt_mqtt.demo.connection import BrokerAddress, Connection
+from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.native.topics import Topics
+from tests.brokers import (
+    Broker,
+    Mosquitto,
+    MosquittoOptions,
+    eventually,
+    free_port,
+    needs_mosquitto,
+)
+
+COMMAND = (sys.executable, "-m", "stt_mqtt", "watch")
+EVIL = "[bold red]stop[/] \x1b[2J"
+PASSWORD = "correct horse"
+
+
+def payload(text: str) -> bytes:
+    return json.dumps({"outcome": "transcript", "text": text, "latency_s": 0.25}).encode()
+
+
+def connected_ears() -> Ears:
+    ears = Ears(Watching(Topics("stt")))
+    ears.connected("5")
+    return ears
+
+
+def shown(ears: Ears, height: int = 40) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=120, markup=False, highlight=False)
+    console.print(view(ears, time.monotonic(), height))
+    return output.getvalue()
+
+
+def test_markup_in_a_text_is_shown_and_not_obeyed() -> None:
+    ears = connected_ears()
+    ears.message(Inbound("stt/kitchen/result", payload(EVIL)))
+    assert "[bold red]stop[/] \\x1b[2J" in shown(ears)
+    assert "\x1b" not in shown(ears)
+
+
+def test_the_header_tells_of_the_service() -> None:
+    ears = connected_ears()
+    assert "service unknown" in shown(ears)
+    ears.message(Inbound("stt/bridge/info", b'{"version":"0.1.0","models":["tiny.en"]}'))
+    health = b'{"queue":{"jobs":2},"load":{"cpu":0.25},"rss_mb":231.4}'
+    ears.message(Inbound("stt/bridge/health", health))
+    ears.message(Inbound("stt/bridge/state", b"online"))
+    header = shown(ears).splitlines()[0]
+    for part in ("service online", "0.1.0", "tiny.en", "queue 2", "cpu 25%", "memory 231 MB"):
+        assert part in header
+    ears.message(Inbound("stt/bridge/state", b"offline"))
+    assert shown(ears).splitlines()[0].strip() == "service offline"
+
+
+def test_a_lost_connection_shows_in_the_header_until_it_is_back() -> None:
+    ears = connected_ears()
+    ears.disconnected("the broker went\naway")
+    assert shown(ears).startswith("no broker  the broker went away")
+    ears.connected("5")
+    assert "no broker" not in shown(ears)
+
+
+def test_a_small_screen_shows_the_latest_and_counts_the_others() -> None:
+    ears = connected_ears()
+    for number in range(30):
+        ears.message(Inbound(f"stt/room-{number:02}/result", payload("x")))
+    text = shown(ears, height=12)
+    assert len(text.splitlines()) <= 12
+    assert "room-29" in text
+    assert "room-00" not in text
+    assert "and 24 more" in text
+
+
+class Output:
+    """What a process writes into a pipe or terminal, collected without blocking."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._seen = b""
+
+    def has(self, text: str) -> bool:
+        """Whether `text` has been written; the terminal of a process that ended raises OSError."""
+        try:
+            while piece := os.read(self._descriptor, 65536):
+                self._seen += piece
+        except OSError:
+            pass
+        return text.encode() in self._seen
+
+    def await_text(self, text: str) -> None:
+        eventually(lambda: self.has(text) or None)
+
+
+@contextmanager
+def watch(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Output, Output]]:
+    """The command without a terminal: process, standard output, standard error."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            yield process, Output(process.stdout.fileno()), Output(process.stderr.fileno())
+        finally:
+            process.kill()
+
+
+def at(broker: Broker) -> tuple[str, ...]:
+    return ("--host", broker.host, "--port", str(broker.port))
+
+
+def send(broker: Broker, topic: str, data: bytes, retain: bool = False) -> None:
+    publish.single(topic, data, qos=1, retain=retain, hostname=broker.host, port=broker.port)
+
+
+def test_without_a_terminal_each_result_is_one_line_and_ctrl_c_ends_with_0(broker: Broker) -> None:
+    with watch(*at(broker)) as (process, out, err):
+        err.await_text("connected")
+        send(broker, "stt/kitchen/result", b"{nonsense")
+        send(broker, "stt/kitchen/result", payload("Lights on."))
+        send(broker, "stt/bedroom/result", payload(EVIL))
+        out.await_text("kitchen: Lights on.  [0.25 s]\n")
+        out.await_text("bedroom: [bold red]stop[/] \\x1b[2J  [0.25 s]\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert not err.has("Traceback")
+
+
+def test_it_leaves_nothing_behind_on_the_broker(broker: Broker) -> None:
+    with watch(*at(broker)) as (process, _, err):
+        err.await_text("connected")
+        process.kill()
+        process.wait(10)
+    left = []
+
+    async def listen() -> None:
+        told = asyncio.Event()
+
+        def hear(message: Inbound, _now: float) -> None:
+            left.append(message.topic)
+            if message.topic == "stt/end":
+                told.set()
+
+        connection = Connection(BrokerAddress(broker.host, broker.port), ("#",), NO_WILL, hear)
+        await connection.open()
+        connection.publish("stt/end")
+        await asyncio.wait_for(told.wait(), 10)
+        await connection.close()
+
+    asyncio.run(listen())
+    assert left == ["stt/end"]
+
+
+def test_on_a_terminal_there_is_a_table_and_ctrl_c_ends_with_0(broker: Broker) -> None:
+    send(broker, "stt/bridge/state", b"online", retain=True)
+    send(broker, "stt/bedroom/state", b"listening", retain=True)
+    terminal, other_end = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*COMMAND, *at(broker)],
+            stdin=other_end,
+            stdout=other_end,
+            stderr=other_end,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "20"},
+        ) as process:
+            try:
+                screen = Output(terminal)
+                screen.await_text("service online")
+                screen.await_text("listening")
+                send(broker, "stt/kitchen/result", payload(EVIL))
+                screen.await_text("[bold red]stop[/] \\x1b[2J")
+                process.send_signal(signal.SIGINT)
+                assert process.wait(10) == 0
+                assert not screen.has("Traceback")
+            finally:
+                process.kill()
+    finally:
+        os.close(terminal)
+        os.close(other_end)
+
+
+def test_a_broker_that_is_not_there_is_said() -> None:
+    with watch("--port", str(free_port())) as (process, _, err):
+        err.await_text("Connection refused; trying again in")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@needs_mosquitto
+def test_refused_credentials_are_said_and_those_of_the_configuration_are_used(
+    mosquitto: Callable[[MosquittoOptions], Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto(MosquittoOptions(users={"reader": PASSWORD}))
+    config = tmp_path / "stt-mqtt.yaml"
+    lines = f"mqtt:\n  host: {broker.host}\n  port: {broker.port}\n  client_id: the-service\n"
+    config.write_text(f"{lines}  username: reader\n  password: wrong\n")
+    with watch("-c", str(config)) as (_, _, err):
+        err.await_text("check mqtt.username")
+    config.write_text(f"{lines}  username: reader\n  password: {PASSWORD}\n")
+    with watch("-c", str(config)) as (_, _, err), watch("-c", str(config)) as (_, _, second):
+        err.await_text("connected")
+        second.await_text("connected")
+        time.sleep(0.3)
+        assert not err.has("broke")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "²", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    process = subprocess.run([*COMMAND, f"--port={port}"], capture_output=True, check=False)
+    assert process.returncode == 2
+    assert b"is not a port" in process.stderr
+
+
+def test_without_the_server_packages_it_works() -> None:
+    heavy = ("av", "ctranslate2", "faster_whisper", "iotcore", "tokenizers", "huggingface_hub")
+    script = f"import sys, stt_mqtt.commands.watch; print(set({heavy}) & set(sys.modules))"
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert output.strip() == "set()"

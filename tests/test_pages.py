@@ -1,0 +1,78 @@
+"""What the pages tell people to do works."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stt_mqtt.cli import main
+from stt_mqtt.config import read_config
+from stt_mqtt.demo.samples import SAMPLES
+from tests.brokers import Broker, eventually, needs_mosquitto
+from tests.e2e.program import running
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(mark: str) -> str:
+    """The code block behind `<!-- mark -->` in the README."""
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found is not None, mark
+    return found.group(1).strip()
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert block("command: tests").endswith(".venv/bin/pytest")
+    assert "<!-- command: tests -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_households_configuration_is_valid() -> None:
+    config = read_config(block("file: household.yaml"), "README.md", {})
+    assert config.device("kids_room").gap_timeout_ms == 1500
+    assert config.device("hallway").format.codec == "adpcm_ima"
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/topics.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_every_command_of_the_program_is_in_the_readme(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    (\w[\w-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(commands) >= 7
+    for command in commands:
+        assert f"stt-mqtt {command}" in README
+
+
+@needs_mosquitto
+def test_the_publish_and_subscribe_pair_of_the_readme_works(tmp_path: Path, broker: Broker) -> None:
+    subscriber, publisher = block("command: sub"), block("command: pub")
+    for tool in ("mosquitto_sub", "mosquitto_pub"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (apt install mosquitto-clients)")
+    with running(tmp_path, broker) as (_, peer):
+        output = tmp_path / "heard"
+        with output.open("wb") as file:
+            command = subscriber.replace("mosquitto_sub", f"exec mosquitto_sub -p {broker.port}")
+            listening = subprocess.Popen(command, shell=True, stdout=file)
+            try:
+                command = publisher.replace("mosquitto_pub", f"mosquitto_pub -p {broker.port}")
+                subprocess.run(command, shell=True, check=True, timeout=30, cwd=ROOT)
+                expected = f"stt/phone/text {SAMPLES[0].text}"
+                assert f"`{expected}`" in README
+                eventually(lambda: expected in output.read_text(encoding="utf-8"), 30)
+            finally:
+                listening.terminate()
+                listening.wait(10)
+        assert len(peer.json("stt/phone/result")) == 1
