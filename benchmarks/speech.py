@@ -36,7 +36,9 @@ def recordings() -> list[Clip]:
     folder = Path(os.environ[VARIABLE])
     rows = map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())
     return [
-        Clip(row["id"], row["corpus"], row["text"], folder / row["path"], _pcm(folder / row["path"]))
+        Clip(
+            row["id"], row["corpus"], row["text"], folder / row["path"], _pcm(folder / row["path"])
+        )
         for row in rows
         if row["lang"] == "en" and row["duration_s"] <= MAX_CLIP_S
     ]
@@ -46,7 +48,9 @@ def samples(folder: Path) -> list[Clip]:
     """The samples of the demo, written to `folder` as WAV."""
     clips = []
     for sample in SAMPLES:
-        clip = Clip(sample.file, "samples", sample.text, folder / f"{sample.file}.wav", sample.pcm())
+        clip = Clip(
+            sample.file, "samples", sample.text, folder / f"{sample.file}.wav", sample.pcm()
+        )
         with wave.open(str(clip.file), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
@@ -60,4 +64,4 @@ def _pcm(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (SAMPLE_RATE, 1, 2):
             raise ValueError(f"{path.name} is not 16-bit mono at {SAMPLE_RATE} Hz")
-        return file.readframes(file.getnframes())
+        return bytes(file.readframes(file.getnframes()))

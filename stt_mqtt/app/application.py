@@ -10,8 +10,8 @@ from contextlib import suppress
 from stt_mqtt.app.files import ConfigSource, resolve_password
 from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.app.timer import DeadlineTimer
-from stt_mqtt.config import BrokerMode, Changes, Config, Protocol, compare, merge
-from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
+from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
+from stt_mqtt.doors.embedded import EmbeddedBroker, reachable
 from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.doors.mqtt.messages import Inbound, Will
 from stt_mqtt.doors.mqtt.options import ClientOptions
@@ -133,16 +133,11 @@ class Application:
         return Pipeline(self._transcriber, self._config.gate, self._config.limits.max_utterance_s)
 
     def _client_options(self, config: Config, password: str | None) -> ClientOptions:
-        mqtt = config.mqtt
-        host, port = mqtt.host, mqtt.effective_port
-        if config.broker.mode is BrokerMode.EMBEDDED:
-            host, port = connect_host(config.broker.listen), config.broker.port
-            # It speaks 3.1.1 only and has no TLS.
-            mqtt = mqtt.model_copy(update={"protocol": Protocol.V311, "tls": None})
+        mqtt = reachable(config.mqtt, config.broker)
         return ClientOptions(
             config=mqtt,
-            host=host,
-            port=port,
+            host=mqtt.host,
+            port=mqtt.effective_port,
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
             subscriptions=self._topics.subscriptions,

@@ -22,11 +22,11 @@ from stt_mqtt.app.application import Application
 from stt_mqtt.app.files import ConfigSource
 from stt_mqtt.commands.demo_report import exchange_line, invitation, summary, verdict
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import NO_WILL, Watching, line
+from stt_mqtt.commands.watching import Watching, line
 from stt_mqtt.config import LogConfig, LogLevel
 from stt_mqtt.demo.connection import BrokerAddress, Connection
 from stt_mqtt.demo.rooms import speak
-from stt_mqtt.demo.satellite import Exchange
+from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, Exchange
 from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.topics import Topics
@@ -40,7 +40,7 @@ TOPICS = Topics("stt")
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 1883
 START_TIMEOUT_S = 180.0
-ROUND_TIMEOUT_S = 180.0
+ROUND_TIMEOUT_S = 300.0
 """More than the sum of the time-outs inside a round: reached by a defect only."""
 STOP_TIMEOUT_S = 30.0
 
@@ -85,6 +85,8 @@ class Stage:
             "STT_MQTT__BROKER__LISTEN": self.listen,
             "STT_MQTT__BROKER__PORT": str(self.port),
             "STT_MQTT__LOG__LEVEL": "warning",
+            # A slow machine is to show how slow it is, not that commands expire.
+            "STT_MQTT__LIMITS__MAX_QUEUE_AGE_S": str(ANSWER_TIMEOUT_S),
         }
 
     @property
@@ -188,7 +190,7 @@ async def _stay(stage: Stage, service: asyncio.Task[bool], console: Console) -> 
         if spoken is not None:
             console.print(line(spoken), soft_wrap=True)
 
-    connection = Connection(stage.broker, watching.filters, NO_WILL, hear)
+    connection = Connection(stage.broker, watching.filters, None, hear)
     try:
         await connection.open()
         console.print(invitation(stage.listen, stage.port), soft_wrap=True)

@@ -19,9 +19,9 @@ from rich.text import Text
 from stt_mqtt.app.files import resolve_password
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import NO_WILL, Row, Watching, ago, line, printable
-from stt_mqtt.config import BrokerMode, Config, MqttConfig, Protocol
-from stt_mqtt.doors.embedded import connect_host
+from stt_mqtt.commands.watching import Row, Watching, ago, line, printable
+from stt_mqtt.config import Config, MqttConfig
+from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.mqtt.options import ClientOptions
@@ -206,18 +206,13 @@ def _print_lines(ears: Ears) -> NoReturn:
 
 def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConfig:
     """How to connect: as the service does, to the broker of the command line if it names one."""
-    mqtt, broker = config.mqtt, config.broker
     # With the identifier of the service the broker would throw the service out.
     changes: dict[str, object] = {"client_id": None}
-    if broker.mode is BrokerMode.EMBEDDED:
-        # It speaks 3.1.1 only and has no TLS.
-        changes |= {"protocol": Protocol.V311, "tls": None}
-        changes |= {"host": connect_host(broker.listen), "port": broker.port}
     if host is not None:
         changes["host"] = host
     if port is not None:
         changes["port"] = port
-    return mqtt.model_copy(update=changes)
+    return reachable(config.mqtt, config.broker).model_copy(update=changes)
 
 
 def _client_options(mqtt: MqttConfig, filters: tuple[str, ...]) -> ClientOptions:
@@ -225,7 +220,6 @@ def _client_options(mqtt: MqttConfig, filters: tuple[str, ...]) -> ClientOptions
         config=mqtt,
         host=mqtt.host,
         port=mqtt.effective_port,
-        will=NO_WILL,
         password=resolve_password(mqtt),
         subscriptions=filters,
     )

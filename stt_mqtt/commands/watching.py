@@ -9,12 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from stt_mqtt.doors.mqtt.messages import Will
 from stt_mqtt.doors.native.topics import Topics, is_device
 from stt_mqtt.types import DeviceState, OutcomeKind
 
-NO_WILL = Will("stt/watch/reply/will", b"")
-"""Who only reads leaves nothing behind: an empty retained message where none is changes nothing."""
 MAX_DEVICES = 1000
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """Room for the health of ten thousand devices."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.base import Section
 
@@ -96,6 +97,15 @@ class BrokerConfig(Section):
     """Address that the embedded broker listens on."""
     port: Port = 1883
     """Port that the embedded broker listens on."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str) -> str:
+        try:
+            ip_address(listen)
+        except ValueError:
+            raise ValueError("an IP address is needed, such as 127.0.0.1") from None
+        return listen
 
     @model_validator(mode="before")
     @classmethod

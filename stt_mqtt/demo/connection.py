@@ -34,7 +34,7 @@ class Connection:
     """One client of the broker, made inside a running event loop; used once."""
 
     def __init__(
-        self, broker: BrokerAddress, filters: tuple[str, ...], will: Will, hear: Hear
+        self, broker: BrokerAddress, filters: tuple[str, ...], will: Will | None, hear: Hear
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connected = asyncio.Event()

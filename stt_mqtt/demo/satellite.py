@@ -20,8 +20,8 @@ from stt_mqtt.types import SAMPLE_RATE
 CHUNK_S = 0.032
 CHUNK_BYTES = int(CHUNK_S * SAMPLE_RATE) * 2
 SERVICE_TIMEOUT_S = 15.0
-ANSWER_TIMEOUT_S = 20.0
-"""Longest wait for the result of one command; it is twice the age at which a queue drops it."""
+ANSWER_TIMEOUT_S = 60.0
+"""Longest wait for the result of one command."""
 
 START = {"codec": "pcm_s16le", "rate": SAMPLE_RATE, "channels": 1}
 

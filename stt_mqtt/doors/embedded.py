@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from stt_mqtt.config import BrokerConfig
+from stt_mqtt.config import BrokerConfig, BrokerMode, MqttConfig, Protocol
 from stt_mqtt.errors import BrokerError
 
 START_TIMEOUT_S = 5.0
@@ -69,12 +69,7 @@ class EmbeddedBroker:
             )
 
     def _address(self) -> str:
-        try:
-            version = ipaddress.ip_address(self._config.listen).version
-        except ValueError as error:
-            raise BrokerError(
-                f"broker.listen: {self._config.listen} is not an IP address, as in 127.0.0.1"
-            ) from error
+        version = ipaddress.ip_address(self._config.listen).version
         host = f"[{self._config.listen}]" if version == 6 else self._config.listen
         return f"{host}:{self._config.port}"
 
@@ -121,6 +116,16 @@ dynamic_filters = true
                 return
             time.sleep(0.01)
         raise BrokerError(f"the embedded broker does not answer on port {self._config.port}")
+
+
+def reachable(mqtt: MqttConfig, broker: BrokerConfig) -> MqttConfig:
+    """The connection settings `mqtt`, bent to the embedded broker where that is the one."""
+    if broker.mode is not BrokerMode.EMBEDDED:
+        return mqtt
+    # It speaks 3.1.1 only and has no TLS.
+    changes = {"protocol": Protocol.V311, "tls": None}
+    address = {"host": connect_host(broker.listen), "port": broker.port}
+    return mqtt.model_copy(update={**changes, **address})
 
 
 def connect_host(listen: str) -> str:

@@ -23,7 +23,7 @@ from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError
 from tests.brokers import eventually
 
-E2E_TIMEOUT_S = 180
+E2E_TIMEOUT_S = 300
 
 HURRIED = """
 import sys
@@ -66,7 +66,8 @@ def test_the_demo_hears_every_command_right_and_ends_with_0() -> None:
     assert process.stderr == ""
     answers, table = process.stdout.split("\nroom  ", 1)
     for sample in SAMPLES:
-        text = re.escape(sample.text)
+        # How it is written is the model's business.
+        text = f"(?i:{re.escape(sample.text[:-1])}.?)"
         answer = rf"^  {sample.room} +{text} +\d+\.\d\d s$"
         assert len(re.findall(answer, answers, re.MULTILINE)) == 1, process.stdout
         row = rf"^{sample.room} +{text} +{text}( +\d+\.\d\d){{3}}$"

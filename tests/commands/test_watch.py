@@ -18,7 +18,7 @@ from paho.mqtt import publish
 from rich.console import Console
 
 from stt_mqtt.commands.watch import Ears, view
-from stt_mqtt.commands.watching import NO_WILL, Watching
+from stt_mqtt.commands.watching import Watching
 from stt_mqtt.demo.connection import BrokerAddress, Connection
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.topics import Topics
@@ -164,7 +164,7 @@ def test_it_leaves_nothing_behind_on_the_broker(broker: Broker) -> None:
             if message.topic == "stt/end":
                 told.set()
 
-        connection = Connection(BrokerAddress(broker.host, broker.port), ("#",), NO_WILL, hear)
+        connection = Connection(BrokerAddress(broker.host, broker.port), ("#",), None, hear)
         await connection.open()
         connection.publish("stt/end")
         await asyncio.wait_for(told.wait(), 10)

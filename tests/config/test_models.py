@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import DeviceConfig, MqttConfig, TlsConfig, is_glob
+from stt_mqtt.config import BrokerConfig, DeviceConfig, MqttConfig, TlsConfig, is_glob
 from stt_mqtt.config.shapes import shape_at
 from stt_mqtt.types import AudioFormat, Codec
 
@@ -16,6 +16,12 @@ def test_the_port_follows_tls_unless_it_is_given() -> None:
     assert MqttConfig().effective_port == 1883
     assert MqttConfig(tls=TlsConfig()).effective_port == 8883
     assert MqttConfig(tls=TlsConfig(), port=5).effective_port == 5
+
+
+def test_the_embedded_broker_listens_on_an_address() -> None:
+    assert BrokerConfig(listen="::1").listen == "::1"
+    with pytest.raises(ValueError, match="an IP address is needed"):
+        BrokerConfig(listen="localhost")
 
 
 def test_a_glob_is_a_name_with_a_wildcard() -> None:

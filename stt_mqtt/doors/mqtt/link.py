@@ -92,7 +92,9 @@ class Link:
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = MAX_IN_FLIGHT
         client.username_pw_set(config.username, self._options.password)
-        client.will_set(self._options.will.topic, self._options.will.payload, qos=1, retain=True)
+        will = self._options.will
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
         client.on_log = self._on_log
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

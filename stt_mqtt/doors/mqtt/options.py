@@ -16,7 +16,7 @@ class ClientOptions:
     config: MqttConfig
     host: str
     port: int
-    will: Will
+    will: Will | None = None
     password: str | None = field(default=None, repr=False)
     subscriptions: tuple[str, ...] = ()
     """Topic filters, subscribed with QoS 1 on every connection."""
