@@ -268,7 +268,7 @@ def profile(py_spy: str) -> dict[str, Any]:
         options += ["--duration", int(load.utterances * AUDIO_S) - 2, "--output", output]
         load_generator.nod()
         subprocess.run(
-            [py_spy, "record", "--threads", "--nonblocking", *map(str, options)],
+            [py_spy, "record", "--threads", *map(str, options)],
             check=True,
             capture_output=True,
             timeout=120,
@@ -279,32 +279,22 @@ def profile(py_spy: str) -> dict[str, Any]:
 
 
 def shares(stacks: str) -> dict[str, Any]:
-    """Shares of samples from py-spy's raw output: by thread, and by function itself and in all."""
-    total = 0
-    own: Counter[str] = Counter()
-    inside: Counter[str] = Counter()
+    """Shares of samples in py-spy's raw output, by thread and by the function that ran."""
+    itself: Counter[str] = Counter()
     threads: Counter[str] = Counter()
     for line in stacks.splitlines():
-        stack, _, text = line.rpartition(" ")
+        stack, _, samples = line.rpartition(" ")
         thread, *calls = stack.split(";")
-        names = [_function(call) for call in calls]
-        if not names:
-            continue
-        samples = int(text)
-        total += samples
-        threads[thread.split(": ", 1)[-1].strip('"')] += samples
-        own[names[-1]] += samples
-        inside.update(dict.fromkeys(names, samples))
+        if calls:
+            name = thread.split(": ", 1)[-1].strip('"')
+            threads[name] += int(samples)
+            itself[f"{name}: {_function(calls[-1])}"] += int(samples)
+    total = threads.total()
 
     def top(counter: Counter[str]) -> dict[str, float]:
         return {name: round(count / total, 3) for name, count in counter.most_common(TOP)}
 
-    return {
-        "samples": total,
-        "threads": top(threads),
-        "itself": top(own),
-        "with_calls": top(inside),
-    }
+    return {"samples": total, "threads": top(threads), "itself": top(itself)}
 
 
 def markdown(data: Mapping[str, Any]) -> list[str]:
@@ -348,7 +338,7 @@ def markdown(data: Mapping[str, Any]) -> list[str]:
     if data["profile"]:
         page += ["", "Where the CPU time goes (py-spy, share of samples, the function itself):", ""]
         page += bench.table(
-            ["function", "share"],
+            ["thread: function", "share"],
             [[f"`{name}`", f"{share:.1%}"] for name, share in data["profile"]["itself"].items()],
         )
         spent = ", ".join(

@@ -48,6 +48,10 @@ class DownloadError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class RequestError(SttMqttError):
+    """A request to the service that it does not know or cannot grant."""
+
+
 class UtteranceError(SttMqttError):
     """One utterance ends with an error; `code` is part of the wire contract."""
 

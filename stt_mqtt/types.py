@@ -154,7 +154,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the inference side found in one utterance; `transcript` None: nothing was said."""
+    """What the inference side found in one utterance.
+
+    `transcript` None: the speech gate heard no speech, so nothing was inferred. One without text:
+    the model heard no words.
+    """
 
     audio_s: float
     transcript: Transcript | None
@@ -175,7 +179,7 @@ class Outcome:
     ts: float
     kind: OutcomeKind
     transcript: Transcript | None = None
-    audio_s: float | None = None
+    audio_s: float = 0.0
     end: EndReason | None = None
     truncated: bool = False
     lost_chunks: int = 0

@@ -26,6 +26,7 @@ from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.pool import InferencePool, Verdict
 from stt_mqtt.engine.transcriber import Transcriber
 from stt_mqtt.engine.whisper import load
+from stt_mqtt.errors import ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.clock import SystemClock
@@ -89,6 +90,8 @@ class Application:
 
     def reload(self) -> Changes:
         """Read the configuration again: all of it is taken, or a `ConfigError` and nothing."""
+        if not self.online.is_set():
+            raise ConfigError(["the service is not online yet, reload again when it is"])
         wanted = self._source.load()
         changes = compare(self._config, wanted)
         self._config = merge(self._config, wanted)
@@ -130,7 +133,7 @@ class Application:
         self._cleaned = False
 
     def _pipeline(self) -> Pipeline:
-        return Pipeline(self._transcriber, self._config.gate, self._config.limits.max_utterance_s)
+        return Pipeline(self._transcriber, self._config.gate, self._config.limits.max_decoded_s)
 
     def _client_options(self, config: Config, password: str | None) -> ClientOptions:
         mqtt = reachable(config.mqtt, config.broker)
@@ -168,12 +171,14 @@ class Application:
             self._door.shed(route)
 
     def _on_connected(self) -> None:
+        if self._stop.is_set():
+            return
         if not self._cleaned:
             self._cleaned = True
             self._client.subscribe(self._topics.retained_output)
             asyncio.get_running_loop().call_later(LEFTOVERS_WINDOW_S, self._clean_leftovers)
-        self._door.introduce_configured()
         self._line.announce(DOOR)
+        self._door.introduce_configured()
         self._bridge.announce()
         self.online.set()
 

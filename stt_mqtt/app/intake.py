@@ -31,7 +31,7 @@ class IntakeHandlers:
 
     message: Callable[[Inbound], None]
     shed: Callable[[str], None]
-    """A message on this topic had to be dropped."""
+    """A message on this topic, other than a chunk, had to be dropped."""
     connected: Callable[[], None]
     settled: Callable[[], None]
     """A batch of messages is done."""
@@ -56,8 +56,9 @@ class Intake:
 
     def message(self, message: Inbound) -> None:
         """Network thread: a message came in."""
-        urgent = not message.topic.endswith(("/audio", "/utterance"))
-        if not self._inbox.put(message, urgent):
+        is_chunk = message.topic.endswith("/audio")
+        urgent = not is_chunk and not message.topic.endswith("/utterance")
+        if not self._inbox.put(message, urgent) and not is_chunk:
             self._shed.append(message.topic)
 
     def connected(self, _protocol: str) -> None:

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 
 from stt_mqtt.app.application import load_transcriber
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.commands.options import add_config, config_source
-from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.config import DeviceConfig
+from stt_mqtt.engine.pipeline import Pipeline, Progress
 from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, PayloadTooLargeError, UtteranceError
 from stt_mqtt.observe import logs
-from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, Heard, Utterance
+from stt_mqtt.types import DeviceKey, EndReason, Heard, Utterance
 
 MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
 MAX_FILE_S = 4 * 3600.0
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     pipeline = Pipeline(load_transcriber(config), config.gate, MAX_FILE_S)
     failures = 0
     for path in options.files:
-        result = _transcribe(path, pipeline, options)
+        result = _transcribe(path, pipeline, options, config.device_defaults)
         failures += result.error is not None
         if options.json:
             print(json.dumps(_as_json(result), ensure_ascii=False), flush=True)
@@ -64,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_CONFIG if failures else 0
 
 
-def _transcribe(path: Path, pipeline: Pipeline, options: argparse.Namespace) -> FileResult:
+def _transcribe(
+    path: Path, pipeline: Pipeline, options: argparse.Namespace, defaults: DeviceConfig
+) -> FileResult:
     started = time.perf_counter()
     heard, problem = None, None
     try:
@@ -72,9 +76,9 @@ def _transcribe(path: Path, pipeline: Pipeline, options: argparse.Namespace) -> 
         utterance = Utterance(
             key=DeviceKey("file", path.name),
             id=path.name,
-            audio=whole(data, AudioFormat()),
-            language=options.language,
-            prompt=options.prompt,
+            audio=whole(data, defaults.format),
+            language=options.language or defaults.language,
+            prompt=options.prompt or defaults.prompt,
             end=EndReason.SINGLE,
             ended_at=0.0,
         )
@@ -96,16 +100,16 @@ def _read(path: Path) -> bytes:
         raise CorruptAudioError(f"cannot be read: {error.strerror}") from error
 
 
-def _with_progress(name: str, work: Callable[[Callable[[float], None]], Heard]) -> Heard:
+def _with_progress(name: str, work: Callable[[Progress], Heard]) -> Heard:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f} s of audio"),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        return work(lambda done_s: progress.update(task, completed=done_s))
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=1)
+        return work(lambda done_s, of_s: progress.update(task, completed=done_s, total=of_s))
 
 
 def _as_json(result: FileResult) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from stt_mqtt.config.base import Section
+from stt_mqtt.types import SAMPLE_RATE
 
 
 class LimitsConfig(Section):
@@ -26,3 +27,8 @@ class LimitsConfig(Section):
     """Age after which a waiting utterance is answered `expired`, in seconds."""
     inference_timeout_s: float = Field(default=60.0, ge=1.0, le=3600.0)
     """Time after which a running transcription is answered `inference_timeout`, in seconds."""
+
+    @property
+    def max_decoded_s(self) -> float:
+        """Seconds of one utterance that are decoded: both of its caps, as 16 kHz float32."""
+        return min(self.max_utterance_s, self.max_utterance_kib * 1024 / (SAMPLE_RATE * 4))

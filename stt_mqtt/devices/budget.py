@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from stt_mqtt.types import DeviceKey
+
 
 class Budget:
-    """Counts bytes held against a limit."""
+    """Counts bytes held against a limit.
 
-    def __init__(self, limit_bytes: int) -> None:
+    `make_room` is asked, on behalf of a device, to free something of others when it gets tight;
+    it answers whether there was anything to free.
+    """
+
+    def __init__(self, limit_bytes: int, make_room: Callable[[DeviceKey], bool]) -> None:
         self._limit_bytes = limit_bytes
+        self._make_room = make_room
         self.used_bytes = 0
 
-    def fits(self, nbytes: int) -> bool:
-        """Whether `nbytes` more may be held."""
-        return self.used_bytes + nbytes <= self._limit_bytes
+    def admits(self, nbytes: int, key: DeviceKey) -> bool:
+        """Whether the device `key` may hold `nbytes` more."""
+        while self.used_bytes + nbytes > self._limit_bytes:
+            if not self._make_room(key):
+                return False
+        return True
 
     def use(self, nbytes: int) -> None:
         """Note that `nbytes` more are held; negative gives back."""

@@ -5,12 +5,12 @@ Every method that can end utterances returns what ended, in order. `now` is mono
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TypeAlias
 
-from stt_mqtt.audio.buffer import AudioCap, whole
+from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.devices.budget import Budget
+from stt_mqtt.devices.context import Counters, DeviceContext
 from stt_mqtt.devices.deafness import Deafness
 from stt_mqtt.devices.ended import Aborted, Ended, Failed
 from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
@@ -36,22 +36,8 @@ STRAGGLER_PATIENCE_S = 0.2
 """How long a stop that counted its chunks waits for the missing ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceContext:
-    """What all devices share: the cap of an utterance, the memory budget, a source of ids."""
-
-    cap: AudioCap
-    budget: Budget
-    new_id: Callable[[], str]
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened to a device since it became known."""
-
-    utterances: int = 0
-    errors: int = 0
-    dropped_chunks: int = 0
+NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
+"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
 
 
 class Device:
@@ -122,7 +108,7 @@ class Device:
 
         A disabled device refuses it and drops what follows.
         """
-        if self._open is not None and start.id is not None and start.id == self._open.opening.id:
+        if self._repeats(start):
             return []
         if not self.settings.enabled:
             return self.refuse(start, DisabledError("the device is disabled"), now)
@@ -132,13 +118,18 @@ class Device:
         return ended
 
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
-        """Answer a start that cannot be obeyed; an open utterance is ended all the same."""
+        """Answer a start that cannot be obeyed; an open utterance is ended all the same.
+
+        A start that repeats the open id is ignored here too.
+        """
+        if self._repeats(start):
+            return []
         ended = self._end_open(EndReason.RESTART, now)
-        self._deafness.until_pause(now)
+        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
         return [*ended, Failed(self._unopened(start, now), error)]
 
     def chunk(
-        self, chunk: bytes, number: int | None, format: AudioFormat | None, now: float
+        self, chunk: bytes, number: int | None, format: NamedFormat, now: float
     ) -> list[Ended]:
         """Take one chunk of audio, opening an utterance if none is open.
 
@@ -147,27 +138,15 @@ class Device:
         """
         if not chunk:
             return []
-        if not self.settings.enabled or (self._open is None and self._is_late(now)):
+        if not self.settings.enabled or (self._open is None and self._deafness.drops_chunk(now)):
             self.counters.dropped_chunks += 1
             return []
         utterance = self._open
         if utterance is None:
-            start = Start(format=format)
-            utterance = self._open_new(start, self.config.gap_timeout_ms / 1000, now)
-        held = utterance.nbytes
-        if not self._context.budget.fits(len(chunk)):
-            self.counters.dropped_chunks += 1
-            error = OverloadedError("the memory for audio of all devices is full")
-            return self._fail_open(error, now)
-        was_capped = utterance.capped
-        if not utterance.add(chunk, number, now):
-            self.counters.dropped_chunks += 1
-        self._context.budget.use(utterance.nbytes - held)
-        if utterance.capped and not was_capped:
-            return self._on_cap(now)
-        if utterance.stopped_at is not None and not utterance.straggling:
-            return self._end_open(EndReason.STOP, utterance.stopped_at)
-        return []
+            if isinstance(format, UtteranceError):
+                return self.refuse(Start(), format, now)
+            utterance = self._open_new(Start(format=format), self.config.gap_timeout_ms / 1000, now)
+        return self._add(utterance, chunk, number, now)
 
     def stop(self, id: str | None, sent: int | None, now: float) -> list[Ended]:
         """End the open utterance; with `sent`, wait a little for chunks that are missing."""
@@ -200,7 +179,7 @@ class Device:
         bare = self._unopened(start, now, EndReason.SINGLE)
         if not self.settings.enabled:
             return Failed(bare, DisabledError("the device is disabled"))
-        if not self._context.budget.fits(len(data)):
+        if not self._context.budget.admits(len(data), self.key):
             return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
         audio = whole(data, start.format or self.config.format)
         self._context.budget.use(len(audio.data))
@@ -221,9 +200,28 @@ class Device:
         utterance = self._open
         if utterance is None or now < utterance.deadline:
             return []
-        if utterance.stopped_at is not None:
+        if utterance.stopped_at is not None or now >= utterance.quiet_until:
+            return self._end_open(EndReason.GAP, utterance.quiet_until)
+        utterance.capped = True
+        return self._on_cap(now)
+
+    def _add(
+        self, utterance: OpenUtterance, chunk: bytes, number: int | None, now: float
+    ) -> list[Ended]:
+        held = utterance.nbytes
+        if not utterance.capped and not self._context.budget.admits(len(chunk), self.key):
+            self.counters.dropped_chunks += 1
+            error = OverloadedError("the memory for audio of all devices is full")
+            return self._fail_open(error, now)
+        was_capped = utterance.capped
+        if not utterance.add(chunk, number, now):
+            self.counters.dropped_chunks += 1
+        self._context.budget.use(utterance.nbytes - held)
+        if utterance.capped and not was_capped:
+            return self._on_cap(now)
+        if utterance.stopped_at is not None and not utterance.straggling:
             return self._end_open(EndReason.STOP, utterance.stopped_at)
-        return self._end_open(EndReason.GAP, utterance.deadline)
+        return []
 
     def _open_new(self, start: Start, quiet_timeout_s: float, now: float) -> OpenUtterance:
         settings = self.settings
@@ -287,7 +285,7 @@ class Device:
         return [] if sealed is None else [Aborted(self._discard(sealed))]
 
     def _fail_open(self, error: UtteranceError, now: float) -> list[Ended]:
-        self._deafness.until_pause(now)
+        self._await_pause(now)
         sealed = self._seal(EndReason.CAP, now)
         return [] if sealed is None else [Failed(self._discard(sealed), error)]
 
@@ -300,10 +298,15 @@ class Device:
             case OnCap.TRUNCATE:
                 return []
             case OnCap.FINALIZE:
-                self._deafness.until_pause(now)
+                self._await_pause(now)
                 return self._end_open(EndReason.CAP, now)
             case OnCap.REJECT:
                 return self._fail_open(TooLongError("the utterance reached its cap"), now)
 
-    def _is_late(self, now: float) -> bool:
-        return self._deafness.drops_chunk(now, self.config.gap_timeout_ms / 1000)
+    def _await_pause(self, now: float) -> None:
+        """Drop chunks until a pause as long as the one that would have ended the utterance."""
+        if self._open is not None:
+            self._deafness.until_pause(now, self._open.opening.quiet_timeout_s)
+
+    def _repeats(self, start: Start) -> bool:
+        return self._open is not None and start.id == self._open.opening.id

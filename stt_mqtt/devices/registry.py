@@ -1,4 +1,8 @@
-"""The devices that are known: bounded, the least recently used idle one leaves first."""
+"""The devices that are known: bounded, the least recently used idle one leaves first.
+
+Whose settings were changed over the wire stays: a muted room must not hear again because others
+came.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.context import DeviceContext
+from stt_mqtt.devices.device import Device
 from stt_mqtt.errors import TooManyDevicesError
 from stt_mqtt.types import DeviceKey
 
@@ -55,22 +60,11 @@ class Registry:
         self._devices[key] = device
         return device, evicted
 
-    def forget(self, key: DeviceKey) -> Device | None:
-        """Drop a device that is gone for good, such as a closed connection."""
-        return self._devices.pop(key, None)
-
     def _evict(self) -> Device:
-        leaving: Device | None = None
         for device in self._devices.values():
-            if not device.idle or self._keep(device.key):
-                continue
-            if not device.overridden:
-                leaving = device
-                break
-            leaving = leaving or device
-        if leaving is None:
-            raise TooManyDevicesError(
-                f"all {self._max_devices} places for devices are taken; raise limits.max_devices"
-            )
-        del self._devices[leaving.key]
-        return leaving
+            if device.idle and not device.overridden and not self._keep(device.key):
+                del self._devices[device.key]
+                return device
+        raise TooManyDevicesError(
+            f"all {self._max_devices} places for devices are taken; raise limits.max_devices"
+        )

@@ -12,19 +12,21 @@ MAX_JUMP = 1500
 class Resequencer:
     """Orders the chunks of one utterance by their numbers, which count from 0.
 
-    At most `REORDER_WINDOW - 1` chunks and `max_held_bytes` bytes are held back.
+    At most `REORDER_WINDOW - 1` chunks are held back.
     """
 
-    def __init__(self, max_held_bytes: int) -> None:
-        self._max_held_bytes = max_held_bytes
+    def __init__(self) -> None:
         self._expected = 0
         self._held: dict[int, bytes] = {}
         self.held_bytes = 0
         self.lost = 0
         self.dropped = 0
 
-    def push(self, number: int, chunk: bytes) -> list[bytes | None]:
-        """Take one chunk; return what is in order now, None in the place of each lost chunk."""
+    def push(self, number: int, chunk: bytes, room_bytes: int) -> list[bytes | None]:
+        """Take one chunk; return what is in order now, None in the place of each lost chunk.
+
+        `room_bytes`: how much may be held back; a chunk beyond that is dropped.
+        """
         ahead = number - self._expected
         if ahead < 0 or number in self._held or ahead > MAX_JUMP:
             self.dropped += 1
@@ -39,7 +41,7 @@ class Resequencer:
         if number == self._expected:
             self._expected += 1
             return [*ready, chunk, *self._drain()]
-        if self.held_bytes + len(chunk) > self._max_held_bytes:
+        if self.held_bytes + len(chunk) > room_bytes:
             self.dropped += 1
             return ready
         self._held[number] = chunk

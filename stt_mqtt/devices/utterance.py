@@ -33,7 +33,9 @@ class OpenUtterance:
     def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
         self.opening = opening
         self._buffer = AudioBuffer(opening.format, cap)
-        self._sequence = Resequencer(cap.max_bytes)
+        self._sequence = Resequencer()
+        self._max_bytes = cap.max_bytes
+        self._cap_at = now + cap.max_s + opening.quiet_timeout_s
         self._numbered = opening.sequenced
         self._received = 0
         self._sent: int | None = None
@@ -54,9 +56,18 @@ class OpenUtterance:
 
     @property
     def deadline(self) -> float:
-        """When the utterance ends by itself if nothing more comes."""
+        """When something has to happen if nothing more comes: the end, or the cap."""
         if self._stopped_at is not None:
             return self._straggler_deadline
+        return self.quiet_until if self.capped else min(self.quiet_until, self._cap_at)
+
+    @property
+    def quiet_until(self) -> float:
+        """When the pause after the last chunk is long enough to be the end.
+
+        Before that, a `deadline` is the cap: it has been open for longer than the longest
+        utterance takes to say. So streams are capped whose length only decoding tells.
+        """
         return self._quiet_since + self.opening.quiet_timeout_s
 
     @property
@@ -84,7 +95,7 @@ class OpenUtterance:
             return self._append((chunk,))
         self._numbered = True
         dropped_before = self._sequence.dropped
-        ordered = self._sequence.push(number, chunk)
+        ordered = self._sequence.push(number, chunk, self._max_bytes - self._buffer.nbytes)
         if self._sequence.dropped == dropped_before:
             self._received += 1
         return self._append(ordered) and self._sequence.dropped == dropped_before
@@ -105,7 +116,7 @@ class OpenUtterance:
         """Seal the utterance. The buffer must not be used afterwards."""
         lost = 0
         if self._numbered:
-            self._append(self._sequence.flush(self._sent))
+            self._append(self._sequence.flush(None if self.capped else self._sent))
             lost = self._sequence.lost
         elif self._sent is not None and not self.capped:
             lost = max(self._sent - self._received, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.gate import find_speech
@@ -12,6 +13,8 @@ from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.transcriber import Speech, Transcriber
 from stt_mqtt.errors import TooLongError, TooShortError
 from stt_mqtt.types import SAMPLE_RATE, Heard, Samples, Utterance
+
+Progress: TypeAlias = Callable[[float, float], None]
 
 MIN_UTTERANCE_S = 0.1
 """Less audio than this is an error of the device, not an utterance."""
@@ -28,8 +31,8 @@ class Pipeline:
     gate: GateConfig
     max_s: float
 
-    def run(self, utterance: Utterance, progress: Callable[[float], None] | None = None) -> Heard:
-        """Find out what was said. `progress` is told the seconds of audio done.
+    def run(self, utterance: Utterance, progress: Progress | None = None) -> Heard:
+        """Find out what was said. `progress` is told the seconds of speech done, and of how many.
 
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
         `TooShortError`, `TooLongError`, `UnsupportedLanguageError` or `InferenceFailedError`.
@@ -46,11 +49,13 @@ class Pipeline:
         if speech is None:
             return Heard(audio_s, None, None, decoded.truncated)
         started = time.perf_counter()
+        wanted = Speech(speech, utterance.language, utterance.prompt)
+        speech_s = len(speech) / SAMPLE_RATE
         transcript = self.transcriber.transcribe(
-            Speech(speech, utterance.language, utterance.prompt), progress
+            wanted, None if progress is None else lambda done_s: progress(done_s, speech_s)
         )
         infer_s = time.perf_counter() - started
-        return Heard(audio_s, transcript if transcript.text else None, infer_s, decoded.truncated)
+        return Heard(audio_s, transcript, infer_s, decoded.truncated)
 
     def _speech(self, samples: Samples) -> Samples | None:
         if not self.gate.enabled:

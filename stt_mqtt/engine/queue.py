@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from stt_mqtt.types import Codec, DeviceKey, Utterance
-
-_BYTES_PER_SAMPLE = {Codec.PCM_S16LE: 2, Codec.PCM_F32LE: 4}
-_COMPRESSED_BYTES_PER_S = 8000
-"""Assumed for coded audio whose length only decoding tells: 64 kbit/s."""
+from stt_mqtt.audio.length import estimated_seconds
+from stt_mqtt.types import DeviceKey, Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Most utterances, seconds of audio, and seconds of waiting."""
+    """Most utterances, seconds of audio, and seconds of waiting.
+
+    No utterance counts for more than `max_utterance_s`: the rest of it is cut off anyway.
+    """
 
     max_jobs: int
     max_audio_s: float
     max_age_s: float
+    max_utterance_s: float
 
 
 class FairQueue:
@@ -37,21 +38,31 @@ class FairQueue:
         self._turns: deque[DeviceKey] = deque()
         self._busy: set[DeviceKey] = set()
         self.jobs = 0
-        self.audio_s = 0.0
+        self._audio_ms = 0
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio that wait, as far as that is known before decoding."""
+        return self._audio_ms / 1000
 
     def put(self, utterance: Utterance) -> list[Utterance]:
         """Add an utterance; return those that found no place for it.
 
         When the queue is full the device with the most utterances in it gives way with its
         newest one. A device with a single one never does: then the new utterance is refused.
+        An empty queue takes any utterance.
         """
         self._append(utterance)
         refused: list[Utterance] = []
-        while self.jobs > self._limits.max_jobs or self.audio_s > self._limits.max_audio_s:
+        while self.jobs > 1 and self._is_overfull():
             hog = max(self._waiting, key=lambda key: len(self._waiting[key]))
             loser = hog if len(self._waiting[hog]) > 1 else utterance.key
             refused.append(self._remove_newest(loser))
         return refused
+
+    def is_expired(self, utterance: Utterance, now: float) -> bool:
+        """Whether an utterance is too old to be worth a place."""
+        return now >= self._deadline(utterance)
 
     def evict_from_hog(self, spare: DeviceKey) -> Utterance | None:
         """Take out the newest utterance of the device that holds most bytes in several.
@@ -91,7 +102,7 @@ class FairQueue:
     def expire(self, now: float) -> list[Utterance]:
         """Take out all that are older than the age limit."""
         expired = [
-            u for waiting in self._waiting.values() for u in waiting if now >= self._deadline(u)
+            u for waiting in self._waiting.values() for u in waiting if self.is_expired(u, now)
         ]
         for utterance in expired:
             self._remove(utterance)
@@ -127,7 +138,7 @@ class FairQueue:
             self._turns.append(utterance.key)
         waiting.append(utterance)
         self.jobs += 1
-        self.audio_s += audio_seconds(utterance)
+        self._audio_ms += self._length_ms(utterance)
 
     def _remove_newest(self, key: DeviceKey) -> Utterance:
         utterance = self._waiting[key][-1]
@@ -145,17 +156,12 @@ class FairQueue:
 
     def _forget(self, utterance: Utterance) -> None:
         self.jobs -= 1
-        self.audio_s -= audio_seconds(utterance)
-        if self.jobs == 0:
-            self.audio_s = 0.0
+        self._audio_ms -= self._length_ms(utterance)
 
+    def _is_overfull(self) -> bool:
+        limits = self._limits
+        return self.jobs > limits.max_jobs or self._audio_ms > limits.max_audio_s * 1000
 
-def audio_seconds(utterance: Utterance) -> float:
-    """Length of an utterance in seconds; a guess where only decoding could tell."""
-    if utterance.seconds:
-        return utterance.seconds
-    format = utterance.audio.format
-    if format is not None and format.codec in _BYTES_PER_SAMPLE:
-        width = _BYTES_PER_SAMPLE[format.codec] * format.channels
-        return len(utterance.audio.data) / (width * format.rate)
-    return len(utterance.audio.data) / _COMPRESSED_BYTES_PER_S
+    def _length_ms(self, utterance: Utterance) -> int:
+        seconds = utterance.seconds or estimated_seconds(utterance.audio)
+        return int(min(seconds, self._limits.max_utterance_s) * 1000)

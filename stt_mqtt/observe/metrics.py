@@ -29,8 +29,6 @@ class Metrics:
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
-        self.audio_s = 0.0
-        self.infer_s = 0.0
         self.rtf: float | None = None
         """Seconds of inference per second of audio, a running mean."""
 
@@ -42,10 +40,8 @@ class Metrics:
 
     def count_inference(self, heard: Heard) -> None:
         """Note the work that one utterance took."""
-        self.audio_s += heard.audio_s
         if heard.infer_s is None:
             return
-        self.infer_s += heard.infer_s
         rtf = heard.infer_s / heard.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 

@@ -52,7 +52,12 @@ class Dispatcher:
     def __init__(self, limits: LimitsConfig, workers: int, pool: Pool, answer: AnswerSink) -> None:
         self._limits = limits
         self._queue = FairQueue(
-            QueueLimits(limits.max_queued, limits.max_queued_audio_s, limits.max_queue_age_s)
+            QueueLimits(
+                limits.max_queued,
+                limits.max_queued_audio_s,
+                limits.max_queue_age_s,
+                limits.max_utterance_s,
+            )
         )
         self._pool = pool
         self._answer = answer
@@ -82,6 +87,9 @@ class Dispatcher:
 
     def put(self, utterance: Utterance, now: float) -> None:
         """Queue an utterance and start it if a thread is free."""
+        if self._queue.is_expired(utterance, now):
+            self._expire(utterance, now)
+            return
         for refused in self._queue.put(utterance):
             self._refuse_overloaded(refused, now)
         self.tick(now)
@@ -105,11 +113,7 @@ class Dispatcher:
     def tick(self, now: float) -> None:
         """Answer what is too old, give up on what takes too long, start what can start."""
         for expired in self._queue.expire(now):
-            self._reply(
-                expired,
-                ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn"),
-                now - expired.ended_at,
-            )
+            self._expire(expired, now)
         for job, running in list(self._running.items()):
             if now - running.started_at >= self._limits.inference_timeout_s:
                 del self._running[job]
@@ -130,6 +134,10 @@ class Dispatcher:
         for job, running in list(self._running.items()):
             del self._running[job]
             self._finish(running, ShuttingDownError("the service stops"))
+
+    def _expire(self, utterance: Utterance, now: float) -> None:
+        error = ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn")
+        self._reply(utterance, error, now - utterance.ended_at)
 
     def _refuse_overloaded(self, utterance: Utterance, now: float) -> None:
         error = OverloadedError("more speech arrives than this machine can transcribe")

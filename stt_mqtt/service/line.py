@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Protocol
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import Config, DeviceConfig
 from stt_mqtt.devices.budget import Budget
-from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.context import DeviceContext
+from stt_mqtt.devices.device import Device, NamedFormat
 from stt_mqtt.devices.ended import Ended
 from stt_mqtt.devices.registry import Registry
-from stt_mqtt.devices.settings import Settings, SettingsChange
+from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.engine.pool import Verdict
 from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import (
@@ -30,32 +30,15 @@ from stt_mqtt.observe.metrics import Dropped, Metrics
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.dispatch import Answer, Dispatcher, Pool
 from stt_mqtt.service.outcomes import ModelInfo, Stamp, log_outcome, of_answer, of_ended, of_refusal
+from stt_mqtt.service.outlet import Outlet
 from stt_mqtt.types import (
-    AudioFormat,
     DeviceKey,
-    DeviceState,
     EndReason,
     Heard,
     Outcome,
     Start,
     Utterance,
 )
-
-
-class Outlet(Protocol):
-    """What a door does with what the line has to say to its devices."""
-
-    def outcome(self, outcome: Outcome) -> None:
-        """Publish the one outcome of an utterance."""
-
-    def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """Publish a changed state; comes after the outcome that changed it."""
-
-    def settings(self, key: DeviceKey, settings: Settings) -> None:
-        """Publish changed settings."""
-
-    def forget(self, key: DeviceKey) -> None:
-        """Clear what was published about a device that left."""
 
 
 class Line:
@@ -73,7 +56,7 @@ class Line:
         self.config = config
         self.model = model
         self.metrics = Metrics()
-        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
+        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024, self._make_room)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         context = DeviceContext(cap, self.budget, new_id)
         self.registry = Registry(limits.max_devices, context, self._config_of, self._is_kept)
@@ -107,9 +90,7 @@ class Line:
         if device is not None:
             self._settle(device, device.refuse(start, error, self._clock.now()))
 
-    def chunk(
-        self, key: DeviceKey, chunk: bytes, number: int | None, format: AudioFormat | None
-    ) -> None:
+    def chunk(self, key: DeviceKey, chunk: bytes, number: int | None, format: NamedFormat) -> None:
         """A device sends audio; `number` and `format` as in `Device.chunk`."""
         try:
             device = self._get(key)
@@ -119,9 +100,7 @@ class Line:
         if self._closing and not device.listening:
             device.counters.dropped_chunks += 1
             return
-        now = self._clock.now()
-        self._make_room(len(chunk), key, now)
-        self._settle(device, device.chunk(chunk, number, format, now))
+        self._settle(device, device.chunk(chunk, number, format, self._clock.now()))
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
         """A device ends its utterance; `sent`: how many chunks it says it sent."""
@@ -150,9 +129,7 @@ class Line:
         if error is not None:
             self.answer_error(key, start, error, EndReason.SINGLE)
             return
-        now = self._clock.now()
-        self._make_room(len(data), key, now)
-        self._settle(device, [device.single(data, start, now)])
+        self._settle(device, [device.single(data, start, self._clock.now())])
 
     def answer_error(
         self, key: DeviceKey, start: Start, error: UtteranceError, end: EndReason | None = None
@@ -180,9 +157,12 @@ class Line:
     # What the service does -----------------------------------------------------------------
 
     def introduce(self, key: DeviceKey) -> None:
-        """Make a configured device known before it speaks."""
-        device, _ = self.registry.get(key)
-        self._settle(device, [])
+        """Make a configured device known before it speaks, if there is a place for it now."""
+        try:
+            device = self._find_or_make(key)
+        except TooManyDevicesError:
+            return
+        self._announce(device)
 
     def announce(self, door: str) -> None:
         """Tell a door again the settings and state of all its devices."""
@@ -237,10 +217,14 @@ class Line:
     def _is_kept(self, key: DeviceKey) -> bool:
         return key.name in self.config.devices
 
-    def _get(self, key: DeviceKey) -> Device:
+    def _find_or_make(self, key: DeviceKey) -> Device:
         device, evicted = self.registry.get(key)
         if evicted is not None:
             self._outlets[evicted.key.door].forget(evicted.key)
+        return device
+
+    def _get(self, key: DeviceKey) -> Device:
+        device = self._find_or_make(key)
         device.last_seen = self._clock.epoch()
         return device
 
@@ -254,6 +238,8 @@ class Line:
     def _refusal(self, start: Start, device: Device) -> UtteranceError | None:
         if self._closing:
             return ShuttingDownError("the service is stopping")
+        if not device.settings.enabled:
+            return None
         language = start.language or device.settings.language
         if language is None or normalise_language(language) in self.model.languages:
             return None
@@ -262,9 +248,8 @@ class Line:
             "or configure a multilingual model"
         )
 
-    def _make_room(self, nbytes: int, key: DeviceKey, now: float) -> None:
-        while not self.budget.fits(nbytes) and self.dispatcher.make_room(key, now):
-            pass
+    def _make_room(self, key: DeviceKey) -> bool:
+        return self.dispatcher.make_room(key, self._clock.now())
 
     def _settle(self, device: Device, ended: list[Ended]) -> None:
         """Send on what ended, then tell what changed and see that the device is woken in time."""

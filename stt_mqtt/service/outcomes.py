@@ -73,6 +73,7 @@ def of_refusal(
         id=start.id,
         ts=stamp.epoch,
         kind=OutcomeKind.ERROR,
+        audio_s=0.0,
         end=end,
         latency_s=0.0,
         error=error,
@@ -99,14 +100,14 @@ def log_outcome(outcome: Outcome) -> None:
     log.log(
         logging.INFO if outcome.error is None else logging.WARNING, " ".join(facts), extra=where
     )
-    if outcome.transcript is not None:
+    if outcome.kind is OutcomeKind.TRANSCRIPT and outcome.transcript is not None:
         log.debug("text: %s", outcome.transcript.text, extra=where)
 
 
 def _heard(answer: Answer, heard: Heard, model: ModelInfo, stamp: Stamp) -> Outcome:
     utterance = answer.utterance
-    inferred = heard.infer_s is not None
-    spoken = heard.transcript is not None
+    inferred = heard.transcript is not None
+    spoken = heard.transcript is not None and heard.transcript.text != ""
     return Outcome(
         key=utterance.key,
         id=utterance.id,

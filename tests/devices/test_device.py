@@ -9,7 +9,8 @@ import pytest
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.devices.budget import Budget
-from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.context import DeviceContext
+from stt_mqtt.devices.device import Device
 from stt_mqtt.devices.ended import Aborted, Ended, Failed
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.errors import DisabledError, UnsupportedFormatError
@@ -32,7 +33,7 @@ class Bench:
     """A device with a budget, caps of one second and numbered ids."""
 
     def __init__(self, budget_bytes: int = 1_000_000, **config: object) -> None:
-        self.budget = Budget(budget_bytes)
+        self.budget = Budget(budget_bytes, lambda _: False)
         numbers = itertools.count(1)
         context = DeviceContext(AudioCap(1.0, 40_000), self.budget, lambda: f"made-{next(numbers)}")
         settings = DeviceConfig.model_validate(config)
@@ -318,6 +319,66 @@ def test_the_memory_of_all_devices_is_bounded() -> None:
     assert bench.budget.used_bytes == 0
     assert bench.chunks(1, 0.1) == []
     assert not bench.device.listening
+
+
+def test_chunks_dropped_over_the_cap_are_not_called_lost() -> None:
+    bench = Bench(on_cap=OnCap.TRUNCATE)
+    bench.device.start(Start(sequenced=True), 0.0)
+    for number in range(50):
+        bench.device.chunk(number.to_bytes(4, "little") + CHUNK, None, None, 0.0)
+    utterance = the_utterance(bench.device.stop(None, 50, 1.0))
+    assert (utterance.truncated, utterance.lost_chunks) == (True, 0)
+
+
+def test_a_stream_of_unknown_length_is_capped_by_the_time_it_has_been_open() -> None:
+    bench = Bench(codec="ogg")
+    ended: list[Ended] = []
+    now = 0.0
+    while not ended:
+        bench.device.chunk(b"x", None, None, now)
+        now += 0.5
+        ended = bench.device.tick(now)
+    utterance = the_utterance(ended)
+    assert (utterance.end, utterance.truncated) == (EndReason.CAP, True)
+    assert utterance.ended_at == pytest.approx(2.0)
+
+
+def test_truncate_awaits_the_end_of_a_stream_that_has_been_open_too_long() -> None:
+    bench = Bench(codec="ogg", on_cap=OnCap.TRUNCATE)
+    for tenth in range(30):
+        assert bench.device.chunk(b"x", None, None, tenth / 10) == []
+        assert bench.device.tick(tenth / 10) == []
+    utterance = the_utterance(bench.device.stop(None, None, 3.0))
+    assert (utterance.end, utterance.truncated) == (EndReason.STOP, True)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_after_a_start_the_pause_that_ends_deafness_is_the_longer_one(refused: bool) -> None:
+    bench = Bench(gap_timeout_ms=800, idle_timeout_ms=5000)
+    if refused:
+        bench.device.refuse(Start(), UnsupportedFormatError("no"), 0.0)
+    else:
+        bench.device.start(Start(), 0.0)
+        bench.chunks(40, 0.0)
+    bench.chunks(1, 4.9)
+    bench.chunks(1, 9.8)
+    assert not bench.device.listening
+    bench.chunks(1, 14.9)
+    assert bench.device.listening
+
+
+def test_a_repeated_start_that_would_be_refused_now_is_ignored_too() -> None:
+    bench = Bench()
+    bench.device.start(Start(id="a"), 0.0)
+    assert bench.device.refuse(Start(id="a"), UnsupportedFormatError("no"), 0.1) == []
+    assert bench.device.listening
+
+
+def test_a_format_that_is_not_taken_refuses_the_chunk_that_names_it() -> None:
+    bench = Bench()
+    (failed,) = bench.device.chunk(CHUNK, None, UnsupportedFormatError("speex"), 0.0)
+    assert isinstance(failed, Failed)
+    assert bench.device.chunk(CHUNK, None, UnsupportedFormatError("speex"), 0.1) == []
 
 
 def test_a_disconnect_ends_the_open_utterance() -> None:

@@ -8,7 +8,8 @@ import pytest
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.devices.budget import Budget
-from stt_mqtt.devices.device import Device, DeviceContext
+from stt_mqtt.devices.context import DeviceContext
+from stt_mqtt.devices.device import Device
 from stt_mqtt.devices.registry import Registry
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.errors import TooManyDevicesError
@@ -20,7 +21,7 @@ def key(name: str) -> DeviceKey:
 
 
 def registry(places: int, kept: str = "") -> Registry:
-    context = DeviceContext(AudioCap(30.0, 2**21), Budget(2**26), lambda: "id")
+    context = DeviceContext(AudioCap(30.0, 2**21), Budget(2**26, lambda _: False), lambda: "id")
     return Registry(places, context, lambda _: DeviceConfig(), lambda key: key.name == kept)
 
 
@@ -61,14 +62,14 @@ def test_busy_and_configured_devices_stay() -> None:
     assert names(devices) == ["a", "c"]
 
 
-def test_a_device_with_changed_settings_leaves_last() -> None:
+def test_a_device_with_changed_settings_stays_because_a_mute_must_not_be_forgotten() -> None:
     devices = registry(2)
     muted, _ = devices.get(key("muted"))
     muted.change(SettingsChange(enabled=False), 0.0)
     devices.get(key("b"))
     devices.get(key("c"))
     assert names(devices) == ["muted", "c"]
-    devices.get(key("c"))[0].change(SettingsChange(enabled=False), 0.0)
+    muted.change(SettingsChange(enabled=None), 0.0)
     devices.get(key("d"))
     assert names(devices) == ["c", "d"]
 

@@ -18,6 +18,7 @@ from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, V
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.outcomes import ModelInfo
+from stt_mqtt.types import Heard, Transcript
 from tests.fakes import FakeClock, FakePool, heard, nothing_heard
 
 RESULT_KEYS = [
@@ -230,8 +231,44 @@ def test_an_unknown_content_type_of_the_first_chunk_refuses_until_a_pause() -> N
     wire = Wire()
     for _ in range(3):
         wire.send("stt/kitchen/audio", bytes(160), content_type="audio/unheard-of")
-    codes = [result["error"]["code"] for result in wire.results()]
-    assert set(codes) == {"unsupported_format"}
+    (result,) = wire.results()
+    assert result["error"]["code"] == "unsupported_format"
+
+
+def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
+    wire = Wire(devices={"kitchen": {"enabled": False}})
+    for _ in range(3):
+        wire.send("stt/kitchen/audio", bytes(160), content_type="audio/unheard-of")
+    assert wire.results() == []
+
+
+def test_magic_bytes_win_over_the_content_type_of_a_whole_utterance() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", b"fLaC" + bytes(100), content_type="audio/mpeg")
+    (_, utterance) = wire.pool.submitted[0]
+    assert utterance.audio.format is not None
+    assert utterance.audio.format.codec == "flac"
+    wire.send("stt/bath/utterance", bytes(100), content_type="audio/unheard-of")
+    assert wire.results("bath")[0]["error"]["code"] == "unsupported_format"
+
+
+@pytest.mark.parametrize("start", [b'{"codec":"speex"}', b"{"])
+def test_a_refusal_is_sent_where_the_answer_was_asked_for_too(start: bytes) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", start, response_topic="stt/kitchen/reply/1")
+    assert wire.on("stt/kitchen/reply/1") == wire.on("stt/kitchen/result")
+    assert len(wire.results()) == 1
+
+
+def test_what_the_model_gives_is_told_also_without_words() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    job, _ = wire.pool.submitted.pop()
+    wire.line.delivered(job, Heard(0.1, Transcript("", "en", 0.4, 0.7), 0.2))
+    (result,) = wire.results()
+    assert (result["outcome"], result["text"], result["model"]) == ("no_speech", "", "tiny.en")
+    assert (result["no_speech_prob"], result["confidence"]) == (0.7, 0.4)
+    assert wire.on("stt/kitchen/text") == []
 
 
 def test_json_as_the_content_type_of_a_start_names_no_format() -> None:
@@ -251,15 +288,26 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
     assert wire.line.metrics.dropped["bad_sequence"] == 1
 
 
-def test_what_the_inbox_had_to_drop_is_answered_or_counted() -> None:
+def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.send("stt/kitchen/audio", bytes(320))
-    wire.door.shed(DeviceMessage("kitchen", Verb.CHUNK))
     wire.door.shed(DeviceMessage("kitchen", Verb.UTTERANCE))
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
-    (device,) = wire.line.registry
-    assert device.counters.dropped_chunks == 1
+
+
+@pytest.mark.parametrize("dropped", ["shed", "too large"])
+def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -> None:
+    wire = Wire(mqtt={"max_payload_kib": 16})
+    wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
+    wire.send("stt/kitchen/audio", bytes(320))
+    if dropped == "shed":
+        wire.door.shed(DeviceMessage("kitchen", Verb.START))
+    else:
+        wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
+    wire.send("stt/kitchen/audio", bytes(320))
+    (_, utterance) = wire.pool.submitted[0]
+    assert (utterance.id, len(utterance.audio.data)) == ("open", 320)
+    assert not any(device.listening for device in wire.line.registry)
 
 
 def test_a_device_that_leaves_has_its_retained_topics_cleared() -> None:

@@ -31,6 +31,10 @@ def test_other_topics_are_not(topic: str) -> None:
     assert TOPICS.parse(topic) is None
 
 
+def test_a_topic_of_60_kb_is_refused_before_it_is_remembered() -> None:
+    assert TOPICS.parse("stt/kitchen/audio/" + "x" * 60_000) is None
+
+
 def test_the_base_topic_may_have_several_parts() -> None:
     topics = Topics("home/voice")
     assert topics.parse("home/voice/bath/audio") == DeviceMessage("bath", Verb.CHUNK)

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stt_mqtt.app.application import Application
+from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.config import Config
 from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.errors import ConfigError
 from tests.brokers import (
     Broker,
     Mosquitto,
@@ -61,6 +65,26 @@ def test_what_cannot_be_finished_in_the_grace_time_is_answered(
         codes = [result["error"]["code"] for result in results if result["error"]]
         assert "shutting_down" in codes
         assert set(codes) == {"shutting_down"}
+
+
+def test_a_service_told_to_stop_while_it_loads_never_says_online(
+    tmp_path: Path, broker: Broker
+) -> None:
+    peer = Peer(broker, "stt/bridge/state")
+    service = Service(tmp_path, broker)
+    time.sleep(0.7)
+    assert service.stop() in {0, -signal.SIGTERM}
+    late = Peer(broker, "stt/bridge/state")
+    assert peer.payloads("stt/bridge/state")[-1:] in ([], [b"offline"])
+    assert late.payloads("stt/bridge/state") in ([], [b"offline"])
+    peer.close()
+    late.close()
+
+
+def test_a_reload_before_the_service_is_online_changes_nothing() -> None:
+    application = Application(ConfigSource(None, {}), Config())
+    with pytest.raises(ConfigError, match="not online yet"):
+        application.reload()
 
 
 def test_a_second_signal_exits_at_once(tmp_path: Path, broker: Broker) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stt_mqtt.engine.queue import FairQueue, QueueLimits, audio_seconds
-from stt_mqtt.types import AudioFormat, Codec, DeviceKey, EncodedAudio, EndReason, Utterance
+from stt_mqtt.engine.queue import FairQueue, QueueLimits
+from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 
-LIMITS = QueueLimits(max_jobs=4, max_audio_s=10.0, max_age_s=5.0)
+LIMITS = QueueLimits(max_jobs=4, max_audio_s=10.0, max_age_s=5.0, max_utterance_s=8.0)
 
 
 def utterance(
@@ -117,15 +119,35 @@ def test_clear_gives_everything_back() -> None:
     assert queue.pop() is None
 
 
-@pytest.mark.parametrize(
-    ("audio", "seconds"),
-    [
-        (EncodedAudio(AudioFormat(Codec.PCM_S16LE, 16000, 2), bytes(64_000)), 1.0),
-        (EncodedAudio(AudioFormat(Codec.PCM_F32LE, 8000, 1), bytes(64_000)), 2.0),
-        (EncodedAudio(AudioFormat(Codec.OGG), bytes(16_000)), 2.0),
-        (EncodedAudio(None, bytes(8000)), 1.0),
-    ],
+def test_an_empty_queue_takes_any_utterance() -> None:
+    queue = FairQueue(QueueLimits(4, 10.0, 5.0, max_utterance_s=60.0))
+    assert queue.put(utterance("a", "long", seconds=50.0)) == []
+    assert [item.id for item in queue.put(utterance("b", "short"))] == ["short"]
+
+
+def test_no_utterance_counts_for_more_than_will_be_decoded_of_it() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "endless", seconds=400.0))
+    assert queue.audio_s == 8.0
+    assert queue.put(utterance("b", "short", seconds=1.5)) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.floats(0.0, 12.0), st.integers(0, 5)), max_size=40
+    )
 )
-def test_the_length_of_coded_audio_is_estimated(audio: EncodedAudio, seconds: float) -> None:
-    whole = Utterance(DeviceKey("native", "a"), "", audio, None, None, EndReason.SINGLE, 0.0)
-    assert audio_seconds(whole) == pytest.approx(seconds)
+def test_the_sums_stay_true_whatever_comes_and_goes(
+    steps: list[tuple[str, float, int]],
+) -> None:
+    queue = FairQueue(LIMITS)
+    inside = 0
+    for device, seconds, taken in steps:
+        refused = queue.put(utterance(device, seconds=seconds))
+        inside += 1 - len(refused)
+        assert queue.jobs == inside <= LIMITS.max_jobs
+        if taken == 0 and (item := queue.pop()) is not None:
+            queue.done(item.key)
+            inside -= 1
+    queue.clear()
+    assert (queue.jobs, queue.audio_s) == (0, 0.0)

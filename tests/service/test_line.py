@@ -184,6 +184,52 @@ def test_too_many_devices_is_answered_to_a_start_and_counted_for_a_chunk() -> No
     assert len(bench.outlet.outcomes) == 4
 
 
+def test_a_device_that_is_not_listened_to_takes_nobodys_memory() -> None:
+    bench = Bench(
+        limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000},
+        devices={"kitchen": {"enabled": False}},
+    )
+    for number in range(5):
+        bench.line.single(BEDROOM, bytes(205_000), Start(id=f"{number}"))
+    bench.line.chunk(KITCHEN, bytes(100_000), None, None)
+    assert bench.outlet.outcomes == []
+
+
+def test_an_utterance_that_is_too_old_already_takes_nobodys_place() -> None:
+    bench = Bench(limits={"max_queued": 2})
+    for number in range(3):
+        bench.speak(BEDROOM, f"{number}")
+    bench.line.single(KITCHEN, CHUNK, Start(id="old", age_s=100.0))
+    codes = {outcome.id: outcome.error.code for outcome in bench.outlet.outcomes if outcome.error}
+    assert codes == {"old": "expired"}
+
+
+def test_being_disabled_is_told_before_anything_else() -> None:
+    bench = Bench(devices={"kitchen": {"enabled": False}})
+    bench.line.start(KITCHEN, Start(id="a", language="de"))
+    assert bench.last.error is not None
+    assert bench.last.error.code == "disabled"
+
+
+def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="a"))
+    bench.line.change_settings(KITCHEN, SettingsChange(language="fr"))
+    bench.line.start(KITCHEN, Start(id="a"))
+    assert bench.outlet.outcomes == []
+    assert bench.line.is_listening(KITCHEN)
+
+
+def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
+    bench = Bench(limits={"max_devices": 1}, devices={"bath": {}})
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
+    bench.line.introduce(DeviceKey("native", "bath"))
+    assert bench.line.registry.find(KITCHEN) is not None
+    bench.line.abort(KITCHEN, None)
+    bench.line.introduce(DeviceKey("native", "bath"))
+    assert ("forget kitchen", None) in bench.outlet.told
+
+
 def test_a_forgotten_device_has_what_it_published_cleared() -> None:
     bench = Bench(limits={"max_devices": 1})
     bench.speak(KITCHEN)
@@ -270,7 +316,7 @@ def test_what_is_not_done_in_time_is_answered_shutting_down() -> None:
 def test_an_answer_to_nothing_carries_no_id() -> None:
     bench = Bench()
     bench.line.answer_error(KITCHEN, Start(), BadPayloadError("not JSON"))
-    assert (bench.last.id, bench.last.end, bench.last.audio_s) == (None, None, None)
+    assert (bench.last.id, bench.last.end, bench.last.audio_s) == (None, None, 0.0)
 
 
 def test_the_words_are_in_the_log_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:

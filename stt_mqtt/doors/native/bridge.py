@@ -12,7 +12,7 @@ from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR, Publish
 from stt_mqtt.doors.native.requests import parse_object, transaction_of
 from stt_mqtt.doors.native.topics import BridgeRequest, Topics
-from stt_mqtt.errors import ConfigError, UtteranceError
+from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.line import Line
@@ -42,7 +42,8 @@ class Bridge:
         self._publish = publish
         self._started = self._clock.epoch()
         self._started_at = self._clock.now()
-        self._cpu = CpuMeter()
+        self._cpu_meter = CpuMeter()
+        self._cpu = 0.0
 
     def announce(self) -> None:
         """Publish everything that is retained about the service; `online` comes last."""
@@ -55,7 +56,8 @@ class Bridge:
         self._retain("info", payloads.encode(self._info()), qos=1)
 
     def publish_health(self) -> None:
-        """Publish how the service is."""
+        """Publish how the service is, with the load since the last time."""
+        self._cpu = self._cpu_meter.read()
         self._retain("health", payloads.encode(self._health()), qos=0)
 
     def say_goodbye(self) -> None:
@@ -71,7 +73,7 @@ class Bridge:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
             response = _response(self._answer(route.request), None)
-        except (UtteranceError, ConfigError) as error:
+        except (UtteranceError, ConfigError, RequestError) as error:
             response = _response({}, str(error))
         response["transaction"] = transaction
         topic = self._topics.of_bridge(f"response/{route.request}")
@@ -90,10 +92,10 @@ class Bridge:
                     "needs_restart": list(changes.needs_restart),
                 }
             case "rung":
-                raise ConfigError(["this service has a single rung, it cannot be changed"])
+                raise RequestError("this service has a single rung, it cannot be changed")
             case _:
-                raise ConfigError(
-                    [f"unknown request {request!r}: health_check, reload, devices or rung"]
+                raise RequestError(
+                    f"unknown request {request!r}: health_check, reload, devices or rung"
                 )
 
     def _info(self) -> dict[str, object]:
@@ -128,7 +130,7 @@ class Bridge:
                 "oldest_s": round(queue.oldest_s(now), 3),
             },
             "load": {
-                "cpu": round(self._cpu.read(), 3),
+                "cpu": round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
             "rung": line.model.rung,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.audio.formats import parse_content_type, sniff
+from stt_mqtt.devices.device import NamedFormat
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
@@ -80,19 +81,12 @@ class NativeDoor:
             self._check_size(message, route.verb)
             self._act(key, route.verb, message)
         except UtteranceError as error:
-            end = EndReason.SINGLE if route.verb is Verb.UTTERANCE else None
-            self._line.answer_error(key, Start(), error, end)
+            self._answer(key, route.verb, Start(), error)
 
     def shed(self, route: DeviceMessage) -> None:
-        """A message of a device was dropped because more came than could be taken."""
-        key = DeviceKey(DOOR, route.device)
-        if route.verb is Verb.CHUNK:
-            self._line.count_dropped_chunk(key)
-            return
+        """A message of a device, not a chunk, was dropped: more came than could be taken."""
         error = OverloadedError("messages arrive faster than they can be taken")
-        self._line.answer_error(
-            key, Start(), error, EndReason.SINGLE if route.verb is Verb.UTTERANCE else None
-        )
+        self._answer(DeviceKey(DOOR, route.device), route.verb, Start(), error)
 
     def outcome(self, outcome: Outcome) -> None:
         """Publish the text, the result and the copy of the result that was asked for."""
@@ -162,32 +156,40 @@ class NativeDoor:
                 self._line.metrics.drop(Dropped.BAD_SEQUENCE)
                 self._line.count_dropped_chunk(key)
                 return
-        format = None
-        if message.content_type is not None and not self._line.is_listening(key):
-            try:
-                format = self._format(key, message)
-            except UtteranceError as error:
-                self._line.refuse(key, Start(), error)
-                return
+        format: NamedFormat = None
+        if message.content_type is not None:
+            format = _named_format(message.content_type, self._default_format(key))
         self._line.chunk(key, message.payload, number, format)
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
         try:
-            default = self._format(key, message)
-            request = parse_start(message.payload, default)
+            request = parse_start(message.payload, self._format(key, message))
         except UtteranceError as error:
-            self._line.refuse(key, Start(), error)
+            self._line.refuse(key, Start(note=self._reply(key, message, None)), error)
             return
-        reply = self._reply(key, message, request.reply_to)
-        start = replace(request.start, note=reply)
+        start = replace(request.start, note=self._reply(key, message, request.reply_to))
         if request.error is None:
             self._line.start(key, start)
         else:
             self._line.refuse(key, start, request.error)
 
     def _single(self, key: DeviceKey, message: Inbound) -> None:
-        start = Start(format=self._format(key, message), note=self._reply(key, message, None))
+        start = Start(note=self._reply(key, message, None))
+        if sniff(message.payload) is None:
+            try:
+                start = replace(start, format=self._format(key, message))
+            except UtteranceError as error:
+                self._answer(key, Verb.UTTERANCE, start, error)
+                return
         self._line.single(key, message.payload, start)
+
+    def _answer(self, key: DeviceKey, verb: Verb, start: Start, error: UtteranceError) -> None:
+        """Answer what cannot be obeyed; a start ends the open utterance all the same."""
+        if verb is Verb.START:
+            self._line.refuse(key, start, error)
+        else:
+            end = EndReason.SINGLE if verb is Verb.UTTERANCE else None
+            self._line.answer_error(key, start, error, end)
 
     def _availability(self, key: DeviceKey, message: Inbound) -> None:
         if message.payload == b"offline":
@@ -196,11 +198,14 @@ class NativeDoor:
             raise BadPayloadError("availability: online or offline is needed")
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
-        default = self._line.config.device(key.name).format
+        default = self._default_format(key)
         content_type = message.content_type
         if content_type is None or content_type.startswith("application/json"):
             return default
-        return _cached_content_type(content_type, default)
+        return parse_content_type(content_type, default)
+
+    def _default_format(self, key: DeviceKey) -> AudioFormat:
+        return self._line.config.device(key.name).format
 
     def _reply(self, key: DeviceKey, message: Inbound, reply_to: str | None) -> Reply | None:
         topic = message.response_topic or reply_to
@@ -213,5 +218,9 @@ class NativeDoor:
 
 
 @lru_cache(maxsize=64)
-def _cached_content_type(text: str, default: AudioFormat) -> AudioFormat:
-    return parse_content_type(text, default)
+def _named_format(content_type: str, default: AudioFormat) -> NamedFormat:
+    """Cached because every chunk of a device may name its format."""
+    try:
+        return parse_content_type(content_type, default)
+    except UtteranceError as error:
+        return error

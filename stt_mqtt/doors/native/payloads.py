@@ -11,8 +11,9 @@ RESULT_VERSION = 1
 
 
 def encode(value: object) -> bytes:
-    """Compact UTF-8 JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Compact UTF-8 JSON; what Unicode cannot encode becomes a question mark."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "replace")
 
 
 def result(outcome: Outcome) -> dict[str, object]:

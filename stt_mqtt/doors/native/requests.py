@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ MAX_PROMPT_CHARACTERS = 1000
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*")
 _MAX_AGE_MS = 24 * 3600 * 1000
+"""Older than a day is as good as a day."""
 _MAX_CHUNKS = 2**32
 
 
@@ -50,7 +52,9 @@ def parse_object(payload: bytes) -> Json:
     if len(payload) > MAX_JSON_BYTES:
         raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
     try:
-        value = json.loads(payload, parse_constant=_refuse_constant)
+        value = json.loads(payload, parse_constant=_refuse_constant, parse_float=_finite)
+        # Half a surrogate pair is a legal escape in JSON and can never be published again.
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadPayloadError(f"not JSON: {str(error)[:120]}") from error
     if not isinstance(value, dict):
@@ -65,7 +69,9 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
     """
     fields = parse_object(payload)
     id = _id(fields)
+    reply_to = fields.get("reply_to")
     try:
+        _text(fields, "reply_to")
         start = Start(
             id=id,
             format=parse_format(
@@ -76,9 +82,10 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
             sequenced=_sequenced(fields.get("framing")),
             age_s=_age_ms(fields.get("age_ms")) / 1000,
         )
-        return StartRequest(start, _text(fields, "reply_to"), None)
-    except UtteranceError as error:
-        return StartRequest(Start(id=id), None, error)
+        error = None
+    except UtteranceError as caught:
+        start, error = Start(id=id), caught
+    return StartRequest(start, reply_to if isinstance(reply_to, str) else None, error)
 
 
 def parse_stop(payload: bytes) -> StopRequest:
@@ -129,6 +136,13 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number out of range")
+    return value
+
+
 def _id(fields: Json) -> str | None:
     value = _text(fields, "id")
     if value is not None and _ID.fullmatch(value) is None:
@@ -168,9 +182,9 @@ def _sequenced(value: object) -> bool:
 def _age_ms(value: object) -> float:
     if value is None:
         return 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_AGE_MS:
-        return float(value)
-    raise BadPayloadError(f"age_ms: a number from 0 to {_MAX_AGE_MS} is needed")
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(min(value, _MAX_AGE_MS))
+    raise BadPayloadError("age_ms: a number from 0 is needed")
 
 
 def _is_whole_number(value: object, low: int, high: int) -> bool:

@@ -12,6 +12,8 @@ from stt_mqtt.config.root import RESERVED_NAME as BRIDGE
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_REPLY_TOPIC = 256
+_MAX_TOPIC = 300
+"""Longer than the longest base topic with the longest device and request."""
 
 
 class Verb(StrEnum):
@@ -73,7 +75,8 @@ class Topics:
 
     def parse(self, topic: str) -> Route | None:
         """What a topic is about; None if it is none of ours or names no legal device."""
-        return _parse(self.base, topic)
+        # Checked before the cache, so that nobody fills it with long topics.
+        return _parse(self.base, topic) if len(topic) <= _MAX_TOPIC else None
 
     def of_device(self, device: str, name: str) -> str:
         """Topic of what the service says about a device."""
