@@ -114,7 +114,7 @@ class Application:
         self._pool = InferencePool(self._pipeline().run, workers, self._deliver_from(loop))
         model = ModelInfo(transcriber.model, transcriber.languages, ONLY_RUNG, workers)
         self._line = Line(config, model, clock, self._pool)
-        self._timer = DeadlineTimer(loop, lambda: self._line.deadline, self._tick)
+        self._timer = DeadlineTimer(loop.call_at, lambda: self._line.deadline, self._tick)
         self._topics = Topics(config.mqtt.base_topic)
         self._intake = Intake(
             loop,

@@ -12,7 +12,7 @@ from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.transcriber import Speech, Transcriber
 from stt_mqtt.errors import TooLongError, TooShortError
-from stt_mqtt.types import SAMPLE_RATE, Heard, Samples, Utterance
+from stt_mqtt.types import SAMPLE_RATE, Heard, Utterance
 
 Progress: TypeAlias = Callable[[float, float], None]
 
@@ -45,9 +45,10 @@ class Pipeline:
             raise TooShortError(
                 f"{audio_s * 1000:.0f} ms of audio, at least {MIN_UTTERANCE_S * 1000:.0f} needed"
             )
-        speech = self._speech(decoded.samples)
-        if speech is None:
+        found = find_speech(decoded.samples, self.gate)
+        if found is None:
             return Heard(audio_s, None, None, decoded.truncated)
+        speech = decoded.samples[found.start : found.end]
         started = time.perf_counter()
         wanted = Speech(speech, utterance.language, utterance.prompt)
         speech_s = len(speech) / SAMPLE_RATE
@@ -56,9 +57,3 @@ class Pipeline:
         )
         infer_s = time.perf_counter() - started
         return Heard(audio_s, transcript, infer_s, decoded.truncated)
-
-    def _speech(self, samples: Samples) -> Samples | None:
-        if not self.gate.enabled:
-            return samples
-        found = find_speech(samples, self.gate)
-        return None if found is None else samples[found.start : found.end]

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from stt_mqtt.config import LogConfig, LogFormat, LogLevel
+from stt_mqtt.observe.logs import ROOT, set_up
+from stt_mqtt.observe.metrics import Metrics
+from stt_mqtt.observe.process import CpuMeter, rss_mb
+from stt_mqtt.types import Heard, Transcript
+
+log = logging.getLogger(f"{ROOT}.tests")
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger(ROOT)
+    before = (root.handlers, root.level, ours.level)
+    yield
+    root.handlers = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
+def test_a_text_line_names_the_device_and_the_utterance(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogConfig())
+    log.info("two\nlines", extra={"device": "native/kitchen", "utterance": "a"})
+    log.warning("nobody's")
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT[\d:]+\.\d{3} INFO    native/kitchen a two\\nlines", first
+    )
+    assert second.endswith("WARNING - - nobody's")
+
+
+def test_a_json_line_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogConfig(format=LogFormat.JSON))
+    log.info("hello", extra={"device": "native/kitchen", "utterance": "a"})
+    log.error("broken", exc_info=ZeroDivisionError("oops"))
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["device"], first["utterance"], first["message"]) == (
+        "native/kitchen",
+        "a",
+        "hello",
+    )
+    assert first["level"] == "info"
+    assert "ZeroDivisionError" in second["traceback"]
+
+
+def test_the_level_holds_for_us_and_libraries_are_heard_from_warnings_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up(LogConfig(level=LogLevel.DEBUG))
+    log.debug("ours")
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("trouble")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in lines] == ["ours", "trouble"]
+
+
+def test_the_real_time_factor_is_a_running_mean() -> None:
+    metrics = Metrics()
+    words = Transcript("a", "en", 1.0, 0.0)
+    metrics.count_inference(Heard(2.0, words, 1.0))
+    assert metrics.rtf == 0.5
+    metrics.count_inference(Heard(2.0, None, None))
+    metrics.count_inference(Heard(1.0, words, 1.5))
+    assert metrics.rtf == pytest.approx(0.6)
+
+
+def test_the_process_knows_its_memory_and_its_work() -> None:
+    assert 10 < rss_mb() < 100_000
+    meter = CpuMeter()
+    sum(range(200_000))
+    assert 0 < meter.read() < 64
