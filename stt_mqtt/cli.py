@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 from stt_mqtt import __version__
-from stt_mqtt.errors import EXIT_CONFIG, EXIT_INTERNAL, SttMqttError
+from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, SttMqttError
 
 _COMMANDS = {
     "run": "run the service",
@@ -36,17 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in _SERVER_MODULES:
             raise
-        print(
-            f"stt-mqtt: {error.name} is not installed; this command needs: "
-            "pip install 'stt-mqtt[server]'",
-            file=sys.stderr,
-        )
-        return EXIT_CONFIG
+        missing = MissingExtraError(error.name)
+        print(f"stt-mqtt: {missing}", file=sys.stderr)
+        return missing.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
-        sys.stderr.close()
+        # Whoever read our output has seen enough; what is still buffered must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
         traceback.print_exc()

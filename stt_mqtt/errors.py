@@ -36,6 +36,15 @@ class ModelError(SttMqttError):
     exit_code = EXIT_CONFIG
 
 
+class MissingExtraError(SttMqttError):
+    """A part of the program was not installed; `module` is what could not be imported."""
+
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, module: str | None) -> None:
+        super().__init__(f"{module} is not installed; this needs: pip install 'stt-mqtt[server]'")
+
+
 class BrokerError(SttMqttError):
     """The broker cannot be reached or started right now."""
 

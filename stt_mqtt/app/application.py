@@ -54,6 +54,8 @@ class Application:
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._trim: asyncio.TimerHandle | None = None
+        self.failed = False
+        """Whether the service ended itself because it could not go on."""
         self.online = asyncio.Event()
         """Set once the broker has been told that the service is there."""
 
@@ -204,6 +206,10 @@ class Application:
     def _tick(self) -> None:
         self._line.tick()
         self._note_drained()
+        if self._line.dispatcher.hopeless and not self.failed:
+            log.error("all inference threads hang: the service ends, to be started afresh")
+            self.failed = True
+            self.request_stop()
 
     def _note_drained(self) -> None:
         if not self._line.dispatcher.drained:
@@ -221,7 +227,10 @@ class Application:
     async def _publish_health(self) -> None:
         while True:
             await asyncio.sleep(self._config.service.health_interval_s)
-            self._bridge.publish_health()
+            try:
+                self._bridge.publish_health()
+            except Exception:
+                log.exception("the health message could not be made, please report this")
 
     async def _shut_down(self) -> None:
         grace_s = self._config.service.shutdown_grace_s
@@ -254,6 +263,7 @@ def parallelism_of(config: Config) -> Parallelism:
 
 def load_transcriber(config: Config) -> Transcriber:
     """Find, check, load and warm up the configured model. Raises `ModelError`, `ConfigError`."""
+    log.info("loading model %s", config.engine.model)
     parallelism = parallelism_of(config)
     if parallelism.oversubscribes(usable_cores()):
         log.warning(

@@ -23,6 +23,8 @@ LINGER_S = 0.005
 """Pause between batches while messages keep coming: waking the loop for each costs more."""
 
 MAX_SHED_NOTES = 1000
+COMPLAINT_INTERVAL_S = 10.0
+"""Least time between two tracebacks in the log: what breaks once breaks fifty times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Intake:
         self._handlers = handlers
         self._inbox = Inbox(InboxLimits(MAX_INBOX_MESSAGES, MAX_INBOX_BYTES), self._wake)
         self._shed: deque[str] = deque(maxlen=MAX_SHED_NOTES)
+        self._quiet_until = 0.0
 
     @property
     def dropped(self) -> int:
@@ -97,4 +100,7 @@ class Intake:
         try:
             handle(item)
         except Exception:
-            log.exception("a message on %s could not be handled, please report this", topic)
+            now = self._loop.time()
+            if now >= self._quiet_until:
+                self._quiet_until = now + COMPLAINT_INTERVAL_S
+                log.exception("a message on %.300s could not be handled, please report this", topic)

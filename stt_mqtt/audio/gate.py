@@ -25,20 +25,20 @@ _OVER_BACKGROUND = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeechSpan:
     """Sample indices: the first sound of speech, and behind the last; with the margin."""
 
     start: int
     end: int
 
 
-def find_speech(samples: Samples, config: GateConfig) -> Speech | None:
+def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
     """Where speech is in `samples`, at full scale ±1.0; None: nobody speaks.
 
     With the gate off everything is speech.
     """
     if not config.enabled:
-        return Speech(0, len(samples))
+        return SpeechSpan(0, len(samples))
     count = len(samples) // _FRAME
     frames = samples[: count * _FRAME].reshape(count, _FRAME)
     power = np.mean(np.square(frames), axis=1)
@@ -55,7 +55,7 @@ def find_speech(samples: Samples, config: GateConfig) -> Speech | None:
     margin = config.margin_ms * SAMPLE_RATE // 1000
     start = int(found[0]) * _FRAME - margin
     end = int(found[-1] + 1) * _FRAME + margin
-    return Speech(max(start, 0), min(end, len(samples)))
+    return SpeechSpan(max(start, 0), min(end, len(samples)))
 
 
 def _voiced(

@@ -10,7 +10,7 @@ import signal
 
 from stt_mqtt.app.application import Application
 from stt_mqtt.commands.options import add_config, config_source
-from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
+from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,13 @@ def run(options: argparse.Namespace) -> int:
     config = source.load()
     logs.set_up(config.log)
     application = Application(source, config)
-    if not asyncio.run(_serve(application)):
+    clean = asyncio.run(_serve(application))
+    code = EXIT_INTERNAL if application.failed else 0
+    if not clean:
         # A thread that hangs in the model would keep the interpreter from ending.
         logging.shutdown()
-        os._exit(0)
-    return 0
+        os._exit(code)
+    return code
 
 
 async def _serve(application: Application) -> bool:

@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     """Print the schema."""
-    print(json.dumps(json_schema(), indent=2))
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return 0

@@ -20,14 +20,21 @@ from stt_mqtt.audio.buffer import whole
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.engine.pipeline import Pipeline, Progress
-from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, PayloadTooLargeError, UtteranceError
+from stt_mqtt.errors import EXIT_CONFIG, EXIT_INTERNAL, InferenceFailedError, UtteranceError
 from stt_mqtt.observe import logs
 from stt_mqtt.types import DeviceKey, EndReason, Heard, Utterance
 
-MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
-MAX_FILE_S = 4 * 3600.0
+MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_FILE_S = 2 * 3600.0
+"""Two hours take 460 MB when decoded; what is longer is cut off."""
 PROGRESS_FROM_BYTES = 2 * 1024 * 1024
 """Smaller files are done before a progress bar could be read."""
+
+
+class UnreadableFileError(UtteranceError):
+    """A file that cannot be read. The code is for `--json` only, it never goes over the wire."""
+
+    code = "unreadable_file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +62,18 @@ def run(options: argparse.Namespace) -> int:
     logs.set_up(config.log)
     logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
     pipeline = Pipeline(load_transcriber(config), config.gate, MAX_FILE_S)
-    failures = 0
+    code = 0
     for path in options.files:
         result = _transcribe(path, pipeline, options, config.device_defaults)
-        failures += result.error is not None
+        if isinstance(result.error, InferenceFailedError):
+            code = EXIT_INTERNAL
+        elif result.error is not None:
+            code = code or EXIT_CONFIG
         if options.json:
             print(json.dumps(_as_json(result), ensure_ascii=False), flush=True)
         else:
             _print_text(result, several=len(options.files) > 1)
-    return EXIT_CONFIG if failures else 0
+    return code
 
 
 def _transcribe(
@@ -94,10 +104,10 @@ def _transcribe(
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise PayloadTooLargeError(f"larger than {MAX_FILE_BYTES} bytes")
+            raise UnreadableFileError(f"larger than {MAX_FILE_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise CorruptAudioError(f"cannot be read: {error.strerror}") from error
+        raise UnreadableFileError(error.strerror or type(error).__name__) from error
 
 
 def _with_progress(name: str, work: Callable[[Progress], Heard]) -> Heard:

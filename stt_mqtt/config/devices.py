@@ -15,8 +15,10 @@ Rate = Annotated[int, Field(ge=8000, le=48000)]
 Channels = Annotated[int, Field(ge=1, le=2)]
 GapTimeout = Annotated[int, Field(ge=50, le=60_000)]
 IdleTimeout = Annotated[int, Field(ge=100, le=600_000)]
-Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")]
-Prompt = Annotated[str, Field(max_length=1000)]
+LANGUAGE_PATTERN = r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,3}$"
+MAX_PROMPT_CHARACTERS = 1000
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
 class DeviceConfig(Section):

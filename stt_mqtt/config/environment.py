@@ -37,7 +37,7 @@ def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
 
 
 def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-    """Path of the key that the names mean, and what is wrong with them."""
+    """KeyPath of the key that the names mean, and what is wrong with them."""
     shape: Shape = ROOT
     for depth, name in enumerate(names):
         if shape.entries is not None:

@@ -17,7 +17,7 @@ from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape, shape_at
 from stt_mqtt.config.yaml_nodes import NULLS, compose, is_bare, is_null
 from stt_mqtt.errors import ConfigError
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 Values = dict[str, object]
 
 
@@ -40,11 +40,11 @@ class _Findings:
     """What was read so far: where each key and value is, and what is wrong."""
 
     source: str
-    keys: dict[Path, _Place] = field(default_factory=dict)
-    values: dict[Path, _Place] = field(default_factory=dict)
+    keys: dict[KeyPath, _Place] = field(default_factory=dict)
+    values: dict[KeyPath, _Place] = field(default_factory=dict)
     problems: dict[str, _Place] = field(default_factory=dict)
 
-    def place(self, node: yaml.Node, path: Path) -> _Place:
+    def place(self, node: yaml.Node, path: KeyPath) -> _Place:
         """The start of a node of the file, which is about the key at `path`."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         key = ".".join(shown(name.partition(":")[0], quotes="") for name in path)
@@ -91,7 +91,9 @@ def _read_root(node: yaml.Node | None, findings: _Findings) -> Values:
     return {}
 
 
-def _read_mapping(node: yaml.MappingNode, shape: Shape, path: Path, findings: _Findings) -> Values:
+def _read_mapping(
+    node: yaml.MappingNode, shape: Shape, path: KeyPath, findings: _Findings
+) -> Values:
     """The keys that `shape` knows, each once; the others become problems."""
     values: Values = {}
     first_lines: dict[str, int] = {}
@@ -120,7 +122,7 @@ def _read_mapping(node: yaml.MappingNode, shape: Shape, path: Path, findings: _F
     return values
 
 
-def _read_value(node: yaml.Node, shape: Shape, path: Path, findings: _Findings) -> object:
+def _read_value(node: yaml.Node, shape: Shape, path: KeyPath, findings: _Findings) -> object:
     """The value in the form that the model expects; a scalar stays text, read by its field.
 
     So `language: no` is Norwegian and `enabled: no` is false, and a password may be `0123`.
@@ -184,7 +186,7 @@ def _validate(values: Values, findings: _Findings, *, complete: bool) -> Config 
     return None
 
 
-def _report(details: ErrorDetails, values: Values, findings: _Findings) -> Path:
+def _report(details: ErrorDetails, values: Values, findings: _Findings) -> KeyPath:
     """Reports what is wrong with one value or name; returns its path."""
     path = _known(details["loc"], findings)
     places = findings.keys if details["loc"][-1] == "[key]" else findings.values
@@ -192,7 +194,7 @@ def _report(details: ErrorDetails, values: Values, findings: _Findings) -> Path:
     return path
 
 
-def _report_broken_rules(values: Values, wrong: set[Path], findings: _Findings) -> None:
+def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: _Findings) -> None:
     """Reports rules between the keys of a section, at the last key that the rule names.
 
     A rule that names a key whose value is wrong is left alone: it may be a consequence.
@@ -212,7 +214,7 @@ def _report_broken_rules(values: Values, wrong: set[Path], findings: _Findings) 
             findings.report(max(findings.values[path] for path in written), message)
 
 
-def _known(loc: tuple[int | str, ...], findings: _Findings) -> Path:
+def _known(loc: tuple[int | str, ...], findings: _Findings) -> KeyPath:
     """The longest beginning of `loc` that somebody wrote; at worst (), the file itself."""
     path = tuple(str(part) for part in loc)
     while path not in findings.values:
@@ -220,14 +222,14 @@ def _known(loc: tuple[int | str, ...], findings: _Findings) -> Path:
     return path
 
 
-def _value_at(values: Values, path: Path) -> object:
+def _value_at(values: Values, path: KeyPath) -> object:
     value: object = values
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _without(values: Values, paths: set[Path], above: Path = ()) -> Values:
+def _without(values: Values, paths: set[KeyPath], above: KeyPath = ()) -> Values:
     """A copy of `values` that lacks the keys at `paths`."""
     return {
         key: _without(value, paths, (*above, key)) if isinstance(value, dict) else value

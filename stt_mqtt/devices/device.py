@@ -52,7 +52,7 @@ class Device:
         "config",
         "counters",
         "key",
-        "last_seen",
+        "last_seen_ts",
         "pending",
         "settings",
         "timer_at",
@@ -62,7 +62,8 @@ class Device:
         self.key = key
         self.config = config
         self.counters = Counters()
-        self.last_seen = 0.0
+        self.last_seen_ts = 0.0
+        """When its last message came, in seconds of the epoch; 0: not yet."""
         self.pending = 0
         """Utterances of this device that wait for the model or are in it."""
         self.announced: tuple[Settings, DeviceState] | None = None

@@ -50,11 +50,6 @@ class OpenUtterance:
         return self._buffer.nbytes + self._sequence.held_bytes
 
     @property
-    def seconds(self) -> float:
-        """Audio collected so far, in seconds, as far as it is known before decoding."""
-        return self._buffer.seconds
-
-    @property
     def deadline(self) -> float:
         """When something has to happen if nothing more comes: the end, or the cap."""
         if self._stopped_at is not None:

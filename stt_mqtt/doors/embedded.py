@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stt_mqtt.config import BrokerConfig, BrokerMode, MqttConfig, Protocol
-from stt_mqtt.errors import BrokerError
+from stt_mqtt.errors import BrokerError, MissingExtraError
 
 START_TIMEOUT_S = 5.0
 PACKET_OVERHEAD = 64 * 1024
@@ -20,7 +20,7 @@ SEGMENT_BYTES = 1024 * 1024
 SEGMENTS = 4
 """So much per subscribed filter is kept for readers that are behind; what is older they miss."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class EmbeddedBroker:
@@ -39,14 +39,12 @@ class EmbeddedBroker:
     def start(self) -> None:
         """Start and wait until it listens.
 
-        Raises BrokerError: the address is taken or unusable, or iotcore is not installed.
+        Raises BrokerError when the address is taken or unusable, MissingExtraError without iotcore.
         """
         try:
             from iotcore import IotCoreBroker
         except ImportError as error:
-            raise BrokerError(
-                "the embedded broker is not installed: pip install 'stt-mqtt[server]'"
-            ) from error
+            raise MissingExtraError(error.name) from error
         address = self._address()
         # It logs every packet as an error.
         for name in ("rumqttd", "tracing.span"):
@@ -62,8 +60,8 @@ class EmbeddedBroker:
                 raise BrokerError(f"the embedded broker does not start: {error}") from error
             self._await_listening()
         if not _is_loopback(self._config.listen) and self._login is None:
-            logger.warning(
-                "The embedded broker on %s admits everybody who can reach it: "
+            log.warning(
+                "the embedded broker on %s admits everybody who can reach it: "
                 "set mqtt.username and mqtt.password",
                 address,
             )

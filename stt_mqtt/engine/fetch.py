@@ -23,7 +23,7 @@ from stt_mqtt.engine.models import (
     staging,
     unknown_model,
 )
-from stt_mqtt.errors import DownloadError, ModelError
+from stt_mqtt.errors import DownloadError, MissingExtraError, ModelError
 
 PIP_TIMEOUT_S = 3600
 
@@ -54,10 +54,7 @@ def hub_download(repository: str, folder: Path) -> None:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise ModelError(
-            f"the libraries for the model hub cannot be imported ({error}); "
-            "install them with: pip install 'stt-mqtt[server]'"
-        ) from error
+        raise MissingExtraError(error.name) from error
     try:
         snapshot_download(repository, local_dir=folder, allow_patterns=list(MODEL_FILES))
     except Exception as error:

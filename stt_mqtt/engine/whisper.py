@@ -14,7 +14,12 @@ from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.memory import give_back_freed_memory, keep_freed_memory
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.transcriber import Speech, normalise_language
-from stt_mqtt.errors import InferenceFailedError, ModelError, UnsupportedLanguageError
+from stt_mqtt.errors import (
+    InferenceFailedError,
+    MissingExtraError,
+    ModelError,
+    UnsupportedLanguageError,
+)
 from stt_mqtt.types import SAMPLE_RATE, Samples, Transcript
 
 if TYPE_CHECKING:
@@ -32,17 +37,14 @@ SILENCE_LOG_PROB = -1.0
 def load(
     model: ResolvedModel, options: EngineConfig, parallelism: Parallelism
 ) -> WhisperTranscriber:
-    """Load `model` and warm it up. Raises ModelError."""
+    """Load `model` and warm it up. Raises ModelError or MissingExtraError."""
     keep_freed_memory()
     # Read once by huggingface_hub, when it is first imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         from faster_whisper import WhisperModel
     except ImportError as error:
-        raise ModelError(
-            f"the inference libraries cannot be imported ({error}); "
-            "install them with: pip install 'stt-mqtt[server]'"
-        ) from error
+        raise MissingExtraError(error.name) from error
     try:
         library = WhisperModel(
             str(model.folder),

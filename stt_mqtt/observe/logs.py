@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
+from datetime import datetime
 
 from stt_mqtt.config import LogConfig, LogFormat
 
@@ -21,13 +21,10 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The finished line, with the traceback below it if there is one."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat("T", "milliseconds")
         device = getattr(record, "device", None) or "-"
         utterance = getattr(record, "utterance", None) or "-"
-        line = (
-            f"{when}.{int(record.msecs):03d} {record.levelname:<7} {device} {utterance} "
-            f"{_one_line(record.getMessage())}"
-        )
+        line = _one_line(f"{when} {record.levelname:<7} {device} {utterance} {record.getMessage()}")
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
@@ -61,5 +58,6 @@ def set_up(config: LogConfig) -> None:
     logging.getLogger(ROOT).setLevel(config.level.value.upper())
 
 
-def _one_line(message: str) -> str:
-    return message.replace("\r", "\\r").replace("\n", "\\n")
+def _one_line(text: str) -> str:
+    """`text` with its control characters spelled out, so that nobody outside forges a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

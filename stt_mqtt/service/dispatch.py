@@ -5,6 +5,7 @@ Runs on the event loop; `now` is monotonic seconds.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -19,6 +20,8 @@ from stt_mqtt.errors import (
     ShuttingDownError,
 )
 from stt_mqtt.types import DeviceKey, Utterance
+
+log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
@@ -61,7 +64,9 @@ class Dispatcher:
         )
         self._pool = pool
         self._answer = answer
+        self._workers = workers
         self._free_workers = workers
+        self._stuck: set[int] = set()
         self._next_job = 0
         self._running: dict[int, _Running] = {}
 
@@ -74,6 +79,16 @@ class Dispatcher:
     def drained(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return self._queue.jobs == 0 and not self._running
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no inference thread hangs."""
+        return not self._stuck
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether every inference thread hangs, so that nothing will be transcribed any more."""
+        return len(self._stuck) >= self._workers
 
     @property
     def deadline(self) -> float | None:
@@ -105,6 +120,7 @@ class Dispatcher:
     def delivered(self, job: int, verdict: Verdict, now: float) -> None:
         """A thread is done with a job; an answer after its timeout only frees the thread."""
         self._free_workers += 1
+        self._stuck.discard(job)
         running = self._running.pop(job, None)
         if running is not None:
             self._finish(running, verdict)
@@ -117,6 +133,13 @@ class Dispatcher:
         for job, running in list(self._running.items()):
             if now - running.started_at >= self._limits.inference_timeout_s:
                 del self._running[job]
+                self._stuck.add(job)
+                log.error(
+                    "an inference thread hangs and is given up until it answers (%d of %d now)",
+                    len(self._stuck),
+                    self._workers,
+                    extra={"device": str(running.utterance.key), "utterance": running.utterance.id},
+                )
                 self._finish(
                     running,
                     InferenceTimeoutError(f"no answer in {self._limits.inference_timeout_s:g} s"),

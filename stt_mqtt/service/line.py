@@ -104,19 +104,19 @@ class Line:
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
         """A device ends its utterance; `sent`: how many chunks it says it sent."""
-        device = self.registry.find(key)
+        device = self._find(key)
         if device is not None:
             self._settle(device, device.stop(id, sent, self._clock.now()))
 
     def abort(self, key: DeviceKey, id: str | None) -> None:
         """A device takes its utterance back."""
-        device = self.registry.find(key)
+        device = self._find(key)
         if device is not None:
             self._settle(device, device.abort(id, self._clock.now()))
 
     def disconnect(self, key: DeviceKey) -> None:
         """A device is gone; what it said so far is transcribed."""
-        device = self.registry.find(key)
+        device = self._find(key)
         if device is not None:
             self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
 
@@ -223,9 +223,15 @@ class Line:
             self._outlets[evicted.key.door].forget(evicted.key)
         return device
 
+    def _find(self, key: DeviceKey) -> Device | None:
+        device = self.registry.find(key)
+        if device is not None:
+            device.last_seen_ts = self._clock.epoch()
+        return device
+
     def _get(self, key: DeviceKey) -> Device:
         device = self._find_or_make(key)
-        device.last_seen = self._clock.epoch()
+        device.last_seen_ts = self._clock.epoch()
         return device
 
     def _get_or_answer(self, key: DeviceKey, start: Start) -> Device | None:

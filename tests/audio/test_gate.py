@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.gate import Speech, find_speech
+from stt_mqtt.audio.gate import SpeechSpan, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone
@@ -76,7 +76,7 @@ def test_a_voice_is_found_with_its_margin() -> None:
 
 def test_the_margin_ends_at_the_audio() -> None:
     samples = voice(0.5)
-    assert find_speech(samples, GATE) == Speech(0, len(samples))
+    assert find_speech(samples, GATE) == SpeechSpan(0, len(samples))
 
 
 def test_a_margin_of_nothing_trims_to_the_voice() -> None:
@@ -99,7 +99,7 @@ def test_less_voice_than_asked_for_is_not_speech() -> None:
 
 
 def test_with_the_gate_off_everything_is_speech() -> None:
-    assert find_speech(np.zeros(5, np.float32), GateConfig(enabled=False)) == Speech(0, 5)
+    assert find_speech(np.zeros(5, np.float32), GateConfig(enabled=False)) == SpeechSpan(0, 5)
 
 
 def test_two_calls_do_not_influence_each_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.outbox import ITEM_OVERHEAD, Outbox
@@ -113,3 +114,14 @@ def test_flush_waits_for_the_last_acknowledgement_and_not_for_qos_0() -> None:
     answer.start()
     assert outbox.flush(10)
     answer.join()
+
+
+def test_what_has_expired_is_dropped_and_counted_instead_of_sent() -> None:
+    outbox = Outbox()
+    now = time.monotonic()
+    outbox.put(Publication("text", b"stale", expires_at=now - 1))
+    outbox.put(Publication("text", b"fresh", expires_at=now + 60))
+    outbox.put(Publication("result", b"timeless"))
+    taken = [outbox.take(10), outbox.take(10), outbox.take(10)]
+    assert [item.payload for item in taken if item] == [b"fresh", b"timeless"]
+    assert outbox.lost == 1

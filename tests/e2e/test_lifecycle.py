@@ -72,8 +72,8 @@ def test_a_service_told_to_stop_while_it_loads_never_says_online(
 ) -> None:
     peer = Peer(broker, "stt/bridge/state")
     service = Service(tmp_path, broker)
-    time.sleep(0.7)
-    assert service.stop() in {0, -signal.SIGTERM}
+    eventually(lambda: "loading model" in service.log, 30)
+    assert service.stop() == 0
     late = Peer(broker, "stt/bridge/state")
     assert peer.payloads("stt/bridge/state")[-1:] in ([], [b"offline"])
     assert late.payloads("stt/bridge/state") in ([], [b"offline"])
@@ -95,7 +95,7 @@ def test_a_second_signal_exits_at_once(tmp_path: Path, broker: Broker) -> None:
         service.process.send_signal(signal.SIGINT)
         eventually(lambda: "stopping" in service.log)
         service.process.send_signal(signal.SIGINT)
-        assert service.end(timeout_s=2) == 75
+        assert service.end(timeout_s=15) == 75
 
 
 @needs_mosquitto
@@ -193,7 +193,7 @@ def test_with_a_password_file_and_the_rights_of_the_contract_it_works(
     login = {"username": "service", "password_file": str(password)}
     service = Service(tmp_path, broker, mqtt=login)
     try:
-        eventually(lambda: "Connected to" in service.log, 60)
+        eventually(lambda: "connected to" in service.log, 60)
         assert "s3cret" not in service.log
     finally:
         assert service.stop() == 0
@@ -268,7 +268,7 @@ def test_an_embedded_broker_serves_others(tmp_path: Path) -> None:
     config = {"broker": {"mode": "embedded", "port": inside.port}}
     service = Service(tmp_path, inside, **config)
     try:
-        eventually(lambda: "Connected to" in service.log, 60)
+        eventually(lambda: "connected to" in service.log, 60)
         peer = Peer(inside, "stt/#", v5=False)
         await_online(service, peer)
         peer.publish("stt/kitchen/utterance", PCM)
@@ -288,4 +288,5 @@ def test_transcribe_gives_the_words_of_files(tmp_path: Path) -> None:
     first, second, third = map(json.loads, done.stdout.splitlines())
     assert done.returncode == 78
     assert (first["text"], first["error"]) == (SAMPLE.text, None)
-    assert second["error"]["code"] == third["error"]["code"] == "corrupt_audio"
+    assert second["error"]["code"] == "corrupt_audio"
+    assert third["error"]["code"] == "unreadable_file"

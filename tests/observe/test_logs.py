@@ -29,12 +29,11 @@ def _restore() -> Iterator[None]:
 def test_a_text_line_names_the_device_and_the_utterance(capsys: pytest.CaptureFixture[str]) -> None:
     set_up(LogConfig())
     log.info("two\nlines", extra={"device": "native/kitchen", "utterance": "a"})
-    log.warning("nobody's")
+    log.warning("nobody's", extra={"device": "a\r\n2026 forged\x1b[0m"})
     first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT[\d:]+\.\d{3} INFO    native/kitchen a two\\nlines", first
-    )
-    assert second.endswith("WARNING - - nobody's")
+    when = r"\d{4}-\d\d-\d\dT[\d:]+\.\d{3}[+-]\d\d:\d\d"
+    assert re.fullmatch(rf"{when} INFO    native/kitchen a two\\nlines", first)
+    assert second.endswith(r"WARNING a\r\n2026 forged\x1b[0m - nobody's")
 
 
 def test_a_json_line_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:

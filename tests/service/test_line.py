@@ -148,10 +148,13 @@ def test_a_model_that_hangs_is_given_up_and_its_thread_is_not_used_until_it_retu
     bench.pass_time(5.0)
     assert bench.last.error is not None
     assert bench.last.error.code == "inference_timeout"
+    assert not bench.line.dispatcher.healthy
+    assert bench.line.dispatcher.hopeless
     bench.speak(KITCHEN, "next")
     assert len(bench.pool.submitted) == 1
     bench.answer(heard("too late"))
     assert bench.last.id == "hangs"
+    assert bench.line.dispatcher.healthy
     bench.answer(heard("next"))
     assert [outcome.id for outcome in bench.outlet.outcomes] == ["hangs", "next"]
 

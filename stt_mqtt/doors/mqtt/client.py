@@ -13,14 +13,14 @@ from stt_mqtt.doors.mqtt.lasting import Lasting
 from stt_mqtt.doors.mqtt.link import Ending, Link
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.options import ClientOptions, Listener
-from stt_mqtt.doors.mqtt.reconnect import Attempt, Ended, first_attempt
+from stt_mqtt.doors.mqtt.reconnect import Attempt, Cause, first_attempt
 
 __all__ = ["ClientOptions", "Listener", "MqttClient"]
 
 MAX_TOLD = 16
 """Reasons for a failing connection that are remembered, so that each is a warning only once."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class MqttClient:
@@ -116,22 +116,22 @@ class MqttClient:
             link = self._link = Link(self._options, protocol, self._listener, self._lasting)
             return link.run()
         except Exception:
-            logger.exception("The connection to %s failed unexpectedly", self._address)
-            kind = Ended.LOST if link is not None and link.was_connected else Ended.UNSUPPORTED
+            log.exception("the connection to %s failed unexpectedly", self._address)
+            kind = Cause.LOST if link is not None and link.was_connected else Cause.UNSUPPORTED
             return Ending(kind, "internal error, see the log")
         finally:
             self._link = None
 
     def _report(self, ending: Ending, attempt: Attempt, following: Attempt) -> None:
         again = f"trying again in {following.delay_s:.0f} s"
-        if ending.kind is Ended.CREDENTIALS:
-            logger.error(
+        if ending.kind is Cause.CREDENTIALS:
+            log.error(
                 "%s; check mqtt.username and mqtt.password or password_file; %s",
                 ending.reason,
                 again,
             )
             return
-        if ending.kind is Ended.LOST:
+        if ending.kind is Cause.LOST:
             self._tell_listener(ending.reason)
             self._told.clear()
         told = ending.reason in self._told
@@ -139,13 +139,16 @@ class MqttClient:
             self._told.add(ending.reason)
         if following.protocol is Protocol.V311 and attempt.protocol is Protocol.V5:
             text = "does not accept MQTT 5, trying 3.1.1"
-            logger.log(logging.DEBUG if told else logging.INFO, "%s %s", self._address, text)
+            log.log(logging.DEBUG if told else logging.INFO, "%s %s", self._address, text)
         else:
             level = logging.DEBUG if told else logging.WARNING
-            logger.log(level, "%s; %s", ending.reason, again)
+            log.log(level, "%s; %s", ending.reason, again)
 
     def _tell_listener(self, reason: str) -> None:
         try:
             self._listener.disconnected(reason)
         except Exception:
-            logger.exception("A listener failed")
+            log.exception(
+                "%s could not handle the loss of the connection, please report this",
+                type(self._listener).__name__,
+            )

@@ -26,7 +26,7 @@ from stt_mqtt.doors.mqtt.lasting import Lasting
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.mqtt.options import ClientOptions, Listener
 from stt_mqtt.doors.mqtt.reader import Reader
-from stt_mqtt.doors.mqtt.reconnect import Ended
+from stt_mqtt.doors.mqtt.reconnect import Cause
 from stt_mqtt.doors.mqtt.sender import MAX_IN_FLIGHT, Sender
 from stt_mqtt.doors.mqtt.tls import explain, tls_context
 from stt_mqtt.doors.mqtt.wire import connect_properties, refusal
@@ -40,13 +40,13 @@ READ_BATCH = 64
 """Messages read before writing gets its turn."""
 COMPLAINT_INTERVAL_S = 10.0
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
     """How a connection ended, for the state machine and for people."""
 
-    kind: Ended
+    kind: Cause
     reason: str
 
 
@@ -75,7 +75,7 @@ class Link:
         try:
             self._connect()
         except (OSError, UnicodeError, BrokerError) as error:
-            return Ending(Ended.UNREACHABLE, explain(error, self._options.address))
+            return Ending(Cause.UNREACHABLE, explain(error, self._options.address))
         sock = self._client.socket()
         try:
             if isinstance(sock, socket.socket):
@@ -84,7 +84,7 @@ class Link:
             self.connected = False
             if isinstance(sock, socket.socket):
                 sock.close()
-        return self._ending or Ending(Ended.NO_ANSWER, self._silence())
+        return self._ending or Ending(Cause.NO_ANSWER, self._silence())
 
     def _make_client(self) -> Reader:
         client = Reader(self._lasting.client_id, self._v5, self._on_message)
@@ -186,7 +186,7 @@ class Link:
         client.on_log = None
         if more is not None:
             self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
-        logger.info("Connected to %s with MQTT %s", self._options.address, self._protocol.value)
+        log.info("connected to %s with MQTT %s", self._options.address, self._protocol.value)
         self._sender.subscribe()
         try:
             self._listener.connected(self._protocol.value)
@@ -207,15 +207,15 @@ class Link:
         if self.connected:
             verb = "was closed by the broker" if flags.is_disconnect_packet_from_server else "broke"
             reason = f"the connection to {address} {verb} ({code})"
-            self._ending = Ending(Ended.LOST, reason)
+            self._ending = Ending(Cause.LOST, reason)
         elif code.getName() == "Protocol error":
             reason = f"{address} does not speak MQTT {self._protocol.value}"
-            self._ending = Ending(Ended.UNSUPPORTED, reason)
+            self._ending = Ending(Cause.UNSUPPORTED, reason)
         elif self._options.config.tls is not None and self._trouble:
             reason = f"TLS with {address} failed ({self._trouble}): check mqtt.tls.cert_file"
-            self._ending = Ending(Ended.UNREACHABLE, reason)
+            self._ending = Ending(Cause.UNREACHABLE, reason)
         else:
-            self._ending = Ending(Ended.NO_ANSWER, self._silence())
+            self._ending = Ending(Cause.NO_ANSWER, self._silence())
 
     def _on_message(self, message: Inbound | None) -> None:
         if message is None:
@@ -252,7 +252,10 @@ class Link:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + COMPLAINT_INTERVAL_S
-            logger.exception("A listener failed (further ones are not logged for a while)")
+            log.exception(
+                "%s could not handle what came in, please report this",
+                type(self._listener).__name__,
+            )
 
 
 def _pending(sock: socket.socket) -> bool:

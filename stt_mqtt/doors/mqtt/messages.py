@@ -24,13 +24,17 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message for the broker. `correlation` is sent with MQTT 5 only."""
+    """A message for the broker. `correlation` is sent with MQTT 5 only.
+
+    `expires_at`: `time.monotonic` seconds after which it is dropped, and counted, instead of sent.
+    """
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = False
     correlation: bytes | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 from stt_mqtt.doors.mqtt.messages import Publication
@@ -13,7 +14,7 @@ ITEM_OVERHEAD = 256
 
 
 class Outbox:
-    """Bounded, first in, first out, thread-safe. `lost` counts what found no room."""
+    """Bounded, first in, first out, thread-safe. `lost` counts what found no room or expired."""
 
     def __init__(self, max_items: int = MAX_PUBLICATIONS, max_bytes: int = MAX_BYTES) -> None:
         self.lost = 0
@@ -42,12 +43,19 @@ class Outbox:
     def take(self, max_in_flight: int) -> Publication | None:
         """The next publication to send; it stays on the books until `sent`, `drop` or `put_back`.
 
-        None: nothing waits, or `max_in_flight` are unacknowledged.
+        None: nothing waits, or `max_in_flight` are unacknowledged. What has expired is dropped.
         """
+        now = time.monotonic()
         with self._lock:
-            if not self._waiting or len(self._in_flight) >= max_in_flight:
+            if len(self._in_flight) >= max_in_flight:
                 return None
-            return self._waiting.popleft()
+            while self._waiting:
+                publication = self._waiting.popleft()
+                if publication.expires_at is None or now < publication.expires_at:
+                    return publication
+                self.lost += 1
+                self._forget(publication)
+            return None
 
     def put_back(self, publication: Publication) -> None:
         """`publication` could not be sent now: it is the next one again."""

@@ -18,7 +18,7 @@ JITTER_SHARE = 0.25
 """Part of a network delay that jitter may take away."""
 
 
-class Ended(Enum):
+class Cause(Enum):
     """Why an attempt to connect, or a connection, ended."""
 
     UNREACHABLE = auto()
@@ -48,16 +48,16 @@ class Attempt:
     refusals: int = 0
     """Refused credentials in a row."""
 
-    def after(self, ended: Ended, jitter: float) -> Attempt:
+    def after(self, ended: Cause, jitter: float) -> Attempt:
         """The attempt that follows this one, which `ended`; `jitter` is from 0 to 1."""
-        if ended is Ended.CREDENTIALS:
+        if ended is Cause.CREDENTIALS:
             delay_s = CREDENTIAL_DELAYS_S[min(self.refusals, len(CREDENTIAL_DELAYS_S) - 1)]
             return replace(self, delay_s=delay_s, refusals=self.refusals + 1)
         current = self
-        if ended is Ended.LOST:
+        if ended is Cause.LOST:
             current = replace(self, settled=True, failures=0)
         elif not self.settled:
-            other = ended in {Ended.NO_ANSWER, Ended.UNSUPPORTED}
+            other = ended in {Cause.NO_ANSWER, Cause.UNSUPPORTED}
             if other and self.protocol is Protocol.V5:
                 return replace(self, protocol=Protocol.V311, delay_s=0.0, refusals=0)
             current = replace(self, protocol=Protocol.V5)

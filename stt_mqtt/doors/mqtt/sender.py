@@ -17,7 +17,7 @@ from stt_mqtt.doors.mqtt.wire import publish_properties
 MAX_IN_FLIGHT = 100
 """Publications sent and not yet acknowledged."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Sender:
@@ -62,7 +62,7 @@ class Sender:
                 publish_properties(publication) if self._v5 else None,
             )
         except ValueError:
-            logger.exception("A message cannot be published and is dropped")
+            log.exception("a message to %s cannot be published and is dropped", publication.topic)
             outbox.drop(publication)
             return True
         if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -95,8 +95,8 @@ class Sender:
     ) -> None:
         publication = self._lasting.outbox.acknowledged(mid)
         if publication is not None and code.is_failure:
-            logger.error(
-                "The broker refuses a message to %s (%s): give the user the right to write it",
+            log.error(
+                "the broker refuses a message to %s (%s): give the user the right to write it",
                 publication.topic,
                 code,
             )
@@ -106,8 +106,8 @@ class Sender:
     ) -> None:
         for name, code in zip(self._pending_filters.pop(mid, []), codes, strict=False):
             if code.is_failure:
-                logger.error(
-                    "The broker refuses the subscription to %s (%s): "
+                log.error(
+                    "the broker refuses the subscription to %s (%s): "
                     "give the user the right to read it",
                     name,
                     code,

@@ -10,7 +10,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from stt_mqtt.config import MqttConfig
 from stt_mqtt.doors.mqtt.messages import Publication
-from stt_mqtt.doors.mqtt.reconnect import Ended
+from stt_mqtt.doors.mqtt.reconnect import Cause
 
 PACKET_OVERHEAD = 64 * 1024
 """Bytes that topic and properties of a message may take beside its payload."""
@@ -39,10 +39,10 @@ def connect_properties(config: MqttConfig) -> Properties:
     return properties
 
 
-def refusal(code: ReasonCode) -> Ended:
+def refusal(code: ReasonCode) -> Cause:
     """What a CONNACK other than success means for the next attempt."""
     if code.value in _BAD_CREDENTIALS:
-        return Ended.CREDENTIALS
+        return Cause.CREDENTIALS
     if code.value == _UNSUPPORTED_VERSION:
-        return Ended.UNSUPPORTED
-    return Ended.REFUSED
+        return Cause.UNSUPPORTED
+    return Cause.REFUSED

@@ -40,7 +40,7 @@ class Bridge:
         self._clock = context.clock
         self._topics = topics
         self._publish = publish
-        self._started = self._clock.epoch()
+        self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
         self._cpu = 0.0
@@ -82,7 +82,7 @@ class Bridge:
     def _answer(self, request: str) -> dict[str, object]:
         match request:
             case "health_check":
-                return {"healthy": True, **self._health()}
+                return {"healthy": self._line.dispatcher.healthy, **self._health()}
             case "devices":
                 return {"devices": self._devices()}
             case "reload":
@@ -103,7 +103,7 @@ class Bridge:
         return {
             "v": INFO_VERSION,
             "version": __version__,
-            "started": round(self._started, 3),
+            "started": round(self._started_ts, 3),
             "models": [model.name],
             "rungs": [
                 {
@@ -151,7 +151,7 @@ class Bridge:
                 "utterances": device.counters.utterances,
                 "errors": device.counters.errors,
                 "dropped_chunks": device.counters.dropped_chunks,
-                "last_seen": round(device.last_seen, 3) if device.last_seen else None,
+                "last_seen": round(device.last_seen_ts, 3) if device.last_seen_ts else None,
             }
             for device in self._line.registry
             if device.key.door == DOOR

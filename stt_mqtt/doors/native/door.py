@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -41,6 +42,9 @@ from stt_mqtt.types import (
 DOOR = "native"
 
 Publish: TypeAlias = Callable[[Publication], None]
+
+MAX_TEXT_AGE_S = 30.0
+"""The bare text has no time in it by which a reader could tell that it is stale."""
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
@@ -93,7 +97,8 @@ class NativeDoor:
         device = outcome.key.name
         if outcome.kind is OutcomeKind.TRANSCRIPT and outcome.transcript is not None:
             text = outcome.transcript.text.encode()
-            self._publish(Publication(self._topics.of_device(device, "text"), text))
+            topic = self._topics.of_device(device, "text")
+            self._publish(Publication(topic, text, expires_at=time.monotonic() + MAX_TEXT_AGE_S))
         result = payloads.encode(payloads.result(outcome))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
         if isinstance(outcome.note, Reply):

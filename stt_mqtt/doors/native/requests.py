@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.audio.formats import parse_format
+from stt_mqtt.config.devices import LANGUAGE_PATTERN, MAX_PROMPT_CHARACTERS
 from stt_mqtt.devices.settings import UNCHANGED, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.types import AudioFormat, Start
@@ -19,10 +20,8 @@ Json: TypeAlias = Mapping[str, object]
 MAX_JSON_BYTES = 16 * 1024
 """No request of the contract needs more."""
 
-MAX_PROMPT_CHARACTERS = 1000
-
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*")
+_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 _MAX_AGE_MS = 24 * 3600 * 1000
 """Older than a day is as good as a day."""
 _MAX_CHUNKS = 2**32
@@ -160,7 +159,7 @@ def _text(fields: Json, name: str) -> str | None:
 def _language(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > 35 or _LANGUAGE.fullmatch(value) is None:
+    if not isinstance(value, str) or _LANGUAGE.fullmatch(value) is None:
         raise BadPayloadError("language: a tag such as en or en-US is needed")
     return value
 
