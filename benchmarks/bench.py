@@ -175,8 +175,7 @@ def a_service(
 @contextmanager
 def a_peer(broker: Broker, *filters: str) -> Iterator[Peer]:
     """A client that remembers what it hears."""
-    # The embedded broker speaks 3.1.1 only.
-    peer = Peer(broker, *filters, v5=MOSQUITTO is not None)
+    peer = Peer(broker, *filters)
     try:
         yield peer
     finally:

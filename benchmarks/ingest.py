@@ -267,8 +267,9 @@ def profile(py_spy: str) -> dict[str, Any]:
         options = ["--pid", setup.service.pid, "--rate", PROFILE_HZ, "--format", "raw"]
         options += ["--duration", int(load.utterances * AUDIO_S) - 2, "--output", output]
         load_generator.nod()
+        # Stopping the threads for each sample would wake those that rest, and count them.
         subprocess.run(
-            [py_spy, "record", "--threads", *map(str, options)],
+            [py_spy, "record", "--threads", "--nonblocking", *map(str, options)],
             check=True,
             capture_output=True,
             timeout=120,

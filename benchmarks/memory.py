@@ -7,6 +7,7 @@ same ones over TCP with the same model. Then what each part needs, in fresh proc
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ import psutil
 
 from benchmarks import bench, speech
 from benchmarks.speech import Clip
+from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.types import SAMPLE_RATE
 from tests.brokers import eventually, free_port
@@ -66,6 +68,7 @@ from stt_mqtt.config import EngineConfig, GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.memory import give_back_freed_memory
+from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.whisper import load
@@ -271,7 +274,9 @@ def markdown(data: Mapping[str, Any]) -> list[str]:
         "# Memory",
         "",
         f"Model {MODEL}, int8, beam 5; {data['utterances']} utterances, {data['audio_s']:.0f} s. "
-        f"Idle: {data['idle_s']:g} s after the last answer.",
+        f"Idle: {data['idle_s']:g} s after the last answer. The defaults of stt-mqtt here: "
+        f"{data['default_parallelism']['workers']} worker(s) with "
+        f"{data['default_parallelism']['threads']} thread(s) each.",
         "",
         *bench.table(header, rows),
         "",
@@ -311,6 +316,7 @@ def main(options: argparse.Namespace) -> int:
         "utterances": len(clips),
         "audio_s": round(sum(clip.seconds for clip in clips), 1),
         "idle_s": idle_s,
+        "default_parallelism": dataclasses.asdict(choose_parallelism(usable_cores(), None, None)),
         "wyoming": bool(options.wyoming),
         "runs": runs,
         "parts": parts(),
@@ -336,7 +342,7 @@ def _watch(
         "utterances_answered": answered,
         "started_mb": _mb(started),
         "after_mb": _mb(after),
-        "peak_mb": _mb(_peak(process)),
+        "peak_mb": _mb(max(_peak(process), after)),
         "idle_mb": _mb(process.memory_info().rss),
         "cpu_s_per_utterance": round(used / max(answered, 1), 3),
         "seconds": round(seconds, 1),
@@ -371,7 +377,7 @@ def _sizes(code: str) -> dict[str, int]:
 
 
 def _peak(process: psutil.Process) -> int:
-    """The most memory that was ever resident, as the kernel remembers it."""
+    """The most memory that was ever resident, as the kernel remembers it (to about a MB)."""
     status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

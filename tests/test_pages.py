@@ -28,7 +28,8 @@ def block(mark: str) -> str:
 
 def test_ci_runs_the_readmes_test_command() -> None:
     assert block("command: tests").endswith(".venv/bin/pytest")
-    assert "<!-- command: tests -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert all(f"$(readme_command {name})" in ci for name in ("tests", "demo"))
 
 
 def test_the_households_configuration_is_valid() -> None:

@@ -17,16 +17,17 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.brokers import Broker, eventually
+from tests.brokers import Broker, Mosquitto, eventually
 
 PROGRAM = Path(sys.executable).parent / "stt-mqtt"
 ONLINE_TIMEOUT_S = 60.0
 
 
 class Peer:
-    """A client that remembers what it receives; MQTT 5 unless told otherwise."""
+    """A client that remembers what it receives; MQTT 5 where the broker speaks it."""
 
-    def __init__(self, broker: Broker, *filters: str, v5: bool = True) -> None:
+    def __init__(self, broker: Broker, *filters: str) -> None:
+        v5 = isinstance(broker, Mosquitto)
         protocol = MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311
         self.messages: list[paho.MQTTMessage] = []
         self._filters = filters

@@ -269,7 +269,7 @@ def test_an_embedded_broker_serves_others(tmp_path: Path) -> None:
     service = Service(tmp_path, inside, **config)
     try:
         eventually(lambda: "connected to" in service.log, 60)
-        peer = Peer(inside, "stt/#", v5=False)
+        peer = Peer(inside, "stt/#")
         await_online(service, peer)
         peer.publish("stt/kitchen/utterance", PCM)
         assert peer.json("stt/kitchen/result")[0]["text"] == SAMPLE.text
