@@ -37,6 +37,10 @@ ROUND_PAUSE_S = 0.012
 PROFILE_UTTERANCES = 5
 PROFILE_HZ = 200
 TOP = 15
+PROFILE_TITLE = (
+    "Where Python's time goes (py-spy; share of the samples in which a thread holds the "
+    "interpreter's lock, the function itself):"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +271,10 @@ def profile(py_spy: str) -> dict[str, Any]:
         options = ["--pid", setup.service.pid, "--rate", PROFILE_HZ, "--format", "raw"]
         options += ["--duration", int(load.utterances * AUDIO_S) - 2, "--output", output]
         load_generator.nod()
-        # Stopping the threads for each sample would wake those that rest, and count them.
+        # Only what holds the interpreter's lock: py-spy takes many a wait for work. And it must
+        # not stop the threads, which would wake those that rest.
         subprocess.run(
-            [py_spy, "record", "--threads", "--nonblocking", *map(str, options)],
+            [py_spy, "record", "--threads", "--gil", "--nonblocking", *map(str, options)],
             check=True,
             capture_output=True,
             timeout=120,
@@ -337,7 +342,7 @@ def markdown(data: Mapping[str, Any]) -> list[str]:
         f"{held['audio_bytes_per_open_utterance']} of them audio).",
     ]
     if data["profile"]:
-        page += ["", "Where the CPU time goes (py-spy, share of samples, the function itself):", ""]
+        page += ["", PROFILE_TITLE, ""]
         page += bench.table(
             ["thread: function", "share"],
             [[f"`{name}`", f"{share:.1%}"] for name, share in data["profile"]["itself"].items()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,3 +144,13 @@ def test_modules_stay_short_enough_to_be_read_at_once() -> None:
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 320
     }
     assert not long
+
+
+def test_numpy_multiplies_on_one_thread_so_that_words_do_not_depend_on_the_machine() -> None:
+    code = (
+        "import sys, stt_mqtt, os\n"
+        "assert 'numpy' not in sys.modules\n"
+        "assert os.environ['OPENBLAS_NUM_THREADS'] == '1'\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environ)

@@ -76,6 +76,7 @@ class Application:
         try:
             self._put_together(config, password, transcriber)
             self._client.start()
+            self._note_drained()
             health = asyncio.create_task(self._publish_health())
             try:
                 await self._stop.wait()

@@ -204,7 +204,7 @@ class Device:
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
             return self._end_open(EndReason.GAP, utterance.quiet_until)
         utterance.capped = True
-        return self._on_cap(now)
+        return self._on_cap(utterance, now)
 
     def _add(
         self, utterance: OpenUtterance, chunk: bytes, number: int | None, now: float
@@ -213,13 +213,13 @@ class Device:
         if not utterance.capped and not self._context.budget.admits(len(chunk), self.key):
             self.counters.dropped_chunks += 1
             error = OverloadedError("the memory for audio of all devices is full")
-            return self._fail_open(error, now)
+            return self._fail_open(utterance, error, now)
         was_capped = utterance.capped
         if not utterance.add(chunk, number, now):
             self.counters.dropped_chunks += 1
         self._context.budget.use(utterance.nbytes - held)
         if utterance.capped and not was_capped:
-            return self._on_cap(now)
+            return self._on_cap(utterance, now)
         if utterance.stopped_at is not None and not utterance.straggling:
             return self._end_open(EndReason.STOP, utterance.stopped_at)
         return []
@@ -285,8 +285,10 @@ class Device:
         sealed = self._seal(None, now)
         return [] if sealed is None else [Aborted(self._discard(sealed))]
 
-    def _fail_open(self, error: UtteranceError, now: float) -> list[Ended]:
-        self._await_pause(now)
+    def _fail_open(
+        self, utterance: OpenUtterance, error: UtteranceError, now: float
+    ) -> list[Ended]:
+        self._await_pause(utterance, now)
         sealed = self._seal(EndReason.CAP, now)
         return [] if sealed is None else [Failed(self._discard(sealed), error)]
 
@@ -294,20 +296,18 @@ class Device:
         self.settings = self._overrides.over(self.config)
         return [] if self.settings.enabled else self._abort_open(now)
 
-    def _on_cap(self, now: float) -> list[Ended]:
-        match self.config.on_cap:
-            case OnCap.TRUNCATE:
-                return []
-            case OnCap.FINALIZE:
-                self._await_pause(now)
-                return self._end_open(EndReason.CAP, now)
-            case OnCap.REJECT:
-                return self._fail_open(TooLongError("the utterance reached its cap"), now)
+    def _on_cap(self, utterance: OpenUtterance, now: float) -> list[Ended]:
+        if self.config.on_cap is OnCap.TRUNCATE:
+            return []
+        if self.config.on_cap is OnCap.REJECT:
+            error = TooLongError("the utterance reached its cap")
+            return self._fail_open(utterance, error, now)
+        self._await_pause(utterance, now)
+        return self._end_open(EndReason.CAP, now)
 
-    def _await_pause(self, now: float) -> None:
+    def _await_pause(self, utterance: OpenUtterance, now: float) -> None:
         """Drop chunks until a pause as long as the one that would have ended the utterance."""
-        if self._open is not None:
-            self._deafness.until_pause(now, self._open.opening.quiet_timeout_s)
+        self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
 
     def _repeats(self, start: Start) -> bool:
         return self._open is not None and start.id == self._open.opening.id

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import BrokerConfig, DeviceConfig, MqttConfig, TlsConfig, is_glob
+from stt_mqtt.config import (
+    BrokerConfig,
+    Config,
+    DeviceConfig,
+    LimitsConfig,
+    MqttConfig,
+    TlsConfig,
+    is_glob,
+)
 from stt_mqtt.config.shapes import shape_at
 from stt_mqtt.types import AudioFormat, Codec
 
@@ -22,6 +30,16 @@ def test_the_embedded_broker_listens_on_an_address() -> None:
     assert BrokerConfig(listen="::1").listen == "::1"
     with pytest.raises(ValueError, match="an IP address is needed"):
         BrokerConfig(listen="localhost")
+
+
+def test_what_is_decoded_of_an_utterance_keeps_both_of_its_caps() -> None:
+    assert LimitsConfig(max_utterance_s=30, max_utterance_kib=2048).max_decoded_s == 30
+    assert LimitsConfig(max_utterance_s=600, max_utterance_kib=625).max_decoded_s == 10
+
+
+def test_no_device_has_the_name_of_the_service_itself() -> None:
+    with pytest.raises(ValueError, match="bridge is the name of the service itself"):
+        Config.model_validate({"devices": {"bridge": {}}})
 
 
 def test_a_glob_is_a_name_with_a_wildcard() -> None:
