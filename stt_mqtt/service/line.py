@@ -143,11 +143,6 @@ class Line:
         if device is not None:
             self._settle(device, device.change(change, self._clock.now()))
 
-    def is_listening(self, key: DeviceKey) -> bool:
-        """Whether the device has an utterance open."""
-        device = self.registry.find(key)
-        return device is not None and device.listening
-
     def count_dropped_chunk(self, key: DeviceKey) -> None:
         """A chunk of the device was dropped before it reached the line."""
         device = self.registry.find(key)

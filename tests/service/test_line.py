@@ -47,6 +47,10 @@ class Bench:
         self.clock.advance(seconds)
         self.line.tick()
 
+    def is_listening(self, key: DeviceKey) -> bool:
+        device = self.line.registry.find(key)
+        return device is not None and device.listening
+
     @property
     def last(self) -> Outcome:
         return self.outlet.outcomes[-1]
@@ -106,11 +110,11 @@ def test_a_language_that_the_model_does_not_speak_is_refused_at_the_start() -> N
     assert bench.last.error is not None
     assert (bench.last.id, bench.last.error.code) == ("a", "unsupported_language")
     bench.line.chunk(KITCHEN, CHUNK, None, None)
-    assert not bench.line.is_listening(KITCHEN)
+    assert not bench.is_listening(KITCHEN)
     bench.line.single(KITCHEN, CHUNK, Start(language="de"))
     assert bench.last.end is EndReason.SINGLE
     bench.line.start(KITCHEN, Start(id="b", language="en-US"))
-    assert bench.line.is_listening(KITCHEN)
+    assert bench.is_listening(KITCHEN)
 
 
 def test_an_utterance_that_waits_too_long_expires() -> None:
@@ -220,7 +224,7 @@ def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() ->
     bench.line.change_settings(KITCHEN, SettingsChange(language="fr"))
     bench.line.start(KITCHEN, Start(id="a"))
     assert bench.outlet.outcomes == []
-    assert bench.line.is_listening(KITCHEN)
+    assert bench.is_listening(KITCHEN)
 
 
 def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
@@ -258,9 +262,9 @@ def test_a_gap_ends_an_utterance_when_the_clock_says_so() -> None:
     bench.pass_time(0.5)
     bench.line.chunk(KITCHEN, CHUNK, None, None)
     bench.pass_time(0.5)
-    assert bench.line.is_listening(KITCHEN)
+    assert bench.is_listening(KITCHEN)
     bench.pass_time(0.31)
-    assert not bench.line.is_listening(KITCHEN)
+    assert not bench.is_listening(KITCHEN)
     bench.answer(heard())
     assert bench.last.end is EndReason.GAP
     assert bench.last.latency_s == pytest.approx(0.01)
@@ -300,7 +304,7 @@ def test_while_stopping_what_is_open_is_transcribed_and_nothing_new_is_taken() -
     bench.line.chunk(BEDROOM, CHUNK, None, None)
     codes = {outcome.id: outcome.error.code for outcome in bench.outlet.outcomes if outcome.error}
     assert codes == {"late": "shutting_down", "single": "shutting_down"}
-    assert not bench.line.is_listening(BEDROOM)
+    assert not bench.is_listening(BEDROOM)
     bench.answer(heard())
     assert (bench.last.id, bench.last.end) == ("open", EndReason.SHUTDOWN)
     assert bench.line.dispatcher.drained
