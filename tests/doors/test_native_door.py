@@ -386,6 +386,17 @@ def test_health_says_how_devices_and_queue_are() -> None:
     }
 
 
+def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over() -> (
+    None
+):
+    wire = Wire()
+    wire.bridge.publish_health()
+    published = json.loads(wire.on("stt/bridge/health")[0])["load"]["cpu"]
+    sum(range(500_000))
+    wire.send("stt/bridge/request/health_check")
+    assert wire.response("health_check")["data"]["load"]["cpu"] == published
+
+
 def test_requests_are_answered_with_their_transaction() -> None:
     wire = Wire()
     wire.send("stt/bridge/request/health_check", b'{"transaction":"t1"}')

@@ -290,3 +290,13 @@ def test_transcribe_gives_the_words_of_files(tmp_path: Path) -> None:
     assert (first["text"], first["error"]) == (SAMPLE.text, None)
     assert second["error"]["code"] == "corrupt_audio"
     assert third["error"]["code"] == "unreadable_file"
+
+
+def test_transcribe_takes_language_and_prompt_from_the_device_defaults(tmp_path: Path) -> None:
+    config, file = tmp_path / "german.yaml", tmp_path / "command.flac"
+    config.write_text("device_defaults: {language: de}\n")
+    file.write_bytes(SAMPLE.read())
+    done = run_to_end("transcribe", "--config", str(config), "--json", str(file))
+    assert json.loads(done.stdout)["error"]["code"] == "unsupported_language"
+    done = run_to_end("transcribe", "--config", str(config), "--language", "en", str(file))
+    assert done.stdout == SAMPLE.text + "\n"
