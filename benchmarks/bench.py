@@ -25,6 +25,7 @@ from tests.e2e.program import Peer, Service, await_online
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "paho-mqtt")
 TAIL_CHARACTERS = 2000
+END_TIMEOUT_S = 10.0
 _STARTED = time.monotonic()
 
 
@@ -60,6 +61,23 @@ def cpu_s(process: psutil.Process) -> float:
     """CPU seconds that a process has used so far, without its children."""
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def tree_cpu_s(process: psutil.Process) -> float:
+    """CPU seconds that a process and its living descendants have used so far."""
+    return cpu_s(process) + sum(cpu_s(child) for child in process.children(recursive=True))
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """The most memory that was ever resident, as the kernel remembers it (to about a MB)."""
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    line = next(line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def mb(size: int) -> float:
+    """Bytes in MB."""
+    return round(size / 1e6, 1)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -194,6 +212,22 @@ def pinned(cores: set[int] | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment of programs of others: without what `stt_mqtt` sets for itself."""
+    kept = {name: text for name, text in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    return {**kept, "HF_HUB_OFFLINE": "1"}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Have a process end, by force if it does not within some seconds."""
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def two_cores() -> tuple[set[int] | None, set[int] | None]:

@@ -12,26 +12,22 @@ import itertools
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks import bench, speech
+from benchmarks import bench, speech, wyoming
 from benchmarks.speech import Clip
 from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import eventually, free_port
 from tests.e2e.program import Peer
 
 MODEL = "tiny.en"
@@ -39,8 +35,6 @@ UTTERANCES = 200
 QUICK_UTTERANCES = 3
 ROOMS = 4
 """Devices that speak in turn; each has its answer before it speaks again."""
-CHUNK_BYTES = 32_000
-"""One second: the way the audio is cut does not matter here."""
 IDLE_S = 26.0
 """The service gives memory back after 20 s of rest."""
 ANSWER_TIMEOUT_S = 60.0
@@ -53,33 +47,36 @@ STEPS = {
     "PyAV": "import av",
     "the service itself": "import stt_mqtt.commands.run",
     "CTranslate2": "import ctranslate2",
-    "faster-whisper and what it imports": "import faster_whisper",
+    "faster-whisper and what it imports": "import faster_whisper.feature_extractor",
     "weights": (
         "whisper = ctranslate2.models.Whisper(folder, compute_type='int8', intra_threads=2)"
     ),
-    "tokenizer": "words = faster_whisper.transcribe.tokenizers.Tokenizer.from_file(tokenizer)",
+    "tokenizer": "import tokenizers; words = tokenizers.Tokenizer.from_file(tokenizer)",
 }
 """Each in a fresh process, after those before it."""
 
 LOADED = """
 import stt_mqtt.commands.run
 from pathlib import Path
-from stt_mqtt.config import EngineConfig, GateConfig
+from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import load
 from stt_mqtt.types import *
-transcriber = load(ResolvedModel('tiny.en', Path(folder)), EngineConfig(), Parallelism(1, 2))
+rung = Rung('default', 'tiny.en', 5, 'int8')
+transcriber = load(ResolvedModel('tiny.en', Path(folder)), rung, Parallelism(1, 2))
+listener = Listener(transcriber, VoiceDetector.load())
 """
 HEARD = """
-pipeline = Pipeline(transcriber, GateConfig(), 30.0)
+pipeline = Pipeline(listener, GateConfig(), 30.0, rung.name, transcriber.languages)
 for sample in SAMPLES:
     audio = EncodedAudio(AudioFormat(), sample.pcm())
-    pipeline.run(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
+    pipeline.hear(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
 """
 WORKING = {
     "working memory: the model has warmed up": LOADED,
@@ -104,71 +101,12 @@ class Setting:
     threads: int | None
 
 
-@contextmanager
-def a_wyoming(program: str, setting: Setting, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """wyoming-faster-whisper on a free loopback port."""
-    port = free_port()
-    options = {
-        "--uri": f"tcp://127.0.0.1:{port}",
-        "--model": resolve(MODEL, default_models_dir()).folder,
-        "--data-dir": folder,
-        "--stt-library": "faster-whisper",
-        "--compute-type": "int8",
-        "--beam-size": 5,
-        "--language": "en",
-    }
-    if setting.threads is not None:
-        options["--cpu-threads"] = setting.threads
-    words = [str(word) for pair in options.items() for word in pair]
-    log = folder / "wyoming.log"
-    with log.open("wb") as output, bench.pinned(setting.cores):
-        process = subprocess.Popen(
-            [program, *words],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-    try:
-        eventually(lambda: _listens(port, process), START_TIMEOUT_S)
-        yield psutil.Process(process.pid), port
-    except BaseException:
-        bench.say(f"the last words of the other: {log.read_text()[-bench.TAIL_CHARACTERS :]}")
-        raise
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def speak_wyoming(port: int, clip: Clip) -> str:
-    """One connection, one utterance, one transcript, as Home Assistant does it."""
-    audio = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
-    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as sock:
-        sock.sendall(_event("transcribe", {"language": "en"}) + _event("audio-start", audio))
-        for chunk in _chunks(clip.pcm):
-            sock.sendall(_event("audio-chunk", audio, chunk))
-        sock.sendall(_event("audio-stop", {}))
-        with sock.makefile("rb") as stream:
-            while line := stream.readline():
-                header = json.loads(line)
-                data = stream.read(header.get("data_length") or 0)
-                stream.read(header.get("payload_length") or 0)
-                if header["type"] == "transcript":
-                    fields = {**header.get("data", {}), **json.loads(data or b"{}")}
-                    return str(fields["text"])
-    raise ConnectionError("wyoming-faster-whisper closed the connection without a transcript")
-
-
 def speak_mqtt(peer: Peer, room: str, clip: Clip) -> None:
     """One utterance of one device."""
-    chunks = _chunks(clip.pcm)
     peer.publish(f"stt/{room}/audio/start", "{}")
-    for chunk in chunks:
+    for chunk in clip.chunks:
         peer.publish(f"stt/{room}/audio", chunk)
-    peer.publish(f"stt/{room}/audio/stop", json.dumps({"chunks": len(chunks)}))
+    peer.publish(f"stt/{room}/audio/stop", json.dumps({"chunks": len(clip.chunks)}))
 
 
 def of_service(setting: Setting, clips: Sequence[Clip], idle_s: float) -> dict[str, Any]:
@@ -204,16 +142,24 @@ def of_wyoming(
     """wyoming-faster-whisper, one utterance after the other: it has a lock around its model."""
     with (
         tempfile.TemporaryDirectory() as name,
-        a_wyoming(program, setting, Path(name)) as (process, port),
+        wyoming.a_wyoming(
+            Path(name),
+            wyoming.Options(
+                program,
+                resolve(MODEL, default_models_dir()).folder,
+                setting.cores,
+                setting.threads,
+            ),
+        ) as (process, port),
     ):
 
         def speak() -> int:
             for number, clip in enumerate(clips):
-                speak_wyoming(port, clip)
+                wyoming.speak(port, clip)
                 _progress(number)
             return len(clips)
 
-        return {"program": "wyoming-faster-whisper", **_watch(setting, process, speak, idle_s)}
+        return {"program": wyoming.NAME, **_watch(setting, process, speak, idle_s)}
 
 
 def parts() -> list[dict[str, Any]]:
@@ -231,10 +177,10 @@ def parts() -> list[dict[str, Any]]:
         rows.append(
             {
                 "step": name,
-                "rss_mb": _mb(size["VmRSS"]),
-                "anonymous_mb": _mb(size["RssAnon"]),
-                "files_mb": _mb(size["RssFile"]),
-                "added_mb": _mb(size["VmRSS"] - before),
+                "rss_mb": bench.mb(size["VmRSS"]),
+                "anonymous_mb": bench.mb(size["RssAnon"]),
+                "files_mb": bench.mb(size["RssFile"]),
+                "added_mb": bench.mb(size["VmRSS"] - before),
             }
         )
         before = size["VmRSS"]
@@ -340,10 +286,10 @@ def _watch(
     return {
         "setting": setting.name,
         "utterances_answered": answered,
-        "started_mb": _mb(started),
-        "after_mb": _mb(after),
-        "peak_mb": _mb(max(_peak(process), after)),
-        "idle_mb": _mb(process.memory_info().rss),
+        "started_mb": bench.mb(started),
+        "after_mb": bench.mb(after),
+        "peak_mb": bench.mb(max(bench.peak_bytes(process), after)),
+        "idle_mb": bench.mb(process.memory_info().rss),
         "cpu_s_per_utterance": round(used / max(answered, 1), 3),
         "seconds": round(seconds, 1),
     }
@@ -374,37 +320,6 @@ def _sizes(code: str) -> dict[str, int]:
     )
     sizes: dict[str, int] = json.loads(done.stdout)
     return sizes
-
-
-def _peak(process: psutil.Process) -> int:
-    """The most memory that was ever resident, as the kernel remembers it (to about a MB)."""
-    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    line = next(line for line in status if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "wyoming-faster-whisper ended"
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1.0):
-            return True
-    except OSError:
-        return False
-
-
-def _event(kind: str, data: Mapping[str, object], payload: bytes = b"") -> bytes:
-    header: dict[str, object] = {"type": kind, "data": data}
-    if payload:
-        header["payload_length"] = len(payload)
-    return json.dumps(header).encode() + b"\n" + payload
-
-
-def _chunks(pcm: bytes) -> list[bytes]:
-    return [pcm[at : at + CHUNK_BYTES] for at in range(0, len(pcm), CHUNK_BYTES)]
-
-
-def _mb(size: int) -> float:
-    return round(size / 1e6, 1)
 
 
 if __name__ == "__main__":

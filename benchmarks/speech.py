@@ -7,12 +7,15 @@ import os
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
 
 VARIABLE = "STT_MQTT_SPEECH"
 MAX_CLIP_S = 28.0
+CHUNK_BYTES = 32_000
+"""One second, where the way the audio is cut does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +33,34 @@ class Clip:
         """Length of the recording."""
         return len(self.pcm) / 2 / SAMPLE_RATE
 
+    @property
+    def chunks(self) -> list[bytes]:
+        """The audio in pieces of `CHUNK_BYTES`."""
+        return [self.pcm[at : at + CHUNK_BYTES] for at in range(0, len(self.pcm), CHUNK_BYTES)]
+
 
 def recordings() -> list[Clip]:
     """Every English clip of the speech data up to `MAX_CLIP_S`, in the manifest's order."""
-    folder = Path(os.environ[VARIABLE])
-    rows = map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())
+    folder, rows = _manifest("manifest.jsonl")
     return [
         Clip(
-            row["id"], row["corpus"], row["text"], folder / row["path"], _pcm(folder / row["path"])
+            row["id"],
+            row["corpus"],
+            row["text"],
+            folder / row["path"],
+            read_pcm(folder / row["path"]),
         )
         for row in rows
         if row["lang"] == "en" and row["duration_s"] <= MAX_CLIP_S
+    ]
+
+
+def noises() -> list[Clip]:
+    """Every clip of the speech data in which nobody speaks; `corpus` says what is heard."""
+    folder, rows = _manifest("noise_manifest.jsonl")
+    return [
+        Clip(row["id"], row["label"], "", folder / row["path"], read_pcm(folder / row["path"]))
+        for row in rows
     ]
 
 
@@ -60,8 +80,14 @@ def samples(folder: Path) -> list[Clip]:
     return clips
 
 
-def _pcm(path: Path) -> bytes:
+def read_pcm(path: Path) -> bytes:
+    """The samples of a 16-bit mono WAV file at `SAMPLE_RATE`."""
     with wave.open(str(path)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (SAMPLE_RATE, 1, 2):
             raise ValueError(f"{path.name} is not 16-bit mono at {SAMPLE_RATE} Hz")
         return bytes(file.readframes(file.getnframes()))
+
+
+def _manifest(name: str) -> tuple[Path, list[dict[str, Any]]]:
+    folder = Path(os.environ[VARIABLE])
+    return folder, [json.loads(line) for line in (folder / name).read_text().splitlines()]

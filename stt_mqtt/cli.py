@@ -17,6 +17,8 @@ _COMMANDS = {
     "demo": "see it work: broker, service and three satellites in one process",
     "watch": "a live table of the devices and their last words",
     "transcribe": "transcribe audio files",
+    "calibrate": "measure how little a model needs to read of each utterance",
+    "bench": "measure speed, memory and words on this machine",
     "models": "list, fetch and check Whisper models",
     "check-config": "check a configuration file",
     "schema": "print the JSON schema of the configuration file",

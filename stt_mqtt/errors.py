@@ -36,13 +36,17 @@ class ModelError(SttMqttError):
     exit_code = EXIT_CONFIG
 
 
+class NotEnoughMemoryError(ModelError):
+    """A model does not fit beside what is loaded; perhaps later."""
+
+
 class MissingExtraError(SttMqttError):
     """A part of the program was not installed; `module` is what could not be imported."""
 
     exit_code = EXIT_CONFIG
 
-    def __init__(self, module: str | None) -> None:
-        super().__init__(f"{module} is not installed; this needs: pip install 'stt-mqtt[server]'")
+    def __init__(self, module: str | None, extra: str = "server") -> None:
+        super().__init__(f"{module} is not installed; this needs: pip install 'stt-mqtt[{extra}]'")
 
 
 class BrokerError(SttMqttError):

@@ -139,7 +139,21 @@ class Utterance:
     reject_over_cap: bool = False
     """Whether audio that turns out too long when decoded is an error instead of being cut."""
     lost_chunks: int = 0
+    languages: tuple[str, ...] = ()
+    """Languages to detect among where `language` is None; empty: all that the model speaks."""
+    hotwords: tuple[str, ...] = ()
+    """Words that the model should prefer."""
     note: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to transcribe on the load ladder: a model and how it decodes."""
+
+    name: str
+    model: str
+    beam_size: int
+    compute_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +171,32 @@ class Heard:
     """What the inference side found in one utterance.
 
     `transcript` None: the speech gate heard no speech, so nothing was inferred. One without text:
-    the model heard no words.
+    the model heard no words. What inference gives is None when nothing was inferred.
     """
 
     audio_s: float
-    transcript: Transcript | None
-    infer_s: float | None
+    transcript: Transcript | None = None
     truncated: bool = False
+    infer_s: float | None = None
+    """Seconds from the beginning of the inference to its answer, with company in the batch."""
+    work_s: float | None = None
+    """Seconds of an inference thread that this utterance took: its share of its batch."""
+    model: str | None = None
+    rung: str | None = None
+    second_look: bool = False
+    """Whether it was doubtful and heard twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Utterances that are transcribed together, each of another device."""
+
+    number: int
+    utterances: tuple[Utterance, ...]
+    second_look: bool
+    """Whether there is time to hear a doubtful one twice."""
+    together: int
+    """Most pieces of speech that may be decoded together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stt_mqtt.devices.settings import Settings
-from stt_mqtt.types import DeviceKey, DeviceState, Heard, Outcome, Transcript, Utterance
+from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.service.dispatch import Capacity
+from stt_mqtt.service.rungs import EngineFacts, RungStatus
+from stt_mqtt.types import (
+    Batch,
+    DeviceKey,
+    DeviceState,
+    Heard,
+    Outcome,
+    Rung,
+    Transcript,
+    Utterance,
+)
 
 
 @dataclass
@@ -26,14 +39,35 @@ class FakeClock:
         self.epoch_s += seconds
 
 
+class Answered(Protocol):
+    """Who waits for what the inference threads find: a line."""
+
+    def delivered(self, batch: int, index: int, verdict: Verdict) -> None: ...
+
+    def batch_finished(self, batch: int) -> None: ...
+
+
 @dataclass
 class FakePool:
     """Inference threads that answer when the test says so."""
 
-    submitted: list[tuple[int, Utterance]] = field(default_factory=list)
+    submitted: list[Batch] = field(default_factory=list)
+    """What was not answered yet."""
 
-    def submit(self, job: int, utterance: Utterance) -> None:
-        self.submitted.append((job, utterance))
+    def submit(self, batch: Batch) -> None:
+        self.submitted.append(batch)
+
+    def answer(self, line: Answered, verdict: Verdict) -> None:
+        """Answer all of the oldest batch alike and finish it."""
+        batch = self.submitted.pop(0)
+        for index in range(len(batch.utterances)):
+            line.delivered(batch.number, index, verdict)
+        line.batch_finished(batch.number)
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """All utterances of what was not answered yet."""
+        return [utterance for batch in self.submitted for utterance in batch.utterances]
 
 
 @dataclass
@@ -66,9 +100,15 @@ class RecordingOutlet:
 def heard(text: str = "Turn on the light.", audio_s: float = 1.0) -> Heard:
     """What a model that understood gives back."""
     transcript = Transcript(text, "en", confidence=0.9, no_speech_prob=0.01)
-    return Heard(audio_s, transcript, infer_s=0.1)
+    return Heard(audio_s, transcript, infer_s=0.1, work_s=0.08, model="tiny.en", rung="default")
 
 
 def nothing_heard(audio_s: float = 1.0) -> Heard:
     """What the speech gate gives back for silence."""
-    return Heard(audio_s, None, None)
+    return Heard(audio_s)
+
+
+def engine_facts(workers: int = 1, max_batch: int = 1) -> EngineFacts:
+    """An engine with a single rung that speaks English."""
+    rungs = RungStatus((Rung("default", "tiny.en", 5, "int8"),), "auto", "default", "the only rung")
+    return EngineFacts(frozenset({"en"}), Capacity(workers, max_batch), rungs)

@@ -50,6 +50,10 @@ OWNERS = {
     "paho": "doors",
     "iotcore": "doors",
     "rich": "commands",
+    "jiwer": "commands",
+    "matplotlib": "commands",
+    "onnx": "engine",
+    "whisper_normalizer": "commands",
 }
 """The one room that may import a library. numpy and pydantic are everybody's."""
 

@@ -31,6 +31,7 @@ def test_what_was_not_installed_says_how_to_install_it() -> None:
     error = MissingExtraError("av")
     assert str(error) == "av is not installed; this needs: pip install 'stt-mqtt[server]'"
     assert error.exit_code == 78
+    assert str(MissingExtraError("jiwer", "bench")).endswith("pip install 'stt-mqtt[bench]'")
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

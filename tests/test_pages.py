@@ -38,11 +38,28 @@ def test_the_households_configuration_is_valid() -> None:
     assert config.device("hallway").format.codec == "adpcm_ima"
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/topics.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/topics.md", "docs/engine.md"]
+)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_configurations_of_the_engines_page_are_valid() -> None:
+    page = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    configs = [
+        read_config(text, "engine.md", {})
+        for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    ]
+    assert [rung.name for config in configs for rung in config.ladder.rungs] == [
+        "best",
+        "fast",
+        "quick",
+    ]
+    assert any(config.device("kids_room").languages == ("en", "de") for config in configs)
+    assert any("Siobhan" in config.device("kitchen").hotwords for config in configs)
 
 
 def test_every_command_of_the_program_is_in_the_readme(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
+from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.files import ConfigSource, resolve_password
 from stt_mqtt.app.intake import Intake, IntakeHandlers
+from stt_mqtt.app.ladder import LadderRunner
+from stt_mqtt.app.loading import Start, load_ladder, shelf_of
 from stt_mqtt.app.timer import DeadlineTimer
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
 from stt_mqtt.doors.embedded import EmbeddedBroker, reachable
@@ -19,24 +21,21 @@ from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import DOOR, NativeDoor
 from stt_mqtt.doors.native.leftovers import Leftovers
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics
-from stt_mqtt.engine.cpu import Parallelism, choose_parallelism, usable_cores
 from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.pool import InferencePool, Verdict
-from stt_mqtt.engine.transcriber import Transcriber
-from stt_mqtt.engine.whisper import load
+from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.engine.pool import Delivery
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.clock import SystemClock
+from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
-from stt_mqtt.service.outcomes import ModelInfo
+from stt_mqtt.service.rungs import EngineFacts
 from stt_mqtt.types import DeviceKey
 
 log = logging.getLogger(__name__)
 
-ONLY_RUNG = "default"
 LEFTOVERS_WINDOW_S = 2.0
 """How long after the first connection the broker is asked for what a previous run left."""
 IDLE_BEFORE_TRIM_S = 20.0
@@ -70,24 +69,28 @@ class Application:
         """
         config = self._config
         password = resolve_password(config.mqtt)
-        transcriber = await asyncio.to_thread(load_transcriber, config)
+        start = await asyncio.to_thread(load_ladder, config)
+        rung = config.rungs[start.index]
+        voice = VoiceDetector.load()
+        self._engine = Engine(config, rung, start.transcriber, start.languages, voice)
         if config.broker.mode is BrokerMode.EMBEDDED:
             await asyncio.to_thread(start_embedded, config, password)
+        self._put_together(config, password, start)
+        self._client.start()
+        self._note_drained()
+        tasks = [
+            asyncio.create_task(self._publish_health()),
+            asyncio.create_task(self._ladder.run()),
+        ]
         try:
-            self._put_together(config, password, transcriber)
-            self._client.start()
-            self._note_drained()
-            health = asyncio.create_task(self._publish_health())
-            try:
-                await self._stop.wait()
-                await self._shut_down()
-            finally:
-                health.cancel()
-                self._timer.cancel()
-                await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
-                clean = await asyncio.to_thread(self._pool.close, POOL_CLOSE_TIMEOUT_S)
+            await self._stop.wait()
+            await self._shut_down()
         finally:
-            transcriber.close()
+            for task in tasks:
+                task.cancel()
+            self._timer.cancel()
+            await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
+            clean = await asyncio.to_thread(self._engine.close, POOL_CLOSE_TIMEOUT_S)
         log.info("stopped")
         return clean
 
@@ -99,7 +102,7 @@ class Application:
         changes = compare(self._config, wanted)
         self._config = merge(self._config, wanted)
         logs.set_up(self._config.log)
-        self._pool.replace_work(self._pipeline().run)
+        self._engine.reconfigure(self._config)
         self._line.reconfigure(self._config)
         self._door.introduce_configured()
         self._bridge.publish_info()
@@ -109,14 +112,16 @@ class Application:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
         return changes
 
-    def _put_together(self, config: Config, password: str | None, transcriber: Transcriber) -> None:
+    def _put_together(self, config: Config, password: str | None, start: Start) -> None:
         loop = asyncio.get_running_loop()
         clock = SystemClock()
-        self._transcriber = transcriber
-        workers = parallelism_of(config).workers
-        self._pool = InferencePool(self._pipeline().run, workers, self._deliver_from(loop))
-        model = ModelInfo(transcriber.model, transcriber.languages, ONLY_RUNG, workers)
-        self._line = Line(config, model, clock, self._pool)
+        shelf = shelf_of(config)
+        workers = shelf.parallelism.workers
+        pool = self._engine.start(workers, self._delivery_to(loop))
+        self._ladder = LadderRunner(config, start, shelf, clock)
+        capacity = Capacity(workers, shelf.largest_batch(self._engine.rung))
+        facts = EngineFacts(start.languages, capacity, self._ladder.status)
+        self._line = Line(config, facts, clock, pool)
         self._timer = DeadlineTimer(loop.call_at, lambda: self._line.deadline, self._tick)
         self._topics = Topics(config.mqtt.base_topic)
         self._intake = Intake(
@@ -130,13 +135,13 @@ class Application:
         )
         self._client = MqttClient(self._client_options(config, password), self._intake)
         self._door = NativeDoor(self._line, self._topics, self._client.publish)
-        context = BridgeContext(self._line, clock, self.reload, self._transport_drops)
+        context = BridgeContext(
+            self._line, clock, self.reload, self._transport_drops, self._ladder.set_mode
+        )
         self._bridge = Bridge(context, self._topics, self._client.publish)
+        self._ladder.attach(self._engine, self._line, self._bridge.publish_info)
         self._leftovers = Leftovers()
         self._cleaned = False
-
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(self._transcriber, self._config.gate, self._config.limits.max_decoded_s)
 
     def _client_options(self, config: Config, password: str | None) -> ClientOptions:
         mqtt = reachable(config.mqtt, config.broker)
@@ -191,18 +196,27 @@ class Application:
         for name in self._leftovers.unknown(known):
             self._door.forget(DeviceKey(DOOR, name))
 
-    def _deliver_from(self, loop: asyncio.AbstractEventLoop) -> Callable[[int, Verdict], None]:
-        def on_loop(job: int, verdict: Verdict) -> None:
-            self._line.delivered(job, verdict)
-            self._timer.arm()
-            self._note_drained()
-
-        def in_thread(job: int, verdict: Verdict) -> None:
+    def _delivery_to(self, loop: asyncio.AbstractEventLoop) -> Delivery:
+        def verdict(batch: int, index: int, verdict: Verdict) -> None:
             # The loop may be closed by then: the utterance was answered `shutting_down`.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(on_loop, job, verdict)
+                loop.call_soon_threadsafe(self._on_verdict, batch, index, verdict)
 
-        return in_thread
+        def finished(batch: int) -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._on_finished, batch)
+
+        return Delivery(verdict, finished)
+
+    def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
+        self._line.delivered(batch, index, verdict)
+        self._timer.arm()
+        self._note_drained()
+
+    def _on_finished(self, batch: int) -> None:
+        self._line.batch_finished(batch)
+        self._timer.arm()
+        self._note_drained()
 
     def _tick(self) -> None:
         self._line.tick()
@@ -255,29 +269,3 @@ def start_embedded(config: Config, password: str | None) -> None:
     login = None if username is None else (username, password or "")
     EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
     log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)
-
-
-def parallelism_of(config: Config) -> Parallelism:
-    """Workers and threads for the model under this configuration, on this machine."""
-    return choose_parallelism(usable_cores(), config.engine.workers, config.engine.threads)
-
-
-def load_transcriber(config: Config) -> Transcriber:
-    """Find, check, load and warm up the configured model. Raises `ModelError`, `ConfigError`."""
-    log.info("loading model %s", config.engine.model)
-    parallelism = parallelism_of(config)
-    if parallelism.oversubscribes(usable_cores()):
-        log.warning(
-            "engine.workers %d x engine.threads %d is more than the cores of this process",
-            parallelism.workers,
-            parallelism.threads,
-        )
-    model = resolve(config.engine.model, default_models_dir())
-    transcriber = load(model, config.engine, parallelism)
-    log.info(
-        "model %s is ready: %d worker(s), %d thread(s) each",
-        transcriber.model,
-        parallelism.workers,
-        parallelism.threads,
-    )
-    return transcriber

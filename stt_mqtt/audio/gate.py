@@ -26,10 +26,14 @@ _OVER_BACKGROUND = 1.5
 
 @dataclass(frozen=True, slots=True)
 class SpeechSpan:
-    """Sample indices: the first sound of speech, and behind the last; with the margin."""
+    """Sample indices: the first sound of speech, and behind the last; with the margin.
+
+    `speech_s`: seconds from the first to the last sound, without it.
+    """
 
     start: int
     end: int
+    speech_s: float
 
 
 def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
@@ -38,7 +42,7 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
     With the gate off everything is speech.
     """
     if not config.enabled:
-        return SpeechSpan(0, len(samples))
+        return SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)
     count = len(samples) // _FRAME
     frames = samples[: count * _FRAME].reshape(count, _FRAME)
     power = np.mean(np.square(frames), axis=1)
@@ -53,9 +57,11 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
         return None
     found = np.flatnonzero(voiced)
     margin = config.margin_ms * SAMPLE_RATE // 1000
-    start = int(found[0]) * _FRAME - margin
-    end = int(found[-1] + 1) * _FRAME + margin
-    return SpeechSpan(max(start, 0), min(end, len(samples)))
+    start = int(found[0]) * _FRAME
+    end = int(found[-1] + 1) * _FRAME
+    return SpeechSpan(
+        max(start - margin, 0), min(end + margin, len(samples)), (end - start) / SAMPLE_RATE
+    )
 
 
 def _voiced(

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from stt_mqtt.app.application import load_transcriber
+from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.pipeline import Pipeline, Progress
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import EXIT_CONFIG, EXIT_INTERNAL, InferenceFailedError, UtteranceError
 from stt_mqtt.observe import logs
 from stt_mqtt.types import DeviceKey, EndReason, Heard, Utterance
@@ -61,7 +63,10 @@ def run(options: argparse.Namespace) -> int:
     config = config_source(options).load()
     logs.set_up(config.log)
     logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
-    pipeline = Pipeline(load_transcriber(config), config.gate, MAX_FILE_S)
+    rung = preferred_rung(config)
+    transcriber = load_rung(rung, parallelism_of(config))
+    listener = Listener(transcriber, VoiceDetector.load())
+    pipeline = Pipeline(listener, config.gate, MAX_FILE_S, rung.name, transcriber.languages)
     code = 0
     for path in options.files:
         result = _transcribe(path, pipeline, options, config.device_defaults)
@@ -91,11 +96,13 @@ def _transcribe(
             prompt=options.prompt or defaults.prompt,
             end=EndReason.SINGLE,
             ended_at=0.0,
+            languages=defaults.languages,
+            hotwords=defaults.hotwords,
         )
         if len(data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
-            heard = _with_progress(path.name, lambda tell: pipeline.run(utterance, tell))
+            heard = _with_progress(path.name, lambda tell: pipeline.hear(utterance, tell))
         else:
-            heard = pipeline.run(utterance)
+            heard = pipeline.hear(utterance)
     except UtteranceError as error:
         problem = error
     return FileResult(path, heard, problem, time.perf_counter() - started)

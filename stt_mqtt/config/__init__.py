@@ -3,6 +3,7 @@
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
 from stt_mqtt.config.engine import EngineConfig, GateConfig
+from stt_mqtt.config.ladder import AUTO, LadderConfig, RungConfig
 from stt_mqtt.config.limits import LimitsConfig
 from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol, TlsConfig
 from stt_mqtt.config.public import without_secrets
@@ -12,6 +13,7 @@ from stt_mqtt.config.schema import json_schema
 from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfig
 
 __all__ = [
+    "AUTO",
     "BrokerConfig",
     "BrokerMode",
     "Changes",
@@ -19,12 +21,14 @@ __all__ = [
     "DeviceConfig",
     "EngineConfig",
     "GateConfig",
+    "LadderConfig",
     "LimitsConfig",
     "LogConfig",
     "LogFormat",
     "LogLevel",
     "MqttConfig",
     "Protocol",
+    "RungConfig",
     "ServiceConfig",
     "TlsConfig",
     "compare",

@@ -55,8 +55,16 @@ def _differences(old: object, new: object, path: str) -> Iterator[str]:
     elif isinstance(old, Section) and isinstance(new, Section):
         for name in type(new).model_fields:
             yield from _differences(getattr(old, name), getattr(new, name), f"{path}.{name}")
+    elif isinstance(old, tuple) and isinstance(new, tuple) and _pair_up(old, new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, after, f"{path}[{number}]")
     elif old != new:
         yield path
+
+
+def _pair_up(old: tuple[object, ...], new: tuple[object, ...]) -> bool:
+    """Whether two lists differ at most within their items; else the list as a whole changed."""
+    return len(old) == len(new) and all(isinstance(item, Section) for item in (*old, *new))
 
 
 def _device_differences(

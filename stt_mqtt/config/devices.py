@@ -17,8 +17,11 @@ GapTimeout = Annotated[int, Field(ge=50, le=60_000)]
 IdleTimeout = Annotated[int, Field(ge=100, le=600_000)]
 LANGUAGE_PATTERN = r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,3}$"
 MAX_PROMPT_CHARACTERS = 1000
+MAX_LANGUAGES = 16
+MAX_HOTWORDS = 64
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Hotword = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class DeviceConfig(Section):
@@ -28,8 +31,12 @@ class DeviceConfig(Section):
     """Off: the device is not listened to."""
     language: Language | None = None
     """Language that is spoken, as in `en`; null: the model's own or detected."""
+    languages: tuple[Language, ...] = Field(default=(), max_length=MAX_LANGUAGES)
+    """Languages that may be detected when `language` is null; empty: all that the model speaks."""
     prompt: Prompt | None = None
     """Words that the model is told to expect."""
+    hotwords: tuple[Hotword, ...] = Field(default=(), max_length=MAX_HOTWORDS)
+    """Names and words that the model should prefer."""
     codec: Codec = Codec.PCM_S16LE
     """Codec of utterances that name none."""
     rate: Rate = 16_000

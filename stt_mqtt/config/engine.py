@@ -18,6 +18,8 @@ class EngineConfig(Section):
     """Hypotheses followed at once; 1 is greedy."""
     workers: int | None = Field(default=None, ge=1, le=64)
     """Utterances transcribed at once; null: chosen from the cores of this process."""
+    max_batch: int = Field(default=2, ge=1, le=32)
+    """Utterances decoded together at most, where several wait; fewer where memory is short."""
     threads: int | None = Field(default=None, ge=1, le=64)
     """Threads for one utterance; null: chosen from the cores of this process."""
 

@@ -1,4 +1,8 @@
-"""Overrides from the environment: `STT_MQTT__MQTT__HOST=broker.lan`."""
+"""Overrides from the environment: `STT_MQTT__MQTT__HOST=broker.lan`.
+
+A list is given as a whole, as YAML or JSON on one line:
+`STT_MQTT__DEVICE_DEFAULTS__LANGUAGES='[en, de]'`. It replaces the list of the file.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,9 @@ def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     for depth, name in enumerate(names):
         if shape.entries is not None:
             break
+        if shape.items is not None:
+            whole = PREFIX + SEPARATOR.join(names[:depth]).upper()
+            return names, f"a list is given as a whole, {whole}='[…, …]'"
         child = shape.child(name)
         if child is None:
             above = ".".join(names[:depth])

@@ -21,12 +21,16 @@ _SENTENCES = {
     "int": "must be a whole number",
     "model": "must be a section with keys below it",
     "string": "must be text",
+    "tuple": "must be a list, as in [a, b] or one - per line",
 }
 PATTERNS = {
     "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - (a glob also * ? [ ] !)",
     "base_topic": "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildcards",
     "compute_type": "must be a name such as int8 or float32",
     "language": "must be a language tag such as en or pt-BR",
+    "languages": "must be a language tag such as en or pt-BR",
+    "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
+    "rung": "must be auto or the name of a rung",
 }
 """What to write instead, by key, for every pattern in the models."""
 
@@ -58,7 +62,7 @@ def sentence(error: ErrorDetails, value: object) -> str:
         case "value_error":
             message = str(context["error"])
         case "string_pattern_mismatch":
-            message = PATTERNS[str(error["loc"][-1])]
+            message = PATTERNS[[part for part in error["loc"] if isinstance(part, str)][-1]]
         case "enum" if isinstance(value, str):
             choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             message = f"{shown(value)} is not known{_guess(value.lower(), choices)}"
@@ -70,6 +74,10 @@ def sentence(error: ErrorDetails, value: object) -> str:
             message = "must not be empty"
         case "string_too_long":
             message = f"is too long, at most {context['max_length']} characters"
+        case "too_long":
+            message = f"has too many entries, at most {context['max_length']}"
+        case "missing":
+            message = f"lacks its {error['loc'][-1]}"
         case "string_unicode":
             message = "has characters that are not valid Unicode"
         case _:

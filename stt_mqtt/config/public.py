@@ -15,7 +15,7 @@ PRIVATE = frozenset({"username", "password_file"})
 
 def without_secrets(config: Config) -> dict[str, JSON]:
     """`config` ready for JSON, without secrets and user name; devices have only what they name."""
-    public = _public(config.model_dump(mode="json"), ROOT)
+    public = _section(config.model_dump(mode="json"), ROOT)
     public["devices"] = {
         name: entry.model_dump(mode="json", exclude_unset=True)
         for name, entry in config.devices.items()
@@ -23,11 +23,17 @@ def without_secrets(config: Config) -> dict[str, JSON]:
     return public
 
 
-def _public(values: dict[str, JSON], section: Shape) -> dict[str, JSON]:
+def _section(values: dict[str, JSON], section: Shape) -> dict[str, JSON]:
     kept: dict[str, JSON] = {}
     for key, value in values.items():
         shape = section.child(key)
         if shape is None or shape.secret or key in PRIVATE:
             continue
-        kept[key] = _public(value, shape) if isinstance(value, dict) else value
+        kept[key] = _value(value, shape)
     return kept
+
+
+def _value(value: JSON, shape: Shape) -> JSON:
+    if isinstance(value, list) and shape.items is not None:
+        return [_value(item, shape.items) for item in value]
+    return _section(value, shape) if isinstance(value, dict) else value

@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from stt_mqtt.config.environment import overrides
+from stt_mqtt.config.environment import Override, overrides
+from stt_mqtt.config.findings import Findings, KeyPath, Place
 from stt_mqtt.config.messages import sentence, shown, unknown_key
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape, shape_at
 from stt_mqtt.config.yaml_nodes import NULLS, compose, is_bare, is_null
 from stt_mqtt.errors import ConfigError
 
-KeyPath = tuple[str, ...]
 Values = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Place:
-    """Where something is written. Sorts as a person reads: the file, then the environment."""
-
-    from_environment: bool
-    line: int
-    column: int
-    label: str
-
-    def says(self, message: str) -> str:
-        """The finished line."""
-        return f"{self.label}: {message}"
-
-
-@dataclass(slots=True)
-class _Findings:
-    """What was read so far: where each key and value is, and what is wrong."""
-
-    source: str
-    keys: dict[KeyPath, _Place] = field(default_factory=dict)
-    values: dict[KeyPath, _Place] = field(default_factory=dict)
-    problems: dict[str, _Place] = field(default_factory=dict)
-
-    def place(self, node: yaml.Node, path: KeyPath) -> _Place:
-        """The start of a node of the file, which is about the key at `path`."""
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        key = ".".join(shown(name.partition(":")[0], quotes="") for name in path)
-        where = f"{self.source}:{line}:{column}"
-        return _Place(False, line, column, f"{where}: {key}" if key else where)
-
-    def report(self, place: _Place, message: str) -> None:
-        """Remembers a problem, once."""
-        self.problems.setdefault(place.says(message), place)
-
-    def lines(self) -> list[str]:
-        """The problems in the order of the file."""
-        return sorted(self.problems, key=lambda line: self.problems[line])
 
 
 def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
@@ -66,23 +27,23 @@ def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
     `source` is the file name for the messages. Raises ConfigError with all problems at once, each
     `source:line:column: key: message` or `environment NAME: message`.
     """
-    findings = _Findings(source)
-    findings.values[()] = _Place(False, 1, 1, f"{source}:1:1")
+    findings = Findings(source)
+    findings.values[()] = Place(False, 1, 1, f"{source}:1:1")
     values: Values = {}
     readable = True
     try:
         values = _read_root(compose(text, source), findings)
     except ConfigError as error:
         readable = False
-        findings.problems.update(dict.fromkeys(error.problems, _Place(False, 0, 0, source)))
-    _apply_environment(values, environ, findings)
+        findings.problems.update(dict.fromkeys(error.problems, Place(False, 0, 0, source)))
+    readable &= _apply_environment(values, environ, findings)
     config = _validate(values, findings, complete=readable)
     if config is None or findings.problems:
         raise ConfigError(findings.lines())
     return config
 
 
-def _read_root(node: yaml.Node | None, findings: _Findings) -> Values:
+def _read_root(node: yaml.Node | None, findings: Findings) -> Values:
     if node is None or is_null(node):
         return {}
     if isinstance(node, yaml.MappingNode):
@@ -92,7 +53,7 @@ def _read_root(node: yaml.Node | None, findings: _Findings) -> Values:
 
 
 def _read_mapping(
-    node: yaml.MappingNode, shape: Shape, path: KeyPath, findings: _Findings
+    node: yaml.MappingNode, shape: Shape, path: KeyPath, findings: Findings
 ) -> Values:
     """The keys that `shape` knows, each once; the others become problems."""
     values: Values = {}
@@ -122,14 +83,16 @@ def _read_mapping(
     return values
 
 
-def _read_value(node: yaml.Node, shape: Shape, path: KeyPath, findings: _Findings) -> object:
+def _read_value(node: yaml.Node, shape: Shape, path: KeyPath, findings: Findings) -> object:
     """The value in the form that the model expects; a scalar stays text, read by its field.
 
     So `language: no` is Norwegian and `enabled: no` is false, and a password may be `0123`.
     """
     if isinstance(node, yaml.MappingNode):
         return _read_mapping(node, shape, path, findings) if shape.nested else {}
-    if not isinstance(node, yaml.ScalarNode):
+    if isinstance(node, yaml.SequenceNode):
+        return _read_list(node, shape.items, path, findings) if shape.items else []
+    if is_null(node) and shape.items:
         return []
     if is_null(node):
         # A section whose keys are all commented out is there, and empty.
@@ -142,10 +105,23 @@ def _read_value(node: yaml.Node, shape: Shape, path: KeyPath, findings: _Finding
     return text
 
 
-def _apply_environment(values: Values, environ: Mapping[str, str], findings: _Findings) -> None:
+def _read_list(
+    node: yaml.SequenceNode, items: Shape, path: KeyPath, findings: Findings
+) -> list[object]:
+    values: list[object] = []
+    for number, item in enumerate(node.value):
+        here = (*path, number)
+        findings.values[here] = findings.place(item, here)
+        values.append(_read_value(item, items, here, findings))
+    return values
+
+
+def _apply_environment(values: Values, environ: Mapping[str, str], findings: Findings) -> bool:
+    """Puts the variables over `values`; false if one of them is unreadable."""
+    readable = True
     for override in overrides(environ):
         label = f"environment {shown(override.variable, quotes='')}"
-        place = _Place(True, 0, 0, label)
+        place = Place(True, 0, 0, label)
         if override.problem is not None:
             findings.report(place, override.problem)
             continue
@@ -156,8 +132,25 @@ def _apply_environment(values: Values, environ: Mapping[str, str], findings: _Fi
             below = section[name]
             # Not a section in the file: validation tells.
             section = below if isinstance(below, dict) else {}
-        section[override.path[-1]] = _scalar(override.text, shape_at(override.path))
-        findings.values[override.path] = place
+        shape = shape_at(override.path)
+        try:
+            value = _of_variable(override, shape, findings.of_variable(label))
+        except ConfigError as error:
+            readable = False
+            findings.problems.update(dict.fromkeys(error.problems, place))
+        else:
+            section[override.path[-1]] = value
+            findings.values[override.path] = place
+    return readable
+
+
+def _of_variable(override: Override, shape: Shape, findings: Findings) -> object:
+    """The value of a variable. Raises ConfigError where it should be a list and is not YAML."""
+    if shape.items is None:
+        return _scalar(override.text, shape)
+    node = compose(override.text, findings.source)
+    findings.forget(override.path)
+    return [] if node is None else _read_value(node, shape, override.path, findings)
 
 
 def _scalar(text: str, shape: Shape) -> str | None:
@@ -167,11 +160,11 @@ def _scalar(text: str, shape: Shape) -> str | None:
     return None if text.strip() in NULLS else text.strip()
 
 
-def _validate(values: Values, findings: _Findings, *, complete: bool) -> Config | None:
+def _validate(values: Values, findings: Findings, *, complete: bool) -> Config | None:
     """The configuration, or None with the problems reported.
 
     Rules about a whole section run only when its values are fine, so a second round without the
-    wrong values looks for broken rules; not when the file is unreadable (`complete` false).
+    wrong values looks for broken rules; not when something is unreadable (`complete` false).
     """
     try:
         return Config.model_validate(values)
@@ -186,15 +179,15 @@ def _validate(values: Values, findings: _Findings, *, complete: bool) -> Config 
     return None
 
 
-def _report(details: ErrorDetails, values: Values, findings: _Findings) -> KeyPath:
-    """Reports what is wrong with one value or name; returns its path."""
+def _report(details: ErrorDetails, values: Values, findings: Findings) -> KeyPath:
+    """Reports what is wrong with one value or name; returns its path, or that of its list."""
     path = _known(details["loc"], findings)
     places = findings.keys if details["loc"][-1] == "[key]" else findings.values
     findings.report(places[path], sentence(details, _value_at(values, path)))
-    return path
+    return tuple(takewhile(lambda key: isinstance(key, str), path))
 
 
-def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: _Findings) -> None:
+def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: Findings) -> None:
     """Reports rules between the keys of a section, at the last key that the rule names.
 
     A rule that names a key whose value is wrong is left alone: it may be a consequence.
@@ -207,16 +200,25 @@ def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: _Finding
         return
     for details in errors:
         message = sentence(details, values)
-        section = tuple(str(part) for part in details["loc"])
-        named = {(*section, word) for word in re.findall(r"\w+", message)}
+        section = details["loc"]
+        named = set(_named(message, section))
         if not named & wrong:
             written = named & set(findings.values) | {_known(section, findings)}
             findings.report(max(findings.values[path] for path in written), message)
 
 
-def _known(loc: tuple[int | str, ...], findings: _Findings) -> KeyPath:
+def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:
+    """What may be keys in a message about `section`, as `rungs[1].name`, with those above them."""
+    for word in re.findall(r"\w+(?:\.\w+|\[\d+\])*", message):
+        path = section
+        for number, key in re.findall(r"\[(\d+)\]|(\w+)", word):
+            path = (*path, int(number) if number else key)
+            yield path
+
+
+def _known(loc: tuple[int | str, ...], findings: Findings) -> KeyPath:
     """The longest beginning of `loc` that somebody wrote; at worst (), the file itself."""
-    path = tuple(str(part) for part in loc)
+    path = loc
     while path not in findings.values:
         path = path[:-1]
     return path
@@ -225,7 +227,10 @@ def _known(loc: tuple[int | str, ...], findings: _Findings) -> KeyPath:
 def _value_at(values: Values, path: KeyPath) -> object:
     value: object = values
     for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list) and isinstance(key, int):
+            value = value[key]
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     return value
 
 

@@ -9,12 +9,17 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
 from stt_mqtt.config.engine import EngineConfig, GateConfig
+from stt_mqtt.config.ladder import DEFAULT_RUNG, LadderConfig
 from stt_mqtt.config.limits import LimitsConfig
 from stt_mqtt.config.mqtt import BrokerConfig, MqttConfig
 from stt_mqtt.config.service import LogConfig, ServiceConfig
+from stt_mqtt.types import Rung
 
 RESERVED_NAME = "bridge"
 """The service speaks under this name where devices speak under theirs."""
+
+RUNG_KEYS = ("model", "beam_size", "compute_type")
+"""Keys of `engine` that a listed rung says for itself."""
 
 DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,64}$")]
 
@@ -22,7 +27,9 @@ DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]!-
 class Config(Section):
     """The configuration file."""
 
-    RESTART_SECTIONS: ClassVar[frozenset[str]] = frozenset({"broker", "mqtt", "engine", "limits"})
+    RESTART_SECTIONS: ClassVar[frozenset[str]] = frozenset(
+        {"broker", "mqtt", "engine", "ladder", "limits"}
+    )
     """Sections whose changes take a restart; the others are reloaded while running."""
 
     broker: BrokerConfig = Field(default_factory=BrokerConfig)
@@ -31,6 +38,8 @@ class Config(Section):
     """Connection to the broker."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
     """The Whisper model."""
+    ladder: LadderConfig = Field(default_factory=LadderConfig)
+    """Models to choose from by load."""
     gate: GateConfig = Field(default_factory=GateConfig)
     """What counts as speech."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
@@ -56,6 +65,24 @@ class Config(Section):
         if len(self.named_devices) > self.limits.max_devices:
             raise ValueError("devices has more names than limits.max_devices has places")
         return self
+
+    @model_validator(mode="after")
+    def _models_stand_in_one_place(self) -> Config:
+        twice = [key for key in RUNG_KEYS if key in self.engine.model_fields_set]
+        if self.ladder.rungs and twice:
+            raise ValueError(
+                f"engine.{twice[0]} has no effect beside ladder.rungs; "
+                f"write {twice[0]} into the rungs that it is for"
+            )
+        return self
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The ladder in force, best rung first; at least one."""
+        if self.ladder.rungs:
+            return tuple(listed.rung for listed in self.ladder.rungs)
+        engine = self.engine
+        return (Rung(DEFAULT_RUNG, engine.model, engine.beam_size, engine.compute_type),)
 
     @property
     def named_devices(self) -> list[str]:

@@ -27,6 +27,9 @@ def json_schema() -> dict[str, object]:
     properties["broker"]["anyOf"].append({"enum": [mode.value for mode in BrokerMode]})
     for definition in definitions.values():
         _allow_unquoted_numbers(definition)
+        for value in definition.get("properties", {}).values():
+            if value.get("type") == "array":
+                _allow_empty(value)
     return {
         "$schema": DIALECT,
         "title": "Configuration of stt-mqtt",
@@ -47,7 +50,7 @@ def _plain(node: Any) -> Any:
 
 
 def _allow_empty(section: dict[str, Any]) -> None:
-    """A section whose keys are all commented out reads as null."""
+    """A section or list with everything below it commented out reads as null."""
     if "$ref" in section:
         section["anyOf"] = [{"$ref": section.pop("$ref")}, {"type": "null"}]
     else:

@@ -18,10 +18,11 @@ SHORT_FORMS: dict[type[Section], str] = {BrokerConfig: "mode"}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What may stand at a key: a section, a mapping of free names to sections, or a scalar."""
+    """What may stand at a key: a section, free names with sections, a list, or a scalar."""
 
     section: type[Section] | None = None
     entries: Shape | None = None
+    items: Shape | None = None
     text: bool = False
     secret: bool = False
     optional: bool = False
@@ -66,6 +67,8 @@ def _shape_of(annotation: Any) -> Shape:
     for member in members:
         if get_origin(member) is dict:
             return Shape(entries=_shape_of(get_args(member)[1]), optional=optional)
+        if get_origin(member) is tuple:
+            return Shape(items=_shape_of(get_args(member)[0]), optional=optional)
         if isinstance(member, type) and issubclass(member, Section):
             return Shape(section=member, optional=optional)
     return Shape(
@@ -77,7 +80,7 @@ def _shape_of(annotation: Any) -> Shape:
 
 def _members(annotation: Any) -> list[Any]:
     """The alternatives of a type, without `Annotated` and `|` around them."""
-    if get_origin(annotation) is dict or not get_args(annotation):
+    if get_origin(annotation) in (dict, tuple) or not get_args(annotation):
         return [annotation]
     if hasattr(annotation, "__metadata__"):
         return _members(get_args(annotation)[0])

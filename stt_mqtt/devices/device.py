@@ -234,6 +234,8 @@ class Device:
             sequenced=start.sequenced,
             age_s=start.age_s,
             quiet_timeout_s=quiet_timeout_s,
+            languages=self.config.languages,
+            hotwords=self.config.hotwords,
             note=start.note,
         )
         self._open = OpenUtterance(opening, self._context.cap, now)
@@ -251,6 +253,8 @@ class Device:
             ended_at=now,
             age_s=start.age_s,
             reject_over_cap=self.config.on_cap is OnCap.REJECT,
+            languages=self.config.languages,
+            hotwords=self.config.hotwords,
             note=start.note,
         )
 

@@ -24,6 +24,8 @@ class Opening:
     sequenced: bool
     age_s: float
     quiet_timeout_s: float
+    languages: tuple[str, ...] = ()
+    hotwords: tuple[str, ...] = ()
     note: object = None
 
 
@@ -128,6 +130,8 @@ class OpenUtterance:
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
+            languages=self.opening.languages,
+            hotwords=self.opening.hotwords,
             note=self.opening.note,
         )
 

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import floor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-THREADS_PER_WORKER = 2
-"""Measured with tiny.en: one thread takes a quarter longer or more, four are no faster than two."""
+from stt_mqtt.engine.cgroups import VERSION_2, cgroup_folders, read_if_there
+
+MAX_WORKERS = 4
+"""More are a matter of configuration: each works in memory of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ def choose_parallelism(cores: float, workers: int | None, threads: int | None) -
     """
     budget = max(1, floor(cores))
     if threads is None:
-        threads = min(budget, THREADS_PER_WORKER) if workers is None else max(1, budget // workers)
+        threads = 1 if workers is None else max(1, budget // workers)
     if workers is None:
-        workers = max(1, budget // threads)
+        workers = min(max(1, budget // threads), MAX_WORKERS)
     return Parallelism(workers, threads)
 
 
@@ -43,20 +45,8 @@ def usable_cores(root: Path = Path("/")) -> float:
 
     `root` is the folder that holds `proc` and `sys`.
     """
-    limits = [float(_affinity()), *_cgroup_limits(root)]
-    return min(limits)
-
-
-def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:
-    """The process's cgroup by controller, from `/proc/self/cgroup`; version 2 is under `""`."""
-    membership: dict[str, PurePosixPath] = {}
-    for line in text.splitlines():
-        hierarchy, _, rest = line.partition(":")
-        controllers, colon, path = rest.partition(":")
-        if hierarchy.isdigit() and colon and path.startswith("/"):
-            for controller in controllers.split(","):
-                membership[controller] = PurePosixPath(path)
-    return membership
+    limits = [limit for limit in _cgroup_limits(root) if limit is not None]
+    return min([float(_affinity()), *limits])
 
 
 def parse_cpu_max(text: str) -> float | None:
@@ -74,37 +64,13 @@ def parse_cfs_quota(quota: str, period: str) -> float | None:
     return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
 
-def _cgroup_limits(root: Path) -> Iterator[float]:
-    membership = parse_cgroup_membership(_read(root / "proc/self/cgroup"))
-    for controller, mounts in (("", [""]), ("cpu", ["cpu", "cpu,cpuacct"])):
-        if controller not in membership:
-            continue
-        for mount in mounts:
-            for folder in _with_parents(root / "sys/fs/cgroup" / mount, membership[controller]):
-                limit = (
-                    parse_cfs_quota(
-                        _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-                    )
-                    if controller
-                    else parse_cpu_max(_read(folder / "cpu.max"))
-                )
-                if limit is not None:
-                    yield limit
-
-
-def _with_parents(mount: Path, group: PurePosixPath) -> Iterator[Path]:
-    # A container may see its own group mounted as the root although the kernel names the whole
-    # path, so each level is tried, down to the mount itself. `..` leads out of the namespace.
-    steps = [step for step in group.parts[1:] if step != ".."]
-    for depth in range(len(steps), -1, -1):
-        yield mount.joinpath(*steps[:depth])
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def _cgroup_limits(root: Path) -> Iterator[float | None]:
+    for folder in cgroup_folders(root, VERSION_2):
+        yield parse_cpu_max(read_if_there(folder / "cpu.max"))
+    for folder in cgroup_folders(root, "cpu"):
+        yield parse_cfs_quota(
+            read_if_there(folder / "cpu.cfs_quota_us"), read_if_there(folder / "cpu.cfs_period_us")
+        )
 
 
 def _affinity() -> int:

@@ -1,42 +1,115 @@
-"""What happens to one utterance on an inference thread: decode, speech gate, model."""
+"""What happens to utterances on an inference thread: decode, speech gate, model, quality gate."""
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+
+import numpy as np
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.config import GateConfig
-from stt_mqtt.engine.transcriber import Speech, Transcriber
-from stt_mqtt.errors import TooLongError, TooShortError
-from stt_mqtt.types import SAMPLE_RATE, Heard, Utterance
+from stt_mqtt.engine.listener import Finding, Listener, Piece
+from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.engine.transcriber import (
+    MAX_SPEECH_S,
+    Hypothesis,
+    Speech,
+    normalise_language,
+)
+from stt_mqtt.errors import (
+    InferenceFailedError,
+    TooLongError,
+    TooShortError,
+    UnsupportedLanguageError,
+    UtteranceError,
+)
+from stt_mqtt.types import SAMPLE_RATE, Batch, Heard, Samples, Transcript, Utterance
+
+log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[float, float], None]
 
+Verdict: TypeAlias = Heard | UtteranceError
+"""What an inference thread answers: what it found, or why it could not."""
+
 MIN_UTTERANCE_S = 0.1
 """Less audio than this is an error of the device, not an utterance."""
+FILE_TOGETHER = 4
+"""Pieces of a long file that are decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The way from coded audio to words, the same for the service and for files.
 
-    `max_s`: audio beyond this many seconds is cut off.
+    `max_s`: audio beyond this many seconds is cut off. `languages`: those that may be spoken,
+    which may be fewer than the model knows.
     """
 
-    transcriber: Transcriber
+    listener: Listener
     gate: GateConfig
     max_s: float
+    rung: str
+    languages: frozenset[str]
 
-    def run(self, utterance: Utterance, progress: Progress | None = None) -> Heard:
-        """Find out what was said. `progress` is told the seconds of speech done, and of how many.
+    def run(self, batch: Batch, progress: Progress | None = None) -> Iterator[tuple[int, Verdict]]:
+        """The verdict on each utterance with its index in the batch, as soon as it is known.
+
+        What is looked at twice comes last. `progress` is told the seconds of speech done, and of
+        how many.
+        """
+        waiting: dict[int, _Assembly] = {}
+        pieces: list[_Placed] = []
+        for index, utterance in enumerate(batch.utterances):
+            try:
+                assembly, speeches = self._prepare(utterance)
+            except UtteranceError as error:
+                yield index, error
+            except Exception as error:
+                yield index, _unexpected(error, utterance)
+            else:
+                if not speeches:
+                    # The speech gate heard nobody: no inference.
+                    yield index, Heard(assembly.audio_s, truncated=assembly.truncated)
+                    continue
+                waiting[index] = assembly
+                pieces += [_Placed(index, place, piece) for place, piece in enumerate(speeches)]
+        # Short utterances do not wait for all of a long one.
+        pieces.sort(key=lambda placed: waiting[placed.utterance].pieces)
+        of_s, done_s = sum(placed.piece.speech_s for placed in pieces), 0.0
+        started = time.perf_counter()
+        for start in range(0, len(pieces), batch.together):
+            together = pieces[start : start + batch.together]
+            found = self.listener.hear([placed.piece for placed in together], batch.second_look)
+            for number, finding in found:
+                placed = together[number]
+                done_s += placed.piece.speech_s
+                if progress is not None:
+                    progress(done_s, of_s)
+                verdict = waiting[placed.utterance].add(placed.place, finding)
+                if verdict is not None:
+                    yield placed.utterance, self._signed(verdict, time.perf_counter() - started)
+
+    def hear(self, utterance: Utterance, progress: Progress | None = None) -> Heard:
+        """Find out what was said in one utterance, with time for a second look.
 
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
         `TooShortError`, `TooLongError`, `UnsupportedLanguageError` or `InferenceFailedError`.
         """
+        batch = Batch(0, (utterance,), second_look=True, together=FILE_TOGETHER)
+        ((_, verdict),) = self.run(batch, progress)
+        if isinstance(verdict, UtteranceError):
+            raise verdict
+        return verdict
+
+    def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
+        """An utterance and the pieces of speech in it; none where nobody speaks."""
         decoded = decode(utterance.audio, self.max_s)
         if decoded.truncated and utterance.reject_over_cap:
             raise TooLongError(f"the audio is longer than {self.max_s:g} s")
@@ -45,15 +118,109 @@ class Pipeline:
             raise TooShortError(
                 f"{audio_s * 1000:.0f} ms of audio, at least {MIN_UTTERANCE_S * 1000:.0f} needed"
             )
-        found = find_speech(decoded.samples, self.gate)
-        if found is None:
-            return Heard(audio_s, None, None, decoded.truncated)
-        speech = decoded.samples[found.start : found.end]
-        started = time.perf_counter()
-        wanted = Speech(speech, utterance.language, utterance.prompt)
-        speech_s = len(speech) / SAMPLE_RATE
-        transcript = self.transcriber.transcribe(
-            wanted, None if progress is None else lambda done_s: progress(done_s, speech_s)
+        language, allowed = self._languages(utterance)
+        pieces = [
+            Piece(
+                Speech(samples, language, allowed, utterance.prompt, utterance.hotwords), speech_s
+            )
+            for samples, speech_s in self._speech(decoded.samples)
+        ]
+        return _Assembly(audio_s, decoded.truncated, len(pieces)), pieces
+
+    def _languages(self, utterance: Utterance) -> tuple[str | None, tuple[str, ...]]:
+        """The language spoken, where it is known, and those among which to detect it."""
+        if utterance.language is not None:
+            return utterance.language, ()
+        wanted = {normalise_language(tag) for tag in utterance.languages} or self.languages
+        allowed = sorted(wanted & self.languages)
+        if not allowed:
+            raise UnsupportedLanguageError(
+                f"none of the languages {', '.join(sorted(wanted))} is spoken by this service"
+            )
+        return (allowed[0], ()) if len(allowed) == 1 else (None, tuple(allowed))
+
+    def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
+        """Where somebody speaks, in pieces that fit a look, with the seconds of speech in each."""
+        span = find_speech(samples, self.gate)
+        if span is None:
+            return
+        found = samples[span.start : span.end]
+        cuts = cut_at_pauses(found, MAX_SPEECH_S)
+        if len(cuts) == 1:
+            yield found, span.speech_s
+            return
+        for cut in cuts:
+            # A long pause leaves silence beside the words, or nothing else.
+            within = find_speech(cut, self.gate)
+            if within is not None:
+                yield cut[within.start : within.end], within.speech_s
+
+    def _signed(self, verdict: Verdict, infer_s: float) -> Verdict:
+        if isinstance(verdict, UtteranceError):
+            return verdict
+        model = self.listener.transcriber.model
+        return replace(verdict, model=model, rung=self.rung, infer_s=infer_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A piece of speech, and where it belongs."""
+
+    utterance: int
+    place: int
+    piece: Piece
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """What is known of an utterance while its pieces are being heard."""
+
+    audio_s: float
+    truncated: bool
+    pieces: int
+    findings: dict[int, Finding] = field(default_factory=dict)
+    failed: bool = False
+
+    def add(self, place: int, finding: Finding | UtteranceError) -> Verdict | None:
+        """Take in what was found in one piece; the verdict when it is the last, or fails first."""
+        if self.failed:
+            return None
+        if isinstance(finding, UtteranceError):
+            self.failed = True
+            return finding
+        self.findings[place] = finding
+        return self._heard() if len(self.findings) == self.pieces else None
+
+    def _heard(self) -> Heard:
+        findings = [self.findings[place] for place in range(self.pieces)]
+        return Heard(
+            self.audio_s,
+            join([finding.hypothesis for finding in findings]),
+            self.truncated,
+            work_s=sum(finding.work_s for finding in findings),
+            second_look=any(finding.second_look for finding in findings),
         )
-        infer_s = time.perf_counter() - started
-        return Heard(audio_s, transcript, infer_s, decoded.truncated)
+
+
+def join(hypotheses: Sequence[Hypothesis]) -> Transcript:
+    """One transcript of all pieces; the numbers are means weighted by tokens.
+
+    A piece in which nothing was said leaves no text, but still counts in the numbers.
+    """
+    weights = [max(hypothesis.tokens, 1) for hypothesis in hypotheses]
+    log_prob = np.average([h.mean_log_prob for h in hypotheses], weights=weights)
+    return Transcript(
+        text=" ".join(h.text for h in hypotheses if h.text),
+        language=max(hypotheses, key=lambda h: (bool(h.text), h.tokens)).language,
+        confidence=min(1.0, math.exp(log_prob)),
+        no_speech_prob=float(np.average([h.no_speech_prob for h in hypotheses], weights=weights)),
+    )
+
+
+def _unexpected(error: Exception, utterance: Utterance) -> InferenceFailedError:
+    log.error(
+        "an utterance could not be prepared, please report this",
+        exc_info=error,
+        extra={"device": str(utterance.key), "utterance": utterance.id},
+    )
+    return InferenceFailedError(f"unexpected {type(error).__name__}, see the log")

@@ -36,6 +36,7 @@ class FairQueue:
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
         self._turns: deque[DeviceKey] = deque()
+        """Devices that wait and are not busy, the next one first."""
         self._busy: set[DeviceKey] = set()
         self.jobs = 0
         self._audio_ms = 0
@@ -77,27 +78,20 @@ class FairQueue:
         hog = max(held, key=lambda key: held[key], default=spare)
         return None if hog == spare else self._remove_newest(hog)
 
-    def pop(self) -> Utterance | None:
-        """The next utterance of a device that has none in the model; marks the device busy."""
-        for _ in range(len(self._turns)):
-            key = self._turns.popleft()
-            if key in self._busy:
-                self._turns.append(key)
-                continue
-            waiting = self._waiting[key]
-            utterance = waiting.popleft()
-            self._forget(utterance)
-            if waiting:
-                self._turns.append(key)
-            else:
-                del self._waiting[key]
-            self._busy.add(key)
-            return utterance
-        return None
+    @property
+    def ready(self) -> int:
+        """How many utterances could go to the model now: one of each device that has none there."""
+        return len(self._turns)
+
+    def pop_batch(self, most: int) -> tuple[Utterance, ...]:
+        """The next utterances, up to `most`, each of another device; marks the devices busy."""
+        return tuple(self._pop() for _ in range(min(most, self.ready)))
 
     def done(self, key: DeviceKey) -> None:
-        """The utterance of this device left the model."""
-        self._busy.discard(key)
+        """The utterance of this device left the model; its next one waits for its turn."""
+        self._busy.remove(key)
+        if key in self._waiting:
+            self._turns.append(key)
 
     def expire(self, now: float) -> list[Utterance]:
         """Take out all that are older than the age limit."""
@@ -131,11 +125,22 @@ class FairQueue:
     def _deadline(self, utterance: Utterance) -> float:
         return utterance.ended_at - utterance.age_s + self._limits.max_age_s
 
+    def _pop(self) -> Utterance:
+        key = self._turns.popleft()
+        self._busy.add(key)
+        waiting = self._waiting[key]
+        utterance = waiting.popleft()
+        self._forget(utterance)
+        if not waiting:
+            del self._waiting[key]
+        return utterance
+
     def _append(self, utterance: Utterance) -> None:
         waiting = self._waiting.get(utterance.key)
         if waiting is None:
             waiting = self._waiting[utterance.key] = deque()
-            self._turns.append(utterance.key)
+            if utterance.key not in self._busy:
+                self._turns.append(utterance.key)
         waiting.append(utterance)
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
@@ -152,7 +157,8 @@ class FairQueue:
         self._forget(utterance)
         if not waiting:
             del self._waiting[utterance.key]
-            self._turns.remove(utterance.key)
+            if utterance.key not in self._busy:
+                self._turns.remove(utterance.key)
 
     def _forget(self, utterance: Utterance) -> None:
         self.jobs -= 1
@@ -162,6 +168,10 @@ class FairQueue:
         limits = self._limits
         return self.jobs > limits.max_jobs or self._audio_ms > limits.max_audio_s * 1000
 
-    def _length_ms(self, utterance: Utterance) -> int:
+    def length_s(self, utterance: Utterance) -> float:
+        """Seconds of audio in an utterance, as far as that is known before decoding."""
         seconds = utterance.seconds or estimated_seconds(utterance.audio)
-        return int(min(seconds, self._limits.max_utterance_s) * 1000)
+        return min(seconds, self._limits.max_utterance_s)
+
+    def _length_ms(self, utterance: Utterance) -> int:
+        return int(self.length_s(utterance) * 1000)

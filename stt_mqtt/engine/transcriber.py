@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
-from stt_mqtt.types import Samples, Transcript
+from stt_mqtt.errors import UtteranceError
+from stt_mqtt.types import Samples
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What to transcribe: samples, the language spoken (None: detect) and words to expect."""
+    """What to transcribe, at most `MAX_SPEECH_S` of it.
+
+    `language` None: detect it, among `languages` or, where that is empty, among all. `prompt` is
+    what was said before, or as if; `hotwords` are words to prefer.
+    """
 
     samples: Samples
     language: str | None = None
+    languages: tuple[str, ...] = ()
     prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
+
+
+class Look(Enum):
+    """How closely the model looks."""
+
+    FIRST = auto()
+    """The calibrated window and beam of the rung."""
+    SECOND = auto()
+    """A wide window, a wide beam, and timestamps, which make the model spell and count better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the model makes of a piece of speech, before anybody judges it."""
+
+    text: str
+    language: str
+    tokens: int
+    """Tokens of text."""
+    mean_log_prob: float
+    no_speech_prob: float
 
 
 class Transcriber(Protocol):
@@ -32,19 +61,27 @@ class Transcriber(Protocol):
         """Codes of the languages that the model speaks."""
         ...
 
-    def transcribe(
-        self, speech: Speech, progress: Callable[[float], None] | None = None
-    ) -> Transcript:
-        """What was said; `text` is empty when there are no words.
+    @property
+    def clear_no_speech_prob(self) -> float:
+        """Below this `no_speech_prob` there is speech beyond doubt."""
+        ...
 
-        `progress` receives the seconds of audio that are done, rising up to its length.
-        Raises UnsupportedLanguageError or InferenceFailedError.
+    def transcribe(
+        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+    ) -> list[Hypothesis | UtteranceError]:
+        """What was said in each; they are decoded together where that saves work.
+
+        The errors are UnsupportedLanguageError and InferenceFailedError.
         """
         ...
 
     def close(self) -> None:
-        """Free the model's memory; transcribing afterwards raises InferenceFailedError."""
+        """Free the model's memory; transcribing afterwards gives InferenceFailedError."""
         ...
+
+
+MAX_SPEECH_S = 28.0
+"""Longest piece that a model looks at in one go; Whisper's window has 30 s."""
 
 
 def normalise_language(tag: str) -> str:

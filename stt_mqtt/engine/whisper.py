@@ -1,183 +1,259 @@
-"""Whisper through faster-whisper: a loaded model as a `Transcriber`."""
+"""Whisper through CTranslate2: a loaded model as a `Transcriber`.
+
+Speech is encoded one by one in a short window, the states of one length are decoded together.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stt_mqtt.config import EngineConfig
+from stt_mqtt.engine.calibration import (
+    Calibrated,
+    Floats,
+    calibration_of,
+)
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.memory import give_back_freed_memory, keep_freed_memory
+from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.models import ResolvedModel
-from stt_mqtt.engine.transcriber import Speech, normalise_language
+from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, normalise_language
+from stt_mqtt.engine.words import MAX_TOKENS, Words
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
     ModelError,
     UnsupportedLanguageError,
+    UtteranceError,
 )
-from stt_mqtt.types import SAMPLE_RATE, Samples, Transcript
+from stt_mqtt.types import SAMPLE_RATE, Rung, Samples
 
-if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
-    from faster_whisper.transcribe import Segment
-
-WINDOW_S = 30.0
-"""Audio that Whisper reads at once, in seconds."""
-
-# Whisper's own rule for silence: it says so, and does not believe its words either.
-SILENCE_NO_SPEECH_PROB = 0.6
-SILENCE_LOG_PROB = -1.0
+SECOND_LOOK_BEAM = 5
+MAX_INITIAL_TIMESTAMP = 50
+"""Latest moment of the first word in a look with timestamps, in states of 20 ms."""
+TOKENS_PER_S = 30
+"""More than anybody speaks, in any language: what goes on longer is a loop."""
+SPARE_TOKENS = 16
+USUAL_TOKENS_PER_S = 3.5
 
 
-def load(
-    model: ResolvedModel, options: EngineConfig, parallelism: Parallelism
+def load(model: ResolvedModel, rung: Rung, parallelism: Parallelism) -> WhisperTranscriber:
+    """Load `model` for `rung` and warm it up. Raises ModelError or MissingExtraError."""
+    return load_with(calibration_of(model), model, rung, parallelism)
+
+
+def load_with(
+    calibrated: Calibrated | None, model: ResolvedModel, rung: Rung, parallelism: Parallelism
 ) -> WhisperTranscriber:
-    """Load `model` and warm it up. Raises ModelError or MissingExtraError."""
-    keep_freed_memory()
+    """The same with numbers of one's own; None: every look reads the full window."""
     # Read once by huggingface_hub, when it is first imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        from faster_whisper import WhisperModel
+        from ctranslate2.models import Whisper
+        from faster_whisper.feature_extractor import FeatureExtractor
     except ImportError as error:
         raise MissingExtraError(error.name) from error
     try:
-        library = WhisperModel(
+        network = Whisper(
             str(model.folder),
             device="cpu",
-            compute_type=options.compute_type,
-            cpu_threads=parallelism.threads,
-            num_workers=parallelism.workers,
+            compute_type=rung.compute_type,
+            intra_threads=parallelism.threads,
+            inter_threads=parallelism.workers,
         )
-        transcriber = WhisperTranscriber(model.name, library, options.beam_size)
-        transcriber.transcribe(Speech(_quiet_noise()))
+        features = FeatureExtractor(feature_size=network.n_mels)
+        words = Words.of(model.folder, network.num_languages if network.is_multilingual else 1)
+        transcriber = WhisperTranscriber(
+            LoadedModel(model.name, network, features, words, calibrated), rung.beam_size
+        )
+        (warm,) = transcriber.transcribe([Speech(_quiet_noise())])
     except Exception as error:
-        raise ModelError(
-            f"model {model.name} in {model.folder} cannot be used "
-            f"with engine.compute_type {options.compute_type}: {error}"
-        ) from error
+        raise _unusable(model, rung, error) from error
+    if isinstance(warm, UtteranceError):
+        raise _unusable(model, rung, warm)
     return transcriber
 
 
-class WhisperTranscriber:
-    """A loaded faster-whisper model; see `Transcriber`."""
+def _unusable(model: ResolvedModel, rung: Rung, error: Exception) -> ModelError:
+    return ModelError(
+        f"model {model.name} in {model.folder} cannot be used "
+        f"with compute_type {rung.compute_type}: {error}"
+    )
 
-    def __init__(self, name: str, model: WhisperModel, beam_size: int) -> None:
-        self._name = name
-        self._model: WhisperModel | None = model
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A piece of speech between encoder and decoder."""
+
+    index: int
+    states: Floats
+    language: str
+    prompt: list[int]
+    max_tokens: int
+
+
+class WhisperTranscriber:
+    """A loaded model with the beam of a rung; see `Transcriber`."""
+
+    def __init__(self, model: LoadedModel, beam_size: int) -> None:
+        self.loaded = model
         self._beam_size = beam_size
-        self._languages = frozenset(model.supported_languages)
 
     @property
     def model(self) -> str:
         """Name shown in results."""
-        return self._name
+        return self.loaded.name
 
     @property
     def languages(self) -> frozenset[str]:
         """Codes of the languages that the model speaks."""
-        return self._languages
+        return self.loaded.words.languages
+
+    @property
+    def clear_no_speech_prob(self) -> float:
+        """Below this `no_speech_prob` there is speech beyond doubt."""
+        return self.loaded.calibration.clear_no_speech_prob
+
+    def with_beam(self, beam_size: int) -> WhisperTranscriber:
+        """The same model, loaded once, with another beam."""
+        return WhisperTranscriber(self.loaded, beam_size)
 
     def transcribe(
-        self, speech: Speech, progress: Callable[[float], None] | None = None
-    ) -> Transcript:
-        """What was said. Raises UnsupportedLanguageError or InferenceFailedError."""
-        model = self._model
-        if model is None:
-            raise InferenceFailedError(f"model {self._name} is closed")
-        audio_s = len(speech.samples) / SAMPLE_RATE
-        language = self._language_of(speech.language)
-        try:
-            stream, info = model.transcribe(
-                speech.samples,
-                language=language,
-                beam_size=self._beam_size,
-                temperature=0.0,
-                condition_on_previous_text=False,
-                initial_prompt=prompt_tokens(model, speech.prompt),
-                # Timestamps say where the next window starts; a single window needs none.
-                without_timestamps=audio_s <= WINDOW_S,
-                # Left to `summarise`, because the library forgets the numbers of what it drops.
-                no_speech_threshold=None,
-            )
-        except Exception as error:
-            raise self._failed(error) from error
-        segments: list[Segment] = []
-        for segment in self._guarded(stream):
-            segments.append(segment)
-            if progress is not None:
-                progress(min(segment.end, audio_s))
-        if progress is not None:
-            progress(audio_s)
-        return summarise(segments, info.language)
+        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+    ) -> list[Hypothesis | UtteranceError]:
+        """What was said in each piece; see `Transcriber`."""
+        answers: dict[int, Hypothesis | UtteranceError] = {}
+        groups: defaultdict[tuple[int, int], list[_Encoded]] = defaultdict(list)
+        for index, speech in enumerate(speeches):
+            try:
+                encoded = self._encode(index, speech, look)
+            except Exception as error:
+                answers[index] = self._failed(error)
+            else:
+                groups[len(encoded.states), len(encoded.prompt)].append(encoded)
+        for group in groups.values():
+            answers.update(self._decode_safely(group, look))
+        return [answers[index] for index in range(len(speeches))]
+
+    def heard_in(self, states: Floats, speech: Speech) -> Hypothesis:
+        """What a first look makes of states that are there already. Raises what goes wrong."""
+        asked = wanted_language(speech, self.languages, self.model)
+        encoded = self._prompted(0, replace(speech, language=asked), states, Look.FIRST)
+        ((_, hypothesis),) = self._decode([encoded], Look.FIRST)
+        return hypothesis
+
+    def rehearse(self, speech_s: float) -> None:
+        """Do the work of `speech_s` seconds of speech with as many tokens as people speak."""
+        samples = np.tile(_quiet_noise(), math.ceil(speech_s))[: round(speech_s * SAMPLE_RATE)]
+        encoded = self._encode(0, Speech(samples, next(iter(self.languages))), Look.FIRST)
+        tokens = round(speech_s * USUAL_TOKENS_PER_S)
+        self.loaded.network.generate(
+            as_view(encoded.states[np.newaxis]),
+            [encoded.prompt],
+            beam_size=self._beam_size,
+            max_length=2 * max(tokens, len(encoded.prompt)),
+            suppress_tokens=[-1, self.loaded.words.end],
+        )
 
     def close(self) -> None:
-        """Free the weights, as soon as the last running transcription has ended."""
-        # The library's own unload_model does nothing where it finds a lock taken.
-        self._model = None
-        give_back_freed_memory()
+        """Free the model, also for the transcribers that share it."""
+        self.loaded.close()
 
-    def _language_of(self, tag: str | None) -> str | None:
-        language = None if tag is None else normalise_language(tag)
-        if language is not None and language not in self._languages:
-            raise UnsupportedLanguageError(
-                f"model {self._name} does not speak {language!r}"
-                + ("; it speaks English only" if self._languages == {"en"} else "")
-            )
-        return language
+    def _encode(self, index: int, speech: Speech, look: Look) -> _Encoded:
+        model = self.loaded
+        calibration = model.calibration
+        window = calibration.first if look is Look.FIRST else calibration.second
+        asked = wanted_language(speech, model.words.languages, model.name)
+        states = model.states(speech.samples, window)
+        return self._prompted(index, replace(speech, language=asked), states, look)
 
-    def _guarded(self, stream: Iterator[Segment]) -> Iterator[Segment]:
+    def _prompted(self, index: int, speech: Speech, states: Floats, look: Look) -> _Encoded:
+        language = speech.language or self._detected(states, speech)
+        prompt = self.loaded.words.prompt(speech, language, timestamps=look is Look.SECOND)
+        speech_s = len(speech.samples) / SAMPLE_RATE
+        return _Encoded(
+            index, states, language, prompt, SPARE_TOKENS + round(speech_s * TOKENS_PER_S)
+        )
+
+    def _detected(self, states: Floats, speech: Speech) -> str:
+        """The most probable language among those allowed."""
+        (ranked,) = self.loaded.network.detect_language(as_view(states[np.newaxis]))
+        allowed = {normalise_language(tag) for tag in speech.languages}
+        codes = [str(token)[2:-2] for token, _ in ranked]
+        return next((code for code in codes if code in allowed), codes[0])
+
+    def _decode_safely(
+        self, group: Sequence[_Encoded], look: Look
+    ) -> dict[int, Hypothesis | UtteranceError]:
+        """Decode together; if that fails, one by one, so that a failure harms only its cause."""
         try:
-            yield from stream
+            return dict(self._decode(group, look))
         except Exception as error:
-            raise self._failed(error) from error
+            if len(group) == 1:
+                return {group[0].index: self._failed(error)}
+        return {
+            encoded.index: answer
+            for encoded in group
+            for answer in self._decode_safely([encoded], look).values()
+        }
 
-    def _failed(self, error: Exception) -> InferenceFailedError:
+    def _decode(self, group: Sequence[_Encoded], look: Look) -> Iterator[tuple[int, Hypothesis]]:
+        answers = self.loaded.network.generate(
+            as_view(np.stack([encoded.states for encoded in group])),
+            [encoded.prompt for encoded in group],
+            beam_size=self._beam_size if look is Look.FIRST else SECOND_LOOK_BEAM,
+            max_length=_max_length(group),
+            max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        for encoded, answer in zip(group, answers, strict=True):
+            tokens = answer.sequences_ids[0]
+            text, words = self.loaded.words.spoken(tokens)
+            yield (
+                encoded.index,
+                Hypothesis(
+                    text=text,
+                    language=encoded.language,
+                    tokens=words,
+                    # The score is a mean that leaves the final token out of the count.
+                    mean_log_prob=answer.scores[0] * len(tokens) / (len(tokens) + 1),
+                    no_speech_prob=answer.no_speech_prob,
+                ),
+            )
+
+    def _failed(self, error: Exception) -> UtteranceError:
+        if isinstance(error, UtteranceError):
+            return error
         reason = str(error)[:200] or type(error).__name__
-        return InferenceFailedError(f"model {self._name} failed: {reason}")
+        return InferenceFailedError(f"model {self.model} failed: {reason}")
 
 
-def prompt_tokens(model: WhisperModel, prompt: str | None) -> list[int] | None:
-    """The words of a prompt as the model's tokens; None where there are none.
+def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str | None:
+    """The language to transcribe in; None: it has to be detected.
 
-    Whisper's control tokens, written out in a prompt, would steer the decoder: they are left out.
+    Raises UnsupportedLanguageError for one that the model does not speak.
     """
-    if prompt is None or not prompt.strip():
-        return None
-    tokenizer = model.hf_tokenizer
-    tokens = tokenizer.encode(" " + prompt.strip(), add_special_tokens=False).ids
-    first_control_token = tokenizer.token_to_id("<|endoftext|>")
-    return [token for token in tokens if token < first_control_token]
+    if speech.language is None:
+        return next(iter(spoken)) if len(spoken) == 1 else None
+    language = normalise_language(speech.language)
+    if language not in spoken:
+        raise UnsupportedLanguageError(
+            f"model {model} does not speak {language!r}"
+            + ("; it speaks English only" if spoken == {"en"} else "")
+        )
+    return language
 
 
-def summarise(segments: Sequence[Segment], language: str) -> Transcript:
-    """One transcript of all segments; the numbers are means weighted by tokens.
-
-    What counts as silence leaves no text but still counts in the numbers.
-    """
-    weights = [len(segment.tokens) for segment in segments]
-    if not any(weights):
-        return Transcript(text="", language=language, confidence=0.0, no_speech_prob=1.0)
-    log_prob = np.average([segment.avg_logprob for segment in segments], weights=weights)
-    no_speech_prob = np.average([segment.no_speech_prob for segment in segments], weights=weights)
-    text = "".join(segment.text for segment in segments if not is_silence(segment)).strip()
-    return Transcript(
-        text=text if any(character.isalnum() for character in text) else "",
-        language=language,
-        confidence=min(1.0, math.exp(log_prob)),
-        no_speech_prob=float(no_speech_prob),
-    )
-
-
-def is_silence(segment: Segment) -> bool:
-    """Whether the model hears nothing in a segment that it has put words to."""
-    return bool(
-        segment.no_speech_prob > SILENCE_NO_SPEECH_PROB and segment.avg_logprob < SILENCE_LOG_PROB
-    )
+def _max_length(group: Sequence[_Encoded]) -> int:
+    """CTranslate2 keeps half of the length for the prompt, or as much as the prompt has."""
+    longest = max(encoded.max_tokens for encoded in group)
+    prompt = len(group[0].prompt)
+    return min(max(2 * longest, prompt + longest), MAX_TOKENS)
 
 
 def _quiet_noise() -> Samples:

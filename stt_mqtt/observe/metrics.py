@@ -29,8 +29,12 @@ class Metrics:
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.inferences = 0
+        """Utterances that reached a model."""
+        self.second_looks = 0
+        """Those of them that were doubtful and heard twice."""
         self.rtf: float | None = None
-        """Seconds of inference per second of audio, a running mean."""
+        """Seconds of an inference thread's work per second of audio, a running mean."""
 
     def count_outcome(self, outcome: Outcome) -> None:
         """Note one outcome and, if it is an error, its code."""
@@ -40,9 +44,11 @@ class Metrics:
 
     def count_inference(self, heard: Heard) -> None:
         """Note the work that one utterance took."""
-        if heard.infer_s is None:
+        if heard.work_s is None:
             return
-        rtf = heard.infer_s / heard.audio_s
+        self.inferences += 1
+        self.second_looks += heard.second_look
+        rtf = heard.work_s / heard.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 
     def drop(self, reason: Dropped) -> None:

@@ -6,29 +6,44 @@ Runs on the event loop; `now` is monotonic seconds.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.engine.load_meter import LoadMeter
+from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.queue import FairQueue, QueueLimits
 from stt_mqtt.errors import (
     ExpiredError,
     InferenceTimeoutError,
     OverloadedError,
     ShuttingDownError,
+    UtteranceError,
 )
-from stt_mqtt.types import DeviceKey, Utterance
+from stt_mqtt.types import Batch, DeviceKey, Utterance
 
 log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
-    """Threads that transcribe; each job is answered once through `Dispatcher.delivered`."""
+    """Threads that transcribe.
 
-    def submit(self, job: int, utterance: Utterance) -> None:
-        """Have an utterance transcribed."""
+    Each utterance of a batch is answered once through `Dispatcher.delivered`, and then the batch
+    once through `Dispatcher.batch_finished`.
+    """
+
+    def submit(self, batch: Batch) -> None:
+        """Have a batch transcribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many batches are transcribed at once, and how many utterances each holds at most."""
+
+    workers: int
+    max_batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +58,27 @@ class Answer:
 AnswerSink: TypeAlias = Callable[[Answer], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
-    utterance: Utterance
+    """A batch until it is finished. `unanswered`: utterances by their index."""
+
     started_at: float
+    unanswered: dict[int, Utterance]
+    progress_at: float
+    """When it began, or when the last verdict came."""
+    stuck: bool = False
+
+    def deadline(self, timeout_s: float) -> float:
+        """When it hangs: each utterance that it owes has so much time."""
+        return self.progress_at + timeout_s * max(len(self.unanswered), 1)
 
 
 class Dispatcher:
     """Keeps the inference threads busy and answers every utterance exactly once."""
 
-    def __init__(self, limits: LimitsConfig, workers: int, pool: Pool, answer: AnswerSink) -> None:
+    def __init__(
+        self, limits: LimitsConfig, capacity: Capacity, pool: Pool, answer: AnswerSink
+    ) -> None:
         self._limits = limits
         self._queue = FairQueue(
             QueueLimits(
@@ -62,12 +88,14 @@ class Dispatcher:
                 limits.max_utterance_s,
             )
         )
+        self.arrivals = LoadMeter()
+        """What is put into the queue, for the choice of the rung."""
         self._pool = pool
         self._answer = answer
-        self._workers = workers
-        self._free_workers = workers
-        self._stuck: set[int] = set()
-        self._next_job = 0
+        self._workers = capacity.workers
+        self.max_batch = capacity.max_batch
+        """Most utterances in a batch from the next one on; follows the model that serves."""
+        self._last_number = 0
         self._running: dict[int, _Running] = {}
 
     @property
@@ -77,25 +105,28 @@ class Dispatcher:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return self._queue.jobs == 0 and not self._running
+        """Whether no utterance waits for its turn or its verdict."""
+        return self._queue.jobs == 0 and not any(
+            running.unanswered for running in self._running.values()
+        )
 
     @property
     def healthy(self) -> bool:
         """Whether no inference thread hangs."""
-        return not self._stuck
+        return self._stuck == 0
 
     @property
     def hopeless(self) -> bool:
         """Whether every inference thread hangs, so that nothing will be transcribed any more."""
-        return len(self._stuck) >= self._workers
+        return self._stuck >= self._workers
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
         timeouts = [
-            running.started_at + self._limits.inference_timeout_s
+            running.deadline(self._limits.inference_timeout_s)
             for running in self._running.values()
+            if not running.stuck
         ]
         expiry = self._queue.next_expiry
         return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
@@ -105,6 +136,7 @@ class Dispatcher:
         if self._queue.is_expired(utterance, now):
             self._expire(utterance, now)
             return
+        self.arrivals.note(now, self._queue.length_s(utterance))
         for refused in self._queue.put(utterance):
             self._refuse_overloaded(refused, now)
         self.tick(now)
@@ -117,46 +149,62 @@ class Dispatcher:
         self._refuse_overloaded(evicted, now)
         return True
 
-    def delivered(self, job: int, verdict: Verdict, now: float) -> None:
-        """A thread is done with a job; an answer after its timeout only frees the thread."""
-        self._free_workers += 1
-        self._stuck.discard(job)
-        running = self._running.pop(job, None)
-        if running is not None:
-            self._finish(running, verdict)
+    def delivered(self, batch: int, index: int, verdict: Verdict, now: float) -> None:
+        """The verdict on one utterance; ignored after its timeout.
+
+        Its device may have its next one transcribed, also while the batch goes on.
+        """
+        running = self._running[batch]
+        if index in running.unanswered:
+            self._finish(running, index, verdict)
+            running.progress_at = now
+        self.tick(now)
+
+    def batch_finished(self, batch: int, now: float) -> None:
+        """A thread is done with a batch and free for another one."""
+        del self._running[batch]
         self.tick(now)
 
     def tick(self, now: float) -> None:
         """Answer what is too old, give up on what takes too long, start what can start."""
         for expired in self._queue.expire(now):
             self._expire(expired, now)
-        for job, running in list(self._running.items()):
-            if now - running.started_at >= self._limits.inference_timeout_s:
-                del self._running[job]
-                self._stuck.add(job)
+        timeout_s = self._limits.inference_timeout_s
+        for running in self._running.values():
+            if not running.stuck and now >= running.deadline(timeout_s):
+                running.stuck = True
                 log.error(
                     "an inference thread hangs and is given up until it answers (%d of %d now)",
-                    len(self._stuck),
+                    self._stuck,
                     self._workers,
-                    extra={"device": str(running.utterance.key), "utterance": running.utterance.id},
                 )
-                self._finish(
-                    running,
-                    InferenceTimeoutError(f"no answer in {self._limits.inference_timeout_s:g} s"),
-                )
-        while self._free_workers > 0 and (utterance := self._queue.pop()) is not None:
-            self._free_workers -= 1
-            self._next_job += 1
-            self._running[self._next_job] = _Running(utterance, now)
-            self._pool.submit(self._next_job, utterance)
+                self._finish_all(running, InferenceTimeoutError(f"no answer in {timeout_s:g} s"))
+        self._start(now)
 
     def abandon(self, now: float) -> None:
         """Answer everything that is left `shutting_down`."""
+        error = ShuttingDownError("the service stops")
         for utterance in self._queue.clear():
-            self._reply(utterance, ShuttingDownError("the service stops"), now - utterance.ended_at)
-        for job, running in list(self._running.items()):
-            del self._running[job]
-            self._finish(running, ShuttingDownError("the service stops"))
+            self._reply(utterance, error, now - utterance.ended_at)
+        for running in self._running.values():
+            self._finish_all(running, error)
+
+    @property
+    def _stuck(self) -> int:
+        return sum(running.stuck for running in self._running.values())
+
+    def _start(self, now: float) -> None:
+        """Share what is ready among the free threads: none waits for company, none stays idle."""
+        batches: list[tuple[Utterance, ...]] = []
+        for free_workers in range(self._workers - len(self._running), 0, -1):
+            share = math.ceil(self._queue.ready / free_workers)
+            if utterances := self._queue.pop_batch(min(share, self.max_batch)):
+                batches.append(utterances)
+        nothing_waits = self._queue.jobs == 0
+        for utterances in batches:
+            self._last_number += 1
+            self._running[self._last_number] = _Running(now, dict(enumerate(utterances)), now)
+            self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
 
     def _expire(self, utterance: Utterance, now: float) -> None:
         error = ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn")
@@ -166,10 +214,14 @@ class Dispatcher:
         error = OverloadedError("more speech arrives than this machine can transcribe")
         self._reply(utterance, error, now - utterance.ended_at)
 
-    def _finish(self, running: _Running, verdict: Verdict) -> None:
-        utterance = running.utterance
+    def _finish(self, running: _Running, index: int, verdict: Verdict) -> None:
+        utterance = running.unanswered.pop(index)
         self._queue.done(utterance.key)
         self._reply(utterance, verdict, running.started_at - utterance.ended_at)
+
+    def _finish_all(self, running: _Running, error: UtteranceError) -> None:
+        for index in list(running.unanswered):
+            self._finish(running, index, error)
 
     def _reply(self, utterance: Utterance, verdict: Verdict, wait_s: float) -> None:
         self._answer(Answer(utterance, verdict, max(wait_s, 0.0)))

@@ -18,7 +18,7 @@ from stt_mqtt.devices.device import Device, NamedFormat
 from stt_mqtt.devices.ended import Ended
 from stt_mqtt.devices.registry import Registry
 from stt_mqtt.devices.settings import SettingsChange
-from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import (
     ShuttingDownError,
@@ -29,8 +29,9 @@ from stt_mqtt.errors import (
 from stt_mqtt.observe.metrics import Dropped, Metrics
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.dispatch import Answer, Dispatcher, Pool
-from stt_mqtt.service.outcomes import ModelInfo, Stamp, log_outcome, of_answer, of_ended, of_refusal
+from stt_mqtt.service.outcomes import Stamp, log_outcome, of_answer, of_ended, of_refusal
 from stt_mqtt.service.outlet import Outlet
+from stt_mqtt.service.rungs import EngineFacts
 from stt_mqtt.types import (
     DeviceKey,
     EndReason,
@@ -47,20 +48,22 @@ class Line:
     def __init__(
         self,
         config: Config,
-        model: ModelInfo,
+        engine: EngineFacts,
         clock: Clock,
         pool: Pool,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         limits = config.limits
         self.config = config
-        self.model = model
+        self.languages = engine.languages
+        self.rungs = engine.rungs
+        """The ladder as it stands, for the doors to tell; whoever moves it replaces this."""
         self.metrics = Metrics()
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024, self._make_room)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         context = DeviceContext(cap, self.budget, new_id)
         self.registry = Registry(limits.max_devices, context, self._config_of, self._is_kept)
-        self.dispatcher = Dispatcher(limits, model.workers, pool, self._on_answer)
+        self.dispatcher = Dispatcher(limits, engine.capacity, pool, self._on_answer)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._timers: list[tuple[float, DeviceKey]] = []
@@ -172,9 +175,13 @@ class Line:
         for device in self.registry:
             self._settle(device, device.reconfigure(self._config_of(device.key), self._clock.now()))
 
-    def delivered(self, job: int, verdict: Verdict) -> None:
-        """An inference thread is done with a job."""
-        self.dispatcher.delivered(job, verdict, self._clock.now())
+    def delivered(self, batch: int, index: int, verdict: Verdict) -> None:
+        """An inference thread has the verdict on one utterance of a batch."""
+        self.dispatcher.delivered(batch, index, verdict, self._clock.now())
+
+    def batch_finished(self, batch: int) -> None:
+        """An inference thread is done with a batch."""
+        self.dispatcher.batch_finished(batch, self._clock.now())
 
     @property
     def deadline(self) -> float | None:
@@ -242,10 +249,10 @@ class Line:
         if not device.settings.enabled:
             return None
         language = start.language or device.settings.language
-        if language is None or normalise_language(language) in self.model.languages:
+        if language is None or normalise_language(language) in self.languages:
             return None
         return UnsupportedLanguageError(
-            f"the model {self.model.name} does not speak {language!r}; leave the language out "
+            f"no model of this service speaks {language!r}; leave the language out "
             "or configure a multilingual model"
         )
 
@@ -274,7 +281,7 @@ class Line:
         device = self.registry.find(utterance.key)
         if device is not None:
             device.pending -= 1
-        self._publish(of_answer(answer, self.model, self._stamp()))
+        self._publish(of_answer(answer, self._stamp()))
         if device is not None:
             self._announce(device)
 

@@ -22,16 +22,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """The model behind the line. `rung` names its place for readers of results."""
-
-    name: str
-    languages: frozenset[str]
-    rung: str
-    workers: int
-
-
-@dataclass(frozen=True, slots=True)
 class Stamp:
     """One moment on both clocks: monotonic seconds and seconds of the epoch."""
 
@@ -43,7 +33,7 @@ class Stamp:
         return self.epoch - (self.now - at)
 
 
-def of_answer(answer: Answer, model: ModelInfo, stamp: Stamp) -> Outcome:
+def of_answer(answer: Answer, stamp: Stamp) -> Outcome:
     """The outcome of an utterance that was queued."""
     utterance, verdict = answer.utterance, answer.verdict
     if isinstance(verdict, UtteranceError):
@@ -54,7 +44,7 @@ def of_answer(answer: Answer, model: ModelInfo, stamp: Stamp) -> Outcome:
             wait_s=answer.wait_s,
             error=verdict,
         )
-    return _heard(answer, verdict, model, stamp)
+    return _heard(answer, verdict, stamp)
 
 
 def of_ended(ended: Aborted | Failed, stamp: Stamp) -> Outcome:
@@ -104,9 +94,8 @@ def log_outcome(outcome: Outcome) -> None:
         log.debug("text: %s", outcome.transcript.text, extra=where)
 
 
-def _heard(answer: Answer, heard: Heard, model: ModelInfo, stamp: Stamp) -> Outcome:
+def _heard(answer: Answer, heard: Heard, stamp: Stamp) -> Outcome:
     utterance = answer.utterance
-    inferred = heard.transcript is not None
     spoken = heard.transcript is not None and heard.transcript.text != ""
     return Outcome(
         key=utterance.key,
@@ -118,8 +107,8 @@ def _heard(answer: Answer, heard: Heard, model: ModelInfo, stamp: Stamp) -> Outc
         end=utterance.end,
         truncated=utterance.truncated or heard.truncated,
         lost_chunks=utterance.lost_chunks,
-        model=model.name if inferred else None,
-        rung=model.rung if inferred else None,
+        model=heard.model,
+        rung=heard.rung,
         wait_s=answer.wait_s,
         infer_s=heard.infer_s,
         latency_s=stamp.now - utterance.ended_at,

@@ -76,7 +76,9 @@ def test_a_voice_is_found_with_its_margin() -> None:
 
 def test_the_margin_ends_at_the_audio() -> None:
     samples = voice(0.5)
-    assert find_speech(samples, GATE) == SpeechSpan(0, len(samples))
+    speech = find_speech(samples, GATE)
+    assert speech is not None
+    assert (speech.start, speech.end) == (0, len(samples))
 
 
 def test_a_margin_of_nothing_trims_to_the_voice() -> None:
@@ -86,6 +88,19 @@ def test_a_margin_of_nothing_trims_to_the_voice() -> None:
     assert close is not None
     assert wide is not None
     assert close.start - wide.start == 8_000
+
+
+@pytest.mark.parametrize("margin_ms", [0, 300, 2000])
+def test_the_length_of_the_speech_is_told_without_its_margin(margin_ms: int) -> None:
+    silence = noise(-70, seconds=1.0)
+    samples = np.concatenate([silence, voice(1.2), silence])
+    speech = find_speech(samples, GateConfig(margin_ms=margin_ms))
+    assert speech is not None
+    assert speech.speech_s == pytest.approx(1.2, abs=0.2)
+    margins = 2 * margin_ms / 1000
+    assert (speech.end - speech.start) / 16_000 == pytest.approx(
+        min(speech.speech_s + margins, 3.2), abs=0.001
+    )
 
 
 def test_a_voice_below_the_floor_is_not_heard() -> None:
@@ -99,7 +114,9 @@ def test_less_voice_than_asked_for_is_not_speech() -> None:
 
 
 def test_with_the_gate_off_everything_is_speech() -> None:
-    assert find_speech(np.zeros(5, np.float32), GateConfig(enabled=False)) == SpeechSpan(0, 5)
+    assert find_speech(np.zeros(8, np.float32), GateConfig(enabled=False)) == SpeechSpan(
+        start=0, end=8, speech_s=0.0005
+    )
 
 
 def test_two_calls_do_not_influence_each_other() -> None:

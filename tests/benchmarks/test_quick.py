@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from benchmarks.engine_batches import plot
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120.0
@@ -67,9 +72,68 @@ def test_memory_says_where_it_goes(tmp_path: Path) -> None:
     assert sizes["given back when idle"] < sizes["working memory: nine commands heard"]
 
 
-def test_a_benchmark_without_its_speech_data_says_what_to_set() -> None:
+def test_the_ladder_keeps_waits_short_where_its_best_rung_cannot(tmp_path: Path) -> None:
+    data = quick("ladder", tmp_path)
+    household, burst, slow = data["scenarios"]
+    for scenario in (household, burst, slow):
+        for result in scenario["runs"].values():
+            assert result["utterances"] == scenario["utterances"] > 0
+            assert sum(result["rungs"].values()) == pytest.approx(1, abs=0.001)
+    assert household["runs"]["ladder"]["rungs"]["base, beam 5"] == 1
+    for scenario in (burst, slow):
+        ladder, best = (scenario["runs"][how] for how in ("ladder", "base, beam 5, always"))
+        assert ladder["wait_s"]["p95"] < best["wait_s"]["p95"] / 2
+        assert ladder["over_the_promise"] < best["over_the_promise"]
+        assert all(move["reason"] for move in ladder["moves"])
+        times = [move["at_s"] for move in ladder["moves"]]
+        assert all(later - earlier >= 59.9 for earlier, later in pairwise(times))
+    assert burst["runs"]["ladder"]["moves"][-1]["to"] == "base, beam 5"
+
+
+def test_the_ladder_draws_load_rung_and_wait(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot needs the bench extra")
+    quick("ladder", tmp_path)
+    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_engine_compares_programs_on_the_same_clips(tmp_path: Path) -> None:
+    data = quick("engine", tmp_path)
+    assert (data["ours"], data["usual"]) == (
+        "stt-mqtt, tiny.en",
+        "faster-whisper transcribe, tiny.en",
+    )
+    for name in (data["ours"], data["usual"]):
+        alone = data["one_room"][name]
+        assert alone["corpora"]["all"] == {"clips": 3, "wer": 0.0, "exact": 1.0}
+        assert alone["cpu_s_per_utterance"] > 0
+        assert 0 < alone["latency_s"]["p50"] <= alone["latency_s"]["p95"]
+        assert alone["without_words"]["clips"] == 0
+    assert data["one_room"][data["ours"]]["counters"]["inferences"] == 3
+    together = data["rooms"][data["ours"]]
+    assert (together["utterances"], together["counters"]["inferences"]) == (8, 8)
+    assert 50 < together["after_mb"] <= together["peak_mb"]
+    assert [row["size"] for row in data["batches"]["sizes"]] == [1, 2]
+    assert len(data["goals"]) == 9
+    assert any("wyoming-faster-whisper" in text for text in data["skipped"])
+
+
+def test_engine_draws_what_batches_save(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot needs the bench extra")
+    measured = {
+        "utterances": 2,
+        "sizes": [
+            {"size": size, "cpu_s_per_utterance": 0.1, "seconds_per_utterance": 0.1}
+            for size in (1, 2)
+        ],
+    }
+    plot(measured, "tiny.en", tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["full_line", "engine"])
+def test_a_benchmark_without_its_speech_data_says_what_to_set(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.full_line"],
+        [sys.executable, "-m", f"benchmarks.{name}"],
         cwd=ROOT,
         env={"PATH": ""},
         capture_output=True,

@@ -8,6 +8,7 @@ from typing import Any
 
 NOTES = {"$schema", "$defs", "title", "description", "default", "format", "writeOnly"}
 TYPES: dict[str, tuple[type, ...]] = {
+    "array": (list,),
     "object": (dict,),
     "string": (str,),
     "integer": (int,),
@@ -21,7 +22,9 @@ BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
     "maximum": lambda value, bound: value <= bound,
     "minLength": lambda value, bound: len(value) >= bound,
     "maxLength": lambda value, bound: len(value) <= bound,
+    "maxItems": lambda value, bound: len(value) <= bound,
     "maxProperties": lambda value, bound: len(value) <= bound,
+    "required": lambda value, names: all(name in value for name in names),
     "pattern": lambda value, bound: re.search(bound, value) is not None,
     "enum": lambda value, bound: value in bound,
 }
@@ -30,7 +33,7 @@ BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any] | None = None) -> bool:
     """Whether `value` fits `schema`."""
     root = schema if root is None else root
-    unknown = set(schema) - NOTES - set(BOUNDS) - {"$ref", "anyOf", "type"} - OBJECT
+    unknown = set(schema) - NOTES - set(BOUNDS) - {"$ref", "anyOf", "type", "items"} - OBJECT
     assert not unknown, unknown
     if "$ref" in schema and not accepts(root["$defs"][schema["$ref"][8:]], value, root):
         return False
@@ -42,6 +45,8 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any] | None = No
     if type(value) not in {kind for name in names for kind in TYPES[name]}:
         return False
     if isinstance(value, dict) and not _accepts_keys(schema, value, root):
+        return False
+    if isinstance(value, list) and not all(accepts(schema["items"], v, root) for v in value):
         return False
     return value is None or all(
         BOUNDS[word](value, bound) for word, bound in schema.items() if word in BOUNDS

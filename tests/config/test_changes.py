@@ -30,6 +30,25 @@ def read(text: str) -> Config:
         ("", "mqtt: {tls: {ca_file: a}}", (), ("mqtt.tls",)),
         ("mqtt: {tls: {ca_file: a}}", "mqtt: {tls: {}}", (), ("mqtt.tls.ca_file",)),
         ("", "device_defaults: {rate: 8000}", ("device_defaults.rate",), ()),
+        (
+            "ladder: {rungs: [{name: a, model: m}, {name: b, model: m}]}",
+            "ladder: {rungs: [{name: a, model: m}, {name: b, model: n, beam_size: 1}]}",
+            (),
+            ("ladder.rungs[1].model", "ladder.rungs[1].beam_size"),
+        ),
+        (
+            "ladder: {rungs: [{name: a, model: m}]}",
+            "ladder: {rungs: [{name: a, model: m}, {name: b, model: m}]}",
+            (),
+            ("ladder.rungs",),
+        ),
+        (
+            "device_defaults: {languages: [en, de], hotwords: [a]}",
+            "device_defaults: {languages: [en, fr], hotwords: [a]}",
+            ("device_defaults.languages",),
+            (),
+        ),
+        ("devices: {a: {}}", "devices: {a: {languages: }}", ("devices.a.languages",), ()),
         ("devices: {a: {}}", "devices: {b: {}}", ("devices.a", "devices.b"), ()),
         (
             "devices: {a: {rate: 8000, channels: 2}}",
@@ -52,6 +71,7 @@ SNIPPETS = {
     "broker": "broker: embedded\n",
     "mqtt": "mqtt: {host: a, password: b}\n",
     "engine": "engine: {beam_size: 1}\n",
+    "ladder": "ladder: {rung: default, min_stay_s: 5}\n",
     "limits": "limits: {max_devices: 5}\n",
     "gate": "gate: {enabled: false}\n",
     "device_defaults": "device_defaults: {rate: 8000}\n",

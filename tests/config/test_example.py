@@ -33,8 +33,3 @@ def test_every_commented_out_key_is_valid_for_the_reader_and_for_editors() -> No
     assert config.device("kids_room").enabled is False
     assert config.mqtt.tls is not None
     assert len(COMMENTED_OUT.findall(TEXT)) > 15
-
-
-def test_no_prose_is_uncommented() -> None:
-    for before, after in zip(TEXT.splitlines(), UNCOMMENTED.splitlines(), strict=True):
-        assert before == after or re.match(r' *["*\w]+:( |$)', after), after

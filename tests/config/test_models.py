@@ -54,5 +54,6 @@ def test_the_shape_of_a_key_is_found_by_its_path() -> None:
     assert shape_at(("mqtt", "password")).secret
     assert shape_at(("devices", "any", "codec")).text
     assert shape_at(("mqtt", "tls")).optional
+    assert shape_at(("ladder", "rungs")).items is not None
     with pytest.raises(KeyError, match="hots"):
         shape_at(("mqtt", "hots"))

@@ -170,7 +170,7 @@ def test_a_rule_is_not_reported_when_a_wrong_value_may_be_why() -> None:
 def test_a_rule_between_sections_is_reported_at_the_last_one() -> None:
     for text, position in (
         ("limits: {max_devices: 1}\ndevices: {a: , b: , 'c*': }", "f:2:10: devices"),
-        ("devices: {a: , b: }\nlimits: {max_devices: 1}", "f:2:9: limits"),
+        ("devices: {a: , b: }\nlimits: {max_devices: 1}", "f:2:23: limits.max_devices"),
     ):
         assert problems(text) == [
             f"{position}: devices has more names than limits.max_devices has places"
@@ -244,7 +244,7 @@ def test_every_pattern_of_the_models_has_a_sentence() -> None:
             if isinstance(node.get("pattern"), str):
                 keys.add(key)
             for name, below in node.items():
-                walk(below, key if name == "anyOf" else name)
+                walk(below, key if name in ("anyOf", "items") else name)
         elif isinstance(node, list):
             for below in node:
                 walk(below, key)
@@ -355,7 +355,12 @@ def test_any_text_is_a_configuration_or_a_configuration_error(text: str) -> None
 
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([1])
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from([[], [1], ["en", [1]], [{"name": "auto", "model": [], "zzz": {}}], {"a": [1]}]),
 )
 
 

@@ -44,6 +44,10 @@ GOOD: list[Any] = [
     {"mqtt": {"protocol": "3.1.1", "tls": None}},
     {"devices": {"kit*": {"rate": 8000}, "cellar": None}},
     {"gate": {"floor_dbfs": -50, "enabled": False}},
+    {"device_defaults": {"languages": ["en", "pt-BR"], "hotwords": []}},
+    {"devices": {"a": {"languages": None}}},
+    {"ladder": {"rungs": None}},
+    {"ladder": {"rung": "a", "rungs": [{"name": "a", "model": "b", "beam_size": 1}]}},
 ]
 BAD: list[Any] = [
     [],
@@ -59,6 +63,13 @@ BAD: list[Any] = [
     {"devices": {"a": {"codec": "pcm"}}},
     {"device_defaults": {"prompt": "x" * 1001}},
     {"log": 5},
+    {"device_defaults": {"languages": "en"}},
+    {"device_defaults": {"languages": ["english"]}},
+    {"device_defaults": {"hotwords": [""]}},
+    {"device_defaults": {"hotwords": ["a"] * 65}},
+    {"ladder": {"rungs": [{"name": "a"}]}},
+    {"ladder": {"rungs": [{"name": "a b", "model": "c"}]}},
+    {"ladder": {"rungs": [None]}},
 ]
 
 

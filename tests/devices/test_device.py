@@ -460,3 +460,29 @@ def test_a_device_is_transcribing_while_the_model_has_its_words() -> None:
 
 def test_ticking_an_idle_device_does_nothing() -> None:
     assert Bench().device.tick(10.0) == []
+
+
+def words_of(utterance: Utterance) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return utterance.languages, utterance.hotwords
+
+
+def test_the_configured_languages_and_hotwords_go_with_every_utterance() -> None:
+    bench = Bench(languages=["en", "de"], hotwords=["Kiri"])
+    bench.device.start(Start(language="fr"), 0.0)
+    bench.chunks(1, 0.1)
+    started = the_utterance(bench.device.stop(None, None, 0.2))
+    bench.chunks(1, 1.0)
+    bare = the_utterance(bench.device.stop(None, None, 1.1))
+    single = bench.device.single(CHUNK, Start(), 2.0)
+    assert isinstance(single, Utterance)
+    for utterance in (started, bare, single):
+        assert words_of(utterance) == (("en", "de"), ("Kiri",))
+
+
+def test_languages_and_hotwords_that_are_reloaded_count_from_the_next_utterance_on() -> None:
+    bench = Bench(languages=["en"], hotwords=["Kiri"])
+    bench.chunks(1, 0.0)
+    bench.device.reconfigure(DeviceConfig(languages=("de",), hotwords=()), 0.1)
+    assert words_of(the_utterance(bench.device.stop(None, None, 0.2))) == (("en",), ("Kiri",))
+    bench.chunks(1, 1.0)
+    assert words_of(the_utterance(bench.device.stop(None, None, 1.1))) == (("de",), ())

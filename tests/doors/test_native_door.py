@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.leftovers import Leftovers
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
-from stt_mqtt.errors import ConfigError
+from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.service.line import Line
-from stt_mqtt.service.outcomes import ModelInfo
-from stt_mqtt.types import Heard, Transcript
-from tests.fakes import FakeClock, FakePool, heard, nothing_heard
+from stt_mqtt.service.rungs import RungStatus
+from stt_mqtt.types import Rung, Transcript
+from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
@@ -42,11 +43,12 @@ class Wire:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.reloads = 0
-        model = ModelInfo("tiny.en", frozenset({"en"}), "default", 1)
-        self.line = Line(Config.model_validate(config), model, self.clock, self.pool)
+        self.line = Line(Config.model_validate(config), engine_facts(), self.clock, self.pool)
         self.topics = Topics("stt")
         self.door = NativeDoor(self.line, self.topics, self.published.append)
-        context = BridgeContext(self.line, self.clock, self._reload, lambda: {"inbox_full": 0})
+        context = BridgeContext(
+            self.line, self.clock, self._reload, lambda: {"inbox_full": 0}, self._set_rung
+        )
         self.bridge = Bridge(context, self.topics, self.published.append)
 
     def send(self, topic: str, payload: bytes = b"", **properties: Any) -> None:
@@ -58,8 +60,7 @@ class Wire:
             self.bridge.handle(message, route)
 
     def answer(self, text: str = "Turn on the light.") -> None:
-        job, _ = self.pool.submitted.pop(0)
-        self.line.delivered(job, heard(text) if text else nothing_heard())
+        self.pool.answer(self.line, heard(text) if text else nothing_heard())
 
     def on(self, topic: str) -> list[bytes]:
         return [item.payload for item in self.published if item.topic == topic]
@@ -77,6 +78,11 @@ class Wire:
         if self.reloads > 1:
             raise ConfigError(["config.yaml:3:1: mqtt.hots: unknown key"])
         return Changes(("gate.margin_ms",), ("engine.model",))
+
+    def _set_rung(self, wanted: str) -> None:
+        if wanted not in ("auto", "default"):
+            raise RequestError(f"no rung is called {wanted}")
+        self.line.rungs = replace(self.line.rungs, mode=wanted)
 
 
 def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> None:
@@ -222,7 +228,7 @@ def test_the_content_type_of_the_first_chunk_names_the_format() -> None:
     wire.send("stt/kitchen/audio", bytes(160), content_type="pcm_s16le;rate=8000;channels=1")
     wire.send("stt/kitchen/audio", bytes(160), content_type="nonsense")
     wire.send("stt/kitchen/audio/stop")
-    (_, utterance) = wire.pool.submitted[0]
+    (utterance,) = wire.pool.utterances
     assert utterance.audio.format is not None
     assert utterance.audio.format.rate == 8000
 
@@ -245,7 +251,7 @@ def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
 def test_magic_bytes_win_over_the_content_type_of_a_whole_utterance() -> None:
     wire = Wire()
     wire.send("stt/kitchen/utterance", b"fLaC" + bytes(100), content_type="audio/mpeg")
-    (_, utterance) = wire.pool.submitted[0]
+    (utterance,) = wire.pool.utterances
     assert utterance.audio.format is not None
     assert utterance.audio.format.codec == "flac"
     wire.send("stt/bath/utterance", bytes(100), content_type="audio/unheard-of")
@@ -263,8 +269,8 @@ def test_a_refusal_is_sent_where_the_answer_was_asked_for_too(start: bytes) -> N
 def test_what_the_model_gives_is_told_also_without_words() -> None:
     wire = Wire()
     wire.send("stt/kitchen/utterance", bytes(3200))
-    job, _ = wire.pool.submitted.pop()
-    wire.line.delivered(job, Heard(0.1, Transcript("", "en", 0.4, 0.7), 0.2))
+    wordless = Transcript("", "en", confidence=0.4, no_speech_prob=0.7)
+    wire.pool.answer(wire.line, replace(heard(), transcript=wordless))
     (result,) = wire.results()
     assert (result["outcome"], result["text"], result["model"]) == ("no_speech", "", "tiny.en")
     assert (result["no_speech_prob"], result["confidence"]) == (0.7, 0.4)
@@ -283,7 +289,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
     wire.send("stt/kitchen/audio", b"aa", user=(("seq", "0"),))
     wire.send("stt/kitchen/audio", b"xx", user=(("seq", "minus one"),))
     wire.send("stt/kitchen/audio/stop")
-    (_, utterance) = wire.pool.submitted[0]
+    (utterance,) = wire.pool.utterances
     assert utterance.audio.data == b"aabb"
     assert wire.line.metrics.dropped["bad_sequence"] == 1
 
@@ -305,7 +311,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))
-    (_, utterance) = wire.pool.submitted[0]
+    (utterance,) = wire.pool.utterances
     assert (utterance.id, len(utterance.audio.data)) == ("open", 320)
     assert not any(device.listening for device in wire.line.registry)
 
@@ -359,10 +365,43 @@ def test_the_bridge_announces_itself_and_is_online_last() -> None:
     ]
     info = json.loads(wire.on("stt/bridge/info")[0])
     assert set(info) >= {"v", "version", "started", "models", "rungs", "rung", "config"}
-    assert set(info["rung"]) == {"mode", "active", "reason"}
-    assert set(info["rungs"][0]) == {"name", "model", "beam_size", "compute_type"}
+    assert info["rung"] == {"mode": "auto", "active": "default", "reason": "the only rung"}
+    assert info["models"] == ["tiny.en"]
+    assert info["rungs"] == [
+        {"name": "default", "model": "tiny.en", "beam_size": 5, "compute_type": "int8"}
+    ]
     wire.bridge.say_goodbye()
     assert wire.on("stt/bridge/state") == [b"online", b"offline"]
+
+
+def test_info_and_health_follow_the_ladder() -> None:
+    wire = Wire()
+    wire.line.rungs = RungStatus(
+        (
+            Rung("best", "base", 5, "int8"),
+            Rung("good", "base", 1, "int8"),
+            Rung("fast", "tiny.en", 1, "int8"),
+        ),
+        mode="auto",
+        active="good",
+        reason="eight rooms speak",
+    )
+    wire.bridge.announce()
+    info = json.loads(wire.on("stt/bridge/info")[0])
+    assert info["models"] == ["base", "tiny.en"]
+    assert [rung["name"] for rung in info["rungs"]] == ["best", "good", "fast"]
+    assert info["rung"] == {"mode": "auto", "active": "good", "reason": "eight rooms speak"}
+    assert json.loads(wire.on("stt/bridge/health")[0])["rung"] == "good"
+
+
+def test_health_counts_what_was_heard_and_what_was_heard_twice() -> None:
+    wire = Wire()
+    for verdict in (heard(), replace(heard(), second_look=True), nothing_heard()):
+        wire.send("stt/kitchen/utterance", bytes(3200))
+        wire.pool.answer(wire.line, verdict)
+    wire.bridge.publish_health()
+    counters = json.loads(wire.on("stt/bridge/health")[0])["counters"]
+    assert (counters["inferences"], counters["second_looks"]) == (2, 1)
 
 
 def test_health_says_how_devices_and_queue_are() -> None:
@@ -421,9 +460,28 @@ def test_a_reload_names_what_was_applied_and_what_needs_a_restart_or_all_the_mis
     assert "mqtt.hots" in response["error"]
 
 
+@pytest.mark.parametrize("wanted", ["default", "auto"])
+def test_a_rung_can_be_held_and_let_go(wanted: str) -> None:
+    wire = Wire()
+    wire.send("stt/bridge/request/rung", json.dumps({"rung": wanted, "transaction": 1}).encode())
+    assert wire.response("rung") == {
+        "status": "ok",
+        "data": {"mode": wanted, "active": "default", "reason": "the only rung"},
+        "error": None,
+        "transaction": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("request_name", "payload"),
-    [("rung", b'{"rung":"best"}'), ("dance", b""), ("devices", b"{")],
+    [
+        ("rung", b'{"rung":"best"}'),
+        ("rung", b'{"rung":5}'),
+        ("rung", b'{"rung":null}'),
+        ("rung", b""),
+        ("dance", b""),
+        ("devices", b"{"),
+    ],
 )
 def test_a_request_that_cannot_be_granted_is_answered_with_the_reason(
     request_name: str, payload: bytes

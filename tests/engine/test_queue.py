@@ -28,10 +28,14 @@ def utterance(
 
 def drained(queue: FairQueue) -> list[str]:
     ids = []
-    while (item := queue.pop()) is not None:
+    while (item := popped(queue)) is not None:
         ids.append(item.id)
         queue.done(item.key)
     return ids
+
+
+def popped(queue: FairQueue) -> Utterance | None:
+    return next(iter(queue.pop_batch(1)), None)
 
 
 def test_devices_take_turns() -> None:
@@ -46,13 +50,56 @@ def test_a_device_has_one_utterance_in_the_model_at_a_time() -> None:
     queue = FairQueue(LIMITS)
     queue.put(utterance("a", "a1"))
     queue.put(utterance("a", "a2"))
-    first = queue.pop()
+    first = popped(queue)
     assert first is not None
-    assert queue.pop() is None
+    assert popped(queue) is None
     queue.done(first.key)
-    second = queue.pop()
+    second = popped(queue)
     assert second is not None
     assert second.id == "a2"
+
+
+def test_a_batch_has_one_utterance_of_each_device_in_turn() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")]:
+        queue.put(utterance(device, id))
+    assert [item.id for item in queue.pop_batch(2)] == ["a1", "b1"]
+    assert [item.id for item in queue.pop_batch(8)] == ["c1"]
+    assert queue.pop_batch(8) == ()
+
+
+def test_what_is_ready_is_counted_by_devices_that_have_none_in_the_model() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1")]:
+        queue.put(utterance(device, id))
+    assert queue.ready == 2
+    (first,) = queue.pop_batch(1)
+    assert queue.ready == 1
+    queue.put(utterance("a", "a3"))
+    assert queue.ready == 1
+    queue.done(first.key)
+    assert queue.ready == 2
+
+
+def test_a_device_that_talks_much_waits_behind_those_that_waited_meanwhile() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2")]:
+        queue.put(utterance(device, id))
+    (first,) = queue.pop_batch(8)
+    queue.put(utterance("b", "b1"))
+    queue.done(first.key)
+    assert [item.id for item in queue.pop_batch(1)] == ["b1"]
+    assert [item.id for item in queue.pop_batch(1)] == ["a2"]
+
+
+def test_what_a_busy_device_has_waiting_can_expire_and_be_refused() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1"))
+    (first,) = queue.pop_batch(1)
+    queue.put(utterance("a", "a2"))
+    assert [item.id for item in queue.expire(5.0)] == ["a2"]
+    queue.done(first.key)
+    assert (queue.ready, queue.jobs) == (0, 0)
 
 
 def test_a_full_queue_refuses_the_newcomer_when_all_wait_with_one() -> None:
@@ -116,7 +163,7 @@ def test_clear_gives_everything_back() -> None:
     for device in "ab":
         queue.put(utterance(device, device))
     assert {item.id for item in queue.clear()} == {"a", "b"}
-    assert queue.pop() is None
+    assert popped(queue) is None
 
 
 def test_an_empty_queue_takes_any_utterance() -> None:
@@ -134,20 +181,35 @@ def test_no_utterance_counts_for_more_than_will_be_decoded_of_it() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abc"), st.floats(0.0, 12.0), st.integers(0, 5)), max_size=40
+        st.tuples(
+            st.sampled_from("abc"),
+            st.floats(0.0, 12.0),
+            st.sampled_from(["nothing", "pop", "done", "expire"]),
+        ),
+        max_size=40,
     )
 )
 def test_the_sums_stay_true_whatever_comes_and_goes(
-    steps: list[tuple[str, float, int]],
+    steps: list[tuple[str, float, str]],
 ) -> None:
     queue = FairQueue(LIMITS)
-    inside = 0
-    for device, seconds, taken in steps:
-        refused = queue.put(utterance(device, seconds=seconds))
-        inside += 1 - len(refused)
-        assert queue.jobs == inside <= LIMITS.max_jobs
-        if taken == 0 and (item := queue.pop()) is not None:
-            queue.done(item.key)
-            inside -= 1
+    waiting: list[Utterance] = []
+    busy: set[DeviceKey] = set()
+    for now, (device, seconds, then) in enumerate(steps):
+        added = utterance(device, seconds=seconds, ended_at=now)
+        waiting.append(added)
+        gone = [*queue.put(added)]
+        if then == "pop":
+            batch = queue.pop_batch(2)
+            assert not busy & {item.key for item in batch}
+            busy |= {item.key for item in batch}
+            gone += batch
+        elif then == "done" and busy:
+            queue.done(busy.pop())
+        elif then == "expire":
+            gone += queue.expire(now)
+        waiting = [item for item in waiting if not any(item is other for other in gone)]
+        assert queue.jobs == len(waiting) <= LIMITS.max_jobs
+        assert queue.ready == len({item.key for item in waiting} - busy)
     queue.clear()
-    assert (queue.jobs, queue.audio_s) == (0, 0.0)
+    assert (queue.jobs, queue.audio_s, queue.ready) == (0, 0.0, 0)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
@@ -15,13 +16,39 @@ import numpy as np
 import pytest
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from stt_mqtt.config import EngineConfig
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.config import GateConfig
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.engine.calibration import Calibrated
 from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.models import ResolvedModel, resolve
-from stt_mqtt.engine.transcriber import Speech
-from stt_mqtt.engine.whisper import WhisperTranscriber, load
+from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.voice import VoiceDetector
+from stt_mqtt.engine.whisper import WhisperTranscriber, load, load_with
 from stt_mqtt.errors import InferenceFailedError, ModelError, UnsupportedLanguageError
-from stt_mqtt.types import SAMPLE_RATE, Samples
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    AudioFormat,
+    Batch,
+    DeviceKey,
+    EncodedAudio,
+    EndReason,
+    Heard,
+    Rung,
+    Samples,
+    Utterance,
+)
+
+RUNG = Rung("best", "tiny.en", beam_size=5, compute_type="int8")
+GREEDY = Rung("least", "tiny.en", beam_size=1, compute_type="int8")
+TWO_THREADS = Parallelism(workers=1, threads=2)
+NORMALISE = EnglishTextNormalizer()
+COMMANDS = [
+    Speech(decode(EncodedAudio(None, sample.read()), 10.0).samples, "en") for sample in SAMPLES
+]
+WORDS = [NORMALISE(sample.text) for sample in SAMPLES]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +58,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
 
 @pytest.fixture(scope="module")
 def tiny(model: ResolvedModel) -> WhisperTranscriber:
-    return load(model, EngineConfig(), Parallelism(2, 1))
+    return load(model, RUNG, TWO_THREADS)
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tiny: WhisperTranscriber) -> list[Hypothesis]:
+    """The demo's commands, each transcribed alone."""
+    return [transcribe(tiny, command) for command in COMMANDS]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny: WhisperTranscriber) -> Pipeline:
+    """Without the speech gate: everything goes to the model and its judge."""
+    listener = Listener(tiny, VoiceDetector.load())
+    return Pipeline(
+        listener, GateConfig(enabled=False), 120.0, "best", listener.transcriber.languages
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,50 +92,217 @@ def read(folder: Path, corpus: str) -> tuple[Samples, str]:
     return pcm.astype(np.float32) / np.float32(32768), clip["text"]
 
 
-def noise(seconds: float) -> Samples:
-    samples = np.random.default_rng(seed=1).standard_normal(int(seconds * SAMPLE_RATE))
-    return (samples * 0.01).astype(np.float32)
+def transcribe(
+    transcriber: WhisperTranscriber, speech: Speech, look: Look = Look.FIRST
+) -> Hypothesis:
+    (answer,) = transcriber.transcribe([speech], look)
+    assert isinstance(answer, Hypothesis)
+    return answer
+
+
+def utterance(samples: Samples) -> Utterance:
+    pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    key, audio = DeviceKey("native", "kitchen"), EncodedAudio(AudioFormat(), pcm)
+    return Utterance(key, "a", audio, "en", None, EndReason.STOP, ended_at=0.0)
+
+
+def text_of(verdict: object) -> str:
+    assert isinstance(verdict, Heard)
+    assert verdict.transcript is not None
+    return verdict.transcript.text
+
+
+def noise(seconds: float, level_dbfs: float = -40.0, colour: float = 0.0) -> Samples:
+    """Noise whose spectrum falls with frequency to the power of `colour`."""
+    count = round(seconds * SAMPLE_RATE)
+    spectrum = np.fft.rfft(np.random.default_rng(seed=7).standard_normal(count))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 20) ** colour
+    sound = np.fft.irfft(spectrum, count)
+    sound *= 10 ** (level_dbfs / 20) / sound.std()
+    return sound.astype(np.float32)
+
+
+def beep(hz: float, seconds: float = 2.0) -> Samples:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (0.3 * np.sin(2 * np.pi * hz * time)).astype(np.float32)
 
 
 def word_error_rate(reference: str, heard: str) -> float:
-    normalise = EnglishTextNormalizer()
-    return float(jiwer.wer(normalise(reference), normalise(heard)))
+    return float(jiwer.wer(NORMALISE(reference), NORMALISE(heard)))
+
+
+def test_its_calibration_is_found_by_its_weights(tiny: WhisperTranscriber) -> None:
+    assert tiny.loaded.is_calibrated
+    assert tiny.clear_no_speech_prob > 0
+
+
+def test_the_short_window_hears_every_command(one_by_one: list[Hypothesis]) -> None:
+    assert [NORMALISE(heard.text) for heard in one_by_one] == WORDS
+
+
+def test_the_second_look_hears_the_same(tiny: WhisperTranscriber) -> None:
+    heard = tiny.transcribe(COMMANDS[:3], Look.SECOND)
+    assert [NORMALISE(h.text) for h in heard if isinstance(h, Hypothesis)] == WORDS[:3]
+
+
+def test_a_batch_gives_the_words_that_each_gives_alone(
+    tiny: WhisperTranscriber, one_by_one: list[Hypothesis]
+) -> None:
+    together = tiny.transcribe(COMMANDS)
+    assert [heard.text for heard in together if isinstance(heard, Hypothesis)] == [
+        heard.text for heard in one_by_one
+    ]
+    for alone, heard in zip(one_by_one, together, strict=True):
+        assert isinstance(heard, Hypothesis)
+        assert heard.tokens == alone.tokens
+        assert heard.mean_log_prob == pytest.approx(alone.mean_log_prob, abs=0.01)
+        assert heard.no_speech_prob == pytest.approx(alone.no_speech_prob, abs=0.01)
+
+
+def test_prompts_in_a_batch_do_not_mix(tiny: WhisperTranscriber) -> None:
+    prompts = ("Kia ora lamp.", "Good day lamp.", None, "Kia ora lamp.")
+    speeches = [
+        Speech(command.samples, "en", prompt=prompt)
+        for command, prompt in zip(COMMANDS, prompts, strict=False)
+    ]
+    together = tiny.transcribe(speeches)
+    assert together == [transcribe(tiny, speech) for speech in speeches]
+
+
+def test_an_uncalibrated_model_hears_the_same_over_the_full_window(model: ResolvedModel) -> None:
+    full = load_with(None, model, RUNG, TWO_THREADS)
+    assert not full.loaded.is_calibrated
+    assert NORMALISE(transcribe(full, COMMANDS[0]).text) == WORDS[0]
+    full.close()
+
+
+def test_the_shipped_silence_is_what_the_encoder_makes_of_it(
+    tiny: WhisperTranscriber, model: ResolvedModel
+) -> None:
+    asked = load_with(Calibrated(tiny.loaded.calibration), model, RUNG, TWO_THREADS)
+    samples = COMMANDS[1].samples
+    window = tiny.loaded.calibration.first
+    shipped, fresh = (used.loaded.states(samples, window) for used in (tiny, asked))
+    assert shipped.shape == fresh.shape
+    likeness = np.sum(shipped * fresh, axis=1) / (
+        np.linalg.norm(shipped, axis=1) * np.linalg.norm(fresh, axis=1)
+    )
+    assert likeness.min() > 0.95
+    assert transcribe(asked, COMMANDS[1]).text == transcribe(tiny, COMMANDS[1]).text
 
 
 def test_the_english_model_speaks_english_only(tiny: WhisperTranscriber) -> None:
     assert tiny.languages == {"en"}
-    with pytest.raises(UnsupportedLanguageError):
-        tiny.transcribe(Speech(noise(0.5), "de"))
+    (answer,) = tiny.transcribe([Speech(noise(0.5), "de")])
+    assert isinstance(answer, UnsupportedLanguageError)
 
 
-@pytest.mark.parametrize("samples", [noise(0.0), noise(0.001), noise(0.1)])
-def test_hardly_any_audio_is_still_answered(tiny: WhisperTranscriber, samples: Samples) -> None:
-    transcript = tiny.transcribe(Speech(samples, "en"))
-    assert 0.0 <= transcript.confidence <= 1.0
-    assert 0.0 <= transcript.no_speech_prob <= 1.0
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.1])
+def test_hardly_any_audio_is_still_answered(tiny: WhisperTranscriber, seconds: float) -> None:
+    samples = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    heard = transcribe(tiny, Speech(samples, "en"))
+    assert heard.mean_log_prob <= 0.0
+    assert 0.0 <= heard.no_speech_prob <= 1.0
 
 
 def test_a_prompt_longer_than_the_model_takes_is_cut(tiny: WhisperTranscriber) -> None:
-    assert tiny.transcribe(Speech(noise(0.5), "en", "kitchen lamp " * 500)).language == "en"
+    long = Speech(noise(0.5), "en", prompt="kitchen lamp " * 500, hotwords=("Kiri",) * 500)
+    assert transcribe(tiny, long).language == "en"
+
+
+def test_a_prompt_tells_how_to_spell(tiny: WhisperTranscriber) -> None:
+    timer = COMMANDS[1].samples
+    heard = transcribe(tiny, Speech(timer, "en", prompt="Set a timer for ten minutes."))
+    assert "10" in transcribe(tiny, COMMANDS[1]).text
+    assert "ten" in heard.text
+
+
+def test_control_tokens_written_out_in_a_prompt_cannot_steer_the_model(
+    tiny: WhisperTranscriber,
+) -> None:
+    steering = "In<|endoftext|> the<|startoftranscript|> <|notimestamps|>hall.<|startofprev|>"
+    for look in Look:
+        plain, steered = (
+            transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), look)
+            for text in ("In the hall.", steering)
+        )
+        assert NORMALISE(steered.text) == NORMALISE(plain.text) == WORDS[0]
+    words = tiny.loaded.words
+    prompt = words.prompt(Speech(noise(0.1), prompt=steering), "en", timestamps=False)
+    assert [token >= words.end for token in prompt].count(True) == 3
+
+
+@pytest.mark.parametrize("seconds", [0.5, 4.0])
+def test_noise_of_any_colour_and_loudness_gives_nothing(pipeline: Pipeline, seconds: float) -> None:
+    utterances = tuple(
+        utterance(noise(seconds, level, colour))
+        for level in (-60.0, -15.0)
+        for colour in (0.0, 0.5, 1.0)
+    )
+    verdicts = dict(pipeline.run(Batch(1, utterances, second_look=True, together=4)))
+    assert [text_of(verdicts[n]) for n in range(6)] == [""] * 6
+
+
+def test_silence_clicks_and_beeps_give_nothing(pipeline: Pipeline) -> None:
+    click = np.zeros(2 * SAMPLE_RATE, np.float32)
+    click[9_000:9_020] = 0.9
+    sounds = [np.zeros(SAMPLE_RATE, np.float32), click, *map(beep, (50.0, 1000.0, 3000.0))]
+    batch = Batch(1, tuple(map(utterance, sounds)), second_look=True, together=4)
+    verdicts = dict(pipeline.run(batch))
+    assert [text_of(verdicts[n]) for n in range(len(sounds))] == [""] * len(sounds)
+
+
+def test_the_quality_gate_lets_every_command_through(pipeline: Pipeline) -> None:
+    batch = Batch(1, tuple(utterance(c.samples) for c in COMMANDS), second_look=False, together=4)
+    verdicts = dict(pipeline.run(batch))
+    assert [NORMALISE(text_of(verdicts[n])) for n in range(len(COMMANDS))] == WORDS
+
+
+@pytest.mark.parametrize("pause_s", [8.0, 29.0])
+def test_words_around_a_long_pause_are_kept(pipeline: Pipeline, pause_s: float) -> None:
+    pause = noise(pause_s, level_dbfs=-70.0)
+    samples = np.concatenate([COMMANDS[2].samples, pause, COMMANDS[8].samples])
+    gated = replace(pipeline, gate=GateConfig())
+    assert NORMALISE(text_of(gated.hear(utterance(samples)))) == f"{WORDS[2]} {WORDS[8]}"
 
 
 def test_a_closed_model_fails_its_utterances(model: ResolvedModel) -> None:
-    transcriber = load(model, EngineConfig(beam_size=1), Parallelism(1, 1))
+    transcriber = load(model, GREEDY, Parallelism(1, 1))
     transcriber.close()
-    with pytest.raises(InferenceFailedError):
-        transcriber.transcribe(Speech(noise(0.5), "en"))
+    (answer,) = transcriber.transcribe([Speech(noise(0.5), "en")])
+    assert isinstance(answer, InferenceFailedError)
+    assert "is closed" in answer.detail
+
+
+def test_a_model_that_is_closed_while_in_use_ends_what_runs_and_refuses_the_rest(
+    model: ResolvedModel,
+) -> None:
+    transcriber = load(model, GREEDY, Parallelism(2, 1))
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(transcriber.transcribe, [COMMANDS[0]]) for _ in range(20)]
+        running[0].result()
+        transcriber.close()
+        answers = [answer for future in running for answer in future.result()]
+    for answer in answers:
+        if isinstance(answer, Hypothesis):
+            assert NORMALISE(answer.text) == WORDS[0]
+        else:
+            assert isinstance(answer, InferenceFailedError)
+            assert "is closed" in answer.detail
+    assert isinstance(answers[0], Hypothesis)
+    assert isinstance(answers[-1], InferenceFailedError)
 
 
 def test_an_unknown_compute_type_is_one_clear_sentence(model: ResolvedModel) -> None:
-    with pytest.raises(ModelError, match=r"tiny\.en .*engine\.compute_type int3"):
-        load(model, EngineConfig(compute_type="int3"), Parallelism(1, 1))
+    with pytest.raises(ModelError, match=r"tiny\.en .*compute_type int3"):
+        load(model, Rung("best", "tiny.en", 5, "int3"), Parallelism(1, 1))
 
 
 def test_a_damaged_model_is_one_clear_sentence(tmp_path: Path) -> None:
     for name in ("model.bin", "tokenizer.json", "config.json"):
         (tmp_path / name).write_bytes(b"not a model")
     with pytest.raises(ModelError, match="cannot be used"):
-        load(ResolvedModel("mine", tmp_path), EngineConfig(), Parallelism(1, 1))
+        load(ResolvedModel("mine", tmp_path), RUNG, Parallelism(1, 1))
 
 
 def test_loading_is_offline_and_brings_no_onnxruntime(model: ResolvedModel) -> None:
@@ -103,11 +312,14 @@ from pathlib import Path
 def refuse(*_):
     raise SystemExit("the network was used")
 socket.socket.connect = refuse
-from stt_mqtt.config import EngineConfig
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import ResolvedModel
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import load
-load(ResolvedModel("tiny.en", Path({str(model.folder)!r})), EngineConfig(), Parallelism(1, 1))
+from stt_mqtt.types import Rung
+folder, rung = Path({str(model.folder)!r}), Rung("best", "tiny.en", 5, "int8")
+load(ResolvedModel("tiny.en", folder), rung, Parallelism(1, 1))
+VoiceDetector.load()
 import huggingface_hub.constants
 print(huggingface_hub.constants.HF_HUB_OFFLINE, "onnxruntime" in sys.modules)
 """
@@ -122,20 +334,26 @@ def test_a_recorded_sentence_is_understood_alike_by_several_threads(
 ) -> None:
     samples, reference = read(speech_folder, "jfk")
     with ThreadPoolExecutor(3) as threads:
-        heard = list(threads.map(tiny.transcribe, [Speech(samples, "en-GB")] * 3))
+        heard = [
+            answer
+            for answers in threads.map(tiny.transcribe, [[Speech(samples, "en-GB")]] * 3)
+            for answer in answers
+        ]
+    assert isinstance(heard[0], Hypothesis)
     assert word_error_rate(reference, heard[0].text) == 0.0
     assert heard[0] == heard[1] == heard[2]
-    assert heard[0].confidence > 0.5
+    assert heard[0].mean_log_prob > -0.7
     assert heard[0].no_speech_prob < 0.5
 
 
 def test_over_a_minute_of_speech_is_transcribed_without_a_gap(
-    tiny: WhisperTranscriber, speech_folder: Path
+    pipeline: Pipeline, speech_folder: Path
 ) -> None:
     samples, reference = read(speech_folder, "ljspeech_long")
     assert len(samples) > 60 * SAMPLE_RATE
-    told: list[float] = []
-    transcript = tiny.transcribe(Speech(samples, "en"), told.append)
-    assert word_error_rate(reference, transcript.text) < 0.05
+    told: list[tuple[float, float]] = []
+    heard = pipeline.hear(utterance(samples), lambda *done: told.append(done))
+    assert word_error_rate(reference, text_of(heard)) < 0.05
+    assert len(told) > 2
     assert told == sorted(told)
-    assert told[-1] == len(samples) / SAMPLE_RATE
+    assert told[-1] == pytest.approx((len(samples) / SAMPLE_RATE,) * 2)

@@ -1,209 +1,422 @@
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stt_mqtt.engine.transcriber import Speech
-from stt_mqtt.engine.whisper import WhisperTranscriber
-from stt_mqtt.errors import InferenceFailedError, UnsupportedLanguageError
-from stt_mqtt.types import SAMPLE_RATE, Samples, Transcript
+from stt_mqtt.engine.calibration import Calibrated, Calibration, Floats, Window
+from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.loaded import LoadedModel
+from stt_mqtt.engine.models import ResolvedModel
+from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
+from stt_mqtt.errors import (
+    InferenceFailedError,
+    MissingExtraError,
+    UnsupportedLanguageError,
+    UtteranceError,
+)
+from stt_mqtt.types import Rung, Samples
+from tests.engine.scripted import END_OF_TEXT, byte_words, marked, speech
+
+CALIBRATION = Calibration(
+    first=Window(lead_s=0.0, pad_s=1.0, min_s=2.0, tail_states=100),
+    second=Window(lead_s=0.0, pad_s=3.0, min_s=8.0, tail_states=1500),
+    silence_level=-0.5,
+    clear_no_speech_prob=0.25,
+)
+SILENT = round(CALIBRATION.silence_level * 64)
+"""What the fake network knows silence by."""
 
 
 @dataclass
-class Piece:
-    """A segment as the library gives it."""
+class Generated:
+    """What one call to the decoder was given."""
 
-    text: str
-    tokens: list[int] = field(default_factory=lambda: [1, 2, 3, 4])
-    avg_logprob: float = -0.1
-    no_speech_prob: float = 0.01
-    end: float = 1.0
-
-
-class FakeTokenizer:
-    """One token per character; 50256 upwards are control tokens."""
-
-    def encode(self, text: str, add_special_tokens: bool) -> SimpleNamespace:
-        assert not add_special_tokens
-        parts = text.split("<|endoftext|>")
-        ids = [50256] * (len(parts) - 1)
-        return SimpleNamespace(ids=[*ids, *(ord(letter) for part in parts for letter in part)])
-
-    def token_to_id(self, token: str) -> int:
-        assert token == "<|endoftext|>"
-        return 50256
+    marks: list[int]
+    states: int
+    prompts: list[list[int]]
+    options: dict[str, Any]
 
 
-class FakeLibrary:
-    """Stands in for faster-whisper's model."""
+@dataclass
+class FakeNetwork:
+    """Stands in for CTranslate2. It knows speech by its mark, also in a batch.
 
-    def __init__(self, *pieces: Piece | Exception, languages: tuple[str, ...] = ("en",)) -> None:
-        self.pieces = pieces
-        self.supported_languages = languages
-        self.hf_tokenizer = FakeTokenizer()
-        self.options: dict[str, Any] = {}
-        self.fails_at_once: Exception | None = None
+    A state has the mark first, and then a 1 where it is one of the speech.
+    """
 
-    def transcribe(self, samples: Samples, **options: Any) -> tuple[Iterator[Piece], Any]:
-        if self.fails_at_once is not None:
-            raise self.fails_at_once
-        self.options = options
-        return self._stream(), SimpleNamespace(language=options["language"] or "de")
+    breaks_on: dict[int, Exception] = field(default_factory=dict)
+    deaf_to: dict[int, Exception] = field(default_factory=dict)
+    ranking: tuple[str, ...] = ("cy", "de", "en")
+    n_mels: int = 8
+    encoded: list[tuple[int, int]] = field(default_factory=list)
+    """Mark and number of frames of what the encoder was given."""
+    generated: list[Generated] = field(default_factory=list)
+    detections: int = 0
+    on_generate: Callable[[], None] = lambda: None
 
-    def _stream(self) -> Iterator[Piece]:
-        for piece in self.pieces:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
+    def encode(self, features: Any, to_cpu: bool) -> Floats:
+        assert to_cpu
+        frames = np.array(features)
+        assert frames.shape[:2] == (1, self.n_mels)
+        mark = round(float(frames[0, 0, 0]) * 64)
+        self.encoded.append((mark, frames.shape[2]))
+        if mark in self.deaf_to:
+            raise self.deaf_to[mark]
+        states = np.zeros((1, frames.shape[2] // 2, 4), np.float32)
+        states[0, :, 0] = mark
+        states[0, :, 1] = mark != SILENT
+        return states
 
+    def detect_language(self, features: Any) -> list[list[tuple[str, float]]]:
+        self.detections += 1
+        assert np.array(features).shape[0] == 1
+        return [[(f"<|{code}|>", 1 / (n + 2)) for n, code in enumerate(self.ranking)]]
 
-def silence(seconds: float) -> Samples:
-    return np.zeros(int(seconds * SAMPLE_RATE), dtype=np.float32)
+    def generate(self, features: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
+        states = np.array(features)
+        assert len(states) == len(prompts)
+        assert len({len(prompt) for prompt in prompts}) == 1
+        marks = [int(mark) for mark in states[:, 0, 0]]
+        self.generated.append(Generated(marks, states.shape[1], prompts, options))
+        self.on_generate()
+        for mark in marks:
+            if mark in self.breaks_on:
+                raise self.breaks_on[mark]
+        return [
+            SimpleNamespace(
+                sequences_ids=[[*_bytes(f" Number {mark}."), END_OF_TEXT + 50]],
+                scores=[-0.1 * mark],
+                no_speech_prob=mark / 100,
+            )
+            for mark in marks
+        ]
 
-
-def hear(library: FakeLibrary, speech: Speech | None = None) -> Transcript:
-    transcriber = WhisperTranscriber("fake.en", library, beam_size=3)
-    return transcriber.transcribe(speech or Speech(silence(1.0), "en"))
-
-
-def test_the_text_is_all_segments_stripped() -> None:
-    assert hear(FakeLibrary(Piece(" Turn on"), Piece(" the light. "))).text == "Turn on the light."
-
-
-def test_the_numbers_are_means_over_tokens() -> None:
-    heard = hear(
-        FakeLibrary(
-            Piece(" a", tokens=[1, 2, 3], avg_logprob=-0.4, no_speech_prob=0.4),
-            Piece(" b", tokens=[1], avg_logprob=-0.8, no_speech_prob=0.0),
-        )
-    )
-    assert heard.confidence == pytest.approx(math.exp(-0.5))
-    assert heard.no_speech_prob == pytest.approx(0.3)
-
-
-def test_a_confidence_never_exceeds_one() -> None:
-    assert hear(FakeLibrary(Piece(" a", avg_logprob=0.001))).confidence == 1.0
-
-
-@pytest.mark.parametrize("text", ["", " ", " ...", " - ♪ !", "。、", "\n"])
-def test_text_without_a_letter_or_digit_is_no_text(text: str) -> None:
-    assert hear(FakeLibrary(Piece(text))).text == ""
-
-
-@pytest.mark.parametrize("text", ["7", "ok", "да", "はい", "نعم", "네", "ไม่"])
-def test_a_letter_or_digit_of_any_script_is_text(text: str) -> None:
-    assert hear(FakeLibrary(Piece(f" {text}."))).text == f"{text}."
+    @property
+    def batches(self) -> list[list[int]]:
+        return [call.marks for call in self.generated]
 
 
-def test_no_segments_is_no_speech() -> None:
-    assert hear(FakeLibrary()) == Transcript("", "en", confidence=0.0, no_speech_prob=1.0)
+def _bytes(text: str) -> list[int]:
+    ids: list[int] = byte_words("en").tokenizer.encode(text).ids
+    return ids
 
 
-def test_a_segment_that_is_silence_leaves_no_text_but_its_numbers() -> None:
-    heard = hear(FakeLibrary(Piece(" Thank you.", avg_logprob=-1.2, no_speech_prob=0.7)))
-    assert heard.text == ""
-    assert heard.no_speech_prob == pytest.approx(0.7)
+class FakeFeatures:
+    """Stands in for the mel spectrogram: all of it is the loudest sample."""
+
+    def __call__(self, samples: Samples, padding: int) -> Floats:
+        assert padding == 0
+        return np.full((8, len(samples) // 160), marked(samples) / 64, np.float32)
 
 
-@pytest.mark.parametrize(("log_prob", "no_speech"), [(-0.5, 0.9), (-1.5, 0.5)])
-def test_one_sign_of_silence_alone_takes_no_words_away(log_prob: float, no_speech: float) -> None:
-    piece = Piece(" Stop.", avg_logprob=log_prob, no_speech_prob=no_speech)
-    assert hear(FakeLibrary(piece)).text == "Stop."
+def transcriber(
+    network: FakeNetwork, *languages: str, calibration: Calibration | None = CALIBRATION
+) -> WhisperTranscriber:
+    calibrated = None if calibration is None else Calibrated(calibration)
+    words = byte_words(*(languages or ("en",)))
+    model = LoadedModel("fake.en", network, FakeFeatures(), words, calibrated)
+    network.encoded.clear()
+    return WhisperTranscriber(model, beam_size=3)
 
 
-@pytest.mark.parametrize(("seconds", "single"), [(0.5, True), (30.0, True), (30.1, False)])
-def test_timestamps_are_asked_for_only_beyond_one_window(seconds: float, single: bool) -> None:
-    library = FakeLibrary()
-    hear(library, Speech(silence(seconds), "en"))
-    assert library.options["without_timestamps"] is single
+def hear(
+    network: FakeNetwork, *speeches: Speech, look: Look = Look.FIRST
+) -> list[Hypothesis | UtteranceError]:
+    return transcriber(network).transcribe(speeches or [speech()], look)
 
 
-def test_decoding_is_deterministic_and_as_configured() -> None:
-    library = FakeLibrary()
-    hear(library)
-    assert library.options["temperature"] == 0.0
-    assert library.options["beam_size"] == 3
-    assert library.options["condition_on_previous_text"] is False
+def texts(answers: list[Hypothesis | UtteranceError]) -> list[str]:
+    return [a.text if isinstance(a, Hypothesis) else f"error: {a.detail}" for a in answers]
 
 
-def test_a_prompt_is_given_as_tokens_without_control_tokens() -> None:
-    library = FakeLibrary()
-    hear(library, Speech(silence(1.0), "en", " Kia<|endoftext|>ra "))
-    assert library.options["initial_prompt"] == [ord(letter) for letter in " Kiara"]
+def one(answers: list[Hypothesis | UtteranceError]) -> Hypothesis:
+    (answer,) = answers
+    assert isinstance(answer, Hypothesis)
+    return answer
 
 
-@pytest.mark.parametrize("prompt", [None, "", "  "])
-def test_no_prompt_is_no_tokens(prompt: str | None) -> None:
-    library = FakeLibrary()
-    hear(library, Speech(silence(1.0), "en", prompt))
-    assert library.options["initial_prompt"] is None
+def test_a_hypothesis_is_the_text_with_the_numbers_of_the_network() -> None:
+    heard = one(hear(FakeNetwork(), speech(3)))
+    assert (heard.text, heard.language, heard.tokens) == ("Number 3.", "en", 10)
+    assert heard.no_speech_prob == pytest.approx(0.03)
 
 
-def test_a_language_is_normalised_before_it_is_used() -> None:
-    library = FakeLibrary(languages=("en", "fr"))
-    assert hear(library, Speech(silence(1.0), "fr_CA")).language == "fr"
+def test_the_mean_log_probability_counts_the_final_token() -> None:
+    # 10 tokens of text and a timestamp; the end of the text is the 12th.
+    assert one(hear(FakeNetwork(), speech(3))).mean_log_prob == pytest.approx(-0.3 * 11 / 12)
 
 
-def test_without_a_language_it_is_detected() -> None:
-    library = FakeLibrary(Piece(" Ja."), languages=("en", "de"))
-    assert hear(library, Speech(silence(1.0))).language == "de"
-    assert library.options["language"] is None
+def test_nothing_is_asked_where_there_is_nothing_to_transcribe() -> None:
+    network = FakeNetwork()
+    assert transcriber(network).transcribe([]) == []
+    assert network.generated == []
 
 
-def test_a_language_that_the_model_does_not_speak_is_refused() -> None:
-    with pytest.raises(UnsupportedLanguageError, match="does not speak 'fr'; it speaks English"):
-        hear(FakeLibrary(), Speech(silence(1.0), "fr-FR"))
+def test_speech_of_one_window_is_encoded_one_by_one_and_decoded_together() -> None:
+    network = FakeNetwork()
+    answers = hear(network, speech(1, 0.5), speech(2, 0.9), speech(3, 0.7))
+    assert texts(answers) == ["Number 1.", "Number 2.", "Number 3."]
+    assert network.encoded == [(1, 200), (2, 200), (3, 200)]
+    assert network.batches == [[1, 2, 3]]
 
 
-def test_a_failure_of_the_library_is_an_inference_that_failed() -> None:
-    library = FakeLibrary()
-    library.fails_at_once = ValueError("bad\nshape")
-    with pytest.raises(InferenceFailedError, match=r"model fake\.en failed: bad"):
-        hear(library)
+def test_speech_of_different_windows_is_decoded_apart_and_answered_in_order() -> None:
+    network = FakeNetwork()
+    answers = hear(network, speech(1, 1.0), speech(2, 4.0), speech(3, 1.0), speech(4, 4.0))
+    assert texts(answers) == [f"Number {n}." for n in (1, 2, 3, 4)]
+    assert network.batches == [[1, 3], [2, 4]]
+    assert [call.states for call in network.generated] == [2 * 50 + 100, 5 * 50 + 100]
 
 
-def test_a_failure_between_segments_is_an_inference_that_failed() -> None:
-    with pytest.raises(InferenceFailedError, match="failed: RuntimeError"):
-        hear(FakeLibrary(Piece(" a"), RuntimeError()))
+def test_with_the_whole_tail_everything_is_decoded_together() -> None:
+    network = FakeNetwork()
+    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), look=Look.SECOND)
+    assert network.batches == [[1, 2, 3]]
+    assert network.generated[0].states == 1500
+
+
+def test_prompts_of_different_length_are_decoded_apart() -> None:
+    network = FakeNetwork()
+    prompted = [replace(speech(n), prompt=text) for n, text in [(2, "ab"), (3, "cd"), (4, "abc")]]
+    hear(network, speech(1), *prompted)
+    assert network.batches == [[1], [2, 3], [4]]
+    words = byte_words("en")
+    assert network.generated[1].prompts == [
+        words.prompt(said, "en", False) for said in prompted[:2]
+    ]
+
+
+def test_the_first_look_is_quick() -> None:
+    network = FakeNetwork()
+    hear(network)
+    (call,) = network.generated
+    assert network.encoded == [(1, 200)]
+    assert call.options["beam_size"] == 3
+    assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=False)]
+
+
+def test_the_second_look_is_wide_with_timestamps() -> None:
+    network = FakeNetwork()
+    hear(network, look=Look.SECOND)
+    (call,) = network.generated
+    assert network.encoded == [(1, 800)]
+    assert call.options["beam_size"] == 5
+    assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=True)]
+
+
+def test_without_a_calibration_both_looks_read_the_full_window() -> None:
+    network = FakeNetwork()
+    uncalibrated = transcriber(network, calibration=None)
+    for look in Look:
+        uncalibrated.transcribe([speech(1, 0.5)], look)
+    assert network.encoded == [(1, 3000), (1, 3000)]
+    assert [call.states for call in network.generated] == [1500, 1500]
+    assert not uncalibrated.loaded.is_calibrated
+    assert uncalibrated.clear_no_speech_prob == 0.0
+
+
+def test_a_calibrated_model_has_its_silence_from_the_encoder() -> None:
+    network = FakeNetwork()
+    numbers = Calibrated(CALIBRATION)
+    model = LoadedModel("fake", network, FakeFeatures(), byte_words("en"), numbers)
+    assert network.encoded == [(SILENT, 3000)]
+    states = model.states(speech(5).samples, CALIBRATION.first)
+    assert states[:, 0].tolist() == [5] * 100 + [SILENT] * 100
+
+
+def test_silence_that_is_known_is_not_asked_for() -> None:
+    network = FakeNetwork()
+    known = Calibrated(CALIBRATION, np.full((1500, 4), 7, np.float32))
+    model = LoadedModel("fake", network, FakeFeatures(), byte_words("en"), known)
+    states = model.states(speech(5).samples, CALIBRATION.first)
+    assert network.encoded == [(5, 200)]
+    assert states[:, 0].tolist() == [5] * 100 + [7] * 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "prompt", "max_length"),
+    [
+        (1.0, None, 2 * (16 + 30)),
+        (2.5, None, 2 * (16 + 75)),
+        (28.0, None, 448),
+        # " " + prompt, its announcement and two of the task: more than half of the length.
+        (1.0, "a" * 99, 103 + 16 + 30),
+    ],
+)
+def test_an_answer_may_be_as_long_as_anybody_can_speak(
+    seconds: float, prompt: str | None, max_length: int
+) -> None:
+    network = FakeNetwork()
+    hear(network, replace(speech(1, seconds), prompt=prompt))
+    assert network.generated[0].options["max_length"] == max_length
+
+
+def test_in_a_batch_the_longest_speech_gives_the_bound() -> None:
+    network = FakeNetwork()
+    hear(network, speech(1, 0.5), speech(2, 1.0), speech(3, 0.5))
+    assert network.generated[0].options["max_length"] == 2 * (16 + 30)
+
+
+def test_a_batch_that_breaks_is_decoded_one_by_one_and_harms_only_its_culprit() -> None:
+    network = FakeNetwork(breaks_on={2: ValueError("bad\nshape")})
+    answers = hear(network, speech(1), speech(2), speech(3))
+    assert texts(answers) == [
+        "Number 1.",
+        "error: model fake.en failed: bad\nshape",
+        "Number 3.",
+    ]
+    assert isinstance(answers[1], InferenceFailedError)
+    assert network.batches == [[1, 2, 3], [1], [2], [3]]
+
+
+def test_a_batch_that_breaks_harms_no_other_batch() -> None:
+    network = FakeNetwork(breaks_on={2: ValueError("bad shape")})
+    answers = hear(network, speech(1, 1.0), speech(2, 4.0))
+    assert texts(answers) == ["Number 1.", "error: model fake.en failed: bad shape"]
+    assert network.batches == [[1], [2]]
+
+
+def test_what_cannot_be_encoded_harms_only_itself() -> None:
+    network = FakeNetwork(deaf_to={2: RuntimeError("no memory")})
+    answers = hear(network, speech(1), speech(2), speech(3))
+    assert texts(answers) == ["Number 1.", "error: model fake.en failed: no memory", "Number 3."]
+    assert network.batches == [[1, 3]]
+
+
+def test_a_failure_without_words_is_told_by_its_kind() -> None:
+    assert texts(hear(FakeNetwork(breaks_on={1: RuntimeError()}))) == [
+        "error: model fake.en failed: RuntimeError"
+    ]
 
 
 def test_a_long_failure_is_told_in_short() -> None:
-    with pytest.raises(InferenceFailedError) as caught:
-        hear(FakeLibrary(RuntimeError("x" * 10_000)))
-    assert len(caught.value.detail) < 300
+    (answer,) = hear(FakeNetwork(breaks_on={1: RuntimeError("x" * 10_000)}))
+    assert isinstance(answer, InferenceFailedError)
+    assert len(answer.detail) < 300
 
 
-def test_progress_ends_at_the_length_and_never_exceeds_it() -> None:
-    library = FakeLibrary(Piece(" a", end=0.8), Piece(" b", end=9.0))
-    told: list[float] = []
-    WhisperTranscriber("fake", library, 1).transcribe(Speech(silence(2.0), "en"), told.append)
-    assert told == [0.8, 2.0, 2.0]
+def test_a_language_is_normalised_before_it_is_used() -> None:
+    network = FakeNetwork()
+    used = transcriber(network, "en", "de", "cy")
+    assert one(used.transcribe([replace(speech(), language="de_AT")])).language == "de"
+    words = byte_words("en", "de", "cy")
+    assert network.generated[0].prompts == [words.prompt(speech(), "de", timestamps=False)]
 
 
-def test_what_the_progress_callback_raises_is_not_taken_for_a_failed_inference() -> None:
-    def stop(_: float) -> None:
-        raise KeyError("stop")
+def test_a_language_that_was_asked_for_is_not_detected() -> None:
+    network = FakeNetwork()
+    transcriber(network, "en", "de").transcribe([replace(speech(), language="en")])
+    assert network.detections == 0
 
-    transcriber = WhisperTranscriber("fake", FakeLibrary(Piece(" a")), 1)
-    with pytest.raises(KeyError, match="stop"):
-        transcriber.transcribe(Speech(silence(1.0), "en"), stop)
+
+def test_an_english_model_has_nothing_to_detect() -> None:
+    network = FakeNetwork()
+    assert one(transcriber(network).transcribe([replace(speech(), language=None)])).language == "en"
+    assert network.detections == 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "detected"),
+    [
+        (("en", "de"), "de"),
+        (("en",), "en"),
+        (("en-GB", "DE-at"), "de"),
+        ((), "cy"),
+        (("fr",), "cy"),
+    ],
+)
+def test_a_language_is_the_most_probable_one_among_those_allowed(
+    allowed: tuple[str, ...], detected: str
+) -> None:
+    network = FakeNetwork(ranking=("cy", "de", "en"))
+    used = transcriber(network, "en", "de", "cy")
+    said = replace(speech(), language=None, languages=allowed)
+    assert one(used.transcribe([said])).language == detected
+    words = byte_words("en", "de", "cy")
+    assert network.generated[0].prompts == [words.prompt(said, detected, timestamps=False)]
+
+
+def test_speech_in_several_languages_is_decoded_together() -> None:
+    network = FakeNetwork(ranking=("de", "en"))
+    used = transcriber(network, "en", "de")
+    answers = used.transcribe([speech(1), replace(speech(2), language=None)])
+    assert [a.language for a in answers if isinstance(a, Hypothesis)] == ["en", "de"]
+    assert network.batches == [[1, 2]]
+
+
+def test_a_language_that_the_model_does_not_speak_is_refused_for_its_speech_only() -> None:
+    network = FakeNetwork()
+    answers = hear(network, replace(speech(1), language="fr-FR"), speech(2))
+    assert isinstance(answers[0], UnsupportedLanguageError)
+    assert texts(answers) == [
+        "error: model fake.en does not speak 'fr'; it speaks English only",
+        "Number 2.",
+    ]
+    assert network.encoded == [(2, 200)]
+
+
+def test_a_multilingual_model_is_not_said_to_speak_english_only() -> None:
+    used = transcriber(FakeNetwork(), "en", "de")
+    assert texts(used.transcribe([replace(speech(), language="fr")])) == [
+        "error: model fake.en does not speak 'fr'"
+    ]
+
+
+def test_states_that_are_there_already_are_only_decoded() -> None:
+    network = FakeNetwork()
+    used = transcriber(network)
+    states = used.loaded.states(speech(4).samples, CALIBRATION.first)
+    network.encoded.clear()
+    assert used.heard_in(states, speech(4)).text == "Number 4."
+    assert network.encoded == []
 
 
 def test_name_and_languages_are_those_of_the_model() -> None:
-    transcriber = WhisperTranscriber("base", FakeLibrary(languages=("en", "fr")), 1)
-    assert transcriber.model == "base"
-    assert transcriber.languages == {"en", "fr"}
+    used = transcriber(FakeNetwork(), "en", "de")
+    assert used.model == "fake.en"
+    assert used.languages == {"en", "de"}
 
 
-def test_a_closed_model_refuses_and_a_running_transcription_still_ends() -> None:
-    transcriber = WhisperTranscriber("fake", FakeLibrary(Piece(" a"), Piece(" b")), 1)
-    heard = transcriber.transcribe(Speech(silence(1.0), "en"), lambda _: transcriber.close())
-    assert heard.text == "a b"
-    with pytest.raises(InferenceFailedError, match="model fake is closed"):
-        transcriber.transcribe(Speech(silence(1.0), "en"))
+def test_a_model_that_is_loaded_once_serves_several_beams() -> None:
+    network = FakeNetwork()
+    used = transcriber(network)
+    greedy = used.with_beam(1)
+    assert greedy.loaded is used.loaded
+    greedy.transcribe([speech()])
+    used.transcribe([speech()])
+    assert [call.options["beam_size"] for call in network.generated] == [1, 3]
+
+
+def test_a_closed_model_refuses_with_every_beam() -> None:
+    used = transcriber(FakeNetwork())
+    other = used.with_beam(1)
+    other.close()
+    for closed in (used, other):
+        (answer,) = closed.transcribe([speech()])
+        assert isinstance(answer, InferenceFailedError)
+        assert answer.detail == "model fake.en is closed"
+
+
+def test_a_model_that_is_closed_while_it_decodes_still_answers() -> None:
+    network = FakeNetwork()
+    used = transcriber(network)
+    network.on_generate = used.close
+    answers = used.transcribe([speech(1, 1.0), speech(2, 4.0)])
+    assert texts(answers) == ["Number 1.", "error: model fake.en is closed"]
+
+
+def test_without_the_extra_a_model_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2.models", None)
+    model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
+    with pytest.raises(MissingExtraError, match="pip install"):
+        load_with(None, model, rung, Parallelism(1, 1))

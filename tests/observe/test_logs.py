@@ -61,14 +61,15 @@ def test_the_level_holds_for_us_and_libraries_are_heard_from_warnings_on(
     assert [line.split()[-1] for line in lines] == ["ours", "trouble"]
 
 
-def test_the_real_time_factor_is_a_running_mean() -> None:
+def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
     metrics = Metrics()
     words = Transcript("a", "en", 1.0, 0.0)
-    metrics.count_inference(Heard(2.0, words, 1.0))
+    metrics.count_inference(Heard(2.0, words, infer_s=3.0, work_s=1.0))
     assert metrics.rtf == 0.5
-    metrics.count_inference(Heard(2.0, None, None))
-    metrics.count_inference(Heard(1.0, words, 1.5))
+    metrics.count_inference(Heard(2.0))
+    metrics.count_inference(Heard(1.0, words, infer_s=3.0, work_s=1.5, second_look=True))
     assert metrics.rtf == pytest.approx(0.6)
+    assert (metrics.inferences, metrics.second_looks) == (2, 1)
 
 
 def test_the_process_knows_its_memory_and_its_work() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,22 +10,31 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stt_mqtt.config import Config
 from stt_mqtt.devices.settings import SettingsChange
-from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
 from stt_mqtt.service.line import Line
-from stt_mqtt.service.outcomes import ModelInfo
-from stt_mqtt.types import DeviceKey, DeviceState, Start
-from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard, nothing_heard
+from stt_mqtt.types import Batch, DeviceKey, DeviceState, Start
+from tests.fakes import (
+    FakeClock,
+    FakePool,
+    RecordingOutlet,
+    engine_facts,
+    heard,
+    nothing_heard,
+)
 
-DEVICES = ["kitchen", "bedroom", "bath"]
+DEVICES = ["kitchen", "bedroom", "bath", "attic", "cellar"]
+MAX_DEVICES = 4
+MAX_QUEUED = 4
 WORKERS = 2
+MAX_BATCH = 3
 CONFIG = {
     "limits": {
         "max_utterance_s": 1.0,
         "max_utterance_kib": 64,
         "max_buffered_mib": 1,
-        "max_devices": 2,
-        "max_queued": 3,
+        "max_devices": MAX_DEVICES,
+        "max_queued": MAX_QUEUED,
         "max_queued_audio_s": 4.0,
         "max_queue_age_s": 2.0,
         "inference_timeout_s": 3.0,
@@ -52,17 +61,23 @@ class TheLine(RuleBasedStateMachine):
     id, and it is the source of the ids of utterances that a chunk opens.
     """
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(lifetime=st.sampled_from([0, 10, 40]))
+    def begin(self, lifetime: int) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.outlet = RecordingOutlet()
         config = Config.model_validate(CONFIG)
-        model = ModelInfo("tiny.en", frozenset({"en"}), "default", WORKERS)
-        self.line = Line(config, model, self.clock, self.pool, self._new_id)
+        facts = engine_facts(WORKERS, MAX_BATCH)
+        self.line = Line(config, facts, self.clock, self.pool, self._new_id)
         self.line.attach("native", self.outlet)
         self.opened: Counter[str] = Counter()
         self.serial = 0
+        self.lifetime = lifetime
+        """Utterances that are opened before the service may be told to stop."""
+        self.told: dict[int, set[int]] = {}
+        """Indexes of the verdicts that the threads gave, by the batch that still runs."""
+        self.order: dict[str, DeviceKey] = {}
+        """The ids of what reached the model, in that order."""
 
     @rule(key=keys, language=st.sampled_from([None, "en", "fr"]), sequenced=st.booleans())
     def start(self, key: DeviceKey, language: str | None, sequenced: bool) -> None:
@@ -93,6 +108,11 @@ class TheLine(RuleBasedStateMachine):
     def single(self, key: DeviceKey, size: int) -> None:
         self.line.single(key, bytes(size), Start(id=self._new_id()))
 
+    @rule(rooms=st.lists(keys, min_size=3, max_size=6))
+    def many_speak_at_once(self, rooms: list[DeviceKey]) -> None:
+        for key in rooms:
+            self.single(key, 3200)
+
     @rule(key=keys, enabled=st.none() | st.booleans())
     def mute(self, key: DeviceKey, enabled: bool | None) -> None:
         self.line.change_settings(key, SettingsChange(enabled=enabled))
@@ -104,11 +124,22 @@ class TheLine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.pool.submitted)
     @rule(verdict=verdicts, data=st.data())
-    def a_thread_answers(self, verdict: Verdict, data: st.DataObject) -> None:
-        index = data.draw(st.integers(0, len(self.pool.submitted) - 1))
-        job, _ = self.pool.submitted.pop(index)
-        self.line.delivered(job, verdict)
+    def a_thread_has_a_verdict(self, verdict: Verdict, data: st.DataObject) -> None:
+        batch = data.draw(st.sampled_from(self.pool.submitted))
+        left = self._left(batch)
+        if left:
+            self._tell(batch, data.draw(st.sampled_from(left)), verdict)
 
+    @precondition(lambda self: self.pool.submitted)
+    @rule(verdict=verdicts, data=st.data())
+    def a_thread_finishes(self, verdict: Verdict, data: st.DataObject) -> None:
+        self._finish(data.draw(st.sampled_from(self.pool.submitted)), verdict)
+
+    @rule(most=st.integers(1, MAX_BATCH))
+    def another_model_has_other_needs(self, most: int) -> None:
+        self.line.dispatcher.max_batch = most
+
+    @precondition(lambda self: self.serial >= self.lifetime)
     @rule()
     def the_service_begins_to_stop(self) -> None:
         self.line.shut_down()
@@ -123,17 +154,37 @@ class TheLine(RuleBasedStateMachine):
         assert len(self.pool.submitted) <= WORKERS
 
     @invariant()
+    def no_thread_rests_while_something_could_start(self) -> None:
+        assert len(self.pool.submitted) == WORKERS or self.line.dispatcher.queue.ready == 0
+
+    @invariant()
     def a_device_has_one_utterance_in_the_model_at_most(self) -> None:
         answered = {outcome.id for outcome in self.outlet.outcomes}
-        running = [item.key for _, item in self.pool.submitted if item.id not in answered]
+        running = [item.key for item in self.pool.utterances if item.id not in answered]
         assert len(running) == len(set(running))
+        for batch in self.pool.submitted:
+            assert len(batch.utterances) <= MAX_BATCH
+            assert len({item.key for item in batch.utterances}) == len(batch.utterances)
+
+    @invariant()
+    def what_a_device_said_is_answered_in_its_order(self) -> None:
+        for item in self.pool.utterances:
+            self.order.setdefault(item.id, item.key)
+        submitted, answered = defaultdict(list), defaultdict(list)
+        for id, key in self.order.items():
+            submitted[key].append(id)
+        for outcome in self.outlet.outcomes:
+            if outcome.id in self.order:
+                answered[outcome.key].append(outcome.id)
+        for key, ids in answered.items():
+            assert ids == submitted[key][: len(ids)]
 
     @invariant()
     def the_queue_keeps_its_bounds(self) -> None:
         queue = self.line.dispatcher.queue
-        assert queue.jobs <= 3
+        assert queue.jobs <= MAX_QUEUED
         assert queue.audio_s <= 4.0
-        assert len(self.line.registry) <= 2
+        assert len(self.line.registry) <= MAX_DEVICES
 
     @invariant()
     def the_budget_is_kept_and_never_negative(self) -> None:
@@ -154,8 +205,8 @@ class TheLine(RuleBasedStateMachine):
             return
         self.line.shut_down()
         self.line.abandon()
-        for job, _ in self.pool.submitted:
-            self.line.delivered(job, heard())
+        while self.pool.submitted:
+            self._finish(self.pool.submitted[0], heard())
         answers = Counter(outcome.id for outcome in self.outlet.outcomes if outcome.id)
         assert answers == +self.opened
         assert self.line.budget.used_bytes == 0
@@ -165,6 +216,20 @@ class TheLine(RuleBasedStateMachine):
             if isinstance(value, DeviceState):
                 last[name] = value
         assert set(last.values()) <= {DeviceState.IDLE}
+
+    def _left(self, batch: Batch) -> list[int]:
+        told = self.told.setdefault(batch.number, set())
+        return [index for index in range(len(batch.utterances)) if index not in told]
+
+    def _tell(self, batch: Batch, index: int, verdict: Verdict) -> None:
+        self.told[batch.number].add(index)
+        self.line.delivered(batch.number, index, verdict)
+
+    def _finish(self, batch: Batch, verdict: Verdict) -> None:
+        for index in self._left(batch):
+            self._tell(batch, index, verdict)
+        self.pool.submitted.remove(batch)
+        self.line.batch_finished(batch.number)
 
     def _new_id(self) -> str:
         self.serial += 1

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.devices.settings import Settings, SettingsChange
-from stt_mqtt.engine.pool import Verdict
+from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError
 from stt_mqtt.service.line import Line
-from stt_mqtt.service.outcomes import ModelInfo
 from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, Start
-from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard, nothing_heard
+from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, heard, nothing_heard
 
 KITCHEN = DeviceKey("native", "kitchen")
 BEDROOM = DeviceKey("native", "bedroom")
@@ -27,7 +27,7 @@ class Bench:
         self.outlet = RecordingOutlet()
         self.line = Line(
             Config.model_validate(config),
-            ModelInfo("tiny.en", frozenset({"en"}), "default", workers),
+            engine_facts(workers),
             self.clock,
             self.pool,
         )
@@ -40,8 +40,7 @@ class Bench:
         self.line.stop(key, None, None)
 
     def answer(self, verdict: Verdict) -> None:
-        job, _ = self.pool.submitted.pop(0)
-        self.line.delivered(job, verdict)
+        self.pool.answer(self.line, verdict)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -69,7 +68,15 @@ def test_a_transcript_comes_back_with_all_its_timings() -> None:
     assert (outcome.wait_s, outcome.infer_s) == (0.0, 0.1)
     assert outcome.latency_s == pytest.approx(0.25)
     assert outcome.ts == pytest.approx(bench.clock.epoch_s - 0.25)
-    assert bench.line.metrics.rtf == pytest.approx(0.1 / 0.32)
+    assert bench.line.metrics.rtf == pytest.approx(0.08 / 0.32)
+
+
+def test_the_result_names_the_model_that_heard_it_also_after_a_change_of_rung() -> None:
+    bench = Bench()
+    bench.speak()
+    bench.line.rungs = replace(bench.line.rungs, active="other")
+    bench.answer(replace(heard(), model="base", rung="best"))
+    assert (bench.last.model, bench.last.rung) == ("base", "best")
 
 
 def test_states_change_in_order_and_after_the_outcome() -> None:

@@ -10,7 +10,7 @@ from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR, Publish
-from stt_mqtt.doors.native.requests import parse_object, transaction_of
+from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
 from stt_mqtt.doors.native.topics import BridgeRequest, Topics
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.observe.process import CpuMeter, rss_mb
@@ -29,6 +29,8 @@ class BridgeContext:
     reload: Callable[[], Changes]
     transport_drops: Callable[[], dict[str, int]]
     """Messages lost in the transport, by where."""
+    set_rung: Callable[[str], None]
+    """Holds the named rung, or `auto`. Raises `RequestError` for a name that is none."""
 
 
 class Bridge:
@@ -72,14 +74,14 @@ class Bridge:
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
-            response = _response(self._answer(route.request), None)
+            response = _response(self._answer(route.request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
             response = _response({}, str(error))
         response["transaction"] = transaction
         topic = self._topics.of_bridge(f"response/{route.request}")
         self._publish(Publication(topic, payloads.encode(response)))
 
-    def _answer(self, request: str) -> dict[str, object]:
+    def _answer(self, request: str, fields: Json) -> dict[str, object]:
         match request:
             case "health_check":
                 return {"healthy": self._line.dispatcher.healthy, **self._health()}
@@ -92,30 +94,36 @@ class Bridge:
                     "needs_restart": list(changes.needs_restart),
                 }
             case "rung":
-                raise RequestError("this service has a single rung, it cannot be changed")
+                self._context.set_rung(_wanted_rung(fields))
+                return self._rung()
             case _:
                 raise RequestError(
                     f"unknown request {request!r}: health_check, reload, devices or rung"
                 )
 
     def _info(self) -> dict[str, object]:
-        model, config = self._line.model, self._line.config
+        rungs = self._line.rungs.rungs
         return {
             "v": INFO_VERSION,
             "version": __version__,
             "started": round(self._started_ts, 3),
-            "models": [model.name],
+            "models": list(dict.fromkeys(rung.model for rung in rungs)),
             "rungs": [
                 {
-                    "name": model.rung,
-                    "model": model.name,
-                    "beam_size": config.engine.beam_size,
-                    "compute_type": config.engine.compute_type,
+                    "name": rung.name,
+                    "model": rung.model,
+                    "beam_size": rung.beam_size,
+                    "compute_type": rung.compute_type,
                 }
+                for rung in rungs
             ],
-            "rung": {"mode": "auto", "active": model.rung, "reason": "the only rung"},
-            "config": without_secrets(config),
+            "rung": self._rung(),
+            "config": without_secrets(self._line.config),
         }
+
+    def _rung(self) -> dict[str, object]:
+        status = self._line.rungs
+        return {"mode": status.mode, "active": status.active, "reason": status.reason}
 
     def _health(self) -> dict[str, object]:
         line, now = self._line, self._clock.now()
@@ -133,13 +141,15 @@ class Bridge:
                 "cpu": round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
-            "rung": line.model.rung,
+            "rung": line.rungs.active,
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": line.budget.used_bytes,
             "devices": self._devices(),
             "counters": {
                 "outcomes": dict(line.metrics.outcomes),
                 "errors": dict(line.metrics.errors),
+                "inferences": line.metrics.inferences,
+                "second_looks": line.metrics.second_looks,
                 "dropped": {**line.metrics.dropped, **self._context.transport_drops()},
             },
         }
@@ -159,6 +169,13 @@ class Bridge:
 
     def _retain(self, name: str, payload: bytes, qos: int) -> None:
         self._publish(Publication(self._topics.of_bridge(name), payload, qos=qos, retain=True))
+
+
+def _wanted_rung(fields: Json) -> str:
+    wanted = fields.get("rung")
+    if not isinstance(wanted, str):
+        raise RequestError('say which rung to hold: {"rung": "auto"}, or the name of one')
+    return wanted
 
 
 def _response(data: dict[str, object], error: str | None) -> dict[str, object]:

@@ -1,0 +1,200 @@
+"""Rooms that talk to the engine without a broker.
+
+Each says its next sentence when it has its answer. Queue, dispatcher, threads and model are those
+of the service.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, takewhile
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from stt_mqtt.config import LimitsConfig
+from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.engine.pool import Delivery
+from stt_mqtt.errors import SttMqttError, UtteranceError
+from stt_mqtt.observe.process import rss_mb
+from stt_mqtt.service.dispatch import Answer, Capacity, Dispatcher, Pool
+from stt_mqtt.types import Batch, DeviceKey, Heard, Utterance
+
+MAX_ROOMS = 16
+PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An utterance, what was heard in it, and seconds from its end to the answer."""
+
+    utterance: Utterance
+    heard: Heard
+    latency_s: float
+
+
+@dataclass(slots=True)
+class Level:
+    """What so many rooms at once got in so many seconds."""
+
+    rooms: int
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    batches: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+    work_s: float = 0.0
+    peak_mb: float = 0.0
+
+    @property
+    def utterances(self) -> int:
+        """How many were answered."""
+        return len(self.latencies_s)
+
+    @property
+    def per_s(self) -> float:
+        """Utterances per second."""
+        return self.utterances / self.seconds
+
+    @property
+    def cpu_s_each(self) -> float:
+        """CPU seconds of the whole process per utterance."""
+        return self.cpu_s / self.utterances
+
+    @property
+    def work_s_each(self) -> float:
+        """Seconds of an inference thread per utterance."""
+        return self.work_s / self.utterances
+
+    @property
+    def batch_size(self) -> float:
+        """Utterances that were transcribed together, in the mean."""
+        return self.utterances / max(self.batches, 1)
+
+    def latency_s(self, percent: float) -> float:
+        """The latency that `percent` of the utterances do not exceed."""
+        return float(np.percentile(self.latencies_s, percent))
+
+
+class Events:
+    """What the inference threads report, and how many batches they still have."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[tuple[int, int, Verdict] | int] = SimpleQueue()
+
+    @property
+    def delivery(self) -> Delivery:
+        """Where the threads report to."""
+        return Delivery(
+            lambda batch, index, verdict: self._queue.put((batch, index, verdict)),
+            self._queue.put,
+        )
+
+    def next(self, timeout_s: float | None) -> tuple[int, int, Verdict] | int | None:
+        """A verdict with its batch and place, or the number of a finished batch; None: too late."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A pool that knows how much it has been given."""
+
+    pool: Pool
+    batches: int = 0
+    finished: int = 0
+
+    def submit(self, batch: Batch) -> None:
+        self.batches += 1
+        self.pool.submit(batch)
+
+
+class House:
+    """Rooms in front of one engine. `pool` has to report to `events`."""
+
+    def __init__(
+        self, limits: LimitsConfig, capacity: Capacity, pool: Pool, events: Events
+    ) -> None:
+        # Rooms that wait for each answer can neither flood the queue nor are they impatient.
+        self._limits = limits.model_copy(
+            update={
+                "max_queued": max(limits.max_queued, MAX_ROOMS),
+                "max_queued_audio_s": max(
+                    limits.max_queued_audio_s, MAX_ROOMS * limits.max_utterance_s
+                ),
+                "max_queue_age_s": PATIENCE_S,
+            }
+        )
+        self._capacity = capacity
+        self._pool = _Counted(pool)
+        self._events = events
+
+    def talk(
+        self,
+        level: Level,
+        seconds: float,
+        sayings: Sequence[Utterance],
+        tell: Callable[[float], None],
+    ) -> None:
+        """Have the rooms of `level` talk for `seconds`, and until as many utterances are answered.
+
+        `tell` is told the seconds that have passed. Raises SttMqttError where an utterance fails.
+        """
+        started, cpu, batches = time.monotonic(), time.process_time(), self._pool.batches
+        talking = takewhile(lambda _: level.seconds == 0, cycle(sayings))
+        for spoken in self.converse(level.rooms, talking):
+            if level.seconds > 0:
+                continue
+            level.latencies_s.append(spoken.latency_s)
+            level.work_s += spoken.heard.work_s or 0.0
+            level.peak_mb = max(level.peak_mb, rss_mb())
+            elapsed_s = time.monotonic() - started
+            tell(elapsed_s)
+            if elapsed_s >= seconds and level.utterances >= level.rooms:
+                level.seconds = elapsed_s
+                level.cpu_s = time.process_time() - cpu
+                level.batches = self._pool.batches - batches
+
+    def converse(self, rooms: int, sayings: Iterator[Utterance]) -> Iterator[Spoken]:
+        """Have `rooms` say all of this, in their own names and now, until everything is answered.
+
+        Raises SttMqttError where an utterance fails.
+        """
+        answers: list[Answer] = []
+        dispatcher = Dispatcher(self._limits, self._capacity, self._pool, answers.append)
+
+        def speak(key: DeviceKey) -> None:
+            if (saying := next(sayings, None)) is not None:
+                now = time.monotonic()
+                dispatcher.put(replace(saying, key=key, ended_at=now), now)
+
+        for room in range(rooms):
+            speak(DeviceKey("bench", f"room-{room + 1}"))
+        while self._pool.finished < self._pool.batches:
+            self._take_event(dispatcher)
+            for answer in answers:
+                yield _spoken(answer)
+                speak(answer.utterance.key)
+            answers.clear()
+
+    def _take_event(self, dispatcher: Dispatcher) -> None:
+        deadline, now = dispatcher.deadline, time.monotonic()
+        event = self._events.next(None if deadline is None else max(deadline - now, 0.0))
+        now = time.monotonic()
+        if event is None:
+            dispatcher.tick(now)
+        elif isinstance(event, int):
+            self._pool.finished += 1
+            dispatcher.batch_finished(event, now)
+        else:
+            dispatcher.delivered(*event, now)
+
+
+def _spoken(answer: Answer) -> Spoken:
+    utterance, verdict = answer.utterance, answer.verdict
+    if isinstance(verdict, UtteranceError):
+        raise SttMqttError(f"{utterance.id}: {verdict.code}: {verdict}") from verdict
+    return Spoken(utterance, verdict, time.monotonic() - utterance.ended_at)

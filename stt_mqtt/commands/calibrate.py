@@ -1,0 +1,294 @@
+"""`stt-mqtt calibrate MANIFEST`: how little a model needs to read of each utterance."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from stt_mqtt.audio.gate import find_speech
+from stt_mqtt.commands.manifest import (
+    Clip,
+    Scorer,
+    positive_int,
+    read_audio,
+    read_manifest,
+    spread,
+)
+from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.commands.screen import open_console
+from stt_mqtt.config import GateConfig
+from stt_mqtt.engine.calibrating import (
+    WINDOWS,
+    Ears,
+    Score,
+    Trial,
+    calibration,
+    choose,
+    hear,
+)
+from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
+from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, resolve
+from stt_mqtt.engine.quality import is_loop
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
+from stt_mqtt.engine.whisper import load_with
+from stt_mqtt.errors import ConfigError
+from stt_mqtt.observe import logs
+from stt_mqtt.types import SAMPLE_RATE
+
+MAX_SAMPLES = round(MAX_SPEECH_S * SAMPLE_RATE)
+ONE_THREAD = Parallelism(1, 1)
+"""Threads that wait for each other burn time, which would count as the work of a window."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_config(parser)
+    parser.add_argument(
+        "manifest",
+        type=Path,
+        metavar="MANIFEST",
+        help='JSON lines, {"path": "a.wav", "text": "what is said", "lang": "en"}; '
+        "paths are relative to it",
+    )
+    parser.add_argument(
+        "--noise", type=Path, metavar="MANIFEST", help="recordings in which nobody speaks"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="name or folder (default: the best of the configuration)"
+    )
+    parser.add_argument(
+        "--limit", type=positive_int, metavar="N", help="use N recordings of each manifest"
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="put the result beside the model, where it is used"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as it is shipped, and no table"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and choose. Raises ConfigError, ModelError and MissingExtraError."""
+    config = config_source(options).load()
+    logs.set_up(config.log)
+    logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
+    scorer = Scorer()
+    clips = spread(read_manifest(options.manifest), options.limit)
+    noise = () if options.noise is None else read_manifest(options.noise, spoken=False)
+    rung = config.rungs[0]
+    rung = replace(rung, model=options.model or rung.model)
+    model = resolve(rung.model, default_models_dir())
+    # Without what may be known of the model already: it is the thing to find out.
+    transcriber = load_with(None, model, rung, ONE_THREAD)
+    subject = Subject(Ears.of(transcriber), transcriber.languages, config.gate)
+    with _progress() as progress:
+        measured = subject.measure(clips, scorer, progress)
+        heard = subject.listen(spread(noise, options.limit), choose(measured.trials)[0], progress)
+    chosen = calibration(measured.trials, heard)
+    if options.json:
+        print(as_shipped(model, chosen, measured.described(len(heard))))
+    else:
+        _print(measured, chosen, model)
+    if options.save:
+        _save(chosen, model)
+    elif not options.json:
+        print("Nothing was saved; --save puts it beside the model.")
+    return 0
+
+
+@dataclass(slots=True)
+class Measured:
+    """The trials of all windows on `clips`, and what was left out of them, for readers."""
+
+    clips: list[Clip] = field(default_factory=list)
+    trials: tuple[Trial, ...] = tuple(
+        Trial(window, Score(), cpu_s=0.0, loops=frozenset()) for window in WINDOWS
+    )
+    left_out: list[str] = field(default_factory=list)
+
+    def described(self, noise: int) -> str:
+        """On what was measured."""
+        corpora = len({clip.corpus for clip in self.clips if clip.corpus})
+        parts = [f"{len(self.clips)} clip{'' if len(self.clips) == 1 else 's'}"]
+        parts += [f" of {corpora} corpora"] * (corpora > 1)
+        parts += [f" and {noise} of noise"] * (noise > 0)
+        return "".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model that is measured, behind the speech gate of the configuration."""
+
+    ears: Ears
+    languages: frozenset[str]
+    gate: GateConfig
+
+    @property
+    def language(self) -> str:
+        """What nobody speaks in noise: English, or else what the model speaks."""
+        return "en" if "en" in self.languages else min(self.languages)
+
+    def measure(self, clips: Sequence[Clip], scorer: Scorer, progress: Progress) -> Measured:
+        """Every window on every clip. Raises ConfigError where no clip can be used."""
+        measured = Measured()
+        for clip in _shown(clips, "speech", progress):
+            speech = self._speech(clip)
+            if isinstance(speech, str):
+                measured.left_out.append(f"{clip.where}: {speech}")
+                continue
+            number = len(measured.clips)
+            measured.clips.append(clip)
+            heard = hear(self.ears, speech, WINDOWS, time.process_time)
+            measured.trials = tuple(
+                Trial(
+                    trial.window,
+                    trial.score + scorer.score(clip, hypothesis.text),
+                    trial.cpu_s + cpu_s,
+                    trial.loops | ({number} if is_loop(hypothesis) else set()),
+                )
+                for trial, (_, hypothesis, cpu_s) in zip(measured.trials, heard, strict=True)
+            )
+        if not measured.clips:
+            raise ConfigError(["no recording can be used:", *measured.left_out[:20]])
+        return measured
+
+    def listen(self, noise: Sequence[Clip], window: Window, progress: Progress) -> list[Hypothesis]:
+        """What a window makes of the noise that the speech gate lets pass."""
+        heard: list[Hypothesis] = []
+        for clip in _shown(noise, "noise", progress):
+            samples = read_audio(clip).samples
+            span = find_speech(samples, self.gate)
+            if span is not None:
+                speech = Speech(samples[span.start : span.end][:MAX_SAMPLES], self.language)
+                found = hear(self.ears, speech, [window], time.process_time)
+                heard += [hypothesis for _, hypothesis, _ in found]
+        return heard
+
+    def _speech(self, clip: Clip) -> Speech | str:
+        """What the model is to hear of a clip, or why it is left out."""
+        if clip.language not in self.languages:
+            return f"the model does not speak {clip.language}"
+        decoded = read_audio(clip)
+        span = find_speech(decoded.samples, self.gate)
+        if span is None:
+            return "the speech gate hears nobody"
+        if decoded.truncated or span.end - span.start > MAX_SAMPLES:
+            return "longer than a model hears at once"
+        return Speech(decoded.samples[span.start : span.end], clip.language)
+
+
+def as_shipped(model: ResolvedModel, chosen: Calibration, measured: str) -> str:
+    """The calibration with the model that it is for, as JSON for `calibrations.json`."""
+    weights = model.folder / WEIGHTS
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    entry = Shipped(model.name, weights.stat().st_size, digest, None, measured, chosen)
+    return json.dumps(TypeAdapter(Shipped).dump_python(entry), indent=2, ensure_ascii=False)
+
+
+def as_own(chosen: Calibration) -> str:
+    """The calibration as JSON for the file beside a model."""
+    return TypeAdapter(Calibration).dump_json(chosen, indent=2).decode()
+
+
+def save(chosen: Calibration, folder: Path) -> Path:
+    """Write the calibration beside a model, whole or not at all. Raises OSError."""
+    file = folder / OWN_FILE
+    handle, name = tempfile.mkstemp(prefix=f".{OWN_FILE}-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as temporary:
+            temporary.write(as_own(chosen) + "\n")
+        # mkstemp is for the owner only; the service may run as somebody else.
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return file
+
+
+def table(trials: Sequence[Trial], chosen: Calibration) -> Table:
+    """Every window with its numbers, the cheapest first; the chosen ones are named."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    shown.add_column("window")
+    shown.add_column("tail")
+    for name in ("WER %", "exact %", "CPU ms", "loops"):
+        shown.add_column(name, justify="right")
+    shown.add_column("")
+    for trial in sorted(trials, key=lambda trial: trial.cpu_s):
+        window = trial.window
+        looks = {"first look": chosen.first, "second look": chosen.second}
+        full = window == FULL_WINDOW
+        stride = f", one of {window.tail_stride}" if window.tail_stride > 1 else ""
+        shown.add_row(
+            "30 s" if full else f"{window.pad_s:g} s behind, {window.min_s:g} s at least",
+            "" if full else f"{window.tail_states} states{stride}",
+            f"{100 * trial.score.wer:.1f}",
+            f"{100 * trial.score.exact_share:.1f}",
+            f"{trial.cpu_ms_per_clip:.0f}",
+            str(len(trial.loops)),
+            ", ".join(look for look, taken in looks.items() if taken == window),
+            style="bold" if window in looks.values() else None,
+        )
+    return shown
+
+
+def _print(measured: Measured, chosen: Calibration, model: ResolvedModel) -> None:
+    console = open_console()
+    console.print(f"{model.name} on {measured.described(0)}, one thread:\n")
+    console.print(table(measured.trials, chosen))
+    console.print(f"\nSpeech beyond doubt: no_speech_prob below {chosen.clear_no_speech_prob:g}.")
+    if measured.left_out:
+        console.print(
+            f"{len(measured.left_out)} recordings were left out, the first: {measured.left_out[0]}",
+            soft_wrap=True,
+        )
+
+
+def _save(chosen: Calibration, model: ResolvedModel) -> None:
+    """Save it, or else say where it belongs."""
+    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    try:
+        file = save(chosen, model.folder)
+    except OSError as error:
+        errors.print(
+            f"{model.folder / OWN_FILE} cannot be written ({error.strerror}). "
+            "This belongs into it, or into that file of a copy of the model:"
+        )
+        errors.print(as_own(chosen))
+    else:
+        errors.print(f"Saved: {file}")
+
+
+def _progress() -> Progress:
+    """A bar on standard error that draws only when told, never while something is measured."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    )
+
+
+def _shown(clips: Sequence[Clip], what: str, progress: Progress) -> Iterator[Clip]:
+    task = progress.add_task(what, total=len(clips), visible=bool(clips))
+    for clip in clips:
+        yield clip
+        progress.update(task, advance=1, refresh=True)

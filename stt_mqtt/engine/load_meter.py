@@ -1,0 +1,64 @@
+"""How much speech arrives: what the choice of the rung goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import exp
+
+STEADY_S = 30.0
+"""Memory of the steady rate: what a household says in one go counts as a whole."""
+BURST_S = 5.0
+"""Memory of the rate that rises at once when many rooms speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Speech that arrives: utterances, and seconds of their audio, per second."""
+
+    utterances_per_s: float
+    audio_s_per_s: float
+
+
+@dataclass(slots=True)
+class LoadMeter:
+    """Rates of arrival that forget exponentially; the larger of a quick and a steady one counts.
+
+    `now` is seconds of any clock that does not go back; one that does is taken to stand still.
+    """
+
+    _quick: _Decaying = field(default_factory=lambda: _Decaying(BURST_S))
+    _steady: _Decaying = field(default_factory=lambda: _Decaying(STEADY_S))
+
+    def note(self, now: float, audio_s: float) -> None:
+        """An utterance of `audio_s` seconds has arrived."""
+        for rate in (self._quick, self._steady):
+            rate.add(now, audio_s)
+
+    def read(self, now: float) -> Arrivals:
+        """What arrives, as of `now`."""
+        quick, steady = self._quick.at(now), self._steady.at(now)
+        return Arrivals(
+            max(quick.utterances_per_s, steady.utterances_per_s),
+            max(quick.audio_s_per_s, steady.audio_s_per_s),
+        )
+
+
+@dataclass(slots=True)
+class _Decaying:
+    """Rates of which e⁻¹ is left after `memory_s`."""
+
+    memory_s: float
+    last: Arrivals = Arrivals(0.0, 0.0)
+    noted_at: float = 0.0
+
+    def add(self, now: float, audio_s: float) -> None:
+        before = self.at(now)
+        self.last = Arrivals(
+            before.utterances_per_s + 1.0 / self.memory_s,
+            before.audio_s_per_s + audio_s / self.memory_s,
+        )
+        self.noted_at = max(self.noted_at, now)
+
+    def at(self, now: float) -> Arrivals:
+        left = exp(-max(0.0, now - self.noted_at) / self.memory_s)
+        return Arrivals(self.last.utterances_per_s * left, self.last.audio_s_per_s * left)

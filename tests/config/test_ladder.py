@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from stt_mqtt.config import Config, merge, read_config
+from stt_mqtt.types import Rung
+from tests.config.problems import NO_ENVIRONMENT, problems
+
+BOTH = "ladder: {rungs: [{name: best, model: base}, {name: quick, model: tiny.en, beam_size: 1}]}\n"
+
+
+def read(text: str) -> Config:
+    return read_config(text, "f", NO_ENVIRONMENT)
+
+
+def test_without_a_ladder_the_only_rung_is_what_the_engine_says() -> None:
+    assert Config().rungs == (Rung("default", "tiny.en", 5, "int8"),)
+    config = read("engine: {model: base, beam_size: 1, compute_type: float32}")
+    assert config.rungs == (Rung("default", "base", 1, "float32"),)
+    assert read("ladder: {rung: default}").ladder.rung == "default"
+
+
+def test_the_rungs_are_in_force_in_the_order_of_the_file() -> None:
+    assert read(BOTH).rungs == (
+        Rung("best", "base", 5, "int8"),
+        Rung("quick", "tiny.en", 1, "int8"),
+    )
+    assert read(BOTH).ladder.rung == "auto"
+
+
+def test_other_keys_of_the_engine_go_with_a_ladder() -> None:
+    assert read(BOTH + "engine: {workers: 2}").engine.workers == 2
+
+
+@pytest.mark.parametrize("key", ["model: base", "beam_size: 5", "compute_type: int8"])
+def test_a_model_is_said_in_one_place(key: str) -> None:
+    name = key.partition(":")[0]
+    message = (
+        f"engine.{name} has no effect beside ladder.rungs; "
+        f"write {name} into the rungs that it is for"
+    )
+    column = len(f"engine: {{{name}: ") + 1
+    assert problems(f"{BOTH}engine: {{{key}}}") == [f"f:2:{column}: engine.{name}: {message}"]
+    assert problems(f"engine: {{{key}}}\n{BOTH}") == [f"f:2:17: ladder.rungs: {message}"]
+    variable = f"STT_MQTT__ENGINE__{name.upper()}"
+    assert problems(BOTH, {variable: key.partition(": ")[2]}) == [
+        f"environment {variable}: {message}"
+    ]
+
+
+def test_a_fixed_rung_exists() -> None:
+    assert read("ladder: {rungs: [{name: a, model: m}], rung: a}").ladder.rung == "a"
+    assert problems("ladder: {rungs: [{name: a, model: m}], rung: b}") == [
+        "f:1:46: ladder.rung: rung 'b' is not one of the rungs; known are a"
+    ]
+    assert problems("ladder: {rung: best}") == [
+        "f:1:16: ladder.rung: rung 'best' is not one of the rungs; known are default"
+    ]
+    assert problems("ladder: {rung: a b}") == [
+        "f:1:16: ladder.rung: must be auto or the name of a rung"
+    ]
+
+
+def test_each_name_is_given_once_and_auto_is_none() -> None:
+    rungs = "ladder:\n  rungs:\n  - {{name: a, model: m}}\n  - {{name: {}, model: m}}\n"
+    assert problems(rungs.format("a")) == [
+        "f:4:12: ladder.rungs[1].name: rungs[1].name is the name of rungs[0] too"
+    ]
+    assert problems(rungs.format("auto")) == [
+        "f:4:12: ladder.rungs[1].name: auto stands for the choice by load; call the rung otherwise"
+    ]
+
+
+def test_a_ladder_has_at_most_eight_rungs() -> None:
+    eight = [f"{{name: r{n}, model: m}}" for n in range(8)]
+    assert len(read(f"ladder: {{rungs: [{', '.join(eight)}]}}").rungs) == 8
+    (line,) = problems(f"ladder: {{rungs: [{', '.join(eight)}, {{name: x, model: m}}]}}")
+    assert line == "f:1:17: ladder.rungs: has too many entries, at most 8"
+
+
+def test_a_changed_ladder_waits_for_the_restart() -> None:
+    assert merge(Config(), read(BOTH)).rungs == Config().rungs

@@ -1,0 +1,96 @@
+"""Small stand-ins for a model, its tokenizer and the voice detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from stt_mqtt.engine.calibration import Floats
+from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.words import Words
+from stt_mqtt.errors import UtteranceError
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+END_OF_TEXT = 256
+"""The tokens below it are the bytes of a text; it and those above are control tokens."""
+
+
+def byte_tokenizer(*languages: str) -> Tokenizer:
+    """A tokenizer whose words are single bytes, with control tokens in Whisper's order."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: n for n, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    before = ("endoftext", "startoftranscript")
+    behind = ("translate", "transcribe", "startofprev", "notimestamps")
+    names = (*before, *languages, *behind)
+    tokenizer.add_special_tokens([f"<|{name}|>" for name in names])
+    return tokenizer
+
+
+def byte_words(*languages: str) -> Words:
+    """The words of a model that speaks `languages`; several make it multilingual."""
+    return Words(byte_tokenizer(*languages), frozenset(languages), len(languages) > 1)
+
+
+def speech(mark: int = 1, seconds: float = 1.0) -> Speech:
+    """English speech that a fake network knows by its mark."""
+    return Speech(np.full(round(seconds * SAMPLE_RATE), mark / 64, np.float32), "en")
+
+
+def marked(samples: Samples) -> int:
+    """The mark of speech, also when there is silence around it."""
+    return round(float(samples.max(initial=0.0)) * 64)
+
+
+def hypothesis(
+    text: str = "Turn on the light.",
+    tokens: int = 5,
+    log_prob: float = -0.2,
+    no_speech: float = 0.01,
+) -> Hypothesis:
+    """What a model says that understood."""
+    return Hypothesis(text, "en", tokens, log_prob, no_speech)
+
+
+@dataclass
+class Scripted:
+    """A model that hears what the test says."""
+
+    answer: Callable[[Speech, Look], Hypothesis | UtteranceError] = lambda *_: hypothesis()
+    model: str = "scripted"
+    languages: frozenset[str] = frozenset({"en"})
+    clear_no_speech_prob: float = 0.3
+    asked: list[tuple[Look, list[Speech]]] = field(default_factory=list)
+
+    def transcribe(
+        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+    ) -> list[Hypothesis | UtteranceError]:
+        self.asked.append((look, list(speeches)))
+        return [self.answer(speech, look) for speech in speeches]
+
+    def close(self) -> None: ...
+
+    @property
+    def looks(self) -> list[tuple[str, list[int]]]:
+        """What was asked for, in order: how close a look, and the marks of the speech."""
+        return [
+            (look.name.lower(), [marked(speech.samples) for speech in speeches])
+            for look, speeches in self.asked
+        ]
+
+
+@dataclass
+class FakeVoice:
+    """A voice detector that is sure of itself."""
+
+    probability: float = 0.9
+    asked: list[int] = field(default_factory=list)
+    """The marks of what it was asked about."""
+
+    def probabilities(self, samples: Samples) -> Floats:
+        self.asked.append(marked(samples))
+        return np.full(-(-len(samples) // 512), self.probability, np.float32)

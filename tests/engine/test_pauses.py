@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+
+def talk(seconds: float, *pauses_s: float, seed: int = 0) -> Samples:
+    """Sound with a pause of 0.4 s around each of `pauses_s`."""
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))
+    for middle_s in pauses_s:
+        start, end = (round((middle_s + half) * SAMPLE_RATE) for half in (-0.2, 0.2))
+        samples[start:end] *= 0.001
+    return samples.astype(np.float32)
+
+
+def lengths_s(pieces: list[Samples]) -> list[float]:
+    return [len(piece) / SAMPLE_RATE for piece in pieces]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 28.0])
+def test_what_fits_is_one_piece(seconds: float) -> None:
+    samples = talk(seconds)
+    (piece,) = cut_at_pauses(samples, 28.0)
+    assert piece is samples
+
+
+def test_a_cut_is_in_the_middle_of_a_pause() -> None:
+    pieces = cut_at_pauses(talk(40.0, 21.0), 28.0)
+    assert lengths_s(pieces) == pytest.approx([21.0, 19.0], abs=0.06)
+
+
+def test_each_cut_counts_from_the_one_before() -> None:
+    pieces = cut_at_pauses(talk(70.0, 19.0, 45.0), 28.0)
+    assert lengths_s(pieces) == pytest.approx([19.0, 26.0, 25.0], abs=0.11)
+
+
+def test_a_pause_that_comes_long_before_a_cut_is_due_is_no_reason_to_cut() -> None:
+    pieces = cut_at_pauses(talk(40.0, 10.0), 28.0)
+    assert 18.0 < lengths_s(pieces)[0] <= 28.0
+
+
+def test_the_quietest_pause_is_taken_and_not_a_single_quiet_moment() -> None:
+    samples = talk(40.0, 20.0)
+    samples[25 * SAMPLE_RATE : 25 * SAMPLE_RATE + SAMPLE_RATE // 20] = 0.0
+    assert lengths_s(cut_at_pauses(samples, 28.0))[0] == pytest.approx(20.0, abs=0.06)
+
+
+def test_silence_without_end_is_cut_too() -> None:
+    pieces = cut_at_pauses(np.zeros(100 * SAMPLE_RATE, np.float32), 28.0)
+    assert sum(map(len, pieces)) == 100 * SAMPLE_RATE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(0.0, 20.0),
+    st.floats(1.0, 6.0),
+    st.lists(st.floats(0.2, 20.0), max_size=4),
+    st.integers(0, 2**16),
+)
+def test_the_pieces_are_the_whole_and_none_is_too_long_or_tiny(
+    seconds: float, max_s: float, pauses_s: list[float], seed: int
+) -> None:
+    samples = talk(seconds, *pauses_s, seed=seed)
+    pieces = cut_at_pauses(samples, max_s)
+    assert (np.concatenate(pieces) == samples).all()
+    assert all(len(piece) <= round(max_s * SAMPLE_RATE) for piece in pieces)
+    if len(pieces) > 1:
+        assert all(len(piece) >= 0.14 * SAMPLE_RATE for piece in pieces)
