@@ -311,6 +311,17 @@ def test_reordered_chunks_count_against_the_cap() -> None:
     assert bench.budget.used_bytes <= 40_000
 
 
+def test_what_was_held_back_behind_the_cap_is_cut_off_too() -> None:
+    bench = Bench(on_cap=OnCap.TRUNCATE)
+    bench.device.start(Start(sequenced=True), 0.0)
+    for number in (1, 2, 3, 0):
+        chunk = bytes([number]) * 12_000
+        bench.device.chunk(number.to_bytes(4, "little") + chunk, None, None, 0.0)
+    utterance = the_utterance(bench.device.stop(None, 4, 0.1))
+    assert utterance.truncated
+    assert utterance.audio.data == bytes(12_000) + b"\1" * 12_000 + b"\2" * 8_000
+
+
 def test_the_memory_of_all_devices_is_bounded() -> None:
     bench = Bench(budget_bytes=2000)
     ended = bench.chunks(2, 0.0)
