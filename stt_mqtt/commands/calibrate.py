@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -41,7 +40,7 @@ from stt_mqtt.engine.calibrating import (
 )
 from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, resolve
+from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, digest_of, resolve
 from stt_mqtt.engine.quality import is_loop
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
 from stt_mqtt.engine.whisper import load_with
@@ -194,9 +193,8 @@ class Subject:
 def as_shipped(model: ResolvedModel, chosen: Calibration, measured: str) -> str:
     """The calibration with the model that it is for, as JSON for `calibrations.json`."""
     weights = model.folder / WEIGHTS
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    entry = Shipped(model.name, weights.stat().st_size, digest, None, measured, chosen)
+    size = weights.stat().st_size
+    entry = Shipped(model.name, size, digest_of(weights), None, measured, chosen)
     return json.dumps(TypeAdapter(Shipped).dump_python(entry), indent=2, ensure_ascii=False)
 
 

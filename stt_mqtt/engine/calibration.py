@@ -6,7 +6,6 @@ what it would have made of the rest is cached and appended.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 
-from stt_mqtt.engine.models import WEIGHTS, ResolvedModel
+from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, digest_of
 from stt_mqtt.errors import ModelError
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -116,8 +115,7 @@ def calibration_of(model: ResolvedModel) -> Calibrated | None:
     candidates = [entry for entry in shipped() if entry.weights_bytes == weights.stat().st_size]
     if not candidates:
         return None
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_of(weights)
     for entry in candidates:
         if entry.weights_sha256 == digest:
             return Calibrated(entry.calibration, entry.silence_states())

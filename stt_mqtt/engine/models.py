@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from stt_mqtt.engine.catalogue import CATALOGUE, KnownModel, Package
@@ -22,6 +23,7 @@ REQUIRED_FILES = (WEIGHTS, "tokenizer.json", "config.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 MODEL_FILES = (*REQUIRED_FILES, *VOCABULARIES, "preprocessor_config.json")
 COPY_BYTES = 1 << 20
+REMEMBERED_DIGESTS = 32
 
 
 class Source(StrEnum):
@@ -165,14 +167,25 @@ def check_files(model: ResolvedModel) -> None:
 def check_digest(file: Path, sha256: str, hint: str) -> None:
     """Raise ModelError, ending in `hint`, where `file` is not the one with that SHA-256."""
     try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = digest_of(file)
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({error}); {hint}") from error
     if found != sha256:
         raise ModelError(
             f"{file} is damaged (its SHA-256 is {found[:12]}…, not {sha256[:12]}…); {hint}"
         )
+
+
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file, read once as long as the file does not change. Raises OSError."""
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=REMEMBERED_DIGESTS)
+def _digest(file: Path, *_state: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def repair_hint(name: str) -> str:

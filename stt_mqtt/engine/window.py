@@ -16,8 +16,6 @@ from stt_mqtt.engine.calibration import WINDOW_S, Floats, Window
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 FRAMES_PER_S = 100
-STATES_PER_S = 50
-FRAME_SAMPLES = SAMPLE_RATE // FRAMES_PER_S
 
 
 def window_s(window: Window, speech_s: float) -> int:
