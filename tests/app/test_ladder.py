@@ -45,6 +45,8 @@ class FakeShelf(Shelf):
 
     broken: dict[str, str] = field(default_factory=dict)
     """Why the rung of a name cannot be loaded."""
+    unexpected: set[str] = field(default_factory=set)
+    """Names of the rungs at which the ladder breaks."""
     too_large: set[str] = field(default_factory=set)
     """Names of the rungs that memory cannot hold at the moment."""
     batches: dict[str, int] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class FakeShelf(Shelf):
         self.loaded.append(rung.name)
         self.loading.set()
         assert self.may_load.wait(TIMEOUT_S)
+        if rung.name in self.unexpected:
+            raise RuntimeError("nobody thought of this")
         if rung.name in self.too_large:
             raise NotEnoughMemoryError("no room")
         if rung.name in self.broken:
@@ -386,6 +390,20 @@ def test_a_request_is_carried_out_at_once_and_the_load_is_looked_at_again_and_ag
     monkeypatch.setattr(ladder, "INTERVAL_S", 1e9)
     with bench() as used:
         asyncio.run(serve(used))
+
+
+def test_a_ladder_that_breaks_says_so_and_the_rung_in_use_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with bench() as used:
+        used.shelf.unexpected.add("small")
+        used.ladder.set_mode("small")
+        asyncio.run(used.ladder.run())
+        assert "the ladder broke" in caplog.text
+        assert used.line.rungs.reason == "the ladder broke, see the log"
+        assert used.engine.rung.name == "best"
+        with pytest.raises(RequestError, match="the ladder broke"):
+            used.ladder.set_mode("auto")
 
 
 def test_a_single_rung_needs_nobody_to_look_at_it() -> None:

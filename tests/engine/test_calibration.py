@@ -108,7 +108,10 @@ def test_what_the_encoder_makes_of_silence_comes_with_the_calibration(
         json.dumps(asdict(replace(MINE, first=replace(WINDOW, tail_states=-1)))).encode(),
         json.dumps(asdict(replace(MINE, second=replace(WINDOW, lead_s=-0.1)))).encode(),
         json.dumps(asdict(replace(MINE, second=replace(WINDOW, pad_s=float("nan"))))).encode(),
-        json.dumps(asdict(replace(MINE, second=replace(WINDOW, min_s=0.0)))).encode(),
+        json.dumps(asdict(replace(MINE, second=replace(WINDOW, lead_s=2.1)))).encode(),
+        json.dumps(asdict(replace(MINE, second=replace(WINDOW, min_s=1.9)))).encode(),
+        json.dumps(asdict(replace(MINE, silence_level=float("nan")))).encode(),
+        json.dumps(asdict(replace(MINE, silence_level=2.1))).encode(),
         json.dumps(asdict(replace(MINE, clear_no_speech_prob=1.5))).encode(),
     ],
 )
