@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "run the service",
     "demo": "see it work: broker, service and three satellites in one process",
     "watch": "a live table of the devices and their last words",
+    "wyoming-check": "ask a Wyoming server what it is and speak a sample to it",
     "transcribe": "transcribe audio files",
     "calibrate": "measure how little a model needs to read of each utterance",
     "bench": "measure speed, memory and words on this machine",
@@ -24,7 +25,7 @@ _COMMANDS = {
     "schema": "print the JSON schema of the configuration file",
 }
 _INTERRUPTED = 130
-_SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore"})
+_SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore", "wyoming"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,6 +55,12 @@ class BrokerError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class WyomingServerError(SttMqttError):
+    """A Wyoming server does not do what Home Assistant needs; the message says what to do."""
+
+    exit_code = EXIT_TEMPORARY
+
+
 class DownloadError(SttMqttError):
     """Something could not be fetched right now: the network, or the index behind it."""
 

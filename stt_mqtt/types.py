@@ -96,20 +96,27 @@ class EncodedAudio:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeviceKey:
-    """Names a device: the door it speaks through and its name there."""
+    """Names a device: the door it speaks through and its name there.
+
+    `name` is what the configuration knows it by. `part` tells apart what comes under one name but
+    is to be treated as a device of its own, such as a connection from an address.
+    """
 
     door: str
     name: str
+    part: str = ""
 
     def __str__(self) -> str:
-        return f"{self.door}/{self.name}"
+        return "/".join(part for part in (self.door, self.name, self.part) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """What a door says when an utterance opens. None means: as the device is set.
 
-    `note` is the door's own and comes back untouched with the outcome.
+    `ends_within_s`: it ends so long after its start, at the latest, and only then when no audio
+    comes. `hotwords` are added to those of the device. `note` is the door's own and comes back
+    untouched with the outcome.
     """
 
     id: str | None = None
@@ -118,6 +125,8 @@ class Start:
     prompt: str | None = None
     sequenced: bool = False
     age_s: float = 0.0
+    ends_within_s: float | None = None
+    hotwords: tuple[str, ...] = ()
     note: object = None
 
 

@@ -108,7 +108,10 @@ def nothing_heard(audio_s: float = 1.0) -> Heard:
     return Heard(audio_s)
 
 
-def engine_facts(workers: int = 1, max_batch: int = 1) -> EngineFacts:
+ONE_THREAD = Capacity(workers=1, max_batch=1)
+
+
+def engine_facts() -> EngineFacts:
     """An engine with a single rung that speaks English."""
     rungs = RungStatus((Rung("default", "tiny.en", 5, "int8"),), "auto", "default", "the only rung")
-    return EngineFacts(frozenset({"en"}), Capacity(workers, max_batch), rungs)
+    return EngineFacts(frozenset({"en"}), rungs)

@@ -35,7 +35,7 @@ PURE_ROOMS = {"types", "errors", "config", "audio", "devices"}
 IMPURE_MODULES = {
     "asyncio", "concurrent", "datetime", "http", "io.open", "multiprocessing", "os", "pathlib",
     "sched", "select", "selectors", "shutil", "signal", "socket", "subprocess", "sys", "tempfile",
-    "threading", "time", "urllib",
+    "threading", "time", "urllib.error", "urllib.request",
 }  # fmt: skip
 IMPURE_CALLS = {"open", "input", "print"}
 
@@ -48,6 +48,8 @@ OWNERS = {
     "huggingface_hub": "engine",
     "tokenizers": "engine",
     "paho": "doors",
+    "wyoming": "doors",
+    "zeroconf": "doors",
     "iotcore": "doors",
     "rich": "commands",
     "jiwer": "commands",

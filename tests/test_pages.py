@@ -39,12 +39,32 @@ def test_the_households_configuration_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/topics.md", "docs/engine.md"]
+    "page",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/topics.md",
+        "docs/engine.md",
+        "docs/deploy.md",
+        "docs/doors.md",
+        "docs/home-assistant.md",
+        "addon/stt_mqtt/DOCS.md",
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_configuration_of_the_doors_page_is_valid() -> None:
+    page = (ROOT / "docs" / "doors.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    config = read_config(text, "doors.md", {})
+    assert config.device("192.168.1.20").language == "de"
+    assert not config.device("2001:db8::20").enabled
+    assert [address.scheme for address in config.wyoming.addresses] == ["tcp", "unix"]
 
 
 def test_the_configurations_of_the_engines_page_are_valid() -> None:

@@ -6,12 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from stt_mqtt.config import Config, MqttConfig, read_config
 from stt_mqtt.errors import ConfigError
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 _MAX_PASSWORD_BYTES = 4096
+
+
+class Source(Protocol):
+    """Where the service reads its configuration, now and at each reload."""
+
+    def load(self) -> Config:
+        """Read the configuration. Raises `ConfigError` with all problems."""
 
 
 @dataclass(frozen=True, slots=True)

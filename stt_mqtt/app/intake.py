@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from stt_mqtt.doors.mqtt.inbox import Inbox, InboxLimits
 from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.mqtt.router import Router
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,9 @@ COMPLAINT_INTERVAL_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class IntakeHandlers:
-    """Who is called on the event loop."""
+    """Who is called on the event loop, and who tells what is a chunk."""
 
-    message: Callable[[Inbound], None]
-    shed: Callable[[str], None]
-    """A message on this topic, other than a chunk, had to be dropped."""
+    router: Router
     connected: Callable[[], None]
     settled: Callable[[], None]
     """A batch of messages is done."""
@@ -59,8 +58,9 @@ class Intake:
 
     def message(self, message: Inbound) -> None:
         """Network thread: a message came in."""
-        is_chunk = message.topic.endswith("/audio")
-        urgent = not is_chunk and not message.topic.endswith("/utterance")
+        router = self._handlers.router
+        is_chunk = router.is_chunk(message.topic)
+        urgent = not is_chunk and not router.is_bulky(message.topic)
         if not self._inbox.put(message, urgent) and not is_chunk:
             self._shed.append(message.topic)
 
@@ -80,10 +80,10 @@ class Intake:
         elif batch:
             self._loop.call_later(LINGER_S, self.pump)
         for message in batch:
-            self._guarded(self._handlers.message, message, message.topic)
+            self._guarded(self._handlers.router.handle, message, message.topic)
         while self._shed:
             topic = self._shed.popleft()
-            self._guarded(self._handlers.shed, topic, topic)
+            self._guarded(self._handlers.router.shed, topic, topic)
         self._handlers.settled()
 
     def _wake(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from stt_mqtt.config import AUTO, Config
@@ -12,6 +13,7 @@ from stt_mqtt.engine.ladder import Candidate
 from stt_mqtt.engine.memory import free_mb, give_back_freed_memory
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.engine.whisper import WhisperTranscriber, load
+from stt_mqtt.engine.words import languages_in
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError
 from stt_mqtt.types import Rung
 
@@ -20,12 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The ladder, and the rung of it that is loaded. `languages`: those that every rung speaks."""
+    """The ladder, and the rung of it that is loaded."""
 
     candidates: tuple[Candidate, ...]
     index: int
     transcriber: WhisperTranscriber
-    languages: frozenset[str]
 
 
 def parallelism_of(config: Config) -> Parallelism:
@@ -37,6 +38,18 @@ def preferred_rung(config: Config) -> Rung:
     """The rung that is asked for; with `auto` the best one, for work that nobody waits behind."""
     wanted = config.ladder.rung
     return next((rung for rung in config.rungs if rung.name == wanted), config.rungs[0])
+
+
+def spoken_languages(config: Config) -> frozenset[str]:
+    """Codes of the languages that every rung speaks, from the files of their models alone.
+
+    Rungs whose model is missing do not count, for they are never used; empty: all are missing.
+    """
+    spoken: list[frozenset[str]] = []
+    for rung in config.rungs:
+        with suppress(ModelError):
+            spoken.append(languages_in(resolve(rung.model, default_models_dir()).folder))
+    return frozenset.intersection(*spoken) if spoken else frozenset()
 
 
 def load_rung(rung: Rung, parallelism: Parallelism) -> WhisperTranscriber:
@@ -75,7 +88,7 @@ def load_ladder(config: Config) -> Start:
     rungs = config.rungs
     if len(rungs) == 1:
         transcriber = load_rung(rungs[0], parallelism)
-        return Start((Candidate(rungs[0], None),), 0, transcriber, transcriber.languages)
+        return Start((Candidate(rungs[0], None),), 0, transcriber)
     return _Survey(rungs, parallelism).start_on(config.ladder.rung)
 
 
@@ -86,7 +99,6 @@ class _Survey:
         self._rungs = rungs
         self._parallelism = parallelism
         self._loaded: tuple[Rung, WhisperTranscriber] | None = None
-        self._languages: list[frozenset[str]] = []
 
     def start_on(self, wanted: str) -> Start:
         """Measure all rungs and begin on the one called `wanted`, or on the best with `auto`."""
@@ -102,7 +114,7 @@ class _Survey:
             why = "; ".join(f"{candidates[n].name}: {candidates[n].reason}" for n in asked)
             raise ModelError(f"{failed} be used: {why}")
         transcriber = self._load(self._rungs[usable[0]])
-        return Start(candidates, usable[0], transcriber, frozenset.intersection(*self._languages))
+        return Start(candidates, usable[0], transcriber)
 
     def _measured(self, rung: Rung) -> Candidate:
         try:
@@ -111,7 +123,6 @@ class _Survey:
         except ModelError as error:
             log.warning("rung %s cannot be used: %s", rung.name, error)
             return Candidate(rung, None, str(error))
-        self._languages.append(transcriber.languages)
         cost = measure(transcriber, memory_mb)
         log.info(
             "rung %s: %.3f s per utterance and %.3f s per second of audio",

@@ -38,6 +38,13 @@ def parse_wav(data: bytes) -> Pcm | None:
     raise CorruptAudioError("WAV data holds no format with samples behind it")
 
 
+def wav_bytes(pcm: bytes, rate: int) -> bytes:
+    """A WAV file of mono pcm_s16le samples at `rate` Hz, with the classic 44-byte header."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _INTEGER, 1, rate, 2 * rate, 2, 16)
+    body = form + struct.pack("<4sI", b"data", len(pcm)) + pcm
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of each chunk; sizes are clamped to what follows."""
     view = memoryview(data)

@@ -164,7 +164,8 @@ class House:
         Raises SttMqttError where an utterance fails.
         """
         answers: list[Answer] = []
-        dispatcher = Dispatcher(self._limits, self._capacity, self._pool, answers.append)
+        dispatcher = Dispatcher(self._limits, answers.append)
+        dispatcher.serve(self._pool, self._capacity, time.monotonic())
 
         def speak(key: DeviceKey) -> None:
             if (saying := next(sayings, None)) is not None:
@@ -197,4 +198,6 @@ def _spoken(answer: Answer) -> Spoken:
     utterance, verdict = answer.utterance, answer.verdict
     if isinstance(verdict, UtteranceError):
         raise SttMqttError(f"{utterance.id}: {verdict.code}: {verdict}") from verdict
+    if verdict is None:
+        raise SttMqttError(f"{utterance.id} was taken back")
     return Spoken(utterance, verdict, time.monotonic() - utterance.ended_at)

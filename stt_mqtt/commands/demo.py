@@ -84,6 +84,7 @@ class Stage:
             "STT_MQTT__BROKER__MODE": "embedded",
             "STT_MQTT__BROKER__LISTEN": self.listen,
             "STT_MQTT__BROKER__PORT": str(self.port),
+            "STT_MQTT__WYOMING__ENABLED": "false",
             "STT_MQTT__LOG__LEVEL": "warning",
             # A slow machine is to show how slow it is, not that commands expire.
             "STT_MQTT__LIMITS__MAX_QUEUE_AGE_S": str(ANSWER_TIMEOUT_S),

@@ -8,7 +8,7 @@ from pathlib import Path
 from stt_mqtt.app.files import ConfigSource
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse._ActionsContainer) -> None:
     """Add `--config FILE`."""
     parser.add_argument(
         "-c",

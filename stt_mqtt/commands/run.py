@@ -7,8 +7,12 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 
+from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
+from stt_mqtt.app.files import Source
+from stt_mqtt.app.notify import Notifier
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
@@ -18,15 +22,24 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_config(parser)
+    source = parser.add_mutually_exclusive_group()
+    add_config(source)
+    source.add_argument(
+        "--addon-options",
+        type=Path,
+        metavar="FILE",
+        help="options of the Home Assistant add-on, in place of a configuration file",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads."""
-    source = config_source(options)
+    source: Source = config_source(options)
+    if options.addon_options is not None:
+        source = AddonSource(options.addon_options)
     config = source.load()
     logs.set_up(config.log)
-    application = Application(source, config)
+    application = Application(source, config, Notifier(os.environ))
     clean = asyncio.run(_serve(application))
     code = EXIT_INTERNAL if application.failed else 0
     if not clean:

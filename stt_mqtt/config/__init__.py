@@ -2,6 +2,13 @@
 
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
+from stt_mqtt.config.doors import (
+    Address,
+    HermesConfig,
+    HomeAssistantConfig,
+    Scheme,
+    WyomingConfig,
+)
 from stt_mqtt.config.engine import EngineConfig, GateConfig
 from stt_mqtt.config.ladder import AUTO, LadderConfig, RungConfig
 from stt_mqtt.config.limits import LimitsConfig
@@ -14,6 +21,7 @@ from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfi
 
 __all__ = [
     "AUTO",
+    "Address",
     "BrokerConfig",
     "BrokerMode",
     "Changes",
@@ -21,6 +29,8 @@ __all__ = [
     "DeviceConfig",
     "EngineConfig",
     "GateConfig",
+    "HermesConfig",
+    "HomeAssistantConfig",
     "LadderConfig",
     "LimitsConfig",
     "LogConfig",
@@ -29,8 +39,10 @@ __all__ = [
     "MqttConfig",
     "Protocol",
     "RungConfig",
+    "Scheme",
     "ServiceConfig",
     "TlsConfig",
+    "WyomingConfig",
     "compare",
     "is_glob",
     "json_schema",

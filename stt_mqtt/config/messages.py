@@ -23,12 +23,15 @@ _SENTENCES = {
     "string": "must be text",
     "tuple": "must be a list, as in [a, b] or one - per line",
 }
+_TOPIC = "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildcards"
 PATTERNS = {
-    "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - (a glob also * ? [ ] !)",
-    "base_topic": "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildcards",
+    "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
+    "base_topic": _TOPIC,
+    "discovery_prefix": _TOPIC,
     "compute_type": "must be a name such as int8 or float32",
     "language": "must be a language tag such as en or pt-BR",
     "languages": "must be a language tag such as en or pt-BR",
+    "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
     "rung": "must be auto or the name of a rung",
 }

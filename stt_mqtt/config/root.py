@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.doors import HermesConfig, HomeAssistantConfig, WyomingConfig
 from stt_mqtt.config.engine import EngineConfig, GateConfig
 from stt_mqtt.config.ladder import DEFAULT_RUNG, LadderConfig
 from stt_mqtt.config.limits import LimitsConfig
@@ -21,14 +22,14 @@ RESERVED_NAME = "bridge"
 RUNG_KEYS = ("model", "beam_size", "compute_type")
 """Keys of `engine` that a listed rung says for itself."""
 
-DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,64}$")]
+DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:*?\[\]!-]{1,64}$")]
 
 
 class Config(Section):
     """The configuration file."""
 
     RESTART_SECTIONS: ClassVar[frozenset[str]] = frozenset(
-        {"broker", "mqtt", "engine", "ladder", "limits"}
+        {"broker", "mqtt", "hermes", "wyoming", "homeassistant", "engine", "ladder", "limits"}
     )
     """Sections whose changes take a restart; the others are reloaded while running."""
 
@@ -36,6 +37,12 @@ class Config(Section):
     """Where the broker is: `external`, or `embedded` for one inside this process."""
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
     """Connection to the broker."""
+    hermes: HermesConfig = Field(default_factory=HermesConfig)
+    """The door for Rhasspy and Snips."""
+    wyoming: WyomingConfig = Field(default_factory=WyomingConfig)
+    """The door for Home Assistant's voice pipelines."""
+    homeassistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
+    """The devices as Home Assistant sees them over MQTT."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
     """The Whisper model."""
     ladder: LadderConfig = Field(default_factory=LadderConfig)

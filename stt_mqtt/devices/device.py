@@ -115,7 +115,8 @@ class Device:
             return self.refuse(start, DisabledError("the device is disabled"), now)
         ended = self._end_open(EndReason.RESTART, now)
         self._deafness.end()
-        self._open_new(start, self.config.idle_timeout_ms / 1000, now)
+        idle_timeout_s = self.config.idle_timeout_ms / 1000
+        self._open_new(start, start.ends_within_s or idle_timeout_s, now)
         return ended
 
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
@@ -234,8 +235,9 @@ class Device:
             sequenced=start.sequenced,
             age_s=start.age_s,
             quiet_timeout_s=quiet_timeout_s,
+            ends_within_s=start.ends_within_s,
             languages=self.config.languages,
-            hotwords=self.config.hotwords,
+            hotwords=self.config.hotwords + start.hotwords,
             note=start.note,
         )
         self._open = OpenUtterance(opening, self._context.cap, now)
@@ -254,7 +256,7 @@ class Device:
             age_s=start.age_s,
             reject_over_cap=self.config.on_cap is OnCap.REJECT,
             languages=self.config.languages,
-            hotwords=self.config.hotwords,
+            hotwords=self.config.hotwords + start.hotwords,
             note=start.note,
         )
 
@@ -301,7 +303,7 @@ class Device:
         return [] if self.settings.enabled else self._abort_open(now)
 
     def _on_cap(self, utterance: OpenUtterance, now: float) -> list[Ended]:
-        if self.config.on_cap is OnCap.TRUNCATE:
+        if self.config.on_cap is OnCap.TRUNCATE and now < utterance.ends_at:
             return []
         if self.config.on_cap is OnCap.REJECT:
             error = TooLongError("the utterance reached its cap")

@@ -60,6 +60,10 @@ class Registry:
         self._devices[key] = device
         return device, evicted
 
+    def remove(self, key: DeviceKey) -> None:
+        """Forget a device."""
+        self._devices.pop(key, None)
+
     def _evict(self) -> Device:
         for device in self._devices.values():
             if device.idle and not device.overridden and not self._keep(device.key):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.devices.sequence import Resequencer
@@ -15,7 +16,10 @@ SEQUENCE_PREFIX_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How an utterance was opened, with every default filled in. Times in seconds."""
+    """How an utterance was opened, with every default filled in. Times in seconds.
+
+    `ends_within_s`: it must not stay open longer, whatever happens to be configured.
+    """
 
     id: str
     format: AudioFormat
@@ -24,6 +28,7 @@ class Opening:
     sequenced: bool
     age_s: float
     quiet_timeout_s: float
+    ends_within_s: float | None = None
     languages: tuple[str, ...] = ()
     hotwords: tuple[str, ...] = ()
     note: object = None
@@ -34,10 +39,14 @@ class OpenUtterance:
 
     def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
         self.opening = opening
+        longest_s = opening.ends_within_s
+        if longest_s is not None:
+            cap = replace(cap, max_s=min(cap.max_s, longest_s))
         self._buffer = AudioBuffer(opening.format, cap)
         self._sequence = Resequencer()
         self._max_bytes = cap.max_bytes
-        self._cap_at = now + cap.max_s + opening.quiet_timeout_s
+        self.ends_at = inf if longest_s is None else now + longest_s
+        self._cap_at = min(now + cap.max_s + opening.quiet_timeout_s, self.ends_at)
         self._numbered = opening.sequenced
         self._received = 0
         self._sent: int | None = None
@@ -56,7 +65,7 @@ class OpenUtterance:
         """When something has to happen if nothing more comes: the end, or the cap."""
         if self._stopped_at is not None:
             return self._straggler_deadline
-        return self.quiet_until if self.capped else min(self.quiet_until, self._cap_at)
+        return min(self.quiet_until, self.ends_at if self.capped else self._cap_at)
 
     @property
     def quiet_until(self) -> float:

@@ -102,6 +102,13 @@ class FairQueue:
             self._remove(utterance)
         return expired
 
+    def withdraw(self, key: DeviceKey) -> list[Utterance]:
+        """Take out all of a device."""
+        withdrawn = list(self._waiting.get(key, ()))
+        for utterance in withdrawn:
+            self._remove(utterance)
+        return withdrawn
+
     def clear(self) -> list[Utterance]:
         """Take out everything."""
         everything = [u for waiting in self._waiting.values() for u in waiting]

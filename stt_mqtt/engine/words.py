@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stt_mqtt.engine.transcriber import Speech
+from stt_mqtt.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,6 +20,10 @@ MAX_PROMPT_TOKENS = 223
 """As in Whisper's training: half of the context, less the token that announces the prompt."""
 MAX_HOTWORD_TOKENS = 100
 ENGLISH = "en"
+_MULTILINGUAL_TOKENS = 51_865
+"""Entries of the smallest multilingual vocabulary; an English one is smaller."""
+_TOKENS_BESIDE_LANGUAGES = 51_766
+"""Entries of a multilingual vocabulary that name no language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +85,23 @@ class Words:
         if token is None:
             raise LookupError(f"the tokenizer has no <|{name}|>")
         return token
+
+
+def languages_in(folder: Path) -> frozenset[str]:
+    """Codes of the languages that the model in `folder` speaks, without loading it.
+
+    Raises ModelError where its vocabulary or its tokenizer cannot be read.
+    """
+    try:
+        tokens = _vocabulary_size(folder)
+        multilingual = tokens >= _MULTILINGUAL_TOKENS
+        return Words.of(folder, tokens - _TOKENS_BESIDE_LANGUAGES if multilingual else 1).languages
+    except Exception as error:
+        raise ModelError(f"{folder}: its vocabulary cannot be read: {error}") from error
+
+
+def _vocabulary_size(folder: Path) -> int:
+    listed = folder / "vocabulary.json"
+    if listed.is_file():
+        return len(json.loads(listed.read_text(encoding="utf-8")))
+    return (folder / "vocabulary.txt").read_bytes().count(b"\n")

@@ -17,9 +17,12 @@ class Dropped(StrEnum):
     BAD_TOPIC = "bad_topic"
     BAD_REPLY_TO = "bad_reply_to"
     BAD_SEQUENCE = "bad_sequence"
+    BAD_PAYLOAD = "bad_payload"
+    BAD_FRAME = "bad_frame"
     RETAINED = "retained"
     TOO_MANY_DEVICES = "too_many_devices"
     PAYLOAD_TOO_LARGE = "payload_too_large"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
 
 
 class Metrics:
@@ -29,6 +32,8 @@ class Metrics:
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.doors: dict[str, Counter[str]] = {}
+        """Outcomes by the door that they went through."""
         self.inferences = 0
         """Utterances that reached a model."""
         self.second_looks = 0
@@ -39,6 +44,7 @@ class Metrics:
     def count_outcome(self, outcome: Outcome) -> None:
         """Note one outcome and, if it is an error, its code."""
         self.outcomes[outcome.kind.value] += 1
+        self.doors.setdefault(outcome.key.door, Counter())[outcome.kind.value] += 1
         if outcome.error is not None:
             self.errors[outcome.error.code] += 1
 

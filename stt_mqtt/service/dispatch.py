@@ -18,6 +18,7 @@ from stt_mqtt.engine.queue import FairQueue, QueueLimits
 from stt_mqtt.errors import (
     ExpiredError,
     InferenceTimeoutError,
+    ModelUnavailableError,
     OverloadedError,
     ShuttingDownError,
     UtteranceError,
@@ -48,10 +49,13 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a queued utterance. `wait_s`: time in the queue, in seconds."""
+    """What became of a queued utterance. `wait_s`: time in the queue, in seconds.
+
+    `verdict` None: its device took it back.
+    """
 
     utterance: Utterance
-    verdict: Verdict
+    verdict: Verdict | None
     wait_s: float
 
 
@@ -76,9 +80,7 @@ class _Running:
 class Dispatcher:
     """Keeps the inference threads busy and answers every utterance exactly once."""
 
-    def __init__(
-        self, limits: LimitsConfig, capacity: Capacity, pool: Pool, answer: AnswerSink
-    ) -> None:
+    def __init__(self, limits: LimitsConfig, answer: AnswerSink) -> None:
         self._limits = limits
         self._queue = FairQueue(
             QueueLimits(
@@ -90,10 +92,10 @@ class Dispatcher:
         )
         self.arrivals = LoadMeter()
         """What is put into the queue, for the choice of the rung."""
-        self._pool = pool
+        self._pool: Pool | None = None
         self._answer = answer
-        self._workers = capacity.workers
-        self.max_batch = capacity.max_batch
+        self._workers = 0
+        self.max_batch = 1
         """Most utterances in a batch from the next one on; follows the model that serves."""
         self._last_number = 0
         self._running: dict[int, _Running] = {}
@@ -118,7 +120,7 @@ class Dispatcher:
     @property
     def hopeless(self) -> bool:
         """Whether every inference thread hangs, so that nothing will be transcribed any more."""
-        return self._stuck >= self._workers
+        return 0 < self._workers <= self._stuck
 
     @property
     def deadline(self) -> float | None:
@@ -130,6 +132,18 @@ class Dispatcher:
         ]
         expiry = self._queue.next_expiry
         return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
+
+    def serve(self, pool: Pool, capacity: Capacity, now: float) -> None:
+        """Have threads transcribe from now on; until then everything waits."""
+        self._pool = pool
+        self._workers = capacity.workers
+        self.max_batch = capacity.max_batch
+        self._start(now)
+
+    def withdraw(self, key: DeviceKey, now: float) -> None:
+        """Take back what a device has waiting; what is being transcribed goes on."""
+        for utterance in self._queue.withdraw(key):
+            self._reply(utterance, None, now - utterance.ended_at)
 
     def put(self, utterance: Utterance, now: float) -> None:
         """Queue an utterance and start it if a thread is free."""
@@ -195,6 +209,8 @@ class Dispatcher:
 
     def _start(self, now: float) -> None:
         """Share what is ready among the free threads: none waits for company, none stays idle."""
+        if self._pool is None:
+            return
         batches: list[tuple[Utterance, ...]] = []
         for free_workers in range(self._workers - len(self._running), 0, -1):
             share = math.ceil(self._queue.ready / free_workers)
@@ -207,7 +223,9 @@ class Dispatcher:
             self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
 
     def _expire(self, utterance: Utterance, now: float) -> None:
-        error = ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn")
+        error: UtteranceError = ModelUnavailableError("the model is still being loaded")
+        if self._pool is not None:
+            error = ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn")
         self._reply(utterance, error, now - utterance.ended_at)
 
     def _refuse_overloaded(self, utterance: Utterance, now: float) -> None:
@@ -223,5 +241,5 @@ class Dispatcher:
         for index in list(running.unanswered):
             self._finish(running, index, error)
 
-    def _reply(self, utterance: Utterance, verdict: Verdict, wait_s: float) -> None:
+    def _reply(self, utterance: Utterance, verdict: Verdict | None, wait_s: float) -> None:
         self._answer(Answer(utterance, verdict, max(wait_s, 0.0)))

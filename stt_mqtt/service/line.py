@@ -6,7 +6,6 @@ doors' outlets are given to it, so that tests run it with fakes.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -27,19 +26,14 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.observe.metrics import Dropped, Metrics
+from stt_mqtt.service.alarms import Alarms
 from stt_mqtt.service.clock import Clock
-from stt_mqtt.service.dispatch import Answer, Dispatcher, Pool
+from stt_mqtt.service.dispatch import Answer, Capacity, Dispatcher, Pool
+from stt_mqtt.service.followers import Followers
 from stt_mqtt.service.outcomes import Stamp, log_outcome, of_answer, of_ended, of_refusal
-from stt_mqtt.service.outlet import Outlet
+from stt_mqtt.service.outlet import Follower, Outlet
 from stt_mqtt.service.rungs import EngineFacts
-from stt_mqtt.types import (
-    DeviceKey,
-    EndReason,
-    Heard,
-    Outcome,
-    Start,
-    Utterance,
-)
+from stt_mqtt.types import DeviceKey, EndReason, Heard, Outcome, Start, Utterance
 
 
 class Line:
@@ -50,7 +44,6 @@ class Line:
         config: Config,
         engine: EngineFacts,
         clock: Clock,
-        pool: Pool,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         limits = config.limits
@@ -63,15 +56,21 @@ class Line:
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         context = DeviceContext(cap, self.budget, new_id)
         self.registry = Registry(limits.max_devices, context, self._config_of, self._is_kept)
-        self.dispatcher = Dispatcher(limits, engine.capacity, pool, self._on_answer)
+        self.dispatcher = Dispatcher(limits, self._on_answer)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
-        self._timers: list[tuple[float, DeviceKey]] = []
+        self._followers = Followers()
+        self._leaving: set[DeviceKey] = set()
+        self._alarms = Alarms(self.registry)
         self._closing = False
 
     def attach(self, door: str, outlet: Outlet) -> None:
         """Connect a door; the keys of its devices carry its name."""
         self._outlets[door] = outlet
+
+    def follow(self, door: str, follower: Follower) -> None:
+        """Have the devices of a door watched; followers are told in the order they came."""
+        self._followers.add(door, follower)
 
     # What devices do ---------------------------------------------------------------------
 
@@ -123,6 +122,17 @@ class Line:
         if device is not None:
             self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
 
+    def leave(self, key: DeviceKey) -> None:
+        """A device will not speak again: what is open or waits is taken back, its place is free."""
+        device = self.registry.find(key)
+        if device is None:
+            return
+        now = self._clock.now()
+        self._leaving.add(key)
+        self._settle(device, device.abort(None, now))
+        self.dispatcher.withdraw(key, now)
+        self._let_go(device)
+
     def single(self, key: DeviceKey, data: bytes, start: Start) -> None:
         """A device sends a whole utterance in one message."""
         device = self._get_or_answer(key, start)
@@ -160,20 +170,24 @@ class Line:
             device = self._find_or_make(key)
         except TooManyDevicesError:
             return
-        self._announce(device)
+        self._followers.announce(device)
 
     def announce(self, door: str) -> None:
         """Tell a door again the settings and state of all its devices."""
         for device in self.registry:
             if device.key.door == door:
                 device.announced = None
-                self._announce(device)
+                self._followers.announce(device)
 
     def reconfigure(self, config: Config) -> None:
         """Take a new configuration for all devices."""
         self.config = config
         for device in self.registry:
             self._settle(device, device.reconfigure(self._config_of(device.key), self._clock.now()))
+
+    def serve(self, pool: Pool, capacity: Capacity) -> None:
+        """The model is loaded: transcribe, first of all what has come in meanwhile."""
+        self.dispatcher.serve(pool, capacity, self._clock.now())
 
     def delivered(self, batch: int, index: int, verdict: Verdict) -> None:
         """An inference thread has the verdict on one utterance of a batch."""
@@ -186,19 +200,14 @@ class Line:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
-        own = self._timers[0][0] if self._timers else None
-        dispatch = self.dispatcher.deadline
-        return min((at for at in (own, dispatch) if at is not None), default=None)
+        both = (self._alarms.next_at, self.dispatcher.deadline)
+        return min((at for at in both if at is not None), default=None)
 
     def tick(self) -> None:
         """End the utterances whose time is up and whatever else is due."""
         now = self._clock.now()
-        while self._timers and self._timers[0][0] <= now:
-            at, key = heapq.heappop(self._timers)
-            device = self.registry.find(key)
-            if device is not None and device.timer_at == at:
-                device.timer_at = None
-                self._settle(device, device.tick(now))
+        for device in self._alarms.due(now):
+            self._settle(device, device.tick(now))
         self.dispatcher.tick(now)
 
     def shut_down(self) -> None:
@@ -222,8 +231,16 @@ class Line:
     def _find_or_make(self, key: DeviceKey) -> Device:
         device, evicted = self.registry.get(key)
         if evicted is not None:
-            self._outlets[evicted.key.door].forget(evicted.key)
+            self._followers.forget(evicted.key)
+        self._leaving.discard(key)
         return device
+
+    def _let_go(self, device: Device) -> None:
+        """Forget a device that is leaving, once nothing of it is unanswered."""
+        if device.key in self._leaving and device.idle:
+            self._leaving.remove(device.key)
+            self.registry.remove(device.key)
+            self._followers.forget(device.key)
 
     def _find(self, key: DeviceKey) -> Device | None:
         device = self.registry.find(key)
@@ -267,11 +284,8 @@ class Line:
                 self.dispatcher.put(item, self._clock.now())
             else:
                 self._publish(of_ended(item, self._stamp()))
-        self._announce(device)
-        deadline = device.deadline
-        if deadline is not None and (device.timer_at is None or deadline < device.timer_at):
-            device.timer_at = deadline
-            heapq.heappush(self._timers, (deadline, device.key))
+        self._followers.announce(device)
+        self._alarms.set(device)
 
     def _on_answer(self, answer: Answer) -> None:
         utterance = answer.utterance
@@ -283,7 +297,8 @@ class Line:
             device.pending -= 1
         self._publish(of_answer(answer, self._stamp()))
         if device is not None:
-            self._announce(device)
+            self._followers.announce(device)
+            self._let_go(device)
 
     def _publish(self, outcome: Outcome) -> None:
         self.metrics.count_outcome(outcome)
@@ -293,18 +308,6 @@ class Line:
             device.counters.errors += outcome.error is not None
         log_outcome(outcome)
         self._outlets[outcome.key.door].outcome(outcome)
-
-    def _announce(self, device: Device) -> None:
-        current = (device.settings, device.state)
-        before = device.announced
-        if current == before:
-            return
-        device.announced = current
-        outlet = self._outlets[device.key.door]
-        if before is None or before[0] != current[0]:
-            outlet.settings(device.key, current[0])
-        if before is None or before[1] != current[1]:
-            outlet.state(device.key, current[1])
 
     def _stamp(self) -> Stamp:
         return Stamp(self._clock.now(), self._clock.epoch())

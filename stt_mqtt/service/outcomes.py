@@ -36,6 +36,8 @@ class Stamp:
 def of_answer(answer: Answer, stamp: Stamp) -> Outcome:
     """The outcome of an utterance that was queued."""
     utterance, verdict = answer.utterance, answer.verdict
+    if verdict is None:
+        return _outcome(utterance, OutcomeKind.ABORTED, stamp, wait_s=answer.wait_s)
     if isinstance(verdict, UtteranceError):
         return _outcome(
             utterance,

@@ -1,4 +1,4 @@
-"""What the line says to a door."""
+"""What the line says to the doors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from stt_mqtt.types import DeviceKey, DeviceState, Outcome
 
 
 class Outlet(Protocol):
-    """What a door does with what the line has to say to its devices."""
+    """The door that an utterance came through."""
 
     def outcome(self, outcome: Outcome) -> None:
-        """Publish the one outcome of an utterance."""
+        """Give the device the one outcome of its utterance."""
+
+
+class Follower(Protocol):
+    """Whoever tells the world about the devices of a door."""
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """Publish a changed state; comes after the outcome that changed it."""
+        """A device changed its state; comes after the outcome that changed it."""
 
     def settings(self, key: DeviceKey, settings: Settings) -> None:
-        """Publish changed settings."""
+        """A device became known or its settings changed; comes before its state."""
 
     def forget(self, key: DeviceKey) -> None:
-        """Clear what was published about a device that left."""
+        """A device left."""

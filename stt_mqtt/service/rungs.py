@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.types import Rung
 
 
@@ -27,5 +26,4 @@ class EngineFacts:
     """What a line starts with. `languages`: codes of those that every rung speaks."""
 
     languages: frozenset[str]
-    capacity: Capacity
     rungs: RungStatus

@@ -94,16 +94,23 @@ class Bench:
         self.shelf = FakeShelf(Parallelism(workers=1, threads=1), max_batch=8)
         self.shelf.may_load.set()
         self.first = Model(self.config.rungs[index].model)
-        start = Start(candidates, index, self.first.transcriber, frozenset({"en"}))
+        start = Start(candidates, index, self.first.transcriber)
         self.engine = Engine(
-            self.config, self.config.rungs[index], start.transcriber, start.languages, FakeVoice()
+            self.config,
+            self.config.rungs[index],
+            start.transcriber,
+            frozenset({"en"}),
+            FakeVoice(),
         )
         self.engine.start(1, Delivery(lambda *_: None, lambda _: None))
         self.ladder = LadderRunner(self.config, start, self.shelf, self.clock)
         self.pool = FakePool()
-        facts = EngineFacts(frozenset({"en"}), Capacity(1, 8), self.ladder.status)
-        self.line = Line(self.config, facts, self.clock, self.pool)
-        self.line.attach("native", RecordingOutlet())
+        facts = EngineFacts(frozenset({"en"}), self.ladder.status)
+        self.line = Line(self.config, facts, self.clock)
+        self.line.serve(self.pool, Capacity(1, 8))
+        outlet = RecordingOutlet()
+        self.line.attach("native", outlet)
+        self.line.follow("native", outlet)
         self.told: list[RungStatus] = []
         """What the line knew each time that a change was told."""
         self.ladder.attach(self.engine, self.line, lambda: self.told.append(self.line.rungs))

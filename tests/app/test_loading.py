@@ -17,6 +17,7 @@ from stt_mqtt.app.loading import (
     preferred_rung,
     shares_model,
     shelf_of,
+    spoken_languages,
 )
 from stt_mqtt.config import Config
 from stt_mqtt.engine.cpu import Parallelism
@@ -57,6 +58,9 @@ class Disk:
             raise ModelError(f"there is no {name}")
         return ResolvedModel(name, models_dir / name)
 
+    def languages_in(self, folder: Path) -> frozenset[str]:
+        return frozenset(self.languages[folder.name])
+
     def size(self, model: ResolvedModel, compute_type: str) -> float:
         return self.memory_mb.get(model.name, 100.0)
 
@@ -83,6 +87,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     made = Disk()
     monkeypatch.setattr(loading, "resolve", made.resolve)
+    monkeypatch.setattr(loading, "languages_in", made.languages_in)
     monkeypatch.setattr(loading, "memory_mb", made.size)
     monkeypatch.setattr(loading, "load_rung", made.load_rung)
     monkeypatch.setattr(loading, "measure", made.measure)
@@ -90,12 +95,16 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return made
 
 
-def start_with(*rungs: Rung, rung: str = "auto") -> Start:
+def config_with(*rungs: Rung, rung: str = "auto") -> Config:
     listed = [
         {"name": rung.name, "model": rung.model, "beam_size": rung.beam_size} for rung in rungs
     ]
     ladder: dict[str, Any] = {"rungs": listed, "rung": rung}
-    return load_ladder(Config.model_validate({"ladder": ladder}))
+    return Config.model_validate({"ladder": ladder})
+
+
+def start_with(*rungs: Rung, rung: str = "auto") -> Start:
+    return load_ladder(config_with(*rungs, rung=rung))
 
 
 def costs(start: Start) -> dict[str, bool]:
@@ -195,17 +204,21 @@ def test_a_rung_that_is_asked_for_is_not_replaced_by_another(disk: Disk) -> None
 
 def test_the_languages_are_those_that_every_usable_rung_speaks(disk: Disk) -> None:
     disk.languages = {"large": ("en", "de", "cy"), "tiny": ("de", "en"), "least": ("fr",)}
-    disk.broken = {"least"}
-    start = start_with(BEST, SMALL, Rung("last", "least", 5, "int8"))
-    assert start.languages == {"en", "de"}
+    disk.missing = {"least"}
+    config = config_with(BEST, SMALL, Rung("last", "least", 5, "int8"))
+    assert spoken_languages(config) == {"en", "de"}
+    assert disk.done == []
+
+
+def test_without_any_model_no_language_is_spoken(disk: Disk) -> None:
+    disk.missing = {"large"}
+    assert spoken_languages(config_with(BEST)) == frozenset()
 
 
 def test_a_single_rung_is_loaded_and_not_measured(disk: Disk) -> None:
-    disk.languages = {"tiny.en": ("en", "de")}
     start = load_ladder(Config())
     assert disk.done == ["load tiny.en"]
     assert (start.index, costs(start)) == (0, {"default": False})
-    assert start.languages == {"en", "de"}
 
 
 def test_a_single_rung_that_cannot_be_loaded_is_an_error(disk: Disk) -> None:

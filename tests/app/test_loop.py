@@ -14,6 +14,7 @@ from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.app.timer import DeadlineTimer
 from stt_mqtt.doors.mqtt.inbox import Inbox, InboxLimits
 from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.mqtt.router import Router
 
 
 @dataclass(eq=False)
@@ -107,18 +108,32 @@ def test_a_cancelled_timer_never_fires() -> None:
 
 
 class Handled:
-    """What reached the event loop, and on which thread."""
+    """A door that knows what reached the event loop, and on which thread."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
-        self.shed: list[str] = []
+        self.dropped: list[str] = []
         self.threads: set[int] = set()
         self.batches = 0
-        self.handlers = IntakeHandlers(
-            message=self._message, shed=self.shed.append, connected=self._note, settled=self._settle
-        )
+        self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._settle)
 
-    def _message(self, message: Inbound) -> None:
+    subscriptions = retained_output = ()
+    chunk_endings = ("/audio",)
+    bulky_endings = ("/utterance",)
+
+    def owns(self, topic: str) -> bool:
+        return True
+
+    def shed(self, topic: str) -> None:
+        self.dropped.append(topic)
+
+    def connected(self) -> None:
+        self._note()
+
+    def clean_up(self) -> None:
+        self._note()
+
+    def handle(self, message: Inbound) -> None:
         self._note()
         if message.topic == "breaks":
             raise ZeroDivisionError
@@ -178,7 +193,7 @@ def test_what_finds_no_room_is_told_unless_it_is_a_chunk() -> None:
     handled = Handled()
     topics = ["stt/a/audio"] * 30 + ["stt/a/utterance"] * 3 + ["stt/a/audio/stop"] * 2
     intake = feed(handled, topics, InboxLimits(20, 1_000_000))
-    assert handled.shed == ["stt/a/utterance"] * 3
+    assert handled.dropped == ["stt/a/utterance"] * 3
     assert handled.messages.count("stt/a/audio/stop") == 2
     assert intake.dropped == 30 - 18 + 3
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
+from wave import open as open_wave
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt_mqtt.audio.decode import Decoded, decode
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 from tests.audio.synth import chunk, container, fmt, is_tone, riff, s16, tone
@@ -178,6 +181,20 @@ def test_compressed_wav(codec: str) -> None:
 def test_another_compression_is_unsupported() -> None:
     with pytest.raises(UnsupportedFormatError, match="adpcm_ms"):
         decode_wav(container("wav", "adpcm_ms", tone()))
+
+
+@pytest.mark.parametrize("pcm", [b"", SOUND])
+def test_what_is_written_is_the_classic_form(pcm: bytes) -> None:
+    data = wav_bytes(pcm, 22_050)
+    assert len(data) == 44 + len(pcm)
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    with open_wave(BytesIO(data)) as audio:
+        assert (audio.getframerate(), audio.getnchannels(), audio.getsampwidth()) == (22_050, 1, 2)
+        assert audio.readframes(10**6) == pcm
+
+
+def test_what_is_written_is_read_again() -> None:
+    assert hears_the_sound(wav_bytes(SOUND, 16_000))
 
 
 @settings(max_examples=300, deadline=None)

@@ -70,6 +70,9 @@ def test_changes_are_named_by_key(
 SNIPPETS = {
     "broker": "broker: embedded\n",
     "mqtt": "mqtt: {host: a, password: b}\n",
+    "hermes": "hermes: {enabled: false}\n",
+    "wyoming": "wyoming: {listen: ['unix:///run/a', 'stdio://']}\n",
+    "homeassistant": "homeassistant: {discovery_prefix: ha}\n",
     "engine": "engine: {beam_size: 1}\n",
     "ladder": "ladder: {rung: default, min_stay_s: 5}\n",
     "limits": "limits: {max_devices: 5}\n",

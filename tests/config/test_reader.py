@@ -150,7 +150,7 @@ gate: 3
         "f:10:1: host: unknown key 'host', it belongs under 'mqtt'",
         "f:12:19: devices.kitchen.rate: must be a whole number",
         "f:12:34: devices.kitchen.language: must be a language tag such as en or pt-BR",
-        "f:13:3: devices.a b: a device name has 1 to 64 of A-Z a-z 0-9 _ . - "
+        "f:13:3: devices.a b: a device name has 1 to 64 of A-Z a-z 0-9 _ . - : "
         "(a glob also * ? [ ] !)",
         "f:14:3: devices.kitchen: is given twice, first in line 12",
         "f:15:7: gate: must be a section with keys below it",

@@ -363,6 +363,29 @@ def test_truncate_awaits_the_end_of_a_stream_that_has_been_open_too_long() -> No
     assert (utterance.end, utterance.truncated) == (EndReason.STOP, True)
 
 
+@pytest.mark.parametrize("on_cap", ["finalize", "truncate"])
+def test_what_must_end_within_a_time_ends_then_whether_audio_comes_or_not(on_cap: str) -> None:
+    for chunks in (0, 5, 100):
+        bench = Bench(on_cap=on_cap, idle_timeout_ms=200)
+        bench.device.start(Start(ends_within_s=0.5), 10.0)
+        ended = bench.chunks(chunks, 10.1)
+        if not ended:
+            assert bench.device.deadline == 10.5
+            assert bench.device.tick(10.49) == []
+            ended = bench.device.tick(10.5)
+        utterance = the_utterance(ended)
+        end = EndReason.CAP if chunks else EndReason.GAP
+        assert (utterance.end, utterance.truncated) == (end, chunks > 0)
+        assert utterance.seconds <= 0.5
+
+
+def test_words_of_the_start_are_added_to_those_that_are_configured() -> None:
+    bench = Bench(hotwords=["Siobhan"])
+    bench.device.start(Start(hotwords=("Nguyen",)), 0.0)
+    bench.chunks(1, 0.0)
+    assert the_utterance(bench.device.stop(None, None, 0.1)).hotwords == ("Siobhan", "Nguyen")
+
+
 @pytest.mark.parametrize("refused", [True, False])
 def test_after_a_start_the_pause_that_ends_deafness_is_the_longer_one(refused: bool) -> None:
     bench = Bench(gap_timeout_ms=800, idle_timeout_ms=5000)

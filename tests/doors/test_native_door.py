@@ -20,7 +20,7 @@ from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.rungs import RungStatus
 from stt_mqtt.types import Rung, Transcript
-from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard
+from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
@@ -43,7 +43,8 @@ class Wire:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.reloads = 0
-        self.line = Line(Config.model_validate(config), engine_facts(), self.clock, self.pool)
+        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
+        self.line.serve(self.pool, ONE_THREAD)
         self.topics = Topics("stt")
         self.door = NativeDoor(self.line, self.topics, self.published.append)
         context = BridgeContext(

@@ -91,9 +91,10 @@ class Service:
         return self.log_file.read_text()
 
     def configure(self, **config: Any) -> None:
-        """Write the configuration file."""
+        """Write the configuration file. Without a free port of its own Wyoming stays closed."""
         mqtt = {**self._base["mqtt"], **config.pop("mqtt", {})}
-        self.config_file.write_text(yaml.safe_dump({**config, "mqtt": mqtt}))
+        wyoming = config.pop("wyoming", {"enabled": False})
+        self.config_file.write_text(yaml.safe_dump({**config, "mqtt": mqtt, "wyoming": wyoming}))
 
     def stop(self, timeout_s: float = 30.0) -> int:
         """Ask the process to end; return its exit code."""

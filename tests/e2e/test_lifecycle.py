@@ -81,9 +81,9 @@ def test_a_service_told_to_stop_while_it_loads_never_says_online(
     late.close()
 
 
-def test_a_reload_before_the_service_is_online_changes_nothing() -> None:
+def test_a_reload_before_the_model_is_loaded_changes_nothing() -> None:
     application = Application(ConfigSource(None, {}), Config())
-    with pytest.raises(ConfigError, match="not online yet"):
+    with pytest.raises(ConfigError, match="not loaded yet"):
         application.reload()
 
 

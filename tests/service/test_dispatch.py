@@ -25,9 +25,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         limits = LimitsConfig(inference_timeout_s=5.0, max_queue_age_s=600.0)
-        self.dispatcher = Dispatcher(
-            limits, Capacity(self.workers, self.max_batch), self.pool, self.answers.append
-        )
+        self.dispatcher = Dispatcher(limits, self.answers.append)
+        self.dispatcher.serve(self.pool, Capacity(self.workers, self.max_batch), START)
 
     def occupy(self) -> list[int]:
         """Give every thread something to do, so that what comes next has to wait."""

@@ -12,6 +12,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
+from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import Batch, DeviceKey, DeviceState, Start
 from tests.fakes import (
@@ -61,15 +62,18 @@ class TheLine(RuleBasedStateMachine):
     id, and it is the source of the ids of utterances that a chunk opens.
     """
 
-    @initialize(lifetime=st.sampled_from([0, 10, 40]))
-    def begin(self, lifetime: int) -> None:
+    @initialize(lifetime=st.sampled_from([0, 10, 40]), loaded=st.booleans())
+    def begin(self, lifetime: int, loaded: bool) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.outlet = RecordingOutlet()
         config = Config.model_validate(CONFIG)
-        facts = engine_facts(WORKERS, MAX_BATCH)
-        self.line = Line(config, facts, self.clock, self.pool, self._new_id)
+        self.line = Line(config, engine_facts(), self.clock, self._new_id)
+        self.loaded = False
+        if loaded:
+            self.the_model_is_loaded()
         self.line.attach("native", self.outlet)
+        self.line.follow("native", self.outlet)
         self.opened: Counter[str] = Counter()
         self.serial = 0
         self.lifetime = lifetime
@@ -79,9 +83,27 @@ class TheLine(RuleBasedStateMachine):
         self.order: dict[str, DeviceKey] = {}
         """The ids of what reached the model, in that order."""
 
-    @rule(key=keys, language=st.sampled_from([None, "en", "fr"]), sequenced=st.booleans())
-    def start(self, key: DeviceKey, language: str | None, sequenced: bool) -> None:
-        start = Start(id=self._new_id(), language=language, sequenced=sequenced)
+    @precondition(lambda self: not self.loaded)
+    @rule()
+    def the_model_is_loaded(self) -> None:
+        self.loaded = True
+        self.line.serve(self.pool, Capacity(WORKERS, MAX_BATCH))
+
+    @rule(
+        key=keys,
+        language=st.sampled_from([None, "en", "fr"]),
+        sequenced=st.booleans(),
+        ends_within_s=st.sampled_from([None, 0.5]),
+    )
+    def start(
+        self, key: DeviceKey, language: str | None, sequenced: bool, ends_within_s: float | None
+    ) -> None:
+        start = Start(
+            id=self._new_id(),
+            language=language,
+            sequenced=sequenced,
+            ends_within_s=ends_within_s,
+        )
         self.line.start(key, start)
 
     @rule(
@@ -103,6 +125,10 @@ class TheLine(RuleBasedStateMachine):
     @rule(key=keys)
     def disconnect(self, key: DeviceKey) -> None:
         self.line.disconnect(key)
+
+    @rule(key=keys)
+    def leave(self, key: DeviceKey) -> None:
+        self.line.leave(key)
 
     @rule(key=keys, size=st.sampled_from([0, 3200, 600_000]))
     def single(self, key: DeviceKey, size: int) -> None:
@@ -155,7 +181,8 @@ class TheLine(RuleBasedStateMachine):
 
     @invariant()
     def no_thread_rests_while_something_could_start(self) -> None:
-        assert len(self.pool.submitted) == WORKERS or self.line.dispatcher.queue.ready == 0
+        at_work = len(self.pool.submitted) == WORKERS or self.line.dispatcher.queue.ready == 0
+        assert at_work or not self.loaded
 
     @invariant()
     def a_device_has_one_utterance_in_the_model_at_most(self) -> None:

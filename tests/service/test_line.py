@@ -9,6 +9,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.devices.settings import Settings, SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError
+from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, Start
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, heard, nothing_heard
@@ -25,13 +26,11 @@ class Bench:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.outlet = RecordingOutlet()
-        self.line = Line(
-            Config.model_validate(config),
-            engine_facts(workers),
-            self.clock,
-            self.pool,
-        )
+        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
+        if workers:
+            self.line.serve(self.pool, Capacity(workers, max_batch=1))
         self.line.attach("native", self.outlet)
+        self.line.follow("native", self.outlet)
 
     def speak(self, key: DeviceKey = KITCHEN, id: str = "a", chunks: int = 10) -> None:
         self.line.start(key, Start(id=id))
@@ -344,3 +343,86 @@ def test_the_words_are_in_the_log_at_debug_only(caplog: pytest.LogCaptureFixture
         bench.speak(id="b")
         bench.answer(heard("The secret word."))
     assert "secret" in caplog.text
+
+
+def test_a_device_that_leaves_takes_back_what_is_open_and_what_waits() -> None:
+    bench = Bench()
+    for id in ("running", "waiting"):
+        bench.speak(KITCHEN, id)
+    bench.line.start(KITCHEN, Start(id="open"))
+    bench.line.leave(KITCHEN)
+    outcomes = {outcome.id: outcome.kind for outcome in bench.outlet.outcomes}
+    assert outcomes == {"open": OutcomeKind.ABORTED, "waiting": OutcomeKind.ABORTED}
+    assert bench.line.registry.find(KITCHEN) is not None, "one is still in the model"
+    bench.answer(heard())
+    assert bench.line.registry.find(KITCHEN) is None
+    assert bench.outlet.told[-1] == ("forget kitchen", None)
+    assert bench.outlet.outcomes[-1].kind is OutcomeKind.TRANSCRIPT
+    assert bench.line.budget.used_bytes == 0
+
+
+def test_a_device_that_comes_back_before_its_last_answer_stays() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "first")
+    bench.line.leave(KITCHEN)
+    bench.line.start(KITCHEN, Start(id="second"))
+    bench.answer(heard())
+    device = bench.line.registry.find(KITCHEN)
+    assert device is not None
+    assert device.listening
+
+
+def test_a_device_may_leave_while_it_is_given_its_answer() -> None:
+    class Once:
+        def __init__(self) -> None:
+            self.answered = 0
+
+        def outcome(self, outcome: Outcome) -> None:
+            self.answered += 1
+            bench.line.leave(outcome.key)
+
+    bench, once = Bench(), Once()
+    key = DeviceKey("other", "room", "1")
+    bench.line.attach("other", once)
+    bench.speak(key)
+    bench.answer(heard())
+    assert once.answered == 1
+    assert len(bench.line.registry) == 0
+    bench.line.leave(key)
+
+
+def test_parts_of_a_name_are_devices_of_their_own_with_the_settings_of_the_name() -> None:
+    bench = Bench(devices={"kitchen": {"prompt": "Soup."}})
+    for part in ("1", "2"):
+        bench.speak(DeviceKey("native", "kitchen", part), id=part)
+    assert len(bench.line.registry) == 2
+    bench.answer(heard())
+    bench.answer(heard())
+    assert [outcome.key.part for outcome in bench.outlet.outcomes] == ["1", "2"]
+
+
+def test_before_the_model_is_loaded_utterances_wait_for_it() -> None:
+    bench = Bench(workers=0)
+    bench.speak(KITCHEN)
+    assert not bench.pool.submitted
+    assert not bench.line.dispatcher.hopeless
+    bench.line.serve(bench.pool, Capacity(1, 1))
+    bench.answer(heard("Light on."))
+    assert [outcome.kind for outcome in bench.outlet.outcomes] == [OutcomeKind.TRANSCRIPT]
+
+
+def test_a_model_that_takes_too_long_to_load_is_said_to_be_missing() -> None:
+    bench = Bench(workers=0)
+    bench.speak(KITCHEN)
+    bench.clock.advance(11)
+    bench.line.tick()
+    (outcome,) = bench.outlet.outcomes
+    assert outcome.error is not None
+    assert outcome.error.code == "model_unavailable"
+
+
+def test_outcomes_are_counted_by_door() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN)
+    bench.answer(heard())
+    assert bench.line.metrics.doors == {"native": {"transcript": 1}}

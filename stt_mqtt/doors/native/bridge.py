@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
+from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
-from stt_mqtt.doors.native.door import DOOR, Publish
+from stt_mqtt.doors.native.door import DOOR
 from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
 from stt_mqtt.doors.native.topics import BridgeRequest, Topics
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
@@ -145,6 +146,7 @@ class Bridge:
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": line.budget.used_bytes,
             "devices": self._devices(),
+            "doors": {name: dict(outcomes) for name, outcomes in line.metrics.doors.items()},
             "counters": {
                 "outcomes": dict(line.metrics.outcomes),
                 "errors": dict(line.metrics.errors),

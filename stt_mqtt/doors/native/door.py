@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeAlias
 
 from stt_mqtt.audio.formats import parse_content_type, sniff
 from stt_mqtt.devices.device import NamedFormat
 from stt_mqtt.devices.settings import Settings
+from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.requests import (
@@ -20,7 +19,7 @@ from stt_mqtt.doors.native.requests import (
     parse_start,
     parse_stop,
 )
-from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb
+from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb, is_satellite
 from stt_mqtt.errors import (
     BadPayloadError,
     OverloadedError,
@@ -40,8 +39,6 @@ from stt_mqtt.types import (
 )
 
 DOOR = "native"
-
-Publish: TypeAlias = Callable[[Publication], None]
 
 MAX_TEXT_AGE_S = 30.0
 """The bare text has no time in it by which a reader could tell that it is stale."""
@@ -67,11 +64,13 @@ class NativeDoor:
         self._publish = publish
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
         line.attach(DOOR, self)
+        line.follow(DOOR, self)
 
     def introduce_configured(self) -> None:
         """Make the devices known that the configuration names one by one."""
         for name in self._line.config.named_devices:
-            self._line.introduce(DeviceKey(DOOR, name))
+            if is_satellite(name):
+                self._line.introduce(DeviceKey(DOOR, name))
 
     def handle(self, message: Inbound, route: DeviceMessage) -> None:
         """Act on one message of a device. Never raises for what a device sends."""

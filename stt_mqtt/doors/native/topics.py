@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TypeAlias
+from ipaddress import ip_address
+from typing import ClassVar, TypeAlias
 
 from stt_mqtt.config.root import RESERVED_NAME as BRIDGE
 
@@ -68,6 +69,9 @@ class Topics:
             f"{self.base}/{BRIDGE}/request/+",
         )
 
+    chunk_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.CHUNK}",)
+    bulky_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.UTTERANCE}",)
+
     @property
     def retained_output(self) -> tuple[str, ...]:
         """Filters of what a previous run may have left retained about devices."""
@@ -99,6 +103,15 @@ class Topics:
 def is_device(name: str) -> bool:
     """Whether a name is legal for a device, apart from being reserved."""
     return _DEVICE.fullmatch(name) is not None
+
+
+def is_satellite(name: str) -> bool:
+    """Whether a configured name may be a device of this door: an address is none."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return is_device(name)
+    return False
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,173 @@
+"""The options of the Home Assistant add-on, as the configuration that they stand for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+
+from stt_mqtt.config import Config, LimitsConfig, read_config
+from stt_mqtt.config.environment import PREFIX
+from stt_mqtt.config.messages import shown
+from stt_mqtt.errors import ConfigError
+from stt_mqtt.types import SAMPLE_RATE
+
+WYOMING_URI = "tcp://0.0.0.0:10300"
+"""Where Wyoming listens: the container has a network of its own."""
+
+OPTIONS: dict[str, tuple[str, str]] = {
+    "model": ("engine", "model"),
+    "language": ("device_defaults", "language"),
+    "languages": ("device_defaults", "languages"),
+    "hotwords": ("device_defaults", "hotwords"),
+    "mqtt_host": ("mqtt", "host"),
+    "mqtt_port": ("mqtt", "port"),
+    "mqtt_username": ("mqtt", "username"),
+    "mqtt_password": ("mqtt", "password"),
+    "base_topic": ("mqtt", "base_topic"),
+    "homeassistant": ("homeassistant", "enabled"),
+    "hermes": ("hermes", "enabled"),
+    "gap_timeout_ms": ("device_defaults", "gap_timeout_ms"),
+    "max_utterance_s": ("limits", "max_utterance_s"),
+    "workers": ("engine", "workers"),
+    "log_level": ("log", "level"),
+}
+"""Each option, and the section and key that it sets."""
+
+_MAX_OPTIONS_BYTES = 1024 * 1024
+_NOT_SET = (None, "", "null")
+"""`null` as a word is what shell scripts make of an option that is not there."""
+_LOGIN = ("USERNAME", "PASSWORD")
+_BROKER = ("HOST", "PORT", *_LOGIN, "TLS__CA_FILE", "TLS__CERT_FILE", "TLS__KEY_FILE")
+_REPLACED = {
+    "mqtt_host": _BROKER,
+    "mqtt_port": ("PORT",),
+    "mqtt_username": _LOGIN,
+    "mqtt_password": _LOGIN,
+}
+"""What an option makes unusable of the broker in the environment: a login belongs together, and
+that of one broker must not be told to another."""
+_LONGEST_S = 600
+_OPTION_OF = {".".join(key): option for option, key in OPTIONS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AddonSource:
+    """The options file that the Supervisor writes, and the environment with its broker.
+
+    The broker of the environment counts where the options name none.
+    """
+
+    path: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def load(self) -> Config:
+        """Read the configuration. Raises `ConfigError` with all problems, named by option."""
+        options = self._options()
+        problems = [f"{self.path}: {problem}" for problem in _problems(options)]
+        text = _flow(config_of_options(options))
+        environ = environment_beside(options, self.environ)
+        try:
+            config = read_config(text, str(self.path), environ)
+        except ConfigError as error:
+            problems += [self._by_option(problem) for problem in error.problems]
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    def _options(self) -> dict[str, object]:
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(_MAX_OPTIONS_BYTES + 1)
+            options = json.loads(data) if len(data) <= _MAX_OPTIONS_BYTES else None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigError([f"{self.path}: the options cannot be read: {reason}"]) from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError([f"{self.path}: the options are not JSON"]) from error
+        if not isinstance(options, dict):
+            raise ConfigError([f"{self.path}: the options must be one JSON object, up to 1 MiB"])
+        return options
+
+    def _by_option(self, problem: str) -> str:
+        """The problem under the name that the person knows."""
+        place = re.match(rf"{re.escape(str(self.path))}:\d+:\d+: ([a-z_.]+)(.*)", problem)
+        if place is None or place[1] not in _OPTION_OF:
+            return problem
+        return f"{self.path}: {_OPTION_OF[place[1]]}{place[2]}"
+
+
+def config_of_options(options: Mapping[str, object]) -> dict[str, object]:
+    """The options as the YAML file would say it, not validated; unknown ones are left out.
+
+    Missing, null, an empty text and the word `null` mean: not set. What an add-on cannot have
+    otherwise is added: Wyoming for Home Assistant, which the Supervisor announces.
+    """
+    sections: dict[str, dict[str, object]] = {
+        "wyoming": {"listen": [WYOMING_URI], "zeroconf": False}
+    }
+    for option, (section, key) in OPTIONS.items():
+        if _is_set(options, option):
+            sections.setdefault(section, {})[key] = _plain(options[option])
+    seconds = options.get("max_utterance_s")
+    if isinstance(seconds, int | float) and 1 <= seconds <= _LONGEST_S:
+        kib = ceil(seconds * SAMPLE_RATE * 4 / 1024)
+        sections["limits"]["max_utterance_kib"] = max(kib, LimitsConfig().max_utterance_kib)
+    return dict(sections)
+
+
+def environment_beside(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the parts of its broker that the options replace."""
+    replaced = {
+        f"{PREFIX}MQTT__{name}"
+        for option, names in _REPLACED.items()
+        if _is_set(options, option)
+        for name in names
+    }
+    return {name: value for name, value in environ.items() if name.upper() not in replaced}
+
+
+def _problems(options: Mapping[str, object]) -> list[str]:
+    """What the options break that the configuration does not know of."""
+    problems = [
+        f"{shown(name, quotes='')}: there is no such option; known are {', '.join(OPTIONS)}"
+        for name in options
+        if name not in OPTIONS
+    ]
+    if _is_set(options, "mqtt_password") and not _is_set(options, "mqtt_username"):
+        problems.append("mqtt_password: needs mqtt_username beside it")
+    return problems
+
+
+def _is_set(options: Mapping[str, object], option: str) -> bool:
+    return options.get(option) not in _NOT_SET
+
+
+def _plain(value: object) -> object:
+    """A scalar, or a list of those that are set; anything deeper is wrong everywhere."""
+    if isinstance(value, list):
+        return [{} if isinstance(item, list | dict) else item for item in _without_unset(value)]
+    return {} if isinstance(value, dict) else value
+
+
+def _without_unset(items: list[object]) -> list[object]:
+    return [item for item in items if item not in _NOT_SET]
+
+
+def _flow(value: object) -> str:
+    """YAML on one line. JSON would not do: its escapes of rarer characters are not YAML's."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    plain = character.isascii() and character.isprintable() and character not in '"\\'
+    return character if plain else f"\\U{ord(character):08X}"

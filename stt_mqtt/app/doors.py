@@ -1,0 +1,173 @@
+"""The doors as they are configured, and the one connection to the broker that most share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stt_mqtt.app.intake import Intake, IntakeHandlers
+from stt_mqtt.config import Changes, Config
+from stt_mqtt.doors.embedded import reachable
+from stt_mqtt.doors.hermes.door import HermesDoor
+from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
+from stt_mqtt.doors.mqtt.client import MqttClient
+from stt_mqtt.doors.mqtt.door import MqttDoor
+from stt_mqtt.doors.mqtt.messages import Publication, Will
+from stt_mqtt.doors.mqtt.options import ClientOptions
+from stt_mqtt.doors.mqtt.router import Router
+from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
+from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.doors.native.wire import NativeWire
+from stt_mqtt.doors.wyoming.door import WyomingDoor
+from stt_mqtt.observe.metrics import Dropped
+from stt_mqtt.service.clock import Clock
+from stt_mqtt.service.line import Line
+
+log = logging.getLogger(__name__)
+
+LEFTOVERS_WINDOW_S = 2.0
+"""How long after the first connection the broker is asked for what a previous run left."""
+GOODBYE_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the doors may ask of the application."""
+
+    reload: Callable[[], Changes]
+    set_rung: Callable[[str], None]
+    settled: Callable[[], None]
+    """The line was called: look at its deadline."""
+    stop: Callable[[], None]
+    online: asyncio.Event
+    """To be set once the broker has been told that the service is there."""
+
+
+class Doors:
+    """What is open to the world. Lives on the event loop."""
+
+    def __init__(self, line: Line, clock: Clock, password: str | None, wishes: Wishes) -> None:
+        config = line.config
+        self._line = line
+        self._topics = Topics(config.mqtt.base_topic)
+        self._native = NativeDoor(line, self._topics, self._publish)
+        self._bridge = Bridge(
+            BridgeContext(line, clock, wishes.reload, self._transport_drops, wishes.set_rung),
+            self._topics,
+            self._publish,
+        )
+        wire = NativeWire(line, self._topics, self._native, self._bridge)
+        on_broker: list[MqttDoor] = [wire]
+        self._hermes: HermesDoor | None = None
+        if config.hermes.enabled:
+            self._hermes = HermesDoor(line, clock, self._publish)
+            on_broker.append(self._hermes)
+        self._discovery: HomeAssistantDoor | None = None
+        if config.homeassistant.enabled:
+            self._discovery = HomeAssistantDoor(line, self._publish)
+            line.follow(DOOR, self._discovery)
+            wire.presence = self._discovery
+            on_broker.append(self._discovery)
+        self._wyoming: WyomingDoor | None = None
+        if config.wyoming.enabled:
+            self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
+        self._router = Router(on_broker, lambda: line.metrics.drop(Dropped.BAD_TOPIC))
+        handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
+        self._intake = Intake(asyncio.get_running_loop(), handlers)
+        self._client = MqttClient(self._client_options(config, password), self._intake)
+        self._cleaned = self._leaving = False
+        self._online = wishes.online
+
+    async def open_early(self) -> None:
+        """Open the doors that answer before the model is loaded."""
+        if self._wyoming is not None:
+            await self._wyoming.open()
+
+    def connect(self) -> None:
+        """Connect to the broker, and stay connected."""
+        self._client.start()
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        return None if self._hermes is None else self._hermes.deadline
+
+    def tick(self) -> None:
+        """Do what is due."""
+        if self._hermes is not None:
+            self._hermes.tick()
+
+    def reconfigured(self) -> None:
+        """Tell the world of a new configuration."""
+        self._native.introduce_configured()
+        self.tell_info()
+        if self._discovery is not None:
+            self._discovery.info_changed()
+
+    def tell_info(self) -> None:
+        """Tell the world what the service is now."""
+        self._bridge.publish_info()
+
+    def tell_health(self) -> None:
+        """Tell the world how the service is."""
+        self._bridge.publish_health()
+
+    def leave(self) -> None:
+        """Nothing new is announced any more: the service is stopping."""
+        self._leaving = True
+
+    def take_in_the_rest(self) -> None:
+        """Handle what has come in and waits."""
+        self._intake.pump()
+
+    async def say_goodbye(self) -> None:
+        """Let the last answers out. The line is empty by now."""
+        self._bridge.say_goodbye()
+        if self._wyoming is not None:
+            await self._wyoming.close()
+        if not await asyncio.to_thread(self._client.flush, GOODBYE_TIMEOUT_S):
+            log.warning("the broker did not take the last messages in time")
+
+    async def close(self) -> None:
+        """End all connections, also after a start that failed."""
+        if self._wyoming is not None:
+            await self._wyoming.close()
+        await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
+
+    def _publish(self, publication: Publication) -> None:
+        self._client.publish(publication)
+
+    def _client_options(self, config: Config, password: str | None) -> ClientOptions:
+        mqtt = reachable(config.mqtt, config.broker)
+        return ClientOptions(
+            config=mqtt,
+            host=mqtt.host,
+            port=mqtt.effective_port,
+            will=Will(self._topics.of_bridge("state"), b"offline"),
+            password=password,
+            subscriptions=self._router.subscriptions,
+        )
+
+    def _transport_drops(self) -> dict[str, int]:
+        return {
+            "inbox_full": self._intake.dropped,
+            "undecodable_topic": self._client.undecodable_messages,
+            "publications_lost": self._client.lost_publications,
+        }
+
+    def _on_connected(self) -> None:
+        if self._leaving:
+            return
+        if not self._cleaned:
+            self._cleaned = True
+            self._client.subscribe(self._router.retained_output)
+            asyncio.get_running_loop().call_later(LEFTOVERS_WINDOW_S, self._clean_up)
+        self._router.connected()
+        self._online.set()
+
+    def _clean_up(self) -> None:
+        self._client.unsubscribe(self._router.retained_output)
+        self._router.clean_up()

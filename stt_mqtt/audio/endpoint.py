@@ -1,0 +1,160 @@
+"""Where a spoken command ends, heard while it is being spoken.
+
+A frame sounds like speech when the detector takes it for a voice and its power, in the band of
+voices, is clearly above a noise floor. The detector alone takes loud noise for a voice, the power
+alone takes a slammed door for one. The floor is a low quantile of the last seconds, so it follows
+the room up within seconds and down at once, and what was heard before is judged again by it:
+whoever begins to speak in the first frame is told from the noise as soon as he pauses.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from math import inf, log10
+
+import numpy as np
+import webrtcvad
+
+from stt_mqtt.types import SAMPLE_RATE
+
+FRAME_MS = 30
+_FRAME = SAMPLE_RATE * FRAME_MS // 1000
+_FRAME_BYTES = 2 * _FRAME
+_MEMORY = 100
+"""Frames that are remembered, 3 s: long enough for the gaps between words of those who hurry."""
+_FLOOR_SHARE = 10
+"""One frame in so many is quieter than the floor: a few lost packets do not make it silent."""
+_BURST = 33
+"""Frames among which enough must be speech for it to have begun, 1 s."""
+_RUN = 2
+"""Frames of speech in a row that prolong it: a click in the pause is no speech."""
+_LOWEST_FLOOR_DBFS = -78.0
+"""The noise floor is never taken to be lower than this: digital silence is no room."""
+_BEGIN_DB = 9.0
+"""How far above the floor speech begins: a false beginning cuts off who has not spoken yet."""
+_GO_ON_DB = 5.0
+"""How far above the floor it goes on, once it has begun."""
+_HZ_PER_BIN = SAMPLE_RATE / _FRAME
+_BAND = slice(round(200 / _HZ_PER_BIN), round(4000 / _HZ_PER_BIN))
+"""Spectral bins of voices: without the rumble below and the hiss above."""
+_WINDOW = np.hanning(_FRAME).astype(np.float32)
+_FULL_SCALE = 32768.0**2 * _FRAME * float(np.sum(np.square(_WINDOW))) / 4
+"""Power in the band of a sine at full scale, so that levels are in dB below that."""
+
+
+class Hearing(StrEnum):
+    """What an `Endpointer` has heard so far."""
+
+    WAITING = "waiting"
+    SPEAKING = "speaking"
+    ENDED = "ended"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """When a command has begun and ended, in milliseconds."""
+
+    pause_ms: int = 800
+    """Pause after speech that ends it."""
+    min_speech_ms: int = 180
+    """Speech within a second, at least, for it to have begun."""
+    no_speech_ms: int = 8000
+    """Audio without speech after which nobody is waited for any more."""
+    aggressiveness: int = 2
+    """Mode of webrtcvad: 0 takes most for a voice, 3 takes least."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    number: int
+    power_db: float
+    voice_db: float
+    """Its power where the detector hears a voice, else -inf."""
+
+
+class Endpointer:
+    """Listens to one command, frame by frame."""
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self._config = config
+        self._detector = webrtcvad.Vad(config.aggressiveness)
+        self._rest = b""
+        self._heard: deque[_Frame] = deque()
+        self._powers: list[float] = []
+        """Of what is remembered, the weakest first."""
+        self._frames = 0
+        self._forgotten_end = 0
+        """Number behind the last frame of speech that is not remembered any more."""
+        self.state = Hearing.WAITING
+
+    def push(self, pcm: bytes) -> Hearing:
+        """Hear more 16-bit little-endian mono samples at `SAMPLE_RATE`; the state after them.
+
+        `ENDED` and `NOBODY` are final.
+        """
+        data = self._rest + pcm
+        whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
+        self._rest = data[whole:]
+        for at in range(0, whole, _FRAME_BYTES):
+            if self.state in {Hearing.ENDED, Hearing.NOBODY}:
+                break
+            self._hear(data[at : at + _FRAME_BYTES])
+        return self.state
+
+    def _hear(self, frame: bytes) -> None:
+        self._remember(frame)
+        config = self._config
+        if self.state is Hearing.WAITING and self._has_begun():
+            self.state = Hearing.SPEAKING
+        if self.state is Hearing.SPEAKING:
+            pause = self._frames - self._end_of_speech()
+            if pause * FRAME_MS >= config.pause_ms:
+                self.state = Hearing.ENDED
+        elif self._frames * FRAME_MS >= config.no_speech_ms:
+            self.state = Hearing.NOBODY
+
+    def _remember(self, frame: bytes) -> None:
+        if len(self._heard) == _MEMORY:
+            threshold_db = self._floor_db + _GO_ON_DB
+            oldest, following = self._heard.popleft(), self._heard[0]
+            if min(oldest.voice_db, following.voice_db) >= threshold_db:
+                self._forgotten_end = following.number + 1
+            del self._powers[bisect_left(self._powers, oldest.power_db)]
+        power_db = _band_power_db(frame)
+        voiced = self._detector.is_speech(frame, SAMPLE_RATE)
+        self._heard.append(_Frame(self._frames, power_db, power_db if voiced else -inf))
+        insort(self._powers, power_db)
+        self._frames += 1
+
+    @property
+    def _floor_db(self) -> float:
+        return max(self._powers[len(self._powers) // _FLOOR_SHARE], _LOWEST_FLOOR_DBFS)
+
+    def _has_begun(self) -> bool:
+        threshold_db = self._floor_db + _BEGIN_DB
+        recent = islice(reversed(self._heard), _BURST)
+        count = sum(frame.voice_db >= threshold_db for frame in recent)
+        return count * FRAME_MS >= self._config.min_speech_ms
+
+    def _end_of_speech(self) -> int:
+        """Number behind the last frame of speech."""
+        threshold_db = self._floor_db + _GO_ON_DB
+        run = 0
+        for frame in reversed(self._heard):
+            run = run + 1 if frame.voice_db >= threshold_db else 0
+            if run == _RUN:
+                return frame.number + run
+        return self._forgotten_end
+
+
+def _band_power_db(frame: bytes) -> float:
+    """Power of a frame of pcm_s16le in the band of voices, in dB below a sine at full scale."""
+    samples = np.frombuffer(frame, "<i2") * _WINDOW
+    spectrum = np.fft.rfft(samples)[_BAND]
+    power = float(np.vdot(spectrum, spectrum).real)
+    return 10 * log10(power / _FULL_SCALE + 1e-12)

@@ -1,0 +1,120 @@
+"""`stt-mqtt wyoming-check HOST:PORT`: would Home Assistant get on with this Wyoming server?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from stt_mqtt.commands.screen import open_console
+from stt_mqtt.config import Address, Scheme, WyomingConfig
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.doors.wyoming.asking import Program, ask, speak
+from stt_mqtt.engine.transcriber import normalise_language
+from stt_mqtt.errors import WyomingServerError
+
+SAMPLE = SAMPLES[0]
+LANGUAGE = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a server is asked for its `info`, in what time it has to answer, and the pause.
+
+    The defaults are Home Assistant's.
+    """
+
+    tries: int = 4
+    timeout_s: float = 1.0
+    pause_s: float = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "address",
+        type=_address,
+        metavar="HOST:PORT",
+        help="where the server listens, as in 192.168.1.5:10300; also tcp://… and unix:///…",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 0 if the server answers as it should. Raises `WyomingServerError` (75)."""
+    asyncio.run(check(options.address, open_console(), Patience()))
+    return 0
+
+
+async def check(address: Address, console: Console, patience: Patience) -> None:
+    """Ask the server and speak a sample, and print both. Raises `WyomingServerError`."""
+    programs, seconds = await _ask(address, console, patience)
+    if not programs:
+        raise WyomingServerError(
+            "this server has no speech-to-text program that is installed; "
+            "it may be one for voices or wake words: check the port"
+        )
+    console.print(_table(programs, seconds))
+    language = _pick(programs[0])
+    if language is None:
+        console.print(f"\nIt offers no language {LANGUAGE!r}, so no sample was spoken.")
+        return
+    spoken = await speak(address, SAMPLE.pcm(), language)
+    console.print(f"\nsaid    {SAMPLE.text}")
+    console.print(f"heard   {spoken.text or '(nothing)'}", soft_wrap=True)
+    console.print(f"after   {spoken.seconds:.2f} s from audio-stop")
+    console.print(f"events  {', '.join(spoken.events)}", soft_wrap=True)
+
+
+async def _ask(
+    address: Address, console: Console, patience: Patience
+) -> tuple[tuple[Program, ...], float]:
+    """What the server offers and the seconds that it took, asked as Home Assistant asks."""
+    for tries_left in reversed(range(patience.tries)):
+        started_at = time.monotonic()
+        try:
+            return await ask(address, patience.timeout_s), time.monotonic() - started_at
+        except WyomingServerError as error:
+            if not tries_left:
+                raise
+            console.print(f"{error}\nAsking again in {patience.pause_s:g} s …", soft_wrap=True)
+            await asyncio.sleep(patience.pause_s)
+    raise AssertionError("the last try returns or raises")
+
+
+def _table(programs: tuple[Program, ...], seconds: float) -> Table:
+    table = Table("program", "model", "languages", "streams text", "info after", box=None)
+    table.columns[2].overflow = "fold"
+    for program in programs:
+        for model in program.models:
+            table.add_row(
+                f"{program.name} {program.version or ''}".rstrip(),
+                model.name,
+                ", ".join(model.languages),
+                "yes" if program.streams_text else "no",
+                f"{seconds * 1000:.0f} ms",
+            )
+    return table
+
+
+def _pick(program: Program) -> str | None:
+    """The tag under which the program offers the language of the sample."""
+    offered = (tag for model in program.models for tag in model.languages)
+    return next((tag for tag in offered if normalise_language(tag) == LANGUAGE), None)
+
+
+def _address(text: str) -> Address:
+    uri = text if "://" in text else f"tcp://{text}"
+    try:
+        address = WyomingConfig(listen=(uri,)).addresses[0]
+    except ValidationError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not HOST:PORT, as in 192.168.1.5:10300"
+        ) from None
+    if address.scheme is Scheme.STDIO:
+        raise argparse.ArgumentTypeError("a running server cannot be reached over stdio")
+    return address

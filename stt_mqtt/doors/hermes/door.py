@@ -1,0 +1,282 @@
+"""The Hermes door: sessions of Rhasspy and Snips in, the text of each exactly once out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.wav import wav_bytes
+from stt_mqtt.devices.settings import Settings
+from stt_mqtt.doors.hermes import payloads, topics
+from stt_mqtt.doors.hermes.frames import FrameReader
+from stt_mqtt.doors.hermes.requests import (
+    Address,
+    StartListening,
+    address_of,
+    parse_start,
+    parse_stop,
+    parse_toggle,
+)
+from stt_mqtt.doors.hermes.sessions import Session, Sessions
+from stt_mqtt.doors.hermes.toggles import Toggles
+from stt_mqtt.doors.hermes.topics import Frame, Request, Voice, VoiceActivity
+from stt_mqtt.doors.mqtt.door import Publish
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.errors import InferenceTimeoutError, OverloadedError, UtteranceError
+from stt_mqtt.observe.metrics import Dropped
+from stt_mqtt.service.clock import Clock
+from stt_mqtt.service.line import Line
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, DeviceKey, DeviceState, Outcome, Start
+
+log = logging.getLogger(__name__)
+
+DOOR = "hermes"
+
+MAX_AUDIO_S = 20.0
+"""Longest session: the dialogue manager gives up 30 s after it has asked."""
+ANSWER_WITHIN_S = 24.5
+"""An answer leaves at the latest so long after the start, so that it is there within 25 s."""
+STALE_AFTER_S = 30.0
+"""Nobody waits any more so long after the start: what a broker was away for is dropped."""
+NO_SPEECH_MS = 8000
+MAX_SESSIONS_OF_SITE = 16
+"""A frame of a site costs as much as it has sessions."""
+ACCIDENTAL_MS = 300
+"""A vadDown before so much audio belongs to what was said before the session, such as a wake
+word, unless a vadUp came in between."""
+
+_FORMAT = AudioFormat()
+
+
+class HermesDoor:
+    """Turns Hermes messages into the line's events, and is the line's outlet for them."""
+
+    def __init__(self, line: Line, clock: Clock, publish: Publish) -> None:
+        self._line = line
+        self._clock = clock
+        self._publish = publish
+        self._sessions = Sessions()
+        self._toggles = Toggles()
+        self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        self.subscriptions = topics.SUBSCRIPTIONS
+        self.retained_output: tuple[str, ...] = ()
+        self.chunk_endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
+        self.bulky_endings: tuple[str, ...] = ()
+        line.attach(DOOR, self)
+        line.follow(DOOR, self)
+
+    # As a door on MQTT -----------------------------------------------------------------------
+
+    def owns(self, topic: str) -> bool:
+        """Whether a topic is one of Hermes."""
+        return topic.startswith(topics.ROOT)
+
+    def handle(self, message: Inbound) -> None:
+        """Act on one message. Never raises for what a client sends."""
+        if message.retain:
+            self._line.metrics.drop(Dropped.RETAINED)
+            return
+        route = topics.parse(message.topic)
+        if isinstance(route, Frame):
+            sessions = self._sessions_of(route)
+            if sessions and self._fits(message):
+                self._frame(route.site, sessions, message.payload)
+        elif isinstance(route, VoiceActivity):
+            self._voice(route)
+        elif route is None:
+            self._line.metrics.drop(Dropped.BAD_TOPIC)
+        elif self._fits(message):
+            self._request(route, message.payload)
+
+    def shed(self, topic: str) -> None:
+        """Nothing: a request that was dropped unread cannot be answered, for nobody knows whose
+        it was. A session whose stop was lost ends by itself.
+        """
+
+    def connected(self) -> None:
+        """Nothing: there is nothing to announce, and sessions outlive a connection."""
+
+    def clean_up(self) -> None:
+        """Nothing: the door leaves nothing retained."""
+
+    # As the outlet of the line -----------------------------------------------------------------
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Answer the session that has come to its end."""
+        session = outcome.note
+        if isinstance(session, Session) and not session.answered:
+            self._answer(session, outcome, outcome.error)
+        self._let_go(outcome.key)
+
+    def state(self, key: DeviceKey, state: DeviceState) -> None:
+        """A session was ended by the line, at a cap."""
+        session = self._sessions.find(key.name, key.part)
+        if session is not None and state is not DeviceState.LISTENING:
+            self._finish_recording(session)
+
+    def settings(self, key: DeviceKey, settings: Settings) -> None:
+        """Nothing: Hermes knows no settings."""
+
+    def forget(self, key: DeviceKey) -> None:
+        """Nothing: what is forgotten has no session."""
+
+    # Time --------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        first = self._sessions.next
+        return None if first is None else first.answer_by
+
+    def tick(self) -> None:
+        """Answer the sessions that nobody would wait for much longer."""
+        now = self._clock.now()
+        while (session := self._sessions.next) is not None and now >= session.answer_by:
+            log.warning("%s is answered without its text, which came too late", session.key)
+            error = InferenceTimeoutError(f"no text {ANSWER_WITHIN_S:g} s after the start")
+            self._answer(session, None, error)
+            self._let_go(session.key)
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _fits(self, message: Inbound) -> bool:
+        fits = len(message.payload) <= self._max_payload_bytes
+        if not fits:
+            self._line.metrics.drop(Dropped.PAYLOAD_TOO_LARGE)
+        return fits
+
+    def _request(self, request: Request, payload: bytes) -> None:
+        try:
+            match request:
+                case Request.START:
+                    self._start(parse_start(payload))
+                case Request.STOP:
+                    for session in self._sessions.meant_by(parse_stop(payload)):
+                        self._stop(session)
+                case Request.TOGGLE_ON:
+                    toggle = parse_toggle(payload)
+                    self._toggles.on(toggle.site, toggle.reason)
+                case Request.TOGGLE_OFF:
+                    toggle = parse_toggle(payload)
+                    self._toggles.off(toggle.site, toggle.reason)
+        except UtteranceError as error:
+            self._line.metrics.drop(Dropped.BAD_PAYLOAD)
+            self._publish_error(error, address_of(payload))
+
+    def _start(self, request: StartListening) -> None:
+        address = request.address
+        key = DeviceKey(DOOR, address.site, address.session)
+        before = self._sessions.find(address.site, address.session)
+        if before is not None:
+            self._finish_recording(before)
+        crowded = len(self._sessions.at(address.site)) >= MAX_SESSIONS_OF_SITE
+        session = self._new_session(key, request)
+        self._sessions.add(session)
+        start = Start(
+            format=_FORMAT,
+            language=request.language,
+            ends_within_s=MAX_AUDIO_S,
+            note=session,
+        )
+        if crowded:
+            error = OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
+            self._line.refuse(key, start, error)
+        else:
+            self._line.start(key, start)
+
+    def _new_session(self, key: DeviceKey, request: StartListening) -> Session:
+        pause_ms = self._line.config.device(key.name).gap_timeout_ms
+        config = EndpointConfig(pause_ms=pause_ms, no_speech_ms=NO_SPEECH_MS)
+        return Session(
+            key=key,
+            request=request,
+            answer_by=self._clock.now() + ANSWER_WITHIN_S,
+            # More than fits, so that the line sees that the cap was reached.
+            frames=FrameReader(MAX_AUDIO_S + 1),
+            endpointer=Endpointer(config) if request.stop_on_silence else None,
+            captured=bytearray() if request.send_audio_captured else None,
+        )
+
+    def _sessions_of(self, route: Frame) -> Collection[Session]:
+        if route.session is None:
+            return self._sessions.at(route.site)
+        session = self._sessions.find(route.site, route.session)
+        return () if session is None else (session,)
+
+    def _frame(self, site: str, sessions: Collection[Session], payload: bytes) -> None:
+        if self._toggles.is_off(site):
+            return
+        for session in list(sessions):
+            pcm = session.frames.read(payload)
+            if pcm is None:
+                self._line.metrics.drop(Dropped.BAD_FRAME)
+            else:
+                self._hear(session, pcm)
+
+    def _hear(self, session: Session, pcm: bytes) -> None:
+        session.heard_bytes += len(pcm)
+        self._capture(session, pcm)
+        self._line.chunk(session.key, pcm, None, None)
+        endpointer = session.endpointer
+        if endpointer is not None and endpointer.push(pcm) in {Hearing.ENDED, Hearing.NOBODY}:
+            self._stop(session)
+
+    def _capture(self, session: Session, pcm: bytes) -> None:
+        captured, budget = session.captured, self._line.budget
+        if captured is None:
+            return
+        room = int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)
+        if budget.admits(min(len(pcm), room), session.key):
+            budget.use(min(len(pcm), room))
+            captured += pcm[:room]
+
+    def _voice(self, route: VoiceActivity) -> None:
+        for session in list(self._sessions.at(route.site)):
+            if route.voice is Voice.UP:
+                session.voice_came_up = True
+            elif session.request.stop_on_silence and (
+                session.voice_came_up or session.heard_ms >= ACCIDENTAL_MS
+            ):
+                self._stop(session)
+
+    def _stop(self, session: Session) -> None:
+        self._finish_recording(session)
+        self._line.stop(session.key, None, None)
+
+    def _finish_recording(self, session: Session) -> None:
+        if session.recording_finished:
+            return
+        session.recording_finished = True
+        self._sessions.ceased(session)
+        payload = payloads.recording_finished(session.request.address)
+        self._send(session, topics.RECORDING_FINISHED, payload)
+
+    def _answer(
+        self, session: Session, outcome: Outcome | None, error: UtteranceError | None
+    ) -> None:
+        session.answered = True
+        self._sessions.answered(session)
+        self._finish_recording(session)
+        address = session.request.address
+        if error is not None:
+            self._publish_error(error, address)
+        text = payloads.text_captured(session.request, outcome)
+        self._send(session, topics.TEXT_CAPTURED, text)
+        if session.captured is not None:
+            topic = topics.audio_captured(address.site, address.session)
+            self._send(session, topic, wav_bytes(bytes(session.captured), SAMPLE_RATE))
+            self._line.budget.use(-len(session.captured))
+            session.captured = None
+
+    def _let_go(self, key: DeviceKey) -> None:
+        """Give the place of a device back that has nothing to be answered any more."""
+        if not self._sessions.concern(key):
+            self._line.leave(key)
+
+    def _publish_error(self, error: UtteranceError, address: Address) -> None:
+        self._publish(Publication(topics.ERROR, payloads.error(error, address), qos=0))
+
+    def _send(self, session: Session, topic: str, payload: bytes) -> None:
+        stale_at = session.answer_by - ANSWER_WITHIN_S + STALE_AFTER_S
+        self._publish(Publication(topic, payload, qos=0, expires_at=stale_at))

@@ -1,0 +1,59 @@
+"""Audio frames: a WAV file in each message, in whatever shape and rate a satellite makes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stt_mqtt.audio.pcm import Pcm, SampleType
+from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.audio.wav import parse_wav
+from stt_mqtt.errors import UtteranceError
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+MAX_RATE_CHANGES = 8
+"""A microphone has one rate; making a resampler for every frame would cost too much."""
+
+
+class FrameReader:
+    """Reads the frames of one session, so that resampled ones follow each other without seams.
+
+    Of a frame that is longer than `max_s` seconds the head is taken.
+    """
+
+    def __init__(self, max_s: float) -> None:
+        self._max_s = max_s
+        self._resampler = Resampler(SAMPLE_RATE)
+        self._rate = SAMPLE_RATE
+        self._changes_left = MAX_RATE_CHANGES
+
+    def read(self, payload: bytes) -> bytes | None:
+        """A frame as pcm_s16le, mono, at `SAMPLE_RATE`; None: it is no WAV file that is taken.
+
+        The last milliseconds of a frame of another rate come with the next one.
+        """
+        try:
+            pcm = parse_wav(payload)
+        except UtteranceError:
+            return None
+        if pcm is None:
+            return None
+        frames = min(pcm.frames, int(self._max_s * pcm.rate))
+        if (pcm.sample_type, pcm.rate, pcm.channels) == (SampleType.S16, SAMPLE_RATE, 1):
+            return bytes(pcm.data[: 2 * frames])
+        return self._convert(pcm, frames)
+
+    def _convert(self, pcm: Pcm, frames: int) -> bytes | None:
+        mono = pcm.mono(0, frames)
+        if pcm.rate == SAMPLE_RATE:
+            return _s16le(mono)
+        if pcm.rate != self._rate:
+            if not self._changes_left:
+                return None
+            self._changes_left -= 1
+            self._resampler = Resampler(pcm.rate)
+            self._rate = pcm.rate
+        return _s16le(self._resampler.push(mono))
+
+
+def _s16le(mono: Samples) -> bytes:
+    return np.rint(mono * 32767).astype("<i2").tobytes()

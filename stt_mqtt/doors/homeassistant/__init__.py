@@ -1,0 +1,1 @@
+"""Home Assistant's MQTT discovery: the service and its native satellites as devices."""

@@ -1,0 +1,181 @@
+"""The door to Home Assistant: it announces what is there, and hears when to do so again."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from math import inf
+
+from stt_mqtt.devices.settings import Settings
+from stt_mqtt.doors.homeassistant import payloads
+from stt_mqtt.doors.homeassistant.leftovers import Leftovers
+from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
+from stt_mqtt.doors.mqtt.door import Publish
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.payloads import encode
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.service.line import Line
+from stt_mqtt.types import DeviceKey, DeviceState
+
+MIN_BIRTH_INTERVAL_S = 10.0
+"""Each birth costs a message per device. What came just before is retained and still there."""
+
+
+class HomeAssistantDoor:
+    """Keeps the retained discovery messages of the service and of the native devices.
+
+    Whoever makes it has it follow the native devices. `now`: monotonic seconds.
+    """
+
+    def __init__(
+        self, line: Line, publish: Publish, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._line = line
+        self._topics = Topics(line.config.mqtt.base_topic)
+        self._publish = publish
+        self._now = now
+        prefix = line.config.homeassistant.discovery_prefix
+        self._status_topic = f"{prefix}/status"
+        self._config_prefix = f"{prefix}/device/"
+        self._service = b""
+        """What was last said of the service."""
+        self._devices: dict[str, bool] = {}
+        """Known devices, and whether they speak on their availability topic."""
+        self._strangers: OrderedDict[str, None] = OrderedDict()
+        """Who speaks there without being known yet; as many as there may be devices."""
+        self._leftovers = Leftovers(self._topics.of_bridge("state"))
+        self._born_at = -inf
+        self._is_open = False
+        """Whether the broker was there once: before, devices are only noted."""
+
+    # On the broker -----------------------------------------------------------------------
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Where Home Assistant says that it has started."""
+        return (self._status_topic,)
+
+    @property
+    def retained_output(self) -> tuple[str, ...]:
+        """Discovery messages, of whomever; `clean_up` takes care of ours."""
+        return (f"{self._config_prefix}+/config",)
+
+    @property
+    def chunk_endings(self) -> tuple[str, ...]:
+        """No audio comes here."""
+        return ()
+
+    @property
+    def bulky_endings(self) -> tuple[str, ...]:
+        """Other programs announce large devices, too."""
+        return ("/config",)
+
+    def owns(self, topic: str) -> bool:
+        """Whether a topic is for this door."""
+        return topic == self._status_topic or self._announced(topic) is not None
+
+    def handle(self, message: Inbound) -> None:
+        """Announce everything when Home Assistant starts; take note of leftovers."""
+        if message.topic == self._status_topic:
+            now = self._now()
+            if message.payload == b"online" and now - self._born_at >= MIN_BIRTH_INTERVAL_S:
+                self._born_at = now
+                self._announce_all()
+            return
+        announced = self._announced(message.topic)
+        if announced is not None and message.retain and message.payload:
+            self._leftovers.note(announced, message.payload)
+
+    def shed(self, topic: str) -> None:
+        """Nobody waits for an answer here."""
+
+    def connected(self) -> None:
+        """Announce everything."""
+        self._is_open = True
+        self._announce_all()
+
+    def clean_up(self) -> None:
+        """Take back what a previous run announced and this one does not know."""
+        known = {SERVICE_ID, *map(object_id, self._devices)}
+        for unknown in self._leftovers.take_unknown(known):
+            self._retain(unknown, b"")
+
+    # What the service tells --------------------------------------------------------------
+
+    def info_changed(self) -> None:
+        """The service may have other rungs or another health interval."""
+        service = encode(payloads.service_config(self._facts))
+        if service != self._service:
+            self._announce_service(service)
+
+    def availability_seen(self, name: str) -> None:
+        """A device said `online` or `offline` on its availability topic."""
+        if name not in self._devices:
+            self._remember_stranger(name)
+        elif not self._devices[name]:
+            self._devices[name] = True
+            self._announce(name)
+
+    def availability_cleared(self, name: str) -> None:
+        """A device cleared its availability topic, on which nothing is retained any more."""
+        self._strangers.pop(name, None)
+        if self._devices.get(name):
+            self._devices[name] = False
+            self._announce(name)
+
+    def settings(self, key: DeviceKey, _settings: Settings) -> None:
+        """A device became known, or its settings changed."""
+        if key.name not in self._devices:
+            self._devices[key.name] = key.name in self._strangers
+            self._strangers.pop(key.name, None)
+            self._announce(key.name)
+
+    def state(self, key: DeviceKey, state: DeviceState) -> None:
+        """Home Assistant reads it where the native door says it."""
+
+    def forget(self, key: DeviceKey) -> None:
+        """A device left: so it does in Home Assistant."""
+        if self._devices.pop(key.name, False):
+            self._remember_stranger(key.name)
+        self._retain(object_id(key.name), b"")
+
+    # Inside ------------------------------------------------------------------------------
+
+    @property
+    def _facts(self) -> payloads.Facts:
+        rungs = tuple(rung.name for rung in self._line.rungs.rungs)
+        return payloads.Facts(self._topics, rungs, self._line.config.service.health_interval_s)
+
+    def _announced(self, topic: str) -> str | None:
+        """The object id that a discovery topic is about; None if it is none of a device."""
+        if not topic.startswith(self._config_prefix):
+            return None
+        id, _, rest = topic[len(self._config_prefix) :].partition("/")
+        return id if id and rest == "config" else None
+
+    def _remember_stranger(self, name: str) -> None:
+        self._strangers[name] = None
+        self._strangers.move_to_end(name)
+        if len(self._strangers) > self._line.config.limits.max_devices:
+            self._strangers.popitem(last=False)
+
+    def _announce_all(self) -> None:
+        """First the service, because the satellites are connected through it."""
+        self._announce_service(encode(payloads.service_config(self._facts)))
+        for name in self._devices:
+            self._announce(name)
+
+    def _announce_service(self, service: bytes) -> None:
+        self._service = service
+        self._retain(SERVICE_ID, service)
+
+    def _announce(self, name: str) -> None:
+        if not self._is_open:
+            return
+        config = payloads.device_config(self._facts, name, self._devices[name])
+        self._retain(object_id(name), encode(config))
+
+    def _retain(self, object_id: str, payload: bytes) -> None:
+        topic = f"{self._config_prefix}{object_id}/config"
+        self._publish(Publication(topic, payload, qos=1, retain=True))

@@ -1,0 +1,45 @@
+"""What the transport asks of a door that lives on the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+
+Publish: TypeAlias = Callable[[Publication], None]
+
+
+class MqttDoor(Protocol):
+    """A door on MQTT. Everything but the endings is used on the event loop only."""
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Topic filters of its input; no two filters of all doors may overlap."""
+
+    @property
+    def retained_output(self) -> tuple[str, ...]:
+        """Filters of what it leaves retained, read once after the start for `clean_up`."""
+
+    @property
+    def chunk_endings(self) -> tuple[str, ...]:
+        """How topics end on which chunks come: many, and dropped without a word when too many."""
+
+    @property
+    def bulky_endings(self) -> tuple[str, ...]:
+        """How other topics end on which large messages come: they are not urgent."""
+
+    def owns(self, topic: str) -> bool:
+        """Whether a topic is for this door."""
+
+    def handle(self, message: Inbound) -> None:
+        """Act on a message on one of its topics. Never raises for what a device sends."""
+
+    def shed(self, topic: str) -> None:
+        """A message on one of its topics, not a chunk, was dropped: more came than can be taken."""
+
+    def connected(self) -> None:
+        """The broker accepted the connection, for the first time or again."""
+
+    def clean_up(self) -> None:
+        """Clear what is retained about devices that are gone; all of it has been read."""

@@ -1,0 +1,60 @@
+"""Which door a message is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+
+from stt_mqtt.doors.mqtt.door import MqttDoor
+from stt_mqtt.doors.mqtt.messages import Inbound
+
+
+class Router:
+    """Several doors on one connection. `lost` is told of messages that belong to none."""
+
+    def __init__(self, doors: Sequence[MqttDoor], lost: Callable[[], None]) -> None:
+        self._doors = tuple(doors)
+        self._lost = lost
+        self.subscriptions = self._all(door.subscriptions for door in doors)
+        self.retained_output = self._all(door.retained_output for door in doors)
+        self._chunk_endings = self._all(door.chunk_endings for door in doors)
+        self._bulky_endings = self._all(door.bulky_endings for door in doors)
+
+    def is_chunk(self, topic: str) -> bool:
+        """Whether a chunk comes on this topic; from any thread."""
+        return topic.endswith(self._chunk_endings)
+
+    def is_bulky(self, topic: str) -> bool:
+        """Whether something large comes on this topic; from any thread."""
+        return topic.endswith(self._bulky_endings)
+
+    def handle(self, message: Inbound) -> None:
+        """Give a message to its door."""
+        door = self._door_of(message.topic)
+        if door is None:
+            self._lost()
+        else:
+            door.handle(message)
+
+    def shed(self, topic: str) -> None:
+        """Tell its door of a message that was dropped."""
+        door = self._door_of(topic)
+        if door is not None:
+            door.shed(topic)
+
+    def connected(self) -> None:
+        """Tell all doors of a connection."""
+        for door in self._doors:
+            door.connected()
+
+    def clean_up(self) -> None:
+        """Have all doors clear what they left retained."""
+        for door in self._doors:
+            door.clean_up()
+
+    def _door_of(self, topic: str) -> MqttDoor | None:
+        return next((door for door in self._doors if door.owns(topic)), None)
+
+    @staticmethod
+    def _all(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(chain.from_iterable(several))

@@ -1,0 +1,38 @@
+"""Who is told about the devices, and of what."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from stt_mqtt.devices.device import Device
+from stt_mqtt.service.outlet import Follower
+from stt_mqtt.types import DeviceKey
+
+
+class Followers:
+    """Tells of each change once, to all followers of a door in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._by_door: defaultdict[str, list[Follower]] = defaultdict(list)
+
+    def add(self, door: str, follower: Follower) -> None:
+        """Have the devices of a door watched."""
+        self._by_door[door].append(follower)
+
+    def announce(self, device: Device) -> None:
+        """Tell what changed about a device since the last time."""
+        current = (device.settings, device.state)
+        before = device.announced
+        if current == before:
+            return
+        device.announced = current
+        for follower in self._by_door[device.key.door]:
+            if before is None or before[0] != current[0]:
+                follower.settings(device.key, current[0])
+            if before is None or before[1] != current[1]:
+                follower.state(device.key, current[1])
+
+    def forget(self, key: DeviceKey) -> None:
+        """Tell that a device left."""
+        for follower in self._by_door[key.door]:
+            follower.forget(key)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.doors.hermes.requests import (
+    Address,
+    StartListening,
+    StopListening,
+    Toggle,
+    address_of,
+    parse_start,
+    parse_stop,
+    parse_toggle,
+)
+from stt_mqtt.errors import BadPayloadError
+
+FULL = StartListening(
+    Address("kitchen", "s-1"),
+    language="en-US",
+    stop_on_silence=False,
+    send_audio_captured=True,
+    wakeword="porcupine",
+)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            "siteId": "kitchen", "sessionId": "s-1", "lang": "en-US", "stopOnSilence": False,
+            "sendAudioCaptured": True, "wakewordId": "porcupine", "intentFilter": ["a"], "x": {},
+        },
+        {
+            "site_id": "kitchen", "session_id": "s-1", "lang": "en-US", "stop_on_silence": False,
+            "send_audio_captured": True, "wakeword_id": "porcupine",
+        },
+        {
+            "siteId": "kitchen", "site_id": "bath", "sessionId": "s-1", "session_id": None,
+            "lang": "en-US", "stopOnSilence": False, "stop_on_silence": True,
+            "sendAudioCaptured": True, "wakewordId": "porcupine",
+        },
+    ],
+)  # fmt: skip
+def test_keys_may_be_in_camel_or_in_snake_case_and_camel_wins(fields: dict[str, object]) -> None:
+    assert parse_start(json.dumps(fields).encode()) == FULL
+
+
+@pytest.mark.parametrize("id", ["", ',"sessionId":""', ',"sessionId":null'])
+def test_no_session_id_an_empty_one_and_null_are_the_same(id: str) -> None:
+    assert parse_start(b'{"siteId":"k"%s}' % id.encode()).address == Address("k", "")
+
+
+def test_what_is_missing_or_null_has_its_default() -> None:
+    expected = StartListening(Address("default", ""), None, True, False, None)
+    assert parse_start(b"{}") == expected
+    nothing = {"siteId", "sessionId", "lang", "stopOnSilence", "sendAudioCaptured", "wakewordId"}
+    assert parse_start(json.dumps(dict.fromkeys(nothing)).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "decoration",
+    [
+        {"lang": 5}, {"lang": "English, please"}, {"wakewordId": ["a"]}, {"wakewordId": "a" * 300},
+        {"stopOnSilence": "maybe"}, {"sendAudioCaptured": "yes"}, {"intentFilter": 5},
+    ],
+)  # fmt: skip
+def test_what_only_decorates_a_start_never_refuses_it(decoration: dict[str, object]) -> None:
+    assert parse_start(json.dumps(decoration).encode()) == parse_start(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"siteId":"k","sessionId":"s"}', StopListening("k", "s")),
+        (b'{"siteId":"k"}', StopListening("k", "")),
+        (b'{"sessionId":"s"}', StopListening(None, "s")),
+        (b'{"sessionId":""}', StopListening("default", "")),
+        (b"{}", StopListening("default", "")),
+    ],
+)
+def test_a_stop_without_a_site_means_its_session_on_any_site(
+    payload: bytes, expected: StopListening
+) -> None:
+    assert parse_stop(payload) == expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"", Toggle(None, "")),
+        (b"{}", Toggle("default", "")),
+        (b'{"siteId":"k"}', Toggle("k", "")),
+        (b'{"site_id":"k","reason":"ttsSay"}', Toggle("k", "ttsSay")),
+        (b'{"siteId":"k","reason":null}', Toggle("k", "")),
+    ],
+)
+def test_only_an_empty_toggle_means_all_sites(payload: bytes, expected: Toggle) -> None:
+    assert parse_toggle(payload) == expected
+
+
+@pytest.mark.parametrize("payload", [b"5", b"{", b'"kitchen"', b"\xff", b"[" * 50_000])
+def test_what_is_no_json_object_is_refused(payload: bytes) -> None:
+    for parse in (parse_start, parse_stop, parse_toggle):
+        with pytest.raises(BadPayloadError):
+            parse(payload)
+
+
+def test_only_a_toggle_may_be_empty() -> None:
+    for parse in (parse_start, parse_stop):
+        with pytest.raises(BadPayloadError, match="empty"):
+            parse(b"")
+
+
+ILLEGAL_SITES = ["", "a/b", "a+", "#", "a\0", "a\n", "k" * 65, 5, True, ["k"]]
+
+
+@pytest.mark.parametrize("site", ILLEGAL_SITES)
+def test_an_illegal_site_is_refused(site: object) -> None:
+    for parse in (parse_start, parse_stop, parse_toggle):
+        with pytest.raises(BadPayloadError, match="siteId"):
+            parse(json.dumps({"siteId": site}).encode())
+
+
+@pytest.mark.parametrize("session", ["a/b", "a+", "#", "a\0", "s" * 129, 5, ["s"]])
+def test_an_illegal_session_is_refused(session: object) -> None:
+    for parse in (parse_start, parse_stop):
+        with pytest.raises(BadPayloadError, match="sessionId"):
+            parse(json.dumps({"sessionId": session}).encode())
+
+
+@pytest.mark.parametrize("reason", [5, "r" * 65])
+def test_an_illegal_reason_is_refused(reason: object) -> None:
+    with pytest.raises(BadPayloadError, match="reason"):
+        parse_toggle(json.dumps({"reason": reason}).encode())
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"{", Address()),
+        (b'{"siteId":"k","sessionId":"a/b"}', Address("k", "")),
+        (b'{"siteId":"a/b","session_id":"s"}', Address("default", "s")),
+        (b'{"siteId":5,"sessionId":5}', Address()),
+    ],
+)
+def test_a_refusal_names_whom_it_is_about_as_far_as_can_be_told(
+    payload: bytes, expected: Address
+) -> None:
+    assert address_of(payload) == expected
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+names = st.sampled_from(
+    ["siteId", "site_id", "sessionId", "session_id", "lang", "reason", "stopOnSilence", "x"]
+)
+
+
+@given(
+    st.binary(max_size=60) | st.dictionaries(names, anything).map(lambda f: json.dumps(f).encode())
+)
+def test_any_payload_is_a_request_or_a_bad_payload(payload: bytes) -> None:
+    for parse in (parse_start, parse_stop, parse_toggle, address_of):
+        try:
+            parse(payload)
+        except BadPayloadError:
+            assert parse is not address_of

@@ -1,0 +1,343 @@
+"""The door to Home Assistant between a scripted broker and the real line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stt_mqtt.config import Config
+from stt_mqtt.doors.homeassistant.door import MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
+from stt_mqtt.doors.homeassistant.leftovers import MAX_CONFIG_BYTES
+from stt_mqtt.doors.homeassistant.names import object_id
+from stt_mqtt.doors.homeassistant.payloads import Facts, device_config
+from stt_mqtt.doors.mqtt.door import MqttDoor
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.mqtt.router import Router
+from stt_mqtt.doors.native.door import DOOR as NATIVE
+from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.payloads import encode
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.service.line import Line
+from stt_mqtt.service.rungs import RungStatus
+from stt_mqtt.types import DeviceKey, Rung, Start
+from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
+
+SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
+KITCHEN = "homeassistant/device/stt_mqtt_kitchen/config"
+
+
+class Home:
+    """A line with its native door, the door to Home Assistant, and what both publish."""
+
+    def __init__(self, **config: Any) -> None:
+        self.clock = FakeClock()
+        self.pool = FakePool()
+        self.published: list[Publication] = []
+        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
+        self.line.serve(self.pool, ONE_THREAD)
+        topics = Topics(self.line.config.mqtt.base_topic)
+        NativeDoor(self.line, topics, self.published.append)
+        self.door = HomeAssistantDoor(self.line, self.published.append, self.clock.now)
+        self.line.follow(NATIVE, self.door)
+        doors: list[MqttDoor] = [self.door]
+        self.lost = 0
+        self.router = Router(doors, self._lose)
+
+    def connects(self) -> Home:
+        self.router.connected()
+        self.published.clear()
+        return self
+
+    def says(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self.router.handle(Inbound(topic, payload, retain=retain))
+
+    def speaks(self, *names: str) -> None:
+        for name in names:
+            self.line.single(DeviceKey(NATIVE, name), bytes(6400), Start())
+            self.pool.answer(self.line, heard())
+
+    def announcements(self) -> list[Publication]:
+        """What was published for Home Assistant since the last time."""
+        mine = [item for item in self.published if "/device/" in item.topic]
+        self.published.clear()
+        return mine
+
+    def topics(self) -> list[str]:
+        return [item.topic for item in self.announcements()]
+
+    def _lose(self) -> None:
+        self.lost += 1
+
+
+def availability(item: Publication) -> list[str]:
+    return [entry["t"] for entry in json.loads(item.payload)["avty"]]
+
+
+def retained(name: str, base: str = "stt") -> bytes:
+    """What a previous run announced about a device."""
+    return encode(device_config(Facts(Topics(base), ("default",), 30.0), name, False))
+
+
+def test_before_the_first_connection_devices_are_only_noted() -> None:
+    home = Home()
+    home.speaks("kitchen")
+    home.door.availability_seen("kitchen")
+    assert home.topics() == []
+    home.router.connected()
+    assert home.topics() == [SERVICE, KITCHEN]
+
+
+def test_a_device_is_announced_once_when_it_becomes_known() -> None:
+    home = Home().connects()
+    home.speaks("kitchen", "kitchen")
+    (announced,) = home.announcements()
+    assert announced.topic == KITCHEN
+    assert (announced.qos, announced.retain) == (1, True)
+    assert json.loads(announced.payload)["dev"]["name"] == "kitchen"
+
+
+def test_a_connection_announces_the_service_and_then_all_devices() -> None:
+    home = Home().connects()
+    home.speaks("kitchen", "a.b")
+    home.announcements()
+    home.router.connected()
+    announced = home.announcements()
+    assert [item.topic for item in announced] == [
+        SERVICE, KITCHEN, f"homeassistant/device/{object_id('a.b')}/config",
+    ]  # fmt: skip
+    assert all(item.qos == 1 and item.retain for item in announced)
+
+
+def test_telling_the_settings_again_is_no_news() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.announcements()
+    home.line.announce(NATIVE)
+    assert home.topics() == []
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_home_assistants_birth_announces_everything_again(retain: bool) -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.announcements()
+    home.says("homeassistant/status", b"online", retain)
+    assert home.topics() == [SERVICE, KITCHEN]
+
+
+def test_births_that_follow_each_other_at_once_are_one() -> None:
+    home = Home().connects()
+    home.says("homeassistant/status", b"online")
+    assert home.topics() == [SERVICE]
+    home.clock.advance(MIN_BIRTH_INTERVAL_S - 0.1)
+    home.says("homeassistant/status", b"online")
+    assert home.topics() == []
+    home.clock.advance(0.1)
+    home.says("homeassistant/status", b"online")
+    assert home.topics() == [SERVICE]
+
+
+@pytest.mark.parametrize("payload", [b"offline", b"", b"ONLINE", b"\xff"])
+def test_what_else_is_said_on_the_status_topic_announces_nothing(payload: bytes) -> None:
+    home = Home().connects()
+    home.says("homeassistant/status", payload)
+    assert home.topics() == []
+
+
+def test_a_forgotten_device_is_taken_back() -> None:
+    home = Home(limits={"max_devices": 1}).connects()
+    home.speaks("kitchen")
+    home.announcements()
+    home.speaks("hall")
+    taken_back, announced = home.announcements()
+    assert (taken_back.topic, taken_back.payload, taken_back.retain) == (KITCHEN, b"", True)
+    assert announced.topic == "homeassistant/device/stt_mqtt_hall/config"
+    home.router.connected()
+    assert KITCHEN not in home.topics()
+
+
+def test_a_devices_availability_is_listed_from_the_moment_it_speaks_there() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    (first,) = home.announcements()
+    assert availability(first) == ["stt/bridge/state"]
+    home.door.availability_seen("kitchen")
+    home.door.availability_seen("kitchen")
+    (second,) = home.announcements()
+    assert availability(second) == ["stt/bridge/state", "stt/kitchen/availability"]
+    home.router.connected()
+    assert availability(home.announcements()[1]) == availability(second)
+
+
+def test_an_availability_that_came_before_the_device_was_known_counts() -> None:
+    home = Home().connects()
+    home.door.availability_seen("kitchen")
+    assert home.topics() == []
+    home.speaks("kitchen")
+    (announced,) = home.announcements()
+    assert availability(announced) == ["stt/bridge/state", "stt/kitchen/availability"]
+
+
+def test_a_device_that_comes_back_is_remembered_to_speak() -> None:
+    home = Home(limits={"max_devices": 1}).connects()
+    home.speaks("kitchen")
+    home.door.availability_seen("kitchen")
+    home.speaks("hall", "kitchen")
+    assert availability(home.announcements()[-1])[-1] == "stt/kitchen/availability"
+
+
+def test_a_cleared_availability_topic_is_listed_no_more() -> None:
+    home = Home().connects()
+    home.door.availability_seen("hall")
+    home.door.availability_cleared("hall")
+    home.speaks("kitchen", "hall")
+    home.door.availability_cleared("kitchen")
+    home.door.availability_seen("kitchen")
+    home.door.availability_cleared("kitchen")
+    announced = home.announcements()
+    assert [item.topic for item in announced] == [
+        KITCHEN, "homeassistant/device/stt_mqtt_hall/config", KITCHEN, KITCHEN,
+    ]  # fmt: skip
+    assert availability(announced[1]) == availability(announced[3]) == ["stt/bridge/state"]
+
+
+def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered() -> None:
+    home = Home(limits={"max_devices": 2}).connects()
+    for name in ("a", "b", "a", "c"):
+        home.door.availability_seen(name)
+    home.speaks("a", "b")
+    first, second = home.announcements()
+    assert availability(first) == ["stt/bridge/state", "stt/a/availability"]
+    assert availability(second) == ["stt/bridge/state"]
+
+
+def test_leftovers_of_unknown_devices_are_cleared_once() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.announcements()
+    for name in ("kitchen", "attic", "a.b"):
+        topic = f"homeassistant/device/{object_id(name)}/config"
+        home.says(topic, retained(name), retain=True)
+    home.says(SERVICE, retained("bridge"), retain=True)
+    home.router.clean_up()
+    cleared = home.announcements()
+    assert [(item.topic, item.payload, item.retain) for item in cleared] == [
+        (f"homeassistant/device/{object_id('a.b')}/config", b"", True),
+        ("homeassistant/device/stt_mqtt_attic/config", b"", True),
+    ]
+    home.router.clean_up()
+    assert home.announcements() == []
+
+
+NOT_OURS = {
+    "of another program": ("zigbee_attic", retained("attic")),
+    "with a name we never make": ("stt_mqtt_" + "a" * 74, retained("attic")),
+    "of a service with another base topic": ("stt_mqtt_attic", retained("attic", "voice")),
+    "of another origin": ("stt_mqtt_attic", retained("attic").replace(b'"stt-mqtt"', b'"other"')),
+    "without availability": ("stt_mqtt_attic", b'{"o":{"name":"stt-mqtt"}}'),
+    "not JSON": ("stt_mqtt_attic", b"{"),
+    "not UTF-8": ("stt_mqtt_attic", b"\xff"),
+    "not an object": ("stt_mqtt_attic", b"[]"),
+    "nested too deep": ("stt_mqtt_attic", b"[" * 60_000),
+    "too long": ("stt_mqtt_attic", retained("attic") + b" " * MAX_CONFIG_BYTES),
+    "empty": ("stt_mqtt_attic", b""),
+}
+
+
+@pytest.mark.parametrize(("id", "payload"), NOT_OURS.values(), ids=NOT_OURS)
+def test_an_announcement_that_is_not_ours_stays(id: str, payload: bytes) -> None:
+    home = Home().connects()
+    home.says(f"homeassistant/device/{id}/config", payload, retain=True)
+    home.router.clean_up()
+    assert home.announcements() == []
+
+
+def test_what_is_announced_meanwhile_is_no_leftover() -> None:
+    home = Home().connects()
+    home.says("homeassistant/device/stt_mqtt_attic/config", retained("attic"))
+    home.router.clean_up()
+    assert home.announcements() == []
+
+
+def test_leftovers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stt_mqtt.doors.homeassistant.leftovers.MAX_LEFTOVERS", 2)
+    home = Home().connects()
+    for name in ("a", "b", "c"):
+        topic = f"homeassistant/device/stt_mqtt_{name}/config"
+        home.says(topic, retained(name), retain=True)
+    home.router.clean_up()
+    assert len(home.announcements()) == 2
+
+
+def test_the_service_is_announced_again_only_when_something_changed_about_it() -> None:
+    home = Home().connects()
+    home.router.connected()
+    home.announcements()
+    home.door.info_changed()
+    home.line.rungs = replace(home.line.rungs, active="other", mode="default")
+    home.door.info_changed()
+    assert home.topics() == []
+    rungs = (Rung("best", "base", 5, "int8"), Rung("fast", "tiny", 1, "int8"))
+    home.line.rungs = RungStatus(rungs, "auto", "best", "the start")
+    home.door.info_changed()
+    (announced,) = home.announcements()
+    assert announced.topic == SERVICE
+    assert json.loads(announced.payload)["cmps"]["rung"]["ops"] == ["auto", "best", "fast"]
+    home.line.reconfigure(Config.model_validate({"service": {"health_interval_s": 300}}))
+    home.door.info_changed()
+    (announced,) = home.announcements()
+    assert json.loads(announced.payload)["cmps"]["cpu"]["exp_aft"] == 900
+
+
+def test_base_topic_and_discovery_prefix_come_from_the_configuration() -> None:
+    home = Home(
+        mqtt={"base_topic": "house/voice"}, homeassistant={"discovery_prefix": "ha/discovery"}
+    ).connects()
+    home.speaks("kitchen")
+    (announced,) = home.announcements()
+    assert announced.topic == "ha/discovery/device/stt_mqtt_kitchen/config"
+    assert availability(announced) == ["house/voice/bridge/state"]
+    assert home.door.subscriptions == ("ha/discovery/status",)
+    assert home.door.retained_output == ("ha/discovery/device/+/config",)
+    home.says("ha/discovery/status", b"online")
+    assert len(home.announcements()) == 2
+
+
+@pytest.mark.parametrize(
+    ("topic", "owned"),
+    [
+        ("homeassistant/status", True),
+        ("homeassistant/device/anything/config", True),
+        ("homeassistant/device//config", False),
+        ("homeassistant/device/a/b/config", False),
+        ("homeassistant/device/a", False),
+        ("homeassistant/status/a", False),
+        ("homeassistant/sensor/a/config", False),
+        ("stt/kitchen/audio", False),
+    ],
+)
+def test_the_door_owns_its_topics_and_no_others(topic: str, owned: bool) -> None:
+    assert Home().door.owns(topic) is owned
+
+
+def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
+    home = Home().connects()
+    home.router.shed("homeassistant/status")
+    home.says("homeassistant/sensor/a/config", b"{}")
+    assert home.lost == 1
+    assert home.announcements() == []
+    assert not home.router.is_chunk("homeassistant/status")
+    assert home.router.is_bulky("homeassistant/device/a/config")
+    assert not home.router.is_bulky("homeassistant/status")
+
+
+def test_a_device_of_another_door_is_not_announced() -> None:
+    home = Home().connects()
+    outlet = NativeDoor(home.line, Topics("other"), lambda _publication: None)
+    home.line.attach("hermes", outlet)
+    home.line.single(DeviceKey("hermes", "satellite"), bytes(6400), Start())
+    home.pool.answer(home.line, heard())
+    assert home.announcements() == []

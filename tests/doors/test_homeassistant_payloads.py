@@ -1,0 +1,345 @@
+"""The discovery messages under Home Assistant's rules, and their templates on real messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from stt_mqtt import __version__
+from stt_mqtt.config import Changes, Config
+from stt_mqtt.devices.settings import Settings
+from stt_mqtt.doors.homeassistant.names import SERVICE_ID, is_object_id, object_id
+from stt_mqtt.doors.homeassistant.payloads import Facts, device_config, service_config
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.native import payloads as native
+from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
+from stt_mqtt.doors.native.requests import parse_set
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import TooShortError
+from stt_mqtt.service.line import Line
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Start, Transcript
+from tests.doors.homeassistant_rules import entities, problems
+from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
+
+FACTS = Facts(Topics("stt"), ("best", "fast"), 30.0)
+names = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True).filter(lambda n: n != "bridge")
+bases = st.from_regex(r"[A-Za-z0-9_.-]{1,20}(/[A-Za-z0-9_.-]{1,20}){0,2}", fullmatch=True)
+rungs = st.lists(
+    st.from_regex(r"[A-Za-z0-9_.-]{1,32}", fullmatch=True).filter(lambda n: n != "auto"),
+    min_size=1,
+    max_size=8,
+    unique=True,
+)
+
+
+def test_an_object_id_is_the_name_behind_a_prefix() -> None:
+    assert object_id("kitchen") == "stt_mqtt_kitchen"
+    assert object_id("kids-room_2") == "stt_mqtt_kids-room_2"
+    assert SERVICE_ID == "stt_mqtt_bridge"
+
+
+def test_dots_become_underscores_with_eight_digits_of_the_names_hash_behind_them() -> None:
+    digest = sha256(b"ground.kitchen.1").hexdigest()[:8]
+    assert object_id("ground.kitchen.1") == f"stt_mqtt_ground_kitchen_1-{digest}"
+    assert object_id("a.b") != object_id("a_b")
+    assert object_id("a.b_c") != object_id("a_b.c")
+
+
+@given(names)
+def test_every_legal_name_makes_a_legal_object_id(name: str) -> None:
+    assert is_object_id(object_id(name))
+
+
+@pytest.mark.parametrize(
+    "text", ["stt_mqtt_", "stt_mqtt_a.b", "other_kitchen", "stt_mqtt_" + "a" * 74, "stt_mqtt_a\n"]
+)
+def test_what_cannot_be_ours_is_no_object_id(text: str) -> None:
+    assert not is_object_id(text)
+
+
+@given(names, bases, st.booleans())
+def test_every_satellite_keeps_home_assistants_rules(
+    name: str, base: str, has_availability: bool
+) -> None:
+    facts = Facts(Topics(base), ("default",), 30.0)
+    config = device_config(facts, name, has_availability)
+    assert problems(object_id(name), config) == []
+    assert json.loads(native.encode(config)) == config
+    assert all("{" not in item["state_topic"] for item in entities(config).values())
+
+
+@given(bases, rungs, st.floats(1.0, 3600.0))
+def test_the_service_keeps_home_assistants_rules(
+    base: str, rungs: list[str], interval_s: float
+) -> None:
+    config = service_config(Facts(Topics(base), tuple(rungs), interval_s))
+    assert problems(SERVICE_ID, config) == []
+    assert json.loads(native.encode(config)) == config
+
+
+@given(st.sets(st.from_regex(r"[A-Za-z0-9_-]{1,8}", fullmatch=True), max_size=20))
+def test_no_two_devices_share_a_unique_id(devices: set[str]) -> None:
+    configs = [device_config(FACTS, name, False) for name in devices - {"bridge"}]
+    configs.append(service_config(FACTS))
+    ids = [item["unique_id"] for config in configs for item in entities(config).values()]
+    assert len(ids) == len(set(ids))
+
+
+BROKEN: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("a key nobody knows", lambda config: config.update(colour="red")),
+    ("an abbreviation that is none", lambda config: config["cmps"]["text"].update(state_t="a")),
+    ("no origin", lambda config: config.pop("o")),
+    ("an origin without a name", lambda config: config["o"].pop("name")),
+    ("an unknown key of the origin", lambda config: config["o"].update(support="x")),
+    ("no device", lambda config: config.pop("dev")),
+    ("no identifiers", lambda config: config["dev"].update(ids=[])),
+    ("an unknown key of the device", lambda config: config["dev"].update(via="x")),
+    ("a number for a name", lambda config: config["dev"].update(name=1)),
+    ("no components", lambda config: config.pop("cmps")),
+    ("no unique id", lambda config: config["cmps"]["text"].pop("uniq_id")),
+    ("a unique id twice", lambda config: config["cmps"]["text"].update(
+        uniq_id=config["cmps"]["state"]["uniq_id"])),
+    ("no platform", lambda config: config["cmps"]["text"].pop("p")),
+    ("no state topic", lambda config: config["cmps"]["text"].pop("stat_t")),
+    ("no command topic", lambda config: config["cmps"]["enabled"].pop("cmd_t")),
+    ("no event types", lambda config: config["cmps"]["utterance"].pop("evt_typ")),
+    ("a wildcard", lambda config: config["cmps"]["text"].update(stat_t="stt/+/text")),
+    ("a wildcard to write to", lambda config: config["cmps"]["enabled"].update(cmd_t="stt/#")),
+    ("a topic that is too long", lambda config: config["cmps"]["text"].update(stat_t="a" * 65536)),
+    ("a control character", lambda config: config["cmps"]["text"].update(stat_t="a\0")),
+    ("a template that does not parse", lambda config: config["cmps"]["text"].update(
+        val_tpl="{{ value")),
+    ("an enum without options", lambda config: config["cmps"]["state"].pop("ops")),
+    ("options without an enum", lambda config: config["cmps"]["state"].pop("dev_cla")),
+    ("an enum that is measured", lambda config: config["cmps"]["state"].update(
+        stat_cla="measurement")),
+    ("a class that is none", lambda config: config["cmps"]["text"].update(dev_cla="speech")),
+    ("a wrong unit", lambda config: config["cmps"]["text"].update(
+        dev_cla="duration", unit_of_meas="MB")),
+    ("an option twice", lambda config: config["cmps"]["state"].update(ops=["idle", "idle"])),
+    ("a sensor that is configuration", lambda config: config["cmps"]["text"].update(
+        ent_cat="config")),
+    ("attributes from nowhere", lambda config: config["cmps"]["state"].update(
+        json_attr_tpl="{{ value }}")),
+    ("a switch whose states are not said", lambda config: config["cmps"]["enabled"].pop("stat_on")),
+    ("a key of another platform", lambda config: config["cmps"]["utterance"].update(exp_aft=60)),
+    ("availability without a topic", lambda config: config.update(avty=[{"topics": "a"}])),
+    ("a mode that is none", lambda config: config.update(avty_mode="most")),
+    ("a quality of service that is none", lambda config: config["cmps"]["text"].update(qos=3)),
+    ("an icon that is none", lambda config: config["cmps"]["text"].update(ic="microphone")),
+    ("a text for a flag", lambda config: config["cmps"]["enabled"].update(ret="yes")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("_what", "spoil"), BROKEN, ids=[what for what, _ in BROKEN])
+def test_the_checker_finds(_what: str, spoil: Callable[[dict[str, Any]], object]) -> None:
+    config: dict[str, Any] = device_config(FACTS, "kitchen", True)
+    assert problems("stt_mqtt_kitchen", config) == []
+    spoil(config)
+    assert problems("stt_mqtt_kitchen", config)
+
+
+def test_the_checker_finds_a_dot_in_an_object_id() -> None:
+    assert problems("stt_mqtt_a.b", device_config(FACTS, "a.b", False))
+
+
+def test_a_satellite_is_connected_through_the_service() -> None:
+    satellite: dict[str, Any] = device_config(FACTS, "kitchen", False)
+    service: dict[str, Any] = service_config(FACTS)
+    assert satellite["dev"]["via_device"] in service["dev"]["ids"]
+    assert service["o"] == satellite["o"] == {"name": "stt-mqtt", "sw": __version__}
+
+
+def test_a_satellites_own_availability_counts_only_where_it_speaks() -> None:
+    def topics(config: dict[str, Any]) -> list[str]:
+        assert config["avty_mode"] == "all"
+        return [item["t"] for item in config["avty"]]
+
+    assert topics(device_config(FACTS, "kitchen", False)) == ["stt/bridge/state"]
+    assert topics(device_config(FACTS, "kitchen", True)) == [
+        "stt/bridge/state",
+        "stt/kitchen/availability",
+    ]
+    assert topics(service_config(FACTS)) == ["stt/bridge/state"]
+
+
+def test_the_connection_can_be_seen_while_it_is_gone() -> None:
+    assert entities(service_config(FACTS))["connection"]["availability"] == []
+
+
+def test_what_health_tells_is_unknown_after_three_messages_that_did_not_come() -> None:
+    facts = Facts(Topics("stt"), ("default",), 7.5)
+    expiries = {
+        item["expire_after"]
+        for item in entities(service_config(facts)).values()
+        if item["state_topic"] == "stt/bridge/health"
+    }
+    assert expiries == {23}
+
+
+def test_the_switch_is_remembered_by_the_broker_and_says_what_the_service_understands() -> None:
+    switch = entities(device_config(FACTS, "kitchen", False))["enabled"]
+    assert (switch["command_topic"], switch["retain"]) == ("stt/kitchen/set", True)
+    assert parse_set(switch["payload_on"].encode()).enabled is True
+    assert parse_set(switch["payload_off"].encode()).enabled is False
+
+
+# Templates, rendered as Home Assistant does -----------------------------------------------
+
+
+def _timestamp_utc(value: float) -> str:
+    return datetime.fromtimestamp(value, UTC).isoformat()
+
+
+def _combine(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return first | second
+
+
+ENVIRONMENT = ImmutableSandboxedEnvironment()
+ENVIRONMENT.filters["to_json"] = json.dumps
+ENVIRONMENT.filters["combine"] = _combine
+ENVIRONMENT.filters["timestamp_utc"] = _timestamp_utc
+
+
+def rendered(template: str, payload: bytes) -> str:
+    """What a template makes of a message."""
+    variables: dict[str, Any] = {"value": payload.decode()}
+    with suppress(ValueError):
+        variables["value_json"] = json.loads(payload)
+    return ENVIRONMENT.from_string(template).render(variables).strip()
+
+
+def satellite(name: str) -> dict[str, Any]:
+    """An entity of a satellite."""
+    return entities(device_config(FACTS, "kitchen", False))[name]
+
+
+OUTCOMES = [
+    Outcome(
+        DeviceKey("native", "kitchen"), "a", 1_795_300_000.12, OutcomeKind.TRANSCRIPT,
+        Transcript('Say "héllo"', "en", 0.9, 0.01), 1.0, EndReason.STOP, model="tiny.en",
+        rung="fast", wait_s=0.0, infer_s=0.1, latency_s=0.1,
+    ),
+    Outcome(DeviceKey("native", "kitchen"), "b", 1.0, OutcomeKind.NO_SPEECH),
+    Outcome(DeviceKey("native", "kitchen"), "c", 1.0, OutcomeKind.ABORTED),
+    Outcome(
+        DeviceKey("native", "kitchen"), None, 1.0, OutcomeKind.ERROR, error=TooShortError("20 ms")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=[outcome.kind.value for outcome in OUTCOMES])
+def test_every_result_becomes_an_event_with_all_its_keys(outcome: Outcome) -> None:
+    event = satellite("utterance")
+    result = native.result(outcome)
+    told = json.loads(rendered(event["value_template"], native.encode(result)))
+    assert told.pop("event_type") == outcome.kind.value
+    assert outcome.kind.value in event["event_types"]
+    assert told == result
+    assert event["event_types"] == ["transcript", "no_speech", "aborted", "error"]
+
+
+def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
+    template = satellite("text")["value_template"]
+    assert rendered(template, "Häng 5 Bilder auf".encode()) == "Häng 5 Bilder auf"
+    assert rendered(template, b"[1, 2]") == "[1, 2]"
+    assert len(rendered(template, b"word" * 100)) == 255
+
+
+@pytest.mark.parametrize(("enabled", "state"), [(True, "state_on"), (False, "state_off")])
+def test_the_switch_follows_the_settings(enabled: bool, state: str) -> None:
+    switch = satellite("enabled")
+    payload = native.encode(native.settings(Settings(enabled, "en", None)))
+    assert rendered(switch["value_template"], payload) == switch[state]
+
+
+def test_a_forgotten_satellite_has_neither_a_state_nor_makes_home_assistant_complain() -> None:
+    # What a template makes nothing of is ignored; the word None makes an entity unknown.
+    assert rendered(satellite("enabled")["value_template"], b"") == ""
+    assert rendered(satellite("state")["value_template"], b"") == "None"
+    assert rendered(satellite("state")["value_template"], b"listening") == "listening"
+
+
+class Service:
+    """What a real service says on its own topics."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        pool = FakePool()
+        self.line = Line(Config(), engine_facts(), self.clock)
+        self.line.serve(pool, ONE_THREAD)
+        self.published: list[Publication] = []
+        self.line.attach("native", self)
+        context = BridgeContext(
+            self.line, self.clock, lambda: Changes((), ()), dict, lambda _rung: None
+        )
+        self.bridge = Bridge(context, Topics("stt"), self.published.append)
+        self.clock.advance(60)
+        for _ in range(2):
+            self.line.single(DeviceKey("native", "kitchen"), bytes(6400), Start())
+        pool.answer(self.line, heard())
+        pool.answer(self.line, TooShortError("20 ms"))
+        self.bridge.announce()
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Nobody listens."""
+
+    def states(self) -> dict[str, str]:
+        """What the entities of the service show."""
+        messages = {item.topic: item.payload for item in self.published}
+        shown = {}
+        facts = Facts(Topics("stt"), tuple(r.name for r in self.line.rungs.rungs), 30.0)
+        for name, entity in entities(service_config(facts)).items():
+            template = entity.get("value_template", "{{ value }}")
+            shown[name] = rendered(template, messages[entity["state_topic"]])
+        return shown
+
+
+def test_the_services_entities_show_what_it_publishes() -> None:
+    states = Service().states()
+    assert float(states.pop("cpu")) >= 0
+    assert float(states.pop("memory")) > 1
+    assert states == {
+        "connection": "online",
+        "rung": "auto",
+        "active": "default",
+        "started": datetime.fromtimestamp(1_795_000_000, UTC).isoformat(),
+        "rtf": "0.08",
+        "jobs": "0",
+        "oldest": "0.0",
+        "utterances": "2",
+        "errors": "1",
+    }
+
+
+def test_before_the_first_inference_the_real_time_factor_is_unknown() -> None:
+    template = entities(service_config(FACTS))["rtf"]["value_template"]
+    assert rendered(template, b'{"load":{"cpu":0.1,"rtf":null}}') == "None"
+
+
+def test_the_reason_for_the_rung_is_an_attribute() -> None:
+    service = Service()
+    info = next(item for item in service.published if item.topic == "stt/bridge/info")
+    template = entities(service_config(FACTS))["active"]["json_attributes_template"]
+    assert json.loads(rendered(template, info.payload)) == {
+        "mode": "auto",
+        "active": "default",
+        "reason": "the only rung",
+    }
+
+
+def test_the_select_asks_for_a_rung_as_the_service_wants_it() -> None:
+    select = entities(service_config(FACTS))["rung"]
+    assert select["options"] == ["auto", "best", "fast"]
+    assert select["command_topic"] == "stt/bridge/request/rung"
+    command = ENVIRONMENT.from_string(select["command_template"]).render(value="fast")
+    assert json.loads(command) == {"rung": "fast"}

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.doors.mqtt.router import Router
+
+
+@dataclass
+class Door:
+    """A door that remembers what it is told."""
+
+    name: str
+    told: list[str] = field(default_factory=list)
+    chunk_endings: tuple[str, ...] = ()
+    bulky_endings: tuple[str, ...] = ()
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        return (f"{self.name}/#",)
+
+    @property
+    def retained_output(self) -> tuple[str, ...]:
+        return (f"{self.name}/out",)
+
+    def owns(self, topic: str) -> bool:
+        return topic.startswith(self.name + "/")
+
+    def handle(self, message: Inbound) -> None:
+        self.told.append(message.topic)
+
+    def shed(self, topic: str) -> None:
+        self.told.append(f"shed {topic}")
+
+    def connected(self) -> None:
+        self.told.append("connected")
+
+    def clean_up(self) -> None:
+        self.told.append("clean up")
+
+
+def test_each_message_goes_to_the_door_that_owns_its_topic_and_no_other() -> None:
+    lost: list[str] = []
+    one, other = Door("one"), Door("other")
+    router = Router([one, other], lambda: lost.append("lost"))
+    router.handle(Inbound("one/a", b""))
+    router.shed("other/b")
+    router.shed("nobody/c")
+    router.handle(Inbound("nobody/c", b""))
+    assert (one.told, other.told, lost) == (["one/a"], ["shed other/b"], ["lost"])
+
+
+def test_all_doors_are_told_of_the_connection_and_of_the_end_of_cleaning() -> None:
+    one, other = Door("one"), Door("other")
+    router = Router([one, other], lambda: None)
+    router.connected()
+    router.clean_up()
+    assert one.told == other.told == ["connected", "clean up"]
+
+
+def test_what_the_doors_listen_to_is_put_together() -> None:
+    one = Door("one", chunk_endings=("/frame",))
+    other = Door("other", chunk_endings=("/audio",), bulky_endings=("/whole",))
+    router = Router([one, other], lambda: None)
+    assert router.subscriptions == ("one/#", "other/#")
+    assert router.retained_output == ("one/out", "other/out")
+    assert [router.is_chunk(f"x/{end}") for end in ("frame", "audio", "whole")] == [1, 1, 0]
+    assert [router.is_bulky(f"x/{end}") for end in ("frame", "audio", "whole")] == [0, 0, 1]

@@ -1,0 +1,115 @@
+"""What the service says of itself, and what it understands of a request: pure functions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wyoming.info import Info
+
+from stt_mqtt.config import WyomingConfig
+from stt_mqtt.doors.wyoming.addresses import peer_name, uri_of
+from stt_mqtt.doors.wyoming.info import describe
+from stt_mqtt.doors.wyoming.requests import Wanted, parse_audio_format, parse_transcribe
+from stt_mqtt.errors import UtteranceError
+from stt_mqtt.service.rungs import RungStatus
+from stt_mqtt.types import AudioFormat, Rung
+
+LADDER = RungStatus(
+    (
+        Rung("best", "base", 5, "int8"),
+        Rung("fast", "base", 1, "int8"),
+        Rung("quick", "tiny", 1, "int8"),
+    ),
+    "auto",
+    "best",
+    "it is quiet",
+)
+
+
+def test_the_info_is_one_program_that_home_assistant_can_use() -> None:
+    info = describe(LADDER, frozenset({"en", "de"}), "1.2.3")
+    (program,) = info.asr
+    assert (program.name, program.version, program.installed) == ("stt-mqtt", "1.2.3", True)
+    assert program.requires_external_vad
+    assert program.supports_transcript_streaming
+    assert not program.prefers_auto_gain_enabled
+    assert not program.prefers_noise_reduction_enabled
+    others = (info.tts, info.handle, info.intent, info.wake, info.mic, info.snd)
+    assert not any(others)
+    assert info.satellite is None
+
+
+def test_each_model_is_named_once_and_all_offer_the_languages_of_every_rung() -> None:
+    (program,) = describe(LADDER, frozenset({"en", "de"}), "1").asr
+    assert [(model.name, model.installed, model.languages) for model in program.models] == [
+        ("base", True, ["de", "en"]),
+        ("tiny", True, ["de", "en"]),
+    ]
+
+
+def test_the_info_survives_the_wire() -> None:
+    info = describe(LADDER, frozenset({"en"}), "1")
+    assert Info.from_event(info.event()) == info
+
+
+def test_hotwords_are_names_before_terms_each_once_and_bounded() -> None:
+    data = {
+        "transcript_names": ["  Lamp ", "", " ", "x" * 65, 7, None, "\ud800", "two\nlines"],
+        "transcript_terms": ["dim", "Lamp", *(f"word {number}" for number in range(100))],
+    }
+    hotwords = parse_transcribe(data).hotwords
+    assert hotwords[:3] == ("Lamp", "dim", "word 0")
+    assert len(hotwords) == 64
+
+
+@pytest.mark.parametrize("data", [{}, {"language": None, "transcript_names": "Lamp"}])
+def test_a_transcribe_may_say_nothing(data: dict[str, object]) -> None:
+    assert parse_transcribe(data) == Wanted()
+
+
+def test_a_format_that_names_nothing_is_home_assistants() -> None:
+    assert parse_audio_format({}) == AudioFormat()
+    assert parse_audio_format({"rate": 48000, "width": 2, "channels": 2}).channels == 2
+
+
+TEXT = st.text(st.sampled_from("eN-_7 \n\0é€\ud800\U0001f600"), max_size=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ["language", "transcript_names", "transcript_terms", "rate", "width", "channels"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON))
+def test_requests_of_any_shape_are_understood_or_refused(data: dict[str, object]) -> None:
+    refusals = []
+    for parse in (parse_transcribe, parse_audio_format):
+        try:
+            parse(data)
+        except UtteranceError as error:
+            refusals.append(error)
+    assert all(error.detail.encode() for error in refusals)
+
+
+@pytest.mark.parametrize(
+    ("peername", "name"),
+    [
+        (("192.168.1.5", 40000), "192.168.1.5"),
+        (("::ffff:192.168.1.5", 40000, 0, 0), "192.168.1.5"),
+        (("fd00::2", 40000, 0, 0), "fd00::2"),
+        (("fe80::1%eth0", 40000, 0, 2), "fe80::1"),
+        (None, "unknown"),
+        ((), "unknown"),
+    ],
+)
+def test_clients_are_known_by_their_address(peername: object, name: str) -> None:
+    assert peer_name(peername) == name
+
+
+@pytest.mark.parametrize(
+    "uri", ["tcp://0.0.0.0:10300", "tcp://[::1]:1", "unix:///run/stt.sock", "stdio://"]
+)
+def test_addresses_are_shown_as_they_are_written(uri: str) -> None:
+    assert uri_of(WyomingConfig(listen=(uri,)).addresses[0]) == uri

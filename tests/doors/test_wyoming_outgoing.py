@@ -1,0 +1,122 @@
+"""What goes to one client, over a transport that a test empties."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from stt_mqtt.doors.wyoming.bounds import Bounds
+from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer
+from tests.doors.wyoming_peers import until
+
+WRITE_S = 0.05
+BOUNDS = replace(Bounds(), write_s=WRITE_S, linger_s=0.01, outgoing_bytes=250)
+
+
+class Sink:
+    """A writer, its transport, and the peer behind it."""
+
+    def __init__(self, bounds: Bounds = BOUNDS) -> None:
+        self.waiting_bytes = 0
+        self.ended = self.closed = False
+        self.hung_up_at: float | None = None
+        self.transport = self
+        writer = cast(asyncio.StreamWriter, self)
+        self.out = Outgoing(Peer("x", asyncio.StreamReader(), writer, self._hang_up), bounds)
+
+    def write(self, data: bytes) -> None:
+        self.waiting_bytes += len(data)
+
+    def write_eof(self) -> None:
+        self.ended = True
+        raise OSError("not connected")
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting_bytes
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _hang_up(self) -> None:
+        self.closed = True
+        self.hung_up_at = time.monotonic()
+
+
+def run(scenario: Callable[[Sink], object]) -> Sink:
+    """Let a scenario happen to a sink and wait until it is hung up on."""
+
+    async def perform() -> Sink:
+        sink = Sink()
+        scenario(sink)
+        await until(lambda: sink.hung_up_at)
+        return sink
+
+    return asyncio.run(perform())
+
+
+def test_a_client_that_takes_nothing_is_hung_up_on_after_the_time_to_write() -> None:
+    started_at = time.monotonic()
+    sink = run(lambda sink: sink.out.send(bytes(100)))
+    assert sink.hung_up_at is not None
+    assert sink.hung_up_at - started_at >= WRITE_S
+
+
+def test_a_client_that_takes_what_was_due_gets_the_time_again_for_what_came_since() -> None:
+    def scenario(sink: Sink) -> None:
+        sink.out.send(bytes(100))
+        sink.out.send(bytes(100))
+        sink.waiting_bytes = 100
+
+    started_at = time.monotonic()
+    sink = run(scenario)
+    assert sink.hung_up_at is not None
+    assert sink.hung_up_at - started_at >= 2 * WRITE_S
+
+
+def test_a_client_that_took_everything_stays() -> None:
+    async def scenario() -> None:
+        sink = Sink()
+        sink.out.send(bytes(100))
+        sink.waiting_bytes = 0
+        await asyncio.sleep(2 * WRITE_S)
+        assert not sink.closed
+        sink.out.send(bytes(10))
+        await until(lambda: sink.closed)
+
+    asyncio.run(scenario())
+
+
+def test_more_than_may_wait_is_not_sent_and_the_client_hung_up_on() -> None:
+    def scenario(sink: Sink) -> None:
+        sink.out.send(bytes(200))
+        sink.out.send(bytes(51))
+
+    assert run(scenario).waiting_bytes == 200
+
+
+def test_after_the_last_word_nothing_is_sent_and_the_client_may_linger_for_a_moment() -> None:
+    def scenario(sink: Sink) -> None:
+        sink.out.finish()
+        sink.out.finish()
+        sink.out.send(b"too late")
+        assert sink.ended
+        assert not sink.closed
+
+    assert run(scenario).waiting_bytes == 0
+
+
+def test_closing_lets_out_what_waits() -> None:
+    async def scenario() -> None:
+        sink = Sink(replace(BOUNDS, write_s=30))
+        sink.out.send(bytes(100))
+        sink.out.close()
+        assert sink.closed
+        assert sink.hung_up_at is None
+
+    asyncio.run(scenario())
