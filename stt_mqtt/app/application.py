@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
+from stt_mqtt.app.background import in_background
 from stt_mqtt.app.doors import Doors, Wishes
 from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.files import Source, resolve_password
@@ -69,9 +72,12 @@ class Application:
         self._put_together(config, password, languages)
         try:
             await self._doors.open_early()
-            start = await asyncio.to_thread(load_ladder, config)
-            return await self._serve(start, languages)
+            start = await self._load()
+            return start is not None and await self._serve(start, languages)
         finally:
+            # Nothing of it is left after a service; after a start that failed somebody may wait.
+            self._line.shut_down()
+            self._line.abandon()
             self._timer.cancel()
             await self._doors.close()
 
@@ -111,6 +117,20 @@ class Application:
         self._doors = Doors(self._line, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(loop.call_at, self._deadline, self._tick)
+
+    async def _load(self) -> Start | None:
+        """The loaded model, as soon as it is there; None: the service is to stop before that."""
+        loading = in_background(partial(load_ladder, self._config), "load")
+        stopping = asyncio.ensure_future(self._stop.wait())
+        either: set[asyncio.Future[Any]] = {loading, stopping}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if loading.done():
+            return loading.result()
+        loading.cancel()
+        self._notifier.stopping(CLOSING_S)
+        log.info("stopping before the model is loaded")
+        return None
 
     async def _serve(self, start: Start, languages: frozenset[str]) -> bool:
         config = self._config

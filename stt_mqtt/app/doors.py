@@ -65,12 +65,11 @@ class Doors:
         if config.hermes.enabled:
             self._hermes = HermesDoor(line, clock, self._publish)
             on_broker.append(self._hermes)
-        self._discovery: HomeAssistantDoor | None = None
+        self._discovery = HomeAssistantDoor(line, self._publish)
+        on_broker.append(self._discovery)
         if config.homeassistant.enabled:
-            self._discovery = HomeAssistantDoor(line, self._publish)
             line.follow(DOOR, self._discovery)
             wire.presence = self._discovery
-            on_broker.append(self._discovery)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
@@ -79,6 +78,7 @@ class Doors:
         self._intake = Intake(asyncio.get_running_loop(), handlers)
         self._client = MqttClient(self._client_options(config, password), self._intake)
         self._cleaned = self._leaving = False
+        self._cleaning: asyncio.TimerHandle | None = None
         self._online = wishes.online
 
     async def open_early(self) -> None:
@@ -104,7 +104,7 @@ class Doors:
         """Tell the world of a new configuration."""
         self._native.introduce_configured()
         self.tell_info()
-        if self._discovery is not None:
+        if self._line.config.homeassistant.enabled:
             self._discovery.info_changed()
 
     def tell_info(self) -> None:
@@ -162,12 +162,18 @@ class Doors:
         if self._leaving:
             return
         if not self._cleaned:
-            self._cleaned = True
             self._client.subscribe(self._router.retained_output)
-            asyncio.get_running_loop().call_later(LEFTOVERS_WINDOW_S, self._clean_up)
+            if self._cleaning is not None:
+                self._cleaning.cancel()
+            loop = asyncio.get_running_loop()
+            self._cleaning = loop.call_later(LEFTOVERS_WINDOW_S, self._clean_up)
         self._router.connected()
         self._online.set()
 
     def _clean_up(self) -> None:
+        if not self._client.connected:
+            # Not all of it was read; the next connection begins anew.
+            return
+        self._cleaned = True
         self._client.unsubscribe(self._router.retained_output)
         self._router.clean_up()

@@ -83,6 +83,21 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _every_door_has_its_own_topics(self) -> Config:
+        base = self.mqtt.base_topic
+        others = [
+            *(["hermes", "rhasspy"] if self.hermes.enabled else []),
+            *([self.homeassistant.discovery_prefix] if self.homeassistant.enabled else []),
+        ]
+        for other in others:
+            if f"{base}/".startswith(f"{other}/") or f"{other}/".startswith(f"{base}/"):
+                raise ValueError(
+                    f"mqtt.base_topic and another door both use {other}; give mqtt.base_topic "
+                    "another name, or switch that door off"
+                )
+        return self
+
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The ladder in force, best rung first; at least one."""

@@ -41,7 +41,8 @@ class Home:
         topics = Topics(self.line.config.mqtt.base_topic)
         NativeDoor(self.line, topics, self.published.append)
         self.door = HomeAssistantDoor(self.line, self.published.append, self.clock.now)
-        self.line.follow(NATIVE, self.door)
+        if self.line.config.homeassistant.enabled:
+            self.line.follow(NATIVE, self.door)
         doors: list[MqttDoor] = [self.door]
         self.lost = 0
         self.router = Router(doors, self._lose)
@@ -230,6 +231,18 @@ def test_leftovers_of_unknown_devices_are_cleared_once() -> None:
     ]
     home.router.clean_up()
     assert home.announcements() == []
+
+
+def test_switched_off_it_takes_back_what_was_announced_and_nothing_else() -> None:
+    home = Home(homeassistant={"enabled": False}).connects()
+    assert home.door.subscriptions == ()
+    home.speaks("kitchen")
+    home.says(SERVICE, retained("bridge"), retain=True)
+    home.says(KITCHEN, retained("kitchen"), retain=True)
+    home.says("homeassistant/device/zigbee_attic/config", retained("attic"), retain=True)
+    home.router.clean_up()
+    cleared = {item.topic: item.payload for item in home.announcements()}
+    assert cleared == {SERVICE: b"", KITCHEN: b""}
 
 
 NOT_OURS = {

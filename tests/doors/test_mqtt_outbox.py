@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.outbox import ITEM_OVERHEAD, Outbox
@@ -75,6 +76,14 @@ def test_waiting_qos_0_is_dropped_when_the_connection_ends() -> None:
     assert send(outbox, 1) == publication(1)
     assert outbox.put(publication(2))
     assert outbox.lost == 0
+
+
+def test_qos_0_that_says_until_when_it_may_wait_outlives_the_connection() -> None:
+    outbox = Outbox()
+    patient = replace(publication(0, qos=0), expires_at=time.monotonic() + 60)
+    outbox.put(patient)
+    outbox.connection_ended()
+    assert send(outbox, 1) == patient
 
 
 def test_what_could_not_be_sent_is_the_next_one_again() -> None:

@@ -81,6 +81,7 @@ def test_who_speaks_on_the_availability_topic_is_told_and_who_clears_it() -> Non
     bench = Bench()
     bench.send("stt/kitchen/availability", b"online", retain=True)
     bench.send("stt/kitchen/availability", b"offline")
+    bench.send("stt/kitchen/availability", b"Online")
     bench.send("stt/kitchen/availability")
     assert bench.present == ["kitchen", "kitchen", "not kitchen"]
 

@@ -100,8 +100,8 @@ def test_requests_of_any_shape_are_understood_or_refused(data: dict[str, object]
         (("::ffff:192.168.1.5", 40000, 0, 0), "192.168.1.5"),
         (("fd00::2", 40000, 0, 0), "fd00::2"),
         (("fe80::1%eth0", 40000, 0, 2), "fe80::1"),
-        (None, "unknown"),
-        ((), "unknown"),
+        (None, "wyoming:unknown"),
+        ((), "wyoming:unknown"),
     ],
 )
 def test_clients_are_known_by_their_address(peername: object, name: str) -> None:

@@ -50,7 +50,7 @@ def is_unix_served(bench: Bench, path: Path) -> Callable[[], Awaitable[None]]:
         await until(path.exists)
         async with AsyncUnixClient(path, PATIENCE_S, PATIENCE_S) as client:
             await say(client)
-            assert (await bench.answer()).key.name == "unix"
+            assert (await bench.answer()).key.name == "wyoming:unix"
             assert await transcript_like_home_assistant(client) == "Turn on the light."
 
     return scenario
@@ -169,7 +169,7 @@ def test_standard_input_is_answered_to_the_last_word_before_its_end_is_reported(
         pipes.type(AudioStop().event(), AudioChunk(**MONO, audio=CHUNK).event())
         pipes.leave()
         first = await bench.answer()
-        assert (first.key.name, first.end) == ("stdio", EndReason.STOP)
+        assert (first.key.name, first.end) == ("wyoming:stdio", EndReason.STOP)
         # What has no audio-stop ends with the input.
         assert (await bench.utterance()).end is EndReason.DISCONNECT
         assert not pipes.ended.is_set()
@@ -185,6 +185,29 @@ def test_standard_input_is_answered_to_the_last_word_before_its_end_is_reported(
 async def _events(reader: asyncio.StreamReader) -> AsyncIterator[Event]:
     while (event := await async_read_event(reader)) is not None:
         yield event
+
+
+def test_a_silent_client_on_standard_input_neither_times_out_nor_makes_room() -> None:
+    bench = TcpBench(replace(Bounds(), idle_s=0.05, connections=2))
+
+    async def scenario() -> None:
+        pipes = Pipes(bench)
+        stdio, reader = await pipes.open()
+        for _ in range(4):
+            stranger, writer = await bench.dial()
+            # It is sent away by the time limit, or for the next one.
+            assert await stranger.read() == b""
+            writer.close()
+        assert not pipes.ended.is_set()
+        pipes.type(Ping("still there").event())
+        event = await async_read_event(reader)
+        assert event is not None
+        assert event.type == "pong"
+        pipes.leave()
+        await pipes.ended.wait()
+        await stdio.close()
+
+    drive(bench, scenario)
 
 
 def test_an_error_ends_standard_input_and_output() -> None:

@@ -10,6 +10,7 @@ nothing came for a moment.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
@@ -34,7 +35,6 @@ from rhasspyhermes.client import HermesClient
 FRAME_SAMPLES = 256
 FRAMES_AT_ONCE = 20
 PAUSE_S = 0.01
-TRAILING_SILENCE_S = 2.0
 TIMEOUT_S = 60.0
 QUIET_S = 1.0
 """After the last text nothing else may come for so long."""
@@ -44,7 +44,7 @@ class Dialogue(HermesClient):
     """Starts sessions, and answers each text as Rhasspy's dialogue manager does."""
 
     def __init__(self, client: mqtt.Client) -> None:
-        super().__init__("dialogue", client)
+        super().__init__("dialogue", client, loop=asyncio.get_running_loop())
         self.texts: set[str] = set()
         self.last_at = time.monotonic()
         self.subscribe(AsrTextCaptured, AsrRecordingFinished, AsrAudioCaptured, AsrError)
@@ -80,25 +80,23 @@ class Dialogue(HermesClient):
                 wakeword_id="porcupine",
             )
         )
-        with Path(session["wav"]).open("rb") as file:
-            for number, frame in enumerate(AudioFrame.iter_wav_chunked(file, FRAME_SAMPLES)):
-                self.publish(AudioFrame(wav_bytes=frame), site_id=site)
-                if number % FRAMES_AT_ONCE == 0:
-                    await asyncio.sleep(PAUSE_S)
+        wav = io.BytesIO(session["recording"])
+        for number, frame in enumerate(AudioFrame.iter_wav_chunked(wav, FRAME_SAMPLES)):
+            self.publish(AudioFrame(wav_bytes=frame), site_id=site)
+            if number % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(PAUSE_S)
         if not session["stop_on_silence"]:
             self.publish(AsrStopListening(site_id=site, session_id=id))
 
 
-async def main() -> None:
+async def main(sessions: list[dict[str, Any]]) -> None:
     host, port = sys.argv[1], int(sys.argv[2])
-    sessions = json.load(sys.stdin)
     client = mqtt.Client()
     dialogue = Dialogue(client)
     client.connect(host, port)
     client.loop_start()
     handling = asyncio.create_task(dialogue.handle_messages_async())
-    while not dialogue.is_connected:
-        await asyncio.sleep(PAUSE_S)
+    await dialogue.mqtt_connected_event.wait()
     await asyncio.sleep(QUIET_S)  # The broker must have the subscriptions.
     await asyncio.gather(*(dialogue.hold(session) for session in sessions))
     deadline = time.monotonic() + TIMEOUT_S
@@ -112,4 +110,7 @@ async def main() -> None:
     client.loop_stop()
 
 
-asyncio.run(main())
+asked = json.load(sys.stdin)
+for one in asked:
+    one["recording"] = Path(one["wav"]).read_bytes()
+asyncio.run(main(asked))

@@ -185,9 +185,7 @@ def test_the_same_words_come_out_of_every_door_at_once(house: House, tmp_path: P
         assert wyoming[number] == native
         assert texts[f"session-{number}"] == native
         (config,) = set(house.peer.payloads(f"homeassistant/device/stt_mqtt_room{number}/config"))
-        events = [
-            part for part in json.loads(config)["cmps"].values() if part.get("p") == "event"
-        ]
+        events = [part for part in json.loads(config)["cmps"].values() if part.get("p") == "event"]
         event = json.loads(render(events[0]["val_tpl"], result))
         assert (event["event_type"], event["text"]) == ("transcript", native)
 

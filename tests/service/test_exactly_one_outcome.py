@@ -14,7 +14,7 @@ from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
 from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
-from stt_mqtt.types import Batch, DeviceKey, DeviceState, Start
+from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Start
 from tests.fakes import (
     FakeClock,
     FakePool,
@@ -55,6 +55,16 @@ verdicts = st.sampled_from(
 )
 
 
+class LeavingOutlet(RecordingOutlet):
+    """A door whose devices leave with each answer."""
+
+    line: Line
+
+    def outcome(self, outcome: Outcome) -> None:
+        super().outcome(outcome)
+        self.line.leave(outcome.key)
+
+
 class TheLine(RuleBasedStateMachine):
     """Random interleavings of everything that can happen to a line.
 
@@ -62,13 +72,15 @@ class TheLine(RuleBasedStateMachine):
     id, and it is the source of the ids of utterances that a chunk opens.
     """
 
-    @initialize(lifetime=st.sampled_from([0, 10, 40]), loaded=st.booleans())
-    def begin(self, lifetime: int, loaded: bool) -> None:
+    @initialize(lifetime=st.sampled_from([0, 10, 40]), loaded=st.booleans(), leaves=st.booleans())
+    def begin(self, lifetime: int, loaded: bool, leaves: bool) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
-        self.outlet = RecordingOutlet()
+        self.outlet = LeavingOutlet() if leaves else RecordingOutlet()
         config = Config.model_validate(CONFIG)
         self.line = Line(config, engine_facts(), self.clock, self._new_id)
+        if isinstance(self.outlet, LeavingOutlet):
+            self.outlet.line = self.line
         self.loaded = False
         if loaded:
             self.the_model_is_loaded()

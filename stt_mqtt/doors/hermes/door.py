@@ -40,7 +40,7 @@ ANSWER_WITHIN_S = 24.5
 STALE_AFTER_S = 30.0
 """Nobody waits any more so long after the start: what a broker was away for is dropped."""
 NO_SPEECH_MS = 8000
-MAX_SESSIONS_OF_SITE = 16
+MAX_SESSIONS_OF_SITE = 8
 """A frame of a site costs as much as it has sessions."""
 ACCIDENTAL_MS = 300
 """A vadDown before so much audio belongs to what was said before the session, such as a wake

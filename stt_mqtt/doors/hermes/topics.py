@@ -17,7 +17,7 @@ FRAME_ENDING = "/audioFrame"
 SESSION_FRAME_ENDING = "/audioSessionFrame"
 
 MAX_SITE = 64
-MAX_SESSION = 128
+MAX_SESSION = 256
 
 _AUDIO = "hermes/audioServer/"
 _VOICE = "hermes/voiceActivity/"

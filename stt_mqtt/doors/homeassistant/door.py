@@ -25,13 +25,15 @@ MIN_BIRTH_INTERVAL_S = 10.0
 class HomeAssistantDoor:
     """Keeps the retained discovery messages of the service and of the native devices.
 
-    Whoever makes it has it follow the native devices. `now`: monotonic seconds.
+    Whoever makes it has it follow the native devices. With `homeassistant.enabled` off it takes
+    back what a previous run announced, and nothing else. `now`: monotonic seconds.
     """
 
     def __init__(
         self, line: Line, publish: Publish, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._line = line
+        self._enabled = line.config.homeassistant.enabled
         self._topics = Topics(line.config.mqtt.base_topic)
         self._publish = publish
         self._now = now
@@ -54,7 +56,7 @@ class HomeAssistantDoor:
     @property
     def subscriptions(self) -> tuple[str, ...]:
         """Where Home Assistant says that it has started."""
-        return (self._status_topic,)
+        return (self._status_topic,) if self._enabled else ()
 
     @property
     def retained_output(self) -> tuple[str, ...]:
@@ -92,12 +94,14 @@ class HomeAssistantDoor:
 
     def connected(self) -> None:
         """Announce everything."""
+        if not self._enabled:
+            return
         self._is_open = True
         self._announce_all()
 
     def clean_up(self) -> None:
         """Take back what a previous run announced and this one does not know."""
-        known = {SERVICE_ID, *map(object_id, self._devices)}
+        known = {SERVICE_ID, *map(object_id, self._devices)} if self._enabled else set()
         for unknown in self._leftovers.take_unknown(known):
             self._retain(unknown, b"")
 

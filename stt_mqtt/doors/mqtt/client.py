@@ -63,9 +63,10 @@ class MqttClient:
     def publish(self, publication: Publication) -> None:
         """Queue `publication`; never blocks, from any thread.
 
-        While offline QoS 1 waits and QoS 0 is dropped. A full queue loses it, counted.
+        While offline QoS 1 waits, QoS 0 is dropped unless it says until when it may wait. A full
+        queue loses it, counted.
         """
-        if publication.qos == 0 and not self.connected:
+        if not publication.may_wait and not self.connected:
             return
         if self._lasting.outbox.put(publication):
             self._lasting.wakeup.set()

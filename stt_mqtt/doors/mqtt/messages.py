@@ -36,6 +36,11 @@ class Publication:
     correlation: bytes | None = None
     expires_at: float | None = None
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether it is worth sending when the broker was away meanwhile."""
+        return self.qos > 0 or self.expires_at is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Will:

@@ -85,13 +85,13 @@ class Outbox:
             return publication
 
     def connection_ended(self) -> None:
-        """What is unacknowledged will be sent again, in order; waiting QoS 0 is dropped."""
+        """What is unacknowledged will be sent again, in order; what may not wait is dropped."""
         with self._lock:
             waiting = [*self._in_flight.values(), *self._waiting]
             self._in_flight.clear()
             self._waiting.clear()
             for publication in waiting:
-                if publication.qos > 0:
+                if publication.may_wait:
                     self._waiting.append(publication)
                 else:
                     self._forget(publication)

@@ -43,6 +43,9 @@ DOOR = "native"
 MAX_TEXT_AGE_S = 30.0
 """The bare text has no time in it by which a reader could tell that it is stale."""
 
+OFFLINE = b"offline"
+AVAILABILITIES = frozenset({b"online", OFFLINE})
+
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
 
@@ -196,9 +199,9 @@ class NativeDoor:
             self._line.answer_error(key, start, error, end)
 
     def _availability(self, key: DeviceKey, message: Inbound) -> None:
-        if message.payload == b"offline":
+        if message.payload == OFFLINE:
             self._line.disconnect(key)
-        elif message.payload not in {b"online", b""}:
+        elif message.payload and message.payload not in AVAILABILITIES:
             raise BadPayloadError("availability: online or offline is needed")
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.bridge import Bridge
-from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.door import AVAILABILITIES, DOOR, NativeDoor
 from stt_mqtt.doors.native.leftovers import Leftovers
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
 from stt_mqtt.observe.metrics import Dropped
@@ -18,7 +18,7 @@ class Presence(Protocol):
     """Whoever wants to know which devices speak on their availability topic."""
 
     def availability_seen(self, name: str) -> None:
-        """The device said `online` or `offline`, or something else."""
+        """The device said `online` or `offline`."""
 
     def availability_cleared(self, name: str) -> None:
         """The device cleared what was retained there."""
@@ -50,8 +50,10 @@ class NativeWire:
             self._leftovers.note(route, message.retain, message.payload)
             self._door.handle(message, route)
             if route.verb is Verb.AVAILABILITY and self.presence is not None:
-                seen, cleared = self.presence.availability_seen, self.presence.availability_cleared
-                (seen if message.payload else cleared)(route.device)
+                if message.payload in AVAILABILITIES:
+                    self.presence.availability_seen(route.device)
+                elif not message.payload:
+                    self.presence.availability_cleared(route.device)
         elif isinstance(route, BridgeRequest):
             self._bridge.handle(message, route)
         elif message.topic != self._topics.of_bridge("state"):

@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from stt_mqtt.config import Address, Scheme
 
-UNIX_PEER = "unix"
-STDIO_PEER = "stdio"
-UNKNOWN_PEER = "unknown"
+UNIX_PEER = "wyoming:unix"
+STDIO_PEER = "wyoming:stdio"
+UNKNOWN_PEER = "wyoming:unknown"
+"""With a colon, which no native device can have in its name."""
 
 
 def uri_of(address: Address) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from wyoming.asr import Transcribe, Transcript
@@ -151,9 +151,8 @@ async def _connect(address: Address) -> AsyncIterator[_Link]:
     try:
         yield _Link(address, reader, writer)
     finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+        # Not in good order: a server that does not read would never let go.
+        writer.transport.abort()
 
 
 @asynccontextmanager

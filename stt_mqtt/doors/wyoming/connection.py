@@ -68,8 +68,11 @@ class Connection(AsyncEventHandler):
 
     @property
     def quiet_since(self) -> float | None:
-        """Since when, in the event loop's seconds, there is nothing to do; None: there is."""
-        return None if self._unanswered else self._active_at
+        """Since when, in the event loop's seconds, there is nothing to do; None: there is.
+
+        A client whose end is the end of the program may be silent for as long as it likes.
+        """
+        return None if self._unanswered or self._peer.finishes else self._active_at
 
     async def run(self) -> None:
         """Serve the client to the end. Never raises for what it sends."""

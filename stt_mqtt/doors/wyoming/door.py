@@ -63,6 +63,9 @@ class WyomingDoor:
 
     async def close(self) -> None:
         """Let the last answers out and end all connections; may be called twice."""
+        # First of all nobody tries to listen any more, and to announce that.
+        for listener in self._listeners:
+            await listener.give_up()
         await asyncio.gather(self._guests.close(), self._announcer.close())
         for listener in self._listeners:
             await listener.close()

@@ -38,11 +38,14 @@ class Listener:
         if not await self._try():
             self._trying = asyncio.create_task(self._keep_trying())
 
-    async def close(self) -> None:
-        """Listen no more; who is connected is sent away with what is still to be read."""
+    async def give_up(self) -> None:
+        """Do not try any more where it could not listen yet."""
         if self._trying is not None:
             self._trying.cancel()
             await asyncio.wait({self._trying})
+
+    async def close(self) -> None:
+        """Listen no more; who is connected is sent away with what is still to be read."""
         if self._server is not None:
             await self._server.stop()
             self._server = None

@@ -39,6 +39,9 @@ class Stdio:
         peer = await _connect(*self._pipes)
         self._serving = asyncio.create_task(self._serve(peer))
 
+    async def give_up(self) -> None:
+        """Nothing: standard input is there or not."""
+
     async def close(self) -> None:
         """Wait for the end of a client that was sent away."""
         if self._serving is not None:
