@@ -65,7 +65,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in _COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize())
+        subparser = subparsers.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:]
+        )
         if name == wanted:
             module = import_module(f"stt_mqtt.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block(mark: str) -> str:
-    """The code block behind `<!-- mark -->` in the README."""
-    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+def block(mark: str, page: str = README) -> str:
+    """The code block behind `<!-- mark -->` in a page."""
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found is not None, mark
     return found.group(1).strip()
 
@@ -94,7 +94,7 @@ def test_every_command_of_the_program_is_in_the_readme(
 
 
 @needs_mosquitto
-def test_the_publish_and_subscribe_pair_of_the_readme_works(tmp_path: Path, broker: Broker) -> None:
+def test_what_the_pages_have_people_publish_is_heard(tmp_path: Path, broker: Broker) -> None:
     subscriber, publisher = block("command: sub"), block("command: pub")
     for tool in ("mosquitto_sub", "mosquitto_pub"):
         if shutil.which(tool) is None:
@@ -114,3 +114,8 @@ def test_the_publish_and_subscribe_pair_of_the_readme_works(tmp_path: Path, brok
                 listening.terminate()
                 listening.wait(10)
         assert len(peer.json("stt/phone/result")) == 1
+        page = (ROOT / "docs" / "home-assistant.md").read_text(encoding="utf-8")
+        command = block("command: satellite", page)
+        command = command.replace("-h homeassistant.local", f"-h 127.0.0.1 -p {broker.port}")
+        subprocess.run(command, shell=True, check=True, timeout=30, cwd=ROOT)
+        assert peer.json("stt/kitchen/result")[0]["text"] == SAMPLES[0].text

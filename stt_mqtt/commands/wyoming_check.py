@@ -67,7 +67,7 @@ async def check(address: Address, console: Console, patience: Patience) -> None:
     console.print(f"\nsaid    {SAMPLE.text}")
     console.print(f"heard   {spoken.text or '(nothing)'}", soft_wrap=True)
     console.print(f"after   {spoken.seconds:.2f} s from audio-stop")
-    console.print(f"events  {', '.join(spoken.events)}", soft_wrap=True)
+    console.print(f"events  {', '.join(spoken.events)} (up to the text)", soft_wrap=True)
 
 
 async def _ask(

@@ -43,6 +43,8 @@ class Peer:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # Without them no cycle keeps its sockets until the garbage is collected.
+        self._client.on_connect = self._client.on_subscribe = self._client.on_message = None
 
     def publish(
         self,

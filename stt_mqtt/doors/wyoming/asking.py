@@ -24,6 +24,7 @@ CHUNK_BYTES = 2048
 """64 ms: Home Assistant's satellites send about as much at once."""
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
+CLOSE_TIMEOUT_S = 1.0
 _BOUNDS = replace(Bounds(), data_bytes=4 * 1024 * 1024, event_s=ANSWER_TIMEOUT_S)
 """Servers with many voices have a long `info`."""
 _MONO = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
@@ -151,8 +152,13 @@ async def _connect(address: Address) -> AsyncIterator[_Link]:
     try:
         yield _Link(address, reader, writer)
     finally:
-        # Not in good order: a server that does not read would never let go.
-        writer.transport.abort()
+        writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await writer.wait_closed()
+        except OSError:
+            # A server that does not read would never let go.
+            writer.transport.abort()
 
 
 @asynccontextmanager
