@@ -50,6 +50,10 @@ class Intake:
         self._inbox = Inbox(InboxLimits(MAX_INBOX_MESSAGES, MAX_INBOX_BYTES), self._wake)
         self._shed: deque[str] = deque(maxlen=MAX_SHED_NOTES)
         self._quiet_until = 0.0
+        self._waiting = 0
+        """Messages other than chunks that came in. The network thread alone changes it."""
+        self._handled = 0
+        """Those of them that were handled. The event loop alone changes it."""
 
     @property
     def dropped(self) -> int:
@@ -59,9 +63,15 @@ class Intake:
     def message(self, message: Inbound) -> None:
         """Network thread: a message came in."""
         router = self._handlers.router
-        is_chunk = router.is_chunk(message.topic)
-        urgent = not is_chunk and not router.is_bulky(message.topic)
-        if not self._inbox.put(message, urgent) and not is_chunk:
+        door = router.chunk_door(message.topic)
+        if door is not None:
+            # What is not handled yet may be the start that makes this chunk welcome.
+            if self._waiting == self._handled and not door.awaits(message.topic):
+                return
+            self._inbox.put(message, urgent=False)
+        elif self._inbox.put(message, urgent=not router.is_bulky(message.topic)):
+            self._waiting += 1
+        else:
             self._shed.append(message.topic)
 
     def connected(self, _protocol: str) -> None:
@@ -79,8 +89,10 @@ class Intake:
             self._loop.call_soon(self.pump)
         elif batch:
             self._loop.call_later(LINGER_S, self.pump)
+        router = self._handlers.router
         for message in batch:
-            self._guarded(self._handlers.router.handle, message, message.topic)
+            self._guarded(router.handle, message, message.topic)
+            self._handled += router.chunk_door(message.topic) is None
         while self._shed:
             topic = self._shed.popleft()
             self._guarded(self._handlers.router.shed, topic, topic)

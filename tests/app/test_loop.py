@@ -113,6 +113,8 @@ class Handled:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.dropped: list[str] = []
+        self.unwanted: set[str] = set()
+        """Topics of chunks that nobody waits for until a message on `opens/…` is handled."""
         self.threads: set[int] = set()
         self.batches = 0
         self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._settle)
@@ -120,6 +122,9 @@ class Handled:
     subscriptions = retained_output = ()
     chunk_endings = ("/audio",)
     bulky_endings = ("/utterance",)
+
+    def awaits(self, topic: str) -> bool:
+        return topic not in self.unwanted
 
     def owns(self, topic: str) -> bool:
         return True
@@ -138,6 +143,8 @@ class Handled:
         if message.topic == "breaks":
             raise ZeroDivisionError
         self.messages.append(message.topic)
+        if message.topic.startswith("opens/"):
+            self.unwanted.discard(message.topic.removeprefix("opens/") + "/audio")
 
     def _note(self) -> None:
         self.threads.add(threading.get_ident())
@@ -196,6 +203,30 @@ def test_what_finds_no_room_is_told_unless_it_is_a_chunk() -> None:
     assert handled.dropped == ["stt/a/utterance"] * 3
     assert handled.messages.count("stt/a/audio/stop") == 2
     assert intake.dropped == 30 - 18 + 3
+
+
+def test_chunks_that_nobody_waits_for_do_not_reach_the_loop() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    intake = feed(handled, ["x/audio"] * 100 + ["y/audio"])
+    assert handled.messages == ["y/audio"]
+    assert intake.dropped == 0
+
+
+def test_a_chunk_behind_the_start_that_makes_it_welcome_reaches_the_loop() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    feed(handled, ["x/audio", "opens/x", "x/audio"])
+    assert handled.messages == ["opens/x", "x/audio"]
+
+
+def test_a_start_that_found_no_room_keeps_no_chunk_welcome() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    intake = feed(handled, ["opens/y"] * 21, InboxLimits(20, 1_000_000))
+    assert handled.dropped == ["opens/y"]
+    intake.message(Inbound("x/audio", b""))
+    assert len(intake._inbox) == 0
 
 
 def test_messages_after_the_end_of_the_loop_are_dropped_quietly() -> None:

@@ -18,10 +18,18 @@ from stt_mqtt.doors.mqtt.door import MqttDoor
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.service.line import Line
-from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript
+from stt_mqtt.types import Codec, DeviceKey, EndReason, Start, Transcript
 from tests.audio.synth import s16, tone
 from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
-from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
+from tests.fakes import (
+    ONE_THREAD,
+    FakeClock,
+    FakePool,
+    RecordingOutlet,
+    engine_facts,
+    heard,
+    nothing_heard,
+)
 
 TEXT = "hermes/asr/textCaptured"
 ERROR = "hermes/error/asr"
@@ -41,6 +49,7 @@ class Wire:
         self.published: list[Publication] = []
         self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
         self.line.serve(self.pool, ONE_THREAD)
+        self.line.attach("native", RecordingOutlet())
         self.door = HermesDoor(self.line, self.clock, self.published.append)
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
@@ -549,14 +558,13 @@ def test_the_time_of_an_old_session_does_not_end_the_new_one_under_its_id() -> N
     assert len(wire.line.registry) == 0
 
 
-def test_a_session_too_many_is_answered_too() -> None:
+def test_a_session_that_finds_all_places_for_devices_taken_is_answered_too() -> None:
     wire = Wire(limits={"max_devices": 2})
-    for site in ("kitchen", "bath", "attic"):
-        wire.start(site)
+    for room in ("hall", "loft"):
+        wire.line.start(DeviceKey("native", room), Start())
+    wire.start()
     assert wire.topics == [FINISHED, ERROR, TEXT]
-    assert (wire.texts[0]["siteId"], wire.on(ERROR)[0]["context"]) == ("attic", "too_many_devices")
-    wire.stop("kitchen")
-    wire.start("attic")
+    assert wire.on(ERROR)[0]["context"] == "too_many_devices"
     assert len(wire.line.registry) == 2
 
 
@@ -571,6 +579,27 @@ def test_the_sessions_of_a_site_are_bounded_but_an_open_one_may_be_started_again
     assert wire.topics == [FINISHED, ERROR, TEXT, FINISHED]
     wire.start("bath")
     assert len(wire.on(ERROR)) == 1
+
+
+def test_when_too_many_sessions_are_open_the_oldest_without_a_sound_gives_way() -> None:
+    wire = Wire(limits={"max_devices": 6})
+    for site in ("kitchen", "bath", "attic"):
+        wire.start(site, session=site)
+    wire.frame(second(), "kitchen")
+    wire.start("cellar", session="cellar")
+    assert [text["sessionId"] for text in wire.on(TEXT)] == ["bath"]
+    assert wire.on(ERROR)[0]["context"] == "overloaded"
+    assert len(wire.line.registry) == 3
+
+
+def test_when_somebody_speaks_in_all_sessions_there_is_no_place_for_another() -> None:
+    wire = Wire(limits={"max_devices": 6})
+    for site in ("kitchen", "bath", "attic"):
+        wire.start(site, session=site)
+        wire.frame(second(), site)
+    wire.start("cellar", session="cellar")
+    assert [text["sessionId"] for text in wire.on(TEXT)] == ["cellar"]
+    assert len(wire.line.registry) == 3
 
 
 def test_a_site_that_the_configuration_disables_gets_an_empty_text() -> None:

@@ -23,6 +23,9 @@ class Door:
     def retained_output(self) -> tuple[str, ...]:
         return (f"{self.name}/out",)
 
+    def awaits(self, topic: str) -> bool:
+        return True
+
     def owns(self, topic: str) -> bool:
         return topic.startswith(self.name + "/")
 
@@ -64,5 +67,9 @@ def test_what_the_doors_listen_to_is_put_together() -> None:
     router = Router([one, other], lambda: None)
     assert router.subscriptions == ("one/#", "other/#")
     assert router.retained_output == ("one/out", "other/out")
-    assert [router.is_chunk(f"x/{end}") for end in ("frame", "audio", "whole")] == [1, 1, 0]
+    assert [router.chunk_door(f"x/{end}") for end in ("frame", "audio", "whole")] == [
+        one,
+        other,
+        None,
+    ]
     assert [router.is_bulky(f"x/{end}") for end in ("frame", "audio", "whole")] == [0, 0, 1]

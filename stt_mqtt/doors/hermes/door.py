@@ -40,6 +40,8 @@ ANSWER_WITHIN_S = 24.5
 STALE_AFTER_S = 30.0
 """Nobody waits any more so long after the start: what a broker was away for is dropped."""
 NO_SPEECH_MS = 8000
+MAX_SESSIONS = 250
+"""Or half of the places for devices, if that is less: the others are for the other doors."""
 MAX_SESSIONS_OF_SITE = 8
 """A frame of a site costs as much as it has sessions."""
 ACCIDENTAL_MS = 300
@@ -67,6 +69,11 @@ class HermesDoor:
         line.follow(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
+
+    def awaits(self, topic: str) -> bool:
+        """Whether a session listens to the frames on this topic."""
+        route = topics.parse(topic)
+        return not isinstance(route, Frame) or bool(self._sessions_of(route))
 
     def owns(self, topic: str) -> bool:
         """Whether a topic is one of Hermes."""
@@ -170,7 +177,7 @@ class HermesDoor:
         before = self._sessions.find(address.site, address.session)
         if before is not None:
             self._finish_recording(before)
-        crowded = len(self._sessions.at(address.site)) >= MAX_SESSIONS_OF_SITE
+        crowded = self._crowded(address.site)
         session = self._new_session(key, request)
         self._sessions.add(session)
         start = Start(
@@ -179,11 +186,24 @@ class HermesDoor:
             ends_within_s=MAX_AUDIO_S,
             note=session,
         )
-        if crowded:
-            error = OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
-            self._line.refuse(key, start, error)
+        if crowded is not None:
+            self._line.refuse(key, start, crowded)
         else:
             self._line.start(key, start)
+
+    def _crowded(self, site: str) -> OverloadedError | None:
+        """Why there is no place for one more session; one without a sound gives way to it."""
+        if len(self._sessions.at(site)) >= MAX_SESSIONS_OF_SITE:
+            return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
+        if len(self._sessions) < min(MAX_SESSIONS, self._line.config.limits.max_devices // 2 or 1):
+            return None
+        error = OverloadedError("too many sessions are open")
+        silent = self._sessions.silent
+        if silent is None:
+            return error
+        self._answer(silent, None, error)
+        self._let_go(silent.key)
+        return None
 
     def _new_session(self, key: DeviceKey, request: StartListening) -> Session:
         pause_ms = self._line.config.device(key.name).gap_timeout_ms

@@ -84,6 +84,16 @@ class Sessions:
         """Whether any that has not been answered speaks under this key."""
         return any(session.key == key for session in self._unanswered)
 
+    def __len__(self) -> int:
+        """How many have not been answered."""
+        return len(self._unanswered)
+
+    @property
+    def silent(self) -> Session | None:
+        """Of those that listen and have heard nothing the one that began first."""
+        listening = (session for session in self._unanswered if not session.recording_finished)
+        return next((session for session in listening if not session.heard_bytes), None)
+
     @property
     def next(self) -> Session | None:
         """The one that has to be answered first."""

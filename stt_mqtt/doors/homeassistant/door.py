@@ -73,6 +73,10 @@ class HomeAssistantDoor:
         """Other programs announce large devices, too."""
         return ("/config",)
 
+    def awaits(self, _topic: str) -> bool:
+        """There are no chunks here."""
+        return False
+
     def owns(self, topic: str) -> bool:
         """Whether a topic is for this door."""
         return topic == self._status_topic or self._announced(topic) is not None

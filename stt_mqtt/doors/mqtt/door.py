@@ -11,7 +11,7 @@ Publish: TypeAlias = Callable[[Publication], None]
 
 
 class MqttDoor(Protocol):
-    """A door on MQTT. Everything but the endings is used on the event loop only."""
+    """A door on MQTT. Only the endings and `awaits` are used outside the event loop."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -28,6 +28,11 @@ class MqttDoor(Protocol):
     @property
     def bulky_endings(self) -> tuple[str, ...]:
         """How other topics end on which large messages come: they are not urgent."""
+
+    def awaits(self, topic: str) -> bool:
+        """Whether a chunk on this topic would be listened to, as far as everything that came
+        before it was handled. Called from the network thread.
+        """
 
     def owns(self, topic: str) -> bool:
         """Whether a topic is for this door."""

@@ -17,12 +17,14 @@ class Router:
         self._lost = lost
         self.subscriptions = self._all(door.subscriptions for door in doors)
         self.retained_output = self._all(door.retained_output for door in doors)
-        self._chunk_endings = self._all(door.chunk_endings for door in doors)
         self._bulky_endings = self._all(door.bulky_endings for door in doors)
 
-    def is_chunk(self, topic: str) -> bool:
-        """Whether a chunk comes on this topic; from any thread."""
-        return topic.endswith(self._chunk_endings)
+    def chunk_door(self, topic: str) -> MqttDoor | None:
+        """The door that takes the chunks on this topic, if such come there; from any thread."""
+        for door in self._doors:
+            if topic.endswith(door.chunk_endings):
+                return door
+        return None
 
     def is_bulky(self, topic: str) -> bool:
         """Whether something large comes on this topic; from any thread."""
@@ -53,7 +55,10 @@ class Router:
             door.clean_up()
 
     def _door_of(self, topic: str) -> MqttDoor | None:
-        return next((door for door in self._doors if door.owns(topic)), None)
+        for door in self._doors:
+            if door.owns(topic):
+                return door
+        return None
 
     @staticmethod
     def _all(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class NativeWire:
     def __init__(self, line: Line, topics: Topics, door: NativeDoor, bridge: Bridge) -> None:
         self._line = line
         self._topics = topics
+        self._prefix = topics.base + "/"
         self._door = door
         self._bridge = bridge
         self._leftovers = Leftovers()
@@ -39,9 +40,13 @@ class NativeWire:
         self.chunk_endings = topics.chunk_endings
         self.bulky_endings = topics.bulky_endings
 
+    def awaits(self, _topic: str) -> bool:
+        """Any chunk can open an utterance."""
+        return True
+
     def owns(self, topic: str) -> bool:
         """Whether a topic is under the base topic."""
-        return topic.startswith(self._topics.base + "/")
+        return topic.startswith(self._prefix)
 
     def handle(self, message: Inbound) -> None:
         """Act on a message of a device, or on a request."""
