@@ -40,8 +40,6 @@ ANSWER_WITHIN_S = 24.5
 STALE_AFTER_S = 30.0
 """Nobody waits any more so long after the start: what a broker was away for is dropped."""
 NO_SPEECH_MS = 8000
-MAX_SESSIONS = 250
-"""Or half of the places for devices, if that is less: the others are for the other doors."""
 MAX_SESSIONS_OF_SITE = 8
 """A frame of a site costs as much as it has sessions."""
 ACCIDENTAL_MS = 300
@@ -195,7 +193,8 @@ class HermesDoor:
         """Why there is no place for one more session; one without a sound gives way to it."""
         if len(self._sessions.at(site)) >= MAX_SESSIONS_OF_SITE:
             return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
-        if len(self._sessions) < min(MAX_SESSIONS, self._line.config.limits.max_devices // 2 or 1):
+        # Half of the places for devices are for the other doors.
+        if len(self._sessions) < max(self._line.config.limits.max_devices // 2, 1):
             return None
         error = OverloadedError("too many sessions are open")
         silent = self._sessions.silent

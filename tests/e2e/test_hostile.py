@@ -1,0 +1,154 @@
+"""Hostile bytes on every door of the running program, while others speak to it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.doors_attacks import ATTACKS
+from benchmarks.doors_attacks_wyoming import AUDIO, BLOCK, event
+from benchmarks.doors_rig import (
+    TEXT_CAPTURED,
+    Assault,
+    Heard,
+    an_attacker,
+    normal_clients,
+    peak_rss,
+    speaking,
+    unanswered,
+)
+from benchmarks.speech import samples
+from tests.brokers import (
+    MOSQUITTO,
+    Broker,
+    EmbeddedProcess,
+    Mosquitto,
+    eventually,
+    free_port,
+    needs_mosquitto,
+)
+from tests.e2e.program import Peer, Service, await_online
+
+WARM_S = 3.0
+ATTACK_S = 5.0
+SEND_TIMEOUT_S = 20.0
+ANSWERED_WITHIN_S = 28.0
+MAX_GROWTH_BYTES = 90_000_000
+"""Under all attacks at once, the working memory of the model included; they send twice as much."""
+FLOOD_BYTES = 400_000_000
+MAX_FLOOD_GROWTH_BYTES = 20_000_000
+CRASH_SIGNS = ("Traceback", "please report", "never retrieved", "Exception in")
+
+
+class House:
+    """A running service with a Wyoming port."""
+
+    def __init__(self, folder: Path, broker: Broker) -> None:
+        self.broker = broker
+        self.port = free_port()
+        self.peer = Peer(broker, "stt/bridge/#", TEXT_CAPTURED)
+        self.service = Service(
+            folder,
+            broker,
+            wyoming={"listen": [f"tcp://127.0.0.1:{self.port}"]},
+            service={"health_interval_s": 1},
+            engine={"workers": 2},
+        )
+        self.process = psutil.Process(self.service.process.pid)
+
+    def health(self) -> dict[str, Any]:
+        """What the service says of itself by itself, from now on."""
+        before = len(self.peer.payloads("stt/bridge/health"))
+        return self.peer.json("stt/bridge/health", before + 1)[-1]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder)
+    broker.start()
+    house = House(folder, broker)
+    try:
+        await_online(house.service, house.peer)
+        yield house
+    finally:
+        house.service.stop()
+        house.peer.close()
+        broker.stop()
+
+
+def assert_all_right(heard: dict[str, Heard]) -> None:
+    for door, one in heard.items():
+        assert one.right == one.asked > 0, f"{door}: {one.wrong}"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        event("audio-start", AUDIO) + b'{"type":"audio-chunk","payload_length":10000000000}\n',
+        b'{"type":"describe","data_length":10000000000}\n',
+        b'{"type":"',
+    ],
+    ids=["payload", "data", "line"],
+)
+def test_who_sends_without_end_fills_no_memory(house: House, beginning: bytes) -> None:
+    warm = house.process.memory_info().rss
+    with (
+        peak_rss(house.process) as peak,
+        socket.create_connection(("127.0.0.1", house.port), SEND_TIMEOUT_S) as sock,
+    ):
+        sock.sendall(beginning)
+        with suppress(ConnectionError):
+            for _ in range(FLOOD_BYTES // len(BLOCK)):
+                sock.sendall(BLOCK)
+        growth = peak() - warm
+    assert growth < MAX_FLOOD_GROWTH_BYTES
+    eventually(lambda: house.health()["counters"]["errors"])
+
+
+@needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
+def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(
+    house: House, tmp_path: Path
+) -> None:
+    broker = house.broker
+    clips = samples(tmp_path)
+    assault = Assault("test", tuple(ATTACKS), ATTACK_S)
+    with normal_clients(broker, house.port) as clients:
+        with speaking(clients, clips) as before:
+            time.sleep(WARM_S)
+        assert_all_right(before)
+        warm = house.process.memory_info().rss
+        with an_attacker(assault, broker, house.port) as attacker, peak_rss(house.process) as peak:
+            with speaking(clients, clips) as during:
+                attacker.nod()
+                report = json.loads(attacker.line())
+            attacker.nod()
+            sessions = unanswered(house.peer, assault.run, report, ANSWERED_WITHIN_S)
+        with speaking(clients, clips) as after:
+            time.sleep(1.0)
+
+    assert_all_right(during)
+    assert_all_right(after)
+    assert all(did["steps"] for did in report.values())
+    assert sum(did["bytes"] for did in report.values()) > MAX_GROWTH_BYTES
+    assert peak() - warm < MAX_GROWTH_BYTES
+    assert sessions["sessions"] > 1000
+    assert (sessions["missing"], sessions["several"]) == (0, 0)
+
+    counters = house.health()["counters"]
+    for reason in ("bad_payload", "bad_frame", "bad_topic"):
+        assert counters["dropped"][reason] > 0
+    for code in ("payload_too_large", "bad_payload", "unsupported_format"):
+        assert counters["errors"][code] > 0
+    eventually(lambda: house.health()["buffered_bytes"] == 0, 10)
+
+    assert house.service.stop() == 0
+    assert [sign for sign in CRASH_SIGNS if sign in house.service.log] == []
