@@ -23,8 +23,9 @@ from wyoming.ping import Ping
 
 from stt_mqtt.config import WyomingConfig
 from stt_mqtt.doors.wyoming import announce
-from stt_mqtt.doors.wyoming.announce import Announcement, Announcer, install_name, open_zeroconf
+from stt_mqtt.doors.wyoming.announce import Announcement, Announcer, install_name
 from stt_mqtt.doors.wyoming.bounds import Bounds
+from stt_mqtt.doors.wyoming.door import open_zeroconf
 from stt_mqtt.doors.wyoming.outgoing import encode
 from stt_mqtt.doors.wyoming.stdio import Stdio
 from stt_mqtt.types import EndReason

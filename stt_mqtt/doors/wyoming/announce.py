@@ -113,13 +113,6 @@ def machine_id() -> str:
     return socket.gethostname()
 
 
-def open_zeroconf() -> Responder:
-    """The responder of the `zeroconf` package. Raises ModuleNotFoundError without it."""
-    from stt_mqtt.doors.wyoming.responder import ZeroconfResponder
-
-    return ZeroconfResponder()
-
-
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 

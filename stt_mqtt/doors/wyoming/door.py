@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from stt_mqtt import __version__
 from stt_mqtt.config import Address, Scheme
-from stt_mqtt.doors.wyoming.announce import Announcer, machine_id, open_zeroconf
+from stt_mqtt.doors.wyoming.announce import Announcer, Responder, machine_id
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.connection import House
 from stt_mqtt.doors.wyoming.guests import DOOR, Guests
@@ -85,3 +85,10 @@ class WyomingDoor:
             info = describe(status, self._line.languages, __version__)
             self._info = (status, encode(info.event()))
         return self._info[1]
+
+
+def open_zeroconf() -> Responder:
+    """The responder of the `zeroconf` package. Raises ModuleNotFoundError without it."""
+    from stt_mqtt.doors.wyoming.responder import ZeroconfResponder
+
+    return ZeroconfResponder()
