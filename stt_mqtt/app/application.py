@@ -146,7 +146,7 @@ class Application:
         self._serving = True
         self._arm()
         self._doors.connect()
-        self._note_drained()
+        self._rest()
         self._notifier.ready()
         self._notifier.status(f"serving with model {rung.model}")
         tasks = [
@@ -192,11 +192,13 @@ class Application:
         self._line.delivered(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
+        self._rest()
 
     def _on_finished(self, batch: int) -> None:
         self._line.batch_finished(batch)
         self._timer.arm()
         self._note_drained()
+        self._rest()
 
     def _tick(self) -> None:
         self._line.tick()
@@ -208,9 +210,11 @@ class Application:
             self.request_stop()
 
     def _note_drained(self) -> None:
-        if not self._line.dispatcher.drained:
-            return
-        self._drained.set()
+        if self._line.dispatcher.drained:
+            self._drained.set()
+
+    def _rest(self) -> None:
+        """The model has worked: give memory back when it was left alone for a while."""
         if self._trim is not None:
             self._trim.cancel()
         loop = asyncio.get_running_loop()

@@ -592,6 +592,17 @@ def test_when_too_many_sessions_are_open_the_oldest_without_a_sound_gives_way() 
     assert len(wire.line.registry) == 3
 
 
+def test_a_session_that_heard_nothing_for_a_while_gives_way_too() -> None:
+    wire = Wire(limits={"max_devices": 6})
+    for site in ("kitchen", "bath", "attic"):
+        wire.start(site, session=site, stopOnSilence=False)
+        wire.frame(second(), site)
+    wire.clock.advance(1)
+    wire.frame(second(), "kitchen")
+    wire.start("cellar", session="cellar")
+    assert [text["sessionId"] for text in wire.on(TEXT)] == ["bath"]
+
+
 def test_when_somebody_speaks_in_all_sessions_there_is_no_place_for_another() -> None:
     wire = Wire(limits={"max_devices": 6})
     for site in ("kitchen", "bath", "attic"):

@@ -46,6 +46,9 @@ ACCIDENTAL_MS = 300
 """A vadDown before so much audio belongs to what was said before the session, such as a wake
 word, unless a vadUp came in between."""
 
+QUIET_S = 1.0
+"""Satellites send without a pause: after so long without a frame nobody is there."""
+
 _FORMAT = AudioFormat()
 
 
@@ -190,19 +193,23 @@ class HermesDoor:
             self._line.start(key, start)
 
     def _crowded(self, site: str) -> OverloadedError | None:
-        """Why there is no place for one more session; one without a sound gives way to it."""
+        """Why there is no place for one more session; one that has fallen silent gives way."""
         if len(self._sessions.at(site)) >= MAX_SESSIONS_OF_SITE:
             return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
         # Half of the places for devices are for the other doors.
         if len(self._sessions) < max(self._line.config.limits.max_devices // 2, 1):
             return None
         error = OverloadedError("too many sessions are open")
-        silent = self._sessions.silent
-        if silent is None:
+        quietest = self._sessions.quietest
+        if quietest is None or not self._is_quiet(quietest):
             return error
-        self._answer(silent, None, error)
-        self._let_go(silent.key)
+        self._answer(quietest, None, error)
+        self._let_go(quietest.key)
         return None
+
+    def _is_quiet(self, session: Session) -> bool:
+        heard_at = session.heard_at
+        return heard_at is None or self._clock.now() - heard_at >= QUIET_S
 
     def _new_session(self, key: DeviceKey, request: StartListening) -> Session:
         pause_ms = self._line.config.device(key.name).gap_timeout_ms
@@ -234,7 +241,7 @@ class HermesDoor:
                 self._hear(session, pcm)
 
     def _hear(self, session: Session, pcm: bytes) -> None:
-        session.heard_bytes += len(pcm)
+        self._sessions.sound(session, len(pcm), self._clock.now())
         self._capture(session, pcm)
         self._line.chunk(session.key, pcm, None, None)
         endpointer = session.endpointer

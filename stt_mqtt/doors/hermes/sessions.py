@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import chain
 
 from stt_mqtt.audio.endpoint import Endpointer
 from stt_mqtt.doors.hermes.frames import FrameReader
@@ -27,6 +28,8 @@ class Session:
     captured: bytearray | None
     """What was heard, as pcm_s16le; None: nobody asked for it."""
     heard_bytes: int = 0
+    heard_at: float | None = None
+    """When the last sound came, in monotonic seconds; None: none came."""
     voice_came_up: bool = False
     """Whether a vadUp came during it."""
     recording_finished: bool = False
@@ -45,12 +48,26 @@ class Sessions:
     _listening: dict[str, dict[str, Session]] = field(default_factory=dict)
     _unanswered: dict[Session, None] = field(default_factory=dict)
     """In the order of their `answer_by`: each is given the same time."""
+    _silent: dict[Session, None] = field(default_factory=dict)
+    """Those that listen and have heard nothing, in the order of their start."""
+    _heard: dict[Session, None] = field(default_factory=dict)
+    """The others that listen, in the order of their last sound."""
 
     def add(self, session: Session) -> None:
         """Take in a session that listens."""
         address = session.request.address
         self._listening.setdefault(address.site, {})[address.session] = session
         self._unanswered[session] = None
+        self._silent[session] = None
+
+    def sound(self, session: Session, nbytes: int, now: float) -> None:
+        """A session heard so many bytes of pcm_s16le."""
+        session.heard_bytes += nbytes
+        session.heard_at = now
+        if not session.recording_finished:
+            self._silent.pop(session, None)
+            self._heard.pop(session, None)
+            self._heard[session] = None
 
     def at(self, site: str) -> Collection[Session]:
         """Those of a site that listen."""
@@ -70,6 +87,8 @@ class Sessions:
 
     def ceased(self, session: Session) -> None:
         """A session that listened does not any more; it still has to be answered."""
+        self._silent.pop(session, None)
+        self._heard.pop(session, None)
         address = session.request.address
         there = self._listening[address.site]
         del there[address.session]
@@ -89,10 +108,9 @@ class Sessions:
         return len(self._unanswered)
 
     @property
-    def silent(self) -> Session | None:
-        """Of those that listen and have heard nothing the one that began first."""
-        listening = (session for session in self._unanswered if not session.recording_finished)
-        return next((session for session in listening if not session.heard_bytes), None)
+    def quietest(self) -> Session | None:
+        """Of those that listen the one that has heard nothing, else nothing for the longest."""
+        return next(chain(self._silent, self._heard), None)
 
     @property
     def next(self) -> Session | None:
