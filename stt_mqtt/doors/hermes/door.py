@@ -46,8 +46,8 @@ ACCIDENTAL_MS = 300
 """A vadDown before so much audio belongs to what was said before the session, such as a wake
 word, unless a vadUp came in between."""
 
-QUIET_S = 1.0
-"""Satellites send without a pause: after so long without a frame nobody is there."""
+QUIET_S = 0.25
+"""Satellites send many frames a second: after so long without one nobody is there."""
 
 _FORMAT = AudioFormat()
 
