@@ -21,6 +21,7 @@ from stt_mqtt.errors import (
     ModelUnavailableError,
     OverloadedError,
     ShuttingDownError,
+    TooShortError,
     UtteranceError,
 )
 from stt_mqtt.types import Batch, DeviceKey, Utterance
@@ -146,7 +147,10 @@ class Dispatcher:
             self._reply(utterance, None, now - utterance.ended_at)
 
     def put(self, utterance: Utterance, now: float) -> None:
-        """Queue an utterance and start it if a thread is free."""
+        """Queue an utterance and start it if a thread is free. An empty one takes no place."""
+        if not utterance.audio.data:
+            self._reply(utterance, TooShortError("no audio came"), 0.0)
+            return
         if self._queue.is_expired(utterance, now):
             self._expire(utterance, now)
             return

@@ -427,11 +427,11 @@ def test_a_session_that_nobody_ends_is_capped_after_20_s_also_without_a_frame() 
     wire.pass_time(19.9)
     assert wire.published == []
     wire.pass_time(0.2)
-    assert wire.topics == [FINISHED, FINISHED]
+    assert wire.topics == [FINISHED, ERROR, TEXT, FINISHED]
+    assert (wire.texts[0]["siteId"], wire.on(ERROR)[0]["context"]) == ("bath", "too_short")
     wire.frame(second())
     wire.answer()
-    wire.answer("")
-    assert wire.topics == [FINISHED, FINISHED, TEXT, TEXT]
+    assert wire.topics == [FINISHED, ERROR, TEXT, FINISHED, TEXT]
 
 
 def test_a_vad_down_ends_a_session_that_has_heard_something() -> None:

@@ -208,6 +208,7 @@ def test_the_mqtt_5_response_topic_wins_over_reply_to() -> None:
     wire = Wire()
     start = b'{"reply_to":"stt/kitchen/reply/json"}'
     wire.send("stt/kitchen/audio/start", start, response_topic="stt/kitchen/reply/five")
+    wire.send("stt/kitchen/audio", bytes(3200))
     wire.send("stt/kitchen/audio/stop")
     wire.answer()
     assert wire.on("stt/kitchen/reply/json") == []
@@ -217,6 +218,7 @@ def test_the_mqtt_5_response_topic_wins_over_reply_to() -> None:
 def test_a_device_cannot_make_the_service_publish_elsewhere() -> None:
     wire = Wire()
     wire.send("stt/kitchen/audio/start", b'{"reply_to":"homeassistant/status"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
     wire.send("stt/kitchen/audio/stop")
     wire.answer()
     assert wire.on("homeassistant/status") == []

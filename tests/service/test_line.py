@@ -138,6 +138,7 @@ def test_an_utterance_that_waits_too_long_expires() -> None:
 def test_speech_that_is_already_old_counts_its_age_against_the_deadline() -> None:
     bench = Bench(limits={"max_queue_age_s": 10})
     bench.line.start(KITCHEN, Start(id="spooled", age_s=11))
+    bench.line.chunk(KITCHEN, CHUNK, None, None)
     bench.line.stop(KITCHEN, None, None)
     assert bench.last.error is not None
     assert bench.last.error.code == "expired"
@@ -426,3 +427,12 @@ def test_outcomes_are_counted_by_door() -> None:
     bench.speak(KITCHEN)
     bench.answer(heard())
     assert bench.line.metrics.doors == {"native": {"transcript": 1}}
+
+
+def test_an_utterance_without_audio_takes_no_place_in_the_queue() -> None:
+    bench = Bench(workers=0)
+    bench.speak(KITCHEN, chunks=0)
+    assert bench.line.dispatcher.queue.jobs == 0
+    (outcome,) = bench.outlet.outcomes
+    assert outcome.error is not None
+    assert outcome.error.code == "too_short"
