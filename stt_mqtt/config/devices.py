@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from pydantic import Field
 
@@ -19,6 +20,7 @@ LANGUAGE_PATTERN = r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,3}$"
 MAX_PROMPT_CHARACTERS = 1000
 MAX_LANGUAGES = 16
 MAX_HOTWORDS = 64
+_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Hotword = Annotated[str, Field(min_length=1, max_length=64)]
@@ -54,6 +56,11 @@ class DeviceConfig(Section):
     def format(self) -> AudioFormat:
         """Format of utterances that name none."""
         return AudioFormat(self.codec, self.rate, self.channels)
+
+
+def is_language(value: object) -> TypeGuard[str]:
+    """Whether something from the wire is a language tag such as en or en-US."""
+    return isinstance(value, str) and _LANGUAGE.fullmatch(value) is not None
 
 
 def settings_for(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from stt_mqtt.config.devices import LANGUAGE_PATTERN
+from stt_mqtt.config.devices import is_language
 from stt_mqtt.doors.hermes.topics import MAX_SESSION, MAX_SITE, is_session, is_site
 from stt_mqtt.doors.native.requests import Json, parse_object
 from stt_mqtt.errors import BadPayloadError
@@ -16,7 +15,6 @@ MAX_REASON = 64
 
 _SITE_KEYS = ("siteId", "site_id")
 _SESSION_KEYS = ("sessionId", "session_id")
-_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def _session(fields: Json) -> str:
 
 
 def _language(value: object) -> str | None:
-    return value if isinstance(value, str) and _LANGUAGE.fullmatch(value) else None
+    return value if is_language(value) else None
 
 
 def _short(value: object, most: int) -> str | None:

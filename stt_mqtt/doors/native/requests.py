@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.audio.formats import parse_format
-from stt_mqtt.config.devices import LANGUAGE_PATTERN, MAX_PROMPT_CHARACTERS
+from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
 from stt_mqtt.devices.settings import UNCHANGED, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.types import AudioFormat, Start
@@ -21,7 +21,6 @@ MAX_JSON_BYTES = 16 * 1024
 """No request of the contract needs more."""
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 _MAX_AGE_MS = 24 * 3600 * 1000
 """Older than a day is as good as a day."""
 _MAX_CHUNKS = 2**32
@@ -159,7 +158,7 @@ def _text(fields: Json, name: str) -> str | None:
 def _language(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or _LANGUAGE.fullmatch(value) is None:
+    if not is_language(value):
         raise BadPayloadError("language: a tag such as en or en-US is needed")
     return value
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 
 from stt_mqtt.audio.formats import parse_format, shorten
-from stt_mqtt.config.devices import LANGUAGE_PATTERN, MAX_HOTWORDS
+from stt_mqtt.config.devices import MAX_HOTWORDS, is_language
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError
 from stt_mqtt.types import AudioFormat
 
 MAX_HOTWORD_CHARACTERS = 64
 SAMPLE_WIDTH_BYTES = 2
-
-_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +26,7 @@ class Wanted:
 def parse_transcribe(data: Mapping[str, object]) -> Wanted:
     """Language and words to prefer, names before terms. Raises `BadPayloadError`."""
     language = data.get("language") or None
-    if language is not None and not (
-        isinstance(language, str) and _LANGUAGE.fullmatch(language) is not None
-    ):
+    if language is not None and not is_language(language):
         raise BadPayloadError("transcribe: language has to be a tag such as en or en-US")
     lists = (data.get(name) for name in ("transcript_names", "transcript_terms"))
     words = chain.from_iterable(value for value in lists if isinstance(value, list))
