@@ -24,7 +24,7 @@ from stt_mqtt.errors import (
     TooShortError,
     UtteranceError,
 )
-from stt_mqtt.types import Batch, DeviceKey, Utterance
+from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Dispatcher:
     def put(self, utterance: Utterance, now: float) -> None:
         """Queue an utterance and start it if a thread is free. An empty one takes no place."""
         if not utterance.audio.data:
-            self._reply(utterance, TooShortError("no audio came"), 0.0)
+            self._reply(utterance, _nothing_came(utterance), 0.0)
             return
         if self._queue.is_expired(utterance, now):
             self._expire(utterance, now)
@@ -247,3 +247,10 @@ class Dispatcher:
 
     def _reply(self, utterance: Utterance, verdict: Verdict | None, wait_s: float) -> None:
         self._answer(Answer(utterance, verdict, max(wait_s, 0.0)))
+
+
+def _nothing_came(utterance: Utterance) -> UtteranceError:
+    """Why there is no audio: whoever is cut off by the end of the service was not too short."""
+    if utterance.end is EndReason.SHUTDOWN:
+        return ShuttingDownError("the service stops")
+    return TooShortError("no audio came")

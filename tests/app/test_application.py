@@ -10,6 +10,7 @@ import pytest
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
+from wyoming.ping import Ping, Pong
 
 from stt_mqtt.app import application as module
 from stt_mqtt.app.application import Application
@@ -80,6 +81,10 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so(
             await client.write_event(AudioStart(**FORMAT).event())
             await client.write_event(AudioChunk(**FORMAT, audio=bytes(32_000)).event())
             await client.write_event(AudioStop().event())
+            await client.write_event(Ping().event())
+            pong = await client.read_event()
+            assert pong is not None
+            assert Pong.is_type(pong.type)
             slow.may_end.set()
             event = await client.read_event()
             assert event is not None

@@ -436,3 +436,12 @@ def test_an_utterance_without_audio_takes_no_place_in_the_queue() -> None:
     (outcome,) = bench.outlet.outcomes
     assert outcome.error is not None
     assert outcome.error.code == "too_short"
+
+
+def test_who_is_cut_off_before_a_sound_was_not_too_short() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="open"))
+    bench.line.shut_down()
+    (outcome,) = bench.outlet.outcomes
+    assert outcome.error is not None
+    assert outcome.error.code == "shutting_down"
