@@ -15,6 +15,7 @@ from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, SttMqttError
 _COMMANDS = {
     "run": "run the service",
     "demo": "see it work: broker, service and three satellites in one process",
+    "satellite": "be a microphone: find the speech, send it, show the words",
     "watch": "a live table of the devices and their last words",
     "wyoming-check": "ask a Wyoming server what it is and speak a sample to it",
     "transcribe": "transcribe audio files",
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in _SERVER_MODULES:
             raise
-        missing = MissingExtraError(error.name)
+        missing = MissingExtraError(error.name, _extra_of(arguments))
         print(f"stt-mqtt: {missing}", file=sys.stderr)
         return missing.exit_code
     except KeyboardInterrupt:
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("stt-mqtt: this is a defect of the program, please report it", file=sys.stderr)
         return EXIT_INTERNAL
+
+
+def _extra_of(arguments: Sequence[str]) -> str:
+    """What has to be installed for a command."""
+    return "satellite" if "satellite" in arguments[:1] else "server"
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.cli import main
-from stt_mqtt.config import read_config
+from stt_mqtt.config import SatelliteConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
 from tests.brokers import Broker, eventually, needs_mosquitto
 from tests.e2e.program import running
@@ -49,6 +49,8 @@ def test_the_households_configuration_is_valid() -> None:
         "docs/deploy.md",
         "docs/doors.md",
         "docs/home-assistant.md",
+        "docs/satellites.md",
+        "docs/wake-word.md",
         "addon/stt_mqtt/DOCS.md",
     ],
 )
@@ -80,6 +82,17 @@ def test_the_configurations_of_the_engines_page_are_valid() -> None:
     ]
     assert any(config.device("kids_room").languages == ("en", "de") for config in configs)
     assert any("Siobhan" in config.device("kitchen").hotwords for config in configs)
+
+
+@pytest.mark.parametrize("name", ["satellites.md", "wake-word.md"])
+def test_the_configurations_of_the_satellites_pages_are_valid(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks = [
+        text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "satellite:" in text
+    ]
+    assert blocks
+    for text in blocks:
+        assert read_config(text, name, {}).satellite != SatelliteConfig()
 
 
 def test_every_command_of_the_program_is_in_the_readme(

@@ -14,16 +14,19 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from math import inf, log10
+from math import inf
 
-import numpy as np
 import webrtcvad
 
+from stt_mqtt.audio.levels import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    LOWEST_FLOOR_DBFS,
+    band_power_db,
+)
 from stt_mqtt.types import SAMPLE_RATE
 
-FRAME_MS = 30
-_FRAME = SAMPLE_RATE * FRAME_MS // 1000
-_FRAME_BYTES = 2 * _FRAME
+_FRAME_BYTES = 2 * FRAME_SAMPLES
 _MEMORY = 100
 """Frames that are remembered, 3 s: long enough for the gaps between words of those who hurry."""
 _FLOOR_SHARE = 10
@@ -32,18 +35,10 @@ _BURST = 33
 """Frames among which enough must be speech for it to have begun, 1 s."""
 _RUN = 2
 """Frames of speech in a row that prolong it: a click in the pause is no speech."""
-_LOWEST_FLOOR_DBFS = -78.0
-"""The noise floor is never taken to be lower than this: digital silence is no room."""
 _BEGIN_DB = 9.0
 """How far above the floor speech begins: a false beginning cuts off who has not spoken yet."""
 _GO_ON_DB = 5.0
 """How far above the floor it goes on, once it has begun."""
-_HZ_PER_BIN = SAMPLE_RATE / _FRAME
-_BAND = slice(round(200 / _HZ_PER_BIN), round(4000 / _HZ_PER_BIN))
-"""Spectral bins of voices: without the rumble below and the hiss above."""
-_WINDOW = np.hanning(_FRAME).astype(np.float32)
-_FULL_SCALE = 32768.0**2 * _FRAME * float(np.sum(np.square(_WINDOW))) / 4
-"""Power in the band of a sine at full scale, so that levels are in dB below that."""
 
 
 class Hearing(StrEnum):
@@ -125,7 +120,7 @@ class Endpointer:
             if min(oldest.voice_db, following.voice_db) >= threshold_db:
                 self._forgotten_end = following.number + 1
             del self._powers[bisect_left(self._powers, oldest.power_db)]
-        power_db = _band_power_db(frame)
+        power_db = band_power_db(frame)
         voiced = self._detector.is_speech(frame, SAMPLE_RATE)
         self._heard.append(_Frame(self._frames, power_db, power_db if voiced else -inf))
         insort(self._powers, power_db)
@@ -133,7 +128,7 @@ class Endpointer:
 
     @property
     def _floor_db(self) -> float:
-        return max(self._powers[len(self._powers) // _FLOOR_SHARE], _LOWEST_FLOOR_DBFS)
+        return max(self._powers[len(self._powers) // _FLOOR_SHARE], LOWEST_FLOOR_DBFS)
 
     def _has_begun(self) -> bool:
         threshold_db = self._floor_db + _BEGIN_DB
@@ -150,11 +145,3 @@ class Endpointer:
             if run == _RUN:
                 return frame.number + run
         return self._forgotten_end
-
-
-def _band_power_db(frame: bytes) -> float:
-    """Power of a frame of pcm_s16le in the band of voices, in dB below a sine at full scale."""
-    samples = np.frombuffer(frame, "<i2") * _WINDOW
-    spectrum = np.fft.rfft(samples)[_BAND]
-    power = float(np.vdot(spectrum, spectrum).real)
-    return 10 * log10(power / _FULL_SCALE + 1e-12)

@@ -16,6 +16,13 @@ from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol,
 from stt_mqtt.config.public import without_secrets
 from stt_mqtt.config.reader import read_config
 from stt_mqtt.config.root import Config
+from stt_mqtt.config.satellite import (
+    CleanupConfig,
+    ListenMode,
+    SatelliteCodec,
+    SatelliteConfig,
+    VadConfig,
+)
 from stt_mqtt.config.schema import json_schema
 from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfig
 
@@ -25,6 +32,7 @@ __all__ = [
     "BrokerConfig",
     "BrokerMode",
     "Changes",
+    "CleanupConfig",
     "Config",
     "DeviceConfig",
     "EngineConfig",
@@ -33,15 +41,19 @@ __all__ = [
     "HomeAssistantConfig",
     "LadderConfig",
     "LimitsConfig",
+    "ListenMode",
     "LogConfig",
     "LogFormat",
     "LogLevel",
     "MqttConfig",
     "Protocol",
     "RungConfig",
+    "SatelliteCodec",
+    "SatelliteConfig",
     "Scheme",
     "ServiceConfig",
     "TlsConfig",
+    "VadConfig",
     "WyomingConfig",
     "compare",
     "is_glob",

@@ -27,6 +27,7 @@ _TOPIC = "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildc
 PATTERNS = {
     "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
     "base_topic": _TOPIC,
+    "device": "a satellite's name has 1 to 64 of A-Z a-z 0-9 _ . -",
     "discovery_prefix": _TOPIC,
     "compute_type": "must be a name such as int8 or float32",
     "language": "must be a language tag such as en or pt-BR",
@@ -34,6 +35,7 @@ PATTERNS = {
     "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
     "rung": "must be auto or the name of a rung",
+    "wake_topic": "must be a topic filter on one line, as in hermes/hotword/+/detected",
 }
 """What to write instead, by key, for every pattern in the models."""
 

@@ -16,6 +16,8 @@ PRIVATE = frozenset({"username", "password_file"})
 def without_secrets(config: Config) -> dict[str, JSON]:
     """`config` ready for JSON, without secrets and user name; devices have only what they name."""
     public = _section(config.model_dump(mode="json"), ROOT)
+    # The satellite is another program; its command may hold what is nobody's business.
+    del public["satellite"]
     public["devices"] = {
         name: entry.model_dump(mode="json", exclude_unset=True)
         for name, entry in config.devices.items()

@@ -13,6 +13,7 @@ from stt_mqtt.config.engine import EngineConfig, GateConfig
 from stt_mqtt.config.ladder import DEFAULT_RUNG, LadderConfig
 from stt_mqtt.config.limits import LimitsConfig
 from stt_mqtt.config.mqtt import BrokerConfig, MqttConfig
+from stt_mqtt.config.satellite import SatelliteConfig
 from stt_mqtt.config.service import LogConfig, ServiceConfig
 from stt_mqtt.types import Rung
 
@@ -29,7 +30,17 @@ class Config(Section):
     """The configuration file."""
 
     RESTART_SECTIONS: ClassVar[frozenset[str]] = frozenset(
-        {"broker", "mqtt", "hermes", "wyoming", "homeassistant", "engine", "ladder", "limits"}
+        {
+            "broker",
+            "mqtt",
+            "hermes",
+            "wyoming",
+            "homeassistant",
+            "engine",
+            "ladder",
+            "limits",
+            "satellite",
+        }
     )
     """Sections whose changes take a restart; the others are reloaded while running."""
 
@@ -55,6 +66,8 @@ class Config(Section):
     """Settings of every device that `devices` does not name."""
     devices: dict[DevicePattern, DeviceConfig] = Field(default_factory=dict)
     """Settings by device name or glob; what an entry does not name comes from the defaults."""
+    satellite: SatelliteConfig = Field(default_factory=SatelliteConfig)
+    """A microphone of this machine, for `stt-mqtt satellite`."""
     log: LogConfig = Field(default_factory=LogConfig)
     """Logs."""
     service: ServiceConfig = Field(default_factory=ServiceConfig)

@@ -79,6 +79,7 @@ SNIPPETS = {
     "gate": "gate: {enabled: false}\n",
     "device_defaults": "device_defaults: {rate: 8000}\n",
     "devices": "devices: {a: {rate: 8000}}\n",
+    "satellite": "satellite: {codec: flac, vad: {hangover_ms: 700}}\n",
     "log": "log: {level: debug}\n",
     "service": "service: {shutdown_grace_s: 1}\n",
 }

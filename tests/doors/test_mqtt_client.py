@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -16,6 +18,7 @@ from stt_mqtt.doors.mqtt.reader import Reader
 from tests.brokers import (
     MOSQUITTO,
     Broker,
+    FakeServer,
     Mosquitto,
     MosquittoOptions,
     Relay,
@@ -149,6 +152,131 @@ def test_qos_1_published_while_offline_arrives_later_in_order_and_qos_0_does_not
         expected = [b"%d" % number for number in range(200)]
         eventually(lambda: heard.payloads("room") == expected)
         assert client.lost_publications == 0
+
+
+def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, relay: Relay) -> None:
+    with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
+        assert client.connection == 1
+        client.publish(Publication("room", b"next", connection=2))
+        client.publish(Publication("room", b"mine", connection=1))
+        eventually(lambda: heard.payloads("room") == [b"mine"])
+        relay.cut(refuse=True)
+        eventually(lambda: own.reasons)
+        assert client.connection == 0
+        client.publish(Publication("room", b"none", connection=0))
+        client.publish(Publication("room", b"stale", connection=1))
+        relay.accept()
+        eventually(lambda: client.connected)
+        assert client.connection == 2
+        client.publish(Publication("room", b"stale", connection=1))
+        client.publish(Publication("room", b"again", connection=2))
+        assert client.flush(10)
+        eventually(lambda: heard.payloads("room") == [b"mine", b"again"])
+        assert client.lost_publications == 0
+
+
+def test_a_flood_for_one_connection_ends_where_that_breaks(broker: Broker, relay: Relay) -> None:
+    with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
+        for number in range(5000):
+            client.publish(Publication("room", b"%d" % number, connection=1))
+        relay.cut()
+        eventually(lambda: len(own.protocols) == 2)
+        assert client.flush(0)
+        client.publish(Publication("room", b"new", connection=2))
+        eventually(lambda: b"new" in heard.payloads("room"))
+        *before, last = heard.payloads("room")
+        assert before == [b"%d" % number for number in range(len(before))]
+        assert last == b"new"
+
+
+class Numbering(Recorder):
+    """Asks for the number of the connection whenever one comes or goes."""
+
+    client: MqttClient
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+
+    def connected(self, protocol: str) -> None:
+        self.numbers.append(self.client.connection)
+        super().connected(protocol)
+
+    def disconnected(self, reason: str) -> None:
+        self.numbers.append(self.client.connection)
+        super().disconnected(reason)
+
+
+def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Relay) -> None:
+    numbering = Numbering()
+    client = MqttClient(ClientOptions(MqttConfig(), relay.host, relay.port), numbering)
+    numbering.client = client
+    client.start()
+    try:
+        eventually(lambda: len(numbering.protocols) == 1)
+        relay.cut()
+        eventually(lambda: len(numbering.protocols) == 2)
+    finally:
+        client.stop(5)
+    assert numbering.numbers == [1, 0, 2]
+    assert client.connection == 0
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_receipt_tells_once_that_a_publication_arrived(broker: Broker, qos: int) -> None:
+    receipts: list[int] = []
+    with connected_to(broker, "room") as (client, heard):
+        for number in range(300):
+            receipt = partial(receipts.append, number)
+            client.publish(Publication("room", b"", qos, receipt=receipt))
+            client.publish(Publication("room", b"", qos))
+        eventually(lambda: len(heard.messages) == 600)
+        eventually(lambda: receipts == list(range(300)))
+
+
+@needs_mosquitto
+def test_a_refusal_is_an_answer_too(mosquitto: MakeMosquitto) -> None:
+    broker = mosquitto(MosquittoOptions(acl="topic readwrite open/#\n"))
+    refused = threading.Event()
+    with connected_to(broker, protocol=Protocol.V5) as (client, _):
+        client.publish(Publication("closed", b"", receipt=refused.set))
+        assert refused.wait(10)
+
+
+def test_there_is_no_receipt_before_the_answer_and_none_when_the_connection_is_gone() -> None:
+    read = bytearray()
+
+    def say_nothing(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"\x20\x02\x00\x00")
+        while b"leave" not in read:
+            read.extend(sock.recv(65536))
+
+    receipts: list[str] = []
+    broker = FakeServer(say_nothing)
+    try:
+        with connected_to(broker, protocol=Protocol.V311) as (client, own):
+            for text, qos in (("acknowledged", 1), ("written", 0), ("leave", 0)):
+                receipt = partial(receipts.append, text)
+                client.publish(Publication("t", text.encode(), qos, receipt=receipt))
+            eventually(lambda: own.reasons)
+    finally:
+        broker.close()
+    assert receipts == ["written", "leave"]
+
+
+def test_a_receipt_that_fails_is_logged_and_the_connection_stays(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    with connected_to(broker, "room") as (client, heard):
+        client.publish(Publication("room", b"1", receipt=fail))
+        client.publish(Publication("room", b"2"))
+        eventually(lambda: heard.payloads("room") == [b"1", b"2"])
+        assert client.flush(10)
+        assert len(heard.protocols) == 1
+    assert any("could not handle a receipt" in line for line in errors(caplog))
 
 
 def test_what_was_not_acknowledged_when_the_connection_broke_is_sent_again(

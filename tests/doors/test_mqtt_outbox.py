@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+
+import pytest
 
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.outbox import ITEM_OVERHEAD, Outbox
@@ -134,3 +138,99 @@ def test_what_has_expired_is_dropped_and_counted_instead_of_sent() -> None:
     taken = [outbox.take(10), outbox.take(10), outbox.take(10)]
     assert [item.payload for item in taken if item] == [b"fresh", b"timeless"]
     assert outbox.lost == 1
+
+
+def bound(number: int, connection: int, qos: int = 1) -> Publication:
+    return replace(publication(number, qos), connection=connection)
+
+
+def test_connections_are_counted_and_none_is_0() -> None:
+    outbox = Outbox()
+    seen = [outbox.connection]
+    for _ in range(2):
+        outbox.connection_began()
+        seen.append(outbox.connection)
+        outbox.connection_ended()
+        seen.append(outbox.connection)
+    assert seen == [0, 1, 0, 2, 0]
+
+
+def test_what_is_for_another_connection_is_not_taken_and_not_counted() -> None:
+    outbox = Outbox()
+    assert not outbox.put(bound(0, connection=0))
+    assert not outbox.put(bound(0, connection=1))
+    outbox.connection_began()
+    assert not outbox.put(bound(0, connection=0))
+    assert outbox.put(bound(1, connection=1))
+    assert not outbox.put(bound(2, connection=2))
+    assert send(outbox, 1) == bound(1, connection=1)
+    assert outbox.take(100) is None
+    assert outbox.lost == 0
+
+
+def test_what_is_for_a_connection_ends_with_it_sent_or_not_and_is_owed_no_longer() -> None:
+    outbox = Outbox(max_items=4)
+    outbox.connection_began()
+    patient = replace(bound(0, 1), expires_at=time.monotonic() + 60)
+    for one in (patient, bound(1, 1), bound(2, 1, qos=0), publication(3)):
+        assert outbox.put(one)
+    send(outbox, 1)
+    outbox.connection_ended()
+    outbox.connection_began()
+    assert send(outbox, 1) == publication(3)
+    assert outbox.take(100) is None
+    assert not outbox.flush(0)
+    outbox.acknowledged(1)
+    assert outbox.flush(0)
+    assert all(outbox.put(publication(number)) for number in range(4))
+    assert outbox.lost == 0
+
+
+def test_flush_does_not_wait_for_what_ended_with_its_connection() -> None:
+    outbox = Outbox()
+    outbox.connection_began()
+    outbox.put(bound(0, 1))
+    end = threading.Thread(target=outbox.connection_ended)
+    assert not outbox.flush(0)
+    end.start()
+    assert outbox.flush(10)
+    end.join()
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns a thousand times as often."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 1000)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_nothing_is_sent_on_another_connection_whoever_publishes_meanwhile() -> None:
+    outbox = Outbox()
+    done = threading.Event()
+
+    def publish() -> None:
+        while not done.is_set():
+            connection = outbox.connection
+            for number in range(20):
+                outbox.put(bound(number, connection))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    taken = 0
+    try:
+        while taken < 200:
+            outbox.connection_began()
+            while taken < 200 and (one := outbox.take(10)) is not None:
+                assert one.connection == outbox.connection
+                taken += 1
+                outbox.sent(taken, one)
+            outbox.connection_ended()
+    finally:
+        done.set()
+        publisher.join()
+    assert outbox.take(100) is None
+    assert outbox.flush(0)
+    assert outbox.lost == 0

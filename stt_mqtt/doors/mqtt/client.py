@@ -47,6 +47,14 @@ class MqttClient:
         return link is not None and link.connected
 
     @property
+    def connection(self) -> int:
+        """Number of the present connection, counted from 1; 0 while there is none.
+
+        `Listener.connected` finds the new one here, `Listener.disconnected` the old one gone.
+        """
+        return self._lasting.outbox.connection
+
+    @property
     def lost_publications(self) -> int:
         """Publications that found the queue full or could never be sent."""
         return self._lasting.outbox.lost
@@ -63,8 +71,8 @@ class MqttClient:
     def publish(self, publication: Publication) -> None:
         """Queue `publication`; never blocks, from any thread.
 
-        While offline QoS 1 waits, QoS 0 is dropped unless it says until when it may wait. A full
-        queue loses it, counted.
+        While offline QoS 1 waits, QoS 0 is dropped unless it says until when it may wait. What
+        names its connection is sent on that one or not at all. A full queue loses it, counted.
         """
         if not publication.may_wait and not self.connected:
             return

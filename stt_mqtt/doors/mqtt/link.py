@@ -181,6 +181,7 @@ class Link:
                 refusal(code), f"{self._options.address} refuses the connection: {code}"
             )
             return
+        self._lasting.outbox.connection_began()
         self.connected = self.was_connected = True
         # From here on paho would format a line per message for it.
         client.on_log = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_USER_PROPERTIES = 16
@@ -27,6 +28,10 @@ class Publication:
     """A message for the broker. `correlation` is sent with MQTT 5 only.
 
     `expires_at`: `time.monotonic` seconds after which it is dropped, and counted, instead of sent.
+    `connection`: number of the only connection that it may be sent on, see `MqttClient.connection`;
+    with any other one, or none, it is dropped uncounted: whoever names it sends it anew.
+    `receipt`: called in the network thread, where it must not block, once the broker has answered
+    it (a refusal is an answer, and logged); with QoS 0 once it was written to the socket.
     """
 
     topic: str
@@ -35,11 +40,13 @@ class Publication:
     retain: bool = False
     correlation: bytes | None = None
     expires_at: float | None = None
+    connection: int | None = None
+    receipt: Callable[[], None] | None = None
 
     @property
     def may_wait(self) -> bool:
         """Whether it is worth sending when the broker was away meanwhile."""
-        return self.qos > 0 or self.expires_at is not None
+        return self.connection is None and (self.qos > 0 or self.expires_at is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ class Outbox:
 
     def __init__(self, max_items: int = MAX_PUBLICATIONS, max_bytes: int = MAX_BYTES) -> None:
         self.lost = 0
+        self.connection = 0
+        """Number of the present connection, counted from 1; 0: there is none."""
+        self._connections = 0
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._lock = threading.Condition()
@@ -28,9 +31,14 @@ class Outbox:
         self._owed = 0
 
     def put(self, publication: Publication) -> bool:
-        """Queue `publication`; False: no room, it is lost and counted."""
+        """Queue `publication`. False: no room, it is lost and counted.
+
+        False, too, and not counted: it is for another connection.
+        """
         size = _size_of(publication)
         with self._lock:
+            if publication.connection is not None and not self._is_up(publication.connection):
+                return False
             if self._items >= self._max_items or self._bytes + size > self._max_bytes:
                 self.lost += 1
                 return False
@@ -84,9 +92,16 @@ class Outbox:
                 self._forget(publication)
             return publication
 
+    def connection_began(self) -> None:
+        """From here on there is a connection, with a number of its own."""
+        with self._lock:
+            self._connections += 1
+            self.connection = self._connections
+
     def connection_ended(self) -> None:
         """What is unacknowledged will be sent again, in order; what may not wait is dropped."""
         with self._lock:
+            self.connection = 0
             waiting = [*self._in_flight.values(), *self._waiting]
             self._in_flight.clear()
             self._waiting.clear()
@@ -100,6 +115,9 @@ class Outbox:
         """Wait until every QoS 1 publication is acknowledged; False: it took too long."""
         with self._lock:
             return self._lock.wait_for(lambda: self._owed == 0, timeout_s)
+
+    def _is_up(self, connection: int) -> bool:
+        return connection == self.connection != 0
 
     def _forget(self, publication: Publication) -> None:
         self._items -= 1

@@ -12,7 +12,8 @@ from enum import Enum, auto
 
 from stt_mqtt.config import Protocol
 
-NETWORK_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
+"""Short: what is said meanwhile is soon too old to be worth anything."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
 JITTER_SHARE = 0.25
 """Part of a network delay that jitter may take away."""

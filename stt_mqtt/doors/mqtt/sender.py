@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client
@@ -30,6 +31,7 @@ class Sender:
         self._max_in_flight = MAX_IN_FLIGHT
         self._subscribed: frozenset[str] = frozenset()
         self._pending_filters: dict[int, list[str]] = {}
+        self._receipts: dict[int, Callable[[], None]] = {}
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
 
@@ -69,6 +71,8 @@ class Sender:
             outbox.put_back(publication)
             return False
         outbox.sent(info.mid, publication)
+        if publication.receipt is not None:
+            self._receipts[info.mid] = publication.receipt
         return True
 
     def subscribe(self) -> None:
@@ -100,6 +104,12 @@ class Sender:
                 publication.topic,
                 code,
             )
+        receipt = self._receipts.pop(mid, None)
+        if receipt is not None:
+            try:
+                receipt()
+            except Exception:
+                log.exception("whoever published could not handle a receipt, please report this")
 
     def _on_subscribe(
         self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _more: Any

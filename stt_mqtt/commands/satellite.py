@@ -1,0 +1,199 @@
+"""`stt-mqtt satellite`: a microphone that sends speech, and only speech."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from stt_mqtt.app.files import ConfigSource, resolve_password
+from stt_mqtt.audio.activity import Activity
+from stt_mqtt.commands.options import add_config
+from stt_mqtt.commands.satellite_calibrate import calibrate
+from stt_mqtt.commands.satellite_meter import Meter, MeterState
+from stt_mqtt.commands.screen import open_console
+from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig
+from stt_mqtt.config.environment import PREFIX
+from stt_mqtt.config.root import RESERVED_NAME
+from stt_mqtt.doors.embedded import reachable
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import EXIT_TEMPORARY
+from stt_mqtt.observe import logs
+from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.events import Ear
+from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
+from stt_mqtt.satellite.on_text import Command, OnText
+from stt_mqtt.satellite.program import Program, Settings, Source
+from stt_mqtt.satellite.satellite import Place, Satellite
+from stt_mqtt.satellite.sources import FileSource, StreamSource
+
+_STATES = {Ear.DEAF: "deaf", Ear.WAITING: "waiting", Ear.OPEN: "idle", Ear.HELD: "held"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_config(parser)
+    parser.add_argument("--device", metavar="NAME", help="its name (default: that of the machine)")
+    parser.add_argument("--host", help="the broker, instead of the one in the configuration")
+    parser.add_argument("--port", help="its port")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--mic", metavar="NAME", help="microphone by name or a part of it")
+    source.add_argument("--file", type=Path, help="a WAV or FLAC file in place of a microphone")
+    source.add_argument(
+        "--stdin",
+        action="store_true",
+        help="16-bit mono PCM at 16 kHz from standard input, as of arecord",
+    )
+    source.add_argument(
+        "--list-devices", action="store_true", help="list the microphones and leave"
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="read the file as fast as its answers come"
+    )
+    parser.add_argument(
+        "--mode", choices=[mode.value for mode in ListenMode], help="when to listen"
+    )
+    parser.add_argument(
+        "--on-text", metavar="COMMAND", help="run for each transcript, as in 'notify-send {text}'"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="listen for ten seconds and propose settings"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Listen until Ctrl-C, or until the recording ends and was answered."""
+    if options.list_devices:
+        return _list_devices(open_console())
+    config = _source_of_config(options).load()
+    logs.set_up(config.log)
+    if options.calibrate:
+        return calibrate(_open_source(options, config.satellite), config.satellite)
+    return _listen(config, options)
+
+
+def _listen(config: Config, options: argparse.Namespace) -> int:
+    satellite = config.satellite
+    command = None if satellite.on_text is None else Command(satellite.on_text)
+    settings = Settings(
+        config=satellite,
+        place=Place(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
+        mqtt=reachable(config.mqtt, config.broker),
+        password=resolve_password(config.mqtt),
+        recording=options.file is not None,
+        fast=options.fast,
+    )
+    meter = Meter(open_console())
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(meter.make_way)
+    screen = Screen(meter, satellite, None if command is None else OnText(command))
+    program = Program(settings, lambda: _open_source(options, satellite), screen)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: program.stop())
+    if satellite.mode is ListenMode.PUSH_TO_TALK and sys.stdin.isatty():
+        print("Enter begins to listen, Enter again ends it.", file=sys.stderr)
+        threading.Thread(target=_press_on_enter, args=(program,), daemon=True).start()
+    try:
+        answered = program.run()
+    finally:
+        screen.close()
+    return 0 if answered else EXIT_TEMPORARY
+
+
+class Screen:
+    """The terminal and the command that gets the words."""
+
+    def __init__(self, meter: Meter, config: SatelliteConfig, on_text: OnText | None) -> None:
+        self._meter = meter
+        self._begin_db = config.vad.begin_db
+        self._on_text = on_text
+
+    def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
+        """A frame was heard."""
+        self._meter.show(
+            MeterState(
+                level_dbfs=activity.level_dbfs,
+                floor_dbfs=activity.floor_dbfs,
+                begin_db=self._begin_db,
+                state=_state_of(satellite),
+                spooled=0 if satellite.online else satellite.uplink.waiting,
+                dropped=satellite.uplink.dropped,
+                connected=satellite.online,
+            ),
+            now,
+        )
+
+    def answer(self, answer: Answer) -> None:
+        """The service answered."""
+        self._meter.tell(answer)
+        if self._on_text is not None and answer.act_until is not None:
+            self._on_text.push(answer.text, answer.act_until)
+
+    def close(self) -> None:
+        """Take the meter away and wait for the command, for some seconds."""
+        self._meter.close()
+        if self._on_text is not None:
+            self._on_text.close()
+
+
+def machine_name() -> str:
+    """The name of this machine, as far as a topic can hold it."""
+    host = socket.gethostname().split(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "satellite"
+    return f"{name}-satellite" if name == RESERVED_NAME else name
+
+
+def _state_of(satellite: Satellite) -> str:
+    if satellite.speaking:
+        return "speech"
+    return "muted" if satellite.attention.muted else _STATES[satellite.ear]
+
+
+def _source_of_config(options: argparse.Namespace) -> ConfigSource:
+    """The configuration, over which the command line comes like the environment does."""
+    wishes = {
+        "SATELLITE__DEVICE": options.device,
+        "SATELLITE__MODE": options.mode,
+        "SATELLITE__ON_TEXT": options.on_text,
+        "SATELLITE__MICROPHONE": options.mic,
+        "MQTT__HOST": options.host,
+        "MQTT__PORT": options.port,
+        "BROKER__MODE": None if options.host is None else BrokerMode.EXTERNAL.value,
+    }
+    environ = {f"{PREFIX}{key}": wish for key, wish in wishes.items() if wish is not None}
+    return ConfigSource(options.config, {**os.environ, **environ})
+
+
+def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> Source:
+    if options.file is not None:
+        return FileSource(options.file, real_time=not options.fast)
+    if options.stdin:
+        return StreamSource(sys.stdin.buffer)
+    return MicrophoneSource(config.microphone)
+
+
+def _press_on_enter(program: Program) -> None:
+    for _ in sys.stdin:
+        program.press()
+
+
+def _list_devices(console: Console) -> int:
+    microphones = list_microphones()
+    if not microphones:
+        console.print("There is no microphone; plug one in, or look at `arecord -l`.")
+        return EXIT_TEMPORARY
+    table = Table("microphone", "channels", "Hz", "")
+    for microphone in microphones:
+        default = "default" if microphone.default else ""
+        table.add_row(microphone.name, str(microphone.channels), f"{microphone.rate:g}", default)
+    console.print(table)
+    return 0

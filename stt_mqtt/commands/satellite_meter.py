@@ -1,0 +1,200 @@
+"""What `stt-mqtt satellite` shows: a level meter on one line, and the words above it.
+
+A small computer draws the line ten times a second beside its real work. So rich chooses the
+colours, but does not draw: its console takes ten times as long, its live display still longer.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TypeAlias
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+
+from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.types import OutcomeKind
+
+Line: TypeAlias = list[tuple[str, str]]
+"""Texts and their styles, as `rich.text.Text.assemble` takes them."""
+
+FRAME_S = 0.1
+"""Least time between two frames."""
+MAX_WAITING_LINES = 100
+"""Lines that wait while somebody has stopped the terminal; the oldest is dropped first."""
+LOWEST_DBFS = -80.0
+CLIPPING_DBFS = -3.0
+MAX_CELLS = 40
+"""Width of the bar: 2 dB for each character."""
+MIN_CELLS = 10
+_BESIDE_BAR = 48
+"""Characters of the level, the state and what waits."""
+
+_ERASE = "\x1b[K"
+"""Erases the rest of the line."""
+_STATE_STYLES = {"speech": "bold green", "deaf": "yellow", "muted": "bold yellow"}
+_BLOCK, _FLOOR, _THRESHOLD = "█", "┆", "│"
+_PLAIN = str.maketrans({_BLOCK: "#", _FLOOR: ":", _THRESHOLD: "|"})
+
+
+@dataclass(frozen=True, slots=True)
+class MeterState:
+    """What the line shows. Levels in dB below a full-scale sine."""
+
+    level_dbfs: float
+    floor_dbfs: float
+    """Level of the room."""
+    begin_db: float
+    """How far above it speech begins."""
+    state: str
+    """What the satellite does: idle, speech, deaf, muted, waiting for wake-up."""
+    spooled: int
+    """Utterances that wait for the broker."""
+    dropped: int
+    """Utterances that will never be sent."""
+    connected: bool
+
+
+def render(state: MeterState, width: int = 80) -> Line:
+    """The meter as one line of at most `width` characters."""
+    cells = max(min(MAX_CELLS, width - _BESIDE_BAR), MIN_CELLS)
+    level = _cell(state.level_dbfs, cells)
+    threshold = _cell(state.floor_dbfs + state.begin_db, cells - 1)
+    bar = list(_BLOCK * level + " " * (cells - level))
+    bar[_cell(state.floor_dbfs, cells - 1)] = _FLOOR
+    style = "green" if state.level_dbfs >= state.floor_dbfs + state.begin_db else "blue"
+    style = "bold red" if state.level_dbfs >= CLIPPING_DBFS else style
+    line = [
+        (f"{min(max(state.level_dbfs, -99.0), 0.0):4.0f} dB ", ""),
+        ("".join(bar[:threshold]), style),
+        (_THRESHOLD, "yellow"),
+        ("".join(bar[threshold + 1 :]), style),
+        (f" {state.state}", _STATE_STYLES.get(state.state, "dim")),
+    ]
+    if not state.connected:
+        line.append(("  offline", "bold red"))
+    if state.spooled:
+        line.append((f"  {state.spooled} to send", "yellow"))
+    if state.dropped:
+        line.append((f"  {state.dropped} dropped", "red"))
+    return _cut(line, width)
+
+
+def describe(answer: Answer) -> Line:
+    """An answer as one line for a person."""
+    reason = ": ".join(one_line(part) for part in (answer.error_code, answer.detail) if part)
+    if answer.outcome == OutcomeKind.TRANSCRIPT:
+        line = [(one_line(answer.text), "bold")]
+    else:
+        line = [(f"({reason or one_line(answer.outcome)})", "red" if reason else "dim")]
+    notes = [] if answer.latency_s is None else [f"{answer.latency_s:.2f} s"]
+    notes += ["too late"] if answer.late else []
+    notes += ["cut off"] if answer.cut else []
+    notes += [] if answer.ours else ["not said here"]
+    return [*line, (f"  [{', '.join(notes)}]", "dim")]
+
+
+def one_line(text: str) -> str:
+    """`text` without what breaks a line, moves a cursor or hides something."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+class Meter:
+    """The line at the bottom of a terminal. Elsewhere there is none, and words go out as lines."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._is_live = console.is_terminal and not console.is_dumb_terminal
+        self._is_plain = not console.encoding.lower().startswith("utf")
+        colorful = console.color_system is not None and not console.no_color
+        self._colors = ColorSystem.STANDARD if colorful else None
+        self._paints: dict[str, str] = {}
+        self._due_at = -inf
+        self._loudest_dbfs = -inf
+        self._lines: deque[Line] = deque(maxlen=MAX_WAITING_LINES)
+        self._lock = threading.Lock()
+        self._is_drawn = False
+
+    def show(self, state: MeterState, now: float) -> None:
+        """Take what is; draw it if it is time, with the loudest level since the last time.
+
+        `now` in monotonic seconds.
+        """
+        if not self._is_live:
+            return
+        self._loudest_dbfs = max(self._loudest_dbfs, state.level_dbfs)
+        if now < self._due_at or not self._is_writable():
+            return
+        loudest = replace(state, level_dbfs=self._loudest_dbfs)
+        self._write(render(loudest, self._console.width - 1))
+        self._due_at, self._loudest_dbfs = now + FRAME_S, -inf
+
+    def tell(self, answer: Answer) -> None:
+        """Show an answer; where there is no terminal only words, one text for each line."""
+        if self._is_live:
+            self._lines.append(describe(answer))
+            self._due_at = -inf
+        elif answer.text:
+            self._put(f"{one_line(answer.text)}\n")
+
+    def make_way(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        """A filter for log handlers: takes the line away, so that a message has its own."""
+        with self._lock:
+            if self._is_drawn:
+                self._is_drawn = False
+                self._put(f"\r{_ERASE}")
+        return True
+
+    def close(self) -> None:
+        """Show what still waits, and take the line away."""
+        if self._is_live:
+            self._write([])
+
+    def _write(self, line: Line) -> None:
+        parts = []
+        while self._lines:
+            parts.append(f"\r{self._painted(self._lines.popleft())}{_ERASE}\n")
+        parts.append(f"\r{self._painted(line)}{_ERASE}\r")
+        with self._lock:
+            self._is_drawn = bool(line)
+            self._put("".join(parts))
+
+    def _put(self, text: str) -> None:
+        self._console.file.write(text)
+        self._console.file.flush()
+
+    def _painted(self, line: Line) -> str:
+        """The line with its colours, if the terminal has colours."""
+        text = "".join(self._paint(style).format(text) for text, style in line)
+        return text.translate(_PLAIN) if self._is_plain else text
+
+    def _paint(self, style: str) -> str:
+        """What a text of that style goes into."""
+        if style not in self._paints:
+            self._paints[style] = Style.parse(style).render("{}", color_system=self._colors)
+        return self._paints[style]
+
+    def _is_writable(self) -> bool:
+        """Whether a frame would not wait for a terminal that was stopped with Ctrl-S."""
+        return bool(select.select([], [self._console.file], [], 0)[1])
+
+
+def _cell(dbfs: float, cells: int) -> int:
+    """How many of `cells` a level fills."""
+    share = 1 - min(max(dbfs, LOWEST_DBFS), 0.0) / LOWEST_DBFS
+    return round(share * cells)
+
+
+def _cut(line: Line, width: int) -> Line:
+    """At most `width` characters: in a narrow window the end is missing, which says least."""
+    kept = []
+    for text, style in line:
+        kept.append((text[:width], style))
+        width -= len(kept[-1][0])
+    return kept

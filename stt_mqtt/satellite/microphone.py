@@ -1,0 +1,219 @@
+"""A microphone as the source of frames, through PortAudio."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stt_mqtt.audio.pcm import scale
+from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError, MissingExtraError, SttMqttError
+from stt_mqtt.satellite.events import FRAME_S
+from stt_mqtt.satellite.sources import cut, s16
+from stt_mqtt.types import SAMPLE_RATE
+
+MAX_BLOCKS = 100
+"""Blocks of one frame each that wait to be taken, 3 s; the oldest is dropped first."""
+VANISHED_AFTER_S = 2.0
+"""A microphone that gave nothing for so long is not there any more."""
+
+log = logging.getLogger(__name__)
+
+
+class MicrophoneError(SttMqttError):
+    """The microphone cannot be opened or has gone away; perhaps it comes back."""
+
+    exit_code: ClassVar[int] = EXIT_TEMPORARY
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone:
+    """A device that gives audio. `rate`: what it does by itself, in Hz."""
+
+    name: str
+    channels: int
+    rate: int
+    default: bool
+    index: int
+    """Its number at PortAudio, until devices come or go."""
+
+
+class MicrophoneSource:
+    """An open microphone. Only one at a time, and it is read once, by one thread."""
+
+    def __init__(
+        self,
+        name: str | None,
+        portaudio: Any = None,
+        vanished_after_s: float = VANISHED_AFTER_S,
+    ) -> None:
+        """Opens the microphone of this name or part of a name; None: the default one.
+
+        `portaudio`: the module sounddevice, or what is like it. Raises ConfigError for a name
+        that no microphone has or several have, MicrophoneError if it cannot be opened now,
+        MissingExtraError without sounddevice.
+        """
+        portaudio = _portaudio() if portaudio is None else portaudio
+        self._microphone = choose(_microphones(portaudio), name)
+        self._vanished_after_s = vanished_after_s
+        self._blocks: SimpleQueue[bytes | None] = SimpleQueue()
+        self._closed = threading.Event()
+        self._closing = threading.Lock()
+        self._overflows = 0
+        try:
+            self._rate = _usable_rate(portaudio, self._microphone)
+            self._stream = portaudio.RawInputStream(
+                samplerate=self._rate,
+                blocksize=round(self._rate * FRAME_S),
+                device=self._microphone.index,
+                channels=1,
+                dtype="int16",
+                callback=self._take,
+            )
+            self._stream.start()
+        except portaudio.PortAudioError as error:
+            raise MicrophoneError(
+                f"microphone {self._microphone.name!r} cannot be opened, "
+                f"perhaps another program has it: {error}"
+            ) from error
+        log.info("microphone %r at %d Hz", self._microphone.name, self._rate)
+
+    @property
+    def name(self) -> str:
+        """Full name of the microphone."""
+        return self._microphone.name
+
+    @property
+    def overflows(self) -> int:
+        """How often audio was lost since the start because nobody took it in time."""
+        return self._overflows
+
+    def frames(self) -> Iterator[bytes]:
+        """Frames of `FRAME_BYTES` as they are spoken, until it is closed.
+
+        Raises MicrophoneError when the microphone gives nothing any more.
+        """
+        yield from cut(self._pieces())
+
+    def close(self) -> None:
+        """Have `frames` end at once, and give the microphone free. From any thread."""
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self._blocks.put(None)
+            self._stream.abort()
+            self._stream.close()
+
+    def _take(self, block: Any, _samples: int, _time: object, status: Any) -> None:
+        """Called by PortAudio, in a thread of its own that must not wait."""
+        if status.input_overflow:
+            self._overflows += 1
+        if self._blocks.qsize() >= MAX_BLOCKS:
+            self._overflows += 1
+            with suppress(Empty):
+                self._blocks.get_nowait()
+        self._blocks.put(bytes(block))
+
+    def _pieces(self) -> Iterator[bytes]:
+        resampler = Resampler(self._rate) if self._rate != SAMPLE_RATE else None
+        while True:
+            try:
+                block = self._blocks.get(timeout=self._vanished_after_s)
+            except Empty:
+                raise MicrophoneError(
+                    f"microphone {self._microphone.name!r} gives no audio any more; "
+                    "was it unplugged?"
+                ) from None
+            if block is None or self._closed.is_set():
+                return
+            if resampler is None:
+                yield block
+            else:
+                yield s16(resampler.push(scale(np.frombuffer(block, "<i2"))))
+
+
+def list_microphones(portaudio: Any = None) -> list[Microphone]:
+    """Every microphone that is there now. None may be open.
+
+    `portaudio`: the module sounddevice, or what is like it. Raises MissingExtraError without it.
+    """
+    return _microphones(_portaudio() if portaudio is None else portaudio)
+
+
+def choose(microphones: list[Microphone], name: str | None) -> Microphone:
+    """The one of this name, or with it as a part of its own, in any case; None: the default.
+
+    Raises ConfigError, with a list of what there is.
+    """
+    if name is None:
+        found = [one for one in microphones if one.default] or microphones[:1]
+    else:
+        wanted = name.casefold()
+        found = [one for one in microphones if wanted in one.name.casefold()]
+        found = [one for one in found if wanted == one.name.casefold()] or found
+    # The same microphone may be there more than once, by several ways into the system.
+    if len({one.name for one in found}) == 1:
+        return found[0]
+    if not microphones:
+        raise ConfigError(
+            ["there is no microphone; is it plugged in, and is this user in the group audio?"]
+        )
+    problem = "is the name of no microphone" if not found else "fits several microphones"
+    known = ", ".join(repr(one.name) for one in found or microphones)
+    raise ConfigError([f"{name!r} {problem}; name one of {known}"])
+
+
+def _portaudio() -> Any:
+    """The module sounddevice, with its list of devices as they are now."""
+    known = "sounddevice" in sys.modules
+    try:
+        library = import_module("sounddevice")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name, extra="satellite") from error
+    except OSError as error:
+        raise ConfigError(
+            ["PortAudio is not installed; on Debian and its like: apt install libportaudio2"]
+        ) from error
+    if known:
+        # PortAudio looks for devices when it starts, and never again.
+        library._terminate()
+        library._initialize()
+    return library
+
+
+def _microphones(portaudio: Any) -> list[Microphone]:
+    try:
+        default = portaudio.query_devices(kind="input")["index"]
+    except portaudio.PortAudioError:
+        default = None
+    return [
+        Microphone(
+            name=device["name"],
+            channels=device["max_input_channels"],
+            rate=round(device["default_samplerate"]),
+            default=device["index"] == default,
+            index=device["index"],
+        )
+        for device in portaudio.query_devices()
+        if device["max_input_channels"] > 0
+    ]
+
+
+def _usable_rate(portaudio: Any, microphone: Microphone) -> int:
+    try:
+        portaudio.check_input_settings(
+            device=microphone.index, channels=1, dtype="int16", samplerate=SAMPLE_RATE
+        )
+    except portaudio.PortAudioError:
+        return microphone.rate
+    return SAMPLE_RATE

@@ -1,0 +1,186 @@
+"""Runs a command of the user for each transcript, as in `notify-send {text}`.
+
+The words come from a microphone in a room and through a broker, so they are data and never part
+of a command: there is no shell, and what is spoken is at most one argument, or a part of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from math import inf
+from pathlib import PurePath
+
+from stt_mqtt.config.environment import PREFIX
+from stt_mqtt.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PLACEHOLDER = "{text}"
+VARIABLE = "STT_MQTT_TEXT"
+"""Environment variable that holds the words as well."""
+MAX_TEXT = 4096
+"""Characters of a text that a command gets; twenty seconds of speech have a tenth of it."""
+MAX_WAITING = 8
+"""Texts that wait while a command runs; the oldest is dropped first."""
+COMMAND_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 5.0
+_POLL_S = 0.2
+
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "fish", "ksh", "zsh"})
+_SCRIPT_OPTION = re.compile(r"-[a-z]*c")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All but tab and line feed."""
+_MEANS_MORE = ("-", "+", "@")
+"""What options begin with, and the names of files in the arguments of many programs."""
+
+
+class Command:
+    """The command as it was given, split once."""
+
+    def __init__(self, template: str) -> None:
+        """Raises `ConfigError` if it cannot be run, or would have a shell read the words."""
+        try:
+            parts = shlex.split(template)
+        except ValueError as error:
+            raise _unusable(
+                f"{error}; a quotation mark or a backslash too many, or too few"
+            ) from None
+        if not parts or not parts[0]:
+            raise _unusable("the command is empty; write for example: notify-send {text}")
+        self.program = PurePath(parts[0]).name
+        """For messages: the arguments may hold what is nobody's business."""
+        if PLACEHOLDER in parts[0]:
+            raise _unusable(f"{PLACEHOLDER} cannot be the program, or a part of its name")
+        if _is_in_a_script(parts):
+            raise _unusable(
+                "a shell would run what is spoken; "
+                f'write "${VARIABLE}" (in double quotes) in its script instead of {PLACEHOLDER}'
+            )
+        found = shutil.which(parts[0])
+        if found is None:
+            raise _unusable(f"there is no program {parts[0]} to run; look at its name and at PATH")
+        self._arguments = [os.fsencode(part) for part in (os.path.abspath(found), *parts[1:])]
+
+    def start(self, text: str) -> subprocess.Popen[bytes]:
+        """Start it for `text`, in a process group of its own. Raises OSError."""
+        words = clean(text)
+        argument = f" {words}" if words.startswith(_MEANS_MORE) else words
+        # Settings may come from the environment, and the password is one.
+        environ = {
+            name: value
+            for name, value in os.environb.items()
+            if not name.upper().startswith(PREFIX.encode())
+        }
+        environ[VARIABLE.encode()] = words.encode()
+        # No terminal or stream of audio for it to read.
+        return subprocess.Popen(  # noqa: S603
+            [part.replace(PLACEHOLDER.encode(), argument.encode()) for part in self._arguments],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+class OnText:
+    """Runs the command for one text after the other, in a thread of its own."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[str, float]] = deque()
+        self._closing = False
+        self._give_up_at = inf
+        self._thread = threading.Thread(target=self._work, name="on-text", daemon=True)
+        self._thread.start()
+
+    def push(self, text: str, until: float) -> None:
+        """Run it for `text` if its turn comes before `until` in monotonic seconds; never waits."""
+        with self._changed:
+            if self._closing:
+                return
+            if len(self._waiting) == MAX_WAITING:
+                self._waiting.popleft()
+                log.warning("%s is too slow: its oldest text is dropped", self._command.program)
+            self._waiting.append((text, until))
+            self._changed.notify()
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Run what waits, within `timeout_s`; then end what runs and drop the rest."""
+        with self._changed:
+            self._closing = True
+            self._give_up_at = time.monotonic() + timeout_s
+            self._changed.notify()
+        self._thread.join(timeout_s + 2 * _POLL_S)
+
+    def _work(self) -> None:
+        while (text := self._next()) is not None:
+            self._run(text)
+
+    def _next(self) -> str | None:
+        """The next text that is not too old, awaited; None: there are no more."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return None
+                text, until = self._waiting.popleft()
+            if time.monotonic() < min(until, self._give_up_at):
+                return text
+            log.warning("%s is not run for a text that had to wait too long", self._command.program)
+
+    def _run(self, text: str) -> None:
+        program = self._command.program
+        try:
+            process = self._command.start(text)
+        except OSError as error:
+            log.warning("%s cannot be run: %s", program, error.strerror)
+            return
+        status = self._wait(process)
+        if status is None:
+            log.warning("%s did not end and was killed", program)
+        elif status < 0:
+            log.warning("%s was ended by signal %d", program, -status)
+        elif status > 0:
+            log.warning("%s ended with status %d", program, status)
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
+        """The exit status; None: it took too long and is dead, with all that it started."""
+        latest = time.monotonic() + COMMAND_TIMEOUT_S
+        while time.monotonic() < min(latest, self._give_up_at):
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_S)
+        # Not reaped yet, so the number is still its own.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def clean(text: str) -> str:
+    """`text` without what no argument can hold and no terminal should get, `MAX_TEXT` at most."""
+    return _CONTROL.sub("", text[:MAX_TEXT]).encode("utf-8", "replace").decode()
+
+
+def _is_in_a_script(parts: Sequence[str]) -> bool:
+    """Whether the words would be in a script that a shell reads: `sudo sh -c "echo {text}"`."""
+    if not any(PurePath(part).name in _SHELLS for part in parts):
+        return False
+    return any(
+        PLACEHOLDER in script and _SCRIPT_OPTION.fullmatch(option)
+        for option, script in pairwise(parts)
+    )
+
+
+def _unusable(problem: str) -> ConfigError:
+    return ConfigError([f"satellite.on_text: {problem}"])

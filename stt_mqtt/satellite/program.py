@@ -1,0 +1,283 @@
+"""The satellite as a program: a thread for the source, one for the network, and one loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from stt_mqtt.audio.activity import Activity
+from stt_mqtt.config import MqttConfig, SatelliteConfig
+from stt_mqtt.doors.mqtt.client import MqttClient
+from stt_mqtt.doors.mqtt.messages import Inbound, Will
+from stt_mqtt.doors.mqtt.options import ClientOptions
+from stt_mqtt.errors import BrokerError, ConfigError, SttMqttError
+from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.mailbox import Mailbox
+from stt_mqtt.satellite.microphone import MicrophoneError
+from stt_mqtt.satellite.satellite import Place, Satellite
+from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
+from stt_mqtt.types import Codec
+
+TICK_S = 0.1
+CONNECT_TIMEOUT_S = 15.0
+ANSWER_TIMEOUT_S = 60.0
+"""Longest wait for what is still to be answered, at the end of a recording."""
+OVERDUE_S = 15.0
+REOPEN_S = 5.0
+"""Pause between two looks for a microphone that has gone."""
+FLUSH_TIMEOUT_S = 2.0
+KEEPALIVE_S = 10
+"""A connection that is dead without a word must be known to be before speech gets too old."""
+MAX_UNANSWERED = 2
+"""Utterances of a recording that is read faster than it was spoken, so that no queue runs over."""
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where the frames come from."""
+
+    def frames(self) -> Iterator[bytes]:
+        """Frames, each when it is there; blocks. Raises `SttMqttError`."""
+
+    def close(self) -> None:
+        """Have `frames` end soon; from any thread."""
+
+
+OpenSource: TypeAlias = Callable[[], Source]
+"""Opens the source, also once more when a microphone has gone. Raises `SttMqttError`."""
+
+
+class Screen(Protocol):
+    """What the person at the satellite sees."""
+
+    def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
+        """A frame was heard; `now` is monotonic seconds."""
+
+    def answer(self, answer: Answer) -> None:
+        """The service answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a satellite is made of. `recording`: it begins when the broker is there."""
+
+    config: SatelliteConfig
+    place: Place
+    mqtt: MqttConfig
+    password: str | None
+    recording: bool = False
+    fast: bool = False
+
+
+class Program:
+    """One run of a satellite; is the listener of its MQTT client."""
+
+    def __init__(self, settings: Settings, open_source: OpenSource, screen: Screen) -> None:
+        """Opens the source. Raises `SttMqttError` if that fails."""
+        self._settings = settings
+        self._open_source = open_source
+        self._source = open_source()
+        self._screen = screen
+        self._mailbox = Mailbox()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._failure: SttMqttError | None = None
+        self._overdue = False
+        config, place = settings.config, settings.place
+        options = _client_options(settings)
+        self._client = MqttClient(options, self)
+        uplink = Uplink(
+            UplinkConfig(
+                topics=place.topics,
+                device=place.device,
+                codec=Codec(config.codec.value),
+                qos=config.qos,
+                max_age_s=config.spool_max_age_s,
+                max_bytes=config.spool_max_kib * 1024,
+            ),
+            self._client.publish,
+        )
+        self._satellite = Satellite(config, place, uplink, self._client.publish)
+        self._client.subscribe(self._satellite.filters)
+
+    def run(self) -> bool:
+        """Listen until `stop` is called, or the source ends and was answered.
+
+        Returns whether everything was sent, and answered if the source ended by itself. Raises
+        what the source failed of, and `BrokerError` if there is no broker for a recording.
+        """
+        self._client.start()
+        reader = threading.Thread(target=self._read, name="source", daemon=True)
+        try:
+            if self._settings.recording:
+                self._await_broker()
+            reader.start()
+            self._listen()
+            return self._finish()
+        finally:
+            self._source.close()
+            self._mailbox.close()
+            self._client.publish(self._satellite.farewell)
+            self._client.flush(FLUSH_TIMEOUT_S)
+            self._client.stop(FLUSH_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """End it soon; from a signal handler or any thread."""
+        self._stopping.set()
+
+    def press(self) -> None:
+        """Somebody pressed the key to talk, or released it; from any thread."""
+        self._mailbox.post(self._press)
+
+    # The loop --------------------------------------------------------------------------------
+
+    def _await_broker(self) -> None:
+        give_up_at = time.monotonic() + CONNECT_TIMEOUT_S
+        while not self._satellite.online and not self._stopping.is_set():
+            self._step(frames=False)
+            if time.monotonic() >= give_up_at:
+                raise BrokerError(
+                    f"no broker in {CONNECT_TIMEOUT_S:g} s; start it, or look at mqtt.host"
+                )
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set() and not (
+            self._ended.is_set() and not self._mailbox.has_frames
+        ):
+            unanswered = self._satellite.answers.outstanding
+            ahead = self._settings.fast and unanswered >= MAX_UNANSWERED and not self._overdue
+            self._step(frames=not ahead)
+        if self._failure is not None:
+            raise self._failure
+
+    def _finish(self) -> bool:
+        satellite = self._satellite
+        satellite.finish(time.monotonic())
+        stopped = self._stopping.is_set()
+
+        def done() -> bool:
+            return not satellite.uplink.waiting and (stopped or not satellite.answers.outstanding)
+
+        give_up_at = time.monotonic() + (FLUSH_TIMEOUT_S if stopped else ANSWER_TIMEOUT_S)
+        while not done() and time.monotonic() < give_up_at:
+            self._step(frames=False)
+            if self._stopping.is_set() and not stopped:
+                break
+        return done()
+
+    def _step(self, frames: bool) -> None:
+        item = self._mailbox.take(TICK_S, frames)
+        now = time.monotonic()
+        if isinstance(item, bytes):
+            activity = self._satellite.hear(item, now)
+            self._screen.level(activity, self._satellite, now)
+        elif item is not None:
+            item()
+        dropped = self._satellite.tick(now)
+        if dropped is not None:
+            _report(dropped)
+        self._look_for_answers(now)
+
+    def _look_for_answers(self, now: float) -> None:
+        """Say so once when nobody answers what the broker has taken."""
+        since = self._satellite.answers.waiting_since
+        overdue = self._satellite.online and since is not None and now - since >= OVERDUE_S
+        if overdue and not self._overdue:
+            log.warning(
+                "no result on %s in %g s: does stt-mqtt run, with this broker and base topic, and "
+                "may this user read the topic?",
+                self._settings.place.topic("result"),
+                OVERDUE_S,
+            )
+        self._overdue = overdue
+
+    def _take(self, message: Inbound) -> None:
+        answer = self._satellite.told(message, time.monotonic())
+        if answer is not None:
+            self._screen.answer(answer)
+
+    def _press(self) -> None:
+        attention, now = self._satellite.attention, time.monotonic()
+        self._satellite.listen(not attention.is_listening(now), now)
+
+    # The thread of the source ----------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            while not self._pour():
+                self._reopen()
+        except SttMqttError as error:
+            self._failure = error
+        except Exception as error:
+            log.exception("the audio source failed, please report this")
+            self._failure = SttMqttError(f"the audio source failed: {type(error).__name__}")
+        finally:
+            self._ended.set()
+
+    def _pour(self) -> bool:
+        """Hand over frames until the source ends; False: the microphone has gone."""
+        try:
+            for pcm in self._source.frames():
+                if not self._mailbox.put_frame(pcm):
+                    break
+        except MicrophoneError as error:
+            if self._stopping.is_set():
+                return True
+            log.warning("%s Looking for it every %g s", error, REOPEN_S)
+            return False
+        return True
+
+    def _reopen(self) -> None:
+        self._source.close()
+        while not self._stopping.wait(REOPEN_S):
+            with suppress(MicrophoneError, ConfigError):
+                self._source = self._open_source()
+                return
+
+    # The network thread ----------------------------------------------------------------------
+
+    def connected(self, protocol: str) -> None:  # noqa: ARG002
+        """The broker accepted the connection."""
+        connection = self._client.connection
+        self._mailbox.post(lambda: self._satellite.connected(connection))
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is gone; the client comes back by itself."""
+        log.debug("%s", reason)
+        self._mailbox.post(self._satellite.disconnected)
+
+    def message(self, message: Inbound) -> None:
+        """A message came in."""
+        self._mailbox.post(lambda: self._take(message))
+
+
+def _client_options(settings: Settings) -> ClientOptions:
+    mqtt, place = settings.mqtt, settings.place
+    # Always the same, so that a connection that broke unnoticed is gone when the next one comes:
+    # its last will must not come after our being back.
+    client_id = f"{mqtt.client_id or 'stt-mqtt'}-{place.device}"
+    keepalive_s = min(mqtt.keepalive_s, KEEPALIVE_S)
+    return ClientOptions(
+        config=mqtt.model_copy(update={"client_id": client_id, "keepalive_s": keepalive_s}),
+        host=mqtt.host,
+        port=mqtt.effective_port,
+        will=Will(place.topic("availability"), b"offline"),
+        password=settings.password,
+    )
+
+
+def _report(dropped: Dropped) -> None:
+    if dropped.old:
+        log.warning(
+            "%d utterances were dropped: they were older than spool_max_age_s when the broker was "
+            "there again",
+            dropped.old,
+        )
+    if dropped.full:
+        log.warning("%d utterances were dropped, the oldest: spool_max_kib is full", dropped.full)

@@ -1,0 +1,245 @@
+"""One satellite: frames in, utterances out; without a thread or a clock of its own.
+
+`now` is monotonic seconds; the clock of the audio counts its frames.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from stt_mqtt.audio.activity import Activity, VoiceActivity
+from stt_mqtt.audio.cleanup import Cleanup
+from stt_mqtt.audio.encode import Encoder, make_encoder
+from stt_mqtt.config import ListenMode, SatelliteConfig
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.satellite.answers import Answer, Answers
+from stt_mqtt.satellite.attention import Attention
+from stt_mqtt.satellite.control import State, parse_wishes
+from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.segmenter import Segmenter
+from stt_mqtt.satellite.uplink import Dropped, Uplink
+from stt_mqtt.types import Codec
+
+CHUNK_FRAMES = 8
+"""Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a satellite speaks."""
+
+    topics: Topics
+    device: str
+
+    def topic(self, name: str) -> str:
+        """One of its own topics."""
+        return self.topics.of_device(self.device, name)
+
+
+class Satellite:
+    """Owned by one loop."""
+
+    def __init__(
+        self,
+        config: SatelliteConfig,
+        place: Place,
+        uplink: Uplink,
+        publish: Callable[[Publication], None],
+    ) -> None:
+        self._config = config
+        self._place = place
+        self.uplink = uplink
+        self._publish = publish
+        self.answers = Answers(config.spool_max_age_s)
+        self.attention = Attention(config)
+        self._cleanup = Cleanup(config.cleanup)
+        self._activity = VoiceActivity(config.vad)
+        self._segmenter = Segmenter(config.vad)
+        self._encoder: Encoder | None = None
+        self._id = ""
+        self._pending = bytearray()
+        self._pending_frames = 0
+        self._frames = 0
+        self._ear = Ear.DEAF
+        self.online = False
+        """Whether the broker is there."""
+        self._greeted: deque[int] = deque()
+        """Connections that the broker has confirmed; the network thread appends."""
+        self._told: State | None = None
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What it has to be told of."""
+        wake = self._config.wake_topic
+        own = tuple(self._place.topic(name) for name in ("result", "state", "satellite/set"))
+        return own if wake is None else (*own, wake)
+
+    @property
+    def farewell(self) -> Publication:
+        """What is said before leaving."""
+        return Publication(self._place.topic("availability"), b"offline", retain=True)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is open."""
+        return self._segmenter.speaking
+
+    @property
+    def ear(self) -> Ear:
+        """How the last frame was heard."""
+        return self._ear
+
+    def hear(self, pcm: bytes, now: float) -> Activity:
+        """Take the next frame of the microphone."""
+        self._attend(now)
+        clean = self._cleanup.process(pcm)
+        activity = self._activity.hear(clean)
+        at = self._frames * FRAME_S
+        self._frames += 1
+        frame = Frame(clean, at, activity.begins, activity.goes_on, activity.sounds)
+        self._take(self._segmenter.push(frame, self._ear), now)
+        return activity
+
+    def told(self, message: Inbound, now: float) -> Answer | None:
+        """Heed a message; the answer, if it is one."""
+        said_by_service = {self._place.topic("result"), self._place.topic("state")}
+        if message.topic in said_by_service:
+            if not message.retain:
+                self.uplink.heard_service()
+            if message.topic == self._place.topic("result"):
+                return self.answers.take(message.payload, now, self.uplink.holds)
+        elif message.topic == self._place.topic("satellite/set"):
+            wishes = parse_wishes(message.payload, message.retain)
+            if wishes.muted is not None:
+                self._mute(wishes.muted, message.retain)
+            if wishes.playing is not None:
+                self.attention.play(wishes.playing, now)
+            if wishes.listen is not None:
+                self.listen(wishes.listen, now)
+        elif not message.retain and self._config.mode is ListenMode.WAKE:
+            self.listen(True, now)
+        self._attend(now)
+        return None
+
+    def listen(self, listen: bool, now: float) -> None:
+        """Wake it up, or press the button; or the opposite, which ends what is being said."""
+        if listen:
+            self.attention.listen(now)
+        elif self._config.mode is not ListenMode.ALWAYS:
+            self.attention.stop_listening()
+            self.finish(now)
+
+    def finish(self, now: float) -> None:
+        """End what is being said: no more comes."""
+        self._take(self._segmenter.cut(Closing.RELEASED), now)
+
+    def connected(self, connection: int) -> None:
+        """A connection is up: say who is there.
+
+        What waits is sent when the broker has confirmed that: a retained mute has come before.
+        """
+        hello = Publication(
+            self._place.topic("availability"),
+            b"online",
+            retain=True,
+            connection=connection,
+            receipt=partial(self._greeted.append, connection),
+        )
+        self._publish(hello)
+
+    def disconnected(self) -> None:
+        """The connection is gone; what is said from here on waits."""
+        self._greeted.clear()
+        self.online = False
+        self.uplink.disconnected()
+
+    def tick(self, now: float) -> Dropped | None:
+        """Look at the clock, several times a second; what was given up since the last call."""
+        self._attend(now)
+        while self._greeted:
+            self._begin(self._greeted.popleft(), now)
+        dropped = self.uplink.tick(now)
+        for id in () if dropped is None else dropped.ids:
+            self.answers.forget(id)
+        return dropped
+
+    def _begin(self, connection: int, now: float) -> None:
+        """Send what is to be sent on a new connection, from now on."""
+        self.online, self._told = True, None
+        self._tell(now)
+        self.uplink.connected(connection, now)
+
+    def _mute(self, muted: bool, retained: bool) -> None:
+        if muted and retained and not self.attention.muted:
+            # Nobody knows since when it should have been deaf.
+            self.uplink.clear()
+        self.attention.muted = muted
+
+    def _attend(self, now: float) -> None:
+        """Find out how to listen; what is open ends when nothing may be heard any more."""
+        self._ear = self.attention.ear(now, self.speaking)
+        if self._ear is Ear.DEAF:
+            closing = Closing.MUTED if self.attention.muted else Closing.DEAFENED
+            self._take(self._segmenter.cut(closing), now)
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        state = State(
+            mode=self._config.mode.value,
+            codec=self._config.codec.value,
+            muted=self.attention.muted,
+            playing=self.attention.is_playing(now),
+            listening=self._ear in {Ear.OPEN, Ear.HELD},
+            dropped=self.uplink.dropped,
+        )
+        if self.online and state != self._told:
+            self._told = state
+            topic = self._place.topic("satellite/state")
+            self._publish(Publication(topic, state.as_json(), retain=True))
+
+    def _take(self, step: Step, now: float) -> None:
+        if step.opened_at is not None:
+            self._encoder = make_encoder(Codec(self._config.codec.value), self._config.opus_kbps)
+            self._id = self.uplink.open()
+            self.answers.begin(self._id)
+            log.debug("utterance %s begins", self._id)
+        for pcm in step.frames:
+            self._send(pcm)
+        if step.closed is not None:
+            self._end(step.closed, now)
+
+    def _send(self, pcm: bytes) -> None:
+        assert self._encoder is not None
+        self._pending += self._encoder.push(pcm)
+        self._pending_frames += 1
+        if self._pending_frames >= CHUNK_FRAMES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.uplink.audio(bytes(self._pending))
+        self._pending.clear()
+        self._pending_frames = 0
+
+    def _end(self, closing: Closing, now: float) -> None:
+        assert self._encoder is not None
+        self._pending += self._encoder.finish()
+        self._encoder = None
+        if closing is Closing.MUTED:
+            self._pending.clear()
+            self.uplink.cancel()
+            self.answers.forget(self._id)
+        else:
+            self._flush()
+            self.uplink.close(now)
+            self.answers.end(self._id, now)
+        log.debug("utterance %s ends: %s", self._id, closing)
+        if self._config.mode is ListenMode.WAKE or closing is Closing.CAP:
+            self.attention.stop_listening()

@@ -1,0 +1,102 @@
+"""The satellite as a program, with the real service and the real broker."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stt_mqtt.demo.samples import SAMPLES
+from tests.brokers import Mosquitto, eventually, needs_mosquitto, never
+from tests.e2e.program import Peer, running
+from tests.e2e.satellite import SatelliteProcess, scene
+
+pytestmark = needs_mosquitto
+AWAY_S = 8.0
+LEAST_EXACT = 7
+"""Of nine: the synthetic voices lose a word now and then when the silence around them changes."""
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def test_every_command_of_a_recording_is_heard_once_and_the_satellite_ends(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with running(tmp_path, mosquitto) as (_, peer):
+        satellite = SatelliteProcess(
+            tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path)), "--fast"
+        )
+        lines = satellite.end()
+        assert satellite.process.returncode == 0, satellite.log
+        assert len(lines) == len(SAMPLES)
+        exact = sum(line == sample.text for line, sample in zip(lines, SAMPLES, strict=True))
+        assert exact >= LEAST_EXACT, lines
+        results = peer.json("stt/kitchen/result", len(SAMPLES))
+        assert [result["end"] for result in results] == ["stop"] * len(SAMPLES)
+        assert not any(result["lost_chunks"] or result["truncated"] for result in results)
+
+
+def test_opus_with_qos_0_from_standard_input_gets_its_words_to_a_command(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    spoken = tmp_path / "spoken.txt"
+    write = f"open({str(spoken)!r}, 'a').write(__import__('sys').argv[1] + '\\n')"
+    command = f'{sys.executable} -c "{write}" {{text}}'
+    sample = SAMPLES[1]
+    with running(tmp_path, mosquitto):
+        satellite = SatelliteProcess(
+            tmp_path, mosquitto, "pi", "--stdin", "--on-text", command, SATELLITE__QOS="0"
+        )
+        assert satellite.process.stdin is not None
+        satellite.process.stdin.write(scene(tmp_path, [sample]).read_bytes())
+        lines = satellite.end()
+    assert satellite.process.returncode == 0, satellite.log
+    assert lines == [sample.text]
+    assert spoken.read_text() == f"{sample.text}\n"
+
+
+def test_who_is_muted_over_mqtt_sends_nothing_and_says_so(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    peer = Peer(mosquitto, "stt/+/satellite/state", "stt/+/availability", "stt/+/audio/#")
+    try:
+        peer.publish("stt/kitchen/satellite/set", '{"muted": true}', retain=True)
+        satellite = SatelliteProcess(
+            tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, SAMPLES[:1])), "--fast"
+        )
+        assert satellite.end() == []
+        eventually(lambda: peer.payloads("stt/kitchen/availability")[-1:] == [b"offline"])
+        states = [json.loads(payload) for payload in peer.payloads("stt/kitchen/satellite/state")]
+        assert states[-1]["muted"] is True
+        assert not peer.payloads("stt/kitchen/audio/start")
+    finally:
+        peer.close()
+
+
+def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    samples = SAMPLES[:6]
+    patient = {"limits": {"max_queue_age_s": 30.0}}
+    with running(tmp_path, mosquitto, **patient) as (service, peer):
+        satellite = SatelliteProcess(
+            tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
+        )
+        peer.json("stt/kitchen/result", 1)
+        mosquitto.stop()
+        # It goes on listening in real time, so two or three commands are said meanwhile.
+        never(lambda: satellite.process.poll() is not None, within_s=AWAY_S)
+        mosquitto.start()
+        lines = satellite.end(90)
+    assert satellite.process.returncode == 0, satellite.log
+    assert len(lines) == len(samples), service.log
+    assert lines[0] == samples[0].text

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.config import SatelliteConfig
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Ear
+from stt_mqtt.satellite.satellite import Place, Satellite
+from stt_mqtt.satellite.uplink import Uplink, UplinkConfig
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
+
+PLACE = Place(Topics("stt"), "kitchen")
+
+
+def room(seconds: float, spoken: bytes = b"") -> bytes:
+    """So much of a quiet room, with what is spoken in it from its beginning."""
+    noise = np.random.default_rng(2).normal(size=int(seconds * 16_000)) * 30
+    noise[: len(spoken) // 2] += np.frombuffer(spoken, "<i2")
+    return np.rint(noise).clip(-32768, 32767).astype("<i2").tobytes()
+
+
+SPOKEN = SAMPLES[0].pcm()
+COMMAND = room(len(SPOKEN) / 32_000, SPOKEN)
+
+
+@dataclass
+class Bench:
+    """A satellite in a quiet room, and a broker that takes everything at once."""
+
+    config: SatelliteConfig = field(default_factory=SatelliteConfig)
+    now: float = 1000.0
+    sent: list[Publication] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        codec = Codec(self.config.codec.value)
+        self.uplink = Uplink(
+            UplinkConfig(
+                topics=PLACE.topics,
+                device=PLACE.device,
+                codec=codec,
+                qos=self.config.qos,
+                max_age_s=self.config.spool_max_age_s,
+                max_bytes=self.config.spool_max_kib * 1024,
+            ),
+            self.take,
+        )
+        self.satellite = Satellite(self.config, PLACE, self.uplink, self.take)
+
+    def take(self, publication: Publication) -> None:
+        self.sent.append(publication)
+        if publication.receipt is not None:
+            publication.receipt()
+
+    def connect(self, connection: int = 1) -> None:
+        self.satellite.connected(connection)
+        self.satellite.tick(self.now)
+
+    def hear(self, pcm: bytes) -> None:
+        for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES):
+            self.satellite.hear(pcm[at : at + FRAME_BYTES], self.now)
+            self.now += FRAME_S
+
+    def told(self, name: str, fields: dict[str, Any], retain: bool = False) -> None:
+        topic = name if "/" in name[:5] else f"stt/kitchen/{name}"
+        self.satellite.told(Inbound(topic, json.dumps(fields).encode(), retain=retain), self.now)
+
+    def of(self, name: str) -> list[bytes]:
+        return [item.payload for item in self.sent if item.topic == f"stt/kitchen/{name}"]
+
+    @property
+    def marks(self) -> list[str]:
+        names = {"audio/start": "start", "audio/stop": "stop", "audio/abort": "abort"}
+        return [
+            names[item.topic.removeprefix("stt/kitchen/")]
+            for item in self.sent
+            if item.topic.removeprefix("stt/kitchen/") in names
+        ]
+
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        return [json.loads(payload) for payload in self.of("satellite/state")]
+
+
+@pytest.mark.parametrize("codec", ["opus", "flac", "pcm_s16le"])
+def test_a_command_in_a_quiet_room_is_one_utterance_with_all_its_words(codec: str) -> None:
+    bench = Bench(SatelliteConfig.model_validate({"codec": codec}))
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(2))
+    assert bench.marks == ["start", "stop"]
+    (start,), (stop,) = bench.of("audio/start"), bench.of("audio/stop")
+    chunks = bench.of("audio")
+    assert [int.from_bytes(chunk[:4], "little") for chunk in chunks] == list(range(len(chunks)))
+    assert json.loads(stop) == {"id": json.loads(start)["id"], "chunks": len(chunks)}
+    assert json.loads(start)["codec"] == codec
+    data = b"".join(chunk[4:] for chunk in chunks)
+    heard = decode(EncodedAudio(AudioFormat(Codec(codec)), data), 30).samples
+    spoken = np.frombuffer(COMMAND, "<i2") / 32768
+    loud = np.flatnonzero(np.abs(spoken) > 0.05)
+    assert len(heard) >= loud[-1] - loud[0]
+    assert np.sum(np.square(heard)) == pytest.approx(np.sum(np.square(spoken)), rel=0.1)
+
+
+def test_silence_is_not_sent() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(30))
+    assert {item.topic for item in bench.sent} == {
+        "stt/kitchen/availability",
+        "stt/kitchen/satellite/state",
+    }
+
+
+def test_it_says_who_it_is_at_each_connection() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.satellite.disconnected()
+    bench.connect(2)
+    assert bench.of("availability") == [b"online", b"online"]
+    assert len(bench.states) == 2
+    assert bench.states[0] == bench.states[1]
+    assert bench.states[0]["listening"] is True
+    assert all(item.retain for item in bench.sent)
+    assert bench.satellite.farewell.payload == b"offline"
+
+
+def test_mute_takes_back_what_is_being_said_and_hears_nothing_more() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    bench.told("satellite/set", {"muted": True})
+    bench.hear(COMMAND)
+    assert bench.marks == ["start", "abort"]
+    assert bench.satellite.ear is Ear.DEAF
+    assert [state["muted"] for state in bench.states] == [False, True]
+    bench.told("satellite/set", {"muted": False})
+    bench.hear(room(2) + COMMAND + room(2))
+    assert bench.marks == ["start", "abort", "start", "stop"]
+
+
+def test_a_retained_mute_is_heeded_before_anything_is_sent() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(2))
+    bench.satellite.connected(1)
+    bench.told("satellite/set", {"muted": True}, retain=True)
+    bench.satellite.tick(bench.now)
+    bench.hear(COMMAND)
+    assert bench.marks == []
+    assert bench.satellite.uplink.waiting == 0
+
+
+def test_while_a_sound_plays_nothing_is_heard_and_what_was_said_before_is_kept() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    bench.told("satellite/set", {"playing": True})
+    bench.hear(COMMAND + COMMAND)
+    assert bench.marks == ["start", "stop"]
+    assert bench.states[-1]["playing"] is True
+    bench.told("satellite/set", {"playing": False})
+    bench.hear(room(2) + COMMAND + room(2))
+    assert bench.marks == ["start", "stop"] * 2
+
+
+def test_a_wake_up_is_good_for_one_utterance() -> None:
+    bench = Bench(
+        SatelliteConfig.model_validate({"mode": "wake", "wake_topic": "hermes/hotword/+/detected"})
+    )
+    assert "hermes/hotword/+/detected" in bench.satellite.filters
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(2))
+    assert bench.marks == []
+    bench.told("hermes/hotword/kitchen/detected", {"siteId": "kitchen"})
+    bench.hear(room(1) + COMMAND + room(2) + COMMAND + room(2))
+    assert bench.marks == ["start", "stop"]
+    bench.told("satellite/set", {"listen": True})
+    bench.hear(room(1) + COMMAND + room(2))
+    assert bench.marks == ["start", "stop"] * 2
+
+
+def test_a_wake_up_of_yesterday_wakes_nobody() -> None:
+    bench = Bench(SatelliteConfig.model_validate({"mode": "wake", "wake_topic": "wake/up"}))
+    bench.connect()
+    bench.told("wake/up", {}, retain=True)
+    bench.told("satellite/set", {"listen": True}, retain=True)
+    bench.hear(room(1) + COMMAND + room(2))
+    assert bench.marks == []
+
+
+def test_push_to_talk_lasts_from_the_press_to_the_release() -> None:
+    bench = Bench(SatelliteConfig.model_validate({"mode": "push_to_talk"}))
+    bench.connect()
+    bench.hear(room(4))
+    bench.told("satellite/set", {"listen": True})
+    bench.hear(COMMAND + room(3) + COMMAND)
+    assert bench.marks == ["start"]
+    bench.told("satellite/set", {"listen": False})
+    assert bench.marks == ["start", "stop"]
+    bench.hear(COMMAND)
+    assert bench.marks == ["start", "stop"]
+
+
+def test_a_silent_press_sends_nothing() -> None:
+    bench = Bench(SatelliteConfig.model_validate({"mode": "push_to_talk"}))
+    bench.connect()
+    bench.told("satellite/set", {"listen": True})
+    bench.hear(room(4))
+    bench.told("satellite/set", {"listen": False})
+    assert bench.marks == []
+
+
+def test_a_result_is_the_answer_to_what_was_said() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(2))
+    (start,) = bench.of("audio/start")
+    result = {
+        "id": json.loads(start)["id"],
+        "outcome": "transcript",
+        "text": "Hello.",
+        "end": "stop",
+    }
+    topic = "stt/kitchen/result"
+    answer = bench.satellite.told(Inbound(topic, json.dumps(result).encode()), bench.now)
+    assert answer is not None
+    assert (answer.text, answer.ours, answer.late) == ("Hello.", True, False)
+    assert bench.satellite.answers.outstanding == 0
+
+
+def test_what_is_said_while_the_broker_is_away_is_sent_when_it_is_back_with_its_age() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(20))
+    assert bench.sent == []
+    bench.connect()
+    (start,) = bench.of("audio/start")
+    assert 18_000 < json.loads(start)["age_ms"] < 21_000
+    assert bench.marks == ["start", "stop"]
+
+
+def test_what_is_too_old_is_never_sent_and_said() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(31))
+    bench.satellite.connected(1)
+    dropped = bench.satellite.tick(bench.now)
+    assert dropped is not None
+    assert dropped.old == 1
+    assert bench.marks == []
+    assert bench.satellite.uplink.dropped == 1
+
+
+def test_the_end_of_a_recording_ends_what_is_being_said() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:-30_000])
+    bench.satellite.finish(bench.now)
+    assert bench.marks == ["start", "stop"]

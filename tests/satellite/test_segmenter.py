@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.config import VadConfig
+from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.segmenter import ONSET_S, TAIL_S, Segmenter
+
+CONFIG = VadConfig()
+QUIET, SOFT, SPEECH = ".", "s", "X"
+HANGOVER = CONFIG.hangover_ms // 30
+PRE_ROLL = CONFIG.pre_roll_ms // 30
+BEGINS_AFTER = CONFIG.min_speech_ms // 30
+
+
+def frame(number: int, sound: str) -> Frame:
+    """Frame `number`, recognisable by its bytes."""
+    return Frame(
+        number.to_bytes(4, "little"),
+        number * FRAME_S,
+        begins=sound == SPEECH,
+        goes_on=sound in {SPEECH, "x"},
+        sounds=sound != QUIET,
+    )
+
+
+@dataclass
+class Listening:
+    """A segmenter and what it made of the sounds: utterances as lists of frame numbers."""
+
+    config: VadConfig = CONFIG
+    ear: Ear = Ear.OPEN
+    utterances: list[list[int]] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    heard: int = 0
+
+    def __post_init__(self) -> None:
+        self.segmenter = Segmenter(self.config)
+
+    def hear(self, sounds: str) -> None:
+        for sound in sounds:
+            self.take(self.segmenter.push(frame(self.heard, sound), self.ear))
+            self.heard += 1
+
+    def take(self, step: Step) -> None:
+        if step.opened_at is not None:
+            assert len(self.utterances) == len(self.closings)
+            self.utterances.append([])
+            assert step.opened_at == pytest.approx(int.from_bytes(step.frames[0], "little") * 0.03)
+        if step.frames:
+            assert len(self.utterances) == len(self.closings) + 1
+            self.utterances[-1].extend(int.from_bytes(pcm, "little") for pcm in step.frames)
+        if step.closed is not None:
+            self.closings.append(step.closed)
+            assert len(self.utterances) == len(self.closings)
+        assert self.segmenter.speaking == (len(self.utterances) > len(self.closings))
+
+
+def test_an_utterance_has_what_was_heard_shortly_before_it() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50 + SPEECH * 20 + QUIET * 30)
+    ((first, *_, last),) = listening.utterances
+    assert first == 50 - PRE_ROLL
+    assert (last - 69) * FRAME_S == pytest.approx(TAIL_S, abs=FRAME_S)
+    assert listening.closings == [Closing.PAUSE]
+
+
+def test_it_ends_when_the_hangover_is_over() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * (HANGOVER - 1))
+    assert not listening.closings
+    listening.hear(QUIET)
+    assert listening.closings == [Closing.PAUSE]
+
+
+def test_a_pause_shorter_than_the_hangover_is_part_of_it() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * (HANGOVER - 1) + SPEECH * 20)
+    assert listening.utterances == [list(range(20 + HANGOVER - 1 + 20))]
+
+
+def test_a_click_in_the_pause_does_not_prolong_it() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * 10 + SPEECH + QUIET * (HANGOVER - 11))
+    assert listening.closings == [Closing.PAUSE]
+
+
+def test_clicks_are_no_utterance() -> None:
+    listening = Listening()
+    listening.hear((SPEECH * (BEGINS_AFTER - 1) + QUIET * 20) * 10)
+    assert listening.utterances == []
+
+
+def test_the_soft_beginning_of_a_word_belongs_to_it() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50 + SOFT * 8 + SPEECH * 20)
+    assert listening.utterances[0][0] == 50 - PRE_ROLL
+
+
+def test_a_noise_long_before_a_word_does_not_belong_to_it() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 10 + SOFT * 60 + SPEECH * 20)
+    (utterance,) = listening.utterances
+    assert utterance[0] * FRAME_S >= 70 * FRAME_S - ONSET_S - (PRE_ROLL + 2) * FRAME_S
+
+
+def test_no_utterance_is_longer_than_its_limit_and_none_is_lost_at_the_seam() -> None:
+    listening = Listening(VadConfig(max_utterance_s=2))
+    listening.hear(SPEECH * 190 + QUIET * 30)
+    assert listening.closings[0] is Closing.CAP
+    assert all(len(utterance) * FRAME_S <= 2.001 for utterance in listening.utterances)
+    spoken = [number for utterance in listening.utterances for number in utterance]
+    assert spoken[:190] == list(range(190))
+
+
+def test_who_waits_for_a_wake_up_hears_but_does_not_begin() -> None:
+    listening = Listening(ear=Ear.WAITING)
+    listening.hear(QUIET * 20 + SPEECH * 40)
+    assert not listening.utterances
+
+
+def test_after_a_wake_up_the_wake_word_alone_begins_nothing() -> None:
+    listening = Listening(ear=Ear.WAITING)
+    listening.hear(QUIET * 20 + SPEECH * 30)
+    listening.ear = Ear.OPEN
+    listening.hear(SPEECH * (BEGINS_AFTER - 1) + QUIET * 60)
+    assert not listening.utterances
+
+
+def test_whoever_speaks_on_after_the_wake_word_is_heard_from_there() -> None:
+    listening = Listening(ear=Ear.WAITING)
+    listening.hear(QUIET * 20 + SPEECH * 30)
+    listening.ear = Ear.OPEN
+    listening.hear(SPEECH * 30)
+    (utterance,) = listening.utterances
+    assert 50 - PRE_ROLL - 1 <= utterance[0] <= 50
+
+
+def test_while_the_button_is_held_no_pause_ends_it() -> None:
+    listening = Listening(ear=Ear.HELD)
+    listening.hear(SPEECH * 20 + QUIET * 200 + SPEECH * 20)
+    assert not listening.closings
+    listening.take(listening.segmenter.cut(Closing.RELEASED))
+    assert listening.utterances == [list(range(240))]
+    assert listening.closings == [Closing.RELEASED]
+
+
+def test_nothing_heard_while_deaf_is_kept() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 20)
+    listening.ear = Ear.DEAF
+    listening.hear(SPEECH * 20)
+    listening.ear = Ear.OPEN
+    listening.hear(SPEECH * 20)
+    (utterance,) = listening.utterances
+    assert utterance[0] == 40
+
+
+def test_to_cut_what_is_not_open_does_nothing() -> None:
+    assert Segmenter(CONFIG).cut(Closing.MUTED) == Step()
+
+
+SOUNDS = st.lists(
+    st.tuples(
+        st.sampled_from([QUIET, SOFT, "x", SPEECH]),
+        st.integers(1, 60),
+        st.sampled_from([None, *Ear]),
+        st.sampled_from([None, None, None, *Closing]),
+    ),
+    max_size=40,
+)
+CONFIGS = st.builds(
+    VadConfig,
+    min_speech_ms=st.integers(30, 480),
+    pre_roll_ms=st.integers(0, 2000),
+    hangover_ms=st.integers(60, 2000),
+    max_utterance_s=st.floats(1, 5),
+)
+
+
+@given(CONFIGS, SOUNDS)
+def test_whatever_is_heard(config: VadConfig, sounds: list[tuple[str, int, Ear, Closing]]) -> None:
+    listening = Listening(config)
+    speech: set[int] = set()
+    deaf: set[int] = set()
+    for sound, count, ear, cut in sounds:
+        if ear is not None:
+            listening.ear = ear
+            if ear is Ear.DEAF:
+                listening.take(listening.segmenter.cut(Closing.DEAFENED))
+        start = listening.heard
+        listening.hear(sound * count)
+        numbers = range(start, listening.heard)
+        speech.update(numbers if sound == SPEECH else ())
+        deaf.update(numbers if listening.ear is Ear.DEAF else ())
+        if cut is not None:
+            listening.take(listening.segmenter.cut(cut))
+    listening.ear = Ear.OPEN
+    listening.hear(QUIET * (int(config.max_utterance_s / FRAME_S) + 1))
+
+    assert len(listening.utterances) == len(listening.closings), "it always ends"
+    sent = [number for utterance in listening.utterances for number in utterance]
+    assert sent == sorted(set(sent)), "no frame is sent twice or out of order"
+    for utterance in listening.utterances:
+        assert utterance == list(range(utterance[0], utterance[-1] + 1)), "frames between marks"
+        assert speech & set(utterance), "no utterance without speech"
+        assert not deaf & set(utterance)
+        opening = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + 2 * FRAME_S
+        assert len(utterance) * FRAME_S <= max(config.max_utterance_s, opening) + FRAME_S
+
+
+@given(CONFIGS, SOUNDS)
+def test_what_waits_is_bounded(
+    config: VadConfig, sounds: list[tuple[str, int, Ear, Closing]]
+) -> None:
+    listening = Listening(config)
+    longest = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1
+    for sound, count, ear, _ in sounds:
+        listening.ear = ear or listening.ear
+        for _ in range(count):
+            step = listening.segmenter.push(frame(listening.heard, sound), listening.ear)
+            listening.heard += 1
+            assert len(step.frames) * FRAME_S <= longest

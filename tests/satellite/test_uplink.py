@@ -1,0 +1,477 @@
+"""How utterances get to the broker, and what becomes of those that do not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
+from stt_mqtt.types import Codec
+
+NOW = 1000.0
+MAX_AGE_S = 30.0
+
+
+def config(qos: int = 1, max_bytes: int = 100_000) -> UplinkConfig:
+    return UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, MAX_AGE_S, max_bytes)
+
+
+@dataclass
+class Sent:
+    """A transport that keeps what it is given; the broker answers when the test says so."""
+
+    publications: list[Publication] = field(default_factory=list)
+
+    def publish(self, publication: Publication) -> None:
+        self.publications.append(publication)
+
+    def take(self) -> list[Publication]:
+        taken, self.publications = self.publications, []
+        return taken
+
+    def words(self) -> list[str]:
+        """What came since the last call, in short: `start`, `0 audio`, `stop 1`, `abort`."""
+        return [word_of(one) for one in self.take()]
+
+    def confirm(self) -> None:
+        """Answer everything."""
+        for one in self.take():
+            if one.receipt is not None:
+                one.receipt()
+
+
+def word_of(publication: Publication) -> str:
+    verb = publication.topic.removeprefix("stt/kitchen/audio").removeprefix("/")
+    if not verb:
+        number = int.from_bytes(publication.payload[:4], "little")
+        return f"{number} {publication.payload[4:].decode()}"
+    chunks = json.loads(publication.payload).get("chunks")
+    return verb if chunks is None else f"{verb} {chunks}"
+
+
+def fields(publication: Publication) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(publication.payload)
+    return found
+
+
+def online(limits: UplinkConfig | None = None) -> tuple[Uplink, Sent]:
+    uplink, sent = offline(limits)
+    uplink.connected(1, NOW)
+    return uplink, sent
+
+
+def offline(limits: UplinkConfig | None = None) -> tuple[Uplink, Sent]:
+    sent = Sent()
+    return Uplink(limits or config(), sent.publish), sent
+
+
+def say(uplink: Uplink, *chunks: bytes, now: float = NOW) -> str:
+    """A whole utterance."""
+    id = uplink.open()
+    for chunk in chunks:
+        uplink.audio(chunk)
+    uplink.close(now)
+    return id
+
+
+def test_speech_is_sent_while_it_is_spoken() -> None:
+    uplink, sent = online()
+    uplink.open()
+    assert sent.words() == ["start"]
+    uplink.audio(b"one")
+    assert sent.words() == ["0 one"]
+    uplink.audio(b"two")
+    assert sent.words() == ["1 two"]
+    uplink.close(NOW)
+    assert sent.words() == ["stop 2"]
+
+
+def test_the_messages_are_those_of_the_wire_contract() -> None:
+    uplink, sent = online()
+    id = say(uplink, b"\x01\x02")
+    start, chunk, stop = sent.take()
+    assert (start.topic, fields(start)) == (
+        "stt/kitchen/audio/start",
+        {"id": id, "codec": "opus", "rate": 16000, "channels": 1, "framing": "seq32"},
+    )
+    assert (chunk.topic, chunk.payload) == ("stt/kitchen/audio", b"\x00\x00\x00\x00\x01\x02")
+    assert (stop.topic, fields(stop)) == ("stt/kitchen/audio/stop", {"id": id, "chunks": 1})
+    assert not any(one.retain for one in (start, chunk, stop))
+
+
+def test_every_utterance_has_an_id_of_its_own_in_hexadecimal() -> None:
+    uplink, _ = offline()
+    ids = {say(uplink) for _ in range(3)}
+    assert len(ids) == 3
+    assert all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_marks_and_audio_have_one_qos_and_belong_to_the_connection(qos: int) -> None:
+    uplink, sent = offline(config(qos))
+    uplink.connected(7, NOW)
+    say(uplink, b"one")
+    uplink.open()
+    uplink.cancel()
+    sent.confirm()
+    uplink.open()
+    uplink.cancel()
+    assert {(one.qos, one.connection) for one in sent.take()} == {(qos, 7)}
+
+
+def test_without_a_connection_nothing_is_sent() -> None:
+    uplink, sent = offline()
+    say(uplink, b"one")
+    uplink.tick(NOW)
+    uplink.open()
+    uplink.cancel()
+    assert sent.words() == []
+    assert uplink.waiting == 1
+
+
+def test_what_waited_is_sent_with_its_age_in_order_one_after_the_other() -> None:
+    uplink, sent = offline()
+    first = say(uplink, b"one", now=NOW)
+    second = say(uplink, b"two", now=NOW + 5)
+    uplink.connected(1, NOW + 10.25)
+    start, *rest = sent.publications
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, 10_250)
+    assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
+    uplink.tick(NOW + 11)
+    assert len(sent.publications) == 3
+    sent.confirm()
+    uplink.tick(NOW + 12)
+    start, *rest = sent.publications
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (second, 7_000)
+    assert [word_of(one) for one in rest] == ["0 two", "stop 1"]
+
+
+def test_what_is_still_being_spoken_when_the_broker_comes_back_has_no_age() -> None:
+    uplink, sent = offline()
+    uplink.open()
+    uplink.audio(b"one")
+    uplink.connected(1, NOW)
+    assert "age_ms" not in fields(sent.publications[0])
+    assert sent.words() == ["start", "0 one"]
+    uplink.audio(b"two")
+    assert sent.words() == ["1 two"]
+
+
+def test_what_is_spoken_while_older_speech_is_under_way_waits_for_its_turn() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    assert sent.words() == ["start", "0 one", "stop 1"]
+    uplink.open()
+    uplink.audio(b"two")
+    uplink.audio(b"three")
+    uplink.tick(NOW)
+    assert sent.words() == []
+
+
+@pytest.mark.parametrize("by", ["tick", "audio", "open", "close"])
+def test_the_next_utterance_begins_when_the_one_before_is_confirmed(by: str) -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    if by != "open":
+        uplink.open()
+        uplink.audio(b"two")
+    sent.confirm()
+    if by == "tick":
+        uplink.tick(NOW)
+    elif by == "audio":
+        uplink.audio(b"three")
+    elif by == "open":
+        uplink.open()
+    else:
+        uplink.close(NOW)
+    words = {"audio": ["0 two", "1 three"], "open": [], "close": ["0 two", "stop 1"]}
+    assert sent.words() == ["start", *words.get(by, ["0 two"])]
+
+
+def test_an_utterance_is_done_when_its_stop_is_confirmed_and_only_then() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    assert [one.receipt is not None for one in sent.publications] == [False, False, True]
+    uplink.tick(NOW)
+    assert uplink.waiting == 1
+    sent.confirm()
+    uplink.tick(NOW)
+    assert uplink.waiting == 0
+    uplink.connected(2, NOW)
+    assert sent.words() == []
+
+
+def test_what_is_not_confirmed_is_sent_again_whole_under_the_same_id() -> None:
+    uplink, sent = online()
+    first = say(uplink, b"one", b"two")
+    sent.take()
+    uplink.disconnected()
+    uplink.connected(2, NOW + 3)
+    assert fields(sent.publications[0])["id"] == first
+    assert fields(sent.publications[0])["age_ms"] == 3000
+    assert {one.connection for one in sent.publications} == {2}
+    assert sent.words() == ["start", "0 one", "1 two", "stop 2"]
+
+
+def test_an_utterance_that_a_break_cuts_in_two_begins_anew_on_the_next_connection() -> None:
+    uplink, sent = online()
+    uplink.open()
+    uplink.audio(b"one")
+    sent.take()
+    uplink.disconnected()
+    uplink.audio(b"two")
+    assert sent.words() == []
+    uplink.connected(2, NOW)
+    assert sent.words() == ["start", "0 one", "1 two"]
+    uplink.close(NOW)
+    assert sent.words() == ["stop 2"]
+
+
+def test_a_new_connection_without_word_of_the_end_of_the_old_one_is_a_new_one_all_the_same() -> (
+    None
+):
+    uplink, sent = online()
+    say(uplink, b"one")
+    sent.take()
+    uplink.connected(2, NOW)
+    assert sent.words() == ["start", "0 one", "stop 1"]
+
+
+def test_what_was_confirmed_just_before_the_break_is_not_sent_again() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    sent.confirm()
+    uplink.disconnected()
+    uplink.connected(2, NOW)
+    assert sent.words() == []
+    assert uplink.waiting == 0
+
+
+def test_speech_that_is_too_old_is_never_sent_and_told_once() -> None:
+    uplink, sent = offline()
+    say(uplink, b"one", now=NOW)
+    say(uplink, b"two", now=NOW + 10)
+    assert uplink.tick(NOW + 29.9) is None
+    assert uplink.tick(NOW + 30) == Dropped(old=1)
+    assert uplink.tick(NOW + 30) is None
+    uplink.connected(1, NOW + 31)
+    assert sent.words() == ["start", "0 two", "stop 1"]
+    assert uplink.dropped == 1
+
+
+def test_a_connection_that_comes_too_late_sends_nothing_old() -> None:
+    uplink, sent = offline()
+    say(uplink, b"one", now=NOW)
+    uplink.connected(1, NOW + 40)
+    assert sent.words() == []
+    assert uplink.tick(NOW + 40) == Dropped(old=1)
+
+
+def test_an_utterance_does_not_become_old_while_it_is_being_spoken() -> None:
+    uplink, sent = offline()
+    uplink.open()
+    assert uplink.tick(NOW + 1000) is None
+    uplink.connected(1, NOW + 1000)
+    assert sent.words() == ["start"]
+
+
+def test_speech_that_gets_old_in_the_transport_expires_there_and_is_taken_back() -> None:
+    uplink, sent = offline()
+    id = say(uplink, b"one", now=NOW)
+    uplink.connected(1, NOW + 29)
+    assert [one.expires_at for one in sent.take()] == [NOW + MAX_AGE_S] * 3
+    assert uplink.tick(NOW + 30) == Dropped(old=1)
+    (abort,) = sent.take()
+    assert (word_of(abort), fields(abort), abort.expires_at) == ("abort", {"id": id}, None)
+
+
+def test_speech_that_was_on_its_way_when_it_got_old_is_not_sent_again() -> None:
+    uplink, sent = online()
+    say(uplink, b"one", now=NOW)
+    sent.take()
+    uplink.disconnected()
+    assert uplink.tick(NOW + 30) == Dropped(old=1)
+    uplink.connected(2, NOW + 31)
+    assert sent.words() == []
+
+
+def test_a_confirmation_in_the_last_moment_counts() -> None:
+    uplink, sent = online()
+    say(uplink, b"one", now=NOW)
+    sent.confirm()
+    assert uplink.tick(NOW + 30) is None
+    assert sent.words() == []
+    assert uplink.waiting == 0
+
+
+def test_a_confirmation_of_what_was_dropped_confirms_nothing_else() -> None:
+    uplink, sent = online()
+    say(uplink, b"one", now=NOW)
+    late = sent.take()[-1].receipt
+    say(uplink, b"two", now=NOW + 10)
+    uplink.tick(NOW + 30)
+    assert late is not None
+    late()
+    uplink.tick(NOW + 30)
+    assert uplink.waiting == 1
+    assert sent.words() == ["abort", "start", "0 two", "stop 1"]
+
+
+def test_when_there_is_no_more_room_the_oldest_utterances_are_dropped_and_told() -> None:
+    uplink, sent = offline(config(max_bytes=4000))
+    for _ in range(3):
+        say(uplink, bytes(1000))
+    assert uplink.tick(NOW) == Dropped(full=1)
+    uplink.open()
+    uplink.audio(bytes(3000))
+    assert uplink.waiting == 1
+    uplink.audio(b"more")
+    assert uplink.tick(NOW) == Dropped(full=2)
+    assert uplink.dropped == 3
+    uplink.connected(1, NOW)
+    assert len(sent.take()) == 3
+
+
+def test_what_has_to_make_room_on_its_way_is_taken_back() -> None:
+    uplink, sent = online(config(max_bytes=4000))
+    id = say(uplink, bytes(1000))
+    sent.take()
+    uplink.open()
+    uplink.audio(bytes(3000))
+    abort, *rest = sent.take()
+    assert (word_of(abort), fields(abort)) == ("abort", {"id": id})
+    assert fields(rest[0])["id"] != id
+    assert len(rest) == 2
+
+
+def test_both_reasons_are_told_apart() -> None:
+    uplink, _ = offline(config(max_bytes=4000))
+    for _ in range(3):
+        say(uplink, bytes(1000), now=NOW)
+    assert uplink.tick(NOW + 30) == Dropped(old=2, full=1)
+
+
+def test_an_utterance_that_is_taken_back_is_aborted_and_forgotten() -> None:
+    uplink, sent = online()
+    id = uplink.open()
+    uplink.audio(b"one")
+    sent.take()
+    uplink.cancel()
+    (abort,) = sent.take()
+    assert (abort.topic, fields(abort)) == ("stt/kitchen/audio/abort", {"id": id})
+    assert uplink.waiting == 0
+    uplink.connected(2, NOW)
+    assert sent.words() == []
+    assert uplink.dropped == 0
+
+
+def test_an_utterance_that_never_began_on_this_connection_is_taken_back_in_silence() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    sent.take()
+    uplink.open()
+    uplink.audio(b"two")
+    uplink.cancel()
+    assert sent.words() == []
+    assert uplink.waiting == 1
+
+
+def test_after_an_utterance_was_taken_back_the_next_one_begins_anew() -> None:
+    uplink, sent = online()
+    uplink.open()
+    uplink.audio(b"one")
+    uplink.cancel()
+    sent.take()
+    say(uplink, b"two")
+    assert sent.words() == ["start", "0 two", "stop 1"]
+
+
+def test_what_is_taken_back_before_it_was_its_turn_never_begins() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    uplink.open()
+    sent.confirm()
+    uplink.cancel()
+    uplink.tick(NOW)
+    assert sent.words() == []
+    assert uplink.waiting == 0
+
+
+def test_taking_back_without_an_open_utterance_does_nothing() -> None:
+    uplink, sent = online()
+    uplink.cancel()
+    say(uplink, b"one")
+    uplink.cancel()
+    assert sent.words() == ["start", "0 one", "stop 1"]
+    assert uplink.waiting == 1
+
+
+def test_marks_out_of_order_are_mistakes_of_the_caller() -> None:
+    uplink, _ = online()
+    with pytest.raises(ValueError, match="no utterance is open"):
+        uplink.audio(b"one")
+    with pytest.raises(ValueError, match="no utterance is open"):
+        uplink.close(NOW)
+    uplink.open()
+    with pytest.raises(ValueError, match="still open"):
+        uplink.open()
+
+
+def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
+    uplink, sent = online()
+    uplink.heard_service()
+    first = say(uplink, b"one")
+    sent.confirm()
+    uplink.tick(NOW + 0.1)
+    uplink.tick(NOW + 2.0)
+    assert sent.words() == []
+    uplink.tick(NOW + 2.1)
+    start, *rest = sent.publications
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, 2_100)
+    assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
+    uplink.heard_service()
+    assert uplink.holds(first)
+    sent.confirm()
+    assert not uplink.holds(first)
+    assert uplink.waiting == 0
+
+
+def test_what_nobody_heard_is_not_said_for_ever() -> None:
+    uplink, sent = online()
+    uplink.heard_service()
+    say(uplink, b"one")
+    for second in range(1, 29):
+        sent.confirm()
+        uplink.tick(NOW + second)
+    assert uplink.waiting == 1
+    assert uplink.tick(NOW + MAX_AGE_S) == Dropped(old=1)
+    assert uplink.waiting == 0
+
+
+def test_who_never_heard_the_service_trusts_the_broker() -> None:
+    uplink, sent = online()
+    id = say(uplink, b"one")
+    assert uplink.holds(id)
+    sent.confirm()
+    assert not uplink.holds(id)
+    assert uplink.tick(NOW + 10) is None
+    assert sent.words() == []
+
+
+def test_what_is_cleared_is_taken_back_and_what_is_being_said_goes_on() -> None:
+    uplink, sent = online()
+    say(uplink, b"one")
+    say(uplink, b"two")
+    uplink.open()
+    sent.take()
+    uplink.clear()
+    assert sent.words() == ["abort"]
+    assert (uplink.waiting, uplink.dropped) == (1, 0)
+    uplink.audio(b"three")
+    uplink.close(NOW)
+    assert sent.words() == ["start", "0 three", "stop 1"]
