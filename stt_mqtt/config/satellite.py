@@ -84,7 +84,7 @@ class SatelliteConfig(Section):
     """Microphone by name or a part of it, see --list-devices; null: the default one."""
     codec: SatelliteCodec = SatelliteCodec.OPUS
     """`opus` (small), `flac` (exact, half the size) or `pcm_s16le` (exact, no work)."""
-    opus_kbps: int = Field(default=24, ge=16, le=32)
+    opus_kbps: int = Field(default=16, ge=16, le=32)
     """Bit rate of Opus in kbit/s."""
     qos: int = Field(default=1, ge=0, le=1)
     """MQTT quality of service of audio and marks: 1 is confirmed by the broker, 0 is not."""

@@ -244,8 +244,12 @@ class Program:
 
     def connected(self, protocol: str) -> None:  # noqa: ARG002
         """The broker accepted the connection."""
-        connection = self._client.connection
-        self._mailbox.post(lambda: self._satellite.connected(connection))
+        connection, satellite = self._client.connection, self._satellite
+
+        def greeted() -> None:
+            self._mailbox.post(lambda: satellite.greeted(connection, time.monotonic()))
+
+        self._mailbox.post(lambda: satellite.connected(connection, greeted))
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone; the client comes back by itself."""

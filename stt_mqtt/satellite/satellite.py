@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from stt_mqtt.audio.activity import Activity, VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
@@ -70,8 +68,7 @@ class Satellite:
         self._ear = Ear.DEAF
         self.online = False
         """Whether the broker is there."""
-        self._greeted: deque[int] = deque()
-        """Connections that the broker has confirmed; the network thread appends."""
+        self._connection = 0
         self._told: State | None = None
 
     @property
@@ -140,41 +137,42 @@ class Satellite:
         """End what is being said: no more comes."""
         self._take(self._segmenter.cut(Closing.RELEASED), now)
 
-    def connected(self, connection: int) -> None:
-        """A connection is up: say who is there.
+    def connected(self, connection: int, receipt: Callable[[], None]) -> None:
+        """A connection is up: say who is there, with `receipt` for it.
 
-        What waits is sent when the broker has confirmed that: a retained mute has come before.
+        `greeted` is to be called behind all that came in until then: a retained mute is among it.
         """
+        self._connection = connection
         hello = Publication(
             self._place.topic("availability"),
             b"online",
             retain=True,
             connection=connection,
-            receipt=partial(self._greeted.append, connection),
+            receipt=receipt,
         )
         self._publish(hello)
 
+    def greeted(self, connection: int, now: float) -> None:
+        """The broker knows who is there: send what is to be sent, from now on."""
+        if connection != self._connection:
+            return
+        self.online, self._told = True, None
+        self._attend(now)
+        self.uplink.connected(connection, now)
+
     def disconnected(self) -> None:
         """The connection is gone; what is said from here on waits."""
-        self._greeted.clear()
+        self._connection = 0
         self.online = False
         self.uplink.disconnected()
 
     def tick(self, now: float) -> Dropped | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         self._attend(now)
-        while self._greeted:
-            self._begin(self._greeted.popleft(), now)
         dropped = self.uplink.tick(now)
         for id in () if dropped is None else dropped.ids:
             self.answers.forget(id)
         return dropped
-
-    def _begin(self, connection: int, now: float) -> None:
-        """Send what is to be sent on a new connection, from now on."""
-        self.online, self._told = True, None
-        self._tell(now)
-        self.uplink.connected(connection, now)
 
     def _mute(self, muted: bool, retained: bool) -> None:
         if muted and retained and not self.attention.muted:
@@ -234,6 +232,7 @@ class Satellite:
         self._encoder = None
         if closing is Closing.MUTED:
             self._pending.clear()
+            self._pending_frames = 0
             self.uplink.cancel()
             self.answers.forget(self._id)
         else:

@@ -19,6 +19,7 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 MOSQUITTO_CONF = (DEPLOY / "mosquitto.conf").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "stt-mqtt.service").read_text(encoding="utf-8")
+SATELLITE_UNIT = (DEPLOY / "stt-mqtt-satellite.service").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 COMMENTED_OUT = re.compile(r"^( *)#(?=[^ \n])", re.MULTILINE)

@@ -1,7 +1,8 @@
-"""The systemd unit."""
+"""The systemd units."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +11,7 @@ import pytest
 from stt_mqtt.app.files import resolve_password
 from stt_mqtt.config import Config, MqttConfig
 from stt_mqtt.errors import EXIT_CONFIG, ConfigError
-from tests.deploy.files import CLOSING_S, PAGE, UNIT, checked_by, parsed
+from tests.deploy.files import CLOSING_S, PAGE, ROOT, SATELLITE_UNIT, UNIT, checked_by, parsed
 
 NAME = "stt-mqtt.service"
 PROGRAM = "/opt/stt-mqtt/bin/stt-mqtt"
@@ -46,8 +47,9 @@ def complaints(unit: Path) -> list[str]:
     return [line for line in verified.stderr.splitlines() if NAME in line]
 
 
-def test_systemd_knows_every_directive_and_its_value(tmp_path: Path) -> None:
-    assert complaints(installed(tmp_path, UNIT)) == []
+@pytest.mark.parametrize("unit", [UNIT, SATELLITE_UNIT], ids=["service", "satellite"])
+def test_systemd_knows_every_directive_and_its_value(tmp_path: Path, unit: str) -> None:
+    assert complaints(installed(tmp_path, unit)) == []
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,24 @@ def test_a_directive_that_systemd_does_not_take_would_be_noticed(tmp_path: Path,
     assert complaints(installed(tmp_path, broken))
 
 
-def test_the_service_is_hardly_exposed(tmp_path: Path) -> None:
-    unit = installed(tmp_path, UNIT)
-    security = ["security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}"]
-    rated = checked_by("systemd-analyze", *security, str(unit))
+@pytest.mark.parametrize(
+    ("unit", "most"), [(UNIT, MOST_EXPOSED), (SATELLITE_UNIT, 30)], ids=["service", "satellite"]
+)
+def test_the_programs_are_hardly_exposed(tmp_path: Path, unit: str, most: int) -> None:
+    security = ["security", "--offline=true", "--no-pager", f"--threshold={most}"]
+    rated = checked_by("systemd-analyze", *security, str(installed(tmp_path, unit)))
     assert rated.returncode == 0, rated.stdout
+
+
+def test_the_unit_of_the_satellite_is_as_its_page_says() -> None:
+    (command,) = re.findall(r"^ExecStart=(.*)$", SATELLITE_UNIT, re.MULTILINE)
+    program, _, arguments = command.partition(" ")
+    assert program == PROGRAM
+    options = parsed(arguments)
+    assert options.run.__module__ == "stt_mqtt.commands.satellite"
+    page = (ROOT / "docs" / "satellites.md").read_text(encoding="utf-8")
+    assert f" {options.config}\n" in page
+    assert "deploy/stt-mqtt-satellite.service /etc/systemd/system/\n" in page
 
 
 def test_the_program_understands_its_command_line() -> None:

@@ -60,8 +60,8 @@ class Bench:
             publication.receipt()
 
     def connect(self, connection: int = 1) -> None:
-        self.satellite.connected(connection)
-        self.satellite.tick(self.now)
+        self.satellite.connected(connection, lambda: None)
+        self.satellite.greeted(connection, self.now)
 
     def hear(self, pcm: bytes) -> None:
         for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES):
@@ -105,7 +105,7 @@ def test_a_command_in_a_quiet_room_is_one_utterance_with_all_its_words(codec: st
     spoken = np.frombuffer(COMMAND, "<i2") / 32768
     loud = np.flatnonzero(np.abs(spoken) > 0.05)
     assert len(heard) >= loud[-1] - loud[0]
-    assert np.sum(np.square(heard)) == pytest.approx(np.sum(np.square(spoken)), rel=0.1)
+    assert np.sum(np.square(heard)) == pytest.approx(np.sum(np.square(spoken)), rel=0.2)
 
 
 def test_silence_is_not_sent() -> None:
@@ -148,9 +148,10 @@ def test_mute_takes_back_what_is_being_said_and_hears_nothing_more() -> None:
 def test_a_retained_mute_is_heeded_before_anything_is_sent() -> None:
     bench = Bench()
     bench.hear(room(4) + COMMAND + room(2))
-    bench.satellite.connected(1)
-    bench.told("satellite/set", {"muted": True}, retain=True)
+    bench.satellite.connected(1, lambda: None)
     bench.satellite.tick(bench.now)
+    bench.told("satellite/set", {"muted": True}, retain=True)
+    bench.satellite.greeted(1, bench.now)
     bench.hear(COMMAND)
     assert bench.marks == []
     assert bench.satellite.uplink.waiting == 0
@@ -247,7 +248,7 @@ def test_what_is_said_while_the_broker_is_away_is_sent_when_it_is_back_with_its_
 def test_what_is_too_old_is_never_sent_and_said() -> None:
     bench = Bench()
     bench.hear(room(4) + COMMAND + room(31))
-    bench.satellite.connected(1)
+    bench.connect()
     dropped = bench.satellite.tick(bench.now)
     assert dropped is not None
     assert dropped.old == 1
@@ -261,3 +262,13 @@ def test_the_end_of_a_recording_ends_what_is_being_said() -> None:
     bench.hear(room(4) + COMMAND[:-30_000])
     bench.satellite.finish(bench.now)
     assert bench.marks == ["start", "stop"]
+
+
+def test_a_greeting_of_a_connection_that_is_gone_starts_nothing() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(2))
+    bench.satellite.connected(1, lambda: None)
+    bench.satellite.disconnected()
+    bench.satellite.greeted(1, bench.now)
+    assert not bench.satellite.online
+    assert bench.marks == []
