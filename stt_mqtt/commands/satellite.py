@@ -26,7 +26,7 @@ from stt_mqtt.config.environment import PREFIX
 from stt_mqtt.config.root import RESERVED_NAME
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.errors import EXIT_TEMPORARY
+from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.satellite.answers import Answer
 from stt_mqtt.satellite.events import Ear
@@ -41,6 +41,10 @@ _STATES = {Ear.DEAF: "deaf", Ear.WAITING: "waiting", Ear.OPEN: "idle", Ear.HELD:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
+    parser.epilog = (
+        "Login, codec and thresholds: mqtt: and satellite: in FILE, or in the environment as "
+        "STT_MQTT__MQTT__USERNAME and so on."
+    )
     add_config(parser)
     parser.add_argument("--device", metavar="NAME", help="its name (default: that of the machine)")
     parser.add_argument("--host", help="the broker, instead of the one in the configuration")
@@ -57,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list-devices", action="store_true", help="list the microphones and leave"
     )
     parser.add_argument(
-        "--fast", action="store_true", help="read the file as fast as its answers come"
+        "--fast",
+        action="store_true",
+        help="with --file or --stdin: read as fast as the answers come",
     )
     parser.add_argument(
         "--mode", choices=[mode.value for mode in ListenMode], help="when to listen"
@@ -74,7 +80,9 @@ def run(options: argparse.Namespace) -> int:
     """Listen until Ctrl-C, or until the recording ends and was answered."""
     if options.list_devices:
         return _list_devices(open_console())
-    config = _source_of_config(options).load()
+    if options.fast and options.file is None and not options.stdin:
+        raise ConfigError(["--fast: a microphone has its own time; use it with --file or --stdin"])
+    config = _load(options)
     logs.set_up(config.log)
     if options.calibrate:
         return calibrate(_open_source(options, config.satellite), config.satellite)
@@ -158,19 +166,31 @@ def _state_of(satellite: Satellite) -> str:
     return "muted" if satellite.attention.muted else _STATES[satellite.ear]
 
 
-def _source_of_config(options: argparse.Namespace) -> ConfigSource:
+def _load(options: argparse.Namespace) -> Config:
     """The configuration, over which the command line comes like the environment does."""
     wishes = {
-        "SATELLITE__DEVICE": options.device,
-        "SATELLITE__MODE": options.mode,
-        "SATELLITE__ON_TEXT": options.on_text,
-        "SATELLITE__MICROPHONE": options.mic,
-        "MQTT__HOST": options.host,
-        "MQTT__PORT": options.port,
-        "BROKER__MODE": None if options.host is None else BrokerMode.EXTERNAL.value,
+        "--device": ("SATELLITE__DEVICE", options.device),
+        "--mode": ("SATELLITE__MODE", options.mode),
+        "--on-text": ("SATELLITE__ON_TEXT", options.on_text),
+        "--mic": ("SATELLITE__MICROPHONE", options.mic),
+        "--host": ("MQTT__HOST", options.host),
+        "--port": ("MQTT__PORT", options.port),
     }
-    environ = {f"{PREFIX}{key}": wish for key, wish in wishes.items() if wish is not None}
-    return ConfigSource(options.config, {**os.environ, **environ})
+    given = {
+        f"{PREFIX}{key}": (option, wish)
+        for option, (key, wish) in wishes.items()
+        if wish is not None
+    }
+    environ = {**os.environ, **{key: wish for key, (_, wish) in given.items()}}
+    if options.host is not None:
+        environ[f"{PREFIX}BROKER__MODE"] = BrokerMode.EXTERNAL.value
+    try:
+        return ConfigSource(options.config, environ).load()
+    except ConfigError as error:
+        problems = error.problems
+        for key, (option, _) in given.items():
+            problems = [problem.replace(f"environment {key}", option) for problem in problems]
+        raise ConfigError(problems) from None
 
 
 def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> Source:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.base import Section
 
 SatelliteName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-WakeTopic = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,256}$")]
+WakeTopic = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([^+#\x00-\x1f/]*|\+)(/([^+#\x00-\x1f/]*|\+))*(/#)?$", max_length=256
+    ),
+]
+"""A topic filter: + stands for a whole level, # only at the end."""
 
 
 class ListenMode(StrEnum):
@@ -74,7 +80,7 @@ class SatelliteConfig(Section):
     """Name of this satellite in its topics; null: the name of the machine."""
     mode: ListenMode = ListenMode.ALWAYS
     """`always`, `wake` (once after each wake-up) or `push_to_talk` (while told to)."""
-    wake_topic: WakeTopic | None = None
+    wake_topic: WakeTopic | None = Field(default=None, min_length=1)
     """Topic filter of a wake-word engine: any message there wakes the satellite."""
     listen_timeout_s: float = Field(default=8.0, ge=1, le=60)
     """How long a satellite that was woken waits for speech, in seconds."""
@@ -99,8 +105,9 @@ class SatelliteConfig(Section):
     cleanup: CleanupConfig = Field(default_factory=CleanupConfig)
     """What is done to the audio first."""
 
-    @model_validator(mode="after")
-    def _bridge_is_reserved(self) -> SatelliteConfig:
-        if self.device == "bridge":
+    @field_validator("device")
+    @classmethod
+    def _bridge_is_reserved(cls, device: str | None) -> str | None:
+        if device == "bridge":
             raise ValueError("bridge is the name of the service itself")
-        return self
+        return device

@@ -7,7 +7,7 @@ utterance, whole and in time, may be acted upon; the rest is only shown. `now` i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,10 @@ from stt_mqtt.types import EndReason, OutcomeKind
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_EXPECTED = 64
 """Utterances that are remembered; the oldest is forgotten first."""
+ANSWER_TIMEOUT_S = 60.0
+"""So long after its end an utterance is not answered any more."""
+_CUT = frozenset({EndReason.DISCONNECT, EndReason.GAP, EndReason.RESTART, EndReason.SHUTDOWN})
+"""How what was begun with a start ends when not all of it came."""
 MAX_NAME = 64
 """Characters of an id, an outcome or a code."""
 
@@ -58,6 +62,8 @@ class Answers:
         """`max_age_s`: how long after the end of the speech its words may be acted upon."""
         self._max_age_s = max_age_s
         self._expected: dict[str, _Expected] = {}
+        self.unanswered = 0
+        """Utterances that nobody answered in time."""
 
     @property
     def outstanding(self) -> int:
@@ -84,11 +90,18 @@ class Answers:
         """An utterance was never sent whole, so nothing is to be waited for."""
         self._expected.pop(utterance, None)
 
-    def take(self, payload: bytes, now: float, is_unsent: Callable[[str], bool]) -> Answer | None:
+    def tick(self, now: float) -> None:
+        """Wait no longer for what was not answered in time."""
+        for utterance, one in list(self._expected.items()):
+            if one.answered or one.closed_at is None or now - one.closed_at < ANSWER_TIMEOUT_S:
+                continue
+            self.unanswered += 1
+            del self._expected[utterance]
+
+    def take(self, payload: bytes, now: float) -> Answer | None:
         """The answer in a `result` message; None if it is none, or came in before.
 
-        An utterance that is sent again is answered again: the later answer replaces the earlier.
-        `is_unsent` tells of an utterance whether it will be.
+        An utterance that is sent again is answered again. Its words are to be acted upon once.
         """
         try:
             result = _read(payload)
@@ -101,16 +114,14 @@ class Answers:
         if digest == expected.last:
             return None
         expected.last = digest
-        if result.outcome != OutcomeKind.ERROR and is_unsent(result.id):
-            result = result._replace(cut=True)
+        to_act = bool(result.text) and not result.cut and not expected.answered
         expected.answered |= not result.cut
         closed_at = expected.closed_at
         if closed_at is None:
             return Answer(*result, latency_s=None, ours=True, late=False, act_until=None)
         latency_s = max(now - closed_at, 0.0)
         late = latency_s > self._max_age_s
-        to_act = bool(result.text) and not late and not result.cut
-        act_until = closed_at + self._max_age_s if to_act else None
+        act_until = closed_at + self._max_age_s if to_act and not late else None
         return Answer(*result, latency_s, ours=True, late=late, act_until=act_until)
 
     @property
@@ -147,7 +158,7 @@ def _read(payload: bytes) -> _Result:
         text=_text(fields.get("text", "")) if outcome == OutcomeKind.TRANSCRIPT else "",
         error_code=_optional(error.get("code"), MAX_NAME),
         detail=_optional(error.get("detail")),
-        cut=fields.get("end") == EndReason.DISCONNECT,
+        cut=outcome != OutcomeKind.ERROR and fields.get("end") in _CUT,
     )
 
 

@@ -35,10 +35,6 @@ class Attention:
         """Whether a sound plays that must not be heard."""
         return now < self._plays_until
 
-    def is_listening(self, now: float) -> bool:
-        """Whether somebody woke it, or holds the button."""
-        return now < self._listens_until
-
     def listen(self, now: float) -> None:
         """Woken up, or the button is pressed: listen for a while, in vain or to one utterance.
 

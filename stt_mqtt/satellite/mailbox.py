@@ -10,7 +10,7 @@ from typing import TypeAlias
 MAX_FRAMES = 34
 """Frames that wait, one second; then their source has to wait."""
 MAX_CALLS = 1000
-"""Everything else that waits; what comes on top is dropped."""
+"""Everything else that waits; of what comes on top messages are dropped."""
 
 Call: TypeAlias = Callable[[], None]
 
@@ -34,10 +34,10 @@ class Mailbox:
             self._changed.notify_all()
             return True
 
-    def post(self, call: Call) -> bool:
-        """Have the loop make a call; never waits. False: there is no room."""
+    def post(self, call: Call, droppable: bool = False) -> bool:
+        """Have the loop make a call; never waits. False: it is `droppable` and there is no room."""
         with self._changed:
-            if len(self._calls) >= MAX_CALLS:
+            if droppable and len(self._calls) >= MAX_CALLS:
                 return False
             self._calls.append(call)
             self._changed.notify_all()

@@ -59,7 +59,7 @@ class MicrophoneSource:
         """Opens the microphone of this name or part of a name; None: the default one.
 
         `portaudio`: the module sounddevice, or what is like it. Raises ConfigError for a name
-        that no microphone has or several have, MicrophoneError if it cannot be opened now,
+        that no microphone has or several have, MicrophoneError if none can be opened now,
         MissingExtraError without sounddevice.
         """
         portaudio = _portaudio() if portaudio is None else portaudio
@@ -69,6 +69,7 @@ class MicrophoneSource:
         self._closed = threading.Event()
         self._closing = threading.Lock()
         self._overflows = 0
+        self._told = 0
         try:
             self._rate = _usable_rate(portaudio, self._microphone)
             self._stream = portaudio.RawInputStream(
@@ -136,6 +137,9 @@ class MicrophoneSource:
                 ) from None
             if block is None or self._closed.is_set():
                 return
+            if self._overflows > 10 * self._told:
+                self._told = self._overflows
+                log.warning("audio was lost %d times: this machine is too busy", self._told)
             if resampler is None:
                 yield block
             else:
@@ -153,7 +157,7 @@ def list_microphones(portaudio: Any = None) -> list[Microphone]:
 def choose(microphones: list[Microphone], name: str | None) -> Microphone:
     """The one of this name, or with it as a part of its own, in any case; None: the default.
 
-    Raises ConfigError, with a list of what there is.
+    Raises ConfigError, with a list of what there is, MicrophoneError if there is none.
     """
     if name is None:
         found = [one for one in microphones if one.default] or microphones[:1]
@@ -165,8 +169,8 @@ def choose(microphones: list[Microphone], name: str | None) -> Microphone:
     if len({one.name for one in found}) == 1:
         return found[0]
     if not microphones:
-        raise ConfigError(
-            ["there is no microphone; is it plugged in, and is this user in the group audio?"]
+        raise MicrophoneError(
+            "There is no microphone. Is it plugged in, and is this user in the group audio?"
         )
     problem = "is the name of no microphone" if not found else "fits several microphones"
     known = ", ".join(repr(one.name) for one in found or microphones)

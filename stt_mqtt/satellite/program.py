@@ -16,17 +16,17 @@ from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.doors.mqtt.messages import Inbound, Will
 from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.errors import BrokerError, ConfigError, SttMqttError
-from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, Answer
+from stt_mqtt.satellite.events import Ear
 from stt_mqtt.satellite.mailbox import Mailbox
 from stt_mqtt.satellite.microphone import MicrophoneError
 from stt_mqtt.satellite.satellite import Place, Satellite
+from stt_mqtt.satellite.sleep import Sleep
 from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
 from stt_mqtt.types import Codec
 
 TICK_S = 0.1
 CONNECT_TIMEOUT_S = 15.0
-ANSWER_TIMEOUT_S = 60.0
-"""Longest wait for what is still to be answered, at the end of a recording."""
 OVERDUE_S = 15.0
 REOPEN_S = 5.0
 """Pause between two looks for a microphone that has gone."""
@@ -89,6 +89,7 @@ class Program:
         self._ended = threading.Event()
         self._failure: SttMqttError | None = None
         self._overdue = False
+        self._sleep = Sleep()
         config, place = settings.config, settings.place
         options = _client_options(settings)
         self._client = MqttClient(options, self)
@@ -143,7 +144,7 @@ class Program:
             self._step(frames=False)
             if time.monotonic() >= give_up_at:
                 raise BrokerError(
-                    f"no broker in {CONNECT_TIMEOUT_S:g} s; start it, or look at mqtt.host"
+                    f"not connected in {CONNECT_TIMEOUT_S:g} s; the log above says why"
                 )
 
     def _listen(self) -> None:
@@ -151,29 +152,33 @@ class Program:
             self._ended.is_set() and not self._mailbox.has_frames
         ):
             unanswered = self._satellite.answers.outstanding
-            ahead = self._settings.fast and unanswered >= MAX_UNANSWERED and not self._overdue
-            self._step(frames=not ahead)
+            # In the middle of an utterance a pause would end it.
+            ahead = self._settings.fast and not self._satellite.speaking
+            self._step(frames=not (ahead and unanswered >= MAX_UNANSWERED))
         if self._failure is not None:
             raise self._failure
 
     def _finish(self) -> bool:
-        satellite = self._satellite
+        satellite, answers = self._satellite, self._satellite.answers
         satellite.finish(time.monotonic())
         stopped = self._stopping.is_set()
 
         def done() -> bool:
-            return not satellite.uplink.waiting and (stopped or not satellite.answers.outstanding)
+            return not satellite.uplink.waiting and (stopped or not answers.outstanding)
 
         give_up_at = time.monotonic() + (FLUSH_TIMEOUT_S if stopped else ANSWER_TIMEOUT_S)
         while not done() and time.monotonic() < give_up_at:
             self._step(frames=False)
             if self._stopping.is_set() and not stopped:
                 break
-        return done()
+        return done() and not satellite.uplink.dropped and not answers.unanswered
 
     def _step(self, frames: bool) -> None:
         item = self._mailbox.take(TICK_S, frames)
         now = time.monotonic()
+        if self._sleep.passed():
+            log.warning("this machine slept: what was said before is not sent any more")
+            self._satellite.uplink.clear()
         if isinstance(item, bytes):
             activity = self._satellite.hear(item, now)
             self._screen.level(activity, self._satellite, now)
@@ -203,8 +208,7 @@ class Program:
             self._screen.answer(answer)
 
     def _press(self) -> None:
-        attention, now = self._satellite.attention, time.monotonic()
-        self._satellite.listen(not attention.is_listening(now), now)
+        self._satellite.listen(self._satellite.ear is not Ear.HELD, time.monotonic())
 
     # The thread of the source ----------------------------------------------------------------
 
@@ -253,12 +257,18 @@ class Program:
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone; the client comes back by itself."""
-        log.debug("%s", reason)
+        if "taken over" in reason:
+            log.warning(
+                "another client is called %s: give each satellite a name of its own with "
+                "satellite.device or --device",
+                self._settings.place.device,
+            )
         self._mailbox.post(self._satellite.disconnected)
 
     def message(self, message: Inbound) -> None:
         """A message came in."""
-        self._mailbox.post(lambda: self._take(message))
+        if not self._mailbox.post(lambda: self._take(message), droppable=True):
+            log.warning("too many messages come in, one is dropped")
 
 
 def _client_options(settings: Settings) -> ClientOptions:
@@ -279,9 +289,9 @@ def _client_options(settings: Settings) -> ClientOptions:
 def _report(dropped: Dropped) -> None:
     if dropped.old:
         log.warning(
-            "%d utterances were dropped: they were older than spool_max_age_s when the broker was "
-            "there again",
+            "dropped because too old to be sent (spool_max_age_s): %d; the broker or the service "
+            "was away for longer",
             dropped.old,
         )
     if dropped.full:
-        log.warning("%d utterances were dropped, the oldest: spool_max_kib is full", dropped.full)
+        log.warning("dropped because spool_max_kib is full: the oldest %d", dropped.full)

@@ -15,16 +15,20 @@ from stt_mqtt.audio.encode import Encoder, make_encoder
 from stt_mqtt.config import ListenMode, SatelliteConfig
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import ShuttingDownError
 from stt_mqtt.satellite.answers import Answer, Answers
 from stt_mqtt.satellite.attention import Attention
 from stt_mqtt.satellite.control import State, parse_wishes
 from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
 from stt_mqtt.satellite.segmenter import Segmenter
 from stt_mqtt.satellite.uplink import Dropped, Uplink
-from stt_mqtt.types import Codec
+from stt_mqtt.types import Codec, DeviceState
 
 CHUNK_FRAMES = 8
 """Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
+
+STALL_S = 2.0
+"""A source that gave nothing for so long has stopped; the service waits 5 s at most."""
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,9 @@ class Satellite:
         """Whether the broker is there."""
         self._connection = 0
         self._told: State | None = None
+        self._was_muted_live = False
+        self._heard_at: float | None = None
+        """When the last frame came; None: none since the last pause of the source."""
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -95,6 +102,7 @@ class Satellite:
 
     def hear(self, pcm: bytes, now: float) -> Activity:
         """Take the next frame of the microphone."""
+        self._heard_at = now
         self._attend(now)
         clean = self._cleanup.process(pcm)
         activity = self._activity.hear(clean)
@@ -106,12 +114,14 @@ class Satellite:
 
     def told(self, message: Inbound, now: float) -> Answer | None:
         """Heed a message; the answer, if it is one."""
-        said_by_service = {self._place.topic("result"), self._place.topic("state")}
-        if message.topic in said_by_service:
-            if not message.retain:
-                self.uplink.heard_service()
-            if message.topic == self._place.topic("result"):
-                return self.answers.take(message.payload, now, self.uplink.holds)
+        if message.topic == self._place.topic("result"):
+            answer = self.answers.take(message.payload, now)
+            if answer is not None and answer.id is not None:
+                self._answered(answer.id, answer)
+            return answer
+        if message.topic == self._place.topic("state"):
+            listens = message.payload == DeviceState.LISTENING.value.encode()
+            self.uplink.heard_service(listens and not message.retain)
         elif message.topic == self._place.topic("satellite/set"):
             wishes = parse_wishes(message.payload, message.retain)
             if wishes.muted is not None:
@@ -168,16 +178,32 @@ class Satellite:
 
     def tick(self, now: float) -> Dropped | None:
         """Look at the clock, several times a second; what was given up since the last call."""
+        if self._heard_at is not None and now - self._heard_at > STALL_S:
+            self._heard_at = None
+            self.finish(now)
+            self._segmenter.forget()
         self._attend(now)
+        self.answers.tick(now)
         dropped = self.uplink.tick(now)
         for id in () if dropped is None else dropped.ids:
             self.answers.forget(id)
         return dropped
 
+    def _answered(self, id: str, answer: Answer) -> None:
+        """The service heard an utterance, or a part of it: then all of it is sent again."""
+        if answer.cut:
+            self.uplink.send_again(id)
+        elif answer.error_code != ShuttingDownError.code:
+            self.uplink.heard_answer(id)
+
     def _mute(self, muted: bool, retained: bool) -> None:
-        if muted and retained and not self.attention.muted:
+        if retained and not muted and self._was_muted_live:
+            # What is retained is older, and comes again with every connection.
+            return
+        if retained and muted and not self.attention.muted:
             # Nobody knows since when it should have been deaf.
             self.uplink.clear()
+        self._was_muted_live = muted and not retained
         self.attention.muted = muted
 
     def _attend(self, now: float) -> None:

@@ -73,6 +73,10 @@ class Segmenter:
         """End the utterance that is open, if one is."""
         return _NOTHING if self._opened_at is None else self._close((), closing)
 
+    def forget(self) -> None:
+        """Forget what was heard before; what comes next does not follow it."""
+        self._before.clear()
+
     def _forget(self, now: float) -> None:
         """Keep what a beginning would need; a wake-up needs no more than the pre-roll."""
         kept_s = self._pre_roll_s + (0.0 if self._ear is Ear.WAITING else BURST_S + ONSET_S)

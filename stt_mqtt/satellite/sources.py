@@ -118,7 +118,9 @@ class StreamSource:
                     yield samples
             else:
                 yield piece
-        if samples is None and head and not self._closed.is_set():
+        if samples is None and not self._closed.is_set():
+            if not head:
+                raise ConfigError([f"--stdin: nothing came in; look at what {ARECORD} says"])
             if sniff(head) is not None:
                 raise ConfigError(["--stdin: a WAV header without samples came in"])
             yield head

@@ -56,10 +56,6 @@ class Spool:
         newest = self._records[-1] if self._records else None
         return newest if newest is not None and newest.closed_at is None else None
 
-    def holds(self, id: str) -> bool:
-        """Whether an utterance is in it."""
-        return any(record.id == id for record in self._records)
-
     @property
     def too_full(self) -> bool:
         """Whether the oldest utterance has to make room."""

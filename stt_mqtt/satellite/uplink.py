@@ -22,7 +22,7 @@ from stt_mqtt.doors.native.topics import Topics, Verb
 from stt_mqtt.satellite.spool import Record, Spool
 from stt_mqtt.types import SAMPLE_RATE, Codec
 
-SILENCE_S = 2.0
+SILENCE_S = 4.0
 """The service says that it listens as soon as it gets a start; then it is not there."""
 _START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
 
@@ -92,16 +92,23 @@ class Uplink:
         """Utterances that are not confirmed, with the one that is being spoken."""
         return len(self._spool)
 
-    def holds(self, id: str) -> bool:
-        """Whether an utterance is still to be sent, or sent again."""
-        self._settle()
-        return self._spool.holds(id)
-
-    def heard_service(self) -> None:
-        """The service said something about this device just now."""
+    def heard_service(self, listens: bool) -> None:
+        """The service says what this device does, `listens` just now: it has heard a start."""
         self._is_audible = True
-        if self._progress is not None:
+        if listens and self._progress is not None:
             self._progress.heard = True
+
+    def heard_answer(self, id: str) -> None:
+        """The service has answered an utterance."""
+        self._is_audible = True
+        if self._is_oldest(id) and self._progress is not None:
+            self._progress.heard = True
+
+    def send_again(self, id: str) -> None:
+        """The service has only a part of an utterance; nothing happens if all of it was sent."""
+        self._settle()
+        if self._is_oldest(id):
+            self._progress = None
 
     def open(self) -> str:
         """An utterance begins; returns its id. Raises ValueError while another one is open."""
@@ -189,6 +196,10 @@ class Uplink:
         if progress is not None and progress.confirmed and (progress.heard or not self._is_audible):
             self._progress = None
             self._spool.remove_oldest()
+
+    def _is_oldest(self, id: str) -> bool:
+        oldest = self._spool.oldest
+        return oldest is not None and oldest.id == id
 
     def _is_unheard(self, now: float) -> bool:
         """Whether the service was not there for what the broker has confirmed."""

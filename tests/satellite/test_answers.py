@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.satellite.answers import MAX_EXPECTED, MAX_PAYLOAD_BYTES, Answers
+from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, MAX_EXPECTED, MAX_PAYLOAD_BYTES, Answers
 
 
 def result(utterance: object = "a", **changes: Any) -> bytes:
@@ -33,15 +33,10 @@ def said(answers: Answers, utterance: str, closed_at: float) -> None:
     answers.end(utterance, closed_at)
 
 
-def sent(_utterance: str) -> bool:
-    """No utterance is to be sent any more."""
-    return False
-
-
 def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=100.0)
-    answer = answers.take(result(), 100.5, sent)
+    answer = answers.take(result(), 100.5)
     assert answer is not None
     assert (answer.id, answer.outcome, answer.text) == ("a", "transcript", "Turn on the light.")
     assert answer.latency_s == pytest.approx(0.5)
@@ -54,7 +49,7 @@ def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() 
 def test_what_comes_too_late_is_shown_and_not_acted_upon(age_s: float, late: bool) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    answer = answers.take(result(), age_s, sent)
+    answer = answers.take(result(), age_s)
     assert answer is not None
     assert answer.text == "Turn on the light."
     assert answer.late is late
@@ -65,7 +60,7 @@ def test_what_comes_too_late_is_shown_and_not_acted_upon(age_s: float, late: boo
 def test_an_answer_to_somebody_else_is_shown_and_not_acted_upon(utterance: str | None) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    answer = answers.take(result(utterance), 1.0, sent)
+    answer = answers.take(result(utterance), 1.0)
     assert answer is not None
     assert not answer.ours
     assert (answer.latency_s, answer.act_until) == (None, None)
@@ -76,7 +71,7 @@ def test_an_error_has_its_code_and_detail_and_no_words() -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     error = {"code": "overloaded", "detail": "the queue is full"}
-    answer = answers.take(result(outcome="error", error=error, text="ignored"), 1.0, sent)
+    answer = answers.take(result(outcome="error", error=error, text="ignored"), 1.0)
     assert answer is not None
     assert (answer.outcome, answer.text) == ("error", "")
     assert (answer.error_code, answer.detail) == ("overloaded", "the queue is full")
@@ -88,7 +83,7 @@ def test_an_error_has_its_code_and_detail_and_no_words() -> None:
 def test_every_outcome_settles_an_utterance_also_one_that_is_not_known_yet(outcome: str) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    answer = answers.take(result(outcome=outcome, text=""), 1.0, sent)
+    answer = answers.take(result(outcome=outcome, text=""), 1.0)
     assert answer is not None
     assert answer.outcome == outcome
     assert answer.act_until is None
@@ -98,30 +93,30 @@ def test_every_outcome_settles_an_utterance_also_one_that_is_not_known_yet(outco
 def test_a_message_that_the_broker_delivers_twice_is_one_answer() -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    assert answers.take(result(), 1.0, sent) is not None
-    assert answers.take(result(), 2.0, sent) is None
+    assert answers.take(result(), 1.0) is not None
+    assert answers.take(result(), 2.0) is None
 
 
-def test_an_utterance_that_is_sent_again_is_answered_again() -> None:
+def test_what_is_answered_twice_is_acted_upon_once() -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    assert answers.take(result(text="Turn on"), 1.0, sent) is not None
-    assert answers.outstanding == 0
-    later = answers.take(result(), 6.0, sent)
+    first = answers.take(result(text="Turn on"), 1.0)
+    later = answers.take(result(), 6.0)
+    assert first is not None
     assert later is not None
+    assert (first.act_until, later.act_until) == (30.0, None)
     assert later.latency_s == 6.0
-    assert later.act_until == 30.0
     assert answers.outstanding == 0
 
 
 def test_half_an_utterance_is_shown_while_the_whole_of_it_is_waited_for() -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    half = answers.take(result(text="Turn on", end="disconnect"), 1.0, sent)
+    half = answers.take(result(text="Turn on", end="disconnect"), 1.0)
     assert half is not None
     assert (half.text, half.cut, half.act_until) == ("Turn on", True, None)
     assert answers.outstanding == 1
-    whole = answers.take(result(), 2.0, sent)
+    whole = answers.take(result(), 2.0)
     assert whole is not None
     assert whole.act_until == 30.0
     assert answers.outstanding == 0
@@ -142,7 +137,7 @@ def test_who_waits_longest_for_an_answer_is_known() -> None:
     said(answers, "a", closed_at=2.0)
     said(answers, "b", closed_at=1.0)
     assert answers.waiting_since == 1.0
-    answers.take(result("b"), 3.0, sent)
+    answers.take(result("b"), 3.0)
     assert answers.waiting_since == 2.0
     answers.forget("a")
     assert answers.waiting_since is None
@@ -153,7 +148,7 @@ def test_of_too_many_utterances_the_oldest_is_forgotten() -> None:
     for number in range(MAX_EXPECTED + 1):
         said(answers, str(number), closed_at=0.0)
     assert answers.outstanding == MAX_EXPECTED
-    first, second = answers.take(result("0"), 1.0, sent), answers.take(result("1"), 1.0, sent)
+    first, second = answers.take(result("0"), 1.0), answers.take(result("1"), 1.0)
     assert first is not None
     assert second is not None
     assert (first.ours, second.ours) == (False, True)
@@ -188,12 +183,12 @@ def test_of_too_many_utterances_the_oldest_is_forgotten() -> None:
 def test_what_is_no_result_is_nothing(payload: bytes) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    assert answers.take(payload, 1.0, sent) is None
+    assert answers.take(payload, 1.0) is None
     assert answers.outstanding == 1
 
 
 def test_what_is_missing_beside_the_outcome_is_not_needed() -> None:
-    answer = Answers(max_age_s=30).take(b'{"outcome":"no_speech"}', 0.0, sent)
+    answer = Answers(max_age_s=30).take(b'{"outcome":"no_speech"}', 0.0)
     assert answer is not None
     assert (answer.id, answer.text) == (None, "")
 
@@ -201,7 +196,7 @@ def test_what_is_missing_beside_the_outcome_is_not_needed() -> None:
 def test_halves_of_surrogate_pairs_become_something_that_can_be_printed() -> None:
     answers = Answers(max_age_s=30)
     error = {"code": "x", "detail": "\udc80"}
-    answer = answers.take(result(text="a\ud800b", error=error), 0.0, sent)
+    answer = answers.take(result(text="a\ud800b", error=error), 0.0)
     assert answer is not None
     assert (answer.text, answer.detail) == ("a?b", "?")
 
@@ -228,28 +223,38 @@ JSON = st.recursive(
 def test_whatever_comes_in_nothing_else_comes_out(payload: bytes) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    answer = answers.take(payload, 1.0, sent)
+    answer = answers.take(payload, 1.0)
     if answer is not None:
         answer.text.encode()
         assert answer.ours is (answer.id == "a")
         assert answer.act_until is None or (answer.ours and answer.text and not answer.cut)
 
 
-def test_the_words_of_what_will_be_sent_again_are_not_acted_upon() -> None:
+@pytest.mark.parametrize("end", ["gap", "disconnect", "restart", "shutdown"])
+def test_the_words_of_a_part_are_not_acted_upon(end: str) -> None:
     answers = Answers(max_age_s=30)
     said(answers, "a", closed_at=0.0)
-    half = answers.take(result(end="gap"), 1.0, lambda utterance: utterance == "a")
+    half = answers.take(result(end=end), 1.0)
     assert half is not None
     assert half.cut
     assert half.act_until is None
     assert answers.outstanding == 1
 
 
+def test_what_nobody_answers_is_not_waited_for_for_ever() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    answers.tick(ANSWER_TIMEOUT_S - 1)
+    assert (answers.outstanding, answers.unanswered) == (1, 0)
+    answers.tick(ANSWER_TIMEOUT_S)
+    assert (answers.outstanding, answers.unanswered) == (0, 1)
+
+
 def test_a_refusal_that_comes_before_the_end_is_the_answer() -> None:
     answers = Answers(max_age_s=30)
     answers.begin("a")
     error = {"code": "disabled", "detail": "switched off"}
-    refused = answers.take(result(outcome="error", text="", error=error), 1.0, lambda _: True)
+    refused = answers.take(result(outcome="error", text="", error=error), 1.0)
     assert refused is not None
     assert (refused.ours, refused.latency_s, refused.error_code) == (True, None, "disabled")
     answers.end("a", 2.0)

@@ -28,6 +28,7 @@ class Said:
         self.chunks: list[bytes] = []
         self.closed_at: float | None = None
         self.cancelled = False
+        self.cleared = False
         self.arrived = False
         self.taken_back = False
         self.confirmed = False
@@ -94,6 +95,7 @@ class TheUplink(RuleBasedStateMachine):
         self.unanswered: deque[Callable[[], None]] = deque()
         self.untold: deque[int] = deque()
         self.told = Dropped()
+        self.audible = False
         if online:
             self.connection_comes()
             self.uplink_hears_of_it()
@@ -203,15 +205,36 @@ class TheUplink(RuleBasedStateMachine):
             assert stop.receipt is not None
             assert said.arrived
             if not said.taken_back:
-                assert not said.confirmed
+                assert not said.confirmed or self.audible
                 said.confirmed = True
             stop.receipt()
 
         return answer
 
+    @rule(listens=st.booleans())
+    def service_speaks(self, listens: bool) -> None:
+        """From here on what it did not hear is sent again."""
+        self.audible = True
+        self.uplink.heard_service(listens)
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def service_answers(self, data: st.DataObject) -> None:
+        self.audible = True
+        self.uplink.heard_answer(data.draw(st.sampled_from(sorted(self.said))))
+
+    @rule()
+    def clear(self) -> None:
+        for id, said in self.said.items():
+            if id != self.speaking and not said.cancelled:
+                said.cleared = True
+        self.uplink.clear()
+
     @invariant()
     def what_waits_is_what_nothing_became_of_yet(self) -> None:
-        forgotten = sum(said.cancelled or said.confirmed for said in self.said.values())
+        forgotten = sum(
+            said.cancelled or said.confirmed or said.cleared for said in self.said.values()
+        )
         assert self.uplink.waiting >= len(self.said) - forgotten - self.uplink.dropped
 
     @invariant()
@@ -232,13 +255,19 @@ class TheUplink(RuleBasedStateMachine):
             self.tick()
             self.transport_writes(1000)
             self.broker_answers()
+            self.uplink.heard_service(listens=True)
         self.tick()
         self.transport_writes(1000)
         assert self.uplink.waiting == 0
         assert self.ears.open is None
-        lost = [one for one in self.said.values() if not (one.cancelled or one.confirmed)]
-        assert len(lost) == self.uplink.dropped == self.told.old + self.told.full
-        assert self.told.old <= sum(one.is_old(self.now) for one in lost)
+        lost = [
+            one for one in self.said.values() if not (one.cancelled or one.confirmed or one.cleared)
+        ]
+        assert self.uplink.dropped == self.told.old + self.told.full
+        # What the broker took and no service heard is given up in the end, too.
+        assert len(lost) <= self.uplink.dropped
+        assert self.audible or self.uplink.dropped == len(lost)
+        assert self.audible or self.told.old <= sum(one.is_old(self.now) for one in lost)
         assert self.room == SCANT or self.told.full == 0
         assert not any(one.cancelled and one.confirmed for one in self.said.values())
 

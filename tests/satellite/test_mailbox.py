@@ -26,10 +26,11 @@ def test_frames_that_are_not_wanted_stay() -> None:
     assert not mailbox.has_frames
 
 
-def test_calls_are_bounded_and_never_wait() -> None:
+def test_messages_are_bounded_and_what_must_be_known_is_not_dropped() -> None:
     mailbox = Mailbox()
-    assert all(mailbox.post(nothing) for _ in range(MAX_CALLS))
-    assert not mailbox.post(nothing)
+    assert all(mailbox.post(nothing, droppable=True) for _ in range(MAX_CALLS))
+    assert not mailbox.post(nothing, droppable=True)
+    assert mailbox.post(nothing)
 
 
 def test_a_source_waits_for_room_and_no_longer_than_the_loop_lives() -> None:

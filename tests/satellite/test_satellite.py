@@ -272,3 +272,43 @@ def test_a_greeting_of_a_connection_that_is_gone_starts_nothing() -> None:
     bench.satellite.greeted(1, bench.now)
     assert not bench.satellite.online
     assert bench.marks == []
+
+
+def test_a_live_mute_is_not_lifted_by_an_older_retained_message() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.told("satellite/set", {"muted": True})
+    bench.told("satellite/set", {"muted": False}, retain=True)
+    assert bench.satellite.attention.muted
+    bench.told("satellite/set", {"muted": False})
+    assert not bench.satellite.attention.muted
+
+
+def test_an_utterance_ends_when_the_source_stops_in_it() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    bench.now += 1.9
+    bench.satellite.tick(bench.now)
+    assert bench.marks == ["start"]
+    bench.now += 0.2
+    bench.satellite.tick(bench.now)
+    assert bench.marks == ["start", "stop"]
+
+
+def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    (start,) = bench.of("audio/start")
+    half = {"id": json.loads(start)["id"], "outcome": "transcript", "text": "How", "end": "gap"}
+    answer = bench.satellite.told(
+        Inbound("stt/kitchen/result", json.dumps(half).encode()), bench.now
+    )
+    assert answer is not None
+    assert answer.act_until is None
+    bench.hear(COMMAND[48_000:] + room(2))
+    assert bench.marks == ["start", "start", "stop"]
+    numbers = [int.from_bytes(chunk[:4], "little") for chunk in bench.of("audio")]
+    assert numbers[-1] + 1 == json.loads(bench.of("audio/stop")[0])["chunks"]
+    assert numbers.count(0) == 2

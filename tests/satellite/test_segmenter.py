@@ -214,14 +214,22 @@ def test_whatever_is_heard(config: VadConfig, sounds: list[tuple[str, int, Ear, 
 
 
 @given(CONFIGS, SOUNDS)
-def test_what_waits_is_bounded(
+def test_what_is_kept_is_bounded(
     config: VadConfig, sounds: list[tuple[str, int, Ear, Closing]]
 ) -> None:
     listening = Listening(config)
-    longest = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1
+    longest_s = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1
     for sound, count, ear, _ in sounds:
         listening.ear = ear or listening.ear
         for _ in range(count):
-            step = listening.segmenter.push(frame(listening.heard, sound), listening.ear)
-            listening.heard += 1
-            assert len(step.frames) * FRAME_S <= longest
+            listening.hear(sound)
+            kept = len(listening.segmenter._before) + len(listening.segmenter._held)
+            assert kept * FRAME_S <= longest_s
+
+
+def test_what_is_forgotten_is_no_pre_roll() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50)
+    listening.segmenter.forget()
+    listening.hear(SPEECH * 20)
+    assert listening.utterances[0][0] == 50

@@ -10,7 +10,7 @@ import pytest
 
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
+from stt_mqtt.satellite.uplink import SILENCE_S, Dropped, Uplink, UplinkConfig
 from stt_mqtt.types import Codec
 
 NOW = 1000.0
@@ -424,30 +424,65 @@ def test_marks_out_of_order_are_mistakes_of_the_caller() -> None:
 
 def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
     uplink, sent = online()
-    uplink.heard_service()
+    uplink.heard_service(listens=False)
     first = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW + 0.1)
-    uplink.tick(NOW + 2.0)
+    uplink.tick(NOW + SILENCE_S)
     assert sent.words() == []
-    uplink.tick(NOW + 2.1)
+    uplink.tick(NOW + SILENCE_S + 0.1)
     start, *rest = sent.publications
-    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, 2_100)
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, round(SILENCE_S * 1000) + 100)
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
-    uplink.heard_service()
-    assert uplink.holds(first)
+    uplink.heard_service(listens=True)
+    uplink.tick(NOW + 5)
+    assert uplink.waiting == 1
     sent.confirm()
-    assert not uplink.holds(first)
+    uplink.tick(NOW + 5)
     assert uplink.waiting == 0
+
+
+def test_a_service_that_comes_back_has_not_heard_what_was_said_before() -> None:
+    uplink, sent = online()
+    uplink.heard_service(listens=True)
+    say(uplink, b"one")
+    sent.confirm()
+    uplink.heard_service(listens=False)
+    uplink.heard_answer("another")
+    uplink.tick(NOW + 1)
+    assert uplink.waiting == 1
+
+
+def test_a_refusal_is_heard_too() -> None:
+    uplink, sent = online()
+    uplink.heard_service(listens=False)
+    id = say(uplink, b"one")
+    uplink.heard_answer(id)
+    sent.confirm()
+    uplink.tick(NOW + 1)
+    assert uplink.waiting == 0
+
+
+def test_what_the_service_has_only_a_part_of_is_sent_again_whole() -> None:
+    uplink, sent = online()
+    id = uplink.open()
+    uplink.audio(b"one")
+    assert sent.words() == ["start", "0 one"]
+    uplink.send_again(id)
+    uplink.audio(b"two")
+    assert sent.words() == ["start", "0 one", "1 two"]
+    uplink.send_again("another")
+    uplink.close(NOW)
+    assert sent.words() == ["stop 2"]
 
 
 def test_what_nobody_heard_is_not_said_for_ever() -> None:
     uplink, sent = online()
-    uplink.heard_service()
+    uplink.heard_service(listens=False)
     say(uplink, b"one")
-    for second in range(1, 29):
+    for second in range(1, 30):
         sent.confirm()
-        uplink.tick(NOW + second)
+        assert uplink.tick(NOW + second) is None
     assert uplink.waiting == 1
     assert uplink.tick(NOW + MAX_AGE_S) == Dropped(old=1)
     assert uplink.waiting == 0
@@ -455,12 +490,11 @@ def test_what_nobody_heard_is_not_said_for_ever() -> None:
 
 def test_who_never_heard_the_service_trusts_the_broker() -> None:
     uplink, sent = online()
-    id = say(uplink, b"one")
-    assert uplink.holds(id)
+    say(uplink, b"one")
     sent.confirm()
-    assert not uplink.holds(id)
     assert uplink.tick(NOW + 10) is None
     assert sent.words() == []
+    assert uplink.waiting == 0
 
 
 def test_what_is_cleared_is_taken_back_and_what_is_being_said_goes_on() -> None:

@@ -22,7 +22,9 @@ PASSWORD = None
 LANGUAGE = None  # such as "en"; None: what the service is configured for
 I2S_ID, SCK, WS, SD = 0, 26, 25, 33  # on a Raspberry Pi Pico 0, 14, 15, 13: WS is SCK + 1 there
 LED = 2  # "LED" on a Raspberry Pi Pico W
-GAIN_BITS = 3  # each makes the microphone 6 dB louder; see "Pitfalls" in docs/satellites.md
+# Each makes the microphone 6 dB louder. With 3, what is louder than -18 dBFS wraps around: take
+# less for a mouth close to it. See "Pitfalls" in docs/satellites.md.
+GAIN_BITS = 3
 
 RATE = 16000  # Hz
 FRAME = 512  # samples of a frame, which is a chunk on the wire: 32 ms
