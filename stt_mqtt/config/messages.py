@@ -35,7 +35,7 @@ PATTERNS = {
     "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
     "rung": "must be auto or the name of a rung",
-    "wake_topic": "must be a topic or a filter with + and # as whole levels, as in hermes/+/detected",
+    "wake_topic": "must be a topic or a filter with whole levels + and #, as in a/+/detected",
 }
 """What to write instead, by key, for every pattern in the models."""
 

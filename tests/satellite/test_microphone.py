@@ -189,7 +189,7 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", [None, "usb"])
 def test_a_machine_without_a_microphone_is_told_so(name: str | None) -> None:
-    with pytest.raises(ConfigError, match="there is no microphone; is it plugged in"):
+    with pytest.raises(MicrophoneError, match=r"There is no microphone\. Is it plugged in"):
         opened(SoundDevice(SPEAKER), name)
 
 

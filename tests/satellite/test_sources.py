@@ -206,7 +206,12 @@ def test_samples_come_out_however_they_arrive(size: int, extra: bytes) -> None:
     assert piped(in_parts(PCM + extra, size)) == padded(PCM)
 
 
-@pytest.mark.parametrize("pcm", [b"", b"\x01", b"\x01\x02", b"RI", b"\0" * 11])
+def test_nothing_at_all_is_no_recording() -> None:
+    with pytest.raises(ConfigError, match="nothing came in; look at what arecord"):
+        piped([])
+
+
+@pytest.mark.parametrize("pcm", [b"\x01", b"\x01\x02", b"RI", b"\0" * 11])
 def test_a_stream_shorter_than_any_header_is_samples(pcm: bytes) -> None:
     assert piped(in_parts(pcm, 1)) == padded(pcm)
 
