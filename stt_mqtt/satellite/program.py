@@ -89,6 +89,7 @@ class Program:
         self._ended = threading.Event()
         self._failure: SttMqttError | None = None
         self._overdue = False
+        self._flooded = False
         self._sleep = Sleep()
         config, place = settings.config, settings.place
         options = _client_options(settings)
@@ -110,7 +111,7 @@ class Program:
     def run(self) -> bool:
         """Listen until `stop` is called, or the source ends and was answered.
 
-        Returns whether everything was sent, and answered if the source ended by itself. Raises
+        Returns whether everything was sent and answered, where the source ended by itself. Raises
         what the source failed of, and `BrokerError` if there is no broker for a recording.
         """
         self._client.start()
@@ -171,7 +172,8 @@ class Program:
             self._step(frames=False)
             if self._stopping.is_set() and not stopped:
                 break
-        return done() and not satellite.uplink.dropped and not answers.unanswered
+        lost = satellite.uplink.waiting + satellite.uplink.dropped + answers.unanswered
+        return stopped or (lost == 0 and not answers.outstanding)
 
     def _step(self, frames: bool) -> None:
         item = self._mailbox.take(TICK_S, frames)
@@ -267,8 +269,10 @@ class Program:
 
     def message(self, message: Inbound) -> None:
         """A message came in."""
-        if not self._mailbox.post(lambda: self._take(message), droppable=True):
-            log.warning("too many messages come in, one is dropped")
+        if self._mailbox.post(lambda: self._take(message), droppable=True) or self._flooded:
+            return
+        self._flooded = True
+        log.warning("more messages come in than can be read: some are dropped from here on")
 
 
 def _client_options(settings: Settings) -> ClientOptions:
