@@ -46,8 +46,6 @@ def over_time(runs: Sequence[Mapping[str, Any]], file: Path) -> None:
             panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
             panel.set_yticks([], minor=True)
             panel.set_ylim(0.8 * ticks[0], 2.5 * ticks[-1])
-        panels[1].set_ylim(bottom=0)
-        panels[3].set_ylim(bottom=0)
         panels[3].set_xlabel("time in minutes")
         for panel in panels:
             panel.grid(alpha=0.25)
@@ -61,6 +59,9 @@ def over_time(runs: Sequence[Mapping[str, Any]], file: Path) -> None:
     )
     for panel, label in zip(axes[:, 0], labels, strict=True):
         panel.set_ylabel(label)
+    # Shared: what is set before all of it is drawn stays as it was then.
+    axes[1, 0].set_ylim(bottom=0)
+    axes[3, 0].set_ylim(bottom=0)
     figure.align_ylabels(axes[:, 0])
     lines, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=2)

@@ -278,4 +278,4 @@ class TheLine(RuleBasedStateMachine):
 
 
 TestTheLine = TheLine.TestCase
-TestTheLine.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestTheLine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
