@@ -31,7 +31,7 @@ MINUTES = 10.0
 QUICK_MINUTES = 0.2
 QUICK_ROOMS = 2
 QUICK_CLIPS = 3
-STEP_S = 36.0
+STEP_S = 15.0
 """Of one room for each step alone: a little more than the caps hold."""
 BASE, TINY = "base", "tiny.en"
 PARTS = ("runs", "ablation", "edge", "spool")
