@@ -44,8 +44,8 @@ from stt_mqtt.types import (
 TONE_RMS = 10.0
 """Of the quiet room around a clip, in steps of 16-bit samples: -70 dB of full scale."""
 BEFORE_S, AFTER_S = 2.0, 1.5
-OPUS_KBPS = (16, 24, 32)
-SEEDS = (5, 6, 7)
+OPUS_KBPS = (16, 24)
+SEEDS = (5, 6)
 """Of the quiet rooms that every clip is heard in: a word may turn on their faintest sounds."""
 RESAMPLES = 2000
 FOUND_SHARE = 0.5
