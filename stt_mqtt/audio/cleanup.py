@@ -37,7 +37,7 @@ _LIMIT = 32767 * 10 ** (-1 / 20)
 """Peak that is not exceeded by amplifying, 1 dB below full scale."""
 
 _SUPPRESSION_DB = -15
-"""Most that the suppressor takes out of a band; with more, more words go with the noise."""
+"""Most that the suppressor takes out of a band; neither 6 nor 30 dB heard better."""
 _SUPPRESSED_BYTES = 320
 """What the suppressor takes at once, 10 ms."""
 
