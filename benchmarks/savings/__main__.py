@@ -31,7 +31,6 @@ MINUTES = 10.0
 QUICK_MINUTES = 0.2
 QUICK_ROOMS = 2
 QUICK_CLIPS = 3
-STEP_S = 15.0
 """Of one room for each step alone: a little more than the caps hold."""
 BASE, TINY = "base", "tiny.en"
 PARTS = ("runs", "ablation", "edge", "spool")
@@ -99,7 +98,7 @@ def _measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if everything:
             measured |= _runs(rooms, minutes, options.quick)
     if options.steps or (everything and not options.quick):
-        measured["ablation"] = [asdict(step) for step in ablate(folder, rooms, STEP_S)]
+        measured["ablation"] = [asdict(step) for step in ablate(folder, rooms)]
     if options.edge or everything:
         clips = speech.samples(folder)[:QUICK_CLIPS] if options.quick else speech.recordings()
         noises = [] if options.quick else speech.noises()

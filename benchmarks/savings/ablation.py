@@ -1,4 +1,4 @@
-"""What each step is worth alone: the naive server with one cure, and the same minute of a room.
+"""What each step is worth alone: the naive server with one cure, and the same stretch of a room.
 
 A step hears what a room says second by second, as in real time; where the server has nothing to do
 until the next second, that wait is skipped. So a server that falls behind does so as it would.
@@ -29,7 +29,7 @@ from benchmarks.savings.naive_client import Message, connect, messages
 from benchmarks.savings.steps import STEPS, Cures
 from stt_mqtt.types import SAMPLE_RATE
 
-SECONDS = 30.0
+SECONDS = 15.0
 AWAY_S = 1.5
 """The chosen minute begins and ends so far from what is said."""
 HELD_S = 0.1

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-FRAME_BYTES = 960
+from stt_mqtt.audio.levels import FRAME_MS, FRAME_SAMPLES
+
+FRAME_BYTES = 2 * FRAME_SAMPLES
 """One frame: 30 ms of 16-bit little-endian mono samples at 16 kHz."""
-FRAME_S = 0.03
+FRAME_S = FRAME_MS / 1000
 
 
 class Ear(StrEnum):
