@@ -167,10 +167,9 @@ class FairQueue:
     def _remove_newest(self, name: _Name) -> Utterance:
         """The newest utterance of the part that has most of a name."""
         parts = [waiting for key, waiting in self._waiting.items() if _name_of(key) == name]
-        # Of parts that are alike the last one, which came last.
-        utterance = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))[
-            -1
-        ]
+        # Of parts that are alike, the one that came last.
+        largest = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))
+        utterance = largest[-1]
         self._remove(utterance)
         return utterance
 

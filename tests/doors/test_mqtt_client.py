@@ -81,7 +81,7 @@ def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> 
     told: list[tuple[bytes, int | None]] = []
     reader = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     reader.on_message = lambda _client, _data, message: told.append(
-        (message.payload, getattr(message.properties, "MessageExpiryInterval", None))
+        (bytes(message.payload), getattr(message.properties, "MessageExpiryInterval", None))
     )
     subscribed: list[int] = []
     reader.on_subscribe = lambda _client, _data, mid, *_: subscribed.append(mid)
