@@ -55,6 +55,12 @@ class BrokerError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class AnotherServiceError(SttMqttError):
+    """Another service is live on the same base topic; the message says what to do."""
+
+    exit_code = EXIT_CONFIG
+
+
 class WyomingServerError(SttMqttError):
     """A Wyoming server does not do what Home Assistant needs; the message says what to do."""
 

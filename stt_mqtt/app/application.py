@@ -22,7 +22,7 @@ from stt_mqtt.engine.memory import give_back_freed_memory
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.errors import ConfigError
+from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
 from stt_mqtt.service.clock import SystemClock
 from stt_mqtt.service.dispatch import Capacity
@@ -50,6 +50,7 @@ class Application:
         self._drained = asyncio.Event()
         self._serving = False
         self._trim: asyncio.TimerHandle | None = None
+        self._given_up: SttMqttError | None = None
         self.online = asyncio.Event()
         """Set once the broker has been told that the service is there."""
         self.failed = False
@@ -62,7 +63,8 @@ class Application:
     async def run(self) -> bool:
         """Serve until `request_stop`; return whether every thread ended in time.
 
-        Raises `ModelError`, `ConfigError` or `BrokerError` when the service cannot start.
+        Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` when the service
+        cannot start.
         """
         config = self._config
         password = resolve_password(config.mqtt)
@@ -113,7 +115,9 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._line = Line(config, EngineFacts(languages, status), self._clock)
-        wishes = Wishes(self.reload, self._hold_rung, self._arm, self.request_stop, self.online)
+        wishes = Wishes(
+            self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
+        )
         self._doors = Doors(self._line, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(loop.call_at, self._deadline, self._tick)
@@ -156,6 +160,8 @@ class Application:
         ]
         try:
             await self._stop.wait()
+            if self._given_up is not None:
+                raise self._given_up
             await self._shut_down()
         finally:
             for task in tasks:
@@ -165,6 +171,11 @@ class Application:
         return clean
 
     # On the event loop ---------------------------------------------------------------------
+
+    def _give_up(self, error: SttMqttError) -> None:
+        """End without a word on the topics, which are another service's."""
+        self._given_up = error
+        self.request_stop()
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)

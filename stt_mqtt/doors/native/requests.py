@@ -60,6 +60,15 @@ def parse_object(payload: bytes) -> Json:
     return value
 
 
+def object_in(payload: bytes, max_bytes: int) -> Json:
+    """A JSON object that a service wrote; an empty one if it is none, or larger than that."""
+    try:
+        value = json.loads(payload) if len(payload) <= max_bytes else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
 def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
     """A start message; `default` is the format of what it does not name.
 
@@ -114,6 +123,14 @@ def parse_set(payload: bytes) -> SettingsChange:
         language=_language(fields["language"]) if "language" in fields else UNCHANGED,
         prompt=_prompt(fields["prompt"]) if "prompt" in fields else UNCHANGED,
     )
+
+
+def parse_switch(payload: bytes) -> SettingsChange:
+    """A message of Home Assistant's switch, `ON` or `OFF`. Raises `BadPayloadError`."""
+    wanted = payload.strip()
+    if wanted not in {b"ON", b"OFF"}:
+        raise BadPayloadError("enabled/set: ON or OFF is needed")
+    return SettingsChange(enabled=wanted == b"ON")
 
 
 def parse_sequence_number(text: str) -> int | None:
