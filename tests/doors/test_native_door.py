@@ -163,6 +163,15 @@ def test_a_payload_over_the_limit_is_refused(name: str) -> None:
     assert wire.line.metrics.dropped["payload_too_large"] == 1
 
 
+def test_a_stop_of_blanks_is_a_stop() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"\n")
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop", b" \n")
+    assert not any(device.listening for device in wire.line.registry)
+    assert wire.results() == []
+
+
 def test_an_empty_settings_message_changes_nothing() -> None:
     wire = Wire()
     wire.send("stt/kitchen/set", b"", retain=True)
