@@ -13,6 +13,7 @@ from stt_mqtt.app.doors import Doors, Wishes
 from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.files import Source, resolve_password
 from stt_mqtt.app.ladder import LadderRunner
+from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.loading import Start, load_ladder, preferred_rung, shelf_of, spoken_languages
 from stt_mqtt.app.notify import Notifier
 from stt_mqtt.app.timer import DeadlineTimer
@@ -71,6 +72,7 @@ class Application:
         if config.broker.mode is BrokerMode.EMBEDDED:
             await asyncio.to_thread(start_embedded, config, password)
         languages = await asyncio.to_thread(spoken_languages, config)
+        _warn(check_languages(config, languages))
         self._put_together(config, password, languages)
         try:
             await self._doors.open_early()
@@ -96,12 +98,15 @@ class Application:
             raise ConfigError(["the model is not loaded yet, reload again when it is"])
         wanted = self._source.load()
         changes = compare(self._config, wanted)
-        self._config = merge(self._config, wanted)
+        merged = merge(self._config, wanted)
+        doubts = check_languages(merged, self._line.languages)
+        self._config = merged
         logs.set_up(self._config.log)
         self._engine.reconfigure(self._config)
         self._line.reconfigure(self._config)
         self._doors.reconfigured()
         self._timer.arm()
+        _warn(doubts)
         log.info("configuration reloaded: %s", ", ".join(changes.applied) or "nothing changed")
         if changes.needs_restart:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
@@ -264,6 +269,11 @@ class Application:
         self._doors.take_in_the_rest()
         self._line.abandon()
         await self._doors.say_goodbye()
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        log.warning("%s", sentence)
 
 
 def start_embedded(config: Config, password: str | None) -> None:
