@@ -19,12 +19,16 @@ class LimitsConfig(Section):
     """Most audio held for all devices together, open and queued, in MiB."""
     max_devices: int = Field(default=1000, ge=1, le=100_000)
     """Devices remembered at once."""
+    devices_forget_after_days: float = Field(default=30.0, ge=0.01, le=3650.0)
+    """Days of silence after which a device that `devices` does not name is forgotten."""
     max_queued: int = Field(default=64, ge=1, le=10_000)
     """Utterances that may wait for the model."""
     max_queued_audio_s: float = Field(default=300.0, ge=1.0, le=100_000.0)
     """Seconds of audio that may wait for the model."""
     max_queue_age_s: float = Field(default=10.0, ge=0.1, le=600.0)
-    """Age after which a waiting utterance is answered `expired`, in seconds."""
+    """Longest that an utterance waits here before it is answered `expired`, in seconds."""
+    max_age_s: float = Field(default=30.0, ge=1.0, le=3600.0)
+    """Oldest that speech may be when its turn comes, in seconds; else it is `expired`."""
     inference_timeout_s: float = Field(default=60.0, ge=1.0, le=3600.0)
     """Time after which a running transcription is answered `inference_timeout`, in seconds."""
 

@@ -66,6 +66,8 @@ class MqttConfig(Section):
     """Largest message that is accepted, in KiB."""
     tls: TlsConfig | None = None
     """TLS settings; `tls:` alone trusts the authorities of the system, null: no TLS."""
+    takeover: bool = False
+    """Serve although another service is live on the same base topic."""
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttConfig:

@@ -26,6 +26,12 @@ def read(text: str) -> Config:
             ("broker.mode", "limits.max_devices"),
         ),
         ("mqtt: {password: a}", "mqtt: {password: b}", (), ("mqtt.password",)),
+        (
+            "",
+            "mqtt: {takeover: true}\nlimits: {max_age_s: 60, devices_forget_after_days: 90}",
+            (),
+            ("mqtt.takeover", "limits.devices_forget_after_days", "limits.max_age_s"),
+        ),
         ("mqtt: {password: a}", "", (), ("mqtt.password",)),
         ("", "mqtt: {tls: {ca_file: a}}", (), ("mqtt.tls",)),
         ("mqtt: {tls: {ca_file: a}}", "mqtt: {tls: {}}", (), ("mqtt.tls.ca_file",)),

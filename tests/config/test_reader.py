@@ -189,6 +189,16 @@ def test_a_rule_between_sections_is_reported_at_the_last_one() -> None:
         ("gate: {margin_ms: }", "gate.margin_ms: is empty, must be a whole number"),
         ("gate: {margin_ms: {a: 1}}", "gate.margin_ms: must be a whole number"),
         ("limits: {max_queue_age_s: 0}", "limits.max_queue_age_s: 0 is too small, at least 0.1"),
+        ("limits: {max_age_s: 0.5}", "limits.max_age_s: 0.5 is too small, at least 1"),
+        (
+            "limits: {devices_forget_after_days: 0}",
+            "limits.devices_forget_after_days: 0 is too small, at least 0.01",
+        ),
+        (
+            "limits: {devices_forget_after_days: 4000}",
+            "limits.devices_forget_after_days: 4000 is too large, at most 3650",
+        ),
+        ("mqtt: {takeover: maybe}", "mqtt.takeover: must be true or false"),
         (
             "limits: {max_devices: 200000}",
             "limits.max_devices: 200000 is too large, at most 100000",
