@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -36,12 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser(arguments).parse_args(arguments)
         return int(options.run(options))
     except SttMqttError as error:
+        _end_of_log()
         print(f"stt-mqtt: {error}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         if error.name not in _SERVER_MODULES:
             raise
         missing = MissingExtraError(error.name, _extra_of(arguments))
+        _end_of_log()
         print(f"stt-mqtt: {missing}", file=sys.stderr)
         return missing.exit_code
     except KeyboardInterrupt:
@@ -51,9 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
+        _end_of_log()
         traceback.print_exc()
         print("stt-mqtt: this is a defect of the program, please report it", file=sys.stderr)
         return EXIT_INTERNAL
+
+
+def _end_of_log() -> None:
+    """Have the log written before what the person at the terminal is told last."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def _extra_of(arguments: Sequence[str]) -> str:
