@@ -46,6 +46,11 @@ class EndReason(StrEnum):
     DISCONNECT = "disconnect"
     SHUTDOWN = "shutdown"
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether only a part of what was meant to be said came."""
+        return self in {EndReason.DISCONNECT, EndReason.RESTART}
+
 
 class OutcomeKind(StrEnum):
     """What became of an utterance; every opened utterance gets exactly one."""
@@ -212,8 +217,8 @@ class Batch:
 class Outcome:
     """The one answer to an utterance, for the door that it came through.
 
-    `id` is None only for a message that opened nothing. What inference gives is None when
-    nothing was inferred.
+    `id` is None only for a message that opened nothing. `ts`: when the speech ended. What
+    inference gives is None when nothing was inferred.
     """
 
     key: DeviceKey
@@ -231,4 +236,13 @@ class Outcome:
     infer_s: float | None = None
     latency_s: float | None = None
     error: UtteranceError | None = None
+    age_s: float = 0.0
+    """How old the speech was, by the word of its device, when its end came."""
+    repeated: bool = False
+    """Whether it was given before: the device has sent an answered utterance again."""
     note: object = None
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether only a part was heard, on which nobody should act."""
+        return self.end is not None and self.end.is_incomplete

@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.devices.answers import Answers
 from stt_mqtt.devices.context import Counters, DeviceContext
 from stt_mqtt.devices.deafness import Deafness
-from stt_mqtt.devices.ended import Aborted, Ended, Failed
+from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
 from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
 from stt_mqtt.devices.utterance import Opening, OpenUtterance
 from stt_mqtt.errors import (
@@ -28,6 +29,7 @@ from stt_mqtt.types import (
     EncodedAudio,
     EndReason,
     OnCap,
+    Outcome,
     Start,
     Utterance,
 )
@@ -44,6 +46,7 @@ class Device:
     """State of one device. At most one utterance is open."""
 
     __slots__ = (
+        "_answers",
         "_context",
         "_deafness",
         "_open",
@@ -76,6 +79,7 @@ class Device:
         """The settings in force."""
         self._open: OpenUtterance | None = None
         self._deafness = Deafness()
+        self._answers = Answers()
 
     @property
     def overridden(self) -> bool:
@@ -105,12 +109,15 @@ class Device:
         return None if self._open is None else self._open.deadline
 
     def start(self, start: Start, now: float) -> list[Ended]:
-        """Open an utterance, ending an open one; a repeated id is ignored.
+        """Open an utterance, ending an open one; one that repeats the open id is ignored.
 
-        A disabled device refuses it and drops what follows.
+        A disabled device refuses it and drops what follows. An id that was used before opens
+        nothing, and what follows is dropped, too.
         """
         if self._repeats(start):
             return []
+        if (repeated := self._repetition(start, now)) is not None:
+            return repeated
         if not self.settings.enabled:
             return self.refuse(start, DisabledError("the device is disabled"), now)
         ended = self._end_open(EndReason.RESTART, now)
@@ -122,13 +129,14 @@ class Device:
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
         """Answer a start that cannot be obeyed; an open utterance is ended all the same.
 
-        A start that repeats the open id is ignored here too.
+        A start that repeats the open id, or one that was used before, is treated as in `start`.
         """
         if self._repeats(start):
             return []
-        ended = self._end_open(EndReason.RESTART, now)
-        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
-        return [*ended, Failed(self._unopened(start, now), error)]
+        if (repeated := self._repetition(start, now)) is not None:
+            return repeated
+        self._answers.expect(start.id, now)
+        return [*self._end_and_drop(now), Failed(self._unopened(start, now), error)]
 
     def chunk(
         self, chunk: bytes, number: int | None, format: NamedFormat, now: float
@@ -187,6 +195,10 @@ class Device:
         self._context.budget.use(len(audio.data))
         return replace(bare, id=start.id or self._context.new_id(), audio=audio)
 
+    def answered(self, outcome: Outcome, now: float) -> None:
+        """An utterance of the device was given its outcome."""
+        self._answers.note(outcome, now)
+
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
         self._overrides = self._overrides.changed_by(change)
@@ -240,6 +252,7 @@ class Device:
             hotwords=self.config.hotwords + start.hotwords,
             note=start.note,
         )
+        self._answers.expect(start.id, now)
         self._open = OpenUtterance(opening, self._context.cap, now)
         return self._open
 
@@ -283,6 +296,8 @@ class Device:
             end, ended_at = EndReason.STOP, utterance.stopped_at
         if end is EndReason.STOP:
             self._deafness.for_stragglers(ended_at)
+        if end.is_incomplete:
+            self._answers.give_up(utterance.opening.id)
         sealed = self._seal(end, ended_at)
         return [] if sealed is None else [sealed]
 
@@ -314,6 +329,19 @@ class Device:
     def _await_pause(self, utterance: OpenUtterance, now: float) -> None:
         """Drop chunks until a pause as long as the one that would have ended the utterance."""
         self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
+
+    def _end_and_drop(self, now: float) -> list[Ended]:
+        """End the open utterance for a start that opens nothing, and drop the chunks of that."""
+        ended = self._end_open(EndReason.RESTART, now)
+        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
+        return ended
+
+    def _repetition(self, start: Start, now: float) -> list[Ended] | None:
+        """What a start brings about whose id was used before; None: it was not."""
+        before = self._answers.find(start.id, now)
+        if before is None:
+            return None
+        return [*self._end_and_drop(now), Repeated(start, before.outcome)]
 
     def _repeats(self, start: Start) -> bool:
         return self._open is not None and start.id == self._open.opening.id

@@ -88,6 +88,7 @@ class Dispatcher:
                 limits.max_queued,
                 limits.max_queued_audio_s,
                 limits.max_queue_age_s,
+                limits.max_age_s,
                 limits.max_utterance_s,
             )
         )
@@ -227,10 +228,21 @@ class Dispatcher:
             self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
 
     def _expire(self, utterance: Utterance, now: float) -> None:
-        error: UtteranceError = ModelUnavailableError("the model is still being loaded")
-        if self._pool is not None:
-            error = ExpiredError(f"older than {self._limits.max_queue_age_s:g} s before its turn")
-        self._reply(utterance, error, now - utterance.ended_at)
+        self._reply(utterance, self._too_old(utterance, now), now - utterance.ended_at)
+
+    def _too_old(self, utterance: Utterance, now: float) -> UtteranceError:
+        limits, waited_s = self._limits, now - utterance.ended_at
+        if waited_s < limits.max_queue_age_s:
+            return ExpiredError(
+                f"spoken {waited_s + utterance.age_s:.0f} s before its turn, "
+                f"at most {limits.max_age_s:g} s are taken (limits.max_age_s)"
+            )
+        if self._pool is None:
+            return ModelUnavailableError("the model is still being loaded")
+        return ExpiredError(
+            f"no turn within {limits.max_queue_age_s:g} s (limits.max_queue_age_s): "
+            "more speech arrives than this machine can transcribe"
+        )
 
     def _refuse_overloaded(self, utterance: Utterance, now: float) -> None:
         error = OverloadedError("more speech arrives than this machine can transcribe")

@@ -6,7 +6,9 @@ doors' outlets are given to it, so that tests run it with fakes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
@@ -14,7 +16,7 @@ from stt_mqtt.config import Config, DeviceConfig
 from stt_mqtt.devices.budget import Budget
 from stt_mqtt.devices.context import DeviceContext
 from stt_mqtt.devices.device import Device, NamedFormat
-from stt_mqtt.devices.ended import Ended
+from stt_mqtt.devices.ended import Ended, Repeated
 from stt_mqtt.devices.registry import Registry
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
@@ -34,6 +36,8 @@ from stt_mqtt.service.outcomes import Stamp, log_outcome, of_answer, of_ended, o
 from stt_mqtt.service.outlet import Follower, Outlet
 from stt_mqtt.service.rungs import EngineFacts
 from stt_mqtt.types import DeviceKey, EndReason, Heard, Outcome, Start, Utterance
+
+log = logging.getLogger(__name__)
 
 
 class Line:
@@ -282,6 +286,8 @@ class Line:
             if isinstance(item, Utterance):
                 device.pending += 1
                 self.dispatcher.put(item, self._clock.now())
+            elif isinstance(item, Repeated):
+                self._repeat(item)
             else:
                 self._publish(of_ended(item, self._stamp()))
         self._followers.announce(device)
@@ -306,8 +312,26 @@ class Line:
         if device is not None:
             device.counters.utterances += outcome.id is not None
             device.counters.errors += outcome.error is not None
+            device.answered(outcome, self._clock.now())
+        self._tell(outcome)
+
+    def _repeat(self, repeated: Repeated) -> None:
+        """Say again what was answered; what waits for the model will be answered by that."""
+        self.metrics.drop(Dropped.REPEATED)
+        if repeated.outcome is not None:
+            self._tell(replace(repeated.outcome, repeated=True, note=repeated.start.note))
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Give a door an outcome. One that fails harms no other answer."""
         log_outcome(outcome)
-        self._outlets[outcome.key.door].outcome(outcome)
+        try:
+            self._outlets[outcome.key.door].outcome(outcome)
+        except Exception:
+            self.metrics.drop(Dropped.ANSWER)
+            log.exception(
+                "an answer was lost to a defect, please report this",
+                extra={"device": str(outcome.key), "utterance": outcome.id},
+            )
 
     def _stamp(self) -> Stamp:
         return Stamp(self._clock.now(), self._clock.epoch())

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from stt_mqtt.config import MqttConfig, Protocol
 from stt_mqtt.doors.mqtt.client import ClientOptions, MqttClient
@@ -71,6 +73,31 @@ def test_correlation_data_travels_with_mqtt_5_only(broker: Broker) -> None:
             old.publish(Publication("room", b"", correlation=b"\x02"))
             eventually(lambda: len(heard.messages) == 2)
     assert [message.correlation for message in heard.messages] == [b"\x00\x01", None]
+
+
+@needs_mosquitto
+def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> None:
+    """The broker is told the seconds that are left; it tells a reader what remains of them."""
+    told: list[tuple[bytes, int | None]] = []
+    reader = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    reader.on_message = lambda _client, _data, message: told.append(
+        (bytes(message.payload), getattr(message.properties, "MessageExpiryInterval", None))
+    )
+    subscribed: list[int] = []
+    reader.on_subscribe = lambda _client, _data, mid, *_: subscribed.append(mid)
+    reader.connect(broker.host, broker.port)
+    reader.subscribe("room", qos=1)
+    reader.loop_start()
+    eventually(lambda: subscribed)
+    with connected_to(broker, protocol=Protocol.V5) as (client, _):
+        client.publish(Publication("room", b"lasts"))
+        client.publish(Publication("room", b"text", expires_at=time.monotonic() + 3000))
+        eventually(lambda: len(told) == 2)
+    reader.disconnect()
+    reader.loop_stop()
+    assert told[0] == (b"lasts", None)
+    assert told[1][0] == b"text"
+    assert told[1][1] in range(2900, 3001)
 
 
 def test_retained_publications_are_marked_as_such(broker: Broker) -> None:

@@ -25,7 +25,7 @@ from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, no
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
     "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
-    "latency_s", "error",
+    "latency_s", "error", "age_s", "incomplete", "repeated",
 ]  # fmt: skip
 CODES = {
     "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
@@ -112,6 +112,70 @@ def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> Non
         "stt/kitchen/text": (1, False),
         "stt/kitchen/result": (1, False),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "end"),
+    [("availability", b"offline", "disconnect"), ("audio/start", b'{"id":"b"}', "restart")],
+)
+def test_a_part_is_told_as_such_and_leaves_no_text(name: str, payload: bytes, end: str) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"id":"a"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send(f"stt/kitchen/{name}", payload)
+    wire.answer("Turn on the")
+    (result,) = wire.results()
+    assert (result["id"], result["end"], result["incomplete"]) == ("a", end, True)
+    assert result["text"] == "Turn on the"
+    assert wire.on("stt/kitchen/text") == []
+
+
+def test_an_utterance_that_is_sent_again_gets_the_same_result_and_no_second_text() -> None:
+    wire = Wire()
+    for reply in ("first", "second"):
+        wire.send(
+            "stt/kitchen/audio/start",
+            b'{"id":"a"}',
+            response_topic=f"stt/kitchen/reply/{reply}",
+        )
+        wire.send("stt/kitchen/audio", bytes(3200))
+        wire.send("stt/kitchen/audio/stop")
+        if wire.pool.submitted:
+            wire.answer("Turn on the light.")
+            states = len(wire.on("stt/kitchen/state"))
+    first, again = wire.results()
+    assert (first["repeated"], again["repeated"]) == (False, True)
+    assert {**again, "repeated": False} == first
+    assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
+    assert len(wire.on("stt/kitchen/state")) == states
+    assert [json.loads(payload) for payload in wire.on("stt/kitchen/reply/second")] == [again]
+    wire.send("stt/kitchen/audio/start", b'{"id":"b"}')
+    assert wire.line.metrics.dropped["repeated"] == 1
+    assert wire.on("stt/kitchen/state")[-1] == b"listening"
+
+
+def test_the_time_of_a_result_is_when_the_speech_ended() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"age_ms":25000}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop")
+    wire.clock.advance(2.0)
+    wire.answer()
+    (result,) = wire.results()
+    assert result["age_s"] == 25.0
+    assert result["ts"] == round(wire.clock.epoch() - 2.0 - 25.0, 3)
+
+
+def test_a_number_that_is_none_leaves_the_result_readable() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    spoken = heard()
+    assert spoken.transcript is not None
+    nan = replace(spoken.transcript, confidence=float("nan"), no_speech_prob=float("inf"))
+    wire.pool.answer(wire.line, replace(spoken, transcript=nan))
+    (result,) = wire.results()
+    assert (result["confidence"], result["no_speech_prob"]) == (None, None)
+    assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
 
 
 def test_without_words_there_is_no_text_message() -> None:

@@ -95,13 +95,16 @@ class NativeDoor:
         self._answer(DeviceKey(DOOR, route.device), route.verb, Start(), error)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Publish the text, the result and the copy of the result that was asked for."""
+        """Publish the text, the result and the copy of the result that was asked for.
+
+        What was heard in part, or was told before, leaves no text: somebody would act on it.
+        """
         device = outcome.key.name
-        if outcome.kind is OutcomeKind.TRANSCRIPT and outcome.transcript is not None:
-            text = outcome.transcript.text.encode()
+        result = payloads.encode(payloads.result(outcome))
+        if outcome.transcript is not None and _is_news(outcome):
+            text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
             self._publish(Publication(topic, text, expires_at=time.monotonic() + MAX_TEXT_AGE_S))
-        result = payloads.encode(payloads.result(outcome))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
         if isinstance(outcome.note, Reply):
             reply = outcome.note
@@ -222,6 +225,12 @@ class NativeDoor:
             self._line.metrics.drop(Dropped.BAD_REPLY_TO)
             return None
         return Reply(topic, message.correlation)
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether there are words that somebody may act on."""
+    heard = outcome.kind is OutcomeKind.TRANSCRIPT
+    return heard and not outcome.incomplete and not outcome.repeated
 
 
 @lru_cache(maxsize=64)
