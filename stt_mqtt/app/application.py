@@ -121,7 +121,9 @@ class Application:
         wishes = Wishes(self.reload, self._hold_rung, self._arm, self.request_stop, self.online)
         self._doors = Doors(self._line, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
-        self._timer = DeadlineTimer(loop.call_at, self._deadline, self._tick)
+        self._timer = DeadlineTimer(
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
+        )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
         """What a slow step of the start returns; None: the service is to stop before it does."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stt_mqtt.app.arrivals import Arrivals
 from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.embedded import reachable
@@ -53,7 +54,7 @@ class Doors:
         config = line.config
         self._line = line
         self._topics = Topics(config.mqtt.base_topic)
-        self._native = NativeDoor(line, self._topics, self._publish)
+        self._native = NativeDoor(line, self._topics, self._publish, clock.now)
         self._bridge = Bridge(
             BridgeContext(line, clock, wishes.reload, self._transport_drops, wishes.set_rung),
             self._topics,
@@ -76,7 +77,9 @@ class Doors:
         self._router = Router(on_broker, lambda: line.metrics.drop(Dropped.BAD_TOPIC))
         handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
         self._intake = Intake(asyncio.get_running_loop(), handlers)
-        self._client = MqttClient(self._client_options(config, password), self._intake)
+        self._client = MqttClient(self._client_options(config, password, clock), self._intake)
+        self.arrivals = Arrivals(self._client, self._intake)
+        """What has come in and waits."""
         self._cleaned = self._leaving = False
         self._cleaning: asyncio.TimerHandle | None = None
         self._online = wishes.online
@@ -140,7 +143,7 @@ class Doors:
     def _publish(self, publication: Publication) -> None:
         self._client.publish(publication)
 
-    def _client_options(self, config: Config, password: str | None) -> ClientOptions:
+    def _client_options(self, config: Config, password: str | None, clock: Clock) -> ClientOptions:
         mqtt = reachable(config.mqtt, config.broker)
         return ClientOptions(
             config=mqtt,
@@ -149,6 +152,7 @@ class Doors:
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
             subscriptions=self._router.subscriptions,
+            now=clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:

@@ -12,6 +12,8 @@ from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, Utterance
 
 SEQUENCE_PREFIX_BYTES = 4
 """Length of the little-endian number before each chunk of a sequenced utterance."""
+SLEPT_S = 5.0
+"""A pause that is so much longer than the one that ends an utterance: the machine slept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class OpenUtterance:
         self._received = 0
         self._sent: int | None = None
         self._stopped_at: float | None = None
+        self._opened_at = now
         self._quiet_since = now
+        self._slept_s = 0.0
         self._straggler_deadline = 0.0
         self.capped = False
 
@@ -88,6 +92,7 @@ class OpenUtterance:
 
         `capped` is set once the cap was reached; after that nothing more is taken.
         """
+        self._note_pause(now)
         self._quiet_since = now
         if self.capped:
             return False
@@ -120,6 +125,7 @@ class OpenUtterance:
 
     def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
         """Seal the utterance. The buffer must not be used afterwards."""
+        self._note_pause(ended_at)
         lost = 0
         if self._numbered:
             self._append(self._sequence.flush(None if self.capped else self._sent))
@@ -135,7 +141,7 @@ class OpenUtterance:
             prompt=self.opening.prompt,
             end=end,
             ended_at=ended_at,
-            age_s=self.opening.age_s,
+            age_s=self.opening.age_s + self._age_s(ended_at),
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
@@ -143,6 +149,20 @@ class OpenUtterance:
             hotwords=self.opening.hotwords,
             note=self.opening.note,
         )
+
+    def _note_pause(self, until: float) -> None:
+        """Notice a pause after which nobody was there to end the utterance."""
+        pause_s = until - self._quiet_since
+        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+            self._slept_s += pause_s
+
+    def _age_s(self, ended_at: float) -> float:
+        """How old the speech became because the machine slept before its end.
+
+        It counts from its first sound, less its length: what came in together after the process
+        had stood still is not old.
+        """
+        return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
 
     def _append(self, chunks: Iterable[bytes | None]) -> bool:
         for chunk in chunks:

@@ -517,6 +517,25 @@ def test_a_pause_ends_the_utterance_and_what_follows_until_the_stop_is_dropped()
     assert len(bench.door.outcomes) == 1
 
 
+def test_a_pipeline_that_the_machine_slept_through_is_told_so_and_freed() -> None:
+    bench = TcpBench()
+    told: list[Event] = []
+
+    async def scenario() -> None:
+        async with bench.client() as client:
+            await client.write_event(AudioStart(**MONO).event())
+            await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
+            await until(lambda: bench.line.budget.used_bytes)
+            bench.clock.advance(3600)
+            await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
+            await client.write_event(AudioStop().event())
+            told.extend(await read_all(client))
+
+    drive(bench, scenario)
+    assert [(event.type, event.data["code"]) for event in told] == [("error", "expired")]
+    assert bench.pool.submitted == []
+
+
 def test_a_start_that_follows_a_start_begins_anew() -> None:
     bench = TcpBench()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import IO
 
@@ -35,3 +37,21 @@ def test_a_log_that_nobody_reads_stops_neither_the_service_nor_its_end(
             lines = pipe.read().decode().splitlines()
         assert 100 < len(lines) < 1500
         assert "stopped" not in lines[-1]
+
+
+def test_who_speaks_while_the_process_stands_still_is_heard_in_one_piece(
+    tmp_path: Path, broker: Broker
+) -> None:
+    with running(tmp_path, broker, device_defaults={"gap_timeout_ms": 1200}) as (service, peer):
+        for round_ in range(3):
+            for number in range(40):
+                if number == 10:
+                    service.process.send_signal(signal.SIGSTOP)
+                if number == 28:
+                    service.process.send_signal(signal.SIGCONT)
+                peer.publish("stt/kitchen/audio", bytes(3200))
+                time.sleep(0.1)
+            results = peer.json("stt/kitchen/result", count=round_ + 1)
+            assert [(one["end"], one["audio_s"]) for one in results] == [("gap", 4.0)] * (
+                round_ + 1
+            )

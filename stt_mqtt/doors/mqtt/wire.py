@@ -24,7 +24,7 @@ _UNSUPPORTED_VERSION = 0x84
 
 
 def publish_properties(publication: Publication, now: float) -> Properties | None:
-    """MQTT 5 properties of a publication that is sent `now`, in `time.monotonic` seconds.
+    """MQTT 5 properties of a publication that is sent `now`, on the clock of `expires_at`.
 
     What expires does so at the broker, too, which may keep it for a session that is away.
     """
