@@ -430,24 +430,6 @@ def test_hanging_up_takes_back_what_is_open() -> None:
     assert bench.line.metrics.outcomes == {"aborted": 1}
 
 
-def test_hanging_up_takes_back_what_waits_and_ignores_what_is_being_transcribed() -> None:
-    bench = TcpBench()
-
-    async def scenario() -> None:
-        async with bench.client() as first, bench.client() as second:
-            await say(first)
-            await bench.utterance()
-            await say(second)
-            await until(lambda: bench.line.dispatcher.queue.jobs == 1)
-        await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
-        await bench.answer()
-        assert len(bench.line.registry) == 0
-
-    drive(bench, scenario)
-    assert bench.line.metrics.outcomes == {"aborted": 1, "transcript": 1}
-
-
 def test_clients_that_speak_at_the_same_time_get_their_own_words() -> None:
     bench = TcpBench()
     rooms = range(8)
