@@ -14,6 +14,7 @@ from stt_mqtt.app.doors import Doors, Wishes
 from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.files import Source, resolve_password
 from stt_mqtt.app.ladder import LadderRunner
+from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.loading import Start, load_ladder, preferred_rung, shelf_of, spoken_languages
 from stt_mqtt.app.notify import Notifier
 from stt_mqtt.app.timer import DeadlineTimer
@@ -23,7 +24,7 @@ from stt_mqtt.engine.memory import give_back_freed_memory
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.errors import ConfigError
+from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
 from stt_mqtt.service.clock import SystemClock
 from stt_mqtt.service.dispatch import Capacity
@@ -53,6 +54,7 @@ class Application:
         self._drained = asyncio.Event()
         self._serving = False
         self._trim: asyncio.TimerHandle | None = None
+        self._given_up: SttMqttError | None = None
         self.online = asyncio.Event()
         """Set once the broker has been told that the service is there."""
         self.failed = False
@@ -65,7 +67,8 @@ class Application:
     async def run(self) -> bool:
         """Serve until `request_stop`; return whether every thread ended in time.
 
-        Raises `ModelError`, `ConfigError` or `BrokerError` when the service cannot start.
+        Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` when the service
+        cannot start.
         """
         # What asyncio does in threads by itself, such as to look up a name, may hang.
         asyncio.get_running_loop().set_default_executor(Unwaited())
@@ -74,6 +77,7 @@ class Application:
         languages = await self._unless_stopped(partial(prepare, config, password))
         if languages is None:
             return False
+        _warn(check_languages(config, languages))
         self._put_together(config, password, languages)
         try:
             await self._doors.open_early()
@@ -99,12 +103,15 @@ class Application:
             raise ConfigError(["the model is not loaded yet, reload again when it is"])
         wanted = self._source.load()
         changes = compare(self._config, wanted)
-        self._config = merge(self._config, wanted)
+        merged = merge(self._config, wanted)
+        doubts = check_languages(merged, self._line.languages)
+        self._config = merged
         logs.set_up(self._config.log)
         self._engine.reconfigure(self._config)
         self._line.reconfigure(self._config)
         self._doors.reconfigured()
         self._timer.arm()
+        _warn(doubts)
         log.info("configuration reloaded: %s", ", ".join(changes.applied) or "nothing changed")
         if changes.needs_restart:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
@@ -118,7 +125,9 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._line = Line(config, EngineFacts(languages, status), self._clock)
-        wishes = Wishes(self.reload, self._hold_rung, self._arm, self.request_stop, self.online)
+        wishes = Wishes(
+            self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
+        )
         self._doors = Doors(self._line, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
@@ -163,6 +172,8 @@ class Application:
         ]
         try:
             await self._stop.wait()
+            if self._given_up is not None:
+                raise self._given_up
             await self._shut_down()
         finally:
             for task in tasks:
@@ -172,6 +183,11 @@ class Application:
         return clean and not self._ladder.loading
 
     # On the event loop ---------------------------------------------------------------------
+
+    def _give_up(self, error: SttMqttError) -> None:
+        """End without a word on the topics, which are another service's."""
+        self._given_up = error
+        self.request_stop()
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)
@@ -270,6 +286,11 @@ def prepare(config: Config, password: str | None) -> frozenset[str]:
     if config.broker.mode is BrokerMode.EMBEDDED:
         start_embedded(config, password)
     return spoken_languages(config)
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        log.warning("%s", sentence)
 
 
 def start_embedded(config: Config, password: str | None) -> None:

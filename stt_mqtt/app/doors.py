@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
 from stt_mqtt.app.arrivals import Arrivals
 from stt_mqtt.app.intake import Intake, IntakeHandlers
@@ -20,18 +21,23 @@ from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.doors.mqtt.router import Router
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.instances import Instances, Watcher
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import NativeWire
 from stt_mqtt.doors.wyoming.door import WyomingDoor
+from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.line import Line
 
 log = logging.getLogger(__name__)
 
+PROBE_TIMEOUT_S = 3.0
+"""How long another service on the base topic has to show that it is live."""
 LEFTOVERS_WINDOW_S = 2.0
-"""How long after the first connection the broker is asked for what a previous run left."""
+"""How long after the start the broker is still listened to for what a previous run left."""
 GOODBYE_TIMEOUT_S = 3.0
+DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class Wishes:
     settled: Callable[[], None]
     """The line was called: look at its deadline."""
     stop: Callable[[], None]
+    give_up: Callable[[SttMqttError], None]
+    """The service must not go on, and leaves no trace."""
     online: asyncio.Event
     """To be set once the broker has been told that the service is there."""
 
@@ -54,13 +62,27 @@ class Doors:
         config = line.config
         self._line = line
         self._topics = Topics(config.mqtt.base_topic)
+        self._clock = clock
+        self._opened_at = clock.now()
         self._native = NativeDoor(line, self._topics, self._publish, clock.now)
+        self._instances = Instances(token_hex(8), self._topics, self._publish)
         self._bridge = Bridge(
-            BridgeContext(line, clock, wishes.reload, self._transport_drops, wishes.set_rung),
+            BridgeContext(
+                line,
+                clock,
+                self._instances,
+                wishes.reload,
+                self._transport_drops,
+                wishes.set_rung,
+            ),
             self._topics,
             self._publish,
         )
-        wire = NativeWire(line, self._topics, self._native, self._bridge)
+        watcher = Watcher(self._on_probed, self._bridge.say_online, self._bridge.announce)
+        self._instances.attach(watcher)
+        wire = self._wire = NativeWire(
+            line, self._topics, self._native, self._bridge, self._instances
+        )
         on_broker: list[MqttDoor] = [wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
@@ -77,12 +99,19 @@ class Doors:
         self._router = Router(on_broker, lambda: line.metrics.drop(Dropped.BAD_TOPIC))
         handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
         self._intake = Intake(asyncio.get_running_loop(), handlers)
-        self._client = MqttClient(self._client_options(config, password, clock), self._intake)
+        options = self._client_options(config, password)
+        self._address = options.address
+        self._client = MqttClient(options, self._intake)
         self.arrivals = Arrivals(self._client, self._intake)
         """What has come in and waits."""
-        self._cleaned = self._leaving = False
+        self._leaving = False
+        self._is_sole = False
+        """Whether it is known that no other service is live on the base topic."""
+        self._probing: asyncio.TimerHandle | None = None
+        self._cleaned = False
         self._cleaning: asyncio.TimerHandle | None = None
         self._online = wishes.online
+        self._give_up = wishes.give_up
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -115,7 +144,8 @@ class Doors:
         self._bridge.publish_info()
 
     def tell_health(self) -> None:
-        """Tell the world how the service is."""
+        """Tell the world how the service is, and forget whom nobody has heard for long."""
+        self._forget_silent()
         self._bridge.publish_health()
 
     def leave(self) -> None:
@@ -143,7 +173,7 @@ class Doors:
     def _publish(self, publication: Publication) -> None:
         self._client.publish(publication)
 
-    def _client_options(self, config: Config, password: str | None, clock: Clock) -> ClientOptions:
+    def _client_options(self, config: Config, password: str | None) -> ClientOptions:
         mqtt = reachable(config.mqtt, config.broker)
         return ClientOptions(
             config=mqtt,
@@ -151,8 +181,8 @@ class Doors:
             port=mqtt.effective_port,
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
-            subscriptions=self._router.subscriptions,
-            now=clock.now,
+            subscriptions=self._router.read_first,
+            now=self._clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:
@@ -162,14 +192,59 @@ class Doors:
             "publications_lost": self._client.lost_publications,
         }
 
+    def _forget_silent(self) -> None:
+        """Not in the first day: after a long power cut everybody has been silent for long."""
+        if self._clock.now() - self._opened_at >= DAY_S:
+            days = self._line.config.limits.devices_forget_after_days
+            self._native.forget_silent(self._clock.epoch() - days * DAY_S)
+
     def _on_connected(self) -> None:
         if self._leaving:
             return
+        loop = asyncio.get_running_loop()
+        if self._is_sole:
+            self._instances.connected_again()
+            self._serve(loop)
+            return
+        self._instances.probe()
+        if self._probing is not None:
+            self._probing.cancel()
+        self._probing = loop.call_later(PROBE_TIMEOUT_S, self._instances.give_up)
+
+    def _on_probed(self, other: str | None) -> None:
+        """Take input, unless another service does already."""
+        if self._probing is not None:
+            self._probing.cancel()
+        if self._leaving:
+            return
+        mqtt = self._line.config.mqtt
+        if other is not None and not mqtt.takeover:
+            self._leaving = True
+            self._instances.leave()
+            self._give_up(
+                AnotherServiceError(
+                    f"another service, instance {other}, is live on the base topic "
+                    f"{mqtt.base_topic} of {self._address}; end it, give this one another "
+                    "mqtt.base_topic, or set mqtt.takeover: true to have both answer"
+                )
+            )
+            return
+        if other is not None:
+            log.warning(
+                "another service, instance %s, is live on the base topic %s: both answer "
+                "everything (mqtt.takeover)",
+                other,
+                mqtt.base_topic,
+            )
+        self._is_sole = True
+        self._wire.take_over()
+        self._client.subscribe(self._router.subscriptions)
+        self._serve(asyncio.get_running_loop())
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._cleaned:
-            self._client.subscribe(self._router.retained_output)
             if self._cleaning is not None:
                 self._cleaning.cancel()
-            loop = asyncio.get_running_loop()
             self._cleaning = loop.call_later(LEFTOVERS_WINDOW_S, self._clean_up)
         self._router.connected()
         self._online.set()
@@ -179,5 +254,6 @@ class Doors:
             # Not all of it was read; the next connection begins anew.
             return
         self._cleaned = True
-        self._client.unsubscribe(self._router.retained_output)
+        wanted = set(self._router.subscriptions)
+        self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
         self._router.clean_up()

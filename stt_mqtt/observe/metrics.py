@@ -15,6 +15,8 @@ class Dropped(StrEnum):
     """What was dropped: input that opens and ends nothing, and answers lost to a defect."""
 
     BAD_TOPIC = "bad_topic"
+    BAD_NAME = "bad_name"
+    """A message of a device whose name is not allowed."""
     BAD_REPLY_TO = "bad_reply_to"
     BAD_SEQUENCE = "bad_sequence"
     BAD_PAYLOAD = "bad_payload"

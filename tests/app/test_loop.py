@@ -270,7 +270,7 @@ class Handled:
         self.batches = 0
         self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._settle)
 
-    subscriptions = retained_output = ()
+    subscriptions = read_first = ()
     chunk_endings = ("/audio",)
     bulky_endings = ("/utterance",)
 

@@ -8,11 +8,12 @@ import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.devices.answers import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.devices.budget import Budget
 from stt_mqtt.devices.context import DeviceContext
 from stt_mqtt.devices.device import Device
-from stt_mqtt.devices.ended import Aborted, Ended, Failed
-from stt_mqtt.devices.settings import SettingsChange
+from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
+from stt_mqtt.devices.settings import Overrides, SettingsChange
 from stt_mqtt.errors import DisabledError, UnsupportedFormatError
 from stt_mqtt.types import (
     AudioFormat,
@@ -21,6 +22,8 @@ from stt_mqtt.types import (
     DeviceState,
     EndReason,
     OnCap,
+    Outcome,
+    OutcomeKind,
     Start,
     Utterance,
 )
@@ -515,7 +518,7 @@ def test_settings_that_are_missing_stay_and_null_goes_back_to_the_configured_val
     bench.device.change(SettingsChange(language="en", prompt="lamp"), 0.0)
     bench.device.change(SettingsChange(enabled=True), 0.0)
     assert (bench.device.settings.language, bench.device.settings.prompt) == ("en", "lamp")
-    assert bench.device.overridden
+    assert bench.device.overrides != Overrides()
     bench.device.change(SettingsChange(language=None, enabled=None), 0.0)
     assert (bench.device.settings.language, bench.device.settings.prompt) == ("de", "lamp")
 
@@ -566,3 +569,86 @@ def test_languages_and_hotwords_that_are_reloaded_count_from_the_next_utterance_
     assert words_of(the_utterance(bench.device.stop(None, None, 0.2))) == (("en",), ("Kiri",))
     bench.chunks(1, 1.0)
     assert words_of(the_utterance(bench.device.stop(None, None, 1.1))) == (("de",), ())
+
+
+def start_and_stop(device: Device, id: str, now: float) -> list[Ended]:
+    return [
+        *device.start(Start(id=id), now),
+        *device.chunk(CHUNK, None, None, now),
+        *device.stop(id, None, now),
+    ]
+
+
+def outcome_of(id: str, end: EndReason = EndReason.STOP) -> Outcome:
+    return Outcome(DeviceKey("native", "kitchen"), id, 0.0, OutcomeKind.NO_SPEECH, end=end)
+
+
+def test_an_id_that_was_answered_opens_nothing_and_its_chunks_are_dropped() -> None:
+    device = Bench().device
+    (utterance,) = start_and_stop(device, "a", 0.0)
+    assert isinstance(utterance, Utterance)
+    device.answered(outcome_of("a"), 1.0)
+    again = Start(id="a", note="again")
+    assert device.start(again, 5.0) == [Repeated(again, outcome_of("a"))]
+    assert device.chunk(CHUNK, None, None, 5.1) == []
+    assert not device.listening
+    assert device.start(Start(id="b"), 5.2) == []
+    assert device.listening
+
+
+def test_an_id_that_was_answered_ends_what_is_open() -> None:
+    device = Bench().device
+    start_and_stop(device, "a", 0.0)
+    device.answered(outcome_of("a"), 1.0)
+    device.start(Start(id="b"), 2.0)
+    part, repeated = device.start(Start(id="a"), 2.1)
+    assert isinstance(part, Utterance)
+    assert (part.id, part.end) == ("b", EndReason.RESTART)
+    assert isinstance(repeated, Repeated)
+
+
+def test_an_id_that_waits_for_the_model_opens_nothing_either() -> None:
+    device = Bench().device
+    start_and_stop(device, "a", 0.0)
+    assert device.start(Start(id="a"), 1.0) == [Repeated(Start(id="a"), None)]
+
+
+def test_a_start_that_cannot_be_obeyed_is_repeated_too() -> None:
+    device = Bench().device
+    device.refuse(Start(id="a"), UnsupportedFormatError("mp9"), 0.0)
+    device.answered(outcome_of("a"), 0.0)
+    again = device.refuse(Start(id="a"), UnsupportedFormatError("mp9"), 1.0)
+    assert again == [Repeated(Start(id="a"), outcome_of("a"))]
+
+
+def test_a_part_that_is_sent_again_whole_is_a_new_utterance() -> None:
+    device = Bench().device
+    device.start(Start(id="a"), 0.0)
+    device.chunk(CHUNK, None, None, 0.1)
+    device.end(EndReason.DISCONNECT, 0.2)
+    (whole,) = start_and_stop(device, "a", 1.0)
+    assert isinstance(whole, Utterance)
+    device.answered(outcome_of("a", EndReason.DISCONNECT), 1.1)
+    assert device.start(Start(id="a"), 1.2) == [Repeated(Start(id="a"), None)]
+    device.answered(outcome_of("a"), 1.3)
+    assert device.start(Start(id="a"), 1.4) == [Repeated(Start(id="a"), outcome_of("a"))]
+
+
+def test_ids_are_remembered_for_minutes_and_a_bounded_number_of_them() -> None:
+    device = Bench().device
+    for number in range(MAX_REMEMBERED + 1):
+        start_and_stop(device, str(number), 0.0)
+        device.answered(outcome_of(str(number)), 0.0)
+    assert device.start(Start(id="0"), 1.0) == []
+    assert device.abort("0", 1.0) != []
+    assert device.start(Start(id="2"), REMEMBERED_S - 1) != []
+    assert device.start(Start(id="2"), REMEMBERED_S) == []
+
+
+def test_a_restored_setting_gives_way_to_what_was_set_since() -> None:
+    device = Bench().device
+    device.restore(Overrides(enabled=False))
+    assert not device.settings.enabled
+    assert device.overrides.muted
+    device.restore(Overrides(enabled=True))
+    assert not device.settings.enabled

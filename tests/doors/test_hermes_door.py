@@ -109,7 +109,7 @@ def test_the_door_is_one_on_mqtt_that_owns_what_begins_with_hermes() -> None:
     door: MqttDoor = Wire().door
     assert door.owns("hermes/asr/startListening")
     assert not door.owns("stt/kitchen/audio")
-    assert door.retained_output == door.bulky_endings == ()
+    assert door.read_first == door.bulky_endings == ()
     topic = "hermes/audioServer/kitchen/audioFrame"
     assert topic.endswith(door.chunk_endings)
     assert "hermes/audioServer/kitchen/s/audioSessionFrame".endswith(door.chunk_endings)

@@ -116,7 +116,7 @@ def test_telling_the_settings_again_is_no_news() -> None:
     home = Home().connects()
     home.speaks("kitchen")
     home.announcements()
-    home.line.announce(NATIVE)
+    home.line.known.announce(NATIVE)
     assert home.topics() == []
 
 
@@ -233,6 +233,49 @@ def test_leftovers_of_unknown_devices_are_cleared_once() -> None:
     assert home.announcements() == []
 
 
+def test_a_device_that_is_deleted_in_home_assistant_is_forgotten_until_it_speaks_again() -> None:
+    home = Home().connects()
+    home.speaks("kitchen", "a.b")
+    home.announcements()
+    home.says(f"homeassistant/device/{object_id('a.b')}/config", b"")
+    (cleared,) = home.announcements()
+    assert (cleared.topic, cleared.payload) == (
+        f"homeassistant/device/{object_id('a.b')}/config", b"",
+    )  # fmt: skip
+    home.says(cleared.topic, b"")
+    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    home.speaks("a.b")
+    (announced,) = home.announcements()
+    assert announced.topic == cleared.topic
+    home.says(cleared.topic, b"")
+    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+
+
+def test_our_own_clearing_that_comes_back_deletes_nobody() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.line.known.forget(DeviceKey("native", "kitchen"))
+    home.speaks("kitchen")
+    home.says(KITCHEN, b"")
+    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    home.says(KITCHEN, b"")
+    assert list(home.line.registry) == []
+
+
+@pytest.mark.parametrize("why", ["configured", "busy"])
+def test_who_is_needed_is_not_forgotten_when_home_assistant_deletes_it(
+    why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    home = Home(devices={"kitchen": {}} if why == "configured" else {}).connects()
+    home.speaks("kitchen")
+    if why == "busy":
+        home.line.start(DeviceKey("native", "kitchen"), Start(id="a"))
+    home.says(KITCHEN, b"")
+    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    assert "deleted in Home Assistant, but not forgotten" in caplog.text
+
+
 def test_switched_off_it_takes_back_what_was_announced_and_nothing_else() -> None:
     home = Home(homeassistant={"enabled": False}).connects()
     assert home.door.subscriptions == ()
@@ -313,8 +356,8 @@ def test_base_topic_and_discovery_prefix_come_from_the_configuration() -> None:
     (announced,) = home.announcements()
     assert announced.topic == "ha/discovery/device/stt_mqtt_kitchen/config"
     assert availability(announced) == ["house/voice/bridge/state"]
-    assert home.door.subscriptions == ("ha/discovery/status",)
-    assert home.door.retained_output == ("ha/discovery/device/+/config",)
+    assert home.door.subscriptions == ("ha/discovery/status", "ha/discovery/device/+/config")
+    assert home.door.read_first == ("ha/discovery/device/+/config",)
     home.says("ha/discovery/status", b"online")
     assert len(home.announcements()) == 2
 

@@ -22,6 +22,7 @@ from stt_mqtt.doors.homeassistant.payloads import Facts, device_config, service_
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native import payloads as native
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
+from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.requests import parse_set
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
@@ -279,10 +280,16 @@ class Service:
         self.line.serve(pool, ONE_THREAD)
         self.published: list[Publication] = []
         self.line.attach("native", self)
+        topics = Topics("stt")
         context = BridgeContext(
-            self.line, self.clock, lambda: Changes((), ()), dict, lambda _rung: None
+            self.line,
+            self.clock,
+            Instances("this one", topics, self.published.append),
+            lambda: Changes((), ()),
+            dict,
+            lambda _rung: None,
         )
-        self.bridge = Bridge(context, Topics("stt"), self.published.append)
+        self.bridge = Bridge(context, topics, self.published.append)
         self.clock.advance(60)
         for _ in range(2):
             self.line.single(DeviceKey("native", "kitchen"), bytes(6400), Start())

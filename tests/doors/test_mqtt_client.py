@@ -449,6 +449,33 @@ def test_a_publication_that_mqtt_does_not_allow_is_lost_alone(
     assert errors(caplog)
 
 
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", [Protocol.V5, Protocol.V311])
+def test_two_clients_with_one_identifier_name_it_and_do_not_fill_the_log(
+    broker: Broker, caplog: pytest.LogCaptureFixture, protocol: Protocol
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = MqttConfig(client_id="the-same", protocol=protocol)
+    with client_of(broker, config=config) as (first, one):
+        eventually(lambda: first.connected)
+        with client_of(broker, config=config) as (_, other):
+            eventually(lambda: "mqtt.client_id: the-same" in caplog.text, 60)
+
+            def greetings() -> list[str]:
+                return [
+                    record.getMessage()
+                    for record in caplog.records
+                    if record.levelno == logging.INFO
+                ]
+
+            # From here on not every connection is worth a line.
+            eventually(lambda: len(greetings()) < len(one.protocols) + len(other.protocols), 60)
+            eventually(lambda: len(one.reasons) + len(other.reasons) >= 4, 60)
+            warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+            # Of two clients: what happened, and once what is behind it.
+            assert len(warnings) <= 4
+
+
 class Moody(Recorder):
     """Fails at everything it hears, after remembering it."""
 

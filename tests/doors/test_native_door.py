@@ -14,7 +14,7 @@ from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.leftovers import Leftovers
+from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.service.line import Line
@@ -48,7 +48,12 @@ class Wire:
         self.topics = Topics("stt")
         self.door = NativeDoor(self.line, self.topics, self.published.append)
         context = BridgeContext(
-            self.line, self.clock, self._reload, lambda: {"inbox_full": 0}, self._set_rung
+            self.line,
+            self.clock,
+            Instances("this one", self.topics, self.published.append),
+            self._reload,
+            lambda: {"inbox_full": 0},
+            self._set_rung,
         )
         self.bridge = Bridge(context, self.topics, self.published.append)
 
@@ -225,6 +230,93 @@ def test_a_payload_over_the_limit_is_refused(name: str) -> None:
     assert result["error"]["code"] == "payload_too_large"
     assert result["end"] == ("single" if name == "utterance" else None)
     assert wire.line.metrics.dropped["payload_too_large"] == 1
+
+
+@pytest.mark.parametrize("payload", [b"OFF", b" OFF\n"])
+def test_the_switch_of_home_assistant_changes_enabled_alone(payload: bytes) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/set", b'{"language":"en","prompt":"lamp"}')
+    wire.send("stt/kitchen/enabled/set", payload)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
+        "enabled": False, "language": "en", "prompt": "lamp",
+    }  # fmt: skip
+    wire.send("stt/kitchen/enabled/set", b"ON")
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/enabled/set", b"OFF", retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/enabled/set", b"false")
+    (answer,) = wire.results()
+    assert answer["error"] == {"code": "bad_payload", "detail": "enabled/set: ON or OFF is needed"}
+
+
+def test_retained_settings_do_not_switch_a_device_on_that_somebody_switched_off() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/enabled/set", b"OFF")
+    wire.send("stt/kitchen/set", b'{"enabled":true,"prompt":"lamp"}', retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
+        "enabled": False, "language": None, "prompt": "lamp",
+    }  # fmt: skip
+    wire.send("stt/kitchen/set", b'{"enabled":true}')
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+
+
+def test_a_device_is_forgotten_on_request() -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.send("stt/kitchen/enabled/set", b"OFF")
+    wire.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
+    assert wire.response("forget")["data"] == {"device": "kitchen"}
+    for name in ("settings", "state", "availability"):
+        assert wire.on(f"stt/kitchen/{name}")[-1] == b""
+    assert len(wire.line.registry) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"{}", 'say which device to forget: {"device": "kitchen"}'),
+        (b'{"device":"a b"}', 'say which device to forget: {"device": "kitchen"}'),
+        (b'{"device":"hall"}', "hall has an entry under devices: and is never forgotten"),
+        (b'{"device":"bath"}', "bath is listening; try again when it is idle"),
+    ],
+)
+def test_who_cannot_be_forgotten_is_said_with_the_reason(payload: bytes, error: str) -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.send("stt/bath/audio/start")
+    wire.send("stt/bridge/request/forget", payload)
+    assert (wire.response("forget")["status"], wire.response("forget")["error"]) == ("error", error)
+
+
+def test_who_is_there_by_its_own_word_keeps_that_when_it_is_forgotten() -> None:
+    wire = Wire(limits={"max_devices": 1})
+    for name in ("kitchen", "bath"):
+        wire.send(f"stt/{name}/availability", b"online")
+    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
+    assert wire.on("stt/bath/availability") == []
+    wire.send("stt/bath/availability", b"offline")
+    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
+    assert wire.on("stt/bath/availability") == [b""]
+
+
+def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.door.introduce_configured()
+    for name in ("kitchen", "bath", "attic"):
+        wire.send(f"stt/{name}/set", b"{}")
+    wire.send("stt/bath/availability", b"online")
+    wire.clock.advance(100.0)
+    wire.send("stt/attic/set", b"{}")
+    wire.door.forget_silent(wire.clock.epoch() - 50)
+    assert {device.key.name for device in wire.line.registry} == {"hall", "bath", "attic"}
+    assert wire.on("stt/kitchen/settings")[-1] == b""
+
+
+def test_a_stop_of_blanks_is_a_stop() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"\n")
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop", b" \n")
+    assert not any(device.listening for device in wire.line.registry)
+    assert wire.results() == []
 
 
 def test_an_empty_settings_message_changes_nothing() -> None:
@@ -406,20 +498,6 @@ def test_the_services_own_output_is_not_taken_for_input() -> None:
     wire.send("stt/kitchen/settings", b"{}", retain=True)
     assert wire.published == []
     assert len(wire.line.registry) == 0
-
-
-def test_leftovers_of_devices_that_nobody_knows_are_named() -> None:
-    leftovers = Leftovers()
-    for device, verb, retained, payload in [
-        ("gone", Verb.STATE, True, b"idle"),
-        ("gone", Verb.SETTINGS, True, b"{}"),
-        ("here", Verb.STATE, True, b"idle"),
-        ("live", Verb.STATE, False, b"idle"),
-        ("cleared", Verb.STATE, True, b""),
-        ("muted", Verb.SET, True, b"{}"),
-    ]:
-        leftovers.note(DeviceMessage(device, verb), retained, payload)
-    assert leftovers.unknown({"here"}) == ["gone"]
 
 
 def test_the_bridge_announces_itself_and_is_online_last() -> None:

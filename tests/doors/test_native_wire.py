@@ -2,14 +2,19 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import pytest
+
 from stt_mqtt.config import Config
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.doors.native.wire import NativeWire
+from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
 from stt_mqtt.service.line import Line
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
+
+MUTED = b'{"enabled":false,"language":null,"prompt":null}'
 
 
 class Bench:
@@ -23,9 +28,10 @@ class Bench:
         self.line.serve(FakePool(), ONE_THREAD)
         topics = Topics("stt")
         door = NativeDoor(self.line, topics, self.published.append)
-        context = BridgeContext(self.line, clock, self._never, dict, self._never)
+        instances = Instances("this one", topics, self.published.append)
+        context = BridgeContext(self.line, clock, instances, self._never, dict, self._never)
         self.bridge = Bridge(context, topics, self.published.append)
-        self.wire = NativeWire(self.line, topics, door, self.bridge)
+        self.wire = NativeWire(self.line, topics, door, self.bridge, instances)
         self.wire.presence = self
 
     def availability_seen(self, name: str) -> None:
@@ -36,6 +42,16 @@ class Bench:
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
         self.wire.handle(Inbound(topic, payload, retain=retain))
+
+    @property
+    def seen(self) -> dict[str, float]:
+        """The known devices, and when they were heard last."""
+        return {device.key.name: device.last_seen_ts for device in self.line.registry}
+
+    @property
+    def retained(self) -> dict[str, bytes]:
+        """The last payload on each retained topic."""
+        return {item.topic: item.payload for item in self.published if item.retain}
 
     @property
     def topics(self) -> list[str]:
@@ -73,7 +89,10 @@ def test_requests_are_answered_and_messages_of_devices_reach_the_line() -> None:
 def test_topics_that_mean_nothing_are_counted_but_not_the_services_own_state() -> None:
     bench = Bench()
     bench.send("stt/kitchen/nonsense")
-    bench.send("stt/bridge/state", b"online", retain=True)
+    bench.send("stt/bridge/nonsense")
+    bench.line.metrics.dropped["bad_topic"] -= 1
+    for name in ("state", "info", "health", "response/health_check"):
+        bench.send(f"stt/bridge/{name}", b"{}", retain=True)
     assert bench.line.metrics.dropped == {"bad_topic": 1}
 
 
@@ -104,14 +123,85 @@ def test_after_connecting_configured_satellites_are_told_and_online_comes_last()
     assert not any("192.168" in topic or "2001" in topic for topic in bench.topics)
 
 
-def test_what_a_previous_run_left_about_unknown_devices_is_cleared() -> None:
+def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> None:
+    bench = Bench(devices={"hall": {"language": "en"}})
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.send("stt/kitchen/state", b"listening", retain=True)
+    bench.send("stt/hall/settings", MUTED, retain=True)
+    bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
+    bench.send("stt/live/settings", MUTED)
+    assert bench.published == []
+    bench.wire.take_over()
+    assert bench.published == []
+    bench.wire.connected()
+    assert bench.retained["stt/kitchen/state"] == b"idle"
+    assert b'"enabled":false' in bench.retained["stt/kitchen/settings"]
+    assert b'"enabled":false' in bench.retained["stt/hall/settings"]
+    assert bench.seen == {"kitchen": 17.0, "hall": 0.0}
+    bench.send("stt/kitchen/utterance", bytes(6400))
+    assert b'"disabled"' in bench.published[-1].payload
+
+
+def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     bench = Bench()
-    bench.send("stt/kitchen/audio/start", b"{}")
-    for name in ("kitchen", "attic"):
-        bench.send(f"stt/{name}/state", b"idle", retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
     bench.published.clear()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.wire.clean_up()
-    assert [(item.topic, item.payload, item.retain) for item in bench.published] == [
-        ("stt/attic/state", b"", True),
-        ("stt/attic/settings", b"", True),
+    assert bench.topics == ["stt/kitchen/settings", "stt/kitchen/state"]
+    bench.send("stt/attic/settings", MUTED, retain=True)
+    bench.wire.clean_up()
+    bench.wire.take_over()
+    assert list(bench.seen) == ["kitchen"]
+
+
+def test_what_was_changed_since_the_start_is_not_taken_back() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/enabled/set", b"ON")
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.wire.clean_up()
+    assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
+
+
+def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
+    bench = Bench(limits={"max_devices": 3}, devices={"hall": {}})
+    for name in ("first", "second", "third"):
+        bench.send(f"stt/{name}/settings", MUTED, retain=True)
+    seen = b'{"devices":{"first":{"last_seen":3},"second":{"last_seen":2},"third":{"last_seen":1}}}'
+    bench.send("stt/bridge/health", seen, retain=True)
+    bench.wire.take_over()
+    assert list(bench.seen) == ["second", "first"]
+    assert bench.retained == {
+        "stt/third/state": b"", "stt/third/settings": b"", "stt/third/availability": b"",
+    }  # fmt: skip
+    bench.wire.connected()
+    assert list(bench.seen) == ["second", "first", "hall"]
+
+
+def test_a_name_that_is_not_allowed_is_said_once_with_the_rule(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.send("stt/living room/audio", bytes(320))
+        bench.send("stt/Küche/utterance", bytes(320))
+        bench.send("stt/bridge/audio", bytes(320))
+    assert bench.line.metrics.dropped == {"bad_name": 9}
+    assert bench.published == []
+    assert caplog.messages == [
+        "what comes from a device called 'living room' is dropped: 1 to 64 of A-Z a-z 0-9 _ . - "
+        "are taken; give it another name",
+        "what comes from a device called 'Küche' is dropped: 1 to 64 of A-Z a-z 0-9 _ . - "
+        "are taken; give it another name",
+        "what comes from a device called 'bridge' is dropped: it is the name of the service "
+        "itself; give it another name",
     ]
+
+
+def test_names_that_are_not_allowed_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    for number in range(2 * MAX_NAMES_TOLD):
+        bench.send(f"stt/room {number}/audio", bytes(320))
+    assert len(caplog.messages) == MAX_NAMES_TOLD
+    assert bench.line.metrics.dropped == {"bad_name": 2 * MAX_NAMES_TOLD}

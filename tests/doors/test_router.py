@@ -20,7 +20,7 @@ class Door:
         return (f"{self.name}/#",)
 
     @property
-    def retained_output(self) -> tuple[str, ...]:
+    def read_first(self) -> tuple[str, ...]:
         return (f"{self.name}/out",)
 
     def awaits(self, topic: str) -> bool:
@@ -66,7 +66,7 @@ def test_what_the_doors_listen_to_is_put_together() -> None:
     other = Door("other", chunk_endings=("/audio",), bulky_endings=("/whole",))
     router = Router([one, other], lambda: None)
     assert router.subscriptions == ("one/#", "other/#")
-    assert router.retained_output == ("one/out", "other/out")
+    assert router.read_first == ("one/out", "other/out")
     assert [router.chunk_door(f"x/{end}") for end in ("frame", "audio", "whole")] == [
         one,
         other,

@@ -558,7 +558,7 @@ def test_no_place_for_another_device_is_an_error() -> None:
     bench = TcpBench(limits={"max_devices": 1})
 
     async def scenario() -> None:
-        bench.line.introduce(DeviceKey("native", "kitchen"))
+        bench.line.known.introduce(DeviceKey("native", "kitchen"))
         bench.line.chunk(DeviceKey("native", "kitchen"), CHUNK, None, AudioFormat())
         async with bench.client() as client:
             await say(client)

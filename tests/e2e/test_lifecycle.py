@@ -127,19 +127,16 @@ def test_the_service_comes_back_after_the_broker_did(
             fresh.close()
 
 
-def test_what_a_previous_run_left_retained_is_cleaned(tmp_path: Path, broker: Broker) -> None:
+def test_what_a_previous_run_left_retained_is_taken_over(tmp_path: Path, broker: Broker) -> None:
     before = Peer(broker, "stt/+/state")
     try:
-        for topic in ("stt/gone/state", "stt/gone/settings", "stt/kept/state"):
-            before.publish(topic, b"listening", retain=True)
+        for name in ("away", "kept", "muted"):
+            before.publish(f"stt/{name}/state", b"listening", retain=True)
         before.publish("stt/muted/set", b'{"enabled":false}', retain=True)
-        before.publish("stt/muted/state", b"listening", retain=True)
         with running(tmp_path, broker, devices={"kept": {}}) as (_, peer):
-            eventually(lambda: peer.payloads("stt/gone/state")[-1:] == [b""])
-            eventually(lambda: peer.payloads("stt/gone/settings")[-1:] == [b""])
-            assert peer.payloads("stt/kept/state")[-1] == b"idle"
-            assert peer.payloads("stt/muted/state")[-1] == b"idle"
-            assert peer.json("stt/muted/settings")[-1]["enabled"] is False
+            topics = [f"stt/{name}/state" for name in ("away", "kept", "muted")]
+            eventually(lambda: all(peer.payloads(topic)[-1:] == [b"idle"] for topic in topics))
+            eventually(lambda: peer.json("stt/muted/settings")[-1]["enabled"] is False)
     finally:
         before.close()
 
@@ -159,6 +156,16 @@ def test_a_reload_takes_all_or_nothing_and_names_what_needs_a_restart(
         assert response["status"] == "error"
         assert "devices.kitchen.enabeld" in response["error"]
         assert peer.payloads("stt/bath/settings") == []
+        service.configure(device_defaults={"language": "de"}, devices={"bath": {}})
+        peer.publish("stt/bridge/request/reload")
+        _, response = peer.json("stt/bridge/response/reload", count=2)
+        assert "device_defaults.language: de: model tiny.en does not speak" in response["error"]
+        assert peer.payloads("stt/bath/settings") == []
+        service.configure(devices={"bath": {"language": "de"}})
+        peer.publish("stt/bridge/request/reload")
+        *_, response = peer.json("stt/bridge/response/reload", count=3)
+        assert response["status"] == "ok"
+        assert "devices.bath.language: de: model tiny.en does not speak" in service.log
 
 
 @needs_mosquitto
@@ -232,7 +239,10 @@ def test_mistakes_in_the_configuration_are_all_told_at_once(tmp_path: Path) -> N
     [
         ({"engine": {"model": "no-such-model"}}, "stt-mqtt models"),
         ({"engine": {"model": "/no/such/folder"}}, "/no/such/folder"),
-        ({"mqtt": {"password_file": "/no/such/file"}}, "/no/such/file"),
+        ({"mqtt": {"username": "a", "password_file": "/no/such/file"}}, "/no/such/file"),
+        ({"device_defaults": {"language": "de"}}, "device_defaults.language: de"),
+        ({"broker": "embedded", "mqtt": {"port": 18899}}, "missing.yaml:3:3: mqtt.port"),
+        ({"mqtt": {"host": "mqtt://nas:1883"}}, "write host: nas and port: 1883"),
     ],
 )
 def test_what_is_missing_is_one_clear_sentence(

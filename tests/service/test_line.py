@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
-from stt_mqtt.devices.settings import Settings, SettingsChange
+from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.errors import BadPayloadError, InferenceFailedError
+from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
 from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, Start
@@ -350,11 +350,44 @@ def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() ->
 def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
     bench = Bench(limits={"max_devices": 1}, devices={"bath": {}})
     bench.line.chunk(KITCHEN, CHUNK, None, None)
-    bench.line.introduce(DeviceKey("native", "bath"))
+    bench.line.known.introduce(DeviceKey("native", "bath"))
     assert bench.line.registry.find(KITCHEN) is not None
     bench.line.abort(KITCHEN, None)
-    bench.line.introduce(DeviceKey("native", "bath"))
+    bench.line.known.introduce(DeviceKey("native", "bath"))
     assert ("forget kitchen", None) in bench.outlet.told
+
+
+def test_introducing_any_other_device_takes_nobodys_place() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.line.known.introduce(KITCHEN)
+    bench.line.known.introduce(BEDROOM)
+    bench.line.known.introduce(KITCHEN)
+    assert [device.key for device in bench.line.registry] == [KITCHEN]
+    assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
+
+
+def test_a_device_of_a_previous_run_is_known_as_it_was_set_if_there_is_a_place() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.line.known.take_over(KITCHEN, Overrides(enabled=False), 17.0)
+    bench.line.known.take_over(BEDROOM, Overrides(), 18.0)
+    bench.line.known.take_over(KITCHEN, Overrides(enabled=True), 16.0)
+    (device,) = bench.line.registry
+    assert (device.settings.enabled, device.last_seen_ts) == (False, 17.0)
+    assert bench.outlet.told == []
+
+
+def test_nobody_is_forgotten_who_waits_for_an_answer() -> None:
+    bench = Bench()
+    bench.speak()
+    with pytest.raises(RequestError, match="kitchen is transcribing; try again when it is idle"):
+        bench.line.known.forget(KITCHEN)
+    bench.line.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    assert len(bench.line.registry) == 1
+    bench.answer(heard())
+    bench.line.known.forget_silent("hermes", bench.clock.epoch() + 1, ())
+    assert len(bench.line.registry) == 1
+    bench.line.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    assert bench.outlet.told[-1] == ("forget kitchen", None)
 
 
 def test_a_forgotten_device_has_what_it_published_cleared() -> None:
@@ -400,9 +433,9 @@ def test_settings_are_told_on_change_only() -> None:
 
 def test_announce_tells_a_door_everything_again() -> None:
     bench = Bench()
-    bench.line.introduce(KITCHEN)
+    bench.line.known.introduce(KITCHEN)
     bench.outlet.told.clear()
-    bench.line.announce("native")
+    bench.line.known.announce("native")
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
 
 

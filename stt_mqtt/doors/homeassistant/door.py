@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from math import inf
 
@@ -13,10 +14,14 @@ from stt_mqtt.doors.homeassistant.leftovers import Leftovers
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import RequestError
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey, DeviceState
+
+log = logging.getLogger(__name__)
 
 MIN_BIRTH_INTERVAL_S = 10.0
 """Each birth costs a message per device. What came just before is retained and still there."""
@@ -47,6 +52,8 @@ class HomeAssistantDoor:
         self._strangers: OrderedDict[str, None] = OrderedDict()
         """Who speaks there without being known yet; as many as there may be devices."""
         self._leftovers = Leftovers(self._topics.of_bridge("state"))
+        self._clearing: Counter[str] = Counter()
+        """Empty messages of ours that have not come back yet, by object id."""
         self._born_at = -inf
         self._is_open = False
         """Whether the broker was there once: before, devices are only noted."""
@@ -55,11 +62,11 @@ class HomeAssistantDoor:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """Where Home Assistant says that it has started."""
-        return (self._status_topic,) if self._enabled else ()
+        """Where Home Assistant says that it has started, and where it deletes devices."""
+        return (self._status_topic, *self.read_first) if self._enabled else ()
 
     @property
-    def retained_output(self) -> tuple[str, ...]:
+    def read_first(self) -> tuple[str, ...]:
         """Discovery messages, of whomever; `clean_up` takes care of ours."""
         return (f"{self._config_prefix}+/config",)
 
@@ -90,8 +97,16 @@ class HomeAssistantDoor:
                 self._announce_all()
             return
         announced = self._announced(message.topic)
-        if announced is not None and message.retain and message.payload:
-            self._leftovers.note(announced, message.payload)
+        if announced is None:
+            return
+        if message.payload:
+            if message.retain:
+                self._leftovers.note(announced, message.payload)
+        elif announced in self._clearing:
+            # Our own message comes back.
+            self._clearing -= Counter((announced,))
+        else:
+            self._deleted(announced)
 
     def shed(self, topic: str) -> None:
         """Nobody waits for an answer here."""
@@ -101,6 +116,7 @@ class HomeAssistantDoor:
         if not self._enabled:
             return
         self._is_open = True
+        self._clearing.clear()
         self._announce_all()
 
     def clean_up(self) -> None:
@@ -184,6 +200,18 @@ class HomeAssistantDoor:
         config = payloads.device_config(self._facts, name, self._devices[name])
         self._retain(object_id(name), encode(config))
 
+    def _deleted(self, announced: str) -> None:
+        """Home Assistant has deleted a device: it comes back when it speaks again."""
+        name = next((name for name in self._devices if object_id(name) == announced), None)
+        if name is None:
+            return
+        try:
+            self._line.known.forget(DeviceKey(NATIVE, name))
+        except RequestError as error:
+            log.info("deleted in Home Assistant, but not forgotten: %s", error)
+
     def _retain(self, object_id: str, payload: bytes) -> None:
+        if not payload and self._enabled:
+            self._clearing[object_id] += 1
         topic = f"{self._config_prefix}{object_id}/config"
         self._publish(Publication(topic, payload, qos=1, retain=True))

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from stt_mqtt.audio.formats import parse_content_type, sniff
 from stt_mqtt.devices.device import NamedFormat
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.devices.settings import UNCHANGED, Settings
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
@@ -19,6 +19,7 @@ from stt_mqtt.doors.native.requests import (
     parse_set,
     parse_start,
     parse_stop,
+    parse_switch,
 )
 from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb, is_satellite
 from stt_mqtt.errors import (
@@ -44,8 +45,8 @@ DOOR = "native"
 MAX_TEXT_AGE_S = 30.0
 """The bare text has no time in it by which a reader could tell that it is stale."""
 
-OFFLINE = b"offline"
-AVAILABILITIES = frozenset({b"online", OFFLINE})
+ONLINE, OFFLINE = b"online", b"offline"
+AVAILABILITIES = frozenset({ONLINE, OFFLINE})
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
@@ -74,6 +75,8 @@ class NativeDoor:
         self._topics = topics
         self._publish = publish
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        self._online: dict[str, None] = {}
+        """Who is there by its own word, the newest last; as many as there may be devices."""
         line.attach(DOOR, self)
         line.follow(DOOR, self)
 
@@ -81,7 +84,7 @@ class NativeDoor:
         """Make the devices known that the configuration names one by one."""
         for name in self._line.config.named_devices:
             if is_satellite(name):
-                self._line.introduce(DeviceKey(DOOR, name))
+                self._line.known.introduce(DeviceKey(DOOR, name))
 
     def handle(self, message: Inbound, route: DeviceMessage) -> None:
         """Act on one message of a device. Never raises for what a device sends."""
@@ -127,9 +130,18 @@ class NativeDoor:
         self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
 
     def forget(self, key: DeviceKey) -> None:
-        """Clear what is retained about a device."""
+        """Clear what is retained about a device.
+
+        Of one that is not there also what it said itself, by which it would be known again.
+        """
         self._retain(key, "state", b"")
         self._retain(key, "settings", b"")
+        if key.name not in self._online:
+            self._retain(key, Verb.AVAILABILITY, b"")
+
+    def forget_silent(self, since_ts: float) -> None:
+        """Forget who was not heard since then and does not say that it is there."""
+        self._line.known.forget_silent(DOOR, since_ts, self._online)
 
     def _retain(self, key: DeviceKey, name: str, payload: bytes) -> None:
         self._publish(Publication(self._topics.of_device(key.name, name), payload, retain=True))
@@ -157,7 +169,9 @@ class NativeDoor:
                 self._single(key, message)
             case Verb.SET:
                 if message.payload:
-                    self._line.change_settings(key, parse_set(message.payload))
+                    self._set(key, message)
+            case Verb.ENABLED:
+                self._line.change_settings(key, parse_switch(message.payload))
             case Verb.AVAILABILITY:
                 self._availability(key, message)
             case Verb.STATE | Verb.SETTINGS:
@@ -209,7 +223,21 @@ class NativeDoor:
             end = EndReason.SINGLE if verb is Verb.UTTERANCE else None
             self._line.answer_error(key, start, error, end)
 
+    def _set(self, key: DeviceKey, message: Inbound) -> None:
+        change = parse_set(message.payload)
+        device = self._line.registry.find(key)
+        if message.retain and device is not None and device.overrides.muted:
+            # It was written before somebody switched the device off, which survives restarts.
+            change = replace(change, enabled=UNCHANGED)
+        self._line.change_settings(key, change)
+
     def _availability(self, key: DeviceKey, message: Inbound) -> None:
+        if message.payload == ONLINE:
+            self._online[key.name] = None
+            if len(self._online) > self._line.config.limits.max_devices:
+                del self._online[next(iter(self._online))]
+        else:
+            self._online.pop(key.name, None)
         if message.payload == OFFLINE:
             self._line.disconnect(key)
         elif message.payload and message.payload not in AVAILABILITIES:

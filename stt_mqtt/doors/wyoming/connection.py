@@ -94,6 +94,11 @@ class Connection(AsyncEventHandler):
         self._answered.set()
         self._out.finish()
 
+    def send_away(self, error: UtteranceError) -> None:
+        """Tell the client why it is heeded no more, and hang up."""
+        if not self._over:
+            self._fail(error)
+
     def hang_up(self) -> None:
         """Cut the client off."""
         self._over = True
