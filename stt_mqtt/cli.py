@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from stt_mqtt import __version__
-from stt_mqtt.commands.output import checked_output, complain, discard, flush_output
+from stt_mqtt.commands.output import (
+    checked_output,
+    complain,
+    discard,
+    end_of_log,
+    flush_output,
+)
 from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, OutputError, SttMqttError
 
 _COMMANDS = {
@@ -73,6 +79,7 @@ def _guarded(run: Callable[[], int], extra: str = "") -> int:
         discard(sys.stdout)
         return 0
     except Exception:
+        end_of_log()
         traceback.print_exc()
         complain("this is a defect of the program, please report it")
         return EXIT_INTERNAL

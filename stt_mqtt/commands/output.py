@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -53,11 +54,18 @@ def flush_output() -> None:
 
 
 def complain(text: str) -> None:
-    """A line on standard error, which may be full as well."""
+    """A line on standard error, which may be full as well; behind what the log has told."""
+    end_of_log()
     try:
         print(f"stt-mqtt: {text}", file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr)
+
+
+def end_of_log() -> None:
+    """Have the log written, before what the person at the terminal is told last."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def discard(file: IO[str]) -> None:

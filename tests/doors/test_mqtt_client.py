@@ -76,7 +76,10 @@ def test_correlation_data_travels_with_mqtt_5_only(broker: Broker) -> None:
 
 
 @needs_mosquitto
-def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> None:
+@pytest.mark.parametrize("slept_s", [0.0, 30_000.0])
+def test_what_expires_is_not_kept_for_a_session_that_is_away(
+    broker: Broker, slept_s: float
+) -> None:
     """The broker is told the seconds that are left; it tells a reader what remains of them."""
     told: list[tuple[bytes, int | None]] = []
     reader = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
@@ -89,9 +92,14 @@ def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> 
     reader.subscribe("room", qos=1)
     reader.loop_start()
     eventually(lambda: subscribed)
-    with connected_to(broker, protocol=Protocol.V5) as (client, _):
+
+    def now() -> float:
+        return time.monotonic() + slept_s
+
+    v5 = MqttConfig(protocol=Protocol.V5)
+    with client_of(broker, config=v5, now=now) as (client, _):
         client.publish(Publication("room", b"lasts"))
-        client.publish(Publication("room", b"text", expires_at=time.monotonic() + 3000))
+        client.publish(Publication("room", b"text", expires_at=now() + 3000))
         eventually(lambda: len(told) == 2)
     reader.disconnect()
     reader.loop_stop()
@@ -328,6 +336,35 @@ def test_a_broker_that_takes_few_messages_at_a_time_gets_few(mosquitto: MakeMosq
         assert client.flush(20)
         eventually(lambda: len(heard.messages) == 300)
         assert len(heard.protocols) == 1
+
+
+def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
+    broker: Broker,
+) -> None:
+    class Slow(Recorder):
+        entered, may_go_on = threading.Event(), threading.Event()
+
+        def message(self, message: Inbound) -> None:
+            self.entered.set()
+            assert self.may_go_on.wait(20)
+            super().message(message)
+
+    slow = Slow()
+    with client_of(broker, "room", recorder=slow) as (client, heard):
+        client.look()
+        assert client.has_looked
+        eventually(lambda: client.connected)
+        eventually(lambda: client.has_looked)
+        client.publish(Publication("room", b"held up"))
+        assert slow.entered.wait(20)
+        client.look()
+        never(lambda: client.has_looked, 0.2)
+        slow.may_go_on.set()
+        # Also where it sleeps, as nothing comes in any more.
+        for _ in range(10):
+            client.look()
+            eventually(lambda: client.has_looked)
+        assert heard.payloads("room") == [b"held up"]
 
 
 def test_filters_can_come_and_go(broker: Broker) -> None:

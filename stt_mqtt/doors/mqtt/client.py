@@ -14,6 +14,7 @@ from stt_mqtt.doors.mqtt.lasting import Lasting
 from stt_mqtt.doors.mqtt.link import Ending, Link
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.options import ClientOptions, Listener
+from stt_mqtt.doors.mqtt.outbox import Outbox
 from stt_mqtt.doors.mqtt.reconnect import Attempt, Cause, first_attempt
 
 __all__ = ["ClientOptions", "Listener", "MqttClient"]
@@ -31,6 +32,7 @@ class MqttClient:
         self._listener = listener
         self._lasting = Lasting(
             client_id=options.config.client_id or f"stt-mqtt-{secrets.token_hex(4)}",
+            outbox=Outbox(now=options.now),
             filters=frozenset(options.subscriptions),
         )
         self._filters_lock = threading.Lock()
@@ -90,6 +92,19 @@ class MqttClient:
         with self._filters_lock:
             self._lasting.filters = self._lasting.filters - set(filters)
         self._lasting.wakeup.set()
+
+    def look(self) -> None:
+        """Have the network thread find out whether anything waits that it has not read.
+
+        After a standstill of the process it may have as much to read as the event loop to do.
+        """
+        self._lasting.looks_asked += 1
+        self._lasting.wakeup.set()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether everything was read, and told, that had come in when `look` was called last."""
+        return not self.connected or self._lasting.looks_done == self._lasting.looks_asked
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until every QoS 1 publication was acknowledged; False: it took too long."""

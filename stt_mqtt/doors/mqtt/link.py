@@ -141,11 +141,16 @@ class Link:
                     selector.modify(sock, interest)
                 # Bytes that wait here or inside TLS do not make the socket readable.
                 waiting = client.buffered or _pending(sock)
-                ready = {key.fileobj for key, _ in selector.select(0 if waiting else POLL_S)}
+                look = self._lasting.looks_asked
+                asked = look != self._lasting.looks_done
+                timeout_s = 0 if waiting or asked else POLL_S
+                ready = {key.fileobj for key, _ in selector.select(timeout_s)}
                 if wakeup in ready:
                     wakeup.clear()
                 if waiting or sock in ready:
                     self._read()
+                else:
+                    self._lasting.looks_done = look
 
     def _work(self, answer_by: float) -> bool:
         """Send what waits and look at the clocks; False: the connection is over."""

@@ -25,7 +25,7 @@ _SESSION_TAKEN_OVER = 0x8E
 
 
 def publish_properties(publication: Publication, now: float) -> Properties | None:
-    """MQTT 5 properties of a publication that is sent `now`, in `time.monotonic` seconds.
+    """MQTT 5 properties of a publication that is sent `now`, on the clock of `expires_at`.
 
     What expires does so at the broker, too, which may keep it for a session that is away.
     """
