@@ -180,7 +180,14 @@ def test_a_satellite_is_connected_through_the_service() -> None:
     satellite: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
     service: dict[str, Any] = service_config(FACTS)
     assert satellite["dev"]["via_device"] in service["dev"]["ids"]
-    assert service["o"] == satellite["o"] == {"name": "stt-mqtt", "sw": __version__}
+    assert service["o"] == {"name": "stt-mqtt", "sw": __version__}
+
+
+def test_a_new_version_of_the_service_changes_nothing_about_its_satellites() -> None:
+    # Home Assistant would take their last text for expired until the next one.
+    config = native.encode(device_config(FACTS, "kitchen", SILENT))
+    assert json.loads(config)["o"] == {"name": "stt-mqtt"}
+    assert __version__.encode() not in config
 
 
 def test_a_satellites_own_availability_counts_only_where_it_speaks() -> None:

@@ -162,7 +162,8 @@ def service_config(facts: Facts) -> Json:
         "mdl": "Speech to text",
         "sw": __version__,
     }
-    return _config(SERVICE_ID, device, components, [bridge("state")])
+    origin: Json = {"name": ORIGIN, "sw": __version__}
+    return _config(SERVICE_ID, device, origin, components, [bridge("state")])
 
 
 def device_config(facts: Facts, device: str, about: About) -> Json:
@@ -183,7 +184,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
             "stat_t": topic("result"),
             "evt_typ": [kind.value for kind in OutcomeKind],
             # What is sent again has been obeyed. Home Assistant passes over what is empty.
-            "val_tpl": "{% if not value_json.repeated %}"
+            "val_tpl": "{% if not value_json.repeated | default(false) %}"
             "{{ value_json | combine({'event_type': value_json.outcome}) | to_json }}{% endif %}",
             # The result of who has just gone is obeyed, too.
             **_available_with([bridge_state]),
@@ -261,15 +262,20 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
     availability = [bridge_state]
     if about.has_availability:
         availability.append(topic("availability"))
-    return _config(id, device_info, components, availability)
+    # Without a version: whatever changes has Home Assistant take the last text for expired.
+    return _config(id, device_info, {"name": ORIGIN}, components, availability)
 
 
 def _config(
-    id: str, device: Json, components: dict[str, Json], availability: Iterable[str]
+    id: str,
+    device: Json,
+    origin: Json,
+    components: dict[str, Json],
+    availability: Iterable[str],
 ) -> Json:
     return {
         "dev": device,
-        "o": {"name": ORIGIN, "sw": __version__},
+        "o": origin,
         **_available_with(availability),
         "avty_mode": "all",
         "cmps": {
