@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from stt_mqtt.app.arrivals import Arrivals
 from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.embedded import reachable
@@ -67,7 +68,7 @@ class Doors:
         self._discovery = HomeAssistantDoor(line, self._publish, clock.now)
         if config.homeassistant.enabled:
             line.follow(DOOR, self._discovery)
-        self._native = NativeDoor(line, self._topics, self._publish)
+        self._native = NativeDoor(line, self._topics, self._publish, clock.now)
         if config.homeassistant.enabled:
             self._native.presence = self._discovery
         self._instances = Instances(token_hex(8), self._topics, self._publish)
@@ -102,6 +103,8 @@ class Doors:
         options = self._client_options(config, password)
         self._address = options.address
         self._client = MqttClient(options, self._intake)
+        self.arrivals = Arrivals(self._client, self._intake)
+        """What has come in and waits."""
         self._leaving = False
         self._is_sole = False
         """Whether it is known that no other service is live on the base topic."""
@@ -183,6 +186,7 @@ class Doors:
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
             subscriptions=self._router.read_first,
+            now=self._clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:

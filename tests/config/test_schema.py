@@ -40,7 +40,7 @@ GOOD: list[Any] = [
     {"broker": "embedded"},
     {"broker": {"mode": "embedded", "port": 1884}},
     {"mqtt": None, "devices": None, "log": None},
-    {"mqtt": {"protocol": 5, "tls": {}, "port": None, "password": "x"}},
+    {"mqtt": {"protocol": 5, "tls": {}, "port": None, "username": "u", "password": "x"}},
     {"mqtt": {"protocol": "3.1.1", "tls": None}},
     {"devices": {"kit*": {"rate": 8000}, "cellar": None}},
     {"gate": {"floor_dbfs": -50, "enabled": False}},

@@ -103,6 +103,52 @@ def test_an_utterance_opened_by_a_start_ends_after_the_idle_timeout() -> None:
     assert the_utterance(bench.device.tick(6.0)).end is EndReason.GAP
 
 
+def test_speech_that_the_machine_slept_through_is_as_old_as_its_first_sound() -> None:
+    bench = Bench()
+    bench.device.start(Start(age_s=2.0), 0.0)
+    bench.chunks(5, 0.1)
+    bench.chunks(5, 60.0)
+    utterance = the_utterance(bench.device.stop(None, None, 60.5))
+    assert utterance.seconds == pytest.approx(0.32)
+    # From the sound before the pause, less what was heard in all.
+    assert utterance.age_s == pytest.approx(2.0 + 59.9)
+
+
+def test_speech_whose_end_came_after_the_machine_slept_is_as_old_as_the_sleep() -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    bench.chunks(5, 0.1)
+    assert the_utterance(bench.device.stop(None, None, 60.1)).age_s == pytest.approx(59.94)
+
+
+def test_speech_that_ended_before_the_machine_slept_is_not_older_than_it_was_then() -> None:
+    bench = Bench(gap_timeout_ms=800)
+    bench.chunks(5, 0.1)
+    utterance = the_utterance(bench.device.tick(60.0))
+    assert utterance.ended_at == pytest.approx(0.9)
+    assert utterance.age_s == 0.0
+
+
+def test_pauses_that_a_device_may_make_do_not_make_speech_older() -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(Start(), 0.0)
+    for at in (4.9, 9.8, 14.7):
+        bench.chunks(1, at)
+    assert the_utterance(bench.device.stop(None, None, 19.6)).age_s == 0.0
+
+
+def test_speech_that_comes_together_after_the_process_stood_still_is_not_old() -> None:
+    budget = Budget(1_000_000, lambda _: False)
+    context = DeviceContext(AudioCap(30.0, 1_000_000), budget, lambda: "made")
+    device = Device(DeviceKey("native", "kitchen"), DeviceConfig(), context)
+    device.start(Start(), 0.0)
+    device.chunk(CHUNK, None, None, 0.1)
+    for _ in range(300):
+        device.chunk(CHUNK, None, None, 12.0)
+    # 9.6 s were heard within 12 s.
+    assert the_utterance(device.stop(None, None, 12.0)).age_s == pytest.approx(2.4, abs=0.05)
+
+
 def test_an_empty_chunk_is_ignored() -> None:
     bench = Bench()
     assert bench.device.chunk(b"", None, None, 0.0) == []

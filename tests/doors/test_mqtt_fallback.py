@@ -159,6 +159,23 @@ def test_an_answer_that_is_not_mqtt_is_survived_and_told_once(
     assert len(warnings) == len(set(warnings)) == 1
 
 
+def test_a_broker_that_says_that_the_session_was_taken_over_is_believed_at_once(
+    server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def behave(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"\x20\x03\x00\x00\x00")
+        sock.sendall(b"\xe0\x02\x8e\x00")
+        stay(sock)
+
+    broker = server(behave)
+    config = MqttConfig(client_id="the-same", protocol=Protocol.V5)
+    with client_of(broker, config=config) as (_, heard):
+        eventually(lambda: len(heard.reasons) == 2)
+    (line,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "Session taken over): another client uses the identifier mqtt.client_id" in line
+    assert "trying again in 1 s" in line
+
+
 def test_topics_that_are_not_utf_8_are_counted_and_dropped(server: MakeServer) -> None:
     def behave(sock: socket.socket, _: bytes) -> None:
         sock.sendall(ACCEPTED)

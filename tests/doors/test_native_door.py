@@ -310,6 +310,15 @@ def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() 
     assert wire.on("stt/kitchen/settings")[-1] == b""
 
 
+def test_a_stop_of_blanks_is_a_stop() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"\n")
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop", b" \n")
+    assert not any(device.listening for device in wire.line.registry)
+    assert wire.results() == []
+
+
 def test_an_empty_settings_message_changes_nothing() -> None:
     wire = Wire()
     wire.send("stt/kitchen/set", b"", retain=True)

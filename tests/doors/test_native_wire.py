@@ -139,7 +139,7 @@ def test_a_device_that_announces_itself_is_known_before_its_first_words(
 
 @pytest.mark.parametrize(
     ("topic", "payload"),
-    [("availability", b"offline"), ("availability", b""), ("satellite/state", b"")],
+    [("availability", b"offline"), ("availability", b""), ("satellite/state", b" ")],
 )
 def test_a_device_that_goes_or_clears_what_it_said_is_not_made_known(
     topic: str, payload: bytes

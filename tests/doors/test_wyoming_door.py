@@ -430,24 +430,6 @@ def test_hanging_up_takes_back_what_is_open() -> None:
     assert bench.line.metrics.outcomes == {"aborted": 1}
 
 
-def test_hanging_up_takes_back_what_waits_and_ignores_what_is_being_transcribed() -> None:
-    bench = TcpBench()
-
-    async def scenario() -> None:
-        async with bench.client() as first, bench.client() as second:
-            await say(first)
-            await bench.utterance()
-            await say(second)
-            await until(lambda: bench.line.dispatcher.queue.jobs == 1)
-        await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
-        await bench.answer()
-        assert len(bench.line.registry) == 0
-
-    drive(bench, scenario)
-    assert bench.line.metrics.outcomes == {"aborted": 1, "transcript": 1}
-
-
 def test_clients_that_speak_at_the_same_time_get_their_own_words() -> None:
     bench = TcpBench()
     rooms = range(8)
@@ -515,6 +497,25 @@ def test_a_pause_ends_the_utterance_and_what_follows_until_the_stop_is_dropped()
 
     drive(bench, scenario)
     assert len(bench.door.outcomes) == 1
+
+
+def test_a_pipeline_that_the_machine_slept_through_is_told_so_and_freed() -> None:
+    bench = TcpBench()
+    told: list[Event] = []
+
+    async def scenario() -> None:
+        async with bench.client() as client:
+            await client.write_event(AudioStart(**MONO).event())
+            await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
+            await until(lambda: bench.line.budget.used_bytes)
+            bench.clock.advance(3600)
+            await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
+            await client.write_event(AudioStop().event())
+            told.extend(await read_all(client))
+
+    drive(bench, scenario)
+    assert [(event.type, event.data["code"]) for event in told] == [("error", "expired")]
+    assert bench.pool.submitted == []
 
 
 def test_a_start_that_follows_a_start_begins_anew() -> None:

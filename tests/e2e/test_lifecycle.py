@@ -156,6 +156,16 @@ def test_a_reload_takes_all_or_nothing_and_names_what_needs_a_restart(
         assert response["status"] == "error"
         assert "devices.kitchen.enabeld" in response["error"]
         assert peer.payloads("stt/bath/settings") == []
+        service.configure(device_defaults={"language": "de"}, devices={"bath": {}})
+        peer.publish("stt/bridge/request/reload")
+        _, response = peer.json("stt/bridge/response/reload", count=2)
+        assert "device_defaults.language: de: model tiny.en does not speak" in response["error"]
+        assert peer.payloads("stt/bath/settings") == []
+        service.configure(devices={"bath": {"language": "de"}})
+        peer.publish("stt/bridge/request/reload")
+        *_, response = peer.json("stt/bridge/response/reload", count=3)
+        assert response["status"] == "ok"
+        assert "devices.bath.language: de: model tiny.en does not speak" in service.log
 
 
 @needs_mosquitto
@@ -229,7 +239,10 @@ def test_mistakes_in_the_configuration_are_all_told_at_once(tmp_path: Path) -> N
     [
         ({"engine": {"model": "no-such-model"}}, "stt-mqtt models"),
         ({"engine": {"model": "/no/such/folder"}}, "/no/such/folder"),
-        ({"mqtt": {"password_file": "/no/such/file"}}, "/no/such/file"),
+        ({"mqtt": {"username": "a", "password_file": "/no/such/file"}}, "/no/such/file"),
+        ({"device_defaults": {"language": "de"}}, "device_defaults.language: de"),
+        ({"broker": "embedded", "mqtt": {"port": 18899}}, "missing.yaml:3:3: mqtt.port"),
+        ({"mqtt": {"host": "mqtt://nas:1883"}}, "write host: nas and port: 1883"),
     ],
 )
 def test_what_is_missing_is_one_clear_sentence(

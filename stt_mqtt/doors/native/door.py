@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -63,7 +64,14 @@ class Reply:
 class NativeDoor:
     """Turns device messages into the line's events, and is the line's outlet for them."""
 
-    def __init__(self, line: Line, topics: Topics, publish: Publish) -> None:
+    def __init__(
+        self,
+        line: Line,
+        topics: Topics,
+        publish: Publish,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
         self._line = line
         self._topics = topics
         self._publish = publish
@@ -109,7 +117,7 @@ class NativeDoor:
         if outcome.transcript is not None and _is_news(outcome):
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
-            self._publish(Publication(topic, text, expires_at=time.monotonic() + MAX_TEXT_AGE_S))
+            self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
         if isinstance(outcome.note, Reply):
             reply = outcome.note
@@ -251,7 +259,7 @@ class NativeDoor:
         satellite = parse_satellite(message.payload)
         if self.presence is not None:
             self.presence.satellite_seen(key.name, satellite)
-        if message.payload:
+        if message.payload.strip():
             self._introduce(key, message)
 
     def _introduce(self, key: DeviceKey, message: Inbound) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from stt_mqtt.config import Config
+from stt_mqtt.config import Config, DeviceConfig
+from stt_mqtt.config.devices import settings_for
 from stt_mqtt.devices.settings import UNCHANGED, Overrides, SettingsChange
 from stt_mqtt.doors.native.requests import object_in, parse_set
 from stt_mqtt.errors import UtteranceError
@@ -27,6 +28,13 @@ class LeftDevice:
     last_seen_ts: float
 
 
+class _DeviceSections(BaseModel):
+    """What of a configuration says how devices are set."""
+
+    device_defaults: DeviceConfig
+    devices: dict[str, DeviceConfig]
+
+
 class PreviousRun:
     """Collects retained messages, then says which devices there were.
 
@@ -35,7 +43,9 @@ class PreviousRun:
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._devices = _DeviceSections(
+            device_defaults=config.device_defaults, devices=config.devices
+        )
         self._settings: dict[str, bytes] = {}
         self._last_seen_ts: dict[str, float] = {}
 
@@ -50,7 +60,7 @@ class PreviousRun:
         """The service told what it was, with its configuration."""
         config = object_in(payload, MAX_PAYLOAD_BYTES).get("config")
         try:
-            self._config = Config.model_validate(config)
+            self._devices = _DeviceSections.model_validate(config)
         except ValidationError:
             # Of another version. The present configuration is the best guess.
             return
@@ -78,7 +88,8 @@ class PreviousRun:
             in_force = parse_set(settings)
         except UtteranceError:
             return Overrides()
-        configured = self._config.device(name)
+        sections = self._devices
+        configured = settings_for(name, sections.device_defaults, sections.devices)
         return Overrides().changed_by(
             SettingsChange(
                 UNCHANGED if in_force.enabled == configured.enabled else in_force.enabled,

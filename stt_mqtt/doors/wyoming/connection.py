@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -148,6 +149,17 @@ class Connection(AsyncEventHandler):
             self._line.disconnect(self.key)
             self._house.settled()
             await self._answered.wait()
+        elif self._events.finished and self._format is None:
+            await self._last_answers()
+
+    async def _last_answers(self) -> None:
+        """Stay for a client that has said everything and still listens."""
+        bounds = self._house.bounds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bounds.last_answers_s):
+                while not (self._answered.is_set() or self._out.gone):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._answered.wait(), bounds.gone_s)
 
     def _act(self, event: Event) -> None:
         match event.type:
