@@ -249,15 +249,19 @@ def test_the_switch_of_home_assistant_changes_enabled_alone(payload: bytes) -> N
     assert answer["error"] == {"code": "bad_payload", "detail": "enabled/set: ON or OFF is needed"}
 
 
-def test_retained_settings_do_not_switch_a_device_on_that_somebody_switched_off() -> None:
+@pytest.mark.parametrize(("switched", "enabled"), [(b"OFF", False), (b"ON", True)])
+def test_a_retained_set_does_not_undo_what_was_switched_since(
+    switched: bytes, enabled: bool
+) -> None:
     wire = Wire()
-    wire.send("stt/kitchen/enabled/set", b"OFF")
-    wire.send("stt/kitchen/set", b'{"enabled":true,"prompt":"lamp"}', retain=True)
+    wire.send("stt/kitchen/enabled/set", switched)
+    retained = {"enabled": not enabled, "prompt": "lamp"}
+    wire.send("stt/kitchen/set", json.dumps(retained).encode(), retain=True)
     assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
-        "enabled": False, "language": None, "prompt": "lamp",
+        "enabled": enabled, "language": None, "prompt": "lamp",
     }  # fmt: skip
-    wire.send("stt/kitchen/set", b'{"enabled":true}')
-    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/set", json.dumps(retained).encode())
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
 
 
 def test_a_device_is_forgotten_on_request() -> None:

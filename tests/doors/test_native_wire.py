@@ -232,6 +232,27 @@ def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     assert list(bench.seen) == ["kitchen"]
 
 
+def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
+    bench.send("stt/attic/state", b"idle", retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
+    for name in ("kitchen", "attic"):
+        bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
+    assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
+    assert b'"enabled":false' in bench.retained["stt/attic/settings"]
+
+
+def test_who_is_said_to_be_offline_was_not_heard() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
+    bench.wire.take_over()
+    bench.send("stt/kitchen/availability", b"offline", retain=True)
+    assert bench.seen == {"kitchen": 17.0}
+
+
 def test_what_was_changed_since_the_start_is_not_taken_back() -> None:
     bench = Bench()
     bench.send("stt/kitchen/enabled/set", b"ON")
@@ -249,8 +270,7 @@ def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
     bench.wire.take_over()
     assert list(bench.seen) == ["second", "first"]
     assert bench.retained == {
-        "stt/third/state": b"", "stt/third/settings": b"", "stt/third/availability": b"",
-        "stt/third/satellite/state": b"",
+        "stt/third/state": b"", "stt/third/settings": b"",
     }  # fmt: skip
     bench.wire.connected()
     assert list(bench.seen) == ["second", "first", "hall"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from stt_mqtt.audio.formats import parse_content_type, sniff
-from stt_mqtt.devices.device import NamedFormat
 from stt_mqtt.devices.settings import UNCHANGED, Settings
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
@@ -36,6 +35,7 @@ from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
     EndReason,
+    NamedFormat,
     Outcome,
     OutcomeKind,
     Start,
@@ -131,13 +131,17 @@ class NativeDoor:
         """Publish changed settings."""
         self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
 
+    def clear(self, key: DeviceKey) -> None:
+        """Clear what the service left retained about a device."""
+        self._retain(key, "state", b"")
+        self._retain(key, "settings", b"")
+
     def forget(self, key: DeviceKey) -> None:
         """Clear what is retained about a device.
 
         Of one that is not there also what it said itself, by which it would be known again.
         """
-        self._retain(key, "state", b"")
-        self._retain(key, "settings", b"")
+        self.clear(key)
         if key.name not in self._online:
             self._retain(key, Verb.AVAILABILITY, b"")
             self._retain(key, Verb.SATELLITE, b"")
@@ -231,8 +235,8 @@ class NativeDoor:
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = parse_set(message.payload)
         device = self._line.registry.find(key)
-        if message.retain and device is not None and device.overrides.muted:
-            # It was written before somebody switched the device off, which survives restarts.
+        if message.retain and device is not None and device.enabled_is_settled:
+            # It was written before the device was switched on or off, which survives restarts.
             change = replace(change, enabled=UNCHANGED)
         self._line.change_settings(key, change)
 

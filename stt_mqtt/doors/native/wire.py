@@ -90,7 +90,7 @@ class NativeWire:
             key = DeviceKey(DOOR, device.name)
             if device.name not in named and too_many > 0:
                 too_many -= 1
-                self._door.forget(key)
+                self._door.clear(key)
             else:
                 self._line.known.take_over(key, device.overrides, device.last_seen_ts)
 
