@@ -116,7 +116,7 @@ class Device:
         return ended
 
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
-        """Answer a start that cannot be obeyed; as `start` where an id is repeated or one is open."""
+        """Answer a start that cannot be obeyed; it ends and repeats what `start` would."""
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
         self._answers.expect(start.id, now)
