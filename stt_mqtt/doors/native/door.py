@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from stt_mqtt.audio.formats import parse_content_type, sniff
+from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.audio.magic import sniff
 from stt_mqtt.devices.device import NamedFormat
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.mqtt.door import Publish
