@@ -33,6 +33,11 @@ class Codec(StrEnum):
     WEBM = "webm"
     WAV = "wav"
     MP3 = "mp3"
+    MP4 = "mp4"
+
+
+WHOLE_ONLY = frozenset({Codec.MP3, Codec.MP4})
+"""Codecs of utterances in one message and of files; no chunked utterance declares them."""
 
 
 class EndReason(StrEnum):

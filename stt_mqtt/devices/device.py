@@ -15,12 +15,7 @@ from stt_mqtt.devices.deafness import Deafness
 from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
 from stt_mqtt.devices.settings import UNCHANGED, Overrides, Settings, SettingsChange
 from stt_mqtt.devices.utterance import Opening, OpenUtterance
-from stt_mqtt.errors import (
-    DisabledError,
-    OverloadedError,
-    TooLongError,
-    UtteranceError,
-)
+from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
@@ -186,7 +181,10 @@ class Device:
             return Failed(bare, DisabledError("the device is disabled"))
         if not self._context.budget.admits(len(data), self.key):
             return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
-        audio = whole(data, opening.format)
+        try:
+            audio = whole(data, opening.format)
+        except UtteranceError as error:
+            return Failed(bare, error)
         self._context.budget.use(len(audio.data))
         return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stt_mqtt.audio.decode import Decoded, decode
-from stt_mqtt.audio.formats import sniff
+from stt_mqtt.audio.magic import sniff
 from stt_mqtt.audio.pcm import Pcm, SampleType
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import ConfigError, CorruptAudioError, UtteranceError

@@ -61,6 +61,8 @@ BAD: list[Any] = [
     {"devices": {"a b": {}}},
     {"devices": {"a": {"rate": 5}}},
     {"devices": {"a": {"codec": "pcm"}}},
+    {"devices": {"a": {"codec": "mp3"}}},
+    {"device_defaults": {"codec": "mp4"}},
     {"device_defaults": {"prompt": "x" * 1001}},
     {"log": 5},
     {"device_defaults": {"languages": "en"}},

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.devices.answers import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.devices.budget import Budget
@@ -20,6 +21,7 @@ from stt_mqtt.types import (
     Codec,
     DeviceKey,
     DeviceState,
+    EncodedAudio,
     EndReason,
     OnCap,
     Outcome,
@@ -479,6 +481,25 @@ def test_a_whole_utterance_never_touches_the_open_one() -> None:
     assert isinstance(single, Utterance)
     assert (single.end, single.audio.data) == (EndReason.SINGLE, CHUNK * 2)
     assert the_utterance(bench.device.stop("a", None, 0.3)).audio.data == CHUNK
+
+
+def test_a_whole_utterance_that_is_a_file_of_another_kind_is_refused_and_not_kept() -> None:
+    bench = Bench()
+    failed = bench.device.single(b"%PDF-1.7\n", Start(), 0.0)
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "unsupported_format"
+    assert "PDF" in failed.error.detail
+    assert failed.utterance.end is EndReason.SINGLE
+    assert bench.budget.used_bytes == 0
+
+
+def test_a_wav_file_in_each_chunk_is_one_utterance() -> None:
+    bench = Bench()
+    for at in (0.0, 0.1):
+        bench.device.chunk(wav_bytes(b"ab" * 100, 16_000), None, None, at)
+    utterance = the_utterance(bench.device.stop(None, None, 0.2))
+    assert utterance.audio == EncodedAudio(AudioFormat(), b"ab" * 200)
+    assert bench.budget.used_bytes == 400
 
 
 def test_a_whole_utterance_counts_against_the_memory_of_all() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from stt_mqtt.audio.formats import parse_content_type, sniff
+from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.audio.magic import sniff
 from stt_mqtt.devices.settings import UNCHANGED, Settings
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
