@@ -108,12 +108,13 @@ class Doors:
         self._leaving = False
         self._is_sole = False
         """Whether it is known that no other service is live on the base topic."""
-        self._probing: asyncio.TimerHandle | None = None
+        self._probe_until: float | None = None
+        """When no answer means that there is no other one, on the clock of the line."""
         self._cleaned = False
-        self._cleaning: asyncio.TimerHandle | None = None
-        self._settled = wishes.settled
+        self._clean_up_at: float | None = None
         self._online = wishes.online
         self._give_up = wishes.give_up
+        self._settled = wishes.settled
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -128,14 +129,21 @@ class Doors:
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
         hermes = None if self._hermes is None else self._hermes.deadline
-        both = (hermes, self._discovery.deadline)
-        return min((at for at in both if at is not None), default=None)
+        all_of_them = (hermes, self._discovery.deadline, self._probe_until, self._clean_up_at)
+        return min((at for at in all_of_them if at is not None), default=None)
 
     def tick(self) -> None:
         """Do what is due."""
         self._discovery.tick()
         if self._hermes is not None:
             self._hermes.tick()
+        now = self._clock.now()
+        if self._probe_until is not None and now >= self._probe_until:
+            self._probe_until = None
+            self._instances.give_up()
+        if self._clean_up_at is not None and now >= self._clean_up_at:
+            self._clean_up_at = None
+            self._clean_up()
 
     def reconfigured(self) -> None:
         """Tell the world of a new configuration."""
@@ -205,20 +213,17 @@ class Doors:
     def _on_connected(self) -> None:
         if self._leaving:
             return
-        loop = asyncio.get_running_loop()
         if self._is_sole:
             self._instances.connected_again()
-            self._serve(loop)
-            return
-        self._instances.probe()
-        if self._probing is not None:
-            self._probing.cancel()
-        self._probing = loop.call_later(PROBE_TIMEOUT_S, self._instances.give_up)
+            self._serve()
+        else:
+            self._instances.probe()
+            self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
+        self._settled()
 
     def _on_probed(self, other: str | None) -> None:
         """Take input, unless another service does already."""
-        if self._probing is not None:
-            self._probing.cancel()
+        self._probe_until = None
         if self._leaving:
             return
         mqtt = self._line.config.mqtt
@@ -243,13 +248,11 @@ class Doors:
         self._is_sole = True
         self._wire.take_over()
         self._client.subscribe(self._router.subscriptions)
-        self._serve(asyncio.get_running_loop())
+        self._serve()
 
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self) -> None:
         if not self._cleaned:
-            if self._cleaning is not None:
-                self._cleaning.cancel()
-            self._cleaning = loop.call_later(LEFTOVERS_WINDOW_S, self._clean_up)
+            self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
         self._router.connected()
         self._settled()
         self._online.set()

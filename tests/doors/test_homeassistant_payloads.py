@@ -239,7 +239,7 @@ def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
 @pytest.mark.parametrize("muted", [True, False])
 def test_the_microphones_switch_follows_the_satellite(muted: bool) -> None:
     switch = entities(device_config(FACTS, "kitchen", SATELLITE))["microphone"]
-    payload = State("always", "flac", muted, False, not muted, 0).as_json()
+    payload = State("always", "flac", muted, False, not muted, None, 0).as_json()
     assert (
         rendered(switch["value_template"], payload) == switch["state_off" if muted else "state_on"]
     )

@@ -23,7 +23,7 @@ def test_the_model_and_the_version_are_told_and_that_it_can_be_muted() -> None:
 
 
 def test_what_the_satellite_program_says_is_understood() -> None:
-    satellite = parse_satellite(State("always", "flac", False, False, True, 0).as_json())
+    satellite = parse_satellite(State("always", "flac", False, False, True, None, 0).as_json())
     assert satellite.can_mute
     assert satellite.version is not None
 
