@@ -86,6 +86,10 @@ class AudioFormat:
     channels: int = 1
 
 
+NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
+"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedAudio:
     """Audio as it arrived. `format` None: the container is to be found by its magic bytes.

@@ -64,7 +64,13 @@ class Doors:
         self._topics = Topics(config.mqtt.base_topic)
         self._clock = clock
         self._opened_at = clock.now()
+        # First of all, so that Home Assistant knows a device before it is told about it.
+        self._discovery = HomeAssistantDoor(line, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            line.follow(DOOR, self._discovery)
         self._native = NativeDoor(line, self._topics, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            self._native.presence = self._discovery
         self._instances = Instances(token_hex(8), self._topics, self._publish)
         self._bridge = Bridge(
             BridgeContext(
@@ -83,16 +89,11 @@ class Doors:
         wire = self._wire = NativeWire(
             line, self._topics, self._native, self._bridge, self._instances
         )
-        on_broker: list[MqttDoor] = [wire]
+        on_broker: list[MqttDoor] = [self._discovery, wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
             self._hermes = HermesDoor(line, clock, self._publish)
             on_broker.append(self._hermes)
-        self._discovery = HomeAssistantDoor(line, self._publish)
-        on_broker.append(self._discovery)
-        if config.homeassistant.enabled:
-            line.follow(DOOR, self._discovery)
-            wire.presence = self._discovery
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
@@ -128,11 +129,17 @@ class Doors:
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
         hermes = None if self._hermes is None else self._hermes.deadline
-        all_of_them = (hermes, self._probe_until, self._clean_up_at)
+        all_of_them = (
+            hermes,
+            self._discovery.deadline,
+            self._probe_until,
+            self._clean_up_at,
+        )
         return min((at for at in all_of_them if at is not None), default=None)
 
     def tick(self) -> None:
         """Do what is due."""
+        self._discovery.tick()
         if self._hermes is not None:
             self._hermes.tick()
         now = self._clock.now()
@@ -147,11 +154,10 @@ class Doors:
         """Tell the world of a new configuration."""
         self._native.introduce_configured()
         self.tell_info()
-        if self._line.config.homeassistant.enabled:
-            self._discovery.info_changed()
 
     def tell_info(self) -> None:
-        """Tell the world what the service is now."""
+        """Tell the world what the service is now; first Home Assistant what it may be."""
+        self._discovery.info_changed()
         self._bridge.publish_info()
 
     def tell_health(self) -> None:
@@ -253,6 +259,7 @@ class Doors:
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
         self._router.connected()
+        self._settled()
         self._online.set()
 
     def _clean_up(self) -> None:
@@ -263,3 +270,4 @@ class Doors:
         wanted = set(self._router.subscriptions)
         self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
         self._router.clean_up()
+        self._settled()

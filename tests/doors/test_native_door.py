@@ -249,15 +249,19 @@ def test_the_switch_of_home_assistant_changes_enabled_alone(payload: bytes) -> N
     assert answer["error"] == {"code": "bad_payload", "detail": "enabled/set: ON or OFF is needed"}
 
 
-def test_retained_settings_do_not_switch_a_device_on_that_somebody_switched_off() -> None:
+@pytest.mark.parametrize(("switched", "enabled"), [(b"OFF", False), (b"ON", True)])
+def test_a_retained_set_does_not_undo_what_was_switched_since(
+    switched: bytes, enabled: bool
+) -> None:
     wire = Wire()
-    wire.send("stt/kitchen/enabled/set", b"OFF")
-    wire.send("stt/kitchen/set", b'{"enabled":true,"prompt":"lamp"}', retain=True)
+    wire.send("stt/kitchen/enabled/set", switched)
+    retained = {"enabled": not enabled, "prompt": "lamp"}
+    wire.send("stt/kitchen/set", json.dumps(retained).encode(), retain=True)
     assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
-        "enabled": False, "language": None, "prompt": "lamp",
+        "enabled": enabled, "language": None, "prompt": "lamp",
     }  # fmt: skip
-    wire.send("stt/kitchen/set", b'{"enabled":true}')
-    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/set", json.dumps(retained).encode())
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
 
 
 def test_a_device_is_forgotten_on_request() -> None:
@@ -570,15 +574,17 @@ def test_health_says_how_devices_and_queue_are() -> None:
     }
 
 
-def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over() -> (
-    None
-):
+def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([None, 0.25])
+    monkeypatch.setattr("stt_mqtt.doors.native.bridge.CpuMeter.read", lambda _: next(readings))
     wire = Wire()
-    wire.bridge.publish_health()
-    published = json.loads(wire.on("stt/bridge/health")[0])["load"]["cpu"]
-    sum(range(500_000))
-    wire.send("stt/bridge/request/health_check")
-    assert wire.response("health_check")["data"]["load"]["cpu"] == published
+    for cpu in (None, 0.25):
+        wire.bridge.publish_health()
+        assert json.loads(wire.on("stt/bridge/health")[-1])["load"]["cpu"] == cpu
+        wire.send("stt/bridge/request/health_check")
+        assert wire.response("health_check")["data"]["load"]["cpu"] == cpu
 
 
 def test_requests_are_answered_with_their_transaction() -> None:

@@ -68,10 +68,10 @@ def test_a_state_names_a_device_and_takes_nothing_from_its_settings() -> None:
     previous.note_device("bath", None)
     previous.note_device("bath", MUTED)
     previous.note_device("attic", None)
-    assert [(one.name, one.overrides.enabled) for one in previous.devices()] == [
+    assert [(one.name, one.overrides) for one in previous.devices()] == [
         ("attic", None),
-        ("bath", False),
-        ("kitchen", False),
+        ("bath", Overrides(enabled=False)),
+        ("kitchen", Overrides(enabled=False)),
     ]
 
 

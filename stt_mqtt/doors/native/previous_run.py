@@ -24,7 +24,8 @@ class LeftDevice:
     """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0: not known."""
 
     name: str
-    overrides: Overrides
+    overrides: Overrides | None
+    """None: its settings were not retained."""
     last_seen_ts: float
 
 
@@ -46,7 +47,7 @@ class PreviousRun:
         self._devices = _DeviceSections(
             device_defaults=config.device_defaults, devices=config.devices
         )
-        self._settings: dict[str, bytes] = {}
+        self._settings: dict[str, bytes | None] = {}
         self._last_seen_ts: dict[str, float] = {}
 
     def note_device(self, name: str, settings: bytes | None) -> None:
@@ -54,7 +55,7 @@ class PreviousRun:
         if name not in self._settings and len(self._settings) >= MAX_DEVICES:
             return
         if settings is not None or name not in self._settings:
-            self._settings[name] = settings or b"{}"
+            self._settings[name] = settings
 
     def note_info(self, payload: bytes) -> None:
         """The service told what it was, with its configuration."""
@@ -80,7 +81,8 @@ class PreviousRun:
 
     def device(self, name: str) -> LeftDevice:
         """What is known of one device."""
-        overrides = self._overrides(name, self._settings.get(name, b"{}"))
+        settings = self._settings.get(name)
+        overrides = None if settings is None else self._overrides(name, settings)
         return LeftDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
 
     def _overrides(self, name: str, settings: bytes) -> Overrides:
