@@ -55,6 +55,12 @@ class BrokerError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class AnotherServiceError(SttMqttError):
+    """Another service is live on the same base topic; the message says what to do."""
+
+    exit_code = EXIT_CONFIG
+
+
 class WyomingServerError(SttMqttError):
     """A Wyoming server does not do what Home Assistant needs; the message says what to do."""
 
@@ -63,6 +69,12 @@ class WyomingServerError(SttMqttError):
 
 class DownloadError(SttMqttError):
     """Something could not be fetched right now: the network, or the index behind it."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+class OutputError(SttMqttError):
+    """What a command prints cannot be written: a full disk, most of the time."""
 
     exit_code = EXIT_TEMPORARY
 

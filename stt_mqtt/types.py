@@ -33,6 +33,11 @@ class Codec(StrEnum):
     WEBM = "webm"
     WAV = "wav"
     MP3 = "mp3"
+    MP4 = "mp4"
+
+
+WHOLE_ONLY = frozenset({Codec.MP3, Codec.MP4})
+"""Codecs of utterances in one message and of files; no chunked utterance declares them."""
 
 
 class EndReason(StrEnum):
@@ -45,6 +50,11 @@ class EndReason(StrEnum):
     SINGLE = "single"
     DISCONNECT = "disconnect"
     SHUTDOWN = "shutdown"
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether only a part of what was meant to be said came."""
+        return self in {EndReason.DISCONNECT, EndReason.RESTART}
 
 
 class OutcomeKind(StrEnum):
@@ -79,6 +89,10 @@ class AudioFormat:
     codec: Codec = Codec.PCM_S16LE
     rate: int = SAMPLE_RATE
     channels: int = 1
+
+
+NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
+"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +226,8 @@ class Batch:
 class Outcome:
     """The one answer to an utterance, for the door that it came through.
 
-    `id` is None only for a message that opened nothing. What inference gives is None when
-    nothing was inferred.
+    `id` is None only for a message that opened nothing. `ts`: when the speech ended. What
+    inference gives is None when nothing was inferred.
     """
 
     key: DeviceKey
@@ -231,4 +245,13 @@ class Outcome:
     infer_s: float | None = None
     latency_s: float | None = None
     error: UtteranceError | None = None
+    age_s: float = 0.0
+    """How old the speech was, by the word of its device, when its end came."""
+    repeated: bool = False
+    """Whether it was given before: the device has sent an answered utterance again."""
     note: object = None
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether only a part was heard, on which nobody should act."""
+        return self.end is not None and self.end.is_incomplete

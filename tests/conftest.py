@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.brokers import (
@@ -22,6 +23,12 @@ from tests.brokers import (
 )
 
 IN_CI = os.environ.get("CI") == "true"
+
+# An example that takes long says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_report_header() -> str:

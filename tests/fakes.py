@@ -75,8 +75,12 @@ class RecordingOutlet:
     """A door that remembers what it was told, in order."""
 
     told: list[tuple[str, object]] = field(default_factory=list)
+    fails_on: str | None = None
+    """Id of the utterance whose outcome it cannot take."""
 
     def outcome(self, outcome: Outcome) -> None:
+        if outcome.id == self.fails_on is not None:
+            raise RuntimeError(f"no room for {outcome.id}")
         self.told.append(("outcome", outcome))
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:

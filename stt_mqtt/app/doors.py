@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
+from stt_mqtt.app.arrivals import Arrivals
 from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.embedded import reachable
@@ -19,18 +21,23 @@ from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.doors.mqtt.router import Router
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.instances import Instances, Watcher
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import NativeWire
 from stt_mqtt.doors.wyoming.door import WyomingDoor
+from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.line import Line
 
 log = logging.getLogger(__name__)
 
+PROBE_TIMEOUT_S = 3.0
+"""How long another service on the base topic has to show that it is live."""
 LEFTOVERS_WINDOW_S = 2.0
-"""How long after the first connection the broker is asked for what a previous run left."""
+"""How long after the start the broker is still listened to for what a previous run left."""
 GOODBYE_TIMEOUT_S = 3.0
+DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,8 @@ class Wishes:
     settled: Callable[[], None]
     """The line was called: look at its deadline."""
     stop: Callable[[], None]
+    give_up: Callable[[SttMqttError], None]
+    """The service must not go on, and leaves no trace."""
     online: asyncio.Event
     """To be set once the broker has been told that the service is there."""
 
@@ -53,33 +62,59 @@ class Doors:
         config = line.config
         self._line = line
         self._topics = Topics(config.mqtt.base_topic)
-        self._native = NativeDoor(line, self._topics, self._publish)
+        self._clock = clock
+        self._opened_at = clock.now()
+        # First of all, so that Home Assistant knows a device before it is told about it.
+        self._discovery = HomeAssistantDoor(line, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            line.follow(DOOR, self._discovery)
+        self._native = NativeDoor(line, self._topics, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            self._native.presence = self._discovery
+        self._instances = Instances(token_hex(8), self._topics, self._publish)
         self._bridge = Bridge(
-            BridgeContext(line, clock, wishes.reload, self._transport_drops, wishes.set_rung),
+            BridgeContext(
+                line,
+                clock,
+                self._instances,
+                wishes.reload,
+                self._transport_drops,
+                wishes.set_rung,
+            ),
             self._topics,
             self._publish,
         )
-        wire = NativeWire(line, self._topics, self._native, self._bridge)
-        on_broker: list[MqttDoor] = [wire]
+        watcher = Watcher(self._on_probed, self._bridge.say_online, self._bridge.announce)
+        self._instances.attach(watcher)
+        wire = self._wire = NativeWire(
+            line, self._topics, self._native, self._bridge, self._instances
+        )
+        on_broker: list[MqttDoor] = [self._discovery, wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
             self._hermes = HermesDoor(line, clock, self._publish)
             on_broker.append(self._hermes)
-        self._discovery = HomeAssistantDoor(line, self._publish)
-        on_broker.append(self._discovery)
-        if config.homeassistant.enabled:
-            line.follow(DOOR, self._discovery)
-            wire.presence = self._discovery
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
         self._router = Router(on_broker, lambda: line.metrics.drop(Dropped.BAD_TOPIC))
         handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
         self._intake = Intake(asyncio.get_running_loop(), handlers)
-        self._client = MqttClient(self._client_options(config, password), self._intake)
-        self._cleaned = self._leaving = False
-        self._cleaning: asyncio.TimerHandle | None = None
+        options = self._client_options(config, password)
+        self._address = options.address
+        self._client = MqttClient(options, self._intake)
+        self.arrivals = Arrivals(self._client, self._intake)
+        """What has come in and waits."""
+        self._leaving = False
+        self._is_sole = False
+        """Whether it is known that no other service is live on the base topic."""
+        self._probe_until: float | None = None
+        """When no answer means that there is no other one, on the clock of the line."""
+        self._cleaned = False
+        self._clean_up_at: float | None = None
         self._online = wishes.online
+        self._give_up = wishes.give_up
+        self._settled = wishes.settled
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -93,26 +128,36 @@ class Doors:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
-        return None if self._hermes is None else self._hermes.deadline
+        hermes = None if self._hermes is None else self._hermes.deadline
+        all_of_them = (hermes, self._discovery.deadline, self._probe_until, self._clean_up_at)
+        return min((at for at in all_of_them if at is not None), default=None)
 
     def tick(self) -> None:
         """Do what is due."""
+        self._discovery.tick()
         if self._hermes is not None:
             self._hermes.tick()
+        now = self._clock.now()
+        if self._probe_until is not None and now >= self._probe_until:
+            self._probe_until = None
+            self._instances.give_up()
+        if self._clean_up_at is not None and now >= self._clean_up_at:
+            self._clean_up_at = None
+            self._clean_up()
 
     def reconfigured(self) -> None:
         """Tell the world of a new configuration."""
         self._native.introduce_configured()
         self.tell_info()
-        if self._line.config.homeassistant.enabled:
-            self._discovery.info_changed()
 
     def tell_info(self) -> None:
-        """Tell the world what the service is now."""
+        """Tell the world what the service is now; first Home Assistant what it may be."""
+        self._discovery.info_changed()
         self._bridge.publish_info()
 
     def tell_health(self) -> None:
-        """Tell the world how the service is."""
+        """Tell the world how the service is, and forget whom nobody has heard for long."""
+        self._forget_silent()
         self._bridge.publish_health()
 
     def leave(self) -> None:
@@ -148,7 +193,8 @@ class Doors:
             port=mqtt.effective_port,
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
-            subscriptions=self._router.subscriptions,
+            subscriptions=self._router.read_first,
+            now=self._clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:
@@ -158,16 +204,57 @@ class Doors:
             "publications_lost": self._client.lost_publications,
         }
 
+    def _forget_silent(self) -> None:
+        """Not in the first day: after a long power cut everybody has been silent for long."""
+        if self._clock.now() - self._opened_at >= DAY_S:
+            days = self._line.config.limits.devices_forget_after_days
+            self._native.forget_silent(self._clock.epoch() - days * DAY_S)
+
     def _on_connected(self) -> None:
         if self._leaving:
             return
+        if self._is_sole:
+            self._instances.connected_again()
+            self._serve()
+        else:
+            self._instances.probe()
+            self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
+        self._settled()
+
+    def _on_probed(self, other: str | None) -> None:
+        """Take input, unless another service does already."""
+        self._probe_until = None
+        if self._leaving:
+            return
+        mqtt = self._line.config.mqtt
+        if other is not None and not mqtt.takeover:
+            self._leaving = True
+            self._instances.leave()
+            self._give_up(
+                AnotherServiceError(
+                    f"another service, instance {other}, is live on the base topic "
+                    f"{mqtt.base_topic} of {self._address}; end it, give this one another "
+                    "mqtt.base_topic, or set mqtt.takeover: true to have both answer"
+                )
+            )
+            return
+        if other is not None:
+            log.warning(
+                "another service, instance %s, is live on the base topic %s: both answer "
+                "everything (mqtt.takeover)",
+                other,
+                mqtt.base_topic,
+            )
+        self._is_sole = True
+        self._wire.take_over()
+        self._client.subscribe(self._router.subscriptions)
+        self._serve()
+
+    def _serve(self) -> None:
         if not self._cleaned:
-            self._client.subscribe(self._router.retained_output)
-            if self._cleaning is not None:
-                self._cleaning.cancel()
-            loop = asyncio.get_running_loop()
-            self._cleaning = loop.call_later(LEFTOVERS_WINDOW_S, self._clean_up)
+            self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
         self._router.connected()
+        self._settled()
         self._online.set()
 
     def _clean_up(self) -> None:
@@ -175,5 +262,7 @@ class Doors:
             # Not all of it was read; the next connection begins anew.
             return
         self._cleaned = True
-        self._client.unsubscribe(self._router.retained_output)
+        wanted = set(self._router.subscriptions)
+        self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
         self._router.clean_up()
+        self._settled()

@@ -32,7 +32,8 @@ from stt_mqtt.satellite.answers import Answer
 from stt_mqtt.satellite.events import Ear
 from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
 from stt_mqtt.satellite.on_text import Command, OnText
-from stt_mqtt.satellite.program import Program, Settings, Source
+from stt_mqtt.satellite.program import Program, Settings
+from stt_mqtt.satellite.reader import Source
 from stt_mqtt.satellite.satellite import Place, Satellite
 from stt_mqtt.satellite.sources import FileSource, StreamSource
 

@@ -10,7 +10,7 @@ from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import SatelliteConfig, VadConfig
 from stt_mqtt.errors import EXIT_TEMPORARY
 from stt_mqtt.satellite.calibrate import PHASES, Calibration, Proposal, is_clipped
-from stt_mqtt.satellite.program import Source
+from stt_mqtt.satellite.reader import Source
 
 
 def calibrate(source: Source, config: SatelliteConfig) -> int:

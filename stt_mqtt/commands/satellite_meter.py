@@ -18,7 +18,8 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.answers import MAX_PAYLOAD_BYTES, Answer
+from stt_mqtt.satellite.control import one_line
 from stt_mqtt.types import OutcomeKind
 
 Line: TypeAlias = list[tuple[str, str]]
@@ -88,21 +89,21 @@ def render(state: MeterState, width: int = 80) -> Line:
 
 def describe(answer: Answer) -> Line:
     """An answer as one line for a person."""
-    reason = ": ".join(one_line(part) for part in (answer.error_code, answer.detail) if part)
+    reason = ": ".join(_clean(part) for part in (answer.error_code, answer.detail) if part)
     if answer.outcome == OutcomeKind.TRANSCRIPT:
-        line = [(one_line(answer.text), "bold")]
+        line = [(_clean(answer.text), "bold")]
     else:
-        line = [(f"({reason or one_line(answer.outcome)})", "red" if reason else "dim")]
+        line = [(f"({reason or _clean(answer.outcome)})", "red" if reason else "dim")]
     notes = [] if answer.latency_s is None else [f"{answer.latency_s:.2f} s"]
     notes += ["too late"] if answer.late else []
     notes += ["cut off"] if answer.cut else []
+    notes += ["repeated"] if answer.repeated else []
     notes += [] if answer.ours else ["not said here"]
     return [*line, (f"  [{', '.join(notes)}]", "dim")]
 
 
-def one_line(text: str) -> str:
-    """`text` without what breaks a line, moves a cursor or hides something."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _clean(text: str) -> str:
+    return one_line(text, MAX_PAYLOAD_BYTES)
 
 
 class Meter:
@@ -136,12 +137,12 @@ class Meter:
         self._due_at, self._loudest_dbfs = now + FRAME_S, -inf
 
     def tell(self, answer: Answer) -> None:
-        """Show an answer; where there is no terminal only words, one text for each line."""
+        """Show an answer; where there is no terminal only words to act upon, one text per line."""
         if self._is_live:
             self._lines.append(describe(answer))
             self._due_at = -inf
-        elif answer.text:
-            self._put(f"{one_line(answer.text)}\n")
+        elif answer.act_until is not None:
+            self._put(f"{_clean(answer.text)}\n")
 
     def make_way(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
         """A filter for log handlers: takes the line away, so that a message has its own."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, TypeGuard
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from stt_mqtt.config.base import Section
-from stt_mqtt.types import AudioFormat, Codec, OnCap
+from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, OnCap
 
 Rate = Annotated[int, Field(ge=8000, le=48000)]
 Channels = Annotated[int, Field(ge=1, le=2)]
@@ -24,6 +24,18 @@ _LANGUAGE = re.compile(LANGUAGE_PATTERN)
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Hotword = Annotated[str, Field(min_length=1, max_length=64)]
+_CHUNKED = [codec.value for codec in Codec if codec not in WHOLE_ONLY]
+
+
+def _chunked(codec: Codec) -> Codec:
+    if codec in WHOLE_ONLY:
+        raise ValueError(f"{codec} is for whole messages only; use one of {', '.join(_CHUNKED)}")
+    return codec
+
+
+ChunkedCodec = Annotated[
+    Codec, AfterValidator(_chunked), WithJsonSchema({"type": "string", "enum": _CHUNKED})
+]
 
 
 class DeviceConfig(Section):
@@ -39,7 +51,7 @@ class DeviceConfig(Section):
     """Words that the model is told to expect."""
     hotwords: tuple[Hotword, ...] = Field(default=(), max_length=MAX_HOTWORDS)
     """Names and words that the model should prefer."""
-    codec: Codec = Codec.PCM_S16LE
+    codec: ChunkedCodec = Codec.PCM_S16LE
     """Codec of utterances that name none."""
     rate: Rate = 16_000
     """Samples per second of utterances that name none, in Hz."""

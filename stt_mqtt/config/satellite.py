@@ -95,7 +95,7 @@ class SatelliteConfig(Section):
     qos: int = Field(default=1, ge=0, le=1)
     """MQTT quality of service of audio and marks: 1 is confirmed by the broker, 0 is not."""
     spool_max_age_s: float = Field(default=30.0, ge=1, le=600)
-    """Speech older than this is never sent, in seconds. See also `limits.max_queue_age_s`."""
+    """Speech older than this is never sent, in seconds. See also `limits.max_age_s`."""
     spool_max_kib: int = Field(default=2048, ge=64, le=65536)
     """Most audio that waits for a broker that is away, in KiB; the oldest is dropped first."""
     on_text: str | None = Field(default=None, min_length=1, max_length=1024)

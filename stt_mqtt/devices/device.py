@@ -6,53 +6,44 @@ Every method that can end utterances returns what ended, in order. `now` is mono
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.devices.answers import Answers
 from stt_mqtt.devices.context import Counters, DeviceContext
 from stt_mqtt.devices.deafness import Deafness
-from stt_mqtt.devices.ended import Aborted, Ended, Failed
-from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
+from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
+from stt_mqtt.devices.settings import UNCHANGED, Overrides, Settings, SettingsChange
 from stt_mqtt.devices.utterance import Opening, OpenUtterance
-from stt_mqtt.errors import (
-    DisabledError,
-    OverloadedError,
-    TooLongError,
-    UtteranceError,
-)
+from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
-    AudioFormat,
     DeviceKey,
     DeviceState,
     EncodedAudio,
     EndReason,
+    NamedFormat,
     OnCap,
+    Outcome,
     Start,
     Utterance,
 )
-
-STRAGGLER_PATIENCE_S = 0.2
-"""How long a stop that counted its chunks waits for the missing ones."""
-
-
-NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
-"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
 
 
 class Device:
     """State of one device. At most one utterance is open."""
 
     __slots__ = (
+        "_answers",
         "_context",
         "_deafness",
         "_open",
-        "_overrides",
         "announced",
         "config",
         "counters",
+        "enabled_is_settled",
         "key",
         "last_seen_ts",
+        "overrides",
         "pending",
         "settings",
         "timer_at",
@@ -71,16 +62,15 @@ class Device:
         self.timer_at: float | None = None
         """When somebody has promised to call `tick`."""
         self._context = context
-        self._overrides = Overrides()
-        self.settings = self._overrides.over(config)
+        self.overrides = Overrides()
+        """What of the settings was changed over the wire."""
+        self.enabled_is_settled = False
+        """Whether it was switched on or off over the wire, or read back how it was."""
+        self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
         self._deafness = Deafness()
-
-    @property
-    def overridden(self) -> bool:
-        """Whether settings were changed over the wire."""
-        return self._overrides != Overrides()
+        self._answers = Answers()
 
     @property
     def listening(self) -> bool:
@@ -105,30 +95,28 @@ class Device:
         return None if self._open is None else self._open.deadline
 
     def start(self, start: Start, now: float) -> list[Ended]:
-        """Open an utterance, ending an open one; a repeated id is ignored.
+        """Open an utterance, ending an open one; one that repeats the open id is ignored.
 
-        A disabled device refuses it and drops what follows.
+        A disabled device refuses it and drops what follows. An id that was used before opens
+        nothing, and what follows is dropped, too.
         """
-        if self._repeats(start):
-            return []
+        if (repeated := self._repetition(start, now)) is not None:
+            return repeated
         if not self.settings.enabled:
             return self.refuse(start, DisabledError("the device is disabled"), now)
-        ended = self._end_open(EndReason.RESTART, now)
+        ended = self.end(EndReason.RESTART, now)
         self._deafness.end()
         idle_timeout_s = self.config.idle_timeout_ms / 1000
         self._open_new(start, start.ends_within_s or idle_timeout_s, now)
         return ended
 
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
-        """Answer a start that cannot be obeyed; an open utterance is ended all the same.
-
-        A start that repeats the open id is ignored here too.
-        """
-        if self._repeats(start):
-            return []
-        ended = self._end_open(EndReason.RESTART, now)
-        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
-        return [*ended, Failed(self._unopened(start, now), error)]
+        """Answer a start that cannot be obeyed; it ends and repeats what `start` would."""
+        if (repeated := self._repetition(start, now)) is not None:
+            return repeated
+        self._answers.expect(start.id, now)
+        unopened = self._opening(start, start.id or "").utterance(self.key, None, now)
+        return [*self._end_and_drop(now), Failed(unopened, error)]
 
     def chunk(
         self, chunk: bytes, number: int | None, format: NamedFormat, now: float
@@ -158,9 +146,9 @@ class Device:
             return []
         if id not in {None, utterance.opening.id} or utterance.stopped_at is not None:
             return []
-        if utterance.await_stragglers(sent, now, STRAGGLER_PATIENCE_S):
+        if utterance.await_stragglers(sent, now):
             return []
-        return self._end_open(EndReason.STOP, now)
+        return self.end(EndReason.STOP, now)
 
     def abort(self, id: str | None, now: float) -> list[Ended]:
         """Forget the open utterance."""
@@ -172,25 +160,50 @@ class Device:
             return []
         return self._abort_open(now)
 
-    def end(self, end: EndReason, now: float) -> list[Ended]:
-        """End the open utterance for a reason that is not the device's own message."""
-        return self._end_open(end, now)
+    def end(self, end: EndReason, ended_at: float) -> list[Ended]:
+        """End the open utterance; one that waits for stragglers ends by its stop."""
+        utterance = self._open
+        if utterance is None:
+            return []
+        if utterance.stopped_at is not None:
+            end, ended_at = EndReason.STOP, utterance.stopped_at
+        if end is EndReason.STOP:
+            self._deafness.for_stragglers(ended_at)
+        if end.is_incomplete:
+            self._answers.give_up(utterance.opening.id)
+        return [self._seal(utterance, end, ended_at)]
 
     def single(self, data: bytes, start: Start, now: float) -> Ended:
         """A whole utterance in one message. Never touches the open one."""
-        bare = self._unopened(start, now, EndReason.SINGLE)
+        opening = self._opening(start, start.id or "")
+        bare = opening.utterance(self.key, EndReason.SINGLE, now)
         if not self.settings.enabled:
             return Failed(bare, DisabledError("the device is disabled"))
         if not self._context.budget.admits(len(data), self.key):
             return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
-        audio = whole(data, start.format or self.config.format)
+        try:
+            audio = whole(data, opening.format)
+        except UtteranceError as error:
+            return Failed(bare, error)
         self._context.budget.use(len(audio.data))
-        return replace(bare, id=start.id or self._context.new_id(), audio=audio)
+        return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
+
+    def answered(self, outcome: Outcome, now: float) -> None:
+        """An utterance of the device was given its outcome."""
+        self._answers.note(outcome, now)
 
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
-        self._overrides = self._overrides.changed_by(change)
+        self.overrides = self.overrides.changed_by(change)
+        self.enabled_is_settled |= change.enabled is not UNCHANGED
         return self._settings_changed(now)
+
+    def restore(self, overrides: Overrides) -> None:
+        """Take over what was changed before a restart, unless something was changed since."""
+        self.enabled_is_settled = True
+        if self.overrides == Overrides():
+            self.overrides = overrides
+            self.settings = overrides.over(self.config)
 
     def reconfigure(self, config: DeviceConfig, now: float) -> list[Ended]:
         """Take a new configuration; an open utterance keeps the format it was opened in."""
@@ -203,7 +216,7 @@ class Device:
         if utterance is None or now < utterance.deadline:
             return []
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
-            return self._end_open(EndReason.GAP, utterance.quiet_until)
+            return self.end(EndReason.GAP, utterance.quiet_until)
         utterance.capped = True
         return self._on_cap(utterance, now)
 
@@ -222,84 +235,60 @@ class Device:
         if utterance.capped and not was_capped:
             return self._on_cap(utterance, now)
         if utterance.stopped_at is not None and not utterance.straggling:
-            return self._end_open(EndReason.STOP, utterance.stopped_at)
+            return self.end(EndReason.STOP, utterance.stopped_at)
         return []
 
     def _open_new(self, start: Start, quiet_timeout_s: float, now: float) -> OpenUtterance:
-        settings = self.settings
-        opening = Opening(
-            id=start.id or self._context.new_id(),
-            format=start.format or self.config.format,
+        id = start.id or self._context.new_id()
+        self._answers.expect(start.id, now)
+        opening = self._opening(start, id, quiet_timeout_s)
+        self._open = OpenUtterance(opening, self._context.cap, now)
+        return self._open
+
+    def _opening(self, start: Start, id: str, quiet_timeout_s: float = 0.0) -> Opening:
+        config, settings = self.config, self.settings
+        return Opening(
+            id=id,
+            format=start.format or config.format,
             language=start.language or settings.language,
             prompt=start.prompt if start.prompt is not None else settings.prompt,
             sequenced=start.sequenced,
             age_s=start.age_s,
             quiet_timeout_s=quiet_timeout_s,
             ends_within_s=start.ends_within_s,
-            languages=self.config.languages,
-            hotwords=self.config.hotwords + start.hotwords,
-            note=start.note,
-        )
-        self._open = OpenUtterance(opening, self._context.cap, now)
-        return self._open
-
-    def _unopened(self, start: Start, now: float, end: EndReason | None = None) -> Utterance:
-        settings = self.settings
-        return Utterance(
-            key=self.key,
-            id=start.id or "",
-            audio=EncodedAudio(None, b""),
-            language=start.language or settings.language,
-            prompt=start.prompt if start.prompt is not None else settings.prompt,
-            end=end,
-            ended_at=now,
-            age_s=start.age_s,
-            reject_over_cap=self.config.on_cap is OnCap.REJECT,
-            languages=self.config.languages,
-            hotwords=self.config.hotwords + start.hotwords,
+            reject_over_cap=config.on_cap is OnCap.REJECT,
+            languages=config.languages,
+            hotwords=config.hotwords + start.hotwords,
             note=start.note,
         )
 
-    def _seal(self, end: EndReason | None, ended_at: float) -> Utterance | None:
+    def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
         """Close the open utterance; the budget then holds what its sealed form holds."""
-        utterance = self._open
-        if utterance is None:
-            return None
         self._open = None
         held = utterance.nbytes
         sealed = utterance.close(self.key, end, ended_at)
         self._context.budget.use(len(sealed.audio.data) - held)
-        return replace(sealed, reject_over_cap=self.config.on_cap is OnCap.REJECT)
+        return sealed
 
     def _discard(self, sealed: Utterance) -> Utterance:
         self._context.budget.use(-len(sealed.audio.data))
         return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
 
-    def _end_open(self, end: EndReason, ended_at: float) -> list[Ended]:
-        utterance = self._open
-        if utterance is None:
-            return []
-        if utterance.stopped_at is not None:
-            end, ended_at = EndReason.STOP, utterance.stopped_at
-        if end is EndReason.STOP:
-            self._deafness.for_stragglers(ended_at)
-        sealed = self._seal(end, ended_at)
-        return [] if sealed is None else [sealed]
-
     def _abort_open(self, now: float) -> list[Ended]:
         self._deafness.for_stragglers(now)
-        sealed = self._seal(None, now)
-        return [] if sealed is None else [Aborted(self._discard(sealed))]
+        if self._open is None:
+            return []
+        return [Aborted(self._discard(self._seal(self._open, None, now)))]
 
     def _fail_open(
         self, utterance: OpenUtterance, error: UtteranceError, now: float
     ) -> list[Ended]:
-        self._await_pause(utterance, now)
-        sealed = self._seal(EndReason.CAP, now)
-        return [] if sealed is None else [Failed(self._discard(sealed), error)]
+        # Until a pause as long as the one that would have ended the utterance.
+        self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
+        return [Failed(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
 
     def _settings_changed(self, now: float) -> list[Ended]:
-        self.settings = self._overrides.over(self.config)
+        self.settings = self.overrides.over(self.config)
         return [] if self.settings.enabled else self._abort_open(now)
 
     def _on_cap(self, utterance: OpenUtterance, now: float) -> list[Ended]:
@@ -308,12 +297,20 @@ class Device:
         if self.config.on_cap is OnCap.REJECT:
             error = TooLongError("the utterance reached its cap")
             return self._fail_open(utterance, error, now)
-        self._await_pause(utterance, now)
-        return self._end_open(EndReason.CAP, now)
-
-    def _await_pause(self, utterance: OpenUtterance, now: float) -> None:
-        """Drop chunks until a pause as long as the one that would have ended the utterance."""
         self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
+        return self.end(EndReason.CAP, now)
 
-    def _repeats(self, start: Start) -> bool:
-        return self._open is not None and start.id == self._open.opening.id
+    def _end_and_drop(self, now: float) -> list[Ended]:
+        """End the open utterance for a start that opens nothing, and drop the chunks of that."""
+        ended = self.end(EndReason.RESTART, now)
+        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
+        return ended
+
+    def _repetition(self, start: Start, now: float) -> list[Ended] | None:
+        """What a start brings about whose id was used before; None: it was not."""
+        if self._open is not None and start.id == self._open.opening.id:
+            return []
+        before = self._answers.find(start.id, now)
+        if before is None:
+            return None
+        return [*self._end_and_drop(now), Repeated(start, before.outcome)]

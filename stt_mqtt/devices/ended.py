@@ -1,11 +1,11 @@
-"""The ways an utterance can leave a device."""
+"""What a device hands on: the ways an utterance can leave it, and what was said before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import Utterance
+from stt_mqtt.types import Outcome, Start, Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +23,16 @@ class Failed:
     error: UtteranceError
 
 
-Ended = Utterance | Aborted | Failed
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A start whose id was used before: nothing was opened.
+
+    `outcome` None: the utterance waits for the model, its answer is to come.
+    """
+
+    start: Start
+    outcome: Outcome | None
+
+
+Ended = Utterance | Aborted | Failed | Repeated
 """A bare utterance is on its way to the model."""

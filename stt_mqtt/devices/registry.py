@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.devices.context import DeviceContext
 from stt_mqtt.devices.device import Device
+from stt_mqtt.devices.settings import Overrides
 from stt_mqtt.errors import TooManyDevicesError
 from stt_mqtt.types import DeviceKey
 
@@ -66,7 +67,7 @@ class Registry:
 
     def _evict(self) -> Device:
         for device in self._devices.values():
-            if device.idle and not device.overridden and not self._keep(device.key):
+            if device.idle and device.overrides == Overrides() and not self._keep(device.key):
                 del self._devices[device.key]
                 return device
         raise TooManyDevicesError(

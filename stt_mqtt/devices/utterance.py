@@ -8,10 +8,14 @@ from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.devices.sequence import Resequencer
-from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, Utterance
+from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 
 SEQUENCE_PREFIX_BYTES = 4
 """Length of the little-endian number before each chunk of a sequenced utterance."""
+SLEPT_S = 5.0
+"""A pause that is so much longer than the one that ends an utterance: the machine slept."""
+STRAGGLER_PATIENCE_S = 0.2
+"""How long a stop that counted its chunks waits for the missing ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,27 @@ class Opening:
     age_s: float
     quiet_timeout_s: float
     ends_within_s: float | None = None
+    reject_over_cap: bool = False
     languages: tuple[str, ...] = ()
     hotwords: tuple[str, ...] = ()
     note: object = None
+
+    def utterance(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
+        """An utterance that was opened like this, with nothing in it."""
+        return Utterance(
+            key=key,
+            id=self.id,
+            audio=EncodedAudio(None, b""),
+            language=self.language,
+            prompt=self.prompt,
+            end=end,
+            ended_at=ended_at,
+            age_s=self.age_s,
+            reject_over_cap=self.reject_over_cap,
+            languages=self.languages,
+            hotwords=self.hotwords,
+            note=self.note,
+        )
 
 
 class OpenUtterance:
@@ -51,7 +73,9 @@ class OpenUtterance:
         self._received = 0
         self._sent: int | None = None
         self._stopped_at: float | None = None
+        self._opened_at = now
         self._quiet_since = now
+        self._slept_s = 0.0
         self._straggler_deadline = 0.0
         self.capped = False
 
@@ -88,6 +112,7 @@ class OpenUtterance:
 
         `capped` is set once the cap was reached; after that nothing more is taken.
         """
+        self._note_pause(now)
         self._quiet_since = now
         if self.capped:
             return False
@@ -106,11 +131,11 @@ class OpenUtterance:
             self._received += 1
         return self._append(ordered) and self._sequence.dropped == dropped_before
 
-    def await_stragglers(self, sent: int | None, now: float, patience_s: float) -> bool:
+    def await_stragglers(self, sent: int | None, now: float) -> bool:
         """Note a stop; return whether chunks are still missing and worth waiting for."""
         self._sent = sent
         self._stopped_at = now
-        self._straggler_deadline = now + patience_s
+        self._straggler_deadline = now + STRAGGLER_PATIENCE_S
         return self.straggling
 
     @property
@@ -120,29 +145,35 @@ class OpenUtterance:
 
     def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
         """Seal the utterance. The buffer must not be used afterwards."""
+        self._note_pause(ended_at)
         lost = 0
         if self._numbered:
             self._append(self._sequence.flush(None if self.capped else self._sent))
             lost = self._sequence.lost
         elif self._sent is not None and not self.capped:
             lost = max(self._sent - self._received, 0)
-        audio = self._buffer.close()
-        return Utterance(
-            key=key,
-            id=self.opening.id,
-            audio=audio,
-            language=self.opening.language,
-            prompt=self.opening.prompt,
-            end=end,
-            ended_at=ended_at,
-            age_s=self.opening.age_s,
+        return replace(
+            self.opening.utterance(key, end, ended_at),
+            audio=self._buffer.close(),
+            age_s=self.opening.age_s + self._age_s(ended_at),
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
-            languages=self.opening.languages,
-            hotwords=self.opening.hotwords,
-            note=self.opening.note,
         )
+
+    def _note_pause(self, until: float) -> None:
+        """Notice a pause after which nobody was there to end the utterance."""
+        pause_s = until - self._quiet_since
+        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+            self._slept_s += pause_s
+
+    def _age_s(self, ended_at: float) -> float:
+        """How old the speech became because the machine slept before its end.
+
+        It counts from its first sound, less its length: what came in together after the process
+        had stood still is not old.
+        """
+        return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
 
     def _append(self, chunks: Iterable[bytes | None]) -> bool:
         for chunk in chunks:

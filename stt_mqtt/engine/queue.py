@@ -5,22 +5,28 @@ Pure: `now` and all deadlines are seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from stt_mqtt.audio.length import estimated_seconds
 from stt_mqtt.types import DeviceKey, Utterance
 
+_Name: TypeAlias = tuple[str, str]
+"""Door and name of a device, without its part."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Most utterances, seconds of audio, and seconds of waiting.
+    """Most utterances, seconds of audio, seconds of waiting, and age of the speech in seconds.
 
     No utterance counts for more than `max_utterance_s`: the rest of it is cut off anyway.
     """
 
     max_jobs: int
     max_audio_s: float
+    max_wait_s: float
     max_age_s: float
     max_utterance_s: float
 
@@ -49,16 +55,16 @@ class FairQueue:
     def put(self, utterance: Utterance) -> list[Utterance]:
         """Add an utterance; return those that found no place for it.
 
-        When the queue is full the device with the most utterances in it gives way with its
-        newest one. A device with a single one never does: then the new utterance is refused.
-        An empty queue takes any utterance.
+        When the queue is full whoever has the most utterances in it gives way with the newest
+        one. Who has a single one never does: then the new utterance is refused. An empty queue
+        takes any utterance. Parts of one name count together: an address gains nothing by many
+        connections.
         """
         self._append(utterance)
         refused: list[Utterance] = []
         while self.jobs > 1 and self._is_overfull():
-            hog = max(self._waiting, key=lambda key: len(self._waiting[key]))
-            loser = hog if len(self._waiting[hog]) > 1 else utterance.key
-            refused.append(self._remove_newest(loser))
+            hog = self._largest(lambda _: 1)
+            refused.append(self._remove_newest(_name_of(utterance.key) if hog is None else hog))
         return refused
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
@@ -66,17 +72,12 @@ class FairQueue:
         return now >= self._deadline(utterance)
 
     def evict_from_hog(self, spare: DeviceKey) -> Utterance | None:
-        """Take out the newest utterance of the device that holds most bytes in several.
+        """Take out the newest utterance of whoever holds most bytes in several.
 
-        None when there is no such device other than `spare`.
+        None when that is nobody, or `spare` itself under its name.
         """
-        held = {
-            key: sum(len(utterance.audio.data) for utterance in waiting)
-            for key, waiting in self._waiting.items()
-            if len(waiting) > 1
-        }
-        hog = max(held, key=lambda key: held[key], default=spare)
-        return None if hog == spare else self._remove_newest(hog)
+        hog = self._largest(lambda utterance: len(utterance.audio.data))
+        return None if hog is None or hog == _name_of(spare) else self._remove_newest(hog)
 
     @property
     def ready(self) -> int:
@@ -94,7 +95,7 @@ class FairQueue:
             self._turns.append(key)
 
     def expire(self, now: float) -> list[Utterance]:
-        """Take out all that are older than the age limit."""
+        """Take out all that have waited too long or are too old."""
         expired = [
             u for waiting in self._waiting.values() for u in waiting if self.is_expired(u, now)
         ]
@@ -130,7 +131,8 @@ class FairQueue:
         )
 
     def _deadline(self, utterance: Utterance) -> float:
-        return utterance.ended_at - utterance.age_s + self._limits.max_age_s
+        limits = self._limits
+        return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
     def _pop(self) -> Utterance:
         key = self._turns.popleft()
@@ -152,8 +154,22 @@ class FairQueue:
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
 
-    def _remove_newest(self, key: DeviceKey) -> Utterance:
-        utterance = self._waiting[key][-1]
+    def _largest(self, size: Callable[[Utterance], int]) -> _Name | None:
+        """Who has the largest sum of sizes among those with several utterances."""
+        jobs: Counter[_Name] = Counter()
+        sizes: Counter[_Name] = Counter()
+        for key, waiting in self._waiting.items():
+            jobs[_name_of(key)] += len(waiting)
+            sizes[_name_of(key)] += sum(map(size, waiting))
+        several = (name for name, count in jobs.items() if count > 1)
+        return max(several, key=lambda name: sizes[name], default=None)
+
+    def _remove_newest(self, name: _Name) -> Utterance:
+        """The newest utterance of the part that has most of a name."""
+        parts = [waiting for key, waiting in self._waiting.items() if _name_of(key) == name]
+        # Of parts that are alike, the one that came last.
+        largest = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))
+        utterance = largest[-1]
         self._remove(utterance)
         return utterance
 
@@ -182,3 +198,7 @@ class FairQueue:
 
     def _length_ms(self, utterance: Utterance) -> int:
         return int(self.length_s(utterance) * 1000)
+
+
+def _name_of(key: DeviceKey) -> _Name:
+    return key.door, key.name

@@ -212,6 +212,8 @@ class WhisperTranscriber:
             return_no_speech_prob=True,
         )
         for encoded, answer in zip(group, answers, strict=True):
+            if not (math.isfinite(answer.scores[0]) and math.isfinite(answer.no_speech_prob)):
+                raise InferenceFailedError(f"model {self.model} answered what is not a number")
             tokens = answer.sequences_ids[0]
             text, words = self.loaded.words.spoken(tokens)
             yield (

@@ -12,9 +12,11 @@ _RTF_WEIGHT = 0.1
 
 
 class Dropped(StrEnum):
-    """Input that was dropped without opening or ending anything."""
+    """What was dropped: input that opens and ends nothing, and answers lost to a defect."""
 
     BAD_TOPIC = "bad_topic"
+    BAD_NAME = "bad_name"
+    """A message of a device whose name is not allowed."""
     BAD_REPLY_TO = "bad_reply_to"
     BAD_SEQUENCE = "bad_sequence"
     BAD_PAYLOAD = "bad_payload"
@@ -23,6 +25,10 @@ class Dropped(StrEnum):
     TOO_MANY_DEVICES = "too_many_devices"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    REPEATED = "repeated"
+    """A start whose id was used before."""
+    ANSWER = "answer"
+    """An answer that its door could not give."""
 
 
 class Metrics:

@@ -9,19 +9,34 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
+from stt_mqtt.errors import ShuttingDownError
 from stt_mqtt.types import EndReason, OutcomeKind
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_EXPECTED = 64
 """Utterances that are remembered; the oldest is forgotten first."""
 ANSWER_TIMEOUT_S = 60.0
-"""So long after its end an utterance is not answered any more."""
-_CUT = frozenset({EndReason.DISCONNECT, EndReason.GAP, EndReason.RESTART, EndReason.SHUTDOWN})
-"""How what was begun with a start ends when not all of it came."""
+"""So long after it was sent an utterance is not answered any more."""
+_INCOMPLETE = frozenset({EndReason.DISCONNECT, EndReason.RESTART})
+"""How a part ends for which the service waits for the whole."""
 MAX_NAME = 64
 """Characters of an id, an outcome or a code."""
+
+
+class Again(StrEnum):
+    """Whether an utterance has to be sent once more."""
+
+    NO = "no"
+    """It is answered, whatever the answer is."""
+    WHOLE = "whole"
+    """Only a part of it came; the service waits for all of it, under the same id."""
+    ANEW = "anew"
+    """Only a part of it came, and the service takes that for all: it needs another id."""
+    LATER = "later"
+    """The service was about to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +50,9 @@ class Answer:
     """The words, well-formed Unicode, as they came; empty unless it is a transcript."""
     error_code: str | None
     detail: str | None
-    cut: bool
-    """Whether the connection broke in it: the whole of it is sent again."""
+    again: Again
+    repeated: bool
+    """Whether the service has given this answer before."""
     latency_s: float | None
     """From the end of the speech to `now`; None unless it is ours."""
     ours: bool
@@ -46,11 +62,21 @@ class Answer:
     act_until: float | None
     """When its words are too old, in monotonic seconds; None: they are only to be shown."""
 
+    @property
+    def cut(self) -> bool:
+        """Whether only a part was heard, which says nothing."""
+        return self.again is not Again.NO and self.error_code is None
+
 
 @dataclass(slots=True)
 class _Expected:
     closed_at: float | None = None
+    """When its speech ended."""
+    sent_at: float | None = None
+    """Since when somebody can be expected to answer: somebody there has all of it."""
     answered: bool = False
+    slept: bool = False
+    """Whether the machine slept since: nobody knows how old it is."""
     last: int | None = None
     """Hash of its last message, which the broker may deliver twice."""
 
@@ -72,8 +98,12 @@ class Answers:
 
     @property
     def waiting_since(self) -> float | None:
-        """When the speech ended that has waited longest for its answer; None: nothing waits."""
-        return min(self._waiting, default=None)
+        """Since when somebody should have answered; None: everything is answered, or not sent.
+
+        The time in which the broker or the service was away does not count.
+        """
+        sent = (one.sent_at for one in self._waiting if one.sent_at is not None)
+        return min(sent, default=None)
 
     def begin(self, utterance: str) -> None:
         """An utterance begins. A refusal may answer it before it ends."""
@@ -86,6 +116,27 @@ class Answers:
         if utterance in self._expected:
             self._expected[utterance].closed_at = closed_at
 
+    def sent(self, utterance: str, heard: bool, now: float) -> None:
+        """The broker has all of it; `heard`: the service is known to have it, too."""
+        one = self._expected.get(utterance)
+        if one is not None and (heard or one.sent_at is None):
+            one.sent_at = now
+
+    def connected(self, now: float) -> None:
+        """The broker was away: what came meanwhile comes now."""
+        for one in self._waiting:
+            one.sent_at = None if one.sent_at is None else now
+
+    def rename(self, utterance: str, name: str) -> None:
+        """An utterance is sent under another id."""
+        if utterance in self._expected:
+            self._expected[name] = self._expected.pop(utterance)
+
+    def slept(self) -> None:
+        """The machine slept: nothing that was said before is to be acted upon."""
+        for one in self._expected.values():
+            one.slept = True
+
     def forget(self, utterance: str) -> None:
         """An utterance was never sent whole, so nothing is to be waited for."""
         self._expected.pop(utterance, None)
@@ -93,7 +144,7 @@ class Answers:
     def tick(self, now: float) -> None:
         """Wait no longer for what was not answered in time."""
         for utterance, one in list(self._expected.items()):
-            if one.answered or one.closed_at is None or now - one.closed_at < ANSWER_TIMEOUT_S:
+            if one.answered or one.sent_at is None or now - one.sent_at < ANSWER_TIMEOUT_S:
                 continue
             self.unanswered += 1
             del self._expected[utterance]
@@ -101,7 +152,8 @@ class Answers:
     def take(self, payload: bytes, now: float) -> Answer | None:
         """The answer in a `result` message; None if it is none, or came in before.
 
-        An utterance that is sent again is answered again. Its words are to be acted upon once.
+        An utterance that is sent again is answered again. Its words are to be acted upon once:
+        by the first answer that gets here, also if it is a repeated one.
         """
         try:
             result = _read(payload)
@@ -114,23 +166,22 @@ class Answers:
         if digest == expected.last:
             return None
         expected.last = digest
-        to_act = bool(result.text) and not result.cut and not expected.answered
-        expected.answered |= not result.cut
+        settles = result.again is Again.NO
+        to_act = bool(result.text) and settles and not expected.answered
+        expected.answered |= settles
         closed_at = expected.closed_at
         if closed_at is None:
             return Answer(*result, latency_s=None, ours=True, late=False, act_until=None)
         latency_s = max(now - closed_at, 0.0)
-        late = latency_s > self._max_age_s
+        late = latency_s > self._max_age_s or expected.slept
         act_until = closed_at + self._max_age_s if to_act and not late else None
         return Answer(*result, latency_s, ours=True, late=late, act_until=act_until)
 
     @property
-    def _waiting(self) -> list[float]:
-        """When the utterances ended that wait for their answers."""
+    def _waiting(self) -> list[_Expected]:
+        """The utterances that have ended and wait for their answers."""
         return [
-            one.closed_at
-            for one in self._expected.values()
-            if one.closed_at is not None and not one.answered
+            one for one in self._expected.values() if one.closed_at is not None and not one.answered
         ]
 
 
@@ -142,7 +193,8 @@ class _Result(NamedTuple):
     text: str
     error_code: str | None
     detail: str | None
-    cut: bool
+    again: Again
+    repeated: bool
 
 
 def _read(payload: bytes) -> _Result:
@@ -152,14 +204,28 @@ def _read(payload: bytes) -> _Result:
     fields = _section(json.loads(payload))
     error = _section(fields.get("error") or {})
     outcome = _text(fields.get("outcome"), MAX_NAME)
+    code = _optional(error.get("code"), MAX_NAME)
     return _Result(
         id=_optional(fields.get("id"), MAX_NAME),
         outcome=outcome,
         text=_text(fields.get("text", "")) if outcome == OutcomeKind.TRANSCRIPT else "",
-        error_code=_optional(error.get("code"), MAX_NAME),
+        error_code=code,
         detail=_optional(error.get("detail")),
-        cut=outcome != OutcomeKind.ERROR and fields.get("end") in _CUT,
+        again=_again(fields, code),
+        repeated=fields.get("repeated") is True,
     )
+
+
+def _again(fields: Mapping[str, object], code: str | None) -> Again:
+    end = fields.get("end")
+    if end == EndReason.SHUTDOWN or code == ShuttingDownError.code:
+        return Again.LATER
+    incomplete = fields.get("incomplete")
+    # Older services do not say it.
+    if incomplete is True or (incomplete is None and end in _INCOMPLETE):
+        return Again.WHOLE
+    # We mark each end, so that a pause that ends it is a hole.
+    return Again.ANEW if end == EndReason.GAP else Again.NO
 
 
 def _section(value: object) -> Mapping[str, object]:

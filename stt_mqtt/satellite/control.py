@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from stt_mqtt import __version__
 
 MAX_PAYLOAD_BYTES = 1024
+MAX_REASON = 200
+"""Characters of the reason why it does not listen."""
+MODEL = "stt-mqtt satellite"
 _KEYS = ("muted", "listen", "playing")
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ class State:
     playing: bool
     listening: bool
     """Whether speech would begin an utterance now."""
+    reason: str | None
+    """Why nothing can be heard, in words for a person; None: nothing is wrong."""
     dropped: int
     """Utterances that never reached the broker, since the start."""
 
@@ -40,15 +45,23 @@ class State:
         """The payload."""
         fields = {
             "v": 1,
+            "model": MODEL,
             "version": __version__,
             "mode": self.mode,
             "codec": self.codec,
             "muted": self.muted,
             "playing": self.playing,
             "listening": self.listening,
+            "reason": None if self.reason is None else one_line(self.reason, MAX_REASON),
             "dropped": self.dropped,
         }
-        return json.dumps(fields).encode()
+        return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def one_line(text: str, limit: int) -> str:
+    """`text` without what breaks a line, moves a cursor or hides something, `limit` at most."""
+    kept = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return "".join(character if character.isprintable() else " " for character in kept)
 
 
 def parse_wishes(payload: bytes, retained: bool) -> Wishes:

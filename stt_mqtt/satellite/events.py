@@ -36,6 +36,8 @@ class Closing(StrEnum):
     """A sound begins to play."""
     MUTED = "muted"
     """Somebody does not want to be heard: it is taken back."""
+    SLEPT = "slept"
+    """The machine slept in it: it is taken back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ class MicrophoneSource:
         """Opens the microphone of this name or part of a name; None: the default one.
 
         `portaudio`: the module sounddevice, or what is like it. Raises ConfigError for a name
-        that no microphone has or several have, MicrophoneError if none can be opened now,
-        MissingExtraError without sounddevice.
+        that several microphones have, MicrophoneError if there is none, or it cannot be opened
+        now, MissingExtraError without sounddevice.
         """
         portaudio = _portaudio() if portaudio is None else portaudio
         self._microphone = choose(_microphones(portaudio), name)
@@ -157,7 +157,8 @@ def list_microphones(portaudio: Any = None) -> list[Microphone]:
 def choose(microphones: list[Microphone], name: str | None) -> Microphone:
     """The one of this name, or with it as a part of its own, in any case; None: the default.
 
-    Raises ConfigError, with a list of what there is, MicrophoneError if there is none.
+    Raises MicrophoneError if there is none of that name now, ConfigError if there are several,
+    both with a list of what there is.
     """
     if name is None:
         found = [one for one in microphones if one.default] or microphones[:1]
@@ -172,9 +173,10 @@ def choose(microphones: list[Microphone], name: str | None) -> Microphone:
         raise MicrophoneError(
             "There is no microphone. Is it plugged in, and is this user in the group audio?"
         )
-    problem = "is the name of no microphone" if not found else "fits several microphones"
     known = ", ".join(repr(one.name) for one in found or microphones)
-    raise ConfigError([f"{name!r} {problem}; name one of {known}"])
+    if not found:
+        raise MicrophoneError(f"{name!r} is the name of no microphone that is there now: {known}")
+    raise ConfigError([f"{name!r} fits several microphones; name one of {known}"])
 
 
 def _portaudio() -> Any:
@@ -190,8 +192,12 @@ def _portaudio() -> Any:
         ) from error
     if known:
         # PortAudio looks for devices when it starts, and never again.
-        library._terminate()
-        library._initialize()
+        with suppress(library.PortAudioError):
+            library._terminate()
+        try:
+            library._initialize()
+        except library.PortAudioError as error:
+            raise MicrophoneError(f"PortAudio does not start: {error}") from error
     return library
 
 
@@ -200,6 +206,10 @@ def _microphones(portaudio: Any) -> list[Microphone]:
         default = portaudio.query_devices(kind="input")["index"]
     except portaudio.PortAudioError:
         default = None
+    try:
+        devices = portaudio.query_devices()
+    except portaudio.PortAudioError as error:
+        raise MicrophoneError(f"PortAudio does not tell what is there: {error}") from error
     return [
         Microphone(
             name=device["name"],
@@ -208,7 +218,7 @@ def _microphones(portaudio: Any) -> list[Microphone]:
             default=device["index"] == default,
             index=device["index"],
         )
-        for device in portaudio.query_devices()
+        for device in devices
         if device["max_input_channels"] > 0
     ]
 

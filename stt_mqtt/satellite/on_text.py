@@ -21,9 +21,11 @@ from contextlib import suppress
 from itertools import pairwise
 from math import inf
 from pathlib import PurePath
+from typing import NamedTuple
 
 from stt_mqtt.config.environment import PREFIX
 from stt_mqtt.errors import ConfigError
+from stt_mqtt.satellite.sleep import asleep_s
 
 log = logging.getLogger(__name__)
 
@@ -93,27 +95,38 @@ class Command:
         )
 
 
+class _Waiting(NamedTuple):
+    text: str
+    until: float
+    """When it is too old, in monotonic seconds."""
+    asleep_s: float
+    """How long the machine had slept when it came."""
+
+
 class OnText:
     """Runs the command for one text after the other, in a thread of its own."""
 
     def __init__(self, command: Command) -> None:
         self._command = command
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[str, float]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._closing = False
         self._give_up_at = inf
         self._thread = threading.Thread(target=self._work, name="on-text", daemon=True)
         self._thread.start()
 
     def push(self, text: str, until: float) -> None:
-        """Run it for `text` if its turn comes before `until` in monotonic seconds; never waits."""
+        """Run it for `text` if its turn comes before `until` in monotonic seconds; never waits.
+
+        The time that the machine sleeps counts, too.
+        """
         with self._changed:
             if self._closing:
                 return
             if len(self._waiting) == MAX_WAITING:
                 self._waiting.popleft()
                 log.warning("%s is too slow: its oldest text is dropped", self._command.program)
-            self._waiting.append((text, until))
+            self._waiting.append(_Waiting(text, until, asleep_s()))
             self._changed.notify()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -135,9 +148,10 @@ class OnText:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return None
-                text, until = self._waiting.popleft()
-            if time.monotonic() < min(until, self._give_up_at):
-                return text
+                one = self._waiting.popleft()
+            slept_s = asleep_s() - one.asleep_s
+            if time.monotonic() < min(one.until - slept_s, self._give_up_at):
+                return one.text
             log.warning("%s is not run for a text that had to wait too long", self._command.program)
 
     def _run(self, text: str) -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.doors.mqtt.messages import Inbound, Will
 from stt_mqtt.doors.mqtt.options import ClientOptions
-from stt_mqtt.errors import BrokerError, ConfigError, SttMqttError
+from stt_mqtt.errors import BrokerError
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, Answer
 from stt_mqtt.satellite.events import Ear
 from stt_mqtt.satellite.mailbox import Mailbox
-from stt_mqtt.satellite.microphone import MicrophoneError
+from stt_mqtt.satellite.reader import OpenSource, Reader
 from stt_mqtt.satellite.satellite import Place, Satellite
 from stt_mqtt.satellite.sleep import Sleep
 from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
@@ -28,29 +26,16 @@ from stt_mqtt.types import Codec
 TICK_S = 0.1
 CONNECT_TIMEOUT_S = 15.0
 OVERDUE_S = 15.0
-REOPEN_S = 5.0
-"""Pause between two looks for a microphone that has gone."""
 FLUSH_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
+STOPPED = "stopped"
+"""Why it does not listen any more, where nothing is wrong."""
 KEEPALIVE_S = 10
 """A connection that is dead without a word must be known to be before speech gets too old."""
 MAX_UNANSWERED = 2
 """Utterances of a recording that is read faster than it was spoken, so that no queue runs over."""
 
 log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """Where the frames come from."""
-
-    def frames(self) -> Iterator[bytes]:
-        """Frames, each when it is there; blocks. Raises `SttMqttError`."""
-
-    def close(self) -> None:
-        """Have `frames` end soon; from any thread."""
-
-
-OpenSource: TypeAlias = Callable[[], Source]
-"""Opens the source, also once more when a microphone has gone. Raises `SttMqttError`."""
 
 
 class Screen(Protocol):
@@ -79,15 +64,12 @@ class Program:
     """One run of a satellite; is the listener of its MQTT client."""
 
     def __init__(self, settings: Settings, open_source: OpenSource, screen: Screen) -> None:
-        """Opens the source. Raises `SttMqttError` if that fails."""
+        """Opens the source. Raises `SttMqttError` if that fails; a microphone is waited for."""
         self._settings = settings
-        self._open_source = open_source
-        self._source = open_source()
         self._screen = screen
         self._mailbox = Mailbox()
+        self._reader = Reader(open_source, self._mailbox.put_frame, self._source_lost)
         self._stopping = threading.Event()
-        self._ended = threading.Event()
-        self._failure: SttMqttError | None = None
         self._overdue = False
         self._flooded = False
         self._sleep = Sleep()
@@ -115,19 +97,22 @@ class Program:
         what the source failed of, and `BrokerError` if there is no broker for a recording.
         """
         self._client.start()
-        reader = threading.Thread(target=self._read, name="source", daemon=True)
         try:
             if self._settings.recording:
                 self._await_broker()
-            reader.start()
+            self._satellite.source_opened(time.monotonic())
+            self._reader.start()
             self._listen()
             return self._finish()
         finally:
-            self._source.close()
             self._mailbox.close()
-            self._client.publish(self._satellite.farewell)
+            failure = self._reader.failure
+            reason = STOPPED if failure is None else str(failure)
+            for farewell in self._satellite.farewell(reason, time.monotonic()):
+                self._client.publish(farewell)
             self._client.flush(FLUSH_TIMEOUT_S)
             self._client.stop(FLUSH_TIMEOUT_S)
+            self._reader.close(CLOSE_TIMEOUT_S)
 
     def stop(self) -> None:
         """End it soon; from a signal handler or any thread."""
@@ -150,14 +135,14 @@ class Program:
 
     def _listen(self) -> None:
         while not self._stopping.is_set() and not (
-            self._ended.is_set() and not self._mailbox.has_frames
+            self._reader.ended and not self._mailbox.has_frames
         ):
             unanswered = self._satellite.answers.outstanding
             # In the middle of an utterance a pause would end it.
             ahead = self._settings.fast and not self._satellite.speaking
             self._step(frames=not (ahead and unanswered >= MAX_UNANSWERED))
-        if self._failure is not None:
-            raise self._failure
+        if self._reader.failure is not None:
+            raise self._reader.failure
 
     def _finish(self) -> bool:
         satellite, answers = self._satellite, self._satellite.answers
@@ -180,7 +165,9 @@ class Program:
         now = time.monotonic()
         if self._sleep.passed():
             log.warning("this machine slept: what was said before is not sent any more")
-            self._satellite.uplink.clear()
+            self._satellite.slept(now)
+        if not frames:
+            self._satellite.source_waits()
         if isinstance(item, bytes):
             activity = self._satellite.hear(item, now)
             self._screen.level(activity, self._satellite, now)
@@ -214,37 +201,8 @@ class Program:
 
     # The thread of the source ----------------------------------------------------------------
 
-    def _read(self) -> None:
-        try:
-            while not self._pour():
-                self._reopen()
-        except SttMqttError as error:
-            self._failure = error
-        except Exception as error:
-            log.exception("the audio source failed, please report this")
-            self._failure = SttMqttError(f"the audio source failed: {type(error).__name__}")
-        finally:
-            self._ended.set()
-
-    def _pour(self) -> bool:
-        """Hand over frames until the source ends; False: the microphone has gone."""
-        try:
-            for pcm in self._source.frames():
-                if not self._mailbox.put_frame(pcm):
-                    break
-        except MicrophoneError as error:
-            if self._stopping.is_set():
-                return True
-            log.warning("%s Looking for it every %g s", error, REOPEN_S)
-            return False
-        return True
-
-    def _reopen(self) -> None:
-        self._source.close()
-        while not self._stopping.wait(REOPEN_S):
-            with suppress(MicrophoneError, ConfigError):
-                self._source = self._open_source()
-                return
+    def _source_lost(self, reason: str) -> None:
+        self._mailbox.post(lambda: self._satellite.source_lost(reason, time.monotonic()))
 
     # The network thread ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stt_mqtt.audio.activity import Activity, VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
@@ -15,20 +15,21 @@ from stt_mqtt.audio.encode import Encoder, make_encoder
 from stt_mqtt.config import ListenMode, SatelliteConfig
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.errors import ShuttingDownError
-from stt_mqtt.satellite.answers import Answer, Answers
+from stt_mqtt.satellite.answers import Answer
 from stt_mqtt.satellite.attention import Attention
 from stt_mqtt.satellite.control import State, parse_wishes
+from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
 from stt_mqtt.satellite.segmenter import Segmenter
 from stt_mqtt.satellite.uplink import Dropped, Uplink
-from stt_mqtt.types import Codec, DeviceState
+from stt_mqtt.types import Codec
 
 CHUNK_FRAMES = 8
 """Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
 
 STALL_S = 2.0
 """A source that gave nothing for so long has stopped; the service waits 5 s at most."""
+STALLED = f"no audio came in for {STALL_S:g} s"
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +58,15 @@ class Satellite:
     ) -> None:
         self._config = config
         self._place = place
+        self._conversation = Conversation(uplink, config.spool_max_age_s)
         self.uplink = uplink
+        self.answers = self._conversation.answers
         self._publish = publish
-        self.answers = Answers(config.spool_max_age_s)
         self.attention = Attention(config)
         self._cleanup = Cleanup(config.cleanup)
         self._activity = VoiceActivity(config.vad)
         self._segmenter = Segmenter(config.vad)
         self._encoder: Encoder | None = None
-        self._id = ""
         self._pending = bytearray()
         self._pending_frames = 0
         self._frames = 0
@@ -77,6 +78,9 @@ class Satellite:
         self._was_muted_live = False
         self._heard_at: float | None = None
         """When the last frame came; None: none since the last pause of the source."""
+        self._ticked_at: float | None = None
+        self._deaf_because: str | None = None
+        """Why the source gives nothing; None: it does, as far as is known."""
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -85,10 +89,13 @@ class Satellite:
         own = tuple(self._place.topic(name) for name in ("result", "state", "satellite/set"))
         return own if wake is None else (*own, wake)
 
-    @property
-    def farewell(self) -> Publication:
-        """What is said before leaving."""
-        return Publication(self._place.topic("availability"), b"offline", retain=True)
+    def farewell(self, reason: str, now: float) -> tuple[Publication, ...]:
+        """What is said before leaving; it is retained, so it has to be true from then on."""
+        state = replace(self._state(now), listening=False, playing=False, reason=reason)
+        return (
+            Publication(self._place.topic("satellite/state"), state.as_json(), retain=True),
+            Publication(self._place.topic("availability"), b"offline", retain=True),
+        )
 
     @property
     def speaking(self) -> bool:
@@ -103,6 +110,7 @@ class Satellite:
     def hear(self, pcm: bytes, now: float) -> Activity:
         """Take the next frame of the microphone."""
         self._heard_at = now
+        self._deaf_because = None
         self._attend(now)
         clean = self._cleanup.process(pcm)
         activity = self._activity.hear(clean)
@@ -112,16 +120,34 @@ class Satellite:
         self._take(self._segmenter.push(frame, self._ear), now)
         return activity
 
+    def source_opened(self, now: float) -> None:
+        """Frames are to come from now on."""
+        self._heard_at = now
+
+    def source_lost(self, reason: str, now: float) -> None:
+        """No frame comes until further notice; `reason` for a person."""
+        self._deaf_because = reason
+        self._heard_at = None
+        self.finish(now)
+        self._segmenter.forget()
+        self._tell(now)
+
+    def source_waits(self) -> None:
+        """Nobody takes the frames for a while, so that none comes is no fault of the source."""
+        self._heard_at = None
+
+    def slept(self, now: float) -> None:
+        """The machine slept: nobody knows how old it is what was said before."""
+        self._take(self._segmenter.cut(Closing.SLEPT), now)
+        self._segmenter.forget()
+        self._conversation.slept()
+
     def told(self, message: Inbound, now: float) -> Answer | None:
         """Heed a message; the answer, if it is one."""
         if message.topic == self._place.topic("result"):
-            answer = self.answers.take(message.payload, now)
-            if answer is not None and answer.id is not None:
-                self._answered(answer.id, answer)
-            return answer
+            return self._conversation.result(message.payload, now)
         if message.topic == self._place.topic("state"):
-            listens = message.payload == DeviceState.LISTENING.value.encode()
-            self.uplink.heard_service(listens and not message.retain)
+            self._conversation.state(message.payload, message.retain)
         elif message.topic == self._place.topic("satellite/set"):
             wishes = parse_wishes(message.payload, message.retain)
             if wishes.muted is not None:
@@ -168,33 +194,24 @@ class Satellite:
             return
         self.online, self._told = True, None
         self._attend(now)
-        self.uplink.connected(connection, now)
+        self._conversation.connected(connection, now)
 
     def disconnected(self) -> None:
         """The connection is gone; what is said from here on waits."""
         self._connection = 0
         self.online = False
-        self.uplink.disconnected()
+        self._conversation.disconnected()
 
     def tick(self, now: float) -> Dropped | None:
         """Look at the clock, several times a second; what was given up since the last call."""
+        if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
+            # We stood still ourselves: what the source has is yet to be read.
+            self._heard_at = None if self._heard_at is None else now
+        self._ticked_at = now
         if self._heard_at is not None and now - self._heard_at > STALL_S:
-            self._heard_at = None
-            self.finish(now)
-            self._segmenter.forget()
+            self.source_lost(STALLED, now)
         self._attend(now)
-        self.answers.tick(now)
-        dropped = self.uplink.tick(now)
-        for id in () if dropped is None else dropped.ids:
-            self.answers.forget(id)
-        return dropped
-
-    def _answered(self, id: str, answer: Answer) -> None:
-        """The service heard an utterance, or a part of it: then all of it is sent again."""
-        if answer.cut:
-            self.uplink.send_again(id)
-        elif answer.error_code != ShuttingDownError.code:
-            self.uplink.heard_answer(id)
+        return self._conversation.tick(now)
 
     def _mute(self, muted: bool, retained: bool) -> None:
         if retained and not muted and self._was_muted_live:
@@ -202,7 +219,7 @@ class Satellite:
             return
         if retained and muted and not self.attention.muted:
             # Nobody knows since when it should have been deaf.
-            self.uplink.clear()
+            self._conversation.clear()
         self._was_muted_live = muted and not retained
         self.attention.muted = muted
 
@@ -214,15 +231,19 @@ class Satellite:
             self._take(self._segmenter.cut(closing), now)
         self._tell(now)
 
-    def _tell(self, now: float) -> None:
-        state = State(
+    def _state(self, now: float) -> State:
+        return State(
             mode=self._config.mode.value,
             codec=self._config.codec.value,
             muted=self.attention.muted,
             playing=self.attention.is_playing(now),
-            listening=self._ear in {Ear.OPEN, Ear.HELD},
+            listening=self._ear in {Ear.OPEN, Ear.HELD} and self._deaf_because is None,
+            reason=self._deaf_because,
             dropped=self.uplink.dropped,
         )
+
+    def _tell(self, now: float) -> None:
+        state = self._state(now)
         if self.online and state != self._told:
             self._told = state
             topic = self._place.topic("satellite/state")
@@ -231,9 +252,8 @@ class Satellite:
     def _take(self, step: Step, now: float) -> None:
         if step.opened_at is not None:
             self._encoder = make_encoder(Codec(self._config.codec.value), self._config.opus_kbps)
-            self._id = self.uplink.open()
-            self.answers.begin(self._id)
-            log.debug("utterance %s begins", self._id)
+            self._conversation.open()
+            log.debug("utterance %s begins", self._conversation.id)
         for pcm in step.frames:
             self._send(pcm)
         if step.closed is not None:
@@ -256,15 +276,13 @@ class Satellite:
         assert self._encoder is not None
         self._pending += self._encoder.finish()
         self._encoder = None
-        if closing is Closing.MUTED:
+        if closing in {Closing.MUTED, Closing.SLEPT}:
             self._pending.clear()
             self._pending_frames = 0
-            self.uplink.cancel()
-            self.answers.forget(self._id)
+            self._conversation.cancel()
         else:
             self._flush()
-            self.uplink.close(now)
-            self.answers.end(self._id, now)
-        log.debug("utterance %s ends: %s", self._id, closing)
+            self._conversation.close(now)
+        log.debug("utterance %s ends: %s", self._conversation.id, closing)
         if self._config.mode is ListenMode.WAKE or closing is Closing.CAP:
             self.attention.stop_listening()

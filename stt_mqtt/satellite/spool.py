@@ -1,4 +1,4 @@
-"""Utterances that the broker does not have yet: bounded in bytes and in age."""
+"""Utterances that have to be sent, or perhaps once more: bounded in bytes and in age."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class Record:
     """When it ended, in monotonic seconds; None: it is still being spoken."""
     size_bytes: int = RECORD_OVERHEAD
     """What it is counted with."""
+    answered: bool = False
+    """Whether the service has said what became of it; that may be before its end."""
+    again: bool = False
+    """Whether it was sent and has to be sent once more."""
 
 
 class Spool:
@@ -89,6 +93,11 @@ class Spool:
         """The open utterance ends. Raises ValueError if there is none."""
         self._require_open().closed_at = now
 
+    def put_back(self, record: Record) -> None:
+        """An utterance that was sent has to be sent again, before all others."""
+        self._records.appendleft(record)
+        self._size_bytes += record.size_bytes
+
     def remove_oldest(self) -> Record:
         """Forget the utterance whose turn it is; returns it. Raises IndexError if there is none."""
         record = self._records.popleft()
@@ -103,4 +112,54 @@ class Spool:
     def _require_open(self) -> Record:
         if (record := self.open) is None:
             raise ValueError("no utterance is open")
+        return record
+
+
+class Unanswered:
+    """Utterances that were sent and that nobody has answered, the oldest first.
+
+    They are kept because the service may have got a part only, or leave before it answers.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What all of it is counted with."""
+        return self._size_bytes
+
+    @property
+    def to_send(self) -> list[Record]:
+        """Those that have to be sent again."""
+        return [record for record in self._records.values() if record.again]
+
+    @property
+    def records(self) -> list[Record]:
+        """All of them."""
+        return list(self._records.values())
+
+    def too_old(self, before: float) -> list[Record]:
+        """Those that ended at that time or earlier."""
+        return [
+            record
+            for record in self._records.values()
+            if record.closed_at is not None and record.closed_at <= before
+        ]
+
+    def find(self, id: str) -> Record | None:
+        """The utterance of that id."""
+        return self._records.get(id)
+
+    def keep(self, record: Record) -> None:
+        """An utterance was sent."""
+        self._records[record.id] = record
+        self._size_bytes += record.size_bytes
+
+    def remove(self, id: str) -> Record | None:
+        """Forget an utterance; returns it, if it is there."""
+        record = self._records.pop(id, None)
+        if record is not None:
+            self._size_bytes -= record.size_bytes
         return record

@@ -3,43 +3,26 @@
 What is spoken goes into the spool, and from there, oldest utterance first, on the connection that
 is up: so live and late speech take the same way. An utterance whose connection breaks before the
 broker has confirmed its end is sent again from its beginning, under the same id. So is one that
-the broker took while the service was away, which nobody heard. One is under way at a time: what
-the next one tells about its age is true when it is sent, and a long spool does not flood the
-transport.
+the broker took while the service was away, which nobody heard, and one of which the service heard
+a part only, or which it lost: an id that it has answered it does not obey twice. One is under way
+at a time: what the next one tells about its age is true when it is sent, and a long spool does not
+flood the transport.
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from stt_mqtt.doors.mqtt.messages import Publication
-from stt_mqtt.doors.native.topics import Topics, Verb
-from stt_mqtt.satellite.spool import Record, Spool
-from stt_mqtt.types import SAMPLE_RATE, Codec
+from stt_mqtt.satellite.spool import Record, Spool, Unanswered
+from stt_mqtt.satellite.transmission import Transmission, UplinkConfig
+
+__all__ = ["Delivered", "Dropped", "Uplink", "UplinkConfig"]
 
 SILENCE_S = 4.0
 """The service says that it listens as soon as it gets a start; then it is not there."""
-_START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkConfig:
-    """What is sent where, and how long it is kept."""
-
-    topics: Topics
-    device: str
-    codec: Codec
-    qos: int
-    """0 or 1, of marks and audio alike."""
-    max_age_s: float
-    """Speech that ended longer ago is never sent."""
-    max_bytes: int
-    """Most that waits, overheads included; the newest utterance alone may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +34,12 @@ class Dropped:
     ids: tuple[str, ...] = field(default=(), compare=False)
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How much of the oldest utterance was handed over on this connection."""
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An utterance that the broker has; `heard`: the service is known to have it, too."""
 
-    chunks: int = 0
-    stopped: bool = False
-    confirmed: bool = False
-    """The broker has all of it."""
-    confirmed_at: float | None = None
-    """When that was first known."""
-    heard: bool = False
-    """The service said something since its start, so it is there."""
+    id: str
+    heard: bool
 
 
 class Uplink:
@@ -78,37 +55,84 @@ class Uplink:
         self._config = config
         self._publish = publish
         self._spool = Spool(config.max_age_s, config.max_bytes)
+        self._unanswered = Unanswered()
         self._connection = 0
-        self._progress: _Progress | None = None
+        self._under_way: Transmission | None = None
+        """Of the oldest utterance, on this connection."""
         self._is_audible = False
         """Whether the service was ever heard: it is missed only by who may read what it says."""
+        self._is_answering = False
+        """Whether a result of it was ever read."""
+        self._held_until: float | None = None
+        """Until when nothing is sent, because the service was about to leave."""
         self._untold = Dropped()
-        # The one thing that another thread touches. At most one utterance is under way, so it
-        # holds little.
-        self._confirmed: deque[str] = deque()
+        self._delivered: list[Delivered] = []
 
     @property
     def waiting(self) -> int:
-        """Utterances that are not confirmed, with the one that is being spoken."""
-        return len(self._spool)
+        """Utterances that have to be sent, with the one that is being spoken."""
+        return len(self._spool) + len(self._unanswered.to_send)
 
-    def heard_service(self, listens: bool) -> None:
-        """The service says what this device does, `listens` just now: it has heard a start."""
+    # What the service says -------------------------------------------------------------------
+
+    def heard_listening(self) -> None:
+        """It listens to this device: it has heard a start just now."""
         self._is_audible = True
-        if listens and self._progress is not None:
-            self._progress.heard = True
+        self._held_until = None
+        if self._under_way is not None:
+            self._under_way.heard = True
+
+    def heard_idle(self) -> None:
+        """It has just answered all that it knows of this device.
+
+        What it heard and has not answered by now it lost, as in a restart.
+        """
+        self._settle()
+        self._is_audible = True
+        self._held_until = None
+        if self._is_answering:
+            self._miss_answers()
+            if self._under_way is not None and self._under_way.heard:
+                self._under_way = None
+
+    def heard_state(self) -> None:
+        """It does something else, or did so some time ago: it is there, or was."""
+        self._is_audible = True
 
     def heard_answer(self, id: str) -> None:
-        """The service has answered an utterance."""
-        self._is_audible = True
-        if self._is_oldest(id) and self._progress is not None:
-            self._progress.heard = True
+        """It has answered an utterance, which is not sent again."""
+        self._is_audible = self._is_answering = True
+        self._settle()
+        self._unanswered.remove(id)
+        oldest = self._spool.oldest
+        if oldest is not None and oldest.id == id:
+            oldest.answered = True
+            self._settle()
 
     def send_again(self, id: str) -> None:
-        """The service has only a part of an utterance; nothing happens if all of it was sent."""
-        self._settle()
-        if self._is_oldest(id):
-            self._progress = None
+        """It has only a part of an utterance, and waits for all of it."""
+        self._recall(id)
+
+    def send_anew(self, id: str) -> str | None:
+        """It takes a part of an utterance for all of it: send that under another id.
+
+        Returns the id; None: the utterance is not known any more.
+        """
+        record = self._recall(id)
+        if record is None:
+            return None
+        kept = self._unanswered.remove(id)
+        record.id = uuid4().hex
+        if kept is not None:
+            self._unanswered.keep(kept)
+        return record.id
+
+    def send_later(self, id: str, now: float) -> None:
+        """It leaves without an utterance: send that when it may be back."""
+        if self._recall(id) is not None:
+            self._held_until = now + SILENCE_S
+
+    # What is said ----------------------------------------------------------------------------
 
     def open(self) -> str:
         """An utterance begins; returns its id. Raises ValueError while another one is open."""
@@ -136,30 +160,45 @@ class Uplink:
             self._take_back()
         self._spool.remove_open()
 
-    def clear(self) -> None:
-        """Forget every utterance that has ended and was not sent."""
+    def clear(self) -> list[str]:
+        """Forget every utterance that has ended; returns the ids of those that were to be sent."""
+        forgotten = [record.id for record in self._unanswered.to_send]
+        self._unanswered = Unanswered()
         while (oldest := self._spool.oldest) is not None and oldest.closed_at is not None:
             self._take_back()
-            self._spool.remove_oldest()
+            forgotten.append(self._spool.remove_oldest().id)
+        return forgotten
+
+    # The connection and the clock ------------------------------------------------------------
 
     def connected(self, connection: int, now: float) -> None:
         """A connection is up, `MqttClient.connection` its number: what waits is sent on it."""
         self._settle()
         self._connection = connection
-        self._progress = None
+        self._under_way = None
+        # While it was down answers could not get here; who has given them gives them again.
+        if self._is_audible:
+            self._miss_answers()
         self._pump(now)
 
     def disconnected(self) -> None:
         """The connection is gone."""
         self._settle()
         self._connection = 0
-        self._progress = None
+        self._under_way = None
 
     def tick(self, now: float) -> Dropped | None:
         """Look at the clock, several times a second; what was dropped since the last call."""
         self._pump(now)
         dropped, self._untold = self._untold, Dropped()
         return None if dropped == Dropped() else dropped
+
+    def delivered(self) -> list[Delivered]:
+        """What the broker, and then the service, got since the last call."""
+        delivered, self._delivered = self._delivered, []
+        return delivered
+
+    # Inside ----------------------------------------------------------------------------------
 
     def _stream(self) -> None:
         """Send what is being spoken if it is its turn, for which nobody needs the time."""
@@ -173,100 +212,102 @@ class Uplink:
         """Drop what came too late, and send the utterance whose turn it is."""
         self._settle()
         while self._spool.too_old(now):
-            self._untold = replace(self._untold, old=self._untold.old + 1)
-            self._drop_oldest()
+            self._drop_oldest(Dropped(old=1))
+        for kept in self._unanswered.too_old(now - self._config.max_age_s):
+            self._let_go(kept, Dropped(old=1))
         self._make_room()
         if self._is_unheard(now):
-            self._progress = None
+            self._under_way = None
+        if self._held_until is not None and now >= self._held_until:
+            self._held_until = None
+        if self._under_way is None:
+            self._put_back()
         record = self._spool.oldest
         if record is not None:
             ended_at = record.closed_at
             age = {} if ended_at is None else {"age_ms": round((now - ended_at) * 1000)}
             self._send(record, age)
 
-    def _settle(self) -> None:
-        """Forget what the broker has confirmed."""
-        while self._confirmed:
-            id = self._confirmed.popleft()
-            oldest = self._spool.oldest
-            # Otherwise it was dropped meanwhile.
-            if self._progress is not None and oldest is not None and oldest.id == id:
-                self._progress.confirmed = True
-        progress = self._progress
-        if progress is not None and progress.confirmed and (progress.heard or not self._is_audible):
-            self._progress = None
-            self._spool.remove_oldest()
+    def _send(self, record: Record, age: dict[str, int]) -> None:
+        """Hand over what is new of the oldest utterance; `age` goes with its start."""
+        if not self._connection or self._held_until is not None or record.answered:
+            return
+        if self._under_way is None:
+            self._under_way = Transmission(self._config, self._publish, self._connection, record)
+        self._under_way.send(age, self._spool.expires_at(record))
 
-    def _is_oldest(self, id: str) -> bool:
-        oldest = self._spool.oldest
-        return oldest is not None and oldest.id == id
+    def _settle(self) -> None:
+        """Be done with the oldest utterance if the broker and the service have it."""
+        record, sent = self._spool.oldest, self._under_way
+        if record is None or record.closed_at is None:
+            return
+        if record.answered:
+            self._under_way = None
+            self._spool.remove_oldest()
+        elif sent is not None and sent.confirmed and (sent.heard or not self._is_audible):
+            self._under_way = None
+            self._unanswered.keep(self._spool.remove_oldest())
+            self._delivered.append(Delivered(record.id, sent.heard))
 
     def _is_unheard(self, now: float) -> bool:
         """Whether the service was not there for what the broker has confirmed."""
-        progress = self._progress
-        if progress is None or not progress.confirmed:
+        sent, record = self._under_way, self._spool.oldest
+        if sent is None or not sent.confirmed or record is None:
             return False
-        if progress.confirmed_at is None:
-            progress.confirmed_at = now
-        return now - progress.confirmed_at >= SILENCE_S
+        if sent.confirmed_at is None:
+            sent.confirmed_at = now
+            self._delivered.append(Delivered(record.id, heard=False))
+        return now - sent.confirmed_at >= SILENCE_S
+
+    def _miss_answers(self) -> None:
+        """What has no answer by now has to be sent again; an id is never obeyed twice."""
+        for record in self._unanswered.records:
+            record.again = True
+
+    def _recall(self, id: str) -> Record | None:
+        """Have an utterance sent once more; None: it is not known any more."""
+        self._settle()
+        oldest = self._spool.oldest
+        if oldest is not None and oldest.id == id:
+            self._under_way = None
+            return oldest
+        record = self._unanswered.find(id)
+        if record is not None:
+            record.again = True
+        return record
+
+    def _put_back(self) -> None:
+        """Send again what has to be, before all others."""
+        for record in reversed(self._unanswered.to_send):
+            self._unanswered.remove(record.id)
+            record.again = False
+            self._spool.put_back(record)
 
     def _make_room(self) -> None:
+        for record in self._unanswered.records:
+            if self._spool.size_bytes + self._unanswered.size_bytes > self._config.max_bytes:
+                self._let_go(record, Dropped(full=1))
         while self._spool.too_full:
-            self._untold = replace(self._untold, full=self._untold.full + 1)
-            self._drop_oldest()
+            self._drop_oldest(Dropped(full=1))
 
-    def _drop_oldest(self) -> None:
-        self.dropped += 1
+    def _let_go(self, record: Record, why: Dropped) -> None:
+        """Keep no longer what was sent; it is lost only if it had to be sent again."""
+        self._unanswered.remove(record.id)
+        if record.again:
+            self._count(record, why)
+
+    def _drop_oldest(self, why: Dropped) -> None:
         self._take_back()
-        dropped = self._spool.remove_oldest()
-        self._untold = replace(self._untold, ids=(*self._untold.ids, dropped.id))
+        self._count(self._spool.remove_oldest(), why)
+
+    def _count(self, record: Record, why: Dropped) -> None:
+        self.dropped += 1
+        told = self._untold
+        ids = (*told.ids, record.id)
+        self._untold = Dropped(told.old + why.old, told.full + why.full, ids)
 
     def _take_back(self) -> None:
         """Have the service forget what it got of the oldest utterance on this connection."""
-        record, progress = self._spool.oldest, self._progress
-        self._progress = None
-        if record is not None and progress is not None:
-            self._hand_over(Verb.ABORT, _json({"id": record.id}))
-
-    def _send(self, record: Record, age: dict[str, int]) -> None:
-        """Hand over what is new of the oldest utterance; `age` goes with its start."""
-        if not self._connection:
-            return
-        # What the transport holds while the network stalls must not arrive too late either.
-        expires_at = self._spool.expires_at(record)
-        progress = self._progress
-        if progress is None:
-            progress = self._progress = _Progress()
-            codec = self._config.codec.value
-            start = _json({"id": record.id, "codec": codec, **_START, **age})
-            self._hand_over(Verb.START, start, expires_at)
-        for chunk in record.chunks[progress.chunks :]:
-            number = progress.chunks.to_bytes(4, "little")
-            self._hand_over(Verb.CHUNK, number + chunk, expires_at)
-            progress.chunks += 1
-        if record.closed_at is not None and not progress.stopped:
-            progress.stopped = True
-            stop = _json({"id": record.id, "chunks": progress.chunks})
-            receipt = partial(self._confirmed.append, record.id)
-            self._hand_over(Verb.STOP, stop, expires_at, receipt)
-
-    def _hand_over(
-        self,
-        verb: Verb,
-        payload: bytes,
-        expires_at: float | None = None,
-        receipt: Callable[[], None] | None = None,
-    ) -> None:
-        publication = Publication(
-            self._config.topics.of_device(self._config.device, verb),
-            payload,
-            self._config.qos,
-            expires_at=expires_at,
-            connection=self._connection,
-            receipt=receipt,
-        )
-        self._publish(publication)
-
-
-def _json(fields: dict[str, object]) -> bytes:
-    return json.dumps(fields).encode()
+        sent, self._under_way = self._under_way, None
+        if sent is not None:
+            sent.take_back()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 
 from stt_mqtt.devices.device import Device
 from stt_mqtt.service.outlet import Follower
 from stt_mqtt.types import DeviceKey
 
+log = logging.getLogger(__name__)
+
 
 class Followers:
-    """Tells of each change once, to all followers of a door in the order in which they came."""
+    """Tells of each change once, to all followers of a door in the order in which they came.
+
+    A follower that fails keeps nobody else from being told.
+    """
 
     def __init__(self) -> None:
         self._by_door: defaultdict[str, list[Follower]] = defaultdict(list)
@@ -28,11 +36,18 @@ class Followers:
         device.announced = current
         for follower in self._by_door[device.key.door]:
             if before is None or before[0] != current[0]:
-                follower.settings(device.key, current[0])
+                _guarded(device.key, partial(follower.settings, device.key, current[0]))
             if before is None or before[1] != current[1]:
-                follower.state(device.key, current[1])
+                _guarded(device.key, partial(follower.state, device.key, current[1]))
 
     def forget(self, key: DeviceKey) -> None:
         """Tell that a device left."""
         for follower in self._by_door[key.door]:
-            follower.forget(key)
+            _guarded(key, partial(follower.forget, key))
+
+
+def _guarded(key: DeviceKey, tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception:
+        log.exception("a change was not told, please report this", extra={"device": str(key)})

@@ -6,16 +6,17 @@ doors' outlets are given to it, so that tests run it with fakes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
-from stt_mqtt.config import Config, DeviceConfig
+from stt_mqtt.config import Config
 from stt_mqtt.devices.budget import Budget
 from stt_mqtt.devices.context import DeviceContext
-from stt_mqtt.devices.device import Device, NamedFormat
-from stt_mqtt.devices.ended import Ended
-from stt_mqtt.devices.registry import Registry
+from stt_mqtt.devices.device import Device
+from stt_mqtt.devices.ended import Ended, Repeated
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.transcriber import normalise_language
@@ -29,11 +30,21 @@ from stt_mqtt.observe.metrics import Dropped, Metrics
 from stt_mqtt.service.alarms import Alarms
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.dispatch import Answer, Capacity, Dispatcher, Pool
-from stt_mqtt.service.followers import Followers
+from stt_mqtt.service.known_devices import KnownDevices
 from stt_mqtt.service.outcomes import Stamp, log_outcome, of_answer, of_ended, of_refusal
 from stt_mqtt.service.outlet import Follower, Outlet
 from stt_mqtt.service.rungs import EngineFacts
-from stt_mqtt.types import DeviceKey, EndReason, Heard, Outcome, Start, Utterance
+from stt_mqtt.types import (
+    DeviceKey,
+    EndReason,
+    Heard,
+    NamedFormat,
+    Outcome,
+    Start,
+    Utterance,
+)
+
+log = logging.getLogger(__name__)
 
 
 class Line:
@@ -55,12 +66,11 @@ class Line:
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024, self._make_room)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         context = DeviceContext(cap, self.budget, new_id)
-        self.registry = Registry(limits.max_devices, context, self._config_of, self._is_kept)
+        self.known = KnownDevices(config, context, clock)
+        self.registry = self.known.registry
         self.dispatcher = Dispatcher(limits, self._on_answer)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
-        self._followers = Followers()
-        self._leaving: set[DeviceKey] = set()
         self._alarms = Alarms(self.registry)
         self._closing = False
 
@@ -70,7 +80,7 @@ class Line:
 
     def follow(self, door: str, follower: Follower) -> None:
         """Have the devices of a door watched; followers are told in the order they came."""
-        self._followers.add(door, follower)
+        self.known.followers.add(door, follower)
 
     # What devices do ---------------------------------------------------------------------
 
@@ -95,7 +105,7 @@ class Line:
     def chunk(self, key: DeviceKey, chunk: bytes, number: int | None, format: NamedFormat) -> None:
         """A device sends audio; `number` and `format` as in `Device.chunk`."""
         try:
-            device = self._get(key)
+            device = self.known.heard_or_made(key)
         except TooManyDevicesError:
             self.metrics.drop(Dropped.TOO_MANY_DEVICES)
             return
@@ -106,19 +116,19 @@ class Line:
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
         """A device ends its utterance; `sent`: how many chunks it says it sent."""
-        device = self._find(key)
+        device = self.known.heard(key)
         if device is not None:
             self._settle(device, device.stop(id, sent, self._clock.now()))
 
     def abort(self, key: DeviceKey, id: str | None) -> None:
         """A device takes its utterance back."""
-        device = self._find(key)
+        device = self.known.heard(key)
         if device is not None:
             self._settle(device, device.abort(id, self._clock.now()))
 
     def disconnect(self, key: DeviceKey) -> None:
-        """A device is gone; what it said so far is transcribed."""
-        device = self._find(key)
+        """A device is gone, by the word of others; what it said so far is transcribed."""
+        device = self.registry.find(key)
         if device is not None:
             self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
 
@@ -128,10 +138,10 @@ class Line:
         if device is None:
             return
         now = self._clock.now()
-        self._leaving.add(key)
+        self.known.leaves(key)
         self._settle(device, device.abort(None, now))
         self.dispatcher.withdraw(key, now)
-        self._let_go(device)
+        self.known.let_go(device)
 
     def single(self, key: DeviceKey, data: bytes, start: Start) -> None:
         """A device sends a whole utterance in one message."""
@@ -164,26 +174,12 @@ class Line:
 
     # What the service does -----------------------------------------------------------------
 
-    def introduce(self, key: DeviceKey) -> None:
-        """Make a configured device known before it speaks, if there is a place for it now."""
-        try:
-            device = self._find_or_make(key)
-        except TooManyDevicesError:
-            return
-        self._followers.announce(device)
-
-    def announce(self, door: str) -> None:
-        """Tell a door again the settings and state of all its devices."""
-        for device in self.registry:
-            if device.key.door == door:
-                device.announced = None
-                self._followers.announce(device)
-
     def reconfigure(self, config: Config) -> None:
         """Take a new configuration for all devices."""
-        self.config = config
+        self.config = self.known.config = config
         for device in self.registry:
-            self._settle(device, device.reconfigure(self._config_of(device.key), self._clock.now()))
+            configured = self.known.config_of(device.key)
+            self._settle(device, device.reconfigure(configured, self._clock.now()))
 
     def serve(self, pool: Pool, capacity: Capacity) -> None:
         """The model is loaded: transcribe, first of all what has come in meanwhile."""
@@ -222,40 +218,9 @@ class Line:
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _config_of(self, key: DeviceKey) -> DeviceConfig:
-        return self.config.device(key.name)
-
-    def _is_kept(self, key: DeviceKey) -> bool:
-        return key.name in self.config.devices
-
-    def _find_or_make(self, key: DeviceKey) -> Device:
-        device, evicted = self.registry.get(key)
-        if evicted is not None:
-            self._followers.forget(evicted.key)
-        self._leaving.discard(key)
-        return device
-
-    def _let_go(self, device: Device) -> None:
-        """Forget a device that is leaving, once nothing of it is unanswered."""
-        if device.key in self._leaving and device.idle:
-            self._leaving.remove(device.key)
-            self.registry.remove(device.key)
-            self._followers.forget(device.key)
-
-    def _find(self, key: DeviceKey) -> Device | None:
-        device = self.registry.find(key)
-        if device is not None:
-            device.last_seen_ts = self._clock.epoch()
-        return device
-
-    def _get(self, key: DeviceKey) -> Device:
-        device = self._find_or_make(key)
-        device.last_seen_ts = self._clock.epoch()
-        return device
-
     def _get_or_answer(self, key: DeviceKey, start: Start) -> Device | None:
         try:
-            return self._get(key)
+            return self.known.heard_or_made(key)
         except TooManyDevicesError as error:
             self.answer_error(key, start, error)
             return None
@@ -282,9 +247,11 @@ class Line:
             if isinstance(item, Utterance):
                 device.pending += 1
                 self.dispatcher.put(item, self._clock.now())
+            elif isinstance(item, Repeated):
+                self._repeat(item)
             else:
                 self._publish(of_ended(item, self._stamp()))
-        self._followers.announce(device)
+        self.known.followers.announce(device)
         self._alarms.set(device)
 
     def _on_answer(self, answer: Answer) -> None:
@@ -297,8 +264,8 @@ class Line:
             device.pending -= 1
         self._publish(of_answer(answer, self._stamp()))
         if device is not None:
-            self._followers.announce(device)
-            self._let_go(device)
+            self.known.followers.announce(device)
+            self.known.let_go(device)
 
     def _publish(self, outcome: Outcome) -> None:
         self.metrics.count_outcome(outcome)
@@ -306,8 +273,26 @@ class Line:
         if device is not None:
             device.counters.utterances += outcome.id is not None
             device.counters.errors += outcome.error is not None
+            device.answered(outcome, self._clock.now())
+        self._tell(outcome)
+
+    def _repeat(self, repeated: Repeated) -> None:
+        """Say again what was answered; what waits for the model will be answered by that."""
+        self.metrics.drop(Dropped.REPEATED)
+        if repeated.outcome is not None:
+            self._tell(replace(repeated.outcome, repeated=True, note=repeated.start.note))
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Give a door an outcome. One that fails harms no other answer."""
         log_outcome(outcome)
-        self._outlets[outcome.key.door].outcome(outcome)
+        try:
+            self._outlets[outcome.key.door].outcome(outcome)
+        except Exception:
+            self.metrics.drop(Dropped.ANSWER)
+            log.exception(
+                "an answer was lost to a defect, please report this",
+                extra={"device": str(outcome.key), "utterance": outcome.id},
+            )
 
     def _stamp(self) -> Stamp:
         return Stamp(self._clock.now(), self._clock.epoch())

@@ -63,8 +63,9 @@ def of_refusal(
     return Outcome(
         key=key,
         id=start.id,
-        ts=stamp.epoch,
+        ts=stamp.epoch - start.age_s,
         kind=OutcomeKind.ERROR,
+        age_s=start.age_s,
         audio_s=0.0,
         end=end,
         latency_s=0.0,
@@ -87,6 +88,8 @@ def log_outcome(outcome: Outcome) -> None:
         facts.append("truncated")
     if outcome.lost_chunks:
         facts.append(f"lost_chunks={outcome.lost_chunks}")
+    if outcome.repeated:
+        facts.append("repeated")
     if outcome.error is not None:
         facts.append(f"error={outcome.error.code}: {outcome.error.detail}")
     log.log(
@@ -102,8 +105,9 @@ def _heard(answer: Answer, heard: Heard, stamp: Stamp) -> Outcome:
     return Outcome(
         key=utterance.key,
         id=utterance.id,
-        ts=stamp.epoch_of(utterance.ended_at),
+        ts=stamp.epoch_of(utterance.ended_at) - utterance.age_s,
         kind=OutcomeKind.TRANSCRIPT if spoken else OutcomeKind.NO_SPEECH,
+        age_s=utterance.age_s,
         transcript=heard.transcript,
         audio_s=heard.audio_s,
         end=utterance.end,
@@ -128,8 +132,9 @@ def _outcome(
     return Outcome(
         key=utterance.key,
         id=utterance.id or None,
-        ts=stamp.epoch_of(utterance.ended_at),
+        ts=stamp.epoch_of(utterance.ended_at) - utterance.age_s,
         kind=kind,
+        age_s=utterance.age_s,
         audio_s=utterance.seconds,
         end=utterance.end,
         truncated=utterance.truncated,

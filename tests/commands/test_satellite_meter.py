@@ -27,7 +27,7 @@ from stt_mqtt.commands.satellite_meter import (
     describe,
     render,
 )
-from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.answers import Again, Answer
 
 QUIET = MeterState(-60.0, -62.0, 9.0, "idle", 0, 0, True)
 
@@ -44,13 +44,14 @@ ANSWER = Answer(
     text="Turn on the light.",
     error_code=None,
     detail=None,
-    cut=False,
+    again=Again.NO,
+    repeated=False,
     latency_s=0.348,
     ours=True,
     late=False,
     act_until=100.0,
 )
-NOTHING = replace(ANSWER, outcome="no_speech", text="")
+NOTHING = replace(ANSWER, outcome="no_speech", text="", act_until=None)
 
 
 def said(text: str) -> Answer:
@@ -120,7 +121,8 @@ def test_a_line_is_never_wider_than_its_window(shown: MeterState, width: int) ->
     [
         (ANSWER, "Turn on the light.  [0.35 s]"),
         (replace(ANSWER, late=True, latency_s=31.0), "Turn on the light.  [31.00 s, too late]"),
-        (replace(ANSWER, cut=True), "Turn on the light.  [0.35 s, cut off]"),
+        (replace(ANSWER, again=Again.WHOLE), "Turn on the light.  [0.35 s, cut off]"),
+        (replace(ANSWER, repeated=True), "Turn on the light.  [0.35 s, repeated]"),
         (replace(ANSWER, ours=False, latency_s=None), "Turn on the light.  [not said here]"),
         (NOTHING, "(no_speech)  [0.35 s]"),
         (
@@ -271,13 +273,15 @@ def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "dumb terminal"])
-def test_elsewhere_only_words_go_out_line_by_line(terminal: bool) -> None:
+def test_elsewhere_only_words_to_act_upon_go_out_line_by_line(terminal: bool) -> None:
     output = io.StringIO()
     environ = {"TERM": "dumb"}
     meter = Meter(Console(file=output, force_terminal=terminal, _environ=environ))
     meter.show(state(), 0.0)
     meter.tell(said("Turn on\nthe light."))
     meter.tell(NOTHING)
+    meter.tell(replace(said("half a comm"), again=Again.WHOLE, act_until=None))
+    meter.tell(replace(said("of yesterday"), late=True, act_until=None))
     meter.tell(said("x" * 1000))
     record = logging.LogRecord("x", logging.WARNING, "", 0, "message", (), None)
     assert meter.make_way(record)

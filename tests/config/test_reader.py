@@ -52,7 +52,7 @@ def test_truth_is_read_by_the_field(written: str, meant: bool) -> None:
 
 @pytest.mark.parametrize("password", ["0123", "1e3", "true", "12:30:45", "2024-01-01", "0x1F"])
 def test_a_password_that_looks_like_something_else_stays_as_written(password: str) -> None:
-    secret = read(f"mqtt:\n  password: {password}\n").mqtt.password
+    secret = read(f"mqtt:\n  username: u\n  password: {password}\n").mqtt.password
     assert secret is not None
     assert secret.get_secret_value() == password
 
@@ -189,6 +189,16 @@ def test_a_rule_between_sections_is_reported_at_the_last_one() -> None:
         ("gate: {margin_ms: }", "gate.margin_ms: is empty, must be a whole number"),
         ("gate: {margin_ms: {a: 1}}", "gate.margin_ms: must be a whole number"),
         ("limits: {max_queue_age_s: 0}", "limits.max_queue_age_s: 0 is too small, at least 0.1"),
+        ("limits: {max_age_s: 0.5}", "limits.max_age_s: 0.5 is too small, at least 1"),
+        (
+            "limits: {devices_forget_after_days: 0}",
+            "limits.devices_forget_after_days: 0 is too small, at least 0.01",
+        ),
+        (
+            "limits: {devices_forget_after_days: 4000}",
+            "limits.devices_forget_after_days: 4000 is too large, at most 3650",
+        ),
+        ("mqtt: {takeover: maybe}", "mqtt.takeover: must be true or false"),
         (
             "limits: {max_devices: 200000}",
             "limits.max_devices: 200000 is too large, at most 100000",

@@ -10,22 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.leftovers import Leftovers
+from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.rungs import RungStatus
-from stt_mqtt.types import Rung, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
+from tests.audio.synth import container, is_tone, s16, tone
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
     "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
-    "latency_s", "error",
+    "latency_s", "error", "age_s", "incomplete", "repeated",
 ]  # fmt: skip
 CODES = {
     "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
@@ -48,7 +51,12 @@ class Wire:
         self.topics = Topics("stt")
         self.door = NativeDoor(self.line, self.topics, self.published.append)
         context = BridgeContext(
-            self.line, self.clock, self._reload, lambda: {"inbox_full": 0}, self._set_rung
+            self.line,
+            self.clock,
+            Instances("this one", self.topics, self.published.append),
+            self._reload,
+            lambda: {"inbox_full": 0},
+            self._set_rung,
         )
         self.bridge = Bridge(context, self.topics, self.published.append)
 
@@ -114,6 +122,70 @@ def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "payload", "end"),
+    [("availability", b"offline", "disconnect"), ("audio/start", b'{"id":"b"}', "restart")],
+)
+def test_a_part_is_told_as_such_and_leaves_no_text(name: str, payload: bytes, end: str) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"id":"a"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send(f"stt/kitchen/{name}", payload)
+    wire.answer("Turn on the")
+    (result,) = wire.results()
+    assert (result["id"], result["end"], result["incomplete"]) == ("a", end, True)
+    assert result["text"] == "Turn on the"
+    assert wire.on("stt/kitchen/text") == []
+
+
+def test_an_utterance_that_is_sent_again_gets_the_same_result_and_no_second_text() -> None:
+    wire = Wire()
+    for reply in ("first", "second"):
+        wire.send(
+            "stt/kitchen/audio/start",
+            b'{"id":"a"}',
+            response_topic=f"stt/kitchen/reply/{reply}",
+        )
+        wire.send("stt/kitchen/audio", bytes(3200))
+        wire.send("stt/kitchen/audio/stop")
+        if wire.pool.submitted:
+            wire.answer("Turn on the light.")
+            states = len(wire.on("stt/kitchen/state"))
+    first, again = wire.results()
+    assert (first["repeated"], again["repeated"]) == (False, True)
+    assert {**again, "repeated": False} == first
+    assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
+    assert len(wire.on("stt/kitchen/state")) == states
+    assert [json.loads(payload) for payload in wire.on("stt/kitchen/reply/second")] == [again]
+    wire.send("stt/kitchen/audio/start", b'{"id":"b"}')
+    assert wire.line.metrics.dropped["repeated"] == 1
+    assert wire.on("stt/kitchen/state")[-1] == b"listening"
+
+
+def test_the_time_of_a_result_is_when_the_speech_ended() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b'{"age_ms":25000}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop")
+    wire.clock.advance(2.0)
+    wire.answer()
+    (result,) = wire.results()
+    assert result["age_s"] == 25.0
+    assert result["ts"] == round(wire.clock.epoch() - 2.0 - 25.0, 3)
+
+
+def test_a_number_that_is_none_leaves_the_result_readable() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    spoken = heard()
+    assert spoken.transcript is not None
+    nan = replace(spoken.transcript, confidence=float("nan"), no_speech_prob=float("inf"))
+    wire.pool.answer(wire.line, replace(spoken, transcript=nan))
+    (result,) = wire.results()
+    assert (result["confidence"], result["no_speech_prob"]) == (None, None)
+    assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
+
+
 def test_without_words_there_is_no_text_message() -> None:
     wire = Wire()
     wire.send("stt/kitchen/utterance", bytes(3200))
@@ -161,6 +233,97 @@ def test_a_payload_over_the_limit_is_refused(name: str) -> None:
     assert result["error"]["code"] == "payload_too_large"
     assert result["end"] == ("single" if name == "utterance" else None)
     assert wire.line.metrics.dropped["payload_too_large"] == 1
+
+
+@pytest.mark.parametrize("payload", [b"OFF", b" OFF\n"])
+def test_the_switch_of_home_assistant_changes_enabled_alone(payload: bytes) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/set", b'{"language":"en","prompt":"lamp"}')
+    wire.send("stt/kitchen/enabled/set", payload)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
+        "enabled": False, "language": "en", "prompt": "lamp",
+    }  # fmt: skip
+    wire.send("stt/kitchen/enabled/set", b"ON")
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/enabled/set", b"OFF", retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/enabled/set", b"false")
+    (answer,) = wire.results()
+    assert answer["error"] == {"code": "bad_payload", "detail": "enabled/set: ON or OFF is needed"}
+
+
+@pytest.mark.parametrize(("switched", "enabled"), [(b"OFF", False), (b"ON", True)])
+def test_a_retained_set_does_not_undo_what_was_switched_since(
+    switched: bytes, enabled: bool
+) -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/enabled/set", switched)
+    retained = {"enabled": not enabled, "prompt": "lamp"}
+    wire.send("stt/kitchen/set", json.dumps(retained).encode(), retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
+        "enabled": enabled, "language": None, "prompt": "lamp",
+    }  # fmt: skip
+    wire.send("stt/kitchen/set", json.dumps(retained).encode())
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
+
+
+def test_a_device_is_forgotten_on_request() -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.send("stt/kitchen/enabled/set", b"OFF")
+    wire.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
+    assert wire.response("forget")["data"] == {"device": "kitchen"}
+    for name in ("settings", "state", "availability"):
+        assert wire.on(f"stt/kitchen/{name}")[-1] == b""
+    assert len(wire.line.registry) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        (b"{}", 'say which device to forget: {"device": "kitchen"}'),
+        (b'{"device":"a b"}', 'say which device to forget: {"device": "kitchen"}'),
+        (b'{"device":"hall"}', "hall has an entry under devices: and is never forgotten"),
+        (b'{"device":"bath"}', "bath is listening; try again when it is idle"),
+    ],
+)
+def test_who_cannot_be_forgotten_is_said_with_the_reason(payload: bytes, error: str) -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.send("stt/bath/audio/start")
+    wire.send("stt/bridge/request/forget", payload)
+    assert (wire.response("forget")["status"], wire.response("forget")["error"]) == ("error", error)
+
+
+def test_who_is_there_by_its_own_word_keeps_that_when_it_is_forgotten() -> None:
+    wire = Wire(limits={"max_devices": 1})
+    for name in ("kitchen", "bath"):
+        wire.send(f"stt/{name}/availability", b"online")
+    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
+    assert wire.on("stt/bath/availability") == []
+    wire.send("stt/bath/availability", b"offline")
+    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
+    assert wire.on("stt/bath/availability") == [b""]
+
+
+def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() -> None:
+    wire = Wire(devices={"hall": {}})
+    wire.door.introduce_configured()
+    for name in ("kitchen", "bath", "attic"):
+        wire.send(f"stt/{name}/set", b"{}")
+    wire.send("stt/bath/availability", b"online")
+    wire.clock.advance(100.0)
+    wire.send("stt/attic/set", b"{}")
+    wire.door.forget_silent(wire.clock.epoch() - 50)
+    assert {device.key.name for device in wire.line.registry} == {"hall", "bath", "attic"}
+    assert wire.on("stt/kitchen/settings")[-1] == b""
+
+
+def test_a_stop_of_blanks_is_a_stop() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"\n")
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop", b" \n")
+    assert not any(device.listening for device in wire.line.registry)
+    assert wire.results() == []
 
 
 def test_an_empty_settings_message_changes_nothing() -> None:
@@ -249,6 +412,45 @@ def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
     for _ in range(3):
         wire.send("stt/kitchen/audio", bytes(160), content_type="audio/unheard-of")
     assert wire.results() == []
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json", "pcm_s16le;rate=44100"])
+def test_a_file_of_another_kind_is_answered_by_its_name_and_reaches_no_model(
+    content_type: str | None,
+) -> None:
+    wire = Wire()
+    aiff = container("aiff", "pcm_s16be", tone())
+    wire.send("stt/kitchen/utterance", aiff, content_type=content_type)
+    (result,) = wire.results()
+    assert (result["outcome"], result["end"]) == ("error", "single")
+    assert result["error"]["code"] == "unsupported_format"
+    assert "AIFF" in result["error"]["detail"]
+    assert not wire.pool.submitted
+    assert not wire.on("stt/kitchen/text")
+
+
+@pytest.mark.parametrize("flags", ["", "empty_moov+default_base_moof"])
+def test_what_a_phone_or_a_browser_records_is_taken_whole(flags: str) -> None:
+    wire = Wire()
+    recording = container("mp4", "aac", tone(rate=44_100), 44_100, flags=flags)
+    wire.send("stt/phone/utterance", recording, content_type="audio/mp4")
+    (utterance,) = wire.pool.utterances
+    assert utterance.audio == EncodedAudio(AudioFormat(Codec.MP4), recording)
+    assert is_tone(decode(utterance.audio, 30.0).samples[1_000:16_000])
+    wire.answer()
+    (result,) = wire.results("phone")
+    assert result["outcome"] == "transcript"
+
+
+def test_a_wav_file_in_each_chunk_is_one_utterance() -> None:
+    wire = Wire()
+    sound = s16(tone())
+    for start in range(0, len(sound), 1_024):
+        wire.send("stt/kitchen/audio", wav_bytes(sound[start : start + 1_024], 16_000))
+    wire.send("stt/kitchen/audio/stop")
+    (utterance,) = wire.pool.utterances
+    assert utterance.audio == EncodedAudio(AudioFormat(), sound)
+    assert utterance.seconds == 1.0
 
 
 def test_magic_bytes_win_over_the_content_type_of_a_whole_utterance() -> None:
@@ -344,20 +546,6 @@ def test_the_services_own_output_is_not_taken_for_input() -> None:
     assert len(wire.line.registry) == 0
 
 
-def test_leftovers_of_devices_that_nobody_knows_are_named() -> None:
-    leftovers = Leftovers()
-    for device, verb, retained, payload in [
-        ("gone", Verb.STATE, True, b"idle"),
-        ("gone", Verb.SETTINGS, True, b"{}"),
-        ("here", Verb.STATE, True, b"idle"),
-        ("live", Verb.STATE, False, b"idle"),
-        ("cleared", Verb.STATE, True, b""),
-        ("muted", Verb.SET, True, b"{}"),
-    ]:
-        leftovers.note(DeviceMessage(device, verb), retained, payload)
-    assert leftovers.unknown({"here"}) == ["gone"]
-
-
 def test_the_bridge_announces_itself_and_is_online_last() -> None:
     wire = Wire()
     wire.bridge.announce()
@@ -428,15 +616,17 @@ def test_health_says_how_devices_and_queue_are() -> None:
     }
 
 
-def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over() -> (
-    None
-):
+def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([None, 0.25])
+    monkeypatch.setattr("stt_mqtt.doors.native.bridge.CpuMeter.read", lambda _: next(readings))
     wire = Wire()
-    wire.bridge.publish_health()
-    published = json.loads(wire.on("stt/bridge/health")[0])["load"]["cpu"]
-    sum(range(500_000))
-    wire.send("stt/bridge/request/health_check")
-    assert wire.response("health_check")["data"]["load"]["cpu"] == published
+    for cpu in (None, 0.25):
+        wire.bridge.publish_health()
+        assert json.loads(wire.on("stt/bridge/health")[-1])["load"]["cpu"] == cpu
+        wire.send("stt/bridge/request/health_check")
+        assert wire.response("health_check")["data"]["load"]["cpu"] == cpu
 
 
 def test_requests_are_answered_with_their_transaction() -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
+from stt_mqtt.doors.native.topics import (
+    BridgeOutput,
+    BridgeRequest,
+    DeviceMessage,
+    IllegalDevice,
+    Topics,
+    Verb,
+)
 
 TOPICS = Topics("stt")
 
@@ -22,13 +29,31 @@ def test_a_request_to_the_bridge_is_known() -> None:
     "topic",
     [
         "stt", "stt/", "stt/kitchen", "stt/kitchen/audio/", "stt/kitchen/audio/begin",
-        "stt/kitchen/audio/start/x", "stt//audio", "stt/küche/audio", "stt/a b/audio",
-        "stt/" + "x" * 65 + "/audio", "stt/bridge/audio", "stt/bridge/request/",
-        "stt/bridge/request/a/b", "other/kitchen/audio", "sttx/kitchen/audio", "",
+        "stt/kitchen/audio/start/x", "stt/bridge/request/", "stt/bridge/request/a/b",
+        "stt/bridge/response/devices", "stt/a b/words", "other/kitchen/audio",
+        "sttx/kitchen/audio", "",
     ],
 )  # fmt: skip
 def test_other_topics_are_not(topic: str) -> None:
     assert TOPICS.parse(topic) is None
+
+
+@pytest.mark.parametrize("name", ["", "küche", "living room", "x" * 65, "bridge"])
+def test_a_name_that_is_not_allowed_is_known_as_such(name: str) -> None:
+    assert TOPICS.parse(f"stt/{name}/audio/start") == IllegalDevice(name)
+
+
+@pytest.mark.parametrize("name", ["state", "info", "health", "response/health_check"])
+def test_what_a_service_tells_of_itself_is_known(name: str) -> None:
+    assert TOPICS.parse(f"stt/bridge/{name}") == BridgeOutput(name)
+
+
+def test_what_is_read_first_is_read_on_by_other_filters_or_of_the_start_alone() -> None:
+    start_alone = set(TOPICS.read_first) - set(TOPICS.subscriptions)
+    assert start_alone == {
+        "stt/+/state", "stt/+/settings", "stt/bridge/health", "stt/bridge/response/health_check",
+    }  # fmt: skip
+    assert "stt/#" not in {*TOPICS.read_first, *TOPICS.subscriptions}
 
 
 def test_a_topic_of_60_kb_is_refused_before_it_is_remembered() -> None:

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import pytest
+
 from stt_mqtt.config import Config
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.instances import Instances
+from stt_mqtt.doors.native.presence import Satellite
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.doors.native.wire import NativeWire
+from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
 from stt_mqtt.service.line import Line
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
+
+MUTED = b'{"enabled":false,"language":null,"prompt":null}'
 
 
 class Bench:
@@ -23,10 +29,11 @@ class Bench:
         self.line.serve(FakePool(), ONE_THREAD)
         topics = Topics("stt")
         door = NativeDoor(self.line, topics, self.published.append)
-        context = BridgeContext(self.line, clock, self._never, dict, self._never)
+        instances = Instances("this one", topics, self.published.append)
+        context = BridgeContext(self.line, clock, instances, self._never, dict, self._never)
         self.bridge = Bridge(context, topics, self.published.append)
-        self.wire = NativeWire(self.line, topics, door, self.bridge)
-        self.wire.presence = self
+        self.wire = NativeWire(self.line, topics, door, self.bridge, instances)
+        door.presence = self
 
     def availability_seen(self, name: str) -> None:
         self.present.append(name)
@@ -34,8 +41,21 @@ class Bench:
     def availability_cleared(self, name: str) -> None:
         self.present.append(f"not {name}")
 
+    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+        self.present.append(f"{name}: {satellite}")
+
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
         self.wire.handle(Inbound(topic, payload, retain=retain))
+
+    @property
+    def seen(self) -> dict[str, float]:
+        """The known devices, and when they were heard last."""
+        return {device.key.name: device.last_seen_ts for device in self.line.registry}
+
+    @property
+    def retained(self) -> dict[str, bytes]:
+        """The last payload on each retained topic."""
+        return {item.topic: item.payload for item in self.published if item.retain}
 
     @property
     def topics(self) -> list[str]:
@@ -73,7 +93,10 @@ def test_requests_are_answered_and_messages_of_devices_reach_the_line() -> None:
 def test_topics_that_mean_nothing_are_counted_but_not_the_services_own_state() -> None:
     bench = Bench()
     bench.send("stt/kitchen/nonsense")
-    bench.send("stt/bridge/state", b"online", retain=True)
+    bench.send("stt/bridge/nonsense")
+    bench.line.metrics.dropped["bad_topic"] -= 1
+    for name in ("state", "info", "health", "response/health_check"):
+        bench.send(f"stt/bridge/{name}", b"{}", retain=True)
     assert bench.line.metrics.dropped == {"bad_topic": 1}
 
 
@@ -84,6 +107,78 @@ def test_who_speaks_on_the_availability_topic_is_told_and_who_clears_it() -> Non
     bench.send("stt/kitchen/availability", b"Online")
     bench.send("stt/kitchen/availability")
     assert bench.present == ["kitchen", "kitchen", "not kitchen"]
+
+
+SAYS_WHAT_IT_IS = b'{"v":1,"version":"1.2","model":"ESP32-S3","muted":false,"listening":true}'
+
+
+def test_what_a_satellite_tells_of_itself_is_told_on() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/satellite/state", SAYS_WHAT_IT_IS, retain=True)
+    bench.send("stt/kitchen/satellite/state", b"", retain=False)
+    assert bench.present == [
+        f"kitchen: {Satellite('ESP32-S3', '1.2', can_mute=True)}",
+        f"kitchen: {Satellite()}",
+    ]
+
+
+@pytest.mark.parametrize("retain", [True, False])
+@pytest.mark.parametrize(
+    ("topic", "payload"), [("availability", b"online"), ("satellite/state", SAYS_WHAT_IT_IS)]
+)
+def test_a_device_that_announces_itself_is_known_before_its_first_words(
+    topic: str, payload: bytes, retain: bool
+) -> None:
+    bench = Bench()
+    bench.send(f"stt/kitchen/{topic}", payload, retain)
+    assert bench.retained["stt/kitchen/state"] == b"idle"
+    assert "stt/kitchen/settings" in bench.retained
+    # What the broker kept says nothing about when it was heard.
+    assert bench.seen == {"kitchen": 0.0 if retain else FakeClock().epoch()}
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [("availability", b"offline"), ("availability", b""), ("satellite/state", b" ")],
+)
+def test_a_device_that_goes_or_clears_what_it_said_is_not_made_known(
+    topic: str, payload: bytes
+) -> None:
+    bench = Bench()
+    bench.send(f"stt/kitchen/{topic}", payload)
+    assert bench.seen == {}
+    assert bench.published == []
+
+
+def test_nobody_is_forgotten_for_a_device_that_only_announces_itself() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.send("stt/kitchen/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/availability", b"online")
+    assert list(bench.seen) == ["kitchen"]
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b"\xff", b"1", b" " * 20_000])
+def test_a_satellite_state_that_cannot_be_read_is_answered_and_makes_nobody_known(
+    payload: bytes,
+) -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/satellite/state", payload)
+    (answer,) = bench.published
+    assert answer.topic == "stt/kitchen/result"
+    assert b'"bad_payload"' in answer.payload
+    assert bench.present == []
+
+
+def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there() -> None:
+    bench = Bench()
+    for name in ("kitchen", "hall"):
+        bench.send(f"stt/{name}/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/availability", b"online")
+    for device in bench.line.registry:
+        bench.line.known.forget(device.key)
+    assert bench.retained["stt/kitchen/satellite/state"] == b""
+    assert "stt/hall/satellite/state" not in bench.retained
 
 
 def test_a_dropped_message_is_answered_overloaded() -> None:
@@ -104,14 +199,106 @@ def test_after_connecting_configured_satellites_are_told_and_online_comes_last()
     assert not any("192.168" in topic or "2001" in topic for topic in bench.topics)
 
 
-def test_what_a_previous_run_left_about_unknown_devices_is_cleared() -> None:
+def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> None:
+    bench = Bench(devices={"hall": {"language": "en"}})
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.send("stt/kitchen/state", b"listening", retain=True)
+    bench.send("stt/hall/settings", MUTED, retain=True)
+    bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
+    bench.send("stt/live/settings", MUTED)
+    assert bench.published == []
+    bench.wire.take_over()
+    assert bench.published == []
+    bench.wire.connected()
+    assert bench.retained["stt/kitchen/state"] == b"idle"
+    assert b'"enabled":false' in bench.retained["stt/kitchen/settings"]
+    assert b'"enabled":false' in bench.retained["stt/hall/settings"]
+    assert bench.seen == {"kitchen": 17.0, "hall": 0.0}
+    bench.send("stt/kitchen/utterance", bytes(6400))
+    assert b'"disabled"' in bench.published[-1].payload
+
+
+def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     bench = Bench()
-    bench.send("stt/kitchen/audio/start", b"{}")
-    for name in ("kitchen", "attic"):
-        bench.send(f"stt/{name}/state", b"idle", retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
     bench.published.clear()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.wire.clean_up()
-    assert [(item.topic, item.payload, item.retain) for item in bench.published] == [
-        ("stt/attic/state", b"", True),
-        ("stt/attic/settings", b"", True),
+    assert bench.topics == ["stt/kitchen/settings", "stt/kitchen/state"]
+    bench.send("stt/attic/settings", MUTED, retain=True)
+    bench.wire.clean_up()
+    bench.wire.take_over()
+    assert list(bench.seen) == ["kitchen"]
+
+
+def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
+    bench.send("stt/attic/state", b"idle", retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
+    for name in ("kitchen", "attic"):
+        bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
+    assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
+    assert b'"enabled":false' in bench.retained["stt/attic/settings"]
+
+
+def test_who_is_said_to_be_offline_was_not_heard() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
+    bench.wire.take_over()
+    bench.send("stt/kitchen/availability", b"offline", retain=True)
+    assert bench.seen == {"kitchen": 17.0}
+
+
+def test_what_was_changed_since_the_start_is_not_taken_back() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/enabled/set", b"ON")
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.wire.clean_up()
+    assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
+
+
+def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
+    bench = Bench(limits={"max_devices": 3}, devices={"hall": {}})
+    for name in ("first", "second", "third"):
+        bench.send(f"stt/{name}/settings", MUTED, retain=True)
+    seen = b'{"devices":{"first":{"last_seen":3},"second":{"last_seen":2},"third":{"last_seen":1}}}'
+    bench.send("stt/bridge/health", seen, retain=True)
+    bench.wire.take_over()
+    assert list(bench.seen) == ["second", "first"]
+    assert bench.retained == {
+        "stt/third/state": b"", "stt/third/settings": b"",
+    }  # fmt: skip
+    bench.wire.connected()
+    assert list(bench.seen) == ["second", "first", "hall"]
+
+
+def test_a_name_that_is_not_allowed_is_said_once_with_the_rule(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.send("stt/living room/audio", bytes(320))
+        bench.send("stt/Küche/utterance", bytes(320))
+        bench.send("stt/bridge/audio", bytes(320))
+    assert bench.line.metrics.dropped == {"bad_name": 9}
+    assert bench.published == []
+    assert caplog.messages == [
+        "what comes from a device called 'living room' is dropped: 1 to 64 of A-Z a-z 0-9 _ . - "
+        "are taken; give it another name",
+        "what comes from a device called 'Küche' is dropped: 1 to 64 of A-Z a-z 0-9 _ . - "
+        "are taken; give it another name",
+        "what comes from a device called 'bridge' is dropped: it is the name of the service "
+        "itself; give it another name",
     ]
+
+
+def test_names_that_are_not_allowed_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    for number in range(2 * MAX_NAMES_TOLD):
+        bench.send(f"stt/room {number}/audio", bytes(320))
+    assert len(caplog.messages) == MAX_NAMES_TOLD
+    assert bench.line.metrics.dropped == {"bad_name": 2 * MAX_NAMES_TOLD}

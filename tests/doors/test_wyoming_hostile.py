@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ from wyoming.event import Event
 
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.connection import Connection
-from stt_mqtt.types import OutcomeKind
+from stt_mqtt.types import DeviceKey, OutcomeKind, Start
 from tests.doors.wyoming_peers import (
     CHUNK,
     LOOPBACK,
@@ -28,6 +29,7 @@ from tests.doors.wyoming_peers import (
     transcript_like_home_assistant,
     until,
 )
+from tests.fakes import RecordingOutlet
 
 BOUNDS = Bounds()
 
@@ -171,6 +173,56 @@ def test_who_was_silent_longest_makes_room_for_a_newcomer() -> None:
         first.write(b'{"type": "ping"}\n')
         assert b"pong" in await silent[0][0].readline()
         for _, writer in silent:
+            await hang_up(writer)
+
+    drive(bench, scenario)
+
+
+SENTENCE = b"".join(
+    json.dumps({"type": kind, "data": MONO, "payload_length": len(payload)}).encode()
+    + b"\n"
+    + payload
+    for kind, payload in [("audio-start", b""), ("audio-chunk", CHUNK), ("audio-stop", b"")]
+)
+
+
+def test_many_connections_of_one_address_make_no_other_room_overloaded() -> None:
+    bench = TcpBench(limits={"max_queued": 64})
+    kitchen = DeviceKey("native", "kitchen")
+    outlet = RecordingOutlet()
+    bench.line.attach("native", outlet)
+
+    async def scenario() -> None:
+        hog = [await bench.dial("127.0.0.2") for _ in range(80)]
+        for _, writer in hog:
+            writer.write(SENTENCE)
+        await until(lambda: len(bench.door.outcomes) == 80 - 64 - 1)
+        bench.line.single(kitchen, bytes(6400), Start())
+        assert outlet.outcomes == []
+        while not outlet.outcomes:
+            await bench.answer()
+        assert outlet.outcomes[0].kind is OutcomeKind.TRANSCRIPT
+        for _, writer in hog:
+            await hang_up(writer)
+
+    drive(bench, scenario)
+
+
+def test_where_all_are_busy_an_address_with_more_than_its_share_gives_way() -> None:
+    bench = TcpBench(replace(BOUNDS, connections=3))
+
+    async def scenario() -> None:
+        hog = [await bench.dial("127.0.0.2") for _ in range(3)]
+        for _, writer in hog:
+            writer.write(SENTENCE.partition(b'{"type": "audio-stop"')[0])
+        await until(lambda: sum(device.listening for device in bench.line.registry) == 3)
+        async with bench.client() as client:
+            await say(client)
+            await bench.answer()
+            assert await transcript_like_home_assistant(client) == "Turn on the light."
+        told = [await read_rest(reader) for reader, _ in hog[2:]]
+        assert [event.data["code"] for event in told[0]] == ["overloaded"]
+        for _, writer in hog:
             await hang_up(writer)
 
     drive(bench, scenario)

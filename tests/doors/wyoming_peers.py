@@ -85,9 +85,11 @@ class TcpBench(Bench):
         """A client of the library, which gives up where it would wait for ever."""
         return AsyncTcpClient(LOOPBACK, self.port, PATIENCE_S, PATIENCE_S)
 
-    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A bare connection."""
-        return await asyncio.open_connection(LOOPBACK, self.port)
+    async def dial(
+        self, source: str = LOOPBACK
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A bare connection, from an address of loopback."""
+        return await asyncio.open_connection(LOOPBACK, self.port, local_addr=(source, 0))
 
 
 @asynccontextmanager

@@ -7,14 +7,21 @@ from hypothesis import strategies as st
 from stt_mqtt.engine.queue import FairQueue, QueueLimits
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 
-LIMITS = QueueLimits(max_jobs=4, max_audio_s=10.0, max_age_s=5.0, max_utterance_s=8.0)
+LIMITS = QueueLimits(
+    max_jobs=4, max_audio_s=10.0, max_wait_s=5.0, max_age_s=20.0, max_utterance_s=8.0
+)
 
 
 def utterance(
-    device: str, id: str = "", seconds: float = 1.0, ended_at: float = 0.0, age_s: float = 0.0
+    device: str,
+    id: str = "",
+    seconds: float = 1.0,
+    ended_at: float = 0.0,
+    age_s: float = 0.0,
+    part: str = "",
 ) -> Utterance:
     return Utterance(
-        key=DeviceKey("native", device),
+        key=DeviceKey("native", device, part),
         id=id,
         audio=EncodedAudio(AudioFormat(), bytes(int(seconds * 100))),
         language=None,
@@ -128,10 +135,46 @@ def test_the_queue_is_bounded_in_seconds_of_audio() -> None:
     assert queue.audio_s == 6.0
 
 
+def test_who_comes_from_one_address_gains_no_place_by_many_connections() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    for number in range(64):
+        queue.put(utterance("10.0.0.9", f"hog-{number}", ended_at=number, part=str(number)))
+    for room in ("kitchen", "bedroom"):
+        refused = queue.put(utterance(room, room, ended_at=64.0))
+        assert [item.key.name for item in refused] == ["10.0.0.9"]
+    assert queue.jobs == 64
+    refused = queue.put(utterance("10.0.0.9", "hog-64", ended_at=65.0, part="64"))
+    assert [item.id for item in refused] == ["hog-64"]
+
+
+def test_within_a_name_the_part_that_hoards_gives_way() -> None:
+    queue = FairQueue(LIMITS)
+    for part, id in [("1", "a"), ("2", "b"), ("2", "c"), ("3", "d")]:
+        queue.put(utterance("10.0.0.9", id, part=part))
+    assert [item.id for item in queue.put(utterance("kitchen", "k"))] == ["c"]
+
+
+def test_memory_is_taken_from_the_name_that_holds_most_in_several_parts() -> None:
+    queue = FairQueue(LIMITS)
+    for part in "123":
+        queue.put(utterance("10.0.0.9", part, seconds=2.0, ended_at=int(part), part=part))
+    assert queue.evict_from_hog(DeviceKey("native", "10.0.0.9", "4")) is None
+    evicted = queue.evict_from_hog(DeviceKey("native", "kitchen"))
+    assert evicted is not None
+    assert evicted.id == "3"
+
+
+def test_speech_that_came_old_may_wait_as_long_as_any_other_until_it_is_too_old() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "spooled", ended_at=0.0, age_s=15.0))
+    assert queue.expire(4.9) == []
+    assert [item.id for item in queue.expire(5.0)] == ["spooled"]
+
+
 def test_what_is_too_old_is_taken_out_also_counting_the_age_it_came_with() -> None:
     queue = FairQueue(LIMITS)
     queue.put(utterance("a", "young", ended_at=0.0))
-    queue.put(utterance("b", "spooled", ended_at=0.0, age_s=4.0))
+    queue.put(utterance("b", "spooled", ended_at=0.0, age_s=19.0))
     assert queue.next_expiry == pytest.approx(1.0)
     assert [item.id for item in queue.expire(1.0)] == ["spooled"]
     assert queue.next_expiry == pytest.approx(5.0)
@@ -167,7 +210,7 @@ def test_clear_gives_everything_back() -> None:
 
 
 def test_an_empty_queue_takes_any_utterance() -> None:
-    queue = FairQueue(QueueLimits(4, 10.0, 5.0, max_utterance_s=60.0))
+    queue = FairQueue(QueueLimits(4, 10.0, 5.0, 20.0, max_utterance_s=60.0))
     assert queue.put(utterance("a", "long", seconds=50.0)) == []
     assert [item.id for item in queue.put(utterance("b", "short"))] == ["short"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,8 @@ class FakeNetwork:
 
     breaks_on: dict[int, Exception] = field(default_factory=dict)
     deaf_to: dict[int, Exception] = field(default_factory=dict)
+    unsure_of: frozenset[int] = frozenset()
+    """Marks whose scores are no numbers."""
     ranking: tuple[str, ...] = ("cy", "de", "en")
     n_mels: int = 8
     encoded: list[tuple[int, int]] = field(default_factory=list)
@@ -93,7 +96,7 @@ class FakeNetwork:
         return [
             SimpleNamespace(
                 sequences_ids=[[*_bytes(f" Number {mark}."), END_OF_TEXT + 50]],
-                scores=[-0.1 * mark],
+                scores=[math.nan if mark in self.unsure_of else -0.1 * mark],
                 no_speech_prob=mark / 100,
             )
             for mark in marks
@@ -289,6 +292,15 @@ def test_what_cannot_be_encoded_harms_only_itself() -> None:
     answers = hear(network, speech(1), speech(2), speech(3))
     assert texts(answers) == ["Number 1.", "error: model fake.en failed: no memory", "Number 3."]
     assert network.batches == [[1, 3]]
+
+
+def test_a_score_that_is_no_number_fails_that_piece_alone() -> None:
+    answers = hear(FakeNetwork(unsure_of=frozenset({2})), speech(1), speech(2), speech(3))
+    assert texts(answers) == [
+        "Number 1.",
+        "error: model fake.en answered what is not a number",
+        "Number 3.",
+    ]
 
 
 def test_a_failure_without_words_is_told_by_its_kind() -> None:

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, MAX_EXPECTED, MAX_PAYLOAD_BYTES, Answers
+from stt_mqtt.satellite.answers import (
+    ANSWER_TIMEOUT_S,
+    MAX_EXPECTED,
+    MAX_PAYLOAD_BYTES,
+    Again,
+    Answers,
+)
 
 
 def result(utterance: object = "a", **changes: Any) -> bytes:
@@ -29,8 +35,10 @@ def result(utterance: object = "a", **changes: Any) -> bytes:
 
 
 def said(answers: Answers, utterance: str, closed_at: float) -> None:
+    """An utterance that reaches the service at its end."""
     answers.begin(utterance)
     answers.end(utterance, closed_at)
+    answers.sent(utterance, heard=True, now=closed_at)
 
 
 def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() -> None:
@@ -239,6 +247,117 @@ def test_the_words_of_a_part_are_not_acted_upon(end: str) -> None:
     assert half.cut
     assert half.act_until is None
     assert answers.outstanding == 1
+
+
+def test_a_part_is_what_the_service_calls_incomplete_whatever_else_it_says_of_it() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    half = answers.take(result(end="something-new", incomplete=True), 1.0)
+    assert half is not None
+    assert (half.again, half.cut, half.act_until) == (Again.WHOLE, True, None)
+    error = {"code": "too_short", "detail": "no audio came"}
+    nothing = answers.take(
+        result(outcome="error", text="", end="disconnect", incomplete=True, error=error), 2.0
+    )
+    assert nothing is not None
+    assert nothing.again is Again.WHOLE
+    assert answers.outstanding == 1
+    whole = answers.take(result(incomplete=False), 3.0)
+    assert whole is not None
+    assert (whole.again, whole.act_until) == (Again.NO, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"end": "stop"}, Again.NO),
+        ({"end": "endpoint"}, Again.NO),
+        ({"end": "gap", "incomplete": False}, Again.ANEW),
+        ({"end": "restart"}, Again.WHOLE),
+        ({"end": "shutdown", "incomplete": False}, Again.LATER),
+        (
+            {"outcome": "error", "error": {"code": "shutting_down", "detail": "the service stops"}},
+            Again.LATER,
+        ),
+    ],
+)
+def test_what_was_not_heard_whole_is_sent_again_in_the_way_that_the_service_needs(
+    changes: dict[str, object], again: Again
+) -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    answer = answers.take(result(**changes), 1.0)
+    assert answer is not None
+    assert answer.again is again
+
+
+def test_the_words_of_the_next_service_are_acted_upon_after_one_has_left_without_them() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    error = {"code": "shutting_down", "detail": "the service stops"}
+    answers.take(result(outcome="error", text="", error=error), 1.0)
+    assert answers.outstanding == 1
+    answer = answers.take(result(), 9.0)
+    assert answer is not None
+    assert answer.act_until == 30.0
+
+
+def test_a_repeated_answer_is_acted_upon_if_the_first_one_was_lost_and_never_else() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "lost", closed_at=0.0)
+    said(answers, "heard", closed_at=0.0)
+    answers.take(result("heard"), 1.0)
+    for utterance, act_until in (("lost", 30.0), ("heard", None)):
+        answer = answers.take(result(utterance, repeated=True), 5.0)
+        assert answer is not None
+        assert answer.repeated
+        assert answer.act_until == act_until
+    assert answers.take(result("lost", repeated=True), 6.0) is None
+    assert answers.outstanding == 0
+
+
+def test_what_was_sent_under_another_id_is_answered_under_that() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    answers.rename("a", "b")
+    answers.rename("never-heard-of", "c")
+    old, new = answers.take(result("a", repeated=True), 1.0), answers.take(result("b"), 2.0)
+    assert old is not None
+    assert new is not None
+    assert (old.ours, new.act_until) == (False, 30.0)
+
+
+def test_what_was_said_before_the_machine_slept_is_not_acted_upon() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    answers.slept()
+    answer = answers.take(result(), 0.5)
+    assert answer is not None
+    assert (answer.late, answer.act_until) == (True, None)
+
+
+def test_what_was_not_sent_is_waited_for_when_it_was() -> None:
+    answers = Answers(max_age_s=600)
+    answers.begin("a")
+    answers.end("a", 0.0)
+    answers.tick(500.0)
+    assert (answers.outstanding, answers.waiting_since) == (1, None)
+    answers.sent("a", heard=False, now=500.0)
+    answers.sent("a", heard=False, now=504.0)
+    assert answers.waiting_since == 500.0
+    answers.sent("a", heard=True, now=508.0)
+    assert answers.waiting_since == 508.0
+    answers.sent("never-heard-of", heard=True, now=0.0)
+    assert answers.waiting_since == 508.0
+
+
+def test_the_wait_begins_anew_when_the_broker_is_back() -> None:
+    answers = Answers(max_age_s=30)
+    said(answers, "a", closed_at=0.0)
+    answers.begin("b")
+    answers.end("b", 5.0)
+    answers.connected(40.0)
+    assert answers.waiting_since == 40.0
 
 
 def test_what_nobody_answers_is_not_waited_for_for_ever() -> None:

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt import __version__
-from stt_mqtt.satellite.control import MAX_PAYLOAD_BYTES, State, Wishes, parse_wishes
+from stt_mqtt.satellite.control import (
+    MAX_PAYLOAD_BYTES,
+    MAX_REASON,
+    State,
+    Wishes,
+    parse_wishes,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +60,35 @@ def test_nothing_on_the_topic_breaks_anything(payload: bytes, retained: bool) ->
 
 
 def test_the_state_is_json() -> None:
-    state = State("always", "opus", muted=False, playing=True, listening=False, dropped=3)
+    state = State(
+        "always", "opus", muted=False, playing=True, listening=False, reason=None, dropped=3
+    )
     assert json.loads(state.as_json()) == {
         "v": 1,
+        "model": "stt-mqtt satellite",
         "version": __version__,
         "mode": "always",
         "codec": "opus",
         "muted": False,
         "playing": True,
         "listening": False,
+        "reason": None,
         "dropped": 3,
     }
+
+
+def test_a_reason_is_one_printable_line_of_bounded_length() -> None:
+    reason = "no microphone: \x1b[31m'USB'\nis gone\u202e " + "x" * 1000
+    state = State("always", "opus", False, False, False, reason, 0)
+    told = json.loads(state.as_json())["reason"]
+    assert told.startswith("no microphone:  [31m'USB' is gone")
+    assert told.isprintable()
+    assert len(told) == MAX_REASON
+    assert told.endswith("…")
+
+
+@given(st.text())
+def test_whatever_a_library_says_the_state_is_small_json(reason: str) -> None:
+    payload = State("push_to_talk", "pcm_s16le", True, True, False, reason, 10**9).as_json()
+    assert len(payload) < 1024
+    assert json.loads(payload)["listening"] is False

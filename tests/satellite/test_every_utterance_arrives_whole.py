@@ -32,6 +32,7 @@ class Said:
         self.arrived = False
         self.taken_back = False
         self.confirmed = False
+        self.answered = False
 
     def is_old(self, now: float) -> bool:
         return self.closed_at is not None and now >= self.closed_at + MAX_AGE_S
@@ -42,12 +43,15 @@ class Ears:
 
     def __init__(self, said: dict[str, Said]) -> None:
         self.open: str | None = None
+        self._deaf = False
         self._said = said
         self._chunks = 0
 
     def hear(self, verb: str, payload: bytes, now: float) -> None:
         if verb == "":
-            assert self.open is not None
+            if self.open is None:
+                assert self._deaf, "a chunk without a start"
+                return
             assert int.from_bytes(payload[:4], "little") == self._chunks
             assert payload[4:] == self._said[self.open].chunks[self._chunks]
             self._chunks += 1
@@ -56,9 +60,11 @@ class Ears:
         id = fields["id"]
         if verb == "/start":
             assert self.open is None
-            self.open, self._chunks = id, 0
+            self.open, self._chunks, self._deaf = id, 0, False
         elif verb == "/stop":
             said = self._said[id]
+            if self._deaf:
+                return
             assert self.open == id
             assert self._chunks == fields["chunks"] == len(said.chunks)
             assert said.closed_at is not None
@@ -70,6 +76,11 @@ class Ears:
             assert verb == "/abort"
             assert self.open in {id, None}
             self.open = None
+
+    def answer(self, id: str) -> None:
+        """The service answers it, perhaps before its end: what else comes of it is dropped."""
+        if self.open == id:
+            self.open, self._deaf = None, True
 
 
 class TheUplink(RuleBasedStateMachine):
@@ -203,7 +214,7 @@ class TheUplink(RuleBasedStateMachine):
 
         def answer() -> None:
             assert stop.receipt is not None
-            assert said.arrived
+            assert said.arrived or said.answered
             if not said.taken_back:
                 assert not said.confirmed or self.audible
                 said.confirmed = True
@@ -215,13 +226,20 @@ class TheUplink(RuleBasedStateMachine):
     def service_speaks(self, listens: bool) -> None:
         """From here on what it did not hear is sent again."""
         self.audible = True
-        self.uplink.heard_service(listens)
+        if listens:
+            self.uplink.heard_listening()
+        else:
+            self.uplink.heard_state()
 
-    @precondition(lambda self: self.said)
-    @rule(data=st.data())
-    def service_answers(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.ears.open is not None)
+    @rule()
+    def service_answers(self) -> None:
+        assert self.ears.open is not None
         self.audible = True
-        self.uplink.heard_answer(data.draw(st.sampled_from(sorted(self.said))))
+        id = self.ears.open
+        self.said[id].answered = True
+        self.ears.answer(id)
+        self.uplink.heard_answer(id)
 
     @rule()
     def clear(self) -> None:
@@ -233,7 +251,8 @@ class TheUplink(RuleBasedStateMachine):
     @invariant()
     def what_waits_is_what_nothing_became_of_yet(self) -> None:
         forgotten = sum(
-            said.cancelled or said.confirmed or said.cleared for said in self.said.values()
+            said.cancelled or said.confirmed or said.cleared or said.answered
+            for said in self.said.values()
         )
         assert self.uplink.waiting >= len(self.said) - forgotten - self.uplink.dropped
 
@@ -255,13 +274,15 @@ class TheUplink(RuleBasedStateMachine):
             self.tick()
             self.transport_writes(1000)
             self.broker_answers()
-            self.uplink.heard_service(listens=True)
+            self.uplink.heard_listening()
         self.tick()
         self.transport_writes(1000)
         assert self.uplink.waiting == 0
         assert self.ears.open is None
         lost = [
-            one for one in self.said.values() if not (one.cancelled or one.confirmed or one.cleared)
+            one
+            for one in self.said.values()
+            if not (one.cancelled or one.confirmed or one.cleared or one.answered)
         ]
         assert self.uplink.dropped == self.told.old + self.told.full
         # What the broker took and no service heard is given up in the end, too.

@@ -89,6 +89,7 @@ class SoundDevice:
         self.default = default
         self.rates = {16_000, 44_100}
         self.busy = False
+        self.broken = False
         self.streams: list[Stream] = []
 
     def query_devices(self, kind: str | None = None) -> Any:
@@ -101,11 +102,21 @@ class SoundDevice:
             }
             for index, (name, channels) in enumerate(self.devices)
         ]
+        if self.broken:
+            raise PortAudioError("PortAudio not initialized")
         if kind is None:
             return known
         if self.default is None:
             raise PortAudioError("Error querying device -1")
         return known[self.default]
+
+    def _terminate(self) -> None:
+        if self.broken:
+            raise PortAudioError("PortAudio not initialized")
+
+    def _initialize(self) -> None:
+        if self.broken:
+            raise PortAudioError("Host error")
 
     def check_input_settings(self, device: int, channels: int, dtype: str, samplerate: int) -> None:
         if samplerate not in self.rates:
@@ -179,8 +190,8 @@ def test_a_name_of_several_microphones_is_refused_with_their_names() -> None:
     assert BUILT_IN[0] not in str(refused.value)
 
 
-def test_an_unknown_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="'Jabra' is the name of no microphone") as refused:
+def test_a_name_that_no_microphone_has_now_is_told_with_those_there_are() -> None:
+    with pytest.raises(MicrophoneError, match="'Jabra' is the name of no microphone") as refused:
         opened(SoundDevice(SPEAKER, BUILT_IN, USB), "Jabra")
     assert BUILT_IN[0] in str(refused.value)
     assert USB[0] in str(refused.value)
@@ -250,6 +261,25 @@ def test_a_microphone_that_another_program_has_is_told_by_name() -> None:
     library.busy = True
     with pytest.raises(MicrophoneError, match=r"'USB PnP .*' cannot be opened.*Device unavailable"):
         opened(library)
+
+
+def test_what_portaudio_cannot_tell_is_no_defect_of_the_program() -> None:
+    library = SoundDevice(USB)
+    library.broken = True
+    with pytest.raises(MicrophoneError, match="does not tell what is there: PortAudio not init"):
+        opened(library)
+
+
+def test_a_portaudio_that_does_not_start_again_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = SoundDevice(USB)
+    library.broken = True
+    monkeypatch.setitem(sys.modules, "sounddevice", library)
+    with pytest.raises(MicrophoneError, match="PortAudio does not start: Host error"):
+        MicrophoneSource(None)
+    library.broken = False
+    assert MicrophoneSource(None).name == USB[0]
 
 
 @pytest.mark.parametrize("waiting", [0, 5, MAX_BLOCKS + 5])

@@ -343,3 +343,26 @@ def test_nothing_of_a_command_that_ended_is_left(recorder: Recorder) -> None:
     with running(recorder.template()) as runner:
         runner.push("Hello.", NEVER_TOO_OLD)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_waited_while_the_machine_slept_is_too_old(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep_s = [100.0]
+    monkeypatch.setattr(on_text, "asleep_s", lambda: asleep_s[0])
+    began, gate = tmp_path / "began", tmp_path / "gate"
+    waits = (
+        "import os, sys, time\n"
+        "open(sys.argv[1], 'w').close()\n"
+        "while not os.path.exists(sys.argv[2]): time.sleep(0.01)"
+    )
+    with running(shlex.join([sys.executable, "-c", waits, str(began), str(gate)])) as runner:
+        runner.push("keeps it busy", time.monotonic() + 60)
+        eventually(began.exists)
+        runner._command = Command(recorder.template("{text}"))
+        runner.push("before", time.monotonic() + 60)
+        asleep_s[0] += 3600
+        runner.push("after", time.monotonic() + 60)
+        gate.touch()
+        eventually(lambda: recorder.calls)
+    assert [call["arguments"] for call in recorder.calls] == [["after"]]

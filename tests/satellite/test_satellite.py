@@ -72,6 +72,9 @@ class Bench:
         topic = name if "/" in name[:5] else f"stt/kitchen/{name}"
         self.satellite.told(Inbound(topic, json.dumps(fields).encode(), retain=retain), self.now)
 
+    def told_state(self, state: str, retain: bool = False) -> None:
+        self.satellite.told(Inbound("stt/kitchen/state", state.encode(), retain=retain), self.now)
+
     def of(self, name: str) -> list[bytes]:
         return [item.payload for item in self.sent if item.topic == f"stt/kitchen/{name}"]
 
@@ -128,7 +131,8 @@ def test_it_says_who_it_is_at_each_connection() -> None:
     assert bench.states[0] == bench.states[1]
     assert bench.states[0]["listening"] is True
     assert all(item.retain for item in bench.sent)
-    assert bench.satellite.farewell.payload == b"offline"
+    *_, last = bench.satellite.farewell("stopped", bench.now)
+    assert (last.topic, last.payload) == ("stt/kitchen/availability", b"offline")
 
 
 def test_mute_takes_back_what_is_being_said_and_hears_nothing_more() -> None:
@@ -296,6 +300,21 @@ def test_an_utterance_ends_when_the_source_stops_in_it() -> None:
     assert bench.marks == ["start", "stop"]
 
 
+def test_who_stood_still_itself_does_not_take_the_source_for_stopped() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:32_000])
+    bench.satellite.tick(bench.now)
+    bench.now += 60
+    bench.satellite.tick(bench.now)
+    assert bench.satellite.speaking
+    for _ in range(25):
+        bench.now += 0.1
+        bench.satellite.tick(bench.now)
+    assert not bench.satellite.speaking
+    assert bench.marks == ["start", "stop"]
+
+
 def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     bench = Bench()
     bench.connect()
@@ -312,3 +331,146 @@ def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     numbers = [int.from_bytes(chunk[:4], "little") for chunk in bench.of("audio")]
     assert numbers[-1] + 1 == json.loads(bench.of("audio/stop")[0])["chunks"]
     assert numbers.count(0) == 2
+
+
+def test_a_source_that_is_lost_is_told_with_its_reason_and_again_when_it_is_back() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    bench.satellite.source_lost("no microphone: unplugged", bench.now)
+    assert bench.marks == ["start", "stop"], "what was said before is not lost"
+    told = bench.states[-1]
+    assert (told["listening"], told["reason"]) == (False, "no microphone: unplugged")
+    bench.satellite.disconnected()
+    bench.connect(2)
+    assert bench.states[-1] == told
+    bench.hear(room(0.1))
+    assert (bench.states[-1]["listening"], bench.states[-1]["reason"]) == (True, None)
+
+
+def test_a_source_that_gives_nothing_is_told_and_one_that_has_to_wait_is_not() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.satellite.source_opened(bench.now)
+    bench.satellite.source_waits()
+    bench.now += 10
+    bench.satellite.tick(bench.now)
+    assert bench.states[-1]["listening"] is True
+    bench.satellite.source_opened(bench.now)
+    for _ in range(3):
+        bench.now += 0.7
+        bench.satellite.tick(bench.now)
+    assert (bench.states[-1]["listening"], bench.states[-1]["reason"]) == (
+        False,
+        "no audio came in for 2 s",
+    )
+
+
+def test_what_it_says_at_the_end_is_true_afterwards() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.told("satellite/set", {"playing": True})
+    state, availability = bench.satellite.farewell("stopped", bench.now)
+    assert state.retain
+    fields = json.loads(state.payload)
+    assert (fields["listening"], fields["playing"], fields["reason"]) == (False, False, "stopped")
+    assert availability.payload == b"offline"
+
+
+def test_nothing_of_before_the_machine_slept_is_sent_or_waited_for() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(2) + COMMAND[:48_000])
+    assert bench.satellite.speaking
+    bench.satellite.slept(bench.now)
+    bench.connect()
+    bench.hear(room(2))
+    assert bench.marks == []
+    assert bench.satellite.answers.outstanding == 0
+
+
+def test_the_wait_for_an_answer_does_not_count_what_was_spent_in_the_spool() -> None:
+    bench = Bench()
+    bench.hear(room(4) + COMMAND + room(20))
+    bench.connect()
+    bench.satellite.tick(bench.now)
+    assert bench.satellite.answers.waiting_since == bench.now
+
+
+def test_the_wait_for_an_answer_does_not_count_an_outage_of_the_service() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.told_state("idle", retain=True)
+    bench.hear(room(4) + COMMAND + room(1))
+    bench.satellite.tick(bench.now)
+    away_since = bench.satellite.answers.waiting_since
+    assert away_since == pytest.approx(bench.now, abs=1), "nobody answers, which may be told"
+    for _ in range(20):
+        bench.now += 1
+        bench.satellite.tick(bench.now)
+    assert bench.satellite.answers.waiting_since == away_since
+    bench.told_state("listening")
+    bench.satellite.tick(bench.now)
+    assert bench.satellite.answers.waiting_since == bench.now
+
+
+def test_an_utterance_whose_answer_was_lost_in_an_outage_is_obeyed_by_the_repeated_one() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(1))
+    bench.told_state("listening")
+    bench.satellite.tick(bench.now)
+    bench.satellite.disconnected()
+    bench.connect(2)
+    assert bench.marks == ["start", "stop"] * 2
+    first, second = (json.loads(payload) for payload in bench.of("audio/start"))
+    assert first["id"] == second["id"]
+    result = {"id": first["id"], "outcome": "transcript", "text": "Hello.", "end": "stop"}
+    acted = []
+    for repeated in (True, False, True):
+        payload = json.dumps({**result, "repeated": repeated, "incomplete": False}).encode()
+        answer = bench.satellite.told(Inbound("stt/kitchen/result", payload), bench.now)
+        acted.append(answer is not None and answer.act_until is not None)
+    assert acted == [True, False, False]
+
+
+def test_a_part_that_the_service_calls_incomplete_is_sent_again_whole_under_its_id() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(1))
+    bench.told_state("listening")
+    bench.satellite.tick(bench.now)
+    (start,) = (json.loads(payload) for payload in bench.of("audio/start"))
+    half = {"id": start["id"], "outcome": "transcript", "text": "How", "end": "disconnect"}
+    bench.told("result", {**half, "incomplete": True})
+    bench.satellite.tick(bench.now)
+    assert bench.marks == ["start", "stop"] * 2
+    assert json.loads(bench.of("audio/start")[-1])["id"] == start["id"]
+
+
+def test_a_part_that_the_service_takes_for_all_of_it_is_sent_again_under_another_id() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:48_000])
+    (old,) = (json.loads(payload)["id"] for payload in bench.of("audio/start"))
+    bench.told("result", {"id": old, "outcome": "transcript", "text": "How", "end": "gap"})
+    bench.hear(COMMAND[48_000:] + room(2))
+    new = json.loads(bench.of("audio/start")[-1])["id"]
+    assert new != old
+    payload = json.dumps({"id": new, "outcome": "transcript", "text": "Hi.", "end": "stop"})
+    answer = bench.satellite.told(Inbound("stt/kitchen/result", payload.encode()), bench.now)
+    assert answer is not None
+    assert answer.act_until is not None
+
+
+def test_what_a_service_leaves_behind_waits_for_the_next_one() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND + room(1))
+    (id,) = (json.loads(payload)["id"] for payload in bench.of("audio/start"))
+    error = {"code": "shutting_down", "detail": "the service stops"}
+    bench.told("result", {"id": id, "outcome": "error", "text": "", "error": error})
+    bench.satellite.tick(bench.now)
+    assert bench.marks == ["start", "stop"]
+    bench.told_state("idle")
+    bench.satellite.tick(bench.now)
+    assert bench.marks == ["start", "stop"] * 2

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
+from math import nan
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stt_mqtt.config import Config
+from stt_mqtt.devices.answers import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.devices.settings import SettingsChange
+from stt_mqtt.doors.native.payloads import encode, result
 from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
+from stt_mqtt.errors import CorruptAudioError, InferenceFailedError, TooManyDevicesError
 from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
-from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Start
+from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Start, Transcript
 from tests.fakes import (
     FakeClock,
     FakePool,
@@ -45,9 +49,11 @@ CONFIG = {
 
 keys = st.sampled_from([DeviceKey("native", name) for name in DEVICES])
 ids = st.none() | st.sampled_from(["a", "b", "c"])
+MEANINGLESS = Transcript("Turn on the light.", "en", confidence=nan, no_speech_prob=nan)
 verdicts = st.sampled_from(
     [
         heard(),
+        replace(heard(), transcript=MEANINGLESS),
         nothing_heard(),
         InferenceFailedError("broken"),
         CorruptAudioError("noise"),
@@ -55,7 +61,22 @@ verdicts = st.sampled_from(
 )
 
 
-class LeavingOutlet(RecordingOutlet):
+class Outlet(RecordingOutlet):
+    """A door that writes JSON as the native one does, and fails now and then after it told."""
+
+    outcomes_until_failure: int | None = None
+
+    def outcome(self, outcome: Outcome) -> None:
+        super().outcome(outcome)
+        encode(result(outcome))
+        if self.outcomes_until_failure is not None:
+            self.outcomes_until_failure -= 1
+            if self.outcomes_until_failure < 0:
+                self.outcomes_until_failure = None
+                raise RuntimeError("the door is broken")
+
+
+class LeavingOutlet(Outlet):
     """A door whose devices leave with each answer."""
 
     line: Line
@@ -76,7 +97,7 @@ class TheLine(RuleBasedStateMachine):
     def begin(self, lifetime: int, loaded: bool, leaves: bool) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
-        self.outlet = LeavingOutlet() if leaves else RecordingOutlet()
+        self.outlet = LeavingOutlet() if leaves else Outlet()
         config = Config.model_validate(CONFIG)
         self.line = Line(config, engine_facts(), self.clock, self._new_id)
         if isinstance(self.outlet, LeavingOutlet):
@@ -87,6 +108,8 @@ class TheLine(RuleBasedStateMachine):
         self.line.attach("native", self.outlet)
         self.line.follow("native", self.outlet)
         self.opened: Counter[str] = Counter()
+        self.started: dict[str, tuple[float, int]] = {}
+        """The ids that devices chose: when, and how much the outlet had been told by then."""
         self.serial = 0
         self.lifetime = lifetime
         """Utterances that are opened before the service may be told to stop."""
@@ -110,8 +133,10 @@ class TheLine(RuleBasedStateMachine):
     def start(
         self, key: DeviceKey, language: str | None, sequenced: bool, ends_within_s: float | None
     ) -> None:
+        id = self._new_id()
+        self.started[id] = (self.clock.now(), len(self.outlet.told))
         start = Start(
-            id=self._new_id(),
+            id=id,
             language=language,
             sequenced=sequenced,
             ends_within_s=ends_within_s,
@@ -141,6 +166,19 @@ class TheLine(RuleBasedStateMachine):
     @rule(key=keys)
     def leave(self, key: DeviceKey) -> None:
         self.line.leave(key)
+
+    @precondition(lambda self: self._remembered())
+    @rule(data=st.data())
+    def an_answered_utterance_is_sent_again(self, data: st.DataObject) -> None:
+        before = data.draw(st.sampled_from(self._remembered()))
+        told = len(self.outlet.outcomes)
+        self.line.start(before.key, Start(id=before.id))
+        again = [one for one in self.outlet.outcomes[told:] if one.id == before.id]
+        assert [(one.kind, one.repeated) for one in again] == [(before.kind, True)]
+
+    @rule(failing_after=st.integers(0, 3))
+    def a_door_breaks_once(self, failing_after: int) -> None:
+        self.outlet.outcomes_until_failure = failing_after
 
     @rule(key=keys, size=st.sampled_from([0, 3200, 600_000]))
     def single(self, key: DeviceKey, size: int) -> None:
@@ -184,7 +222,7 @@ class TheLine(RuleBasedStateMachine):
 
     @invariant()
     def no_utterance_has_two_outcomes(self) -> None:
-        answers = Counter(outcome.id for outcome in self.outlet.outcomes if outcome.id)
+        answers = Counter(outcome.id for outcome in self._answers() if outcome.id)
         assert all(count == 1 for count in answers.values()), answers
 
     @invariant()
@@ -212,7 +250,7 @@ class TheLine(RuleBasedStateMachine):
         submitted, answered = defaultdict(list), defaultdict(list)
         for id, key in self.order.items():
             submitted[key].append(id)
-        for outcome in self.outlet.outcomes:
+        for outcome in self._answers():
             if outcome.id in self.order:
                 answered[outcome.key].append(outcome.id)
         for key, ids in answered.items():
@@ -246,7 +284,7 @@ class TheLine(RuleBasedStateMachine):
         self.line.abandon()
         while self.pool.submitted:
             self._finish(self.pool.submitted[0], heard())
-        answers = Counter(outcome.id for outcome in self.outlet.outcomes if outcome.id)
+        answers = Counter(outcome.id for outcome in self._answers() if outcome.id)
         assert answers == +self.opened
         assert self.line.budget.used_bytes == 0
         assert self.line.dispatcher.drained
@@ -255,6 +293,29 @@ class TheLine(RuleBasedStateMachine):
             if isinstance(value, DeviceState):
                 last[name] = value
         assert set(last.values()) <= {DeviceState.IDLE}
+
+    def _answers(self) -> list[Outcome]:
+        return [outcome for outcome in self.outlet.outcomes if not outcome.repeated]
+
+    def _remembered(self) -> list[Outcome]:
+        """What was answered whole, by id, and is fresh enough for the line to know of it."""
+        since = self.clock.now() - REMEMBERED_S / 2
+        fresh = [id for id, (started_at, _) in self.started.items() if started_at > since]
+        known = set(fresh[-MAX_REMEMBERED:])
+        return [
+            one
+            for one in self._answers()
+            if one.id in known
+            and not one.incomplete
+            and not self._forgotten_since(one)
+            # Nobody is known who found no place.
+            and not isinstance(one.error, TooManyDevicesError)
+        ]
+
+    def _forgotten_since(self, outcome: Outcome) -> bool:
+        assert outcome.id is not None
+        _, told = self.started[outcome.id]
+        return (f"forget {outcome.key.name}", None) in self.outlet.told[told:]
 
     def _left(self, batch: Batch) -> list[int]:
         told = self.told.setdefault(batch.number, set())

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
-from stt_mqtt.devices.settings import Settings, SettingsChange
+from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.errors import BadPayloadError, InferenceFailedError
+from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
 from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, Start
@@ -32,8 +32,10 @@ class Bench:
         self.line.attach("native", self.outlet)
         self.line.follow("native", self.outlet)
 
-    def speak(self, key: DeviceKey = KITCHEN, id: str = "a", chunks: int = 10) -> None:
-        self.line.start(key, Start(id=id))
+    def speak(
+        self, key: DeviceKey = KITCHEN, id: str = "a", chunks: int = 10, **start: Any
+    ) -> None:
+        self.line.start(key, Start(id=id, **start))
         for _ in range(chunks):
             self.line.chunk(key, CHUNK, None, None)
         self.line.stop(key, None, None)
@@ -135,14 +137,125 @@ def test_an_utterance_that_waits_too_long_expires() -> None:
     assert [outcome.id for outcome in bench.outlet.outcomes] == ["second", "first"]
 
 
-def test_speech_that_is_already_old_counts_its_age_against_the_deadline() -> None:
-    bench = Bench(limits={"max_queue_age_s": 10})
-    bench.line.start(KITCHEN, Start(id="spooled", age_s=11))
-    bench.line.chunk(KITCHEN, CHUNK, None, None)
-    bench.line.stop(KITCHEN, None, None)
+def test_speech_that_is_too_old_when_it_comes_is_expired() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "spooled", age_s=31)
     assert bench.last.error is not None
     assert bench.last.error.code == "expired"
+    assert bench.last.error.detail == (
+        "spoken 31 s before its turn, at most 30 s are taken (limits.max_age_s)"
+    )
     assert bench.pool.submitted == []
+
+
+def test_a_spool_of_half_a_minute_is_taken_with_the_defaults() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "spooled", age_s=29)
+    bench.answer(heard())
+    assert bench.last.kind is OutcomeKind.TRANSCRIPT
+    assert bench.last.age_s == 29
+    assert bench.last.ts == bench.clock.epoch() - 29
+
+
+def test_the_age_told_does_not_count_against_the_wait_here() -> None:
+    bench = Bench()
+    bench.speak(BEDROOM, "first")
+    bench.speak(KITCHEN, "spooled", age_s=15)
+    bench.pass_time(9.0)
+    bench.answer(heard())
+    bench.answer(heard())
+    assert [outcome.error for outcome in bench.outlet.outcomes] == [None, None]
+
+
+def test_an_id_that_was_answered_is_answered_again_and_not_run_again() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "a")
+    bench.answer(heard("Turn on the light."))
+    first = bench.last
+    told = len(bench.outlet.told)
+    bench.clock.advance(4.0)
+    bench.speak(KITCHEN, "a", note="where to reply")
+    assert bench.pool.submitted == []
+    assert bench.outlet.told[told:] == [("outcome", bench.last)]
+    assert bench.last == replace(first, repeated=True, note="where to reply")
+    assert bench.line.metrics.outcomes == {"transcript": 1}
+    assert bench.line.metrics.dropped["repeated"] == 1
+    device = bench.line.registry.find(KITCHEN)
+    assert device is not None
+    assert device.counters.utterances == 1
+
+
+def test_an_id_that_waits_for_the_model_is_not_queued_twice() -> None:
+    bench = Bench()
+    bench.speak(KITCHEN, "a")
+    bench.speak(KITCHEN, "a")
+    assert [utterance.id for utterance in bench.pool.utterances] == ["a"]
+    bench.answer(heard())
+    assert [outcome.id for outcome in bench.outlet.outcomes] == ["a"]
+    assert not bench.last.repeated
+
+
+def test_an_utterance_that_was_cut_off_may_be_sent_again_whole() -> None:
+    bench = Bench()
+    bench.line.start(KITCHEN, Start(id="a"))
+    bench.line.chunk(KITCHEN, CHUNK * 10, None, None)
+    bench.line.disconnect(KITCHEN)
+    bench.speak(KITCHEN, "a")
+    bench.answer(heard("Turn on"))
+    assert bench.last.incomplete
+    bench.answer(heard("Turn on the light."))
+    assert (bench.last.incomplete, bench.last.repeated) == (False, False)
+    bench.speak(KITCHEN, "a")
+    assert (bench.last.repeated, len(bench.outlet.outcomes)) == (True, 3)
+
+
+def test_a_refusal_is_repeated_too() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.line.start(KITCHEN, Start(id="a", language="fr"))
+    first, second = bench.outlet.outcomes
+    assert second == replace(first, repeated=True)
+
+
+def test_an_answer_that_a_door_cannot_give_harms_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(limits={"max_queue_age_s": 5})
+    bench.speak(KITCHEN, "hangs")
+    for number in range(3):
+        bench.speak(DeviceKey("native", f"room-{number}"), f"waits-{number}")
+    bench.outlet.fails_on = "waits-0"
+    bench.pass_time(5.0)
+    assert {outcome.id for outcome in bench.outlet.outcomes} == {"waits-1", "waits-2"}
+    bench.answer(heard())
+    assert bench.last.id == "hangs"
+    assert bench.line.metrics.dropped["answer"] == 1
+    assert "an answer was lost to a defect" in caplog.text
+
+
+def test_a_follower_that_fails_keeps_nobody_else_from_being_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(RecordingOutlet):
+        def state(self, key: DeviceKey, state: DeviceState) -> None:
+            raise RuntimeError
+
+        def settings(self, key: DeviceKey, settings: Settings) -> None:
+            raise RuntimeError
+
+        def forget(self, key: DeviceKey) -> None:
+            raise RuntimeError
+
+    bench = Bench()
+    after = RecordingOutlet()
+    bench.line.follow("native", Failing())
+    bench.line.follow("native", after)
+    bench.speak()
+    assert after.states == [DeviceState.LISTENING, DeviceState.TRANSCRIBING]
+    bench.answer(heard())
+    bench.line.leave(KITCHEN)
+    assert after.told[-1] == ("forget kitchen", None)
+    assert "a change was not told" in caplog.text
 
 
 def test_a_full_queue_answers_overloaded_at_once() -> None:
@@ -237,11 +350,44 @@ def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() ->
 def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
     bench = Bench(limits={"max_devices": 1}, devices={"bath": {}})
     bench.line.chunk(KITCHEN, CHUNK, None, None)
-    bench.line.introduce(DeviceKey("native", "bath"))
+    bench.line.known.introduce(DeviceKey("native", "bath"))
     assert bench.line.registry.find(KITCHEN) is not None
     bench.line.abort(KITCHEN, None)
-    bench.line.introduce(DeviceKey("native", "bath"))
+    bench.line.known.introduce(DeviceKey("native", "bath"))
     assert ("forget kitchen", None) in bench.outlet.told
+
+
+def test_introducing_any_other_device_takes_nobodys_place() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.line.known.introduce(KITCHEN)
+    bench.line.known.introduce(BEDROOM)
+    bench.line.known.introduce(KITCHEN)
+    assert [device.key for device in bench.line.registry] == [KITCHEN]
+    assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
+
+
+def test_a_device_of_a_previous_run_is_known_as_it_was_set_if_there_is_a_place() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.line.known.take_over(KITCHEN, Overrides(enabled=False), 17.0)
+    bench.line.known.take_over(BEDROOM, Overrides(), 18.0)
+    bench.line.known.take_over(KITCHEN, Overrides(enabled=True), 16.0)
+    (device,) = bench.line.registry
+    assert (device.settings.enabled, device.last_seen_ts) == (False, 17.0)
+    assert bench.outlet.told == []
+
+
+def test_nobody_is_forgotten_who_waits_for_an_answer() -> None:
+    bench = Bench()
+    bench.speak()
+    with pytest.raises(RequestError, match="kitchen is transcribing; try again when it is idle"):
+        bench.line.known.forget(KITCHEN)
+    bench.line.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    assert len(bench.line.registry) == 1
+    bench.answer(heard())
+    bench.line.known.forget_silent("hermes", bench.clock.epoch() + 1, ())
+    assert len(bench.line.registry) == 1
+    bench.line.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    assert bench.outlet.told[-1] == ("forget kitchen", None)
 
 
 def test_a_forgotten_device_has_what_it_published_cleared() -> None:
@@ -287,9 +433,9 @@ def test_settings_are_told_on_change_only() -> None:
 
 def test_announce_tells_a_door_everything_again() -> None:
     bench = Bench()
-    bench.line.introduce(KITCHEN)
+    bench.line.known.introduce(KITCHEN)
     bench.outlet.told.clear()
-    bench.line.announce("native")
+    bench.line.known.announce("native")
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
 
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection
 
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.hermes import payloads, topics
-from stt_mqtt.doors.hermes.frames import FrameReader
 from stt_mqtt.doors.hermes.requests import (
     Address,
     StartListening,
@@ -63,7 +63,7 @@ class HermesDoor:
         self._toggles = Toggles()
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
         self.subscriptions = topics.SUBSCRIPTIONS
-        self.retained_output: tuple[str, ...] = ()
+        self.read_first: tuple[str, ...] = ()
         self.chunk_endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
         self.bulky_endings: tuple[str, ...] = ()
         line.attach(DOOR, self)

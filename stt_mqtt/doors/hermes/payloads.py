@@ -9,9 +9,13 @@ from stt_mqtt.types import Outcome, OutcomeKind
 
 
 def text_captured(request: StartListening, outcome: Outcome | None) -> bytes:
-    """`textCaptured`: what was said, or that nothing was understood. `outcome` None: none came."""
+    """`textCaptured`: what was said, or that nothing was understood. `outcome` None: none came.
+
+    What was heard in part is not told: the dialogue manager would act on it.
+    """
     heard = None if outcome is None else outcome.transcript
     spoken = outcome is not None and outcome.kind is OutcomeKind.TRANSCRIPT
+    spoken = spoken and outcome is not None and not outcome.incomplete
     infer_s = None if outcome is None else outcome.infer_s
     return encode(
         {

@@ -18,8 +18,8 @@ class MqttDoor(Protocol):
         """Topic filters of its input; no two filters of all doors may overlap."""
 
     @property
-    def retained_output(self) -> tuple[str, ...]:
-        """Filters of what it leaves retained, read once after the start for `clean_up`."""
+    def read_first(self) -> tuple[str, ...]:
+        """Filters of what is read at the start, before any input, until `clean_up`."""
 
     @property
     def chunk_endings(self) -> tuple[str, ...]:
@@ -47,4 +47,4 @@ class MqttDoor(Protocol):
         """The broker accepted the connection, for the first time or again."""
 
     def clean_up(self) -> None:
-        """Clear what is retained about devices that are gone; all of it has been read."""
+        """All that was left retained has been read: clear what is of nobody any more."""

@@ -16,7 +16,7 @@ class Router:
         self._doors = tuple(doors)
         self._lost = lost
         self.subscriptions = self._all(door.subscriptions for door in doors)
-        self.retained_output = self._all(door.retained_output for door in doors)
+        self.read_first = self._all(door.read_first for door in doors)
         self._bulky_endings = self._all(door.bulky_endings for door in doors)
 
     def chunk_door(self, topic: str) -> MqttDoor | None:
@@ -50,8 +50,8 @@ class Router:
             door.connected()
 
     def clean_up(self) -> None:
-        """Have all doors clear what they left retained."""
-        for door in self._doors:
+        """Have all doors clear what they left retained, who speaks first last of all."""
+        for door in reversed(self._doors):
             door.clean_up()
 
     def _door_of(self, topic: str) -> MqttDoor | None:

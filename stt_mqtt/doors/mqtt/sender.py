@@ -61,7 +61,7 @@ class Sender:
                 publication.payload,
                 publication.qos,
                 publication.retain,
-                publish_properties(publication) if self._v5 else None,
+                publish_properties(publication, self._lasting.outbox.now()) if self._v5 else None,
             )
         except ValueError:
             log.exception("a message to %s cannot be published and is dropped", publication.topic)

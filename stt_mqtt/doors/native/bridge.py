@@ -11,12 +11,14 @@ from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR
+from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
 from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
-from stt_mqtt.doors.native.topics import BridgeRequest, Topics
+from stt_mqtt.doors.native.topics import BridgeRequest, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.service.clock import Clock
 from stt_mqtt.service.line import Line
+from stt_mqtt.types import DeviceKey
 
 INFO_VERSION = 1
 
@@ -27,6 +29,7 @@ class BridgeContext:
 
     line: Line
     clock: Clock
+    instances: Instances
     reload: Callable[[], Changes]
     transport_drops: Callable[[], dict[str, int]]
     """Messages lost in the transport, by where."""
@@ -40,19 +43,24 @@ class Bridge:
     def __init__(self, context: BridgeContext, topics: Topics, publish: Publish) -> None:
         self._context = context
         self._line = context.line
+        self._instances = context.instances
         self._clock = context.clock
         self._topics = topics
         self._publish = publish
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
-        self._cpu = 0.0
+        self._cpu: float | None = None
 
     def announce(self) -> None:
         """Publish everything that is retained about the service; `online` comes last."""
         self.publish_info()
         self.publish_health()
-        self._retain("state", b"online", qos=1)
+        self.say_online()
+
+    def say_online(self) -> None:
+        """Publish that the service is there."""
+        self._retain("state", ONLINE, qos=1)
 
     def publish_info(self) -> None:
         """Publish what the service is."""
@@ -65,7 +73,9 @@ class Bridge:
 
     def say_goodbye(self) -> None:
         """Publish that the service is leaving on purpose."""
-        self._retain("state", b"offline", qos=1)
+        self._instances.leave()
+        self.publish_health()
+        self._retain("state", OFFLINE, qos=1)
 
     def handle(self, message: Inbound, route: BridgeRequest) -> None:
         """Answer one request. Never raises for what is asked."""
@@ -75,6 +85,8 @@ class Bridge:
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
+            if self._instances.is_for_nobody(route.request, transaction):
+                return
             response = _response(self._answer(route.request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
             response = _response({}, str(error))
@@ -85,7 +97,11 @@ class Bridge:
     def _answer(self, request: str, fields: Json) -> dict[str, object]:
         match request:
             case "health_check":
-                return {"healthy": self._line.dispatcher.healthy, **self._health()}
+                return {
+                    "instance": self._instances.own,
+                    "healthy": self._line.dispatcher.healthy,
+                    **self._health(),
+                }
             case "devices":
                 return {"devices": self._devices()}
             case "reload":
@@ -94,19 +110,29 @@ class Bridge:
                     "applied": list(changes.applied),
                     "needs_restart": list(changes.needs_restart),
                 }
+            case "forget":
+                return {"device": self._forget(fields)}
             case "rung":
                 self._context.set_rung(_wanted_rung(fields))
                 return self._rung()
             case _:
                 raise RequestError(
-                    f"unknown request {request!r}: health_check, reload, devices or rung"
+                    f"unknown request {request!r}: health_check, reload, devices, rung or forget"
                 )
+
+    def _forget(self, fields: Json) -> str:
+        name = fields.get("device")
+        if not isinstance(name, str) or not is_device(name):
+            raise RequestError('say which device to forget: {"device": "kitchen"}')
+        self._line.known.forget(DeviceKey(DOOR, name))
+        return name
 
     def _info(self) -> dict[str, object]:
         rungs = self._line.rungs.rungs
         return {
             "v": INFO_VERSION,
             "version": __version__,
+            "instance": self._instances.own,
             "started": round(self._started_ts, 3),
             "models": list(dict.fromkeys(rung.model for rung in rungs)),
             "rungs": [
@@ -139,7 +165,7 @@ class Bridge:
                 "oldest_s": round(queue.oldest_s(now), 3),
             },
             "load": {
-                "cpu": round(self._cpu, 3),
+                "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
             "rung": line.rungs.active,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from stt_mqtt.audio.formats import parse_content_type, sniff
-from stt_mqtt.devices.device import NamedFormat
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.audio.magic import sniff
+from stt_mqtt.devices.settings import UNCHANGED, Settings
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
+from stt_mqtt.doors.native.presence import Presence, parse_satellite
 from stt_mqtt.doors.native.requests import (
     parse_abort,
     parse_sequence_number,
     parse_set,
     parse_start,
     parse_stop,
+    parse_switch,
 )
 from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb, is_satellite
 from stt_mqtt.errors import (
@@ -33,6 +36,7 @@ from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
     EndReason,
+    NamedFormat,
     Outcome,
     OutcomeKind,
     Start,
@@ -43,11 +47,11 @@ DOOR = "native"
 MAX_TEXT_AGE_S = 30.0
 """The bare text has no time in it by which a reader could tell that it is stale."""
 
-OFFLINE = b"offline"
-AVAILABILITIES = frozenset({b"online", OFFLINE})
+ONLINE, OFFLINE = b"online", b"offline"
+AVAILABILITIES = frozenset({ONLINE, OFFLINE})
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
-_MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
+_MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,21 @@ class Reply:
 class NativeDoor:
     """Turns device messages into the line's events, and is the line's outlet for them."""
 
-    def __init__(self, line: Line, topics: Topics, publish: Publish) -> None:
+    def __init__(
+        self,
+        line: Line,
+        topics: Topics,
+        publish: Publish,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
         self._line = line
         self._topics = topics
         self._publish = publish
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        self._online: dict[str, None] = {}
+        """Who is there by its own word, the newest last; as many as there may be devices."""
+        self.presence: Presence | None = None
         line.attach(DOOR, self)
         line.follow(DOOR, self)
 
@@ -73,7 +87,7 @@ class NativeDoor:
         """Make the devices known that the configuration names one by one."""
         for name in self._line.config.named_devices:
             if is_satellite(name):
-                self._line.introduce(DeviceKey(DOOR, name))
+                self._line.known.introduce(DeviceKey(DOOR, name))
 
     def handle(self, message: Inbound, route: DeviceMessage) -> None:
         """Act on one message of a device. Never raises for what a device sends."""
@@ -95,13 +109,16 @@ class NativeDoor:
         self._answer(DeviceKey(DOOR, route.device), route.verb, Start(), error)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Publish the text, the result and the copy of the result that was asked for."""
+        """Publish the text, the result and the copy of the result that was asked for.
+
+        What was heard in part, or was told before, leaves no text: somebody would act on it.
+        """
         device = outcome.key.name
-        if outcome.kind is OutcomeKind.TRANSCRIPT and outcome.transcript is not None:
-            text = outcome.transcript.text.encode()
-            topic = self._topics.of_device(device, "text")
-            self._publish(Publication(topic, text, expires_at=time.monotonic() + MAX_TEXT_AGE_S))
         result = payloads.encode(payloads.result(outcome))
+        if outcome.transcript is not None and _is_news(outcome):
+            text = outcome.transcript.text.encode("utf-8", "replace")
+            topic = self._topics.of_device(device, "text")
+            self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
         if isinstance(outcome.note, Reply):
             reply = outcome.note
@@ -115,10 +132,24 @@ class NativeDoor:
         """Publish changed settings."""
         self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
 
-    def forget(self, key: DeviceKey) -> None:
-        """Clear what is retained about a device."""
+    def clear(self, key: DeviceKey) -> None:
+        """Clear what the service left retained about a device."""
         self._retain(key, "state", b"")
         self._retain(key, "settings", b"")
+
+    def forget(self, key: DeviceKey) -> None:
+        """Clear what is retained about a device.
+
+        Of one that is not there also what it said itself, by which it would be known again.
+        """
+        self.clear(key)
+        if key.name not in self._online:
+            self._retain(key, Verb.AVAILABILITY, b"")
+            self._retain(key, Verb.SATELLITE, b"")
+
+    def forget_silent(self, since_ts: float) -> None:
+        """Forget who was not heard since then and does not say that it is there."""
+        self._line.known.forget_silent(DOOR, since_ts, self._online)
 
     def _retain(self, key: DeviceKey, name: str, payload: bytes) -> None:
         self._publish(Publication(self._topics.of_device(key.name, name), payload, retain=True))
@@ -146,9 +177,13 @@ class NativeDoor:
                 self._single(key, message)
             case Verb.SET:
                 if message.payload:
-                    self._line.change_settings(key, parse_set(message.payload))
+                    self._set(key, message)
+            case Verb.ENABLED:
+                self._line.change_settings(key, parse_switch(message.payload))
             case Verb.AVAILABILITY:
                 self._availability(key, message)
+            case Verb.SATELLITE:
+                self._satellite(key, message)
             case Verb.STATE | Verb.SETTINGS:
                 pass
 
@@ -198,11 +233,45 @@ class NativeDoor:
             end = EndReason.SINGLE if verb is Verb.UTTERANCE else None
             self._line.answer_error(key, start, error, end)
 
+    def _set(self, key: DeviceKey, message: Inbound) -> None:
+        change = parse_set(message.payload)
+        device = self._line.registry.find(key)
+        if message.retain and device is not None and device.enabled_is_settled:
+            # It was written before the device was switched on or off, which survives restarts.
+            change = replace(change, enabled=UNCHANGED)
+        self._line.change_settings(key, change)
+
     def _availability(self, key: DeviceKey, message: Inbound) -> None:
+        if message.payload == ONLINE:
+            self._online[key.name] = None
+            if len(self._online) > self._line.config.limits.max_devices:
+                del self._online[next(iter(self._online))]
+        else:
+            self._online.pop(key.name, None)
         if message.payload == OFFLINE:
             self._line.disconnect(key)
         elif message.payload and message.payload not in AVAILABILITIES:
             raise BadPayloadError("availability: online or offline is needed")
+        if self.presence is not None:
+            if message.payload:
+                self.presence.availability_seen(key.name)
+            else:
+                self.presence.availability_cleared(key.name)
+        if message.payload == ONLINE:
+            self._introduce(key, message)
+
+    def _satellite(self, key: DeviceKey, message: Inbound) -> None:
+        satellite = parse_satellite(message.payload)
+        if self.presence is not None:
+            self.presence.satellite_seen(key.name, satellite)
+        if message.payload.strip():
+            self._introduce(key, message)
+
+    def _introduce(self, key: DeviceKey, message: Inbound) -> None:
+        """Know a device that says it is there, so that its first words are heard by all."""
+        self._line.known.introduce(key)
+        if not message.retain:
+            self._line.known.heard(key)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
         default = self._default_format(key)
@@ -222,6 +291,12 @@ class NativeDoor:
             self._line.metrics.drop(Dropped.BAD_REPLY_TO)
             return None
         return Reply(topic, message.correlation)
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether there are words that somebody may act on."""
+    heard = outcome.kind is OutcomeKind.TRANSCRIPT
+    return heard and not outcome.incomplete and not outcome.repeated
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.types import Outcome
@@ -40,6 +41,9 @@ def result(outcome: Outcome) -> dict[str, object]:
         "infer_s": _rounded(outcome.infer_s),
         "latency_s": _rounded(outcome.latency_s),
         "error": None if error is None else {"code": error.code, "detail": error.detail},
+        "age_s": _rounded(outcome.age_s),
+        "incomplete": outcome.incomplete,
+        "repeated": outcome.repeated,
     }
 
 
@@ -53,4 +57,5 @@ def settings(settings: Settings) -> dict[str, object]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    """For JSON, which has no word for what is not finite."""
+    return None if value is None or not isfinite(value) else round(value, 4)

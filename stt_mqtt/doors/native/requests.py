@@ -44,11 +44,11 @@ class StopRequest:
 
 
 def parse_object(payload: bytes) -> Json:
-    """A JSON object; an empty payload is an empty one. Raises `BadPayloadError`."""
-    if not payload:
-        return {}
+    """A JSON object; a payload of nothing or blanks is an empty one. Raises `BadPayloadError`."""
     if len(payload) > MAX_JSON_BYTES:
         raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
+    if not payload.strip():
+        return {}
     try:
         value = json.loads(payload, parse_constant=_refuse_constant, parse_float=_finite)
         # Half a surrogate pair is a legal escape in JSON and can never be published again.
@@ -58,6 +58,15 @@ def parse_object(payload: bytes) -> Json:
     if not isinstance(value, dict):
         raise BadPayloadError("a JSON object is needed")
     return value
+
+
+def object_in(payload: bytes, max_bytes: int) -> Json:
+    """A JSON object that a service wrote; an empty one if it is none, or larger than that."""
+    try:
+        value = json.loads(payload) if len(payload) <= max_bytes else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}
 
 
 def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
@@ -114,6 +123,14 @@ def parse_set(payload: bytes) -> SettingsChange:
         language=_language(fields["language"]) if "language" in fields else UNCHANGED,
         prompt=_prompt(fields["prompt"]) if "prompt" in fields else UNCHANGED,
     )
+
+
+def parse_switch(payload: bytes) -> SettingsChange:
+    """A message of Home Assistant's switch, `ON` or `OFF`. Raises `BadPayloadError`."""
+    wanted = payload.strip()
+    if wanted not in {b"ON", b"OFF"}:
+        raise BadPayloadError("enabled/set: ON or OFF is needed")
+    return SettingsChange(enabled=wanted == b"ON")
 
 
 def parse_sequence_number(text: str) -> int | None:

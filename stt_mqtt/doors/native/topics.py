@@ -9,7 +9,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import ClassVar, TypeAlias
 
-from stt_mqtt.config.root import RESERVED_NAME as BRIDGE
+from stt_mqtt.config.root import RESERVED_NAME
+
+BRIDGE = RESERVED_NAME
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_REPLY_TOPIC = 256
@@ -26,12 +28,15 @@ class Verb(StrEnum):
     ABORT = "audio/abort"
     UTTERANCE = "utterance"
     SET = "set"
+    ENABLED = "enabled/set"
     AVAILABILITY = "availability"
+    SATELLITE = "satellite/state"
     STATE = "state"
     SETTINGS = "settings"
 
 
 _VERBS = {verb.value: verb for verb in Verb}
+_BRIDGE_OUTPUT = frozenset({"state", "info", "health", "response/health_check"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,21 @@ class BridgeRequest:
     request: str
 
 
-Route: TypeAlias = DeviceMessage | BridgeRequest
+@dataclass(frozen=True, slots=True)
+class BridgeOutput:
+    """A topic on which a service tells about itself: this one, one before it, or another one."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class IllegalDevice:
+    """A topic of a device whose name is not allowed."""
+
+    name: str
+
+
+Route: TypeAlias = DeviceMessage | BridgeRequest | BridgeOutput | IllegalDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +84,29 @@ class Topics:
             f"{self.base}/+/audio/#",
             f"{self.base}/+/utterance",
             f"{self.base}/+/set",
+            f"{self.base}/+/enabled/set",
             f"{self.base}/+/availability",
-            f"{self.base}/{BRIDGE}/request/+",
+            f"{self.base}/+/satellite/state",
+            self.of_bridge("request/+"),
+            self.of_bridge("info"),
+            self.of_bridge("state"),
         )
 
     chunk_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.CHUNK}",)
     bulky_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.UTTERANCE}",)
 
     @property
-    def retained_output(self) -> tuple[str, ...]:
-        """Filters of what a previous run may have left retained about devices."""
-        return (f"{self.base}/+/state", f"{self.base}/+/settings")
+    def read_first(self) -> tuple[str, ...]:
+        """Filters of what is read before any input: who serves, and what a previous run left."""
+        return (
+            self.of_bridge("request/+"),
+            self.of_bridge("info"),
+            self.of_bridge("response/health_check"),
+            self.of_bridge("health"),
+            # With the state of the service itself, which then comes twice for a moment.
+            f"{self.base}/+/state",
+            f"{self.base}/+/settings",
+        )
 
     def parse(self, topic: str) -> Route | None:
         """What a topic is about; None if it is none of ours or names no legal device."""
@@ -120,10 +151,14 @@ def _parse(base: str, topic: str) -> Route | None:
     if not topic.startswith(base + "/"):
         return None
     device, _, rest = topic[len(base) + 1 :].partition("/")
+    verb = _VERBS.get(rest)
     if device == BRIDGE:
         head, _, request = rest.partition("/")
-        return BridgeRequest(request) if head == "request" and is_device(request) else None
-    verb = _VERBS.get(rest)
-    if verb is None or not is_device(device):
+        if head == "request" and is_device(request):
+            return BridgeRequest(request)
+        if rest in _BRIDGE_OUTPUT:
+            return BridgeOutput(rest)
+        return None if verb is None else IllegalDevice(device)
+    if verb is None:
         return None
-    return DeviceMessage(device, verb)
+    return DeviceMessage(device, verb) if is_device(device) else IllegalDevice(device)

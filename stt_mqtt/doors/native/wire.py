@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
 
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.bridge import Bridge
-from stt_mqtt.doors.native.door import AVAILABILITIES, DOOR, NativeDoor
-from stt_mqtt.doors.native.leftovers import Leftovers
-from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
+from stt_mqtt.doors.native.door import DOOR, NativeDoor
+from stt_mqtt.doors.native.instances import Instances
+from stt_mqtt.doors.native.previous_run import PreviousRun
+from stt_mqtt.doors.native.topics import (
+    BRIDGE,
+    BridgeOutput,
+    BridgeRequest,
+    DeviceMessage,
+    IllegalDevice,
+    Topics,
+    Verb,
+)
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey
 
+MAX_NAMES_TOLD = 100
+"""Illegal names that get a line of the log each; more are only counted."""
 
-class Presence(Protocol):
-    """Whoever wants to know which devices speak on their availability topic."""
-
-    def availability_seen(self, name: str) -> None:
-        """The device said `online` or `offline`."""
-
-    def availability_cleared(self, name: str) -> None:
-        """The device cleared what was retained there."""
+log = logging.getLogger(__name__)
 
 
 class NativeWire:
     """The native door and the bridge as one door on MQTT."""
 
-    def __init__(self, line: Line, topics: Topics, door: NativeDoor, bridge: Bridge) -> None:
+    def __init__(
+        self, line: Line, topics: Topics, door: NativeDoor, bridge: Bridge, instances: Instances
+    ) -> None:
         self._line = line
         self._topics = topics
         self._prefix = topics.base + "/"
         self._door = door
         self._bridge = bridge
-        self._leftovers = Leftovers()
-        self.presence: Presence | None = None
+        self._instances = instances
+        self._previous: PreviousRun | None = PreviousRun(line.config)
+        self._names_told: set[str] = set()
         self.subscriptions = topics.subscriptions
-        self.retained_output = topics.retained_output
+        self.read_first = topics.read_first
         self.chunk_endings = topics.chunk_endings
         self.bulky_endings = topics.bulky_endings
 
@@ -49,19 +56,17 @@ class NativeWire:
         return topic.startswith(self._prefix)
 
     def handle(self, message: Inbound) -> None:
-        """Act on a message of a device, or on a request."""
+        """Act on a message of a device, on a request, or on what a service tells of itself."""
         route = self._topics.parse(message.topic)
         if isinstance(route, DeviceMessage):
-            self._leftovers.note(route, message.retain, message.payload)
-            self._door.handle(message, route)
-            if route.verb is Verb.AVAILABILITY and self.presence is not None:
-                if message.payload in AVAILABILITIES:
-                    self.presence.availability_seen(route.device)
-                elif not message.payload:
-                    self.presence.availability_cleared(route.device)
+            self._device(route, message)
         elif isinstance(route, BridgeRequest):
             self._bridge.handle(message, route)
-        elif message.topic != self._topics.of_bridge("state"):
+        elif isinstance(route, BridgeOutput):
+            self._output(route, message)
+        elif isinstance(route, IllegalDevice):
+            self._refuse_name(route.name)
+        else:
             self._line.metrics.drop(Dropped.BAD_TOPIC)
 
     def shed(self, topic: str) -> None:
@@ -70,14 +75,80 @@ class NativeWire:
         if isinstance(route, DeviceMessage):
             self._door.shed(route)
 
+    def take_over(self) -> None:
+        """Know the devices of the previous run, as far as it has been read.
+
+        Where there are more than places, those that were heard last.
+        """
+        if self._previous is None:
+            return
+        left = self._previous.devices()
+        named = set(self._line.config.named_devices)
+        places = self._line.config.limits.max_devices - len(named)
+        too_many = sum(device.name not in named for device in left) - places
+        for device in left:
+            key = DeviceKey(DOOR, device.name)
+            if device.name not in named and too_many > 0:
+                too_many -= 1
+                self._door.clear(key)
+            else:
+                self._line.known.take_over(key, device.overrides, device.last_seen_ts)
+
     def connected(self) -> None:
         """Tell about all devices and the service; that it is online comes last."""
-        self._line.announce(DOOR)
+        self._line.known.announce(DOOR)
         self._door.introduce_configured()
         self._bridge.announce()
 
     def clean_up(self) -> None:
-        """Clear what a previous run left retained about devices that this one does not know."""
-        known = {device.key.name for device in self._line.registry if device.key.door == DOOR}
-        for name in self._leftovers.unknown(known):
-            self._door.forget(DeviceKey(DOOR, name))
+        """Whatever a previous run left has been read: take over what came late, too."""
+        if self._previous is None:
+            return
+        self.take_over()
+        for device in self._previous.devices():
+            key = DeviceKey(DOOR, device.name)
+            if self._line.registry.find(key) is not None:
+                self._line.known.introduce(key)
+        self._previous = None
+
+    def _device(self, route: DeviceMessage, message: Inbound) -> None:
+        if route.verb in {Verb.STATE, Verb.SETTINGS}:
+            self._left(route, message)
+        else:
+            self._door.handle(message, route)
+
+    def _left(self, route: DeviceMessage, message: Inbound) -> None:
+        """A message of ours, perhaps of a previous run."""
+        if self._previous is None or not message.retain or not message.payload:
+            return
+        is_settings = route.verb is Verb.SETTINGS
+        self._previous.note_device(route.device, message.payload if is_settings else None)
+
+    def _output(self, route: BridgeOutput, message: Inbound) -> None:
+        match route.name:
+            case "state":
+                self._instances.state(message.payload, message.retain)
+            case "info":
+                self._instances.info(message.payload, message.retain)
+                if self._previous is not None and message.retain:
+                    self._previous.note_info(message.payload)
+            case "health":
+                if self._previous is not None and message.retain:
+                    self._previous.note_health(message.payload)
+            case _:
+                self._instances.response(message.payload)
+
+    def _refuse_name(self, name: str) -> None:
+        """Say once for each name why nothing comes of it."""
+        self._line.metrics.drop(Dropped.BAD_NAME)
+        if name in self._names_told or len(self._names_told) >= MAX_NAMES_TOLD:
+            return
+        self._names_told.add(name)
+        why = (
+            "it is the name of the service itself"
+            if name == BRIDGE
+            else "1 to 64 of A-Z a-z 0-9 _ . - are taken"
+        )
+        log.warning(
+            "what comes from a device called %r is dropped: %s; give it another name", name, why
+        )

@@ -1,9 +1,10 @@
-"""Who is connected: bounded, who was silent longest with nothing to do makes room."""
+"""Who is connected: bounded, and no address keeps the others out."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from itertools import count
 
 from wyoming.error import Error
@@ -40,7 +41,7 @@ class Guests:
         if self._closing:
             return _Refusal(peer, self._house, ShuttingDownError("the service is stopping"))
         most = self._house.bounds.connections
-        if len(self._connections) >= most and not self._make_room():
+        if len(self._connections) >= most and not self._make_room(peer.name):
             self._house.line.metrics.drop(Dropped.TOO_MANY_CONNECTIONS)
             error = OverloadedError(f"all {most} connections are busy")
             return _Refusal(peer, self._house, error)
@@ -69,16 +70,24 @@ class Guests:
                 connection.hang_up()
             await self._empty.wait()
 
-    def _make_room(self) -> bool:
+    def _make_room(self, name: str) -> bool:
+        """Send somebody away for a newcomer: who is quiet, else who has more than his share."""
         quiet = [
             (since, key)
             for key, connection in self._connections.items()
             if (since := connection.quiet_since) is not None
         ]
-        if not quiet:
+        if quiet:
+            _, key = min(quiet)
+            self._connections.pop(key).hang_up()
+            return True
+        held = Counter(key.name for key in self._connections)
+        hog, most = held.most_common(1)[0]
+        if most <= held[name] + 1:
             return False
-        _, key = min(quiet)
-        self._connections.pop(key).hang_up()
+        newest = next(key for key in reversed(self._connections) if key.name == hog)
+        error = OverloadedError(f"{most} connections of one address are busy, others want a place")
+        self._connections.pop(newest).send_away(error)
         return True
 
     def _forget(self, key: DeviceKey) -> None:

@@ -1,0 +1,147 @@
+"""One service to a base topic: who else serves there.
+
+Two services answer everything twice. At its start a service asks whether another one is live,
+before it takes any input. Later it watches what is said in its name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stt_mqtt.doors.mqtt.door import Publish
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.native.requests import object_in
+from stt_mqtt.doors.native.topics import Topics
+
+ONLINE = b"online"
+OFFLINE = b"offline"
+PROBE = "health_check"
+"""The request by which another service is asked for a sign of life."""
+MAX_INSTANCE_CHARACTERS = 64
+MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
+"""`info` carries the configuration, the answer to a probe all devices."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told what was found."""
+
+    probed: Callable[[str | None], None]
+    """Given the instance of another live service, or None: there is none."""
+    say_online: Callable[[], None]
+    """Another service was heard: say that this one is online."""
+    announce: Callable[[], None]
+    """This one is said to be offline: say again what it is."""
+
+
+class Instances:
+    """Knows this service by the random id `own`, and notices others."""
+
+    def __init__(self, own: str, topics: Topics, publish: Publish) -> None:
+        self.own = own
+        self._topics = topics
+        self._publish = publish
+        self._watcher: Watcher | None = None
+        self._probing = False
+        self._other_may_live = False
+        self._own_will_may_come = False
+        self._warned = False
+
+    def attach(self, watcher: Watcher) -> None:
+        """Tell `watcher` what is found."""
+        self._watcher = watcher
+
+    def probe(self) -> None:
+        """Ask whether another service is live.
+
+        The question comes back to whoever asks it, behind all that the broker keeps. If nobody
+        is said to be online by then, nobody is waited for.
+        """
+        self._probing = True
+        self._other_may_live = False
+        topic = self._topics.of_bridge(f"request/{PROBE}")
+        self._publish(Publication(topic, json.dumps({"transaction": self.own}).encode()))
+
+    def connected_again(self) -> None:
+        """The connection broke and is back: the last will of the broken one may be on its way."""
+        self._own_will_may_come = True
+
+    def give_up(self) -> None:
+        """The time for an answer is over: who is said to be online does not live."""
+        self._settle(None)
+
+    def leave(self) -> None:
+        """This service says goodbye: nothing is watched any more."""
+        self._watcher = None
+
+    def state(self, payload: bytes, retained: bool) -> None:
+        """Look at a message on the state of the service."""
+        if self._probing:
+            self._other_may_live = self._other_may_live or payload == ONLINE
+        elif payload != ONLINE and not retained and self._watcher is not None:
+            if not self._own_will_may_come:
+                self._warn("it was said to be offline while it serves")
+            self._own_will_may_come = False
+            self._watcher.announce()
+
+    def info(self, payload: bytes, retained: bool) -> None:
+        """Look at a message on what the service is."""
+        if retained or self._probing:
+            return
+        instance = instance_in(object_in(payload, MAX_PAYLOAD_BYTES))
+        if instance != self.own:
+            self._contradict(f"another service, instance {instance}, describes itself there")
+
+    def is_for_nobody(self, request: str, transaction: object) -> bool:
+        """Whether a request is not to be answered: this service does not serve yet, or asked it.
+
+        Its own probe has come back then, behind all that the broker keeps.
+        """
+        is_own = request == PROBE and transaction == self.own
+        unanswered = is_own or self._probing
+        if is_own and self._probing and not self._other_may_live:
+            self._settle(None)
+        return unanswered
+
+    def response(self, payload: bytes) -> None:
+        """Look at an answer to a probe, of whomever to whomever."""
+        answer = object_in(payload, MAX_PAYLOAD_BYTES)
+        if answer.get("transaction") != self.own:
+            return
+        instance = instance_in(answer.get("data"))
+        if self._probing:
+            self._settle(instance)
+        else:
+            self._contradict(f"another service, instance {instance}, answers there")
+
+    def _settle(self, other: str | None) -> None:
+        if self._probing and self._watcher is not None:
+            self._probing = False
+            self._watcher.probed(other)
+
+    def _contradict(self, what: str) -> None:
+        """Only `online` is said: an answer with more would be answered in turn, for ever."""
+        if self._watcher is not None:
+            self._warn(what)
+            self._watcher.say_online()
+
+    def _warn(self, what: str) -> None:
+        log.log(
+            logging.DEBUG if self._warned else logging.WARNING,
+            "%s: %s; two services on one mqtt.base_topic answer everything twice: end one of "
+            "them, or give it a base topic of its own",
+            self._topics.of_bridge("state"),
+            what,
+        )
+        self._warned = True
+
+
+def instance_in(fields: object) -> str:
+    """The instance that a service names, as far as it does."""
+    instance = fields.get("instance") if isinstance(fields, dict) else None
+    return instance[:MAX_INSTANCE_CHARACTERS] if isinstance(instance, str) else "unknown"

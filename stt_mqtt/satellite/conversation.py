@@ -1,0 +1,105 @@
+"""What is said and what is answered: every utterance is sent until it is answered, or too old.
+
+`now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from stt_mqtt.satellite.answers import Again, Answer, Answers
+from stt_mqtt.satellite.uplink import Dropped, Uplink
+from stt_mqtt.types import DeviceState
+
+
+class Conversation:
+    """Brings the uplink and the answers together. At most one utterance is open."""
+
+    def __init__(self, uplink: Uplink, max_age_s: float) -> None:
+        """`max_age_s`: how long after the end of the speech its words may be acted upon."""
+        self.uplink = uplink
+        self.answers = Answers(max_age_s)
+        self.id = ""
+        """Of the utterance that was begun last."""
+
+    # What is said ----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """An utterance begins. Raises ValueError while another one is open."""
+        self.id = self.uplink.open()
+        self.answers.begin(self.id)
+
+    def audio(self, data: bytes) -> None:
+        """One encoded chunk of it. Raises ValueError if none is open."""
+        self.uplink.audio(data)
+
+    def close(self, now: float) -> None:
+        """It ends. Raises ValueError if none is open."""
+        self.uplink.close(now)
+        self.answers.end(self.id, now)
+
+    def cancel(self) -> None:
+        """It is taken back."""
+        self.uplink.cancel()
+        self.answers.forget(self.id)
+
+    def clear(self) -> None:
+        """Forget what has ended and was to be sent."""
+        for id in self.uplink.clear():
+            self.answers.forget(id)
+
+    def slept(self) -> None:
+        """The machine slept: nobody knows how old it is what was said before."""
+        self.clear()
+        self.answers.slept()
+
+    # What comes back -------------------------------------------------------------------------
+
+    def result(self, payload: bytes, now: float) -> Answer | None:
+        """A `result` message; None: it is none, or came in before."""
+        answer = self.answers.take(payload, now)
+        if answer is not None and answer.id is not None and answer.ours:
+            self._answered(answer.id, answer.again, now)
+        return answer
+
+    def state(self, payload: bytes, retained: bool) -> None:
+        """What the service says that it does for this device; what is retained it did long ago."""
+        if retained:
+            self.uplink.heard_state()
+        elif payload == DeviceState.LISTENING.value.encode():
+            self.uplink.heard_listening()
+        elif payload == DeviceState.IDLE.value.encode():
+            self.uplink.heard_idle()
+        else:
+            self.uplink.heard_state()
+
+    def connected(self, connection: int, now: float) -> None:
+        """A connection is up, `MqttClient.connection` its number."""
+        self.answers.connected(now)
+        self.uplink.connected(connection, now)
+
+    def disconnected(self) -> None:
+        """The connection is gone."""
+        self.uplink.disconnected()
+
+    def tick(self, now: float) -> Dropped | None:
+        """Look at the clock, several times a second; what was given up since the last call."""
+        self.answers.tick(now)
+        dropped = self.uplink.tick(now)
+        for one in self.uplink.delivered():
+            self.answers.sent(one.id, one.heard, now)
+        for id in () if dropped is None else dropped.ids:
+            self.answers.forget(id)
+        return dropped
+
+    def _answered(self, id: str, again: Again, now: float) -> None:
+        match again:
+            case Again.NO:
+                self.uplink.heard_answer(id)
+            case Again.WHOLE:
+                self.uplink.send_again(id)
+            case Again.LATER:
+                self.uplink.send_later(id, now)
+            case Again.ANEW:
+                name = self.uplink.send_anew(id)
+                if name is not None:
+                    self.answers.rename(id, name)
+                    self.id = name if self.id == id else self.id

@@ -1,0 +1,102 @@
+"""One utterance on its way to the broker, on one connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.native.topics import Topics, Verb
+from stt_mqtt.satellite.spool import Record
+from stt_mqtt.types import SAMPLE_RATE, Codec
+
+_START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkConfig:
+    """What is sent where, and how long it is kept."""
+
+    topics: Topics
+    device: str
+    codec: Codec
+    qos: int
+    """0 or 1, of marks and audio alike."""
+    max_age_s: float
+    """Speech that ended longer ago is never sent."""
+    max_bytes: int
+    """Most that waits, overheads included; the newest utterance alone may be larger."""
+
+
+class Transmission:
+    """Hands over what is new of an utterance, and knows how far it got."""
+
+    def __init__(
+        self,
+        config: UplinkConfig,
+        publish: Callable[[Publication], None],
+        connection: int,
+        record: Record,
+    ) -> None:
+        self._config = config
+        self._publish = publish
+        self._connection = connection
+        self._record = record
+        self._chunks = 0
+        self._started = False
+        self._stopped = False
+        self.confirmed = False
+        """The broker has all of it. Set by the thread that hears the broker."""
+        self.confirmed_at: float | None = None
+        """When that was first looked at."""
+        self.heard = False
+        """The service said something since its start, so it is there."""
+
+    def send(self, age: dict[str, int], expires_at: float | None) -> None:
+        """Hand over what is new; `age` goes with the start.
+
+        What the transport holds while the network stalls is dropped at `expires_at`.
+        """
+        record = self._record
+        if not self._started:
+            self._started = True
+            codec = self._config.codec.value
+            start = _json({"id": record.id, "codec": codec, **_START, **age})
+            self._hand_over(Verb.START, start, expires_at)
+        for chunk in record.chunks[self._chunks :]:
+            number = self._chunks.to_bytes(4, "little")
+            self._hand_over(Verb.CHUNK, number + chunk, expires_at)
+            self._chunks += 1
+        if record.closed_at is not None and not self._stopped:
+            self._stopped = True
+            stop = _json({"id": record.id, "chunks": self._chunks})
+            self._hand_over(Verb.STOP, stop, expires_at, self._confirm)
+
+    def take_back(self) -> None:
+        """Have the service forget what it got of it."""
+        self._hand_over(Verb.ABORT, _json({"id": self._record.id}))
+
+    def _confirm(self) -> None:
+        self.confirmed = True
+
+    def _hand_over(
+        self,
+        verb: Verb,
+        payload: bytes,
+        expires_at: float | None = None,
+        receipt: Callable[[], None] | None = None,
+    ) -> None:
+        publication = Publication(
+            self._config.topics.of_device(self._config.device, verb),
+            payload,
+            self._config.qos,
+            expires_at=expires_at,
+            connection=self._connection,
+            receipt=receipt,
+        )
+        self._publish(publication)
+
+
+def _json(fields: dict[str, object]) -> bytes:
+    return json.dumps(fields).encode()

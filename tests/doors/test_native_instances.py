@@ -1,0 +1,161 @@
+"""One service to a base topic."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.doors.native.instances import Instances, Watcher, instance_in
+from stt_mqtt.doors.native.topics import Topics
+
+ANSWER = b'{"status":"ok","data":{"instance":"other"},"transaction":"own"}'
+
+
+class Bench:
+    """The instance `own` on a broker that the test plays."""
+
+    def __init__(self) -> None:
+        self.published: list[Publication] = []
+        self.found: list[object] = []
+        self.instances = Instances("own", Topics("stt"), self.published.append)
+        self.instances.attach(
+            Watcher(
+                self.found.append,
+                lambda: self.found.append("online"),
+                lambda: self.found.append("everything"),
+            )
+        )
+
+    def probe(self) -> Bench:
+        self.instances.probe()
+        return self
+
+    def probe_comes_back(self) -> bool:
+        return self.instances.is_for_nobody("health_check", "own")
+
+    def serves(self) -> Bench:
+        self.probe().probe_comes_back()
+        self.found.clear()
+        return self
+
+
+def test_a_probe_is_a_request_that_every_service_answers() -> None:
+    bench = Bench().probe()
+    (probe,) = bench.published
+    assert (probe.topic, probe.retain) == ("stt/bridge/request/health_check", False)
+    assert json.loads(probe.payload) == {"transaction": "own"}
+
+
+@pytest.mark.parametrize("state", [None, b"offline", b""])
+def test_where_nobody_is_said_to_be_online_nobody_is_waited_for(state: bytes | None) -> None:
+    bench = Bench().probe()
+    if state is not None:
+        bench.instances.state(state, retained=True)
+    assert bench.probe_comes_back()
+    assert bench.found == [None]
+
+
+def test_who_is_said_to_be_online_gets_time_to_answer() -> None:
+    bench = Bench().probe()
+    bench.instances.state(b"online", retained=True)
+    assert bench.probe_comes_back()
+    assert bench.found == []
+    bench.instances.response(ANSWER)
+    bench.instances.give_up()
+    assert bench.found == ["other"]
+
+
+def test_who_does_not_answer_in_time_does_not_live() -> None:
+    bench = Bench().probe()
+    bench.instances.state(b"online", retained=True)
+    bench.probe_comes_back()
+    bench.instances.give_up()
+    assert bench.found == [None]
+    bench.instances.give_up()
+    assert bench.found == [None]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[]", b"\xff", ANSWER.replace(b'"own"', b'"of somebody else"')]
+)
+def test_answers_to_others_say_nothing(answer: bytes) -> None:
+    bench = Bench().probe()
+    bench.instances.response(answer)
+    assert bench.found == []
+
+
+def test_an_answer_of_a_service_that_names_no_instance_counts() -> None:
+    bench = Bench().probe()
+    bench.instances.response(b'{"data":{},"transaction":"own"}')
+    assert bench.found == ["unknown"]
+
+
+def test_requests_of_others_are_not_answered_before_this_service_serves() -> None:
+    bench = Bench().probe()
+    assert bench.instances.is_for_nobody("devices", None)
+    bench.probe_comes_back()
+    assert not bench.instances.is_for_nobody("devices", None)
+    assert not bench.instances.is_for_nobody("health_check", "theirs")
+    assert bench.probe_comes_back()
+
+
+def test_what_it_says_itself_is_nothing_new() -> None:
+    bench = Bench().serves()
+    bench.instances.state(b"online", retained=False)
+    bench.instances.info(b'{"instance":"own"}', retained=False)
+    bench.instances.state(b"offline", retained=True)
+    assert bench.found == []
+
+
+def test_who_is_said_to_be_offline_while_it_serves_says_everything_again_and_warns_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench().serves()
+    for _ in range(3):
+        bench.instances.state(b"offline", retained=False)
+    assert bench.found == ["everything"] * 3
+    (warning,) = caplog.messages
+    assert warning.startswith("stt/bridge/state: it was said to be offline while it serves; two")
+
+
+def test_another_service_that_appears_is_answered_with_online_alone_and_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench().serves()
+    bench.instances.info(b'{"instance":"other"}', retained=False)
+    bench.instances.info(b"{}", retained=False)
+    bench.instances.response(ANSWER)
+    assert bench.found == ["online"] * 3
+    (warning,) = caplog.messages
+    assert "another service, instance other, describes itself there" in warning
+
+
+def test_its_own_last_will_is_contradicted_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench().serves()
+    bench.instances.connected_again()
+    bench.instances.state(b"offline", retained=False)
+    assert bench.found == ["everything"]
+    assert caplog.messages == []
+    bench.instances.state(b"offline", retained=False)
+    assert len(caplog.messages) == 1
+
+
+def test_its_own_goodbye_is_not_contradicted() -> None:
+    bench = Bench().serves()
+    bench.instances.leave()
+    bench.instances.state(b"offline", retained=False)
+    bench.instances.info(b'{"instance":"other"}', retained=False)
+    assert bench.found == []
+
+
+@pytest.mark.parametrize("fields", [None, [], {"instance": 5}])
+def test_an_instance_that_is_not_named_is_unknown(fields: object) -> None:
+    assert instance_in(fields) == "unknown"
+
+
+def test_a_name_of_an_instance_is_bounded() -> None:
+    assert len(instance_in({"instance": "x" * 1000})) == 64

@@ -1,0 +1,291 @@
+"""The satellite and the service, with a network between them that loses what it likes.
+
+Whatever happens, what is said is obeyed once, whole and in time; or the satellite knows that it
+was given up, or what the service said instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from stt_mqtt.config import Config
+from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.topics import DeviceMessage, Topics
+from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.conversation import Conversation
+from stt_mqtt.satellite.uplink import SILENCE_S, Uplink, UplinkConfig
+from stt_mqtt.service.dispatch import Capacity
+from stt_mqtt.service.line import Line
+from stt_mqtt.types import Codec
+from tests.fakes import FakeClock, FakePool, engine_facts, heard
+
+MAX_AGE_S = 30.0
+TOPICS = Topics("stt")
+STATE = "stt/kitchen/state"
+RESULT = "stt/kitchen/result"
+HEARD = (STATE, RESULT)
+
+
+def words_of(audio: bytes) -> str:
+    """What a service hears in this audio."""
+    return audio.hex()
+
+
+class Service:
+    """A service that is alive: the real line and the real door, with a model that is patient."""
+
+    def __init__(self, clock: FakeClock, publish: Callable[[Publication], None]) -> None:
+        self.pool = FakePool()
+        self.line = Line(Config(), engine_facts(), clock)
+        self.line.serve(self.pool, Capacity(workers=1, max_batch=1))
+        self.door = NativeDoor(self.line, TOPICS, publish)
+
+    def hear(self, message: Inbound) -> None:
+        route = TOPICS.parse(message.topic)
+        assert isinstance(route, DeviceMessage)
+        self.door.handle(message, route)
+
+    def infer(self) -> None:
+        (utterance, *_) = self.pool.utterances
+        self.pool.answer(self.line, heard(words_of(utterance.audio.data)))
+
+
+class TheTwo(RuleBasedStateMachine):
+    """A broker keeps what is retained; what is for somebody who is away it drops."""
+
+    @initialize(online=st.booleans())
+    def begin(self, online: bool) -> None:
+        self.clock = FakeClock()
+        config = UplinkConfig(TOPICS, "kitchen", Codec.PCM_S16LE, 1, MAX_AGE_S, 1 << 20)
+        self.satellite = Conversation(Uplink(config, self.satellite_publishes), MAX_AGE_S)
+        self.upwards: deque[Publication] = deque()
+        """What the satellite has handed over and the broker has not got."""
+        self.downwards: deque[Publication | Callable[[], None]] = deque()
+        """Messages and confirmations on their way to the satellite."""
+        self.retained: dict[str, bytes] = {}
+        self.connection = self.connections = 0
+        self.service: Service | None = None
+        self.lives = 0
+        self.said: dict[str, float] = {}
+        """The words of each utterance, and when they ended."""
+        self.speaking: bytearray | None = None
+        self.spoken = 0
+        self.acted: list[str] = []
+        self.refused = self.late = 0
+        self.dropped = 0
+        self.obeyed: Counter[tuple[int, str]] = Counter()
+        self.comes_back()
+        self.knows_the_service = online
+        if online:
+            self.connects()
+            self.is_obeyed_once()
+
+    def is_obeyed_once(self) -> None:
+        """From here on the satellite knows that it gets answers, and misses them."""
+        self.begins_to_speak()
+        self.speaks()
+        self.ends()
+        self.broker_hears(100)
+        self.model_answers()
+        self.satellite_hears(100)
+        self.time_passes(0.1)
+        assert len(self.acted) == 1
+
+    # What is between them --------------------------------------------------------------------
+
+    def satellite_publishes(self, one: Publication) -> None:
+        assert one.connection is not None
+        if one.connection == self.connection:
+            self.upwards.append(one)
+
+    def service_publishes(self, one: Publication) -> None:
+        if one.topic == RESULT:
+            self.obeyed_elsewhere(json.loads(one.payload))
+        if one.retain:
+            self.retained[one.topic] = one.payload
+        if self.connection and one.topic in HEARD:
+            self.downwards.append(one)
+
+    def obeyed_elsewhere(self, result: dict[str, Any]) -> None:
+        """Somebody else, such as Home Assistant, obeys what is not marked.
+
+        What a pause of 5 s has cut off is not: the service cannot know that a stop was to come.
+        """
+        marked = result["incomplete"] or result["repeated"] or result["end"] == "gap"
+        if result["text"] and not marked:
+            self.obeyed[self.lives, result["text"]] += 1
+
+    def tell_the_service(self, topic: str, payload: bytes) -> None:
+        if self.service is not None:
+            self.service.hear(Inbound(topic, payload, qos=1))
+
+    @rule(most=st.sampled_from([1, 3, 100]))
+    def broker_hears(self, most: int) -> None:
+        for _ in range(min(most, len(self.upwards))):
+            one = self.upwards.popleft()
+            if one.expires_at is not None and self.clock.now() >= one.expires_at:
+                continue
+            self.tell_the_service(one.topic, one.payload)
+            if one.receipt is not None:
+                self.downwards.append(one.receipt)
+
+    @rule(most=st.sampled_from([1, 3, 100]))
+    def satellite_hears(self, most: int) -> None:
+        for _ in range(min(most, len(self.downwards))):
+            one = self.downwards.popleft()
+            if not isinstance(one, Publication):
+                one()
+            elif one.topic == STATE:
+                self.satellite.state(one.payload, retained=False)
+            else:
+                self.heed(one.payload)
+
+    def heed(self, payload: bytes) -> None:
+        answer = self.satellite.result(payload, self.clock.now())
+        if answer is None or not answer.ours:
+            return
+        if answer.act_until is not None:
+            self.act(answer)
+        elif answer.late and answer.text and not answer.cut:
+            self.late += 1
+        elif answer.error_code not in {None, "shutting_down"} and not answer.cut:
+            self.refused += 1
+
+    def act(self, answer: Answer) -> None:
+        assert answer.text in self.said, "a part was obeyed"
+        assert answer.text not in self.acted, "it was obeyed twice"
+        assert self.clock.now() <= self.said[answer.text] + MAX_AGE_S, "it was obeyed late"
+        self.acted.append(answer.text)
+
+    @precondition(lambda self: self.connection)
+    @rule(noticed=st.booleans())
+    def connection_breaks(self, noticed: bool) -> None:
+        """What is under way is lost, in both directions; the last will is published."""
+        self.connection = 0
+        self.upwards.clear()
+        self.downwards.clear()
+        if noticed:
+            self.satellite.disconnected()
+        self.tell_the_service("stt/kitchen/availability", b"offline")
+
+    @precondition(lambda self: not self.connection)
+    @rule()
+    def connects(self) -> None:
+        self.connections += 1
+        self.connection = self.connections
+        self.tell_the_service("stt/kitchen/availability", b"online")
+        if STATE in self.retained:
+            self.satellite.state(self.retained[STATE], retained=True)
+        self.satellite.connected(self.connection, self.clock.now())
+
+    # The service -----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.service is not None and self.service.pool.submitted)
+    @rule()
+    def model_answers(self) -> None:
+        assert self.service is not None
+        self.service.infer()
+
+    @precondition(lambda self: self.service is not None)
+    @rule()
+    def crashes(self) -> None:
+        self.service = None
+
+    @precondition(lambda self: self.service is not None)
+    @rule()
+    def stops(self) -> None:
+        assert self.service is not None
+        self.service.line.shut_down()
+        self.service.line.abandon()
+        self.service = None
+
+    @precondition(lambda self: self.service is None)
+    @rule()
+    def comes_back(self) -> None:
+        """Like the real one it says about each device that it was told of what it does."""
+        self.lives += 1
+        self.service = Service(self.clock, self.service_publishes)
+        if STATE in self.retained:
+            self.service_publishes(Publication(STATE, b"idle", retain=True))
+
+    # The person and the clock ----------------------------------------------------------------
+
+    @precondition(lambda self: self.speaking is None)
+    @rule()
+    def begins_to_speak(self) -> None:
+        self.speaking = bytearray()
+        self.satellite.open()
+
+    @precondition(lambda self: self.speaking is not None)
+    @rule()
+    def speaks(self) -> None:
+        assert self.speaking is not None
+        self.spoken += 1
+        chunk = self.spoken.to_bytes(4, "little")
+        self.speaking += chunk
+        self.satellite.audio(chunk)
+
+    @precondition(lambda self: self.speaking)
+    @rule()
+    def ends(self) -> None:
+        assert self.speaking is not None
+        self.said[words_of(bytes(self.speaking))] = self.clock.now()
+        self.speaking = None
+        self.satellite.close(self.clock.now())
+
+    @precondition(lambda self: self.speaking is not None)
+    @rule()
+    def takes_it_back(self) -> None:
+        self.speaking = None
+        self.satellite.cancel()
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, SILENCE_S + 0.1, 7.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        if self.service is not None:
+            self.service.line.tick()
+        dropped = self.satellite.tick(self.clock.now())
+        self.dropped += 0 if dropped is None else dropped.old + dropped.full
+
+    def teardown(self) -> None:
+        if not hasattr(self, "satellite"):
+            return
+        if self.speaking is not None:
+            self.takes_it_back()
+        if not self.connection:
+            self.connects()
+        if self.service is None:
+            self.comes_back()
+        assert self.service is not None
+        for _ in range(10 + 3 * len(self.said)):
+            self.broker_hears(1000)
+            while self.service.pool.submitted:
+                self.model_answers()
+            self.satellite_hears(1000)
+            self.time_passes(0.1)
+        if self.satellite.uplink.waiting:
+            # What nobody showed to have heard is waited for.
+            for _ in range(2 * len(self.said)):
+                self.time_passes(SILENCE_S + 0.1)
+                self.broker_hears(1000)
+                while self.service.pool.submitted:
+                    self.model_answers()
+                self.satellite_hears(1000)
+        assert self.satellite.uplink.waiting == 0
+        assert self.satellite.answers.outstanding == 0 or not self.knows_the_service
+        unanswered = self.satellite.answers.unanswered + self.satellite.answers.outstanding
+        lost = len(self.said) - len(self.acted)
+        assert lost <= self.dropped + self.refused + self.late + unanswered
+        assert set(self.obeyed.values()) <= {1}, "somebody else was made to obey twice"
+
+
+TestTheTwo = TheTwo.TestCase
+TestTheTwo.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)

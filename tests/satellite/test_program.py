@@ -1,0 +1,142 @@
+"""The program on a real broker: what it says about itself when its microphone comes and goes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from stt_mqtt.audio.activity import Activity
+from stt_mqtt.config import MqttConfig, SatelliteConfig
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.satellite import reader
+from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.events import FRAME_BYTES
+from stt_mqtt.satellite.microphone import MicrophoneError
+from stt_mqtt.satellite.program import Program, Settings
+from stt_mqtt.satellite.reader import Source
+from stt_mqtt.satellite.satellite import Place, Satellite
+from tests.brokers import Broker, eventually
+from tests.e2e.program import Peer
+
+STATE = "stt/kitchen/satellite/state"
+AVAILABILITY = "stt/kitchen/availability"
+
+
+class Blind:
+    """A screen that shows nothing."""
+
+    def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
+        pass
+
+    def answer(self, answer: Answer) -> None:
+        pass
+
+
+class Plug:
+    """A microphone that the test plugs in and out."""
+
+    def __init__(self, plugged: bool) -> None:
+        self.plugged = plugged
+
+    def open(self) -> Source:
+        if not self.plugged:
+            raise MicrophoneError("There is no microphone.")
+        return PluggedIn(self)
+
+
+class PluggedIn:
+    def __init__(self, plug: Plug) -> None:
+        self._plug = plug
+        self._closed = threading.Event()
+
+    def frames(self) -> Iterator[bytes]:
+        while not self._closed.wait(0.005):
+            if not self._plug.plugged:
+                raise MicrophoneError("'USB' gives no audio any more; was it unplugged?")
+            yield bytes(FRAME_BYTES)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Silent:
+    """A source that is there and gives nothing."""
+
+    def __init__(self) -> None:
+        self._frames: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def open(self) -> Source:
+        return self
+
+    def frames(self) -> Iterator[bytes]:
+        while (frame := self._frames.get()) is not None:
+            yield frame
+
+    def close(self) -> None:
+        self._frames.put(None)
+
+
+@contextmanager
+def running(broker: Broker, open_source: Callable[[], Source]) -> Iterator[Peer]:
+    peer = Peer(broker, STATE, AVAILABILITY)
+    mqtt = MqttConfig.model_validate({"host": broker.host, "port": broker.port})
+    place = Place(Topics("stt"), "kitchen")
+    program = Program(Settings(SatelliteConfig(), place, mqtt, None), open_source, Blind())
+    thread = threading.Thread(target=program.run, daemon=True)
+    thread.start()
+    try:
+        yield peer
+    finally:
+        program.stop()
+        thread.join(20)
+        peer.close()
+    assert not thread.is_alive()
+
+
+def states(peer: Peer) -> list[dict[str, Any]]:
+    return [json.loads(payload) for payload in peer.payloads(STATE)]
+
+
+def last(peer: Peer, listening: bool, reason: str | None) -> bool:
+    """Whether this is what the satellite said last."""
+    told = states(peer)
+    return bool(told) and (told[-1]["listening"], told[-1]["reason"]) == (listening, reason)
+
+
+def test_it_says_that_its_microphone_is_gone_and_that_it_is_back(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "REOPEN_S", 0.05)
+    plug = Plug(plugged=False)
+    with running(broker, plug.open) as peer:
+        eventually(lambda: last(peer, False, "no microphone: There is no microphone."))
+        assert peer.payloads(AVAILABILITY) == [b"online"]
+        plug.plugged = True
+        eventually(lambda: last(peer, True, None))
+        plug.plugged = False
+        eventually(lambda: any("was it unplugged" in str(one["reason"]) for one in states(peer)))
+        eventually(lambda: last(peer, False, "no microphone: There is no microphone."))
+        plug.plugged = True
+        eventually(lambda: last(peer, True, None))
+
+
+def test_it_says_that_no_audio_comes_in(broker: Broker) -> None:
+    with running(broker, Silent().open) as peer:
+        eventually(lambda: last(peer, False, "no audio came in for 2 s"))
+
+
+def test_it_does_not_say_that_it_listens_when_it_has_stopped(broker: Broker) -> None:
+    with running(broker, Plug(plugged=True).open) as peer:
+        eventually(lambda: last(peer, True, None))
+    left = Peer(broker, STATE, AVAILABILITY)
+    try:
+        eventually(lambda: last(left, False, "stopped"))
+        eventually(lambda: left.payloads(AVAILABILITY) == [b"offline"])
+    finally:
+        left.close()
