@@ -131,7 +131,11 @@ def attributes(it: Home, text: str, satellite: str = KITCHEN, **keys: Any) -> di
     transcript = Transcript(text, "en", 0.9, 0.01)
     outcome = Outcome(DeviceKey("native", satellite), "a", ts, kind, transcript)
     told = {"event_type": kind.value, "end": "stop", "audio_s": 1.5, "latency_s": 0.2}
-    return result(outcome) | told | {"id": f"{satellite}-{it.now}"} | keys
+    whole = result(outcome) | told | {"id": f"{satellite}-{it.now}"}
+    if "end" in keys:
+        # As of a service before that key: only the end tells that it is a part.
+        del whole["incomplete"]
+    return whole | keys
 
 
 def hears(it: Home, text: str, satellite: str = KITCHEN, **keys: Any) -> list[Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, TypeGuard
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from stt_mqtt.config.base import Section
 from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, OnCap
@@ -27,14 +28,16 @@ Hotword = Annotated[str, Field(min_length=1, max_length=64)]
 _CHUNKED = [codec.value for codec in Codec if codec not in WHOLE_ONLY]
 
 
-def _chunked(codec: Codec) -> Codec:
-    if codec in WHOLE_ONLY:
-        raise ValueError(f"{codec} is for whole messages only; use one of {', '.join(_CHUNKED)}")
-    return codec
+def _chunked(value: object) -> object:
+    if value in WHOLE_ONLY:
+        raise ValueError(f"{value} is for whole messages only; use one of {', '.join(_CHUNKED)}")
+    if isinstance(value, str) and value not in _CHUNKED:
+        raise PydanticCustomError("enum", "not known", {"expected": ", ".join(_CHUNKED)})
+    return value
 
 
 ChunkedCodec = Annotated[
-    Codec, AfterValidator(_chunked), WithJsonSchema({"type": "string", "enum": _CHUNKED})
+    Codec, BeforeValidator(_chunked), WithJsonSchema({"type": "string", "enum": _CHUNKED})
 ]
 
 
