@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from stt_mqtt.observe import logs
 from tests.brokers import (
     MOSQUITTO,
     OPENSSL,
@@ -59,6 +61,16 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not accept: {collector.nodeid}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Whoever sets up the log of the program leaves the one of the tests as it was."""
+    root, own = logging.getLogger(), logging.getLogger(logs.ROOT)
+    before = root.handlers[:], root.level, own.level
+    yield
+    root.handlers, root.level = before[0], before[1]
+    own.setLevel(before[2])
 
 
 @pytest.fixture
