@@ -458,3 +458,16 @@ def test_what_a_service_leaves_behind_waits_for_the_next_one() -> None:
     bench.told_state("idle")
     bench.satellite.tick(bench.now)
     assert bench.marks == ["start", "stop"] * 2
+
+
+def test_a_source_that_never_gave_anything_but_zeros_is_told_until_it_gives_something() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(bytes(FRAME_BYTES) * 333)
+    assert bench.states[-1]["listening"] is True
+    bench.hear(bytes(FRAME_BYTES))
+    assert bench.states[-1]["listening"] is False
+    assert "nothing but zeros" in bench.states[-1]["reason"]
+    bench.hear(room(0.1))
+    bench.hear(bytes(FRAME_BYTES) * 1000)
+    assert bench.states[-1]["listening"] is True, "some give that between words"

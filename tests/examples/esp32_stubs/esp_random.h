@@ -1,3 +1,7 @@
 #pragma once
 #include <stdint.h>
-inline uint32_t esp_random() { return 0xC0FFEE42; }
+
+#include <random>
+
+// Another number at each start, as on the board: a service hears no id twice.
+inline uint32_t esp_random() { return std::random_device{}(); }
