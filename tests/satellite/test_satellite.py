@@ -306,6 +306,7 @@ def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     bench.hear(room(4) + COMMAND[:48_000])
     (start,) = bench.of("audio/start")
     half = {"id": json.loads(start)["id"], "outcome": "transcript", "text": "How", "end": "gap"}
+    bench.told_state("listening")
     answer = bench.satellite.told(
         Inbound("stt/kitchen/result", json.dumps(half).encode()), bench.now
     )
@@ -436,6 +437,7 @@ def test_a_part_that_the_service_takes_for_all_of_it_is_sent_again_under_another
     bench.connect()
     bench.hear(room(4) + COMMAND[:48_000])
     (old,) = (json.loads(payload)["id"] for payload in bench.of("audio/start"))
+    bench.told_state("listening")
     bench.told("result", {"id": old, "outcome": "transcript", "text": "How", "end": "gap"})
     bench.hear(COMMAND[48_000:] + room(2))
     new = json.loads(bench.of("audio/start")[-1])["id"]
