@@ -57,7 +57,7 @@ class Conversation:
         """A `result` message; None: it is none, or came in before."""
         answer = self.answers.take(payload, now)
         if answer is not None and answer.id is not None and answer.ours:
-            self._answered(answer.id, answer.again, now)
+            self._answered(answer.id, answer, now)
         return answer
 
     def state(self, payload: bytes, retained: bool) -> None:
@@ -90,8 +90,8 @@ class Conversation:
             self.answers.forget(id)
         return dropped
 
-    def _answered(self, id: str, again: Again, now: float) -> None:
-        match again:
+    def _answered(self, id: str, answer: Answer, now: float) -> None:
+        match answer.again:
             case Again.NO:
                 self.uplink.heard_answer(id)
             case Again.WHOLE:
@@ -99,7 +99,7 @@ class Conversation:
             case Again.LATER:
                 self.uplink.send_later(id, now)
             case Again.ANEW:
-                name = self.uplink.send_anew(id)
+                name = self.uplink.send_anew(id, answer.repeated)
                 if name is not None:
                     self.answers.rename(id, name)
                     self.id = name if self.id == id else self.id

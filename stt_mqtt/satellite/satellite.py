@@ -30,6 +30,9 @@ CHUNK_FRAMES = 8
 STALL_S = 2.0
 """A source that gave nothing for so long has stopped; the service waits 5 s at most."""
 STALLED = f"no audio came in for {STALL_S:g} s"
+ZEROS_S = 10.0
+"""A source that begins with so much digital silence is none; some give that between words."""
+ZEROS = "the microphone gives nothing but zeros; is it switched off or muted?"
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,8 @@ class Satellite:
         self._ticked_at: float | None = None
         self._deaf_because: str | None = None
         """Why the source gives nothing; None: it does, as far as is known."""
+        self._zeros: int | None = 0
+        """Frames of digital silence since the source began; None: it gave something else."""
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -110,7 +115,7 @@ class Satellite:
     def hear(self, pcm: bytes, now: float) -> Activity:
         """Take the next frame of the microphone."""
         self._heard_at = now
-        self._deaf_because = None
+        self._look_for_zeros(pcm)
         self._attend(now)
         clean = self._cleanup.process(pcm)
         activity = self._activity.hear(clean)
@@ -128,6 +133,7 @@ class Satellite:
         """No frame comes until further notice; `reason` for a person."""
         self._deaf_because = reason
         self._heard_at = None
+        self._zeros = 0
         self.finish(now)
         self._segmenter.forget()
         self._tell(now)
@@ -212,6 +218,11 @@ class Satellite:
             self.source_lost(STALLED, now)
         self._attend(now)
         return self._conversation.tick(now)
+
+    def _look_for_zeros(self, pcm: bytes) -> None:
+        if self._zeros is not None:
+            self._zeros = self._zeros + 1 if pcm.count(0) == len(pcm) else None
+        self._deaf_because = ZEROS if (self._zeros or 0) * FRAME_S >= ZEROS_S else None
 
     def _mute(self, muted: bool, retained: bool) -> None:
         if retained and not muted and self._was_muted_live:

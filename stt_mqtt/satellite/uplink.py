@@ -113,11 +113,16 @@ class Uplink:
         """It has only a part of an utterance, and waits for all of it."""
         self._recall(id)
 
-    def send_anew(self, id: str) -> str | None:
+    def send_anew(self, id: str, repeated: bool) -> str | None:
         """It takes a part of an utterance for all of it: send that under another id.
 
-        Returns the id; None: the utterance is not known any more.
+        Returns the id; None: the utterance is not known any more, or the answer is of an earlier
+        attempt, which the service forgot if it was restarted, and repeats if it was not.
         """
+        sent, oldest = self._under_way, self._spool.oldest
+        is_under_way = sent is not None and oldest is not None and oldest.id == id
+        if is_under_way and not repeated and sent is not None and not sent.heard:
+            return None
         record = self._recall(id)
         if record is None:
             return None

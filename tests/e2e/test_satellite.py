@@ -16,7 +16,8 @@ from tests.e2e.satellite import SatelliteProcess, scene
 from tests.words import words
 
 pytestmark = needs_mosquitto
-AWAY_S = 5.0
+AWAY_S = 18.0
+"""So that the first command of that time is older than `max_queue_age_s` when it is sent."""
 LEAST_EXACT = 7
 """Of nine: the synthetic voices lose a word now and then when the silence around them changes."""
 
@@ -88,8 +89,7 @@ def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     samples = SAMPLES[:4]
-    patient = {"limits": {"max_queue_age_s": 30.0}}
-    with running(tmp_path, mosquitto, **patient) as (service, peer):
+    with running(tmp_path, mosquitto) as (service, peer):
         satellite = SatelliteProcess(
             tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
         )
@@ -102,3 +102,40 @@ def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
     assert satellite.process.returncode == 0, satellite.log
     assert len(lines) == len(samples), service.log
     assert words(lines[0]) == words(samples[0].text)
+
+
+def test_what_a_service_that_was_killed_had_not_answered_is_transcribed_by_the_next_one(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    samples = SAMPLES[:3]
+    (tmp_path / "next").mkdir()
+    peer = Peer(mosquitto, "stt/kitchen/state")
+    try:
+        with running(tmp_path, mosquitto) as (first, _):
+            satellite = SatelliteProcess(
+                tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
+            )
+            # The first is answered, and the second one is being said.
+            eventually(lambda: peer.payloads("stt/kitchen/state").count(b"listening") >= 2, 60)
+            first.process.kill()
+            first.process.wait()
+            with running(tmp_path / "next", mosquitto) as (second, _):
+                lines = satellite.end(90)
+    finally:
+        peer.close()
+    assert satellite.process.returncode == 0, satellite.log
+    assert len(lines) == len(samples), second.log
+    assert "no result" not in satellite.log
+
+
+def test_what_was_answered_is_not_sent_again(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    samples = SAMPLES[:2]
+    with running(tmp_path, mosquitto) as (_, peer):
+        satellite = SatelliteProcess(
+            tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
+        )
+        lines = satellite.end()
+        results = peer.json("stt/kitchen/result", len(samples))
+        never(lambda: len(peer.payloads("stt/kitchen/result")) > len(samples), within_s=1.0)
+    assert len(lines) == len(samples)
+    assert not any(result["repeated"] or result["incomplete"] for result in results)

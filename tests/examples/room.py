@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stt_mqtt import __version__
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
 
@@ -22,8 +23,8 @@ LEAD_S = 2.0
 PAUSE_S = 1.5
 PROGRAM = EXAMPLES / "micropython" / "satellite.py"
 LISTENING = {
-    "v": 1, "mode": "always", "codec": "pcm_s16le", "muted": False, "playing": False,
-    "listening": True,
+    "v": 1, "model": "MicroPython example", "version": __version__, "mode": "always",
+    "codec": "pcm_s16le", "muted": False, "playing": False, "listening": True, "reason": None,
 }  # fmt: skip
 """What a satellite says about itself at its start."""
 

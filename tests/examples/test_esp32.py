@@ -194,10 +194,10 @@ def test_every_utterance_has_its_marks_its_numbers_and_its_first_syllable(
 def test_nothing_is_sent_of_a_room_where_nobody_speaks(hear: Callable[..., Run]) -> None:
     for noise in (tone(60), tone(60, rms=600), np.zeros(60 * SAMPLE_RATE)):
         run = hear(samples_of(noise))
-        assert [p.topic for p in run.publications] == [
+        assert {p.topic for p in run.publications} == {
             f"stt/{DEVICE}/availability",
             f"stt/{DEVICE}/satellite/state",
-        ]
+        }
 
 
 def test_the_last_will_says_that_it_is_gone(hear: Callable[..., Run]) -> None:
@@ -247,8 +247,20 @@ def test_what_is_no_order_changes_nothing(
 ) -> None:
     run = hear(talk.pcm[: 2 * 5 * SAMPLE_RATE], message(1000, payload))
     states = run.on("satellite/state")
-    assert [p.json for p in states] == 2 * [LISTENING | {"codec": "adpcm_ima"}]
+    assert [p.json for p in states] == 2 * [
+        LISTENING | {"model": "ESP32 example", "codec": "adpcm_ima"}
+    ]
     assert len(run.spoken) == 1
+
+
+def test_a_microphone_that_gives_nothing_but_zeros_is_told_until_it_gives_something(
+    hear: Callable[..., Run], talk: Conversation
+) -> None:
+    for nothing in (np.zeros(12 * SAMPLE_RATE), np.full(12 * SAMPLE_RATE, -1.0)):
+        run = hear(samples_of(nothing) + talk.pcm)
+        told = [(p.json["listening"], p.json["reason"]) for p in run.on("satellite/state")]
+        assert told == [(True, None), (False, "no microphone: only zeros"), (True, None)]
+        assert [spoken.end for spoken in run.spoken] == ["stop"] * len(talk.said)
 
 
 def test_an_order_that_was_cut_off_is_none(built: Binaries) -> None:

@@ -47,6 +47,8 @@ MICROPYTHON = os.environ.get("STT_MQTT_MICROPYTHON")
 """`micropython.mjs` of MicroPython's WebAssembly port."""
 
 Hear = Callable[[bytes, bytes], None]
+PUBLISH = 0x30
+"""First byte of the packet; its last bit: retained."""
 
 
 @dataclass
@@ -84,6 +86,10 @@ class Wire:
     wills: list[bytes] = field(default_factory=list)
     refusing_until_ms: int = 0
     attempts: list[int] = field(default_factory=list)
+    retained: bool = False
+    """Whether what comes in was retained."""
+    left: bytes = b""
+    """What comes in while the topic is subscribed to."""
 
     def connect(self, will_topic: bytes, hear: Hear) -> Wire:
         self.attempts.append(self.microphone.ticks_ms())
@@ -95,18 +101,21 @@ class Wire:
 
     def subscribe(self, topic: bytes) -> None:
         self.subscriptions.append(topic)
+        if self.left and topic == SET.encode():
+            self.hear(topic, self.left)
 
     def publish(self, topic: bytes, payload: bytes, retain: bool = False) -> None:
         at_ms = self.microphone.ticks_ms()
         self.publications.append(Publication(topic.decode(), bytes(payload), retain, at_ms))
 
-    def check_msg(self) -> None:
+    def check_msg(self) -> int | None:
         if not self.script or self.script[0][0] > self.microphone.ticks_ms():
-            return
+            return None
         _, happening = self.script.popleft()
         if happening is None:
             raise OSError(104, "connection reset")
         self.hear(happening[0].encode(), happening[1])
+        return PUBLISH | self.retained
 
     def ping(self) -> None:
         self.publications.append(Publication("ping", b"", at_ms=self.microphone.ticks_ms()))
@@ -125,14 +134,14 @@ class PahoClient:
     def __init__(
         self, broker: Broker, will_topic: bytes, hear: Hear, login: tuple[str, str] | None = None
     ) -> None:
-        self._heard: deque[tuple[bytes, bytes]] = deque()
+        self._heard: deque[tuple[bytes, bytes, bool]] = deque()
         self._hear = hear
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         if login is not None:
             self._client.username_pw_set(*login)
         self._client.will_set(will_topic.decode(), b"offline", retain=True)
         self._client.on_message = lambda _client, _data, message: self._heard.append(
-            (message.topic.encode(), bytes(message.payload))
+            (message.topic.encode(), bytes(message.payload), message.retain)
         )
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
@@ -144,9 +153,12 @@ class PahoClient:
     def publish(self, topic: bytes, payload: bytes, retain: bool = False) -> None:
         self._client.publish(topic.decode(), bytes(payload), 0, retain)
 
-    def check_msg(self) -> None:
-        if self._heard:
-            self._hear(*self._heard.popleft())
+    def check_msg(self) -> int | None:
+        if not self._heard:
+            return None
+        topic, payload, retained = self._heard.popleft()
+        self._hear(topic, payload)
+        return PUBLISH | retained
 
     def ping(self) -> None:
         """paho does it itself."""
@@ -312,6 +324,31 @@ def test_it_is_deaf_while_a_sound_plays_but_not_for_ever(talk: Conversation) -> 
     assert first.end == "stop"
     assert first.told_chunks == len(first.chunks)
     assert second.at_ms - at_ms > 60_000
+
+
+def test_of_a_retained_order_only_the_mute_counts(talk: Conversation) -> None:
+    order = b'{"muted":true,"playing":true}'
+    for during_subscription in (True, False):
+        microphone = Recording(talk.pcm[: 2 * 5 * SAMPLE_RATE])
+        wire = Wire(microphone, retained=True)
+        if during_subscription:
+            wire.left = order
+        else:
+            wire.script.append((0, (SET, order)))
+        SATELLITE.Satellite(microphone, wire.connect, microphone.ticks_ms).run()
+        assert wire.spoken == []
+        told = wire.on(STATE)[-1].json
+        assert (told["muted"], told["playing"], told["listening"]) == (True, False, False)
+
+
+def test_a_microphone_that_gives_nothing_but_zeros_is_told_until_it_gives_something(
+    talk: Conversation,
+) -> None:
+    for nothing in (np.zeros(12 * SAMPLE_RATE), np.full(12 * SAMPLE_RATE, -8.0)):
+        wire = listen(samples_of(nothing) + talk.pcm)
+        told = [(p.json["listening"], p.json["reason"]) for p in wire.on(STATE)]
+        assert told == [(True, None), (False, "no microphone: only zeros"), (True, None)]
+        assert [spoken.end for spoken in wire.spoken] == ["stop"] * len(talk.said)
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,7 @@ def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     bench.hear(room(4) + COMMAND[:48_000])
     (start,) = bench.of("audio/start")
     half = {"id": json.loads(start)["id"], "outcome": "transcript", "text": "How", "end": "gap"}
+    bench.told_state("listening")
     answer = bench.satellite.told(
         Inbound("stt/kitchen/result", json.dumps(half).encode()), bench.now
     )
@@ -452,6 +453,7 @@ def test_a_part_that_the_service_takes_for_all_of_it_is_sent_again_under_another
     bench.connect()
     bench.hear(room(4) + COMMAND[:48_000])
     (old,) = (json.loads(payload)["id"] for payload in bench.of("audio/start"))
+    bench.told_state("listening")
     bench.told("result", {"id": old, "outcome": "transcript", "text": "How", "end": "gap"})
     bench.hear(COMMAND[48_000:] + room(2))
     new = json.loads(bench.of("audio/start")[-1])["id"]
@@ -474,3 +476,16 @@ def test_what_a_service_leaves_behind_waits_for_the_next_one() -> None:
     bench.told_state("idle")
     bench.satellite.tick(bench.now)
     assert bench.marks == ["start", "stop"] * 2
+
+
+def test_a_source_that_never_gave_anything_but_zeros_is_told_until_it_gives_something() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(bytes(FRAME_BYTES) * 333)
+    assert bench.states[-1]["listening"] is True
+    bench.hear(bytes(FRAME_BYTES))
+    assert bench.states[-1]["listening"] is False
+    assert "nothing but zeros" in bench.states[-1]["reason"]
+    bench.hear(room(0.1))
+    bench.hear(bytes(FRAME_BYTES) * 1000)
+    assert bench.states[-1]["listening"] is True, "some give that between words"

@@ -606,14 +606,22 @@ def test_what_is_sent_again_goes_before_the_rest_but_interrupts_nothing() -> Non
 def test_what_the_service_takes_for_all_of_it_gets_another_id() -> None:
     uplink, sent = online()
     old = taken(uplink, sent)
-    new = uplink.send_anew(old)
+    new = uplink.send_anew(old, repeated=False)
     assert new not in {None, old}
     uplink.tick(NOW + 1)
     assert fields(sent.publications[0])["id"] == new
-    assert uplink.send_anew(old) is None
+    assert uplink.send_anew(old, repeated=False) is None
     being_said, _ = online()
     open_id = being_said.open()
-    assert being_said.send_anew(open_id) not in {None, open_id}
+    being_said.heard_listening()
+    assert being_said.send_anew(open_id, repeated=False) not in {None, open_id}
+
+
+def test_an_answer_to_an_earlier_attempt_changes_no_id_unless_it_is_repeated() -> None:
+    uplink, _ = online()
+    id = say(uplink, b"one")
+    assert uplink.send_anew(id, repeated=False) is None
+    assert uplink.send_anew(id, repeated=True) not in {None, id}
 
 
 def test_what_a_service_leaves_behind_is_sent_when_it_may_be_back() -> None:

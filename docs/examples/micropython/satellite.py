@@ -26,6 +26,9 @@ LED = 2  # "LED" on a Raspberry Pi Pico W
 # less for a mouth close to it. See "Pitfalls" in docs/satellites.md.
 GAIN_BITS = 3
 
+MODEL = "MicroPython example"
+VERSION = "0.1.0"
+
 RATE = 16000  # Hz
 FRAME = 512  # samples of a frame, which is a chunk on the wire: 32 ms
 NUMBER = 2  # the sequence number before the samples takes the place of so many of them
@@ -44,6 +47,7 @@ SPAN = 16  # frames of which the least is remembered, 0.5 s
 SPANS = 10  # so many of them: nobody speaks for 5 s without a gap between two words
 UNKNOWN = 1 << 29  # above every level
 
+ZEROS = 313  # frames of digital silence at the start, 10 s: there is no microphone
 PLAYING_MS = 60000  # deaf at most so long because a sound plays, if nobody says that it ended
 HELD_UP_MS = 3000  # after 5 s without a chunk the service has ended the utterance
 RETRY_MS = 1000  # first pause between attempts to reach the broker; it doubles
@@ -114,7 +118,8 @@ class Satellite:
 
     `microphone.readinto(buffer)` fills 16-bit samples and returns 0 at the end of a recording.
     `connect(will_topic, hear)` gives a client like umqtt.simple's, connected, its last will
-    `offline`, retained; or raises. `hear(topic, payload)` is to be called by its `check_msg`.
+    `offline`, retained; or raises. `hear(topic, payload)` is to be called by its `check_msg`, which
+    returns the first byte of the packet: the last bit of that says whether it was retained.
     `boot` is a number that the last start of the board did not have.
     """
 
@@ -147,6 +152,8 @@ class Satellite:
         self._muted = False
         self._playing = False
         self._playing_since = 0
+        self._zeros = -SPAN  # frames of silence, once an offset has died away; None: it hears
+        self._heard = []  # messages that were not acted upon yet
 
         self._client = None
         self._retry_ms = 0
@@ -166,6 +173,7 @@ class Satellite:
         self._next = (place + 1) % len(self._ring)
         self._filled = min(self._filled + 1, len(self._ring))
         self._vad.hear(self._ring[place])
+        self._look_for_zeros()
         now = self._ticks_ms()
         if self._id is not None and elapsed_ms(now, self._heard_at) > HELD_UP_MS:
             # The service may have taken what came late for the beginning of another utterance.
@@ -181,6 +189,18 @@ class Satellite:
         else:
             self._go_on(place)
         return True
+
+    def _look_for_zeros(self):
+        """Without a microphone, or with one on the other channel, all samples are alike."""
+        if self._zeros is None:
+            return
+        was_deaf = self._zeros == ZEROS
+        if self._zeros >= 0 and self._vad.level:
+            self._zeros = None
+        elif not was_deaf:
+            self._zeros += 1
+        if was_deaf != (self._zeros == ZEROS):
+            self._publish_state()
 
     def _wait(self):
         self._recent = (self._recent << 1 | self._vad.begins()) & ((1 << WINDOW) - 1)
@@ -240,7 +260,8 @@ class Satellite:
                 self._try_to_connect()
             return
         try:
-            self._client.check_msg()
+            packet = self._client.check_msg()
+            self._heed(bool(packet and packet & 1))
             if elapsed_ms(now, self._pinged_at) >= KEEPALIVE_S * 500:
                 self._pinged_at = now
                 self._client.ping()
@@ -252,6 +273,8 @@ class Satellite:
             self._client = self._connect(self._availability, self._hear)
             self._client.subscribe(self._set)
             self._client.subscribe(self._text)
+            # Only what is retained comes so early, or next to nothing else.
+            self._heed(True)
             self._client.publish(self._availability, b"online", True)
         except Exception as error:
             self._lost(error)
@@ -265,6 +288,7 @@ class Satellite:
         """The open utterance is lost with the connection: the last will has ended it."""
         print("mqtt:", error)
         self._client = None
+        self._heard.clear()
         self._id = None
         self._light(False)
         self._retry_ms = min(max(self._retry_ms * 2, RETRY_MS), RETRY_MOST_MS)
@@ -279,13 +303,23 @@ class Satellite:
             self._lost(error)
 
     def _publish_state(self):
-        state = {"v": 1, "mode": "always", "codec": "pcm_s16le"}
+        deaf = self._zeros == ZEROS
+        state = {"v": 1, "model": MODEL, "version": VERSION, "mode": "always", "codec": "pcm_s16le"}
         state["muted"] = self._muted
         state["playing"] = self._playing
-        state["listening"] = not (self._muted or self._playing)
+        state["listening"] = not (self._muted or self._playing or deaf)
+        state["reason"] = "no microphone: only zeros" if deaf else None
         self._publish(self._state, json.dumps(state).encode(), True)
 
     def _hear(self, topic, payload):
+        """Called by the client, which tells only afterwards whether the message was retained."""
+        self._heard.append((topic, payload))
+
+    def _heed(self, retained):
+        while self._heard:
+            self._act(*self._heard.pop(0), retained)
+
+    def _act(self, topic, payload, retained):
         if topic == self._text:
             print("heard:", bytes(payload).decode())
             return
@@ -297,7 +331,7 @@ class Satellite:
             return
         if isinstance(wanted.get("muted"), bool):
             self._muted = wanted["muted"]
-        if isinstance(wanted.get("playing"), bool):
+        if isinstance(wanted.get("playing"), bool) and not retained:
             self._playing = wanted["playing"]
             self._playing_since = self._ticks_ms()
         if self._muted:

@@ -1,7 +1,7 @@
 #pragma once
-#include <unistd.h>
+#include <stdint.h>
 
-#include <cstdint>
+#include <random>
 
-// Each run of the sketch is a start of the board of its own.
-inline uint32_t esp_random() { return 0xC0FFEE42u ^ static_cast<uint32_t>(getpid()); }
+// Another number at each start, as on the board: a service hears no id twice.
+inline uint32_t esp_random() { return std::random_device{}(); }

@@ -26,6 +26,7 @@ class Satellite {
     next_ = (next_ + 1) % kRing;
     if (filled_ < kRing) ++filled_;
     vad_.hear(samples, kFrameSamples);
+    look_for_zeros();
     if (playing_ && now - playing_since_ >= kPlayingMs) {
       playing_ = false;
       publish_state();
@@ -79,6 +80,9 @@ class Satellite {
   static constexpr size_t kRing = Segmenter::kPreRoll + Segmenter::kWindow;
   static constexpr uint32_t kPlayingMs = 60000;  // if nobody says that the sound has ended
   static constexpr uint32_t kHeldUpMs = 3000;    // the service waits for 5 s
+  static constexpr int kSettling = 16;           // frames in which an offset dies away
+  static constexpr int kZeros = 313;  // frames of digital silence at the start, 10 s
+  static constexpr int kHears = kZeros + 1;
 
   void wait() {
     if (!segmenter_.begins(vad_)) return;
@@ -97,13 +101,28 @@ class Satellite {
     segmenter_.forget();
   }
 
+  // Without a microphone, or with one on the other channel, all samples are alike.
+  void look_for_zeros() {
+    if (zeros_ == kHears) return;
+    const bool was_deaf = zeros_ == kZeros;
+    if (zeros_ >= 0 && vad_.level() > 0) {
+      zeros_ = kHears;
+    } else if (!was_deaf) {
+      ++zeros_;
+    }
+    if (was_deaf != (zeros_ == kZeros) && connected_) publish_state();
+  }
+
   void publish_state() {
-    char json[128];
+    const bool deaf = zeros_ == kZeros;
+    char json[224];
     snprintf(json, sizeof(json),
-             "{\"v\":1,\"mode\":\"always\",\"codec\":\"" CODEC
-             "\",\"muted\":%s,\"playing\":%s,\"listening\":%s}",
+             "{\"v\":1,\"model\":\"" MODEL "\",\"version\":\"" VERSION
+             "\",\"mode\":\"always\",\"codec\":\"" CODEC
+             "\",\"muted\":%s,\"playing\":%s,\"listening\":%s,\"reason\":%s}",
              muted_ ? "true" : "false", playing_ ? "true" : "false",
-             muted_ || playing_ ? "false" : "true");
+             muted_ || playing_ || deaf ? "false" : "true",
+             deaf ? "\"no microphone: only zeros\"" : "null");
     client_.publish(TOPIC("satellite/state"), bytes(json), static_cast<unsigned int>(strlen(json)),
                     true);
   }
@@ -122,4 +141,5 @@ class Satellite {
   bool playing_ = false;
   uint32_t playing_since_ = 0;
   uint32_t heard_at_ = 0;
+  int zeros_ = -kSettling;  // frames of digital silence, or kHears
 };

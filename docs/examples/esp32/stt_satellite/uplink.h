@@ -24,6 +24,9 @@ constexpr size_t kFrameBytes = 2 * kFrameSamples;
 #define CODEC "pcm_s16le"
 #endif
 
+#define MODEL "ESP32 example"
+#define VERSION "0.1.0"
+
 #define TOPIC(name) "stt/" DEVICE "/" name
 
 template <class Client>
