@@ -37,6 +37,7 @@ _MAGICS = (
 )
 
 _ZIP_METHODS = (0, 8, 9, 12, 14, 93, 95)
+_FIRST_JPEG_MARKER, _LAST_JPEG_MARKER = 0xFFC0, 0xFFFE
 _AU_MAX_HEADER_BYTES = 64 * 1024
 _AU_ENCODINGS = 27
 _TEXT_BYTES = 256
@@ -142,11 +143,18 @@ def _is_au(data: bytes) -> bool:
 
 
 def _is_jpeg(data: bytes) -> bool:
-    """Start of image, a segment, and the next marker where that segment says it ends."""
-    if data[:3] != b"\xff\xd8\xff" or len(data) < 6:
+    """Start of image, then a name that cameras write, or three segments end to end."""
+    if data[:3] != b"\xff\xd8\xff":
         return False
-    following = 4 + int.from_bytes(data[4:6], "big")
-    return data[following : following + 1] == b"\xff" and data[3] >= 0xC0
+    if data[6:10] in (b"JFIF", b"Exif"):
+        return True
+    at = 2
+    for _ in range(3):
+        marker = int.from_bytes(data[at : at + 2], "big")
+        if not _FIRST_JPEG_MARKER <= marker <= _LAST_JPEG_MARKER:
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return True
 
 
 def _is_gzip(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from stt_mqtt.audio.mp4_boxes import Box
@@ -12,6 +13,7 @@ _ENTRY_HEADER = 36
 _VERSION_EXTRA = {1: 16, 2: 36}
 """Bytes that QuickTime's later sound descriptions have more than the first one."""
 _IN_THIS_FILE = 1
+_PARTS = (b"esds", b"alac", b"dOps", b"wave")
 
 _STREAM, _DECODER, _SPECIFIC = 3, 4, 5
 """Descriptors within `esds`, each inside the one before."""
@@ -43,10 +45,10 @@ def coding_of(track: Box, table: Box) -> Coding:
     if not _is_in_this_file(track, entry.number(6, 2)):
         raise UnsupportedFormatError("this MP4 file points to audio in another file")
     at = _ENTRY_HEADER - 8 + _VERSION_EXTRA.get(entry.number(8, 2), 0)
-    parts = {box.name: box for box in entry.children(at=at)}
+    parts = {box.name: box for box in entry.children(at=at) if box.name in _PARTS}
     wave = parts.get(b"wave")
     if wave is not None:
-        parts.update((box.name, box) for box in wave.children())
+        parts |= {box.name: box for box in wave.children() if box.name in _PARTS}
     coding = _coding(entry.name, parts)
     if coding is None:
         name = ascii(entry.name.decode("latin-1"))
@@ -58,8 +60,7 @@ def _is_in_this_file(track: Box, reference: int) -> bool:
     references = track.child(b"mdia", b"minf", b"dinf", b"dref")
     if references is None:
         return True
-    targets = list(references.children(at=8))
-    found = targets[reference - 1] if 1 <= reference <= len(targets) else None
+    found = next(islice(references.children(at=8), max(reference - 1, 0), None), None)
     return found is None or bool(found.number(3, 1) & _IN_THIS_FILE)
 
 

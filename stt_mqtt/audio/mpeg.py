@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 _MAX_TAGS = 4
 _ID3_HEADER_BYTES = 10
 _ID3_FOOTER = 0x10
@@ -12,8 +15,14 @@ _MP3_KBIT = {
     0: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _MP3_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_MP3_HEADER_BYTES = 4
 _ADTS_RATES = 13
 _ADTS_HEADER_BYTES = 7
+_PROOFS = 3
+
+_Kind: TypeAlias = tuple[int, int]
+"""What stays the same in all frames of a stream."""
+_ReadHeader: TypeAlias = Callable[[bytes], tuple[int, _Kind] | None]
 
 
 def id3_bytes(data: bytes) -> int:
@@ -28,27 +37,31 @@ def id3_bytes(data: bytes) -> int:
 
 
 def has_mp3_frames(data: bytes, at: int = 0) -> bool:
-    """Whether two MPEG layer III frames follow each other at `at` without a gap.
+    """Whether MPEG layer III frames follow each other at `at` without a gap.
 
     One header is 11 bits of sync and would be found in loud PCM; the second one at exactly
-    the computed place with the same version, layer and rate practically never is.
+    the computed place with the same version, layer and rate hardly ever is. A third one has to
+    fit, too, where the data reaches so far.
     """
-    first = _mp3_frame(data[at : at + 4])
-    if first is None:
-        return False
-    length, kind = first
-    second = _mp3_frame(data[at + length : at + length + 4])
-    return second is not None and second[1] == kind
+    return _has_frames(data, at, _MP3_HEADER_BYTES, _mp3_frame)
 
 
 def has_adts_frames(data: bytes, at: int = 0) -> bool:
-    """Whether two frames of raw AAC follow each other at `at`, by the same two proofs."""
-    first = _adts_frame(data[at : at + _ADTS_HEADER_BYTES])
-    if first is None:
-        return False
-    length, kind = first
-    second = _adts_frame(data[at + length : at + length + _ADTS_HEADER_BYTES])
-    return second is not None and second[1] == kind
+    """Whether frames of raw AAC follow each other at `at`, by the same proofs."""
+    return _has_frames(data, at, _ADTS_HEADER_BYTES, _adts_frame)
+
+
+def _has_frames(data: bytes, at: int, header_bytes: int, read: _ReadHeader) -> bool:
+    kind: _Kind | None = None
+    for number in range(_PROOFS):
+        header = data[at : at + header_bytes]
+        if number == _PROOFS - 1 and len(header) < header_bytes:
+            break
+        frame = read(header)
+        if frame is None or kind not in (None, frame[1]):
+            return False
+        at, kind = at + frame[0], frame[1]
+    return True
 
 
 def _id3_tag_bytes(header: bytes) -> int:
@@ -62,9 +75,9 @@ def _id3_tag_bytes(header: bytes) -> int:
     return _ID3_HEADER_BYTES + size + footer
 
 
-def _mp3_frame(header: bytes) -> tuple[int, tuple[int, int]] | None:
+def _mp3_frame(header: bytes) -> tuple[int, _Kind] | None:
     """Length in bytes and (version, rate) of the layer III frame that `header` opens."""
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+    if len(header) < _MP3_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return None
     version = header[1] >> 3 & 3
     bitrate_index, rate_index = header[2] >> 4, header[2] >> 2 & 3
@@ -76,7 +89,7 @@ def _mp3_frame(header: bytes) -> tuple[int, tuple[int, int]] | None:
     return samples_per_8_bits * bits_per_s // rate + (header[2] >> 1 & 1), (version, rate)
 
 
-def _adts_frame(header: bytes) -> tuple[int, tuple[int, int]] | None:
+def _adts_frame(header: bytes) -> tuple[int, _Kind] | None:
     """Length in bytes and what stays the same in all frames of the stream."""
     if len(header) < _ADTS_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
         return None

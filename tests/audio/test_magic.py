@@ -79,6 +79,8 @@ FOREIGN = {
     "MIDI": b"MThd\0\0\0\6\0\1\0\2" + bytes(60),
     "PNG": picture("png"),
     "JPEG": picture("mjpeg"),
+    "a JPEG": b"\xff\xd8\xff\xe1\x20\0Exif\0\0" + bytes(60),
+    "JPEG image": b"\xff\xd8" + b"\xff\xdb\0\4\0\0" * 3,
     "GIF": picture("gif"),
     "BMP": picture("bmp"),
     "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60),
@@ -119,7 +121,8 @@ def test_pcm_that_begins_like_another_kind_by_chance_is_pcm(kind: str) -> None:
         b"\x1f\x8b\x08",
         b"PK\3\4" + PCM[::-1],
         b"PK\5\6" + PCM[1::2],
-        b"\xff\xd8\xff\xe0\0\x10" + bytes(40),  # no marker where the segment ends
+        b"\xff\xd8\xff\xdb\0\x10" + bytes(40),  # no marker where the segment ends
+        b"\xff\xd8\xff\xdb\0\4\0\0\xff\xdb\0\4\0\0\0\0",  # none behind the second one
         b"\xff\xd8\xff",
         b".snd" + PCM[::-1],
         b"BM" + bytes(40),
@@ -244,6 +247,14 @@ def test_one_mp3_header_in_raw_audio_is_not_mp3() -> None:
 )
 def test_an_impossible_mp3_header_is_not_mp3(header: bytes) -> None:
     assert sniff((header + bytes(413)) * 3) is None
+
+
+def test_a_third_mp3_frame_has_to_fit_where_the_data_reaches_it() -> None:
+    frame = b"\xff\xfb\x90\x64" + bytes(413)
+    assert sniff(frame * 2) is Codec.MP3
+    assert sniff(frame * 2 + b"\xff\xfb\x90") is Codec.MP3
+    assert sniff(frame * 3) is Codec.MP3
+    assert sniff(frame * 2 + PCM) is None
 
 
 def test_a_second_mp3_frame_of_another_kind_is_not_mp3() -> None:
