@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -110,6 +111,11 @@ def finish(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
         (folder / f"{name}.md").write_text(text)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text. How a model writes them depends on the machine and on its load."""
+    return re.findall(r"[\w']+", text.lower())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -202,7 +202,7 @@ def ask(hear: Hear, clip: Clip, heard: Heard) -> None:
         heard.note_wrong(f"{clip.id}: {type(error).__name__}")
         return
     heard.latency_s.append(round(answer.latency_s, 4))
-    if answer.text == clip.text and answer.error is None:
+    if bench.words(answer.text) == bench.words(clip.text) and answer.error is None:
         heard.right += 1
     else:
         heard.note_wrong(f"{clip.id}: {answer.error or answer.text}")

@@ -91,7 +91,9 @@ def complete(data: dict[str, Any]) -> bool:
     """Whether nothing was lost and the words were right."""
     speaking = data["speaking"]
     return (
-        speaking["heard"] == speaking["said"] != []
+        [bench.words(text) for text in speaking["heard"]]
+        == [bench.words(text) for text in speaking["said"]]
+        != []
         and not data["silent"]["heard"]
         and not data["broker_dropped"]
         and not any(data["service_dropped"].values())
@@ -117,7 +119,8 @@ def page(data: dict[str, Any]) -> list[str]:
         for name, run in runs.items()
     ]
     right = sum(
-        one == other for one, other in zip(speaking["heard"], speaking["said"], strict=False)
+        bench.words(one) == bench.words(other)
+        for one, other in zip(speaking["heard"], speaking["said"], strict=False)
     )
     return [
         "## Hermes in silence",

@@ -135,6 +135,11 @@ def scores(clips: Sequence[Clip], heard: Mapping[str, str]) -> dict[str, float]:
     }
 
 
+def same_words(one: str, other: str) -> bool:
+    """Whether two texts say the same, however it is written."""
+    return bench.words(one) == bench.words(other)
+
+
 def by_corpus(
     clips: Sequence[Clip], line: Mapping[str, str], files: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
@@ -147,7 +152,7 @@ def by_corpus(
             "audio_s": round(sum(clip.seconds for clip in some), 1),
             "line": scores(some, line),
             "transcribe": scores(some, files),
-            "different_texts": sum(line[clip.id] != files[clip.id] for clip in some),
+            "different_texts": sum(not same_words(line[clip.id], files[clip.id]) for clip in some),
         }
     return rows
 
@@ -160,7 +165,7 @@ def summary(clips: Sequence[Clip], spoken: Spoken, files: Mapping[str, str]) -> 
         if exchange.result is not None
     }
     line = {clip.id: str(answers.get(clip.id, {}).get("text", "")) for clip in clips}
-    different = [clip.id for clip in clips if line[clip.id] != files[clip.id]]
+    different = [clip.id for clip in clips if not same_words(line[clip.id], files[clip.id])]
     for clip_id in different:
         bench.say(f"differs: {clip_id}: line {line[clip_id]!r}, transcribe {files[clip_id]!r}")
     at_satellite = [x.latency_s for x in spoken.exchanges.values() if x.latency_s is not None]
@@ -209,7 +214,7 @@ def markdown(data: Mapping[str, Any]) -> list[str]:
         f"time, in {data['seconds']} s. Exactly one result: "
         f"{data['utterances_with_exactly_one_result']} of {data['utterances']} "
         f"({data['results']} results, outcomes {_words(data['outcomes'])}, "
-        f"{data['lost_chunks']} lost chunks). Clips whose text differs from `transcribe`: "
+        f"{data['lost_chunks']} lost chunks). Clips whose words differ from `transcribe`: "
         f"{len(data['clips_with_different_text'])}.",
         "",
         *bench.table(header, rows),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from stt_mqtt import __version__
-from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, SttMqttError
+from stt_mqtt.commands.output import (
+    checked_output,
+    complain,
+    discard,
+    end_of_log,
+    flush_output,
+)
+from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, OutputError, SttMqttError
 
 _COMMANDS = {
     "run": "run the service",
@@ -32,28 +38,56 @@ _SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 70 internal, 75 temporary, 78 configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+    with checked_output():
+        try:
+            code = _run(arguments)
+        except SystemExit:
+            # The parser has printed its help, or what it does not understand.
+            if (failed := _guarded(_flushed)) != 0:
+                return failed
+            raise
+        return code or _guarded(_flushed)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    def run() -> int:
         options = _parser(arguments).parse_args(arguments)
         return int(options.run(options))
+
+    return _guarded(run, _extra_of(arguments))
+
+
+def _guarded(run: Callable[[], int], extra: str = "") -> int:
+    """The exit code of `run`, whatever it raises."""
+    try:
+        return run()
     except SttMqttError as error:
-        print(f"stt-mqtt: {error}", file=sys.stderr)
+        if isinstance(error, OutputError):
+            discard(sys.stdout)
+        complain(str(error))
         return error.exit_code
     except ModuleNotFoundError as error:
         if error.name not in _SERVER_MODULES:
             raise
-        missing = MissingExtraError(error.name, _extra_of(arguments))
-        print(f"stt-mqtt: {missing}", file=sys.stderr)
+        missing = MissingExtraError(error.name, extra)
+        complain(str(missing))
         return missing.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; what is still buffered must go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        discard(sys.stdout)
         return 0
     except Exception:
+        end_of_log()
         traceback.print_exc()
-        print("stt-mqtt: this is a defect of the program, please report it", file=sys.stderr)
+        complain("this is a defect of the program, please report it")
         return EXIT_INTERNAL
+
+
+def _flushed() -> int:
+    flush_output()
+    return 0
 
 
 def _extra_of(arguments: Sequence[str]) -> str:

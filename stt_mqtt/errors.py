@@ -73,6 +73,12 @@ class DownloadError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class OutputError(SttMqttError):
+    """What a command prints cannot be written: a full disk, most of the time."""
+
+    exit_code = EXIT_TEMPORARY
+
+
 class RequestError(SttMqttError):
     """A request to the service that it does not know or cannot grant."""
 

@@ -33,6 +33,11 @@ class Codec(StrEnum):
     WEBM = "webm"
     WAV = "wav"
     MP3 = "mp3"
+    MP4 = "mp4"
+
+
+WHOLE_ONLY = frozenset({Codec.MP3, Codec.MP4})
+"""Codecs of utterances in one message and of files; no chunked utterance declares them."""
 
 
 class EndReason(StrEnum):
@@ -84,6 +89,10 @@ class AudioFormat:
     codec: Codec = Codec.PCM_S16LE
     rate: int = SAMPLE_RATE
     channels: int = 1
+
+
+NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
+"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ from tests.brokers import (
 IN_CI = os.environ.get("CI") == "true"
 
 # An example that takes long says how busy the machine is, and nothing else.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("patient")
 
 

@@ -7,14 +7,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 
-from stt_mqtt.config import Config, LimitsConfig, read_config
+from stt_mqtt.app import addon_devices
+from stt_mqtt.app.addon_devices import NOT_SET, device_options
+from stt_mqtt.config import Config, read_config
 from stt_mqtt.config.environment import PREFIX
 from stt_mqtt.config.messages import shown
 from stt_mqtt.errors import ConfigError
-from stt_mqtt.types import SAMPLE_RATE
 
 WYOMING_URI = "tcp://0.0.0.0:10300"
 """Where Wyoming listens: the container has a network of its own."""
@@ -36,11 +36,11 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "workers": ("engine", "workers"),
     "log_level": ("log", "level"),
 }
-"""Each option, and the section and key that it sets."""
+"""Each option but `devices`, and the section and key that it sets."""
+KNOWN = (*OPTIONS, addon_devices.OPTION)
+"""All options, in the order of the form."""
 
 _MAX_OPTIONS_BYTES = 1024 * 1024
-_NOT_SET = (None, "", "null")
-"""`null` as a word is what shell scripts make of an option that is not there."""
 _LOGIN = ("USERNAME", "PASSWORD")
 _BROKER = ("HOST", "PORT", *_LOGIN, "TLS__CA_FILE", "TLS__CERT_FILE", "TLS__KEY_FILE")
 _REPLACED = {
@@ -51,7 +51,6 @@ _REPLACED = {
 }
 """What an option makes unusable of the broker in the environment: a login belongs together, and
 that of one broker must not be told to another."""
-_LONGEST_S = 600
 _OPTION_OF = {".".join(key): option for option, key in OPTIONS.items()}
 
 
@@ -68,13 +67,17 @@ class AddonSource:
     def load(self) -> Config:
         """Read the configuration. Raises `ConfigError` with all problems, named by option."""
         options = self._options()
-        problems = [f"{self.path}: {problem}" for problem in _problems(options)]
+        devices = device_options(options.get(addon_devices.OPTION))
+        problems = [
+            f"{self.path}: {problem}" for problem in (*_unknown(options), *devices.problems)
+        ]
         text = _flow(config_of_options(options))
         environ = environment_beside(options, self.environ)
+        option_of = {**_OPTION_OF, **devices.option_of}
         try:
             config = read_config(text, str(self.path), environ)
         except ConfigError as error:
-            problems += [self._by_option(problem) for problem in error.problems]
+            problems += [self._by_option(problem, option_of) for problem in error.problems]
         if problems:
             raise ConfigError(problems)
         return config
@@ -93,12 +96,18 @@ class AddonSource:
             raise ConfigError([f"{self.path}: the options must be one JSON object, up to 1 MiB"])
         return options
 
-    def _by_option(self, problem: str) -> str:
-        """The problem under the name that the person knows."""
-        place = re.match(rf"{re.escape(str(self.path))}:\d+:\d+: ([a-z_.]+)(.*)", problem)
-        if place is None or place[1] not in _OPTION_OF:
+    def _by_option(self, problem: str, option_of: Mapping[str, str]) -> str:
+        """The problem under the names that the person knows."""
+        place = re.match(rf"{re.escape(str(self.path))}:\d+:\d+: (.*)", problem, re.DOTALL)
+        if place is None:
             return problem
-        return f"{self.path}: {_OPTION_OF[place[1]]}{place[2]}"
+        key, colon, message = place[1].partition(": ")
+        item = "" if key in option_of else "".join(re.findall(r"\[\d+\]$", key))
+        key = key.removesuffix(item)
+        if key not in option_of:
+            return problem
+        said = re.sub(r"\w+\.\w+", lambda word: _OPTION_OF.get(word[0], word[0]), message)
+        return f"{self.path}: {option_of[key]}{item}{colon}{said}"
 
 
 def config_of_options(options: Mapping[str, object]) -> dict[str, object]:
@@ -113,11 +122,8 @@ def config_of_options(options: Mapping[str, object]) -> dict[str, object]:
     for option, (section, key) in OPTIONS.items():
         if _is_set(options, option):
             sections.setdefault(section, {})[key] = _plain(options[option])
-    seconds = options.get("max_utterance_s")
-    if isinstance(seconds, int | float) and 1 <= seconds <= _LONGEST_S:
-        kib = ceil(seconds * SAMPLE_RATE * 4 / 1024)
-        sections["limits"]["max_utterance_kib"] = max(kib, LimitsConfig().max_utterance_kib)
-    return dict(sections)
+    devices = device_options(options.get(addon_devices.OPTION)).section
+    return {**sections, **({addon_devices.OPTION: devices} if devices else {})}
 
 
 def environment_beside(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
@@ -131,20 +137,16 @@ def environment_beside(options: Mapping[str, object], environ: Mapping[str, str]
     return {name: value for name, value in environ.items() if name.upper() not in replaced}
 
 
-def _problems(options: Mapping[str, object]) -> list[str]:
-    """What the options break that the configuration does not know of."""
-    problems = [
-        f"{shown(name, quotes='')}: there is no such option; known are {', '.join(OPTIONS)}"
+def _unknown(options: Mapping[str, object]) -> list[str]:
+    return [
+        f"{shown(name, quotes='')}: there is no such option; known are {', '.join(KNOWN)}"
         for name in options
-        if name not in OPTIONS
+        if name not in KNOWN
     ]
-    if _is_set(options, "mqtt_password") and not _is_set(options, "mqtt_username"):
-        problems.append("mqtt_password: needs mqtt_username beside it")
-    return problems
 
 
 def _is_set(options: Mapping[str, object], option: str) -> bool:
-    return options.get(option) not in _NOT_SET
+    return options.get(option) not in NOT_SET
 
 
 def _plain(value: object) -> object:
@@ -155,13 +157,13 @@ def _plain(value: object) -> object:
 
 
 def _without_unset(items: list[object]) -> list[object]:
-    return [item for item in items if item not in _NOT_SET]
+    return [item for item in items if item not in NOT_SET]
 
 
 def _flow(value: object) -> str:
     """YAML on one line. JSON would not do: its escapes of rarer characters are not YAML's."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     text = str(value).lower() if isinstance(value, bool) else str(value)

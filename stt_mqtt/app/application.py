@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from stt_mqtt.app.background import in_background
+from stt_mqtt.app.background import Unwaited, in_background
 from stt_mqtt.app.doors import Doors, Wishes
 from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.files import Source, resolve_password
 from stt_mqtt.app.ladder import LadderRunner
+from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.loading import Start, load_ladder, preferred_rung, shelf_of, spoken_languages
 from stt_mqtt.app.notify import Notifier
 from stt_mqtt.app.timer import DeadlineTimer
@@ -36,6 +38,8 @@ IDLE_BEFORE_TRIM_S = 20.0
 POOL_CLOSE_TIMEOUT_S = 2.0
 CLOSING_S = 15.0
 """What ending takes at most, besides the grace time: goodbye, connection, inference threads."""
+
+T = TypeVar("T")
 
 
 class Application:
@@ -66,15 +70,18 @@ class Application:
         Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` when the service
         cannot start.
         """
+        # What asyncio does in threads by itself, such as to look up a name, may hang.
+        asyncio.get_running_loop().set_default_executor(Unwaited())
         config = self._config
         password = resolve_password(config.mqtt)
-        if config.broker.mode is BrokerMode.EMBEDDED:
-            await asyncio.to_thread(start_embedded, config, password)
-        languages = await asyncio.to_thread(spoken_languages, config)
+        languages = await self._unless_stopped(partial(prepare, config, password))
+        if languages is None:
+            return False
+        _warn(check_languages(config, languages))
         self._put_together(config, password, languages)
         try:
             await self._doors.open_early()
-            start = await self._load()
+            start = await self._unless_stopped(partial(load_ladder, config))
             return start is not None and await self._serve(start, languages)
         finally:
             # Nothing of it is left after a service; after a start that failed somebody may wait.
@@ -96,12 +103,15 @@ class Application:
             raise ConfigError(["the model is not loaded yet, reload again when it is"])
         wanted = self._source.load()
         changes = compare(self._config, wanted)
-        self._config = merge(self._config, wanted)
+        merged = merge(self._config, wanted)
+        doubts = check_languages(merged, self._line.languages)
+        self._config = merged
         logs.set_up(self._config.log)
         self._engine.reconfigure(self._config)
         self._line.reconfigure(self._config)
         self._doors.reconfigured()
         self._timer.arm()
+        _warn(doubts)
         log.info("configuration reloaded: %s", ", ".join(changes.applied) or "nothing changed")
         if changes.needs_restart:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
@@ -120,18 +130,20 @@ class Application:
         )
         self._doors = Doors(self._line, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
-        self._timer = DeadlineTimer(loop.call_at, self._deadline, self._tick)
+        self._timer = DeadlineTimer(
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
+        )
 
-    async def _load(self) -> Start | None:
-        """The loaded model, as soon as it is there; None: the service is to stop before that."""
-        loading = in_background(partial(load_ladder, self._config), "load")
+    async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
+        """What a slow step of the start returns; None: the service is to stop before it does."""
+        working = in_background(call)
         stopping = asyncio.ensure_future(self._stop.wait())
-        either: set[asyncio.Future[Any]] = {loading, stopping}
+        either: set[asyncio.Future[Any]] = {working, stopping}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if loading.done():
-            return loading.result()
-        loading.cancel()
+        if working.done():
+            return working.result()
+        working.cancel()
         self._notifier.stopping(CLOSING_S)
         log.info("stopping before the model is loaded")
         return None
@@ -168,7 +180,7 @@ class Application:
                 task.cancel()
             clean = await asyncio.to_thread(self._engine.close, POOL_CLOSE_TIMEOUT_S)
         log.info("stopped")
-        return clean
+        return clean and not self._ladder.loading
 
     # On the event loop ---------------------------------------------------------------------
 
@@ -264,6 +276,21 @@ class Application:
         self._doors.take_in_the_rest()
         self._line.abandon()
         await self._doors.say_goodbye()
+
+
+def prepare(config: Config, password: str | None) -> frozenset[str]:
+    """Start the broker where it is ours; the languages that every rung speaks.
+
+    Raises `BrokerError`.
+    """
+    if config.broker.mode is BrokerMode.EMBEDDED:
+        start_embedded(config, password)
+    return spoken_languages(config)
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        log.warning("%s", sentence)
 
 
 def start_embedded(config: Config, password: str | None) -> None:

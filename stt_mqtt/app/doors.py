@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from stt_mqtt.app.arrivals import Arrivals
 from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.embedded import reachable
@@ -63,7 +64,13 @@ class Doors:
         self._topics = Topics(config.mqtt.base_topic)
         self._clock = clock
         self._opened_at = clock.now()
-        self._native = NativeDoor(line, self._topics, self._publish)
+        # First of all, so that Home Assistant knows a device before it is told about it.
+        self._discovery = HomeAssistantDoor(line, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            line.follow(DOOR, self._discovery)
+        self._native = NativeDoor(line, self._topics, self._publish, clock.now)
+        if config.homeassistant.enabled:
+            self._native.presence = self._discovery
         self._instances = Instances(token_hex(8), self._topics, self._publish)
         self._bridge = Bridge(
             BridgeContext(
@@ -82,16 +89,11 @@ class Doors:
         wire = self._wire = NativeWire(
             line, self._topics, self._native, self._bridge, self._instances
         )
-        on_broker: list[MqttDoor] = [wire]
+        on_broker: list[MqttDoor] = [self._discovery, wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
             self._hermes = HermesDoor(line, clock, self._publish)
             on_broker.append(self._hermes)
-        self._discovery = HomeAssistantDoor(line, self._publish)
-        on_broker.append(self._discovery)
-        if config.homeassistant.enabled:
-            line.follow(DOOR, self._discovery)
-            wire.presence = self._discovery
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
@@ -101,14 +103,18 @@ class Doors:
         options = self._client_options(config, password)
         self._address = options.address
         self._client = MqttClient(options, self._intake)
+        self.arrivals = Arrivals(self._client, self._intake)
+        """What has come in and waits."""
         self._leaving = False
         self._is_sole = False
         """Whether it is known that no other service is live on the base topic."""
-        self._probing: asyncio.TimerHandle | None = None
+        self._probe_until: float | None = None
+        """When no answer means that there is no other one, on the clock of the line."""
         self._cleaned = False
-        self._cleaning: asyncio.TimerHandle | None = None
+        self._clean_up_at: float | None = None
         self._online = wishes.online
         self._give_up = wishes.give_up
+        self._settled = wishes.settled
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -122,22 +128,31 @@ class Doors:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
-        return None if self._hermes is None else self._hermes.deadline
+        hermes = None if self._hermes is None else self._hermes.deadline
+        all_of_them = (hermes, self._discovery.deadline, self._probe_until, self._clean_up_at)
+        return min((at for at in all_of_them if at is not None), default=None)
 
     def tick(self) -> None:
         """Do what is due."""
+        self._discovery.tick()
         if self._hermes is not None:
             self._hermes.tick()
+        now = self._clock.now()
+        if self._probe_until is not None and now >= self._probe_until:
+            self._probe_until = None
+            self._instances.give_up()
+        if self._clean_up_at is not None and now >= self._clean_up_at:
+            self._clean_up_at = None
+            self._clean_up()
 
     def reconfigured(self) -> None:
         """Tell the world of a new configuration."""
         self._native.introduce_configured()
         self.tell_info()
-        if self._line.config.homeassistant.enabled:
-            self._discovery.info_changed()
 
     def tell_info(self) -> None:
-        """Tell the world what the service is now."""
+        """Tell the world what the service is now; first Home Assistant what it may be."""
+        self._discovery.info_changed()
         self._bridge.publish_info()
 
     def tell_health(self) -> None:
@@ -179,6 +194,7 @@ class Doors:
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
             subscriptions=self._router.read_first,
+            now=self._clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:
@@ -197,20 +213,17 @@ class Doors:
     def _on_connected(self) -> None:
         if self._leaving:
             return
-        loop = asyncio.get_running_loop()
         if self._is_sole:
             self._instances.connected_again()
-            self._serve(loop)
-            return
-        self._instances.probe()
-        if self._probing is not None:
-            self._probing.cancel()
-        self._probing = loop.call_later(PROBE_TIMEOUT_S, self._instances.give_up)
+            self._serve()
+        else:
+            self._instances.probe()
+            self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
+        self._settled()
 
     def _on_probed(self, other: str | None) -> None:
         """Take input, unless another service does already."""
-        if self._probing is not None:
-            self._probing.cancel()
+        self._probe_until = None
         if self._leaving:
             return
         mqtt = self._line.config.mqtt
@@ -235,14 +248,13 @@ class Doors:
         self._is_sole = True
         self._wire.take_over()
         self._client.subscribe(self._router.subscriptions)
-        self._serve(asyncio.get_running_loop())
+        self._serve()
 
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self) -> None:
         if not self._cleaned:
-            if self._cleaning is not None:
-                self._cleaning.cancel()
-            self._cleaning = loop.call_later(LEFTOVERS_WINDOW_S, self._clean_up)
+            self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
         self._router.connected()
+        self._settled()
         self._online.set()
 
     def _clean_up(self) -> None:
@@ -253,3 +265,4 @@ class Doors:
         wanted = set(self._router.subscriptions)
         self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
         self._router.clean_up()
+        self._settled()

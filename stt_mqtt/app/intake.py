@@ -54,6 +54,10 @@ class Intake:
         """Messages other than chunks that came in. The network thread alone changes it."""
         self._handled = 0
         """Those of them that were handled. The event loop alone changes it."""
+        self._taken = 0
+        """Messages of any kind that were taken out of the inbox, since the beginning."""
+        self._marked = 0
+        """How many `_taken` has to reach."""
 
     @property
     def dropped(self) -> int:
@@ -89,13 +93,28 @@ class Intake:
             self._loop.call_soon(self.pump)
         elif batch:
             self._loop.call_later(LINGER_S, self.pump)
+        self._handle(batch)
+
+    def mark(self) -> None:
+        """Event loop: note what has come in until now."""
+        self._marked = self._inbox.accepted
+
+    def take_in(self) -> bool:
+        """Event loop: handle a batch of what was marked; return whether more of it waits."""
+        if self._taken < self._marked:
+            # Something is there, so the inbox goes on to wake whom it wakes.
+            self._handle(self._inbox.drain(BATCH))
+        return self._taken < self._marked
+
+    def _handle(self, batch: list[Inbound]) -> None:
+        self._taken += len(batch)
         router = self._handlers.router
         for message in batch:
             self._guarded(router.handle, message, message.topic)
             self._handled += router.chunk_door(message.topic) is None
         while self._shed:
             topic = self._shed.popleft()
-            self._guarded(self._handlers.router.shed, topic, topic)
+            self._guarded(router.shed, topic, topic)
         self._handlers.settled()
 
     def _wake(self) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 
+from stt_mqtt.app.background import in_background
 from stt_mqtt.app.engine import Engine
 from stt_mqtt.app.loading import Shelf, Start, shares_model
 from stt_mqtt.config import AUTO, Config
@@ -41,6 +43,8 @@ class LadderRunner:
         self._woken = asyncio.Event()
         self._retry_at = -inf
         self._broken = False
+        self.loading = False
+        """Whether a thread is about to load a model. It goes on when nobody wants it any more."""
 
     def attach(self, engine: Engine, line: Line, changed: Callable[[], None]) -> None:
         """What is moved, and who is told after a change."""
@@ -98,8 +102,9 @@ class LadderRunner:
         if choice.index == self._state.index:
             return
         rung, mode = self._rungs[choice.index], self._mode
+        self.loading = True
         try:
-            transcriber, max_batch = await asyncio.to_thread(self._prepared, rung)
+            transcriber, max_batch = await in_background(partial(self._prepared, rung))
         except NotEnoughMemoryError as error:
             self._put_off(rung, error)
             return
@@ -155,11 +160,14 @@ class LadderRunner:
 
     def _prepared(self, rung: Rung) -> tuple[WhisperTranscriber, int]:
         """In a thread: the model of a rung, this one's or one loaded beside it, and its batches."""
-        if shares_model(self._rungs[self._state.index], rung):
-            transcriber = self._engine.transcriber.with_beam(rung.beam_size)
-        else:
-            transcriber = self._shelf.load_beside(rung)
-        return transcriber, self._shelf.largest_batch(rung)
+        try:
+            if shares_model(self._rungs[self._state.index], rung):
+                transcriber = self._engine.transcriber.with_beam(rung.beam_size)
+            else:
+                transcriber = self._shelf.load_beside(rung)
+            return transcriber, self._shelf.largest_batch(rung)
+        finally:
+            self.loading = False
 
     def _index_of(self, name: str) -> int:
         for index, rung in enumerate(self._rungs):

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from stt_mqtt.audio.pcm import mean, scale
-from stt_mqtt.audio.sink import Decoded, Sink
+from stt_mqtt.audio.resample import BatchResampler
 from stt_mqtt.errors import CorruptAudioError
-from stt_mqtt.types import AudioFormat
+from stt_mqtt.types import AudioFormat, Samples
 
 _HEADER = 4
 _LAST_INDEX = 88
@@ -55,38 +55,36 @@ def block_frames(block: bytes | memoryview, channels: int) -> int:
     return 1 + 2 * body if channels == 1 else 1 + 8 * (body // 8)
 
 
-def decode_adpcm(data: bytes, audio_format: AudioFormat, max_s: float) -> Decoded:
-    """Blocks, each behind a 4-byte little-endian length; damaged ones are left out.
+def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Samples]:
+    """Blocks, each behind a 4-byte little-endian length, as 16 kHz; damaged ones are left out.
 
     Raises CorruptAudioError when none is whole.
     """
-    sink = Sink(audio_format.rate, max_s)
+    resampler = BatchResampler(audio_format.rate)
     heard = False
-    for tracks in _batches(data, audio_format.channels, sink.room + 1):
+    for tracks in _batches(data, audio_format.channels):
         heard = True
-        sink.push(mean(scale(np.array(tracks, np.int16)), axis=0))
+        yield resampler.push(mean(scale(np.array(tracks, np.int16)), axis=0))
     if not heard:
         raise CorruptAudioError("no ADPCM block has a valid header; is each chunk a whole block?")
-    return sink.finish()
+    yield resampler.finish()
 
 
-def _batches(data: bytes, channels: int, max_frames: int) -> Iterator[list[list[int]]]:
-    """Samples per channel of many blocks together, `max_frames` in all at most."""
+def _batches(data: bytes, channels: int) -> Iterator[list[list[int]]]:
+    """Samples per channel of many blocks together, and of huge ones in parts."""
     tracks: list[list[int]] = [[] for _ in range(channels)]
-    left = max_frames
     for block in _blocks(data):
-        frames = min(block_frames(block, channels), left)
-        if not frames:
+        if not block_frames(block, channels):
             continue
-        for channel, track in enumerate(tracks):
-            codes = _codes(block, channel, channels)[: frames // 2]
-            _expand(block[_HEADER * channel :], codes, track)
-            # The last byte may hold one code too many.
-            del track[len(track) - (1 + 2 * len(codes) - frames) :]
-        left -= frames
-        if len(tracks[0]) >= _BATCH:
-            yield tracks
-            tracks = [[] for _ in range(channels)]
+        codes = [_codes(block, channel, channels) for channel in range(channels)]
+        states = [_begin(block[_HEADER * c :], track) for c, track in enumerate(tracks)]
+        for start in range(0, len(codes[0]), _BATCH // 2):
+            part = slice(start, start + _BATCH // 2)
+            for channel, track in enumerate(tracks):
+                states[channel] = _expand(codes[channel][part], states[channel], track)
+            if len(tracks[0]) >= _BATCH:
+                yield tracks
+                tracks = [[] for _ in range(channels)]
     if tracks[0]:
         yield tracks
 
@@ -107,16 +105,22 @@ def _codes(block: bytes, channel: int, channels: int) -> bytes:
     return np.frombuffer(block, "<u4", 2 * groups, 2 * _HEADER)[channel::2].tobytes()
 
 
-def _expand(header: bytes, codes: bytes, track: list[int]) -> None:
-    """Append the samples of one channel. Each needs the one before: no array operation."""
+def _begin(header: bytes, track: list[int]) -> tuple[int, int]:
+    """Append the first sample of one channel; with it goes 16 * its step index."""
     sample, index = struct.unpack_from("<hB", header)
-    state = index << 4
-    transitions = _TRANSITIONS
     track.append(sample)
+    return sample, index << 4
+
+
+def _expand(codes: bytes, state: tuple[int, int], track: list[int]) -> tuple[int, int]:
+    """Append the samples of one channel. Each needs the one before: no array operation."""
+    sample, place = state
+    transitions = _TRANSITIONS
     for byte in codes:
         for code in (byte & 15, byte >> 4):
-            change, state = transitions[state | code]
+            change, place = transitions[place | code]
             sample += change
             if not -32768 <= sample <= 32767:
                 sample = 32767 if sample > 0 else -32768
             track.append(sample)
+    return sample, place

@@ -1,21 +1,26 @@
-"""Containers through PyAV, from memory: FLAC, Ogg, WebM, MP3 and compressed WAV.
+"""Containers through PyAV, from memory: FLAC, Ogg, WebM, MP4, MP3 and compressed WAV.
 
 The demuxer is always named: FFmpeg never guesses, so no format that opens other files or
-addresses can be reached from the wire.
+addresses can be reached from the wire. That of MP4 could, so MP4 is taken apart here, by
+`read_mp4`, and FFmpeg only decodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from stt_mqtt.audio.formats import check_range
+from stt_mqtt.audio.mp4 import read_mp4
 from stt_mqtt.audio.pcm import mean, scale
-from stt_mqtt.audio.sink import Decoded, Sink
+from stt_mqtt.audio.resample import BatchResampler
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 from stt_mqtt.types import Codec, Samples
 
@@ -39,18 +44,17 @@ _MAX_BARREN_PACKETS = 1_000
 """Packets without a sample after which a stream is given up: they cost time, not memory."""
 
 
-def decode_media(data: bytes, codec: Codec, max_s: float) -> Decoded:
-    """The first audio stream of a container; what is damaged is left out.
+def media_pieces(data: bytes, codec: Codec) -> Iterator[Samples]:
+    """The first audio stream of a container as 16 kHz mono; what is damaged is left out.
 
     Raises CorruptAudioError when nothing decodes, UnsupportedFormatError for a codec, rate or
     channel count that is not taken.
     """
-    demuxer, _ = _DEMUXERS[codec]
     try:
-        with av.open(
-            BytesIO(data), mode="r", format=demuxer, metadata_errors="replace"
-        ) as container:
-            return _decode_stream(container, codec, max_s)
+        if codec is Codec.MP4:
+            yield from _at_16_khz(_mp4_frames(data), codec)
+        else:
+            yield from _at_16_khz(_container_frames(data, codec), codec)
     except DECODER_ERRORS as error:
         raise CorruptAudioError(f"{codec} audio could not be read") from error
 
@@ -64,44 +68,58 @@ def frame_to_mono(frame: av.AudioFrame) -> Samples:
     return mean(samples, axis=0 if frame.format.is_planar else 1)
 
 
-def _decode_stream(container: InputContainer, codec: Codec, max_s: float) -> Decoded:
-    if not container.streams.audio:
-        raise CorruptAudioError(f"{codec} data holds no audio stream")
-    stream = container.streams.audio[0]
-    _, accepted = _DEMUXERS[codec]
-    context = stream.codec_context
-    if context is None or context.name not in accepted:
-        name = "unknown" if context is None else context.name
-        known = ", ".join(sorted(accepted))
-        raise UnsupportedFormatError(f"{codec} with {name} audio; send {known}")
-    sink: Sink | None = None
+def _at_16_khz(frames: Iterator[av.AudioFrame], codec: Codec) -> Iterator[Samples]:
+    """What is in the frames, up to one of another rate."""
+    resampler: BatchResampler | None = None
     rate = 0
-    for frame in _frames(container, stream):
-        if sink is None:
+    for frame in frames:
+        if resampler is None:
             rate = check_range(codec, frame.sample_rate, len(frame.layout.channels)).rate
-            sink = Sink(rate, max_s)
-        if frame.sample_rate != rate or not sink.push(frame_to_mono(frame)):
+            resampler = BatchResampler(rate)
+        if frame.sample_rate != rate:
             break
-    if sink is None:
+        yield resampler.push(frame_to_mono(frame))
+    if resampler is None:
         raise CorruptAudioError(f"{codec} data holds no sample that could be decoded")
-    return sink.finish()
+    yield resampler.finish()
 
 
-def _frames(container: InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+def _mp4_frames(data: bytes) -> Iterator[av.AudioFrame]:
+    audio = read_mp4(data)
+    context = AudioCodecContext.create(audio.coding.decoder, "r")
+    context.extradata = audio.coding.extradata
+    return _decoded(context, (av.Packet(bytes(frame)) for frame in audio.frames))
+
+
+def _container_frames(data: bytes, codec: Codec) -> Iterator[av.AudioFrame]:
+    demuxer, accepted = _DEMUXERS[codec]
+    with av.open(BytesIO(data), mode="r", format=demuxer, metadata_errors="replace") as container:
+        if not container.streams.audio:
+            raise CorruptAudioError(f"{codec} data holds no audio stream")
+        stream = container.streams.audio[0]
+        context = stream.codec_context
+        if context is None or context.name not in accepted:
+            name = "unknown" if context is None else context.name
+            known = ", ".join(sorted(accepted))
+            raise UnsupportedFormatError(f"{codec} with {name} audio; send {known}")
+        yield from _decoded(context, _packets(container, stream))
+
+
+def _decoded(
+    context: AudioCodecContext, packets: Iterable[av.Packet[Any]]
+) -> Iterator[av.AudioFrame]:
     """Frames that decode, until the data or the patience with packets that give none ends."""
     barren = 0
-    for packet in _packets(container, stream):
+    for packet in packets:
         frames: list[av.AudioFrame] = []
         with suppress(*DECODER_ERRORS):
-            frames = stream.codec_context.decode(packet)
+            frames = context.decode(packet)
         yield from frames
         barren = 0 if frames else barren + 1
         if barren > _MAX_BARREN_PACKETS:
             return
 
 
-def _packets(
-    container: InputContainer, stream: av.AudioStream
-) -> Iterator[av.Packet[av.AudioStream]]:
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet[av.AudioStream]]:
     with suppress(*DECODER_ERRORS):
         yield from container.demux(stream)

@@ -9,13 +9,15 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
 from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_mono
-from stt_mqtt.audio.sink import Decoded, Sink
+from stt_mqtt.audio.resample import BatchResampler
 from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import Samples
 
 OPUS_RATE = 48_000
 """Rate in Hz that durations are counted in; Opus always decodes to it."""
 
+_MAX_UNHEARD = 60 * OPUS_RATE
+"""Samples of lost and damaged packets after which a stream that gave nothing is given up."""
 _LONGEST_PACKET = 5_760
 _FIRST_LOSS = 960
 _SILK_FRAMES = (480, 960, 1920, 2880)
@@ -62,24 +64,39 @@ class PacketWalk:
             at += 2 + size
 
 
-def decode_opus(data: bytes, channels: int, max_s: float) -> Decoded:
-    """Framed packets as audio; those that are lost or do not decode become silence.
+def opus_pieces(data: bytes, channels: int) -> Iterator[Samples]:
+    """Framed packets as 16 kHz; those that are lost or do not decode become silence.
 
-    Raises CorruptAudioError when none decodes.
+    Raises CorruptAudioError when none of the first minute decodes.
     """
     decoder = AudioCodecContext.create("libopus", "r")
     decoder.sample_rate = OPUS_RATE
     decoder.layout = "mono" if channels == 1 else "stereo"
-    sink = Sink(OPUS_RATE, max_s)
-    heard = False
+    resampler = BatchResampler(OPUS_RATE)
+    unheard, heard = 0, False
     for packet, samples in PacketWalk().packets(data):
         mono = _decode_packet(decoder, bytes(packet)) if packet else None
         heard = heard or mono is not None
-        if not sink.push(np.zeros(samples, np.float32) if mono is None else mono):
-            break
+        if not heard:
+            unheard += samples
+            if unheard > _MAX_UNHEARD:
+                break
+            continue
+        for silence in _silence(unheard):
+            yield resampler.push(silence)
+        unheard = 0
+        yield resampler.push(np.zeros(samples, np.float32) if mono is None else mono)
     if not heard:
         raise CorruptAudioError("no Opus packet could be decoded; is each behind its length?")
-    return sink.finish()
+    yield resampler.finish()
+
+
+def _silence(samples: int) -> Iterator[Samples]:
+    """So much silence, in pieces of a second."""
+    while samples:
+        piece = min(samples, OPUS_RATE)
+        yield np.zeros(piece, np.float32)
+        samples -= piece
 
 
 def _decode_packet(decoder: AudioCodecContext, packet: bytes) -> Samples | None:

@@ -13,11 +13,15 @@ from stt_mqtt.types import Codec, Samples
 
 
 class SampleType(StrEnum):
-    """Little-endian sample types, named as numpy would: kind and bytes."""
+    """Little-endian sample types, named as numpy would: kind and bytes.
+
+    `S24_LOW` are the low 3 bytes of 4; what the fourth one holds does not matter.
+    """
 
     U8 = "u1"
     S16 = "i2"
     S24 = "i3"
+    S24_LOW = "l4"
     S32 = "i4"
     F32 = "f4"
     F64 = "f8"
@@ -82,6 +86,9 @@ def mean(samples: Samples, axis: int) -> Samples:
 
 
 def _unpack(data: memoryview, sample_type: SampleType) -> npt.NDArray[Any]:
+    if sample_type is SampleType.S24_LOW:
+        words: npt.NDArray[Any] = np.frombuffer(data, "<i4") << 8
+        return words
     if sample_type is not SampleType.S24:
         return np.frombuffer(data, f"<{sample_type}")
     wide = np.zeros((len(data) // 3, 4), np.uint8)

@@ -8,6 +8,8 @@ import numpy as np
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 _NOTHING = np.empty(0, np.float32)
+_BATCH = 16_384
+"""Samples that are resampled at once."""
 
 
 class Resampler:
@@ -51,3 +53,26 @@ class Resampler:
         samples = samples[:due].clip(-1, 1)
         self._given += len(samples)
         return samples
+
+
+class BatchResampler:
+    """The same, with many tiny pieces taken together, because each call costs."""
+
+    def __init__(self, rate: int) -> None:
+        """`rate` of the input in Hz."""
+        self._resampler = Resampler(rate)
+        self._pending = bytearray()
+
+    def push(self, mono: Samples) -> Samples:
+        """What can be said after `mono`, mostly nothing where pieces are tiny."""
+        self._pending += mono.tobytes()
+        return self._flush() if len(self._pending) >= _BATCH * mono.itemsize else _NOTHING
+
+    def finish(self) -> Samples:
+        """The rest: in all as long as the input. Nothing may be pushed afterwards."""
+        return np.concatenate([self._flush(), self._resampler.flush()])
+
+    def _flush(self) -> Samples:
+        mono = np.frombuffer(bytes(self._pending), np.float32)
+        self._pending.clear()
+        return self._resampler.push(mono)

@@ -66,6 +66,11 @@ def store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
     return _Stream(audio_format, cap)
 
 
+def file_store(cap: AudioCap) -> Store:
+    """An empty store for a file whose kind is found out when it is decoded."""
+    return _UnknownFile(AudioFormat(), cap)
+
+
 class _Bytes:
     """What most ways share: bytes that are handed on as they came."""
 
@@ -293,3 +298,12 @@ class _Stream(_Bytes):
 
     def append_loss(self, chunks: int) -> None:
         """Nothing: silence cannot be written into a container."""
+
+
+class _UnknownFile(_Stream):
+    """The same for one that nobody has named."""
+
+    __slots__ = ()
+
+    def close(self) -> EncodedAudio:
+        return EncodedAudio(None, bytes(self._data))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+import numpy as np
+
 from stt_mqtt.audio.formats import check_range
 from stt_mqtt.audio.pcm import Pcm, SampleType
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
@@ -12,6 +14,7 @@ from stt_mqtt.types import Codec
 
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _MAX_CHUNKS = 1_000
+_SIZE_ELSEWHERE = 0xFFFFFFFF
 
 _SAMPLE_TYPES = {
     (_INTEGER, 1): SampleType.U8,
@@ -38,6 +41,11 @@ def parse_wav(data: bytes) -> Pcm | None:
     raise CorruptAudioError("WAV data holds no format with samples behind it")
 
 
+def is_wav(data: bytes) -> bool:
+    """Whether a WAV header begins here; RF64 is the form for files over 4 GiB."""
+    return data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE"
+
+
 def wav_bytes(pcm: bytes, rate: int) -> bytes:
     """A WAV file of mono pcm_s16le samples at `rate` Hz, with the classic 44-byte header."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _INTEGER, 1, rate, 2 * rate, 2, 16)
@@ -48,15 +56,15 @@ def wav_bytes(pcm: bytes, rate: int) -> bytes:
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of each chunk; sizes are clamped to what follows."""
     view = memoryview(data)
-    at = 12 if data[:4] == b"RIFF" and data[8:12] == b"WAVE" else len(data)
+    at = 12 if is_wav(data) else len(data)
     for _ in range(_MAX_CHUNKS):
         if at + 8 > len(data):
             return
         name = data[at : at + 4]
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + size
-        if name == b"data" and not size:
-            # A writer that could not seek back: all that follows is meant.
+        if name == b"data" and size in (0, _SIZE_ELSEWHERE):
+            # A writer that could not seek back, or RF64: all that follows is meant.
             end = len(data)
         yield name, view[at + 8 : end]
         at = end + _padding(data, end) if size % 2 else end
@@ -71,14 +79,30 @@ def _padding(data: bytes, end: int) -> int:
 
 
 def _samples(fmt: bytes, body: memoryview) -> Pcm | None:
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
+    tag, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", fmt)
     if tag == _EXTENSIBLE and len(fmt) >= 26:
         tag = int.from_bytes(fmt[24:26], "little")
     check_range(Codec.WAV, rate, channels)
     if tag not in (_INTEGER, _FLOAT):
         return None
     # 12 or 20 bits stand left-justified in the next whole byte.
-    sample_type = _SAMPLE_TYPES.get((tag, -(-bits // 8)))
+    width = -(-bits // 8)
+    sample_type = _SAMPLE_TYPES.get((tag, width))
     if sample_type is None:
         raise UnsupportedFormatError(f"WAV samples have {bits} bits; send 16-bit integers")
+    if sample_type is SampleType.S24 and block == 4 * channels:
+        sample_type = _of_24_bits_in_32(body)
     return Pcm(body, sample_type, rate, channels)
+
+
+def _of_24_bits_in_32(body: memoryview) -> SampleType:
+    """Which bytes of each 4 the samples are in: ALSA has the low ones, the standard the high ones.
+
+    High ones leave the lowest byte empty, and the highest is more than a repeated sign.
+    """
+    words = np.frombuffer(body[: len(body) // 4 * 4], np.uint8).reshape(-1, 4)
+    if words[:, 0].any():
+        return SampleType.S24_LOW
+    signs = words[:, 2] >> 7
+    repeats = words[:, 3] == signs * 0xFF
+    return SampleType.S24_LOW if (repeats | (words[:, 3] == 0)).all() else SampleType.S32

@@ -124,6 +124,7 @@ def perform(stage: Stage, application: Application, stay: bool) -> int:
     if not clean:
         # A thread that hangs in the model would keep the interpreter from ending.
         sys.stdout.flush()
+        logging.shutdown()
         os._exit(code)
     return code
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stt_mqtt.audio.buffer import whole
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.engine.calibrating import Score
 from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import ConfigError, MissingExtraError, UtteranceError
-from stt_mqtt.types import AudioFormat
+from stt_mqtt.types import EncodedAudio
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_LINES = 10_000
@@ -97,7 +96,7 @@ def read_audio(clip: Clip) -> Decoded:
     try:
         if clip.file.stat().st_size > MAX_CLIP_BYTES:
             raise ConfigError([f"{clip.where}: {clip.file} is larger than {MAX_CLIP_BYTES} bytes"])
-        return decode(whole(clip.file.read_bytes(), AudioFormat()), MAX_CLIP_S)
+        return decode(EncodedAudio(None, clip.file.read_bytes()), MAX_CLIP_S)
     except (OSError, ValueError, UtteranceError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError([f"{clip.where}: {clip.file}: {reason}"]) from error

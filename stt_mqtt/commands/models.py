@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stt_mqtt.commands.screen import open_console
 from stt_mqtt.engine.catalogue import CATALOGUE, KnownModel
 from stt_mqtt.engine.fetch import NETWORK, Downloads, fetch
 from stt_mqtt.engine.models import Location, Source, default_models_dir, locate, resolve
@@ -87,4 +87,4 @@ def _print_table(rows: list[Row]) -> None:
     for row in rows:
         where = f"{row.source}: {row.folder}" if row.source else f"stt-mqtt models fetch {row.name}"
         table.add_row(row.name, str(row.size_mb), row.languages, row.licence, Text(where))
-    Console().print(table)
+    open_console().print(table)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
@@ -44,8 +45,7 @@ def run(options: argparse.Namespace) -> int:
     code = EXIT_INTERNAL if application.failed else 0
     if not clean:
         # A thread that hangs in the model would keep the interpreter from ending.
-        logging.shutdown()
-        os._exit(code)
+        _exit_at_once(code)
     return code
 
 
@@ -54,13 +54,18 @@ async def _serve(application: Application) -> bool:
 
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, os._exit, EXIT_TEMPORARY)
+            loop.add_signal_handler(number, _exit_at_once, EXIT_TEMPORARY)
         application.request_stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, _reload, application)
     return await application.run()
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)
 
 
 def _reload(application: Application) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 from rich.console import Console
@@ -20,8 +19,6 @@ class _PipedConsole(Console):
 
 
 def open_console() -> Console:
-    """Standard output for rich: texts as they are, no markup, nothing that cannot be encoded."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """Standard output for rich: texts as they are, no markup."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     return _PipedConsole(width=width, markup=False, highlight=False, emoji=False)

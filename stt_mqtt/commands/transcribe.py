@@ -17,18 +17,35 @@ from rich.progress import Progress as ProgressBar
 
 from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.buffer import whole
+from stt_mqtt.audio.formats import MAX_RATE, MIN_RATE
+from stt_mqtt.audio.magic import TAKEN, is_file
 from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.commands.recording import Recording
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.pipeline import Pipeline, Progress
 from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.errors import EXIT_CONFIG, EXIT_INTERNAL, InferenceFailedError, UtteranceError
+from stt_mqtt.errors import (
+    EXIT_CONFIG,
+    EXIT_INTERNAL,
+    InferenceFailedError,
+    UnsupportedFormatError,
+    UtteranceError,
+)
 from stt_mqtt.observe import logs
-from stt_mqtt.types import DeviceKey, EndReason, Heard, Utterance
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    AudioFormat,
+    DeviceKey,
+    EncodedAudio,
+    EndReason,
+    Heard,
+    Utterance,
+)
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_FILE_S = 2 * 3600.0
-"""Two hours take 460 MB when decoded; what is longer is cut off."""
+STRETCH_S = 600.0
+"""What is longer is heard in stretches of at most this, so that memory does not depend on it."""
 PROGRESS_FROM_BYTES = 2 * 1024 * 1024
 """Smaller files are done before a progress bar could be read."""
 
@@ -55,7 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--language", help="language spoken, as in en")
     parser.add_argument("--prompt", help="words to expect")
+    parser.add_argument(
+        "--raw",
+        type=sample_rate,
+        metavar="RATE",
+        help="what is no audio file is PCM: 16 bits, mono, RATE samples per second",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def sample_rate(text: str) -> int:
+    """A rate in Hz that is decoded, for argparse."""
+    if text.isdecimal() and len(text) <= 9 and MIN_RATE <= int(text) <= MAX_RATE:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{MIN_RATE} to {MAX_RATE} Hz are taken")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     rung = preferred_rung(config)
     transcriber = load_rung(rung, parallelism_of(config))
     listener = Listener(transcriber, VoiceDetector.load())
-    pipeline = Pipeline(listener, config.gate, MAX_FILE_S, rung.name, transcriber.languages)
+    pipeline = Pipeline(listener, config.gate, STRETCH_S, rung.name, transcriber.languages)
     code = 0
     for path in options.files:
         result = _transcribe(path, pipeline, options, config.device_defaults)
@@ -87,11 +117,11 @@ def _transcribe(
     started = time.perf_counter()
     heard, problem = None, None
     try:
-        data = _read(path)
+        audio = encoded(_read(path), options.raw)
         utterance = Utterance(
             key=DeviceKey("file", path.name),
             id=path.name,
-            audio=whole(data, defaults.format),
+            audio=EncodedAudio(None, b""),
             language=options.language or defaults.language,
             prompt=options.prompt or defaults.prompt,
             end=EndReason.SINGLE,
@@ -99,13 +129,26 @@ def _transcribe(
             languages=defaults.languages,
             hotwords=defaults.hotwords,
         )
-        if len(data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
-            heard = _with_progress(path.name, lambda tell: pipeline.hear(utterance, tell))
+        recording = Recording(audio, utterance, STRETCH_S)
+        if len(audio.data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
+            heard = _with_progress(path.name, lambda tell: recording.hear(pipeline, tell))
         else:
-            heard = pipeline.hear(utterance)
+            heard = recording.hear(pipeline)
     except UtteranceError as error:
         problem = error
     return FileResult(path, heard, problem, time.perf_counter() - started)
+
+
+def encoded(data: bytes, raw_rate: int | None) -> EncodedAudio:
+    """A file as what its first bytes say; only with `raw_rate` is anything taken for PCM.
+
+    Raises UnsupportedFormatError.
+    """
+    if raw_rate is None and not is_file(data):
+        raise UnsupportedFormatError(
+            f"this is not a {TAKEN} file; if it is raw PCM, 16 bits and mono, use --raw RATE"
+        )
+    return whole(data, AudioFormat(rate=raw_rate or SAMPLE_RATE))
 
 
 def _read(path: Path) -> bytes:

@@ -21,11 +21,13 @@ from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.commands.watching import Row, Watching, ago, line, printable
 from stt_mqtt.config import Config, MqttConfig
+from stt_mqtt.config.hosts import host_problem
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import ConfigError
 
 TRANSPORT_LOGGER = "stt_mqtt.doors.mqtt"
 STOP_TIMEOUT_S = 2.0
@@ -205,10 +207,16 @@ def _print_lines(ears: Ears) -> NoReturn:
 
 
 def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConfig:
-    """How to connect: as the service does, to the broker of the command line if it names one."""
+    """How to connect: as the service does, to the broker of the command line if it names one.
+
+    Raises `ConfigError`.
+    """
     # With the identifier of the service the broker would throw the service out.
     changes: dict[str, object] = {"client_id": None}
     if host is not None:
+        problem = host_problem(host)
+        if problem is not None:
+            raise ConfigError([f"--host: {problem}"])
         changes["host"] = host
     if port is not None:
         changes["port"] = port

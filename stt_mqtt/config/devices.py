@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, TypeGuard
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from stt_mqtt.config.base import Section
-from stt_mqtt.types import AudioFormat, Codec, OnCap
+from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, OnCap
 
 Rate = Annotated[int, Field(ge=8000, le=48000)]
 Channels = Annotated[int, Field(ge=1, le=2)]
@@ -24,6 +25,20 @@ _LANGUAGE = re.compile(LANGUAGE_PATTERN)
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Hotword = Annotated[str, Field(min_length=1, max_length=64)]
+_CHUNKED = [codec.value for codec in Codec if codec not in WHOLE_ONLY]
+
+
+def _chunked(value: object) -> object:
+    if value in WHOLE_ONLY:
+        raise ValueError(f"{value} is for whole messages only; use one of {', '.join(_CHUNKED)}")
+    if isinstance(value, str) and value not in _CHUNKED:
+        raise PydanticCustomError("enum", "not known", {"expected": ", ".join(_CHUNKED)})
+    return value
+
+
+ChunkedCodec = Annotated[
+    Codec, BeforeValidator(_chunked), WithJsonSchema({"type": "string", "enum": _CHUNKED})
+]
 
 
 class DeviceConfig(Section):
@@ -39,7 +54,7 @@ class DeviceConfig(Section):
     """Words that the model is told to expect."""
     hotwords: tuple[Hotword, ...] = Field(default=(), max_length=MAX_HOTWORDS)
     """Names and words that the model should prefer."""
-    codec: Codec = Codec.PCM_S16LE
+    codec: ChunkedCodec = Codec.PCM_S16LE
     """Codec of utterances that name none."""
     rate: Rate = 16_000
     """Samples per second of utterances that name none, in Hz."""

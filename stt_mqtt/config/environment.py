@@ -30,7 +30,12 @@ def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
     """The variables that are for us, in alphabetical order. Empty ones count as not set."""
     taken: dict[tuple[str, ...], str] = {}
     for variable in sorted(environ):
-        if not variable.upper().startswith(PREFIX) or environ[variable] == "":
+        if environ[variable] == "":
+            continue
+        if not variable.upper().startswith(PREFIX):
+            meant = _meant(variable)
+            if meant is not None:
+                yield Override(variable, (), "", f"is not read; did you mean {meant}?")
             continue
         names = tuple(variable[len(PREFIX) :].lower().split(SEPARATOR))
         path, problem = _resolve(names)
@@ -38,6 +43,14 @@ def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
             problem = f"sets the same key as {shown(taken[path], quotes='')}"
         taken.setdefault(path, variable)
         yield Override(variable, path, environ[variable], problem)
+
+
+def _meant(variable: str) -> str | None:
+    """The variable that lacks an underscore only here: `STT_MQTT_MQTT__HOST`."""
+    start, _, rest = variable.upper().partition(SEPARATOR)
+    section = start.removeprefix("STT_MQTT_")
+    lacks_one = section != start and rest != "" and section.lower() in ROOT.keys
+    return f"{PREFIX}{section}{SEPARATOR}{rest}" if lacks_one else None
 
 
 def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:

@@ -39,7 +39,7 @@ class Findings:
     def place(self, node: yaml.Node, path: KeyPath) -> Place:
         """The start of a node of the file, which is about the key at `path`."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        key = _dotted(path)
+        key = dotted(path)
         where = self.source if self.from_environment else f"{self.source}:{line}:{column}"
         return Place(self.from_environment, line, column, f"{where}: {key}" if key else where)
 
@@ -61,7 +61,7 @@ class Findings:
         return sorted(self.problems, key=lambda line: self.problems[line])
 
 
-def _dotted(path: KeyPath) -> str:
+def dotted(path: KeyPath) -> str:
     """The path as a person writes it: `ladder.rungs[1].name`."""
     parts = (
         f"[{key}]" if isinstance(key, int) else "." + shown(key.partition(":")[0], quotes="")

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.base import Section
+from stt_mqtt.config.hosts import host_problem
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 BaseTopic = Annotated[
@@ -45,9 +46,9 @@ class MqttConfig(Section):
     """Connection to the broker."""
 
     host: str = Field(default="localhost", min_length=1, max_length=253)
-    """Name or address of the broker. Not used with `broker: embedded`."""
+    """Name or address of the broker, without scheme and port. Not with `broker: embedded`."""
     port: Port | None = None
-    """Port of the broker; null: 1883, or 8883 with TLS."""
+    """Port of the broker; null: 1883, or 8883 with TLS. Not with `broker: embedded`."""
     username: str | None = Field(default=None, min_length=1, max_length=256)
     """User name at the broker, also asked of others by the embedded one."""
     password: SecretStr | None = None
@@ -68,6 +69,14 @@ class MqttConfig(Section):
     """TLS settings; `tls:` alone trusts the authorities of the system, null: no TLS."""
     takeover: bool = False
     """Serve although another service is live on the same base topic."""
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        problem = host_problem(host)
+        if problem is not None:
+            raise ValueError(problem)
+        return host
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttConfig:
@@ -96,9 +105,9 @@ class BrokerConfig(Section):
     mode: BrokerMode = BrokerMode.EXTERNAL
     """`external`: connect to `mqtt.host`. `embedded`: run one inside this process."""
     listen: str = Field(default="127.0.0.1", min_length=1, max_length=64)
-    """Address that the embedded broker listens on."""
+    """Address that the embedded broker listens on; only with `mode: embedded`."""
     port: Port = 1883
-    """Port that the embedded broker listens on."""
+    """Port that the embedded broker listens on; only with `mode: embedded`."""
 
     @field_validator("listen")
     @classmethod

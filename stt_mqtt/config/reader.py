@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from stt_mqtt.config.effects import without_effect
 from stt_mqtt.config.environment import Override, overrides
 from stt_mqtt.config.findings import Findings, KeyPath, Place
 from stt_mqtt.config.messages import sentence, shown, unknown_key
@@ -19,6 +20,9 @@ from stt_mqtt.config.yaml_nodes import NULLS, compose, is_bare, is_null
 from stt_mqtt.errors import ConfigError
 
 Values = dict[str, object]
+
+_NO_MISTAKES = {"value_error", "default_factory_not_called"}
+"""Rules, which have a round of their own, and defaults that follow from a wrong value."""
 
 
 def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
@@ -167,12 +171,16 @@ def _validate(values: Values, findings: Findings, *, complete: bool) -> Config |
     wrong values looks for broken rules; not when something is unreadable (`complete` false).
     """
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
+    else:
+        if complete:
+            _report_useless(config, set(), findings)
+        return config
     wrong = set()
     for details in errors:
-        if details["type"] != "value_error":
+        if details["type"] not in _NO_MISTAKES:
             wrong.add(_report(details, values, findings))
     if complete:
         _report_broken_rules(values, wrong, findings)
@@ -193,10 +201,11 @@ def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: Findings
     A rule that names a key whose value is wrong is left alone: it may be a consequence.
     """
     try:
-        Config.model_validate(_without(values, wrong))
+        config = Config.model_validate(_without(values, wrong))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     else:
+        _report_useless(config, wrong, findings)
         return
     for details in errors:
         message = sentence(details, values)
@@ -205,6 +214,22 @@ def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: Findings
         if not named & wrong:
             written = named & set(findings.values) | {_known(section, findings)}
             findings.report(max(findings.values[path] for path in written), message)
+
+
+def _report_useless(config: Config, wrong: set[KeyPath], findings: Findings) -> None:
+    """Reports the keys that have no effect, unless the reason for it is wrong itself.
+
+    What the file says may be made useless by the environment: that is what one overrides it for.
+    """
+    for found in without_effect(config):
+        reason = findings.values.get(found.because)
+        place = findings.values[_known(found.key, findings)]
+        overridden = reason is not None and reason.from_environment
+        if found.because in wrong or (overridden and not place.from_environment):
+            continue
+        if not place.from_environment:
+            place = findings.keys.get(found.key, place)
+        findings.report(place, found.message)
 
 
 def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:

@@ -23,7 +23,9 @@ RESERVED_NAME = "bridge"
 RUNG_KEYS = ("model", "beam_size", "compute_type")
 """Keys of `engine` that a listed rung says for itself."""
 
-DevicePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:*?\[\]!-]{1,64}$")]
+NAME_PATTERN = r"^[A-Za-z0-9_.:*?\[\]!-]{1,64}$"
+"""Of the keys of `devices`: names and globs."""
+DevicePattern = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class Config(Section):

@@ -6,7 +6,6 @@ Every method that can end utterances returns what ended, in order. `now` is mono
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
@@ -14,28 +13,20 @@ from stt_mqtt.devices.answers import Answers
 from stt_mqtt.devices.context import Counters, DeviceContext
 from stt_mqtt.devices.deafness import Deafness
 from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
-from stt_mqtt.devices.settings import Overrides, Settings, SettingsChange
+from stt_mqtt.devices.settings import UNCHANGED, Overrides, Settings, SettingsChange
 from stt_mqtt.devices.utterance import Opening, OpenUtterance
-from stt_mqtt.errors import (
-    DisabledError,
-    OverloadedError,
-    TooLongError,
-    UtteranceError,
-)
+from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
-    AudioFormat,
     DeviceKey,
     DeviceState,
     EncodedAudio,
     EndReason,
+    NamedFormat,
     OnCap,
     Outcome,
     Start,
     Utterance,
 )
-
-NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
-"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
 
 
 class Device:
@@ -49,6 +40,7 @@ class Device:
         "announced",
         "config",
         "counters",
+        "enabled_is_settled",
         "key",
         "last_seen_ts",
         "overrides",
@@ -72,6 +64,8 @@ class Device:
         self._context = context
         self.overrides = Overrides()
         """What of the settings was changed over the wire."""
+        self.enabled_is_settled = False
+        """Whether it was switched on or off over the wire, or read back how it was."""
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
@@ -117,10 +111,7 @@ class Device:
         return ended
 
     def refuse(self, start: Start, error: UtteranceError, now: float) -> list[Ended]:
-        """Answer a start that cannot be obeyed; an open utterance is ended all the same.
-
-        A start that repeats the open id, or one that was used before, is treated as in `start`.
-        """
+        """Answer a start that cannot be obeyed; it ends and repeats what `start` would."""
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
         self._answers.expect(start.id, now)
@@ -190,7 +181,10 @@ class Device:
             return Failed(bare, DisabledError("the device is disabled"))
         if not self._context.budget.admits(len(data), self.key):
             return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
-        audio = whole(data, opening.format)
+        try:
+            audio = whole(data, opening.format)
+        except UtteranceError as error:
+            return Failed(bare, error)
         self._context.budget.use(len(audio.data))
         return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
 
@@ -201,10 +195,12 @@ class Device:
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
         self.overrides = self.overrides.changed_by(change)
+        self.enabled_is_settled |= change.enabled is not UNCHANGED
         return self._settings_changed(now)
 
     def restore(self, overrides: Overrides) -> None:
         """Take over what was changed before a restart, unless something was changed since."""
+        self.enabled_is_settled = True
         if self.overrides == Overrides():
             self.overrides = overrides
             self.settings = overrides.over(self.config)

@@ -55,11 +55,6 @@ class Overrides:
             result = replace(result, prompt=change.prompt)
         return result
 
-    @property
-    def muted(self) -> bool:
-        """Whether somebody switched the device off."""
-        return self.enabled is False
-
     def over(self, config: DeviceConfig) -> Settings:
         """The settings in force over the configured ones."""
         return Settings(

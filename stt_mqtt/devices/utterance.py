@@ -12,6 +12,8 @@ from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utte
 
 SEQUENCE_PREFIX_BYTES = 4
 """Length of the little-endian number before each chunk of a sequenced utterance."""
+SLEPT_S = 5.0
+"""A pause that is so much longer than the one that ends an utterance: the machine slept."""
 STRAGGLER_PATIENCE_S = 0.2
 """How long a stop that counted its chunks waits for the missing ones."""
 
@@ -71,7 +73,9 @@ class OpenUtterance:
         self._received = 0
         self._sent: int | None = None
         self._stopped_at: float | None = None
+        self._opened_at = now
         self._quiet_since = now
+        self._slept_s = 0.0
         self._straggler_deadline = 0.0
         self.capped = False
 
@@ -108,6 +112,7 @@ class OpenUtterance:
 
         `capped` is set once the cap was reached; after that nothing more is taken.
         """
+        self._note_pause(now)
         self._quiet_since = now
         if self.capped:
             return False
@@ -140,6 +145,7 @@ class OpenUtterance:
 
     def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
         """Seal the utterance. The buffer must not be used afterwards."""
+        self._note_pause(ended_at)
         lost = 0
         if self._numbered:
             self._append(self._sequence.flush(None if self.capped else self._sent))
@@ -149,10 +155,25 @@ class OpenUtterance:
         return replace(
             self.opening.utterance(key, end, ended_at),
             audio=self._buffer.close(),
+            age_s=self.opening.age_s + self._age_s(ended_at),
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
         )
+
+    def _note_pause(self, until: float) -> None:
+        """Notice a pause after which nobody was there to end the utterance."""
+        pause_s = until - self._quiet_since
+        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+            self._slept_s += pause_s
+
+    def _age_s(self, ended_at: float) -> float:
+        """How old the speech became because the machine slept before its end.
+
+        It counts from its first sound, less its length: what came in together after the process
+        had stood still is not old.
+        """
+        return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
 
     def _append(self, chunks: Iterable[bytes | None]) -> bool:
         for chunk in chunks:

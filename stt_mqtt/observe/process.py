@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+MIN_WINDOW_S = 1.0
+"""CPU use over less than this says more about the moment than about the process."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -21,14 +25,29 @@ def rss_mb() -> float:
 class CpuMeter:
     """Cores in use by this process, measured between two calls of `read`."""
 
-    def __init__(self) -> None:
-        self._wall_s = time.monotonic()
-        self._cpu_s = time.process_time()
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        """`wall` and `cpu`: clocks in seconds."""
+        self._wall = wall
+        self._cpu = cpu
+        self._last: tuple[float, float] | None = None
+        self._used: float | None = None
 
-    def read(self) -> float:
-        """CPU seconds per second since the last call (1.0: one core busy all the time)."""
-        wall_s, cpu_s = time.monotonic(), time.process_time()
-        elapsed_s = max(wall_s - self._wall_s, 1e-6)
-        used = (cpu_s - self._cpu_s) / elapsed_s
-        self._wall_s, self._cpu_s = wall_s, cpu_s
-        return used
+    def read(self) -> float | None:
+        """CPU seconds per second since the last call (1.0: one core busy all the time).
+
+        None at the first call, which has nothing to compare with. Calls that follow each other at
+        once have the reading of the first of them.
+        """
+        wall_s, cpu_s = self._wall(), self._cpu()
+        if self._last is None:
+            self._last = (wall_s, cpu_s)
+            return None
+        elapsed_s = wall_s - self._last[0]
+        if elapsed_s >= MIN_WINDOW_S:
+            self._used = (cpu_s - self._last[1]) / elapsed_s
+            self._last = (wall_s, cpu_s)
+        return self._used

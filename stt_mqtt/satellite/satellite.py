@@ -81,6 +81,7 @@ class Satellite:
         self._was_muted_live = False
         self._heard_at: float | None = None
         """When the last frame came; None: none since the last pause of the source."""
+        self._ticked_at: float | None = None
         self._deaf_because: str | None = None
         """Why the source gives nothing; None: it does, as far as is known."""
         self._zeros: int | None = 0
@@ -209,6 +210,10 @@ class Satellite:
 
     def tick(self, now: float) -> Dropped | None:
         """Look at the clock, several times a second; what was given up since the last call."""
+        if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
+            # We stood still ourselves: what the source has is yet to be read.
+            self._heard_at = None if self._heard_at is None else now
+        self._ticked_at = now
         if self._heard_at is not None and now - self._heard_at > STALL_S:
             self.source_lost(STALLED, now)
         self._attend(now)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stt_mqtt.audio.decode import Decoded, decode
-from stt_mqtt.audio.formats import sniff
+from stt_mqtt.audio.magic import foreign_kind, sniff
 from stt_mqtt.audio.pcm import Pcm, SampleType
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import ConfigError, CorruptAudioError, UtteranceError
@@ -182,6 +182,9 @@ def _behind_header(head: bytes) -> bytes | None:
         return None
     container = sniff(head)
     if container is None:
+        kind = foreign_kind(head)
+        if kind is not None:
+            raise ConfigError([f"--stdin: {kind} came in; send PCM, as {ARECORD} does"])
         return head
     if container is not Codec.WAV:
         raise ConfigError([f"--stdin: {container} came in; send PCM, as {ARECORD} does"])

@@ -10,7 +10,7 @@ class Clock(Protocol):
     """Two clocks: one that never jumps, one that people read."""
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Monotonic seconds, those included that the machine slept."""
 
     def epoch(self) -> float:
         """Seconds of the Unix epoch."""
@@ -20,9 +20,16 @@ class SystemClock:
     """The clocks of this machine."""
 
     def now(self) -> float:
-        """Monotonic seconds."""
-        return time.monotonic()
+        """Monotonic seconds, those included that the machine slept.
+
+        `time.monotonic`, the clock of event loops, stands still on Linux while the machine sleeps:
+        what was said before that would look fresh.
+        """
+        return time.clock_gettime(_WITH_SLEEP)
 
     def epoch(self) -> float:
         """Seconds of the Unix epoch."""
         return time.time()
+
+
+_WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -28,6 +28,9 @@ from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance
 
 log = logging.getLogger(__name__)
 
+STOOD_STILL_S = 5.0
+"""A deadline that is looked at so late shows that the process stood still, or the machine slept."""
+
 
 class Pool(Protocol):
     """Threads that transcribe.
@@ -72,6 +75,8 @@ class _Running:
     progress_at: float
     """When it began, or when the last verdict came."""
     stuck: bool = False
+    excused: bool = False
+    """Whether it has got its time anew, because the process stood still or the machine slept."""
 
     def deadline(self, timeout_s: float) -> float:
         """When it hangs: each utterance that it owes has so much time."""
@@ -175,7 +180,7 @@ class Dispatcher:
         """
         running = self._running[batch]
         if index in running.unanswered:
-            self._finish(running, index, verdict)
+            self._finish(running, index, self._unless_too_old(running, index, verdict, now))
             running.progress_at = now
         self.tick(now)
 
@@ -190,7 +195,14 @@ class Dispatcher:
             self._expire(expired, now)
         timeout_s = self._limits.inference_timeout_s
         for running in self._running.values():
-            if not running.stuck and now >= running.deadline(timeout_s):
+            late_s = now - running.deadline(timeout_s)
+            if running.stuck or late_s < 0:
+                continue
+            if late_s > STOOD_STILL_S and not running.excused:
+                # Nobody looked in time, so its thread had no time either.
+                running.excused = True
+                running.progress_at = now
+            else:
                 running.stuck = True
                 log.error(
                     "an inference thread hangs and is given up until it answers (%d of %d now)",
@@ -226,6 +238,18 @@ class Dispatcher:
             self._last_number += 1
             self._running[self._last_number] = _Running(now, dict(enumerate(utterances)), now)
             self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
+
+    def _unless_too_old(
+        self, running: _Running, index: int, verdict: Verdict, now: float
+    ) -> Verdict:
+        """A verdict, unless its words were spoken before the machine slept."""
+        slept = running.excused or now >= running.deadline(self._limits.inference_timeout_s)
+        utterance, max_age_s = running.unanswered[index], self._limits.max_age_s
+        if not slept or now - utterance.ended_at + utterance.age_s < max_age_s:
+            return verdict
+        return ExpiredError(
+            f"older than {max_age_s:g} s (limits.max_age_s): the machine slept while it was heard"
+        )
 
     def _expire(self, utterance: Utterance, now: float) -> None:
         self._reply(utterance, self._too_old(utterance, now), now - utterance.ended_at)

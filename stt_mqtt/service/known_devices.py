@@ -70,7 +70,7 @@ class KnownDevices:
                 device.announced = None
                 self.followers.announce(device)
 
-    def take_over(self, key: DeviceKey, overrides: Overrides, last_seen_ts: float) -> None:
+    def take_over(self, key: DeviceKey, overrides: Overrides | None, last_seen_ts: float) -> None:
         """Know a device of a previous run, as it was set, if there is a place for it.
 
         Nobody is told: `announce` or `introduce` does that.
@@ -78,7 +78,8 @@ class KnownDevices:
         if not self._has_place_for(key):
             return
         device = self._find_or_make(key)
-        device.restore(overrides)
+        if overrides is not None:
+            device.restore(overrides)
         device.last_seen_ts = max(device.last_seen_ts, last_seen_ts)
 
     def forget(self, key: DeviceKey) -> None:

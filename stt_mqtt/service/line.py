@@ -15,7 +15,7 @@ from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import Config
 from stt_mqtt.devices.budget import Budget
 from stt_mqtt.devices.context import DeviceContext
-from stt_mqtt.devices.device import Device, NamedFormat
+from stt_mqtt.devices.device import Device
 from stt_mqtt.devices.ended import Ended, Repeated
 from stt_mqtt.devices.settings import SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
@@ -34,7 +34,15 @@ from stt_mqtt.service.known_devices import KnownDevices
 from stt_mqtt.service.outcomes import Stamp, log_outcome, of_answer, of_ended, of_refusal
 from stt_mqtt.service.outlet import Follower, Outlet
 from stt_mqtt.service.rungs import EngineFacts
-from stt_mqtt.types import DeviceKey, EndReason, Heard, Outcome, Start, Utterance
+from stt_mqtt.types import (
+    DeviceKey,
+    EndReason,
+    Heard,
+    NamedFormat,
+    Outcome,
+    Start,
+    Utterance,
+)
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +127,8 @@ class Line:
             self._settle(device, device.abort(id, self._clock.now()))
 
     def disconnect(self, key: DeviceKey) -> None:
-        """A device is gone; what it said so far is transcribed."""
-        device = self.known.heard(key)
+        """A device is gone, by the word of others; what it said so far is transcribed."""
+        device = self.registry.find(key)
         if device is not None:
             self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
 

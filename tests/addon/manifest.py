@@ -13,11 +13,15 @@ ROOTFS = ADDON / "rootfs"
 SERVICES = ROOTFS / "etc" / "s6-overlay" / "s6-rc.d"
 
 MANIFEST: dict[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))
-SCHEMA: dict[str, str | list[str]] = MANIFEST["schema"]
+SCHEMA: dict[str, Any] = MANIFEST["schema"]
 DEFAULTS: dict[str, object] = MANIFEST["options"]
 
 
+DEVICE_SCHEMA: dict[str, str] = SCHEMA["devices"][0]
+
+
 def element(option: str) -> str:
-    """The type of an option, or of the items of a list."""
+    """The type of an option, or of the items of a list of texts."""
     found = SCHEMA[option]
-    return found[0] if isinstance(found, list) else found
+    (kind,) = found if isinstance(found, list) else [found]
+    return kind if isinstance(kind, str) else ""

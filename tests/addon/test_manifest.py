@@ -17,15 +17,22 @@ from packaging.utils import canonicalize_name
 
 import stt_mqtt
 from stt_mqtt.config import Config
-from tests.addon.manifest import ADDON, DEFAULTS, MANIFEST, ROOT, SCHEMA, SERVICES
+from tests.addon.manifest import (
+    ADDON,
+    DEFAULTS,
+    DEVICE_SCHEMA,
+    MANIFEST,
+    ROOT,
+    SCHEMA,
+    SERVICES,
+    element,
+)
 
 LANGUAGES = ("en", "de")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON_OF_THE_IMAGE = {"python_version": "3.13", "python_full_version": "3.13.5"}
 
-ELEMENT = re.compile(
-    r"(bool|port|password|str\(,\d+\)|int\(\d+,\d+\)|match\(\^.+\$\)|list\([^()]+\))\??"
-)
+ELEMENT = re.compile(r"(bool|port|password|int\(\d+,\d+\)|match\(\^.+\$\)|list\([^()]+\))\??")
 
 
 def text_of(name: str) -> str:
@@ -69,7 +76,20 @@ def test_nothing_retired_is_used() -> None:
 def test_the_type_of_every_option_is_one_that_the_supervisor_knows(option: str) -> None:
     kind = SCHEMA[option]
     (kind,) = kind if isinstance(kind, list) else [kind]
-    assert ELEMENT.fullmatch(kind)
+    for one in kind.values() if isinstance(kind, dict) else [kind]:
+        assert ELEMENT.fullmatch(one)
+
+
+def test_texts_are_bounded_in_a_way_that_every_supervisor_can_check() -> None:
+    """Before 2026-07 it compared a text itself with the bounds of `str(…)`: none passed."""
+    kinds = [*map(element, SCHEMA), *DEVICE_SCHEMA.values()]
+    assert not [kind for kind in kinds if kind.startswith(("str(", "password("))]
+
+
+def test_a_list_of_devices_has_a_default_because_the_supervisor_requires_it() -> None:
+    assert DEFAULTS["devices"] == []
+    assert not DEVICE_SCHEMA["name"].endswith("?")
+    assert all(kind.endswith("?") for key, kind in DEVICE_SCHEMA.items() if key != "name")
 
 
 def test_the_supervisors_watchdog_looks_at_a_port_that_is_always_open() -> None:
@@ -92,7 +112,9 @@ def test_every_option_and_port_is_translated(language: str) -> None:
     texts: dict[str, Any] = yaml.safe_load(text_of(f"translations/{language}.yaml"))
     assert set(texts) == {"configuration", "network"}
     assert list(texts["configuration"]) == list(SCHEMA)
-    for option, text in texts["configuration"].items():
+    fields = texts["configuration"]["devices"].pop("fields")
+    assert list(fields) == list(DEVICE_SCHEMA)
+    for option, text in [*texts["configuration"].items(), *fields.items()]:
         assert set(text) == {"name", "description"}, option
         assert all(text.values()), option
     assert list(texts["network"]) == list(MANIFEST["ports"])

@@ -12,12 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.app.addon import OPTIONS, AddonSource, config_of_options, environment_beside
+from stt_mqtt.app.addon import (
+    KNOWN,
+    OPTIONS,
+    AddonSource,
+    config_of_options,
+    environment_beside,
+)
+from stt_mqtt.app.addon_devices import KEYS
 from stt_mqtt.app.files import resolve_password
 from stt_mqtt.config import Config, LogLevel
 from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.errors import ConfigError
-from tests.addon.manifest import DEFAULTS, SCHEMA, element
+from stt_mqtt.types import WHOLE_ONLY, Codec
+from tests.addon.manifest import DEFAULTS, DEVICE_SCHEMA, SCHEMA, element
 
 SUPERVISORS_BROKER = {
     "STT_MQTT__MQTT__HOST": "core-mosquitto",
@@ -48,7 +56,8 @@ def problems(load: Load, options: object, environ: Mapping[str, str] | None = No
 
 
 def test_the_manifest_and_the_mapping_know_the_same_options_in_the_same_order() -> None:
-    assert list(SCHEMA) == list(OPTIONS)
+    assert list(SCHEMA) == list(KNOWN)
+    assert list(DEVICE_SCHEMA) == ["name", *KEYS]
     assert list(DEFAULTS) == [
         option for option in SCHEMA if option in DEFAULTS and not element(option).endswith("?")
     ]
@@ -85,14 +94,15 @@ EFFECTS: dict[str, tuple[Any, Callable[[Config], Any], Any]] = {
     "max_utterance_s": (60, lambda config: config.limits.max_decoded_s, 60),
     "workers": (1, lambda config: config.engine.workers, 1),
     "log_level": ("warning", lambda config: config.log.level, LogLevel.WARNING),
+    "devices": ([{"name": "x", "rate": 8000}], lambda config: config.device("x").rate, 8000),
 }
 
 
 def test_every_option_is_tried() -> None:
-    assert list(EFFECTS) == list(OPTIONS)
+    assert list(EFFECTS) == list(KNOWN)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", KNOWN)
 def test_every_option_has_its_effect(load: Load, option: str) -> None:
     value, read, expected = EFFECTS[option]
     assert read(load(DEFAULTS)) != expected
@@ -101,7 +111,7 @@ def test_every_option_has_its_effect(load: Load, option: str) -> None:
 
 
 @pytest.mark.parametrize("unset", [None, "", "null"])
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", KNOWN)
 def test_null_and_nothing_mean_not_set(load: Load, option: str, unset: str | None) -> None:
     assert load({option: unset}) == load({})
 
@@ -136,7 +146,9 @@ RANGES = [
     for option, match in options_of_type(r"int\((\d+),(\d+)\)\??")
 ]
 RANGES += [(option, 1, 65535) for option, _ in options_of_type(r"port\??")]
-LENGTHS = [(option, int(match[1])) for option, match in options_of_type(r"str\(,(\d+)\)\?")]
+LENGTHS = [
+    (option, int(match[1])) for option, match in options_of_type(r"match\(\^\.\{0,(\d+)\}\$\)\?")
+]
 CHOICES = {option: match[1].split("|") for option, match in options_of_type(r"list\(([^)]*)\)\??")}
 PATTERNS = {option: match[1] for option, match in options_of_type(r"match\((.*)\)\??")}
 
@@ -144,7 +156,9 @@ PATTERNS = {option: match[1] for option, match in options_of_type(r"match\((.*)\
 def test_every_option_has_a_range_a_choice_or_two_values() -> None:
     ranged = {option for option, *_ in [*RANGES, *LENGTHS]}
     switches = {option for option, _ in options_of_type("bool")}
-    assert ranged | switches | set(CHOICES) | set(PATTERNS) | {"mqtt_password"} == set(SCHEMA)
+    assert ranged | switches | set(CHOICES) | set(PATTERNS) | {"mqtt_password", "devices"} == set(
+        SCHEMA
+    )
 
 
 @pytest.mark.parametrize(("option", "low", "high"), RANGES)
@@ -207,6 +221,94 @@ def test_a_text_that_the_form_takes_is_one_that_the_service_takes(
 
 def test_an_optional_text_may_be_emptied_in_the_form() -> None:
     assert all(re.match(PATTERNS[option], "") for option in ("language", "languages"))
+
+
+# The settings of single satellites --------------------------------------------------------------
+
+
+DEVICE_EFFECTS: dict[str, tuple[Any, Any]] = {
+    "enabled": (False, False),
+    "language": ("de", "de"),
+    "prompt": ("Zoë's timer: 5 % 🎉", "Zoë's timer: 5 % 🎉"),
+    "gap_timeout_ms": (1500, 1500),
+    "codec": ("adpcm_ima", Codec.ADPCM_IMA),
+    "rate": (8000, 8000),
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_of_a_satellite_has_its_effect_there_alone(load: Load, key: str) -> None:
+    value, expected = DEVICE_EFFECTS[key]
+    config = load({**DEFAULTS, "devices": [{"name": "kitchen", key: value}]})
+    assert getattr(config.device("kitchen"), key) == expected
+    assert config.device("hall") == load(DEFAULTS).device("hall")
+
+
+def test_a_name_alone_keeps_a_satellite_known_and_a_glob_is_for_several(load: Load) -> None:
+    devices = [{"name": "kitchen"}, {"name": "*_[ab]", "rate": 8000}, {"name": "hall_b"}]
+    config = load({"devices": devices})
+    assert config.named_devices == ["kitchen", "hall_b"]
+    assert config.device("hall_b").rate == 8000
+
+
+@pytest.mark.parametrize("unset", [None, "", "null"])
+def test_what_an_entry_leaves_empty_is_as_for_all(load: Load, unset: str | None) -> None:
+    entry: dict[str, object] = {"name": "kitchen", **dict.fromkeys(KEYS, unset)}
+    assert load({"devices": [entry]}) == load({"devices": [{"name": "kitchen"}]})
+
+
+def test_what_is_wrong_in_an_entry_is_said_by_its_place_in_the_list(load: Load) -> None:
+    wrong = [
+        {"name": "kitchen", "gap_timeout_ms": 5, "codec": "speex"},
+        {"name": "kids_[ab]", "language": "klingon!", "prompt": ["a"]},
+        {"name": "kitchen"},
+        {"language": "de"},
+        {"name": "living room"},
+        "hall",
+        {"name": "bath", "volume": 5},
+        {"name": "kids_["},
+    ]
+    assert sorted(problems(load, {"devices": wrong})) == [
+        "devices[0].codec: 'speex' is not known; known are pcm_s16le, pcm_f32le, adpcm_ima, "
+        "flac, opus, ogg, webm, wav",
+        "devices[0].gap_timeout_ms: 5 is too small, at least 50",
+        "devices[1].language: must be a language tag such as en or pt-BR",
+        "devices[1].prompt: must be text",
+        "devices[2].name: is the name of devices[0] too",
+        "devices[3]: lacks its name",
+        "devices[4].name: a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
+        "devices[5]: must be a name with settings below it",
+        "devices[6].volume: there is no such key; known are name, enabled, language, prompt, "
+        "gap_timeout_ms, codec, rate",
+        "devices[7]: no device can have such a name; a glob's [ needs its ]",
+    ]
+    assert problems(load, {"devices": {"kitchen": {}}}) == [
+        "devices: must be a list, one entry for each device"
+    ]
+
+
+def test_no_satellite_has_the_name_of_the_service(load: Load) -> None:
+    (problem,) = problems(load, {"devices": [{"name": "bridge"}]})
+    assert problem.endswith("bridge is the name of the service itself")
+
+
+def test_the_form_takes_for_a_satellite_what_the_service_takes(load: Load) -> None:
+    assert (
+        DEVICE_SCHEMA["codec"]
+        == f"list({'|'.join(codec for codec in Codec if codec not in WHOLE_ONLY)})?"
+    )
+    assert DEVICE_SCHEMA["language"] == element("language")
+    assert DEVICE_SCHEMA["gap_timeout_ms"] == element("gap_timeout_ms") + "?"
+    for key, low, high in (("rate", 8000, 48_000), ("prompt", "", "a" * 1000)):
+        for value in (low, high):
+            load({"devices": [{"name": "kitchen", key: value}]})
+    assert DEVICE_SCHEMA["rate"] == "int(8000,48000)?"
+    assert DEVICE_SCHEMA["prompt"] == "match(^.{0,1000}$)?"
+    for wrong in ({"rate": 7999}, {"rate": 48_001}, {"prompt": "a" * 1001}):
+        assert problems(load, {"devices": [{"name": "kitchen", **wrong}]})
+    name = DEVICE_SCHEMA["name"].removeprefix("match(").removesuffix(")")
+    assert re.match(name, "kids_[ab]*")
+    assert not re.match(name, "living room")
 
 
 # What is wrong is said in the words of the form ------------------------------------------------
@@ -339,6 +441,23 @@ def test_any_text_arrives_as_it_was_written(
     file.write_text(json.dumps({"hotwords": [text]}), encoding="utf-8")
     heard = AddonSource(file, {}).load().device_defaults.hotwords
     assert heard == (() if text == "null" else (text,))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mqtt_host": "mqtt://nas.lan:1884"}, "mqtt_host: must be a name or an address alone"),
+        (
+            {"language": "de", "languages": ["de", "en"]},
+            "languages: has no effect where the language is given (de)",
+        ),
+    ],
+)
+def test_an_option_that_has_no_effect_is_refused(
+    load: Load, options: dict[str, object], sentence: str
+) -> None:
+    (problem,) = problems(load, options)
+    assert problem.startswith(sentence)
 
 
 def test_the_mapping_alone_gives_the_sections_of_the_file() -> None:

@@ -1,9 +1,13 @@
-"""What happens before the model is loaded."""
+"""What happens before the model is loaded, and to what is being loaded at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,10 +18,16 @@ from wyoming.ping import Ping, Pong
 
 from stt_mqtt.app import application as module
 from stt_mqtt.app.application import Application
+from stt_mqtt.app.background import in_background
 from stt_mqtt.app.files import ConfigSource
-from stt_mqtt.app.loading import Start
+from stt_mqtt.app.loading import Shelf, Start
 from stt_mqtt.config import Config
+from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.ladder import Candidate, RungCost
+from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
+from stt_mqtt.types import Rung
+from tests.app.toys import Model
 from tests.brokers import free_port
 
 TIMEOUT_S = 20
@@ -38,16 +48,17 @@ class Slow:
         raise ModelError("the model is damaged")
 
 
-def application(port: int) -> Application:
+def application(port: int, **sections: Any) -> Application:
     config: dict[str, Any] = {
         "mqtt": {"host": "127.0.0.1", "port": free_port()},
         "wyoming": {"listen": [f"tcp://127.0.0.1:{port}"]},
+        **sections,
     }
     return Application(ConfigSource(None, {}), Config.model_validate(config))
 
 
-async def begun(slow: Slow) -> None:
-    assert await asyncio.to_thread(slow.begun.wait, TIMEOUT_S)
+async def happens(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, TIMEOUT_S)
 
 
 def test_a_service_told_to_stop_while_the_model_loads_does_not_wait_for_it(
@@ -58,7 +69,7 @@ def test_a_service_told_to_stop_while_the_model_loads_does_not_wait_for_it(
     async def scenario() -> bool:
         service = application(free_port())
         running = asyncio.create_task(service.run())
-        await begun(slow)
+        await happens(slow.begun)
         service.request_stop()
         async with asyncio.timeout(TIMEOUT_S):
             clean = await running
@@ -76,7 +87,7 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so(
 
     async def scenario() -> None:
         running = asyncio.create_task(application(port).run())
-        await begun(slow)
+        await happens(slow.begun)
         async with AsyncTcpClient("127.0.0.1", port) as client, asyncio.timeout(TIMEOUT_S):
             await client.write_event(AudioStart(**FORMAT).event())
             await client.write_event(AudioChunk(**FORMAT, audio=bytes(32_000)).event())
@@ -92,5 +103,110 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so(
             assert event.data["code"] == "shutting_down"
             with pytest.raises(ModelError):
                 await running
+
+    asyncio.run(scenario())
+
+
+@dataclass(frozen=True)
+class SlowShelf(Shelf):
+    """A model beside the running one that is not loaded before the test says so."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event = field(default_factory=threading.Event)
+
+    def load_beside(self, rung: Rung) -> WhisperTranscriber:
+        self.begun.set()
+        self.may_end.wait(TIMEOUT_S)
+        raise ModelError("the model is damaged")
+
+    def largest_batch(self, rung: Rung) -> int:
+        return 1
+
+
+def test_a_service_told_to_stop_does_not_wait_for_a_model_that_loads_beside_the_running_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = SlowShelf(Parallelism(workers=1, threads=1), max_batch=1)
+
+    def start(config: Config) -> Start:
+        candidates = (Candidate(rung, RungCost(0.1, 0.0, 0.0)) for rung in config.rungs)
+        return Start(tuple(candidates), 0, Model("large").transcriber)
+
+    monkeypatch.setattr(module, "load_ladder", start)
+    monkeypatch.setattr(module, "shelf_of", lambda _: shelf)
+
+    async def scenario() -> bool:
+        rungs = [{"name": "best", "model": "large"}, {"name": "small", "model": "tiny"}]
+        service = application(free_port(), ladder={"rungs": rungs, "rung": "small"})
+        running = asyncio.create_task(service.run())
+        await happens(shelf.begun)
+        service.request_stop()
+        return await running
+
+    # The end of the event loop is a part of the end of the service.
+    assert asyncio.run(scenario()) is False
+    assert not shelf.may_end.is_set()
+    shelf.may_end.set()
+
+
+def test_a_service_told_to_stop_while_a_slow_disk_is_read_does_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def languages(_config: Config) -> frozenset[str]:
+        begun.set()
+        may_end.wait(TIMEOUT_S)
+        return frozenset()
+
+    monkeypatch.setattr(module, "spoken_languages", languages)
+
+    async def scenario() -> bool:
+        service = application(free_port())
+        running = asyncio.create_task(service.run())
+        await happens(begun)
+        service.request_stop()
+        return await running
+
+    started_at = time.monotonic()
+    assert asyncio.run(scenario()) is False
+    assert time.monotonic() - started_at < TIMEOUT_S
+    may_end.set()
+
+
+def test_the_end_does_not_wait_for_what_asyncio_does_in_a_thread_such_as_to_look_up_a_name() -> (
+    None
+):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        may_end.wait(TIMEOUT_S)
+
+    async def scenario() -> None:
+        service = application(free_port())
+        service.request_stop()
+        await service.run()
+        asyncio.get_running_loop().run_in_executor(None, hang)
+        await happens(begun)
+
+    started_at = time.monotonic()
+    asyncio.run(scenario())
+    assert time.monotonic() - started_at < TIMEOUT_S
+    may_end.set()
+
+
+def _divide() -> float:
+    return 1 / 0
+
+
+@pytest.mark.parametrize(("call", "result"), [(partial(int, "7"), 7), (dict, {})])
+def test_what_is_done_in_the_background_comes_back(
+    call: Callable[[], object], result: object
+) -> None:
+    async def scenario() -> None:
+        assert await in_background(call) == result
+        with pytest.raises(ZeroDivisionError):
+            await in_background(_divide)
 
     asyncio.run(scenario())

@@ -87,12 +87,18 @@ def container(
     rate: int = 16_000,
     channels: int = 1,
     live: bool = False,
+    flags: str = "",
 ) -> bytes:
-    """`samples` in a container, through PyAV. `live`: written without seeking back."""
+    """`samples` in a container, through PyAV. `live`: written without seeking back.
+
+    `flags`: `movflags` of MP4.
+    """
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
     seekable = BytesIO()
     unseekable = _Unseekable()
     options = {"ogg": {"page_duration": "100000"}, "webm": {"live": str(int(live))}}.get(kind, {})
+    if flags:
+        options = {"movflags": flags, "frag_duration": "200000"}
     with av.open(unseekable if live else seekable, "w", format=kind, options=options) as out:
         stream = out.add_stream(codec, rate=rate)
         assert isinstance(stream, AudioStream)

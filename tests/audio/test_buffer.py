@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap, whole
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
-from tests.audio.synth import container, framed, is_tone, opus_packets, s16, tone
+from stt_mqtt.errors import UnsupportedFormatError
+from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, EncodedAudio
+from tests.audio.synth import chunk, container, fmt, framed, is_tone, opus_packets, riff, s16, tone
 
 CAP = AudioCap(30.0, 2 * 1024 * 1024)
 MONO = AudioFormat()
 STUDIO = AudioFormat(Codec.PCM_S16LE, 48_000, 2)
 ADPCM = AudioFormat(Codec.ADPCM_IMA)
 OPUS = AudioFormat(Codec.OPUS, 48_000, 1)
-CHUNKED = [codec for codec in Codec if codec is not Codec.MP3]
+CHUNKED = [codec for codec in Codec if codec not in WHOLE_ONLY]
 
 SILK_20_MS = b"\x08"
 CELT_2_5_MS = b"\xe0"
@@ -320,6 +321,148 @@ def test_real_opus_packets_survive_the_buffer() -> None:
         assert buffer.append(framed([packet]))
     assert buffer.seconds == 1.0
     assert is_tone(decode(buffer.close(), 30.0).samples)
+
+
+def wave(pcm: bytes, rate: int = 16_000) -> bytes:
+    """A file of its own, with the 60-byte header of Rhasspy's satellites."""
+    header = riff(fmt(rate=rate), chunk(b"time", b"12345678"), chunk(b"data", pcm))
+    assert len(header) == 60 + len(pcm)
+    return header
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("declared", [MONO, STUDIO, AudioFormat(Codec.WAV)])
+def test_a_wav_file_in_each_chunk_is_one_utterance_without_the_headers(
+    declared: AudioFormat,
+) -> None:
+    buffer = AudioBuffer(declared, CAP)
+    sound = s16(tone(seconds=1.0))
+    for piece in cut(sound, 1_024):
+        assert buffer.append(wave(piece))
+    assert buffer.seconds == 1.0
+    assert buffer.nbytes == len(sound)
+    assert buffer.close() == EncodedAudio(MONO, sound)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_the_header_in_each_chunk_says_its_rate(rate: int) -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    for piece in cut(s16(tone(rate=rate)), 2 * (rate // 20)):
+        assert buffer.append(wave(piece, rate))
+    samples = decode(buffer.close(), 30.0).samples
+    assert 15_800 < len(samples) <= 16_000
+    assert is_tone(samples)
+
+
+@pytest.mark.parametrize("declared", [MONO, AudioFormat(Codec.WAV)])
+@pytest.mark.parametrize("size", [44, 500, 1_024])
+def test_a_wav_stream_whose_first_chunk_alone_has_the_header(
+    declared: AudioFormat, size: int
+) -> None:
+    """The header is believed: a device may be said to speak at another rate."""
+    data = riff(fmt(rate=8_000), chunk(b"data", s16(tone(rate=8_000)), 0))
+    buffer = AudioBuffer(declared, CAP)
+    for piece in cut(data, size):
+        assert buffer.append(piece)
+    samples = decode(buffer.close(), 30.0).samples
+    assert len(samples) == 16_000
+    assert is_tone(samples)
+
+
+def test_a_wav_stream_may_begin_with_half_a_header() -> None:
+    data = riff(fmt(), chunk(b"data", s16(tone()), 0))
+    buffer = AudioBuffer(AudioFormat(Codec.WAV), CAP)
+    for piece in cut(data, 10):
+        assert buffer.append(piece)
+    assert is_tone(decode(buffer.close(), 30.0).samples)
+
+
+def test_a_damaged_file_among_the_chunks_is_dropped() -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    first, second = b"ab" * 400, b"cd" * 400
+    for part in (wave(first), wave(second), b"no header", wave(b""), wave(first)[:30]):
+        assert buffer.append(part)
+    assert buffer.close().data == first + second
+
+
+def test_lost_chunks_among_wav_files_are_silence() -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    buffer.append_loss(1)
+    buffer.append(wave(b"ab" * 400))
+    buffer.append_loss(1)
+    assert buffer.seconds == 0.0
+    buffer.append(wave(b"cd" * 400))
+    buffer.append_loss(2)
+    assert buffer.close().data == b"ab" * 400 + b"cd" * 400 + bytes(1600)
+
+
+def test_wav_files_end_at_the_caps() -> None:
+    frame = wave(s16(tone(seconds=0.1)))
+    buffer = AudioBuffer(MONO, AudioCap(1.0, 2**20))
+    assert fill(buffer, frame) == 10
+    assert buffer.seconds == 1.0
+    buffer = AudioBuffer(MONO, AudioCap(30.0, 10_000))
+    fill(buffer, frame)
+    assert buffer.nbytes == 10_000
+    buffer = AudioBuffer(MONO, AudioCap(0.05, 2**20))
+    assert fill(buffer, frame) <= 1
+    assert buffer.seconds <= 0.05
+
+
+def test_wav_files_of_a_kind_that_is_not_taken_are_answered_so() -> None:
+    frame = riff(fmt(channels=6), chunk(b"data", bytes(1_200)))
+    buffer = AudioBuffer(MONO, CAP)
+    for _ in range(3):
+        assert buffer.append(frame)
+    with pytest.raises(UnsupportedFormatError, match="channels is 6"):
+        decode(buffer.close(), 30.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "rate"),
+    [("ogg", "libopus", 48_000), ("webm", "libopus", 48_000), ("flac", "flac", 16_000),
+     ("ipod", "aac", 44_100), ("mp3", "libmp3lame", 16_000)],
+)  # fmt: skip
+def test_a_file_where_pcm_was_expected_is_decoded_as_what_it_is(
+    kind: str, codec: str, rate: int
+) -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    assert buffer.append(b"")
+    for piece in cut(container(kind, codec, tone(rate=rate), rate), 4_000):
+        assert buffer.append(piece)
+    assert buffer.seconds == 0.0
+    assert is_tone(decode(buffer.close(), 30.0).samples[1_000:16_000])
+
+
+def test_a_file_of_another_kind_where_pcm_was_expected_is_answered_so() -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    for piece in cut(container("aiff", "pcm_s16be", tone()), 4_000):
+        assert buffer.append(piece)
+    with pytest.raises(UnsupportedFormatError, match="AIFF"):
+        decode(buffer.close(), 30.0)
+
+
+def test_a_file_where_pcm_was_expected_ends_at_the_byte_cap() -> None:
+    buffer = AudioBuffer(MONO, AudioCap(30.0, 20_000))
+    assert buffer.append(container("flac", "flac", np.zeros(1_600, np.float32)))
+    assert not buffer.append(bytes(20_000))
+    assert buffer.nbytes < 20_000
+
+
+def test_only_the_first_chunk_of_pcm_can_begin_a_file() -> None:
+    buffer = AudioBuffer(MONO, CAP)
+    flac = container("flac", "flac", tone())
+    assert buffer.append(b"ab")
+    assert buffer.append(flac)
+    assert buffer.close() == EncodedAudio(MONO, b"ab" + flac)
+
+
+def test_a_whole_message_of_another_kind_is_refused() -> None:
+    with pytest.raises(UnsupportedFormatError, match="AIFF"):
+        whole(container("aiff", "pcm_s16be", tone()), MONO)
 
 
 def test_a_whole_message_is_known_by_its_container() -> None:

@@ -91,9 +91,9 @@ def test_the_bytes_are_believed_before_the_declared_container() -> None:
     assert is_tone(found.samples)
 
 
-@pytest.mark.parametrize("data", [b"", b"text", bytes(1_000), b"\0\0\0\x20ftypM4A "])
+@pytest.mark.parametrize("data", [b"", b"text", bytes(1_000), b"\0\0\0\x20ftypheic"])
 def test_bytes_of_no_known_container_are_unsupported(data: bytes) -> None:
-    with pytest.raises(UnsupportedFormatError, match="WAV, FLAC, Ogg, WebM or MP3"):
+    with pytest.raises(UnsupportedFormatError, match="WAV, FLAC, Ogg, WebM, MP4 or MP3"):
         decode(unknown(data), 30.0)
 
 
@@ -132,6 +132,12 @@ def test_a_codec_that_nobody_knows_is_unsupported() -> None:
 def test_a_stream_that_changes_its_rate_ends_there() -> None:
     other = container("flac", "flac", tone(rate=44_100), 44_100)
     assert len(decode(unknown(sound("flac") + other), 30.0).samples) == 16_000
+
+
+def test_another_rate_within_a_stream_ends_it() -> None:
+    slow = container("mp3", "libmp3lame", tone(rate=44_100), 44_100)
+    fast = container("mp3", "libmp3lame", tone(rate=48_000), 48_000)
+    assert len(decode(unknown(slow + fast), 30.0).samples) <= 16_000
 
 
 def adpcm_wav(*parts: bytes) -> bytes:

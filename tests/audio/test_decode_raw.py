@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.audio.adpcm import decode_adpcm
-from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.decode import decode, decode_pieces
 from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import container, framed, is_tone, level_at, opus_packets, s16, tone
@@ -19,6 +18,7 @@ from tests.audio.synth import container, framed, is_tone, level_at, opus_packets
 SHIFTS = av.library_versions["libavcodec"] >= (62, 28)
 S16 = AudioFormat()
 F32 = AudioFormat(Codec.PCM_F32LE)
+OPUS = AudioFormat(Codec.OPUS)
 
 
 def samples_of(audio_format: AudioFormat, data: bytes) -> Samples:
@@ -98,14 +98,14 @@ def test_adpcm_equals_an_independent_decoder(channels: int) -> None:
 
 def test_adpcm_reads_the_low_half_of_a_byte_first() -> None:
     block = struct.pack("<hBB", 1000, 0, 0) + b"\x07"
-    found = decode_adpcm(blocks(block), AudioFormat(Codec.ADPCM_IMA), 1.0).samples
+    found = samples_of(AudioFormat(Codec.ADPCM_IMA), blocks(block))
     assert (found * 32768).tolist() == [1000, 1011, 1013]
 
 
 def test_adpcm_stays_within_16_bits() -> None:
     up = struct.pack("<hBB", 32000, 88, 0) + b"\x77" * 4
     down = struct.pack("<hBB", -32000, 88, 0) + b"\xff" * 4
-    found = decode_adpcm(blocks(up, down), AudioFormat(Codec.ADPCM_IMA), 1.0).samples * 32768
+    found = samples_of(AudioFormat(Codec.ADPCM_IMA), blocks(up, down)) * 32768
     assert found[1:9].tolist() == [32767] * 8
     assert found[10:].tolist() == [-32768] * 8
 
@@ -113,7 +113,9 @@ def test_adpcm_stays_within_16_bits() -> None:
 def test_stereo_adpcm_takes_four_bytes_of_each_side_in_turn() -> None:
     left, right = struct.pack("<hBB", 8000, 0, 0), struct.pack("<hBB", -8000, 0, 0)
     block = left + right + (b"\x33" * 4 + b"\xbb" * 4) * 2 + b"odd"
-    found = decode_adpcm(blocks(block), AudioFormat(Codec.ADPCM_IMA, 16_000, 2), 1.0).samples
+    found = decode(
+        EncodedAudio(AudioFormat(Codec.ADPCM_IMA, 16_000, 2), blocks(block)), 1.0
+    ).samples
     assert len(found) == 17
     assert not found.any()
 
@@ -132,10 +134,10 @@ def test_adpcm_beyond_the_limit_is_left_out_and_said(size: int) -> None:
     data = blocks(*[bytes(size)] * (20_000 // size))
     frames = (1 + 2 * (size - 4)) * (20_000 // size) if size < 30_000 else 0
     data = data or blocks(bytes(size))
-    found = decode_adpcm(data, AudioFormat(Codec.ADPCM_IMA, 8_000), 0.1)
+    found = decode(EncodedAudio(AudioFormat(Codec.ADPCM_IMA, 8_000), data), 0.1)
     assert (len(found.samples), found.truncated) == (1_600, True)
     if frames:
-        everything = decode_adpcm(data, AudioFormat(Codec.ADPCM_IMA, 8_000), 10.0)
+        everything = decode(EncodedAudio(AudioFormat(Codec.ADPCM_IMA, 8_000), data), 10.0)
         assert (len(everything.samples), everything.truncated) == (2 * frames, False)
 
 
@@ -199,3 +201,21 @@ def test_any_bytes_give_audio_or_are_corrupt(
     assert len(found.samples) <= 1_600
     assert np.isfinite(found.samples).all()
     assert not len(found.samples) or np.abs(found.samples).max() <= 1.0
+
+
+def test_a_stream_of_lost_opus_packets_is_given_up() -> None:
+    packets = opus_packets(tone(rate=48_000))
+    found = samples_of(OPUS, framed([b""] * 100 + packets))
+    assert not found[:31_000].any()
+    assert is_tone(found[32_000:])
+    with pytest.raises(CorruptAudioError):
+        decode(EncodedAudio(OPUS, framed([b""] * 3_001 + packets)), 3_600.0)
+
+
+def test_a_huge_adpcm_block_is_expanded_in_parts() -> None:
+    for channels in (1, 2):
+        block = bytes(4 * channels) + bytes(200_000)
+        audio = EncodedAudio(AudioFormat(Codec.ADPCM_IMA, 16_000, channels), blocks(block))
+        pieces = list(decode_pieces(audio))
+        assert max(map(len, pieces)) < 40_000
+        assert sum(map(len, pieces)) == 1 + 400_000 // channels

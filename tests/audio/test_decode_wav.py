@@ -110,6 +110,77 @@ def test_24_bit_samples() -> None:
     assert decode_wav(data).samples.tolist() == [0.0, -1.0, 0.5, 2**-23]
 
 
+def fmt_24_in_32(channels: int = 1, rate: int = 16_000, extra: bytes = b"", tag: int = 1) -> bytes:
+    """The header that `arecord -f S24_LE` writes: 24 bits, and blocks of 4 bytes per channel."""
+    block = 4 * channels
+    head = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, 24)
+    return chunk(b"fmt ", head + extra)
+
+
+LOW_24 = np.array([0, -(2**23), 2**22, 1, -1, 2**23 - 1], "<i4")
+
+
+@pytest.mark.parametrize("top", ["sign", "zero", "junk"])
+def test_arecord_s24_le_has_its_24_bits_in_the_low_bytes(top: str) -> None:
+    data = LOW_24.copy()
+    if top != "sign":
+        data.view("u1").reshape(-1, 4)[:, 3] = 0 if top == "zero" else range(90, 96)
+    found = decode_wav(riff(fmt_24_in_32(), chunk(b"data", data.tobytes() + b"odd"))).samples
+    assert found.tolist() == [0.0, -1.0, 0.5, 2**-23, -(2**-23), 1 - 2**-23]
+
+
+@pytest.mark.parametrize("top", ["sign", "zero"])
+def test_24_bits_from_a_16_bit_microphone_are_still_the_low_ones(top: str) -> None:
+    data = LOW_24[:3].copy()
+    if top == "zero":
+        data &= 0xFFFFFF
+    found = decode_wav(riff(fmt_24_in_32(), chunk(b"data", data.tobytes()))).samples
+    assert found.tolist() == [0.0, -1.0, 0.5]
+
+
+def test_24_bits_in_the_high_bytes_as_the_standard_has_it() -> None:
+    data = (LOW_24 << 8).tobytes()
+    found = decode_wav(riff(fmt_24_in_32(), chunk(b"data", data))).samples
+    assert found.tolist() == [0.0, -1.0, 0.5, 2**-23, -(2**-23), 1 - 2**-23]
+
+
+@pytest.mark.parametrize("valid_bits", [20, 24, 32])
+def test_an_extensible_header_has_its_valid_bits_in_the_high_ones(valid_bits: int) -> None:
+    guid = b"\x01\0" + bytes.fromhex("000000001000800000aa00389b71")
+    extra = struct.pack("<HHI", 22, valid_bits, 4) + guid
+    header = fmt(tag=0xFFFE, bits=32, extra=extra)
+    data = np.array([0, -(2**31), 2**30], "<i4").tobytes()
+    assert decode_wav(riff(header, chunk(b"data", data))).samples.tolist() == [0.0, -1.0, 0.5]
+
+
+def test_an_extensible_header_may_have_24_bits_in_blocks_of_4_bytes() -> None:
+    guid = b"\x01\0" + bytes.fromhex("000000001000800000aa00389b71")
+    header = fmt_24_in_32(tag=0xFFFE, extra=struct.pack("<HHI", 22, 24, 4) + guid)
+    found = decode_wav(riff(header, chunk(b"data", LOW_24.tobytes()))).samples
+    assert found.tolist()[:3] == [0.0, -1.0, 0.5]
+
+
+def test_stereo_of_48_khz_from_arecord_s24_le() -> None:
+    data = np.repeat((tone(rate=48_000) * (2**23 - 1)).astype("<i4"), 2).tobytes()
+    found = decode_wav(riff(fmt_24_in_32(2, 48_000), chunk(b"data", data))).samples
+    assert len(found) == 16_000
+    assert is_tone(found)
+
+
+@pytest.mark.parametrize("block", [0, 1, 3, 6, 0xFFFF])
+def test_blocks_that_fit_no_word_of_4_bytes_are_not_believed(block: int) -> None:
+    head = struct.pack("<HHIIHH", 1, 1, 16_000, 48_000, block, 24)
+    packed = bytes.fromhex("000000 000080 000040")
+    data = riff(chunk(b"fmt ", head), chunk(b"data", packed))
+    assert decode_wav(data).samples.tolist() == [0.0, -1.0, 0.5]
+
+
+def test_the_form_for_files_over_4_gib() -> None:
+    sizes = chunk(b"ds64", bytes(28))
+    file = riff(sizes, fmt(), chunk(b"data", SOUND, 0xFFFFFFFF), size=0xFFFFFFFF)
+    assert hears_the_sound(b"RF64" + file[4:])
+
+
 @pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
 def test_stereo_of_any_rate_in_24_bits(rate: int) -> None:
     wide = np.repeat((tone(rate=rate) * (2**31 - 1)).astype("<i4"), 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.cli import main
 from stt_mqtt.commands import bench
 from stt_mqtt.commands.bench_plot import draw
@@ -219,7 +220,7 @@ def test_a_real_engine_is_measured(
     manifest = tmp_path / "clips.jsonl"
     lines = [{"path": one.file, "text": one.text, "corpus": one.room} for one in SAMPLES[2:4]]
     lines += [{"path": "short", "text": "Oh."}, {"path": "missing", "text": "Oh.", "lang": "cy"}]
-    (tmp_path / "short").write_bytes(bytes(1000))
+    (tmp_path / "short").write_bytes(wav_bytes(bytes(1000), 16_000))
     for one in SAMPLES[2:4]:
         (tmp_path / one.file).write_bytes(one.read())
     manifest.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import Progress
 
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.cli import main
 from stt_mqtt.commands.calibrate import Measured, Subject, as_shipped, save, table
 from stt_mqtt.commands.manifest import Clip, Scorer
@@ -64,7 +65,7 @@ def recording(folder: Path, number: int, language: str = "en", corpus: str = "")
 
 
 def raw(folder: Path, name: str, pcm: bytes) -> Clip:
-    (folder / name).write_bytes(pcm)
+    (folder / name).write_bytes(wav_bytes(pcm, SAMPLE_RATE))
     return Clip(f"m:{name}", folder / name, "Hello.", "en", "")
 
 

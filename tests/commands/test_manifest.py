@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.commands import manifest
 from stt_mqtt.commands.manifest import (
     MAX_LINES,
@@ -136,9 +136,16 @@ def test_a_recording_that_is_damaged_is_named_with_its_line(tmp_path: Path) -> N
         read_audio(clip(file))
 
 
+def test_a_recording_of_no_known_kind_is_not_guessed_to_be_pcm(tmp_path: Path) -> None:
+    file = tmp_path / "clip.raw"
+    file.write_bytes(bytes(32_000))
+    with pytest.raises(ConfigError, match="not a WAV, FLAC"):
+        read_audio(clip(file))
+
+
 def test_a_recording_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "long.raw"
-    file.write_bytes(np.zeros(16_000 * 31, "<i2").tobytes())
+    file = tmp_path / "long.wav"
+    file.write_bytes(wav_bytes(bytes(2 * 16_000 * 31), 16_000))
     assert read_audio(clip(file)).truncated
     monkeypatch.setattr(manifest, "MAX_CLIP_BYTES", 1000)
     with pytest.raises(ConfigError, match="larger than 1000 bytes"):

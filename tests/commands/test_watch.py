@@ -17,6 +17,7 @@ import pytest
 from paho.mqtt import publish
 from rich.console import Console
 
+from stt_mqtt.cli import main
 from stt_mqtt.commands.watch import Ears, view
 from stt_mqtt.commands.watching import Watching
 from stt_mqtt.demo.connection import BrokerAddress, Connection
@@ -239,3 +240,11 @@ def test_without_the_server_packages_it_works() -> None:
     script = f"import sys, stt_mqtt.commands.watch; print(set({heavy}) & set(sys.modules))"
     output = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert output.strip() == "set()"
+
+
+def test_a_host_that_is_a_uri_is_refused_with_what_to_write(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["watch", "--host", "mqtt://nas.lan:1884"]) == 78
+    assert "--host: must be a name" in (said := capsys.readouterr().err)
+    assert "write host: nas.lan and port: 1884" in said

@@ -40,6 +40,7 @@ def test_texts_are_taken_as_they_are_and_other_values_as_yaml_reads_them() -> No
         "mqtt: {port: 1}",
         "f",
         {
+            "STT_MQTT__MQTT__USERNAME": "stt",
             "STT_MQTT__MQTT__PASSWORD": " null # @&*",
             "STT_MQTT__MQTT__PROTOCOL": "5",
             "STT_MQTT__MQTT__PORT": "null",
@@ -135,3 +136,18 @@ def test_any_environment_is_a_configuration_or_a_configuration_error(
         assert found
         assert all(line.isprintable() for line in found)
         assert all(line.startswith("environment ") for line in found)
+
+
+def test_a_variable_that_lacks_an_underscore_is_not_ignored_silently() -> None:
+    assert problems("", {"STT_MQTT_MQTT__HOST": "nas"}) == [
+        "environment STT_MQTT_MQTT__HOST: is not read; did you mean STT_MQTT__MQTT__HOST?"
+    ]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    # Programs of ours, and what Kubernetes and Docker set for a service called stt-mqtt.
+    ["STT_MQTT_MODELS", "STT_MQTT_PORT", "STT_MQTT_SERVICE_HOST", "STT_MQTT_PORT_1883_TCP__ADDR"],
+)
+def test_variables_of_others_are_left_alone(variable: str) -> None:
+    assert read_config("", "f", {variable: "x"}) == Config()

@@ -52,7 +52,7 @@ def test_truth_is_read_by_the_field(written: str, meant: bool) -> None:
 
 @pytest.mark.parametrize("password", ["0123", "1e3", "true", "12:30:45", "2024-01-01", "0x1F"])
 def test_a_password_that_looks_like_something_else_stays_as_written(password: str) -> None:
-    secret = read(f"mqtt:\n  password: {password}\n").mqtt.password
+    secret = read(f"mqtt:\n  username: u\n  password: {password}\n").mqtt.password
     assert secret is not None
     assert secret.get_secret_value() == password
 

@@ -27,7 +27,10 @@ def test_no_satellite_is_called_like_the_service() -> None:
 @pytest.mark.parametrize("topic", ["hermes/hotword/+/detected", "+/wake", "wake/#", "/wake", "a b"])
 def test_a_wake_topic_may_be_a_filter(topic: str) -> None:
     assert (
-        read_config(f"satellite: {{wake_topic: '{topic}'}}", "f", {}).satellite.wake_topic == topic
+        read_config(
+            f"satellite: {{mode: wake, wake_topic: '{topic}'}}", "f", {}
+        ).satellite.wake_topic
+        == topic
     )
 
 

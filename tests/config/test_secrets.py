@@ -15,6 +15,7 @@ PASSWORDS = st.text(f"{MARK}a1 :,@%&*!#|>-'\"{{}}[]\\`~", max_size=12).map(lambd
 LINES = st.sampled_from(
     [
         "mqtt:\n  password: {}\n",
+        "mqtt:\n  username: a\n  password: {}\n",
         "mqtt:\n  password: {}\n  password_file: x\n  port: 0\n",
         "mqtt:\n  password:{}\n  host: a\n",
         "mqtt:\n  host: a\n  password:{}\n",
@@ -47,7 +48,11 @@ def test_no_message_and_no_repr_shows_a_password(line: str, password: str) -> No
 
 @given(PASSWORDS)
 def test_no_message_shows_a_password_of_the_environment(password: str) -> None:
-    environ = {"STT_MQTT__MQTT__PASSWORD": password, "STT_MQTT__MQTT__PASSWORDS": password}
+    environ = {
+        "STT_MQTT__MQTT__USERNAME": "stt",
+        "STT_MQTT__MQTT__PASSWORD": password,
+        "STT_MQTT__MQTT__PASSWORDS": password,
+    }
     (line,) = problems("", environ)
     assert line.endswith("unknown key 'passwords', did you mean 'password'?")
 

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.devices.answers import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.devices.budget import Budget
@@ -20,6 +21,7 @@ from stt_mqtt.types import (
     Codec,
     DeviceKey,
     DeviceState,
+    EncodedAudio,
     EndReason,
     OnCap,
     Outcome,
@@ -101,6 +103,52 @@ def test_an_utterance_opened_by_a_start_ends_after_the_idle_timeout() -> None:
     bench.chunks(1, 1.0)
     assert bench.device.tick(5.9) == []
     assert the_utterance(bench.device.tick(6.0)).end is EndReason.GAP
+
+
+def test_speech_that_the_machine_slept_through_is_as_old_as_its_first_sound() -> None:
+    bench = Bench()
+    bench.device.start(Start(age_s=2.0), 0.0)
+    bench.chunks(5, 0.1)
+    bench.chunks(5, 60.0)
+    utterance = the_utterance(bench.device.stop(None, None, 60.5))
+    assert utterance.seconds == pytest.approx(0.32)
+    # From the sound before the pause, less what was heard in all.
+    assert utterance.age_s == pytest.approx(2.0 + 59.9)
+
+
+def test_speech_whose_end_came_after_the_machine_slept_is_as_old_as_the_sleep() -> None:
+    bench = Bench()
+    bench.device.start(Start(), 0.0)
+    bench.chunks(5, 0.1)
+    assert the_utterance(bench.device.stop(None, None, 60.1)).age_s == pytest.approx(59.94)
+
+
+def test_speech_that_ended_before_the_machine_slept_is_not_older_than_it_was_then() -> None:
+    bench = Bench(gap_timeout_ms=800)
+    bench.chunks(5, 0.1)
+    utterance = the_utterance(bench.device.tick(60.0))
+    assert utterance.ended_at == pytest.approx(0.9)
+    assert utterance.age_s == 0.0
+
+
+def test_pauses_that_a_device_may_make_do_not_make_speech_older() -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(Start(), 0.0)
+    for at in (4.9, 9.8, 14.7):
+        bench.chunks(1, at)
+    assert the_utterance(bench.device.stop(None, None, 19.6)).age_s == 0.0
+
+
+def test_speech_that_comes_together_after_the_process_stood_still_is_not_old() -> None:
+    budget = Budget(1_000_000, lambda _: False)
+    context = DeviceContext(AudioCap(30.0, 1_000_000), budget, lambda: "made")
+    device = Device(DeviceKey("native", "kitchen"), DeviceConfig(), context)
+    device.start(Start(), 0.0)
+    device.chunk(CHUNK, None, None, 0.1)
+    for _ in range(300):
+        device.chunk(CHUNK, None, None, 12.0)
+    # 9.6 s were heard within 12 s.
+    assert the_utterance(device.stop(None, None, 12.0)).age_s == pytest.approx(2.4, abs=0.05)
 
 
 def test_an_empty_chunk_is_ignored() -> None:
@@ -435,6 +483,25 @@ def test_a_whole_utterance_never_touches_the_open_one() -> None:
     assert the_utterance(bench.device.stop("a", None, 0.3)).audio.data == CHUNK
 
 
+def test_a_whole_utterance_that_is_a_file_of_another_kind_is_refused_and_not_kept() -> None:
+    bench = Bench()
+    failed = bench.device.single(b"%PDF-1.7\n", Start(), 0.0)
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "unsupported_format"
+    assert "PDF" in failed.error.detail
+    assert failed.utterance.end is EndReason.SINGLE
+    assert bench.budget.used_bytes == 0
+
+
+def test_a_wav_file_in_each_chunk_is_one_utterance() -> None:
+    bench = Bench()
+    for at in (0.0, 0.1):
+        bench.device.chunk(wav_bytes(b"ab" * 100, 16_000), None, None, at)
+    utterance = the_utterance(bench.device.stop(None, None, 0.2))
+    assert utterance.audio == EncodedAudio(AudioFormat(), b"ab" * 200)
+    assert bench.budget.used_bytes == 400
+
+
 def test_a_whole_utterance_counts_against_the_memory_of_all() -> None:
     bench = Bench(budget_bytes=2000)
     assert isinstance(bench.device.single(CHUNK, Start(), 0.0), Utterance)
@@ -603,6 +670,6 @@ def test_a_restored_setting_gives_way_to_what_was_set_since() -> None:
     device = Bench().device
     device.restore(Overrides(enabled=False))
     assert not device.settings.enabled
-    assert device.overrides.muted
+    assert device.enabled_is_settled
     device.restore(Overrides(enabled=True))
     assert not device.settings.enabled

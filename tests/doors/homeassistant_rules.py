@@ -1,4 +1,15 @@
-"""What Home Assistant 2026.2.3 takes as device-based MQTT discovery, as data, and a checker.
+"""What Home Assistant takes as device-based MQTT discovery, as data, and a checker.
+
+Read from the sources of the versions below; what is listed is what all of them take. Where they
+differ in something that concerns a message of ours, the strictest one counts:
+
+- 2025.4.4 warns of a wrong unit and shows it; the others refuse the entity.
+- 2025.4.4 and 2026.2.3 refuse a sensor of the category `config` when it is added; 2026.11.0 by
+  its schema.
+- 2025.4.4 and 2026.2.3 do not hand `qos` down from the device to its entities; 2026.11.0 does. So
+  each entity has its own.
+- 2026.11.0 has no `object_id` any more, the others no `message_expiry_interval`,
+  `visible_by_default` and `child_devices`. None of them is listed.
 
 Only what stt-mqtt uses or might use is listed: anything else is reported. That is stricter than
 Home Assistant, which drops keys that it does not know without a word.
@@ -13,7 +24,7 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-VERSION = "2026.2.3"
+VERSIONS = ("2025.4.4", "2026.2.3", "2026.11.0")
 
 OBJECT_ID = re.compile(r"[a-zA-Z0-9_-]+")
 """Characters of the third level of `<prefix>/device/<object id>/config`."""
@@ -205,7 +216,13 @@ def entities(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: shared | _long(component, LONG_NAMES)
         for name, component in whole["components"].items()
+        if not is_removal(component)
     }
+
+
+def is_removal(component: Mapping[str, Any]) -> bool:
+    """Whether a component is nothing but a platform: it is taken back, if it was there."""
+    return component.keys() == {"p"}
 
 
 def _problems(object_id: str, config: object) -> Iterator[str]:
@@ -215,7 +232,7 @@ def _problems(object_id: str, config: object) -> Iterator[str]:
         yield "the message is no object"
         return
     whole = _long(config, LONG_NAMES)
-    yield from _unknown("message", whole, {"device", "origin", "components", "qos"} | SHARED)
+    yield from _unknown("message", whole, {"device", "origin", "components"} | SHARED)
     for key in ("device", "origin", "components"):
         if not isinstance(whole.get(key), dict):
             yield f"{key} is missing"
@@ -231,6 +248,9 @@ def _problems(object_id: str, config: object) -> Iterator[str]:
     unique_ids = [item.get("unique_id") for item in entities(config).values()]
     if len(set(unique_ids)) < len(unique_ids):
         yield "two entities have one unique id"
+    for name, component in whole["components"].items():
+        if is_removal(component) and component["p"] not in PLATFORMS:
+            yield f"{name}: no platform is called {component['p']!r}"
     for name, entity in entities(config).items():
         if not name or " " in name:
             yield f"component {name!r}: no name for a component"
@@ -253,6 +273,9 @@ def _entity_problems(entity: dict[str, Any]) -> Iterator[str]:
     yield from _availability_problems(entity.get("availability", []))
     if platform in READ_ONLY and entity.get("entity_category") == "config":
         yield "what cannot be set is no configuration"
+    if platform not in READ_ONLY and entity.get("entity_category") != "config":
+        # Whatever else can be set is switched with its area, and exposed to the assistants.
+        yield "what can be set is configuration"
     yield from _class_problems(platform, entity)
 
 
@@ -272,9 +295,10 @@ def _class_problems(platform: str, entity: dict[str, Any]) -> Iterator[str]:
     if "json_attributes_template" in entity and "json_attributes_topic" not in entity:
         yield "attributes have a template and no topic"
     if platform == "switch" and "payload_on" in entity and "state_topic" in entity:
-        missing = {"state_on", "state_off"} - set(entity)
-        if missing and "value_template" in entity:
-            yield "the template's states are not said"
+        for state, payload in (("state_on", "payload_on"), ("state_off", "payload_off")):
+            # Without a word about it, the states are the payloads.
+            if f"'{entity.get(state, entity[payload])}'" not in entity.get("value_template", ""):
+                yield f"the template never makes the state of {payload}"
 
 
 def _availability_problems(items: object) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stt_mqtt.config import MqttConfig, Protocol
@@ -42,6 +43,7 @@ def client_of(
     config: MqttConfig | None = None,
     recorder: Recorder | None = None,
     password: str | None = None,
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[tuple[MqttClient, Recorder]]:
     """A started client of `broker` with a recorder; stopped at the end."""
     recorder = recorder or Recorder()
@@ -52,6 +54,7 @@ def client_of(
         will=WILL,
         password=password,
         subscriptions=subscriptions,
+        now=now,
     )
     client = MqttClient(options, recorder)
     client.start()

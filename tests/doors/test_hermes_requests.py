@@ -92,6 +92,7 @@ def test_a_stop_without_a_site_means_its_session_on_any_site(
     ("payload", "expected"),
     [
         (b"", Toggle(None, "")),
+        (b" \n", Toggle(None, "")),
         (b"{}", Toggle("default", "")),
         (b'{"siteId":"k"}', Toggle("k", "")),
         (b'{"site_id":"k","reason":"ttsSay"}', Toggle("k", "ttsSay")),
@@ -109,10 +110,11 @@ def test_what_is_no_json_object_is_refused(payload: bytes) -> None:
             parse(payload)
 
 
-def test_only_a_toggle_may_be_empty() -> None:
+@pytest.mark.parametrize("empty", [b"", b" \r\n"])
+def test_only_a_toggle_may_be_empty(empty: bytes) -> None:
     for parse in (parse_start, parse_stop):
         with pytest.raises(BadPayloadError, match="empty"):
-            parse(b"")
+            parse(empty)
 
 
 ILLEGAL_SITES = ["", "a/b", "a+", "#", "a\0", "a\n", "k" * 65, 5, True, ["k"]]

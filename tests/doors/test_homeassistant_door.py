@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
-from stt_mqtt.doors.homeassistant.door import MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
+from stt_mqtt.doors.homeassistant.door import HOLD_S, MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
 from stt_mqtt.doors.homeassistant.leftovers import MAX_CONFIG_BYTES
 from stt_mqtt.doors.homeassistant.names import object_id
-from stt_mqtt.doors.homeassistant.payloads import Facts, device_config
+from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config
 from stt_mqtt.doors.mqtt.door import MqttDoor
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.mqtt.router import Router
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.payloads import encode
+from stt_mqtt.doors.native.presence import Satellite
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.rungs import RungStatus
@@ -27,6 +28,7 @@ from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
 KITCHEN = "homeassistant/device/stt_mqtt_kitchen/config"
+RESPEAKER = Satellite("ReSpeaker Lite", "1.4", can_mute=True)
 
 
 class Home:
@@ -39,10 +41,10 @@ class Home:
         self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
         self.line.serve(self.pool, ONE_THREAD)
         topics = Topics(self.line.config.mqtt.base_topic)
-        NativeDoor(self.line, topics, self.published.append)
         self.door = HomeAssistantDoor(self.line, self.published.append, self.clock.now)
         if self.line.config.homeassistant.enabled:
             self.line.follow(NATIVE, self.door)
+        NativeDoor(self.line, topics, self.published.append)
         doors: list[MqttDoor] = [self.door]
         self.lost = 0
         self.router = Router(doors, self._lose)
@@ -59,6 +61,13 @@ class Home:
         for name in names:
             self.line.single(DeviceKey(NATIVE, name), bytes(6400), Start())
             self.pool.answer(self.line, heard())
+
+    def waits(self, seconds: float = HOLD_S) -> Home:
+        """Time goes on."""
+        self.clock.advance(seconds)
+        if self.door.deadline is not None and self.door.deadline <= self.clock.now():
+            self.door.tick()
+        return self
 
     def announcements(self) -> list[Publication]:
         """What was published for Home Assistant since the last time."""
@@ -79,7 +88,7 @@ def availability(item: Publication) -> list[str]:
 
 def retained(name: str, base: str = "stt") -> bytes:
     """What a previous run announced about a device."""
-    return encode(device_config(Facts(Topics(base), ("default",), 30.0), name, False))
+    return encode(device_config(Facts(Topics(base), ("default",), 30.0), name, About()))
 
 
 def test_before_the_first_connection_devices_are_only_noted() -> None:
@@ -167,7 +176,7 @@ def test_a_devices_availability_is_listed_from_the_moment_it_speaks_there() -> N
     assert availability(first) == ["stt/bridge/state"]
     home.door.availability_seen("kitchen")
     home.door.availability_seen("kitchen")
-    (second,) = home.announcements()
+    (second,) = home.waits().announcements()
     assert availability(second) == ["stt/bridge/state", "stt/kitchen/availability"]
     home.router.connected()
     assert availability(home.announcements()[1]) == availability(second)
@@ -186,23 +195,27 @@ def test_a_device_that_comes_back_is_remembered_to_speak() -> None:
     home = Home(limits={"max_devices": 1}).connects()
     home.speaks("kitchen")
     home.door.availability_seen("kitchen")
+    home.door.satellite_seen("kitchen", RESPEAKER)
     home.speaks("hall", "kitchen")
-    assert availability(home.announcements()[-1])[-1] == "stt/kitchen/availability"
+    back = home.announcements()[-1]
+    assert availability(back)[-1] == "stt/kitchen/availability"
+    assert json.loads(back.payload)["dev"]["mdl"] == "ReSpeaker Lite"
 
 
 def test_a_cleared_availability_topic_is_listed_no_more() -> None:
     home = Home().connects()
     home.door.availability_seen("hall")
     home.door.availability_cleared("hall")
-    home.speaks("kitchen", "hall")
-    home.door.availability_cleared("kitchen")
-    home.door.availability_seen("kitchen")
-    home.door.availability_cleared("kitchen")
-    announced = home.announcements()
-    assert [item.topic for item in announced] == [
-        KITCHEN, "homeassistant/device/stt_mqtt_hall/config", KITCHEN, KITCHEN,
-    ]  # fmt: skip
-    assert availability(announced[1]) == availability(announced[3]) == ["stt/bridge/state"]
+    home.speaks("hall")
+    home.door.availability_seen("hall")
+    home.waits()
+    home.door.availability_cleared("hall")
+    home.waits()
+    assert [availability(item) for item in home.announcements()] == [
+        ["stt/bridge/state"],
+        ["stt/bridge/state", "stt/hall/availability"],
+        ["stt/bridge/state"],
+    ]
 
 
 def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered() -> None:
@@ -213,6 +226,84 @@ def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered(
     first, second = home.announcements()
     assert availability(first) == ["stt/bridge/state", "stt/a/availability"]
     assert availability(second) == ["stt/bridge/state"]
+
+
+def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None:
+    home = Home().connects()
+    home.door.availability_seen("kitchen")
+    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.waits(HOLD_S / 2)
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    assert home.topics() == []
+    (announced,) = home.waits(HOLD_S / 2).announcements()
+    told = json.loads(announced.payload)
+    assert availability(announced)[-1] == "stt/kitchen/availability"
+    assert (told["dev"]["mdl"], told["dev"]["sw"]) == ("ReSpeaker Lite", "1.4")
+    assert told["cmps"]["microphone"]["stat_t"] == "stt/kitchen/satellite/state"
+    assert home.waits(60).topics() == []
+
+
+def test_who_speaks_before_that_is_announced_at_once_and_before_its_state() -> None:
+    home = Home().connects()
+    home.door.availability_seen("kitchen")
+    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.published.clear()
+    home.line.start(DeviceKey(NATIVE, "kitchen"), Start())
+    assert [item.topic for item in home.published] == [KITCHEN, "stt/kitchen/state"]
+    assert home.waits().topics() == [KITCHEN]
+
+
+def test_news_of_a_device_follow_each_other_with_a_pause_between() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.announcements()
+    home.door.satellite_seen("kitchen", Satellite(version="1"))
+    home.waits(HOLD_S / 2)
+    home.door.satellite_seen("kitchen", Satellite(version="2"))
+    home.door.availability_seen("kitchen")
+    (first,) = home.waits(HOLD_S / 2).announcements()
+    assert json.loads(first.payload)["dev"]["sw"] == "2"
+    home.door.satellite_seen("kitchen", Satellite(version="3"))
+    assert home.waits(HOLD_S / 2).topics() == []
+    assert home.waits(HOLD_S / 2).topics() == [KITCHEN]
+
+
+def test_a_satellite_that_tells_the_same_again_is_no_news() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    home.waits().announcements()
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    assert home.waits().topics() == []
+
+
+def test_the_microphone_of_a_satellite_that_clears_its_state_is_taken_back() -> None:
+    home = Home().connects()
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    home.speaks("kitchen")
+    home.announcements()
+    home.door.satellite_seen("kitchen", Satellite())
+    (announced,) = home.waits().announcements()
+    assert json.loads(announced.payload)["cmps"]["microphone"] == {"p": "switch"}
+
+
+def test_a_device_that_leaves_while_its_news_wait_stays_away() -> None:
+    home = Home().connects()
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.line.known.forget(DeviceKey(NATIVE, "kitchen"))
+    assert home.waits().topics() == [KITCHEN]
+    assert home.door.deadline is None
+
+
+def test_a_birth_does_not_have_what_waits_announced_twice() -> None:
+    home = Home().connects()
+    home.speaks("kitchen")
+    home.door.availability_seen("kitchen")
+    home.announcements()
+    home.says("homeassistant/status", b"online")
+    assert home.topics() == [SERVICE, KITCHEN]
+    assert home.waits().topics() == []
 
 
 def test_leftovers_of_unknown_devices_are_cleared_once() -> None:
@@ -326,6 +417,15 @@ def test_leftovers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         home.says(topic, retained(name), retain=True)
     home.router.clean_up()
     assert len(home.announcements()) == 2
+
+
+def test_nothing_is_announced_before_the_broker_was_there() -> None:
+    home = Home()
+    home.door.info_changed()
+    home.door.satellite_seen("kitchen", RESPEAKER)
+    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    assert home.door.deadline is None
+    assert home.waits().topics() == []
 
 
 def test_the_service_is_announced_again_only_when_something_changed_about_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -18,20 +19,24 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, is_object_id, object_id
-from stt_mqtt.doors.homeassistant.payloads import Facts, device_config, service_config
+from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native import payloads as native
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.requests import parse_set
+from stt_mqtt.doors.native.presence import Satellite, parse_satellite
+from stt_mqtt.doors.native.requests import parse_switch
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
+from stt_mqtt.satellite.control import State, parse_wishes
 from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Start, Transcript
 from tests.doors.homeassistant_rules import entities, problems
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 FACTS = Facts(Topics("stt"), ("best", "fast"), 30.0)
+SILENT = About()
+SATELLITE = About(True).as_told(Satellite("ReSpeaker Lite", "1.4", can_mute=True))
 names = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True).filter(lambda n: n != "bridge")
 bases = st.from_regex(r"[A-Za-z0-9_.-]{1,20}(/[A-Za-z0-9_.-]{1,20}){0,2}", fullmatch=True)
 rungs = st.lists(
@@ -67,12 +72,24 @@ def test_what_cannot_be_ours_is_no_object_id(text: str) -> None:
     assert not is_object_id(text)
 
 
-@given(names, bases, st.booleans())
-def test_every_satellite_keeps_home_assistants_rules(
-    name: str, base: str, has_availability: bool
-) -> None:
+printable = st.text(max_size=80)
+abouts = st.builds(
+    About,
+    st.booleans(),
+    st.builds(
+        lambda **fields: parse_satellite(native.encode(fields)),
+        model=printable,
+        version=printable,
+        muted=st.none() | st.booleans(),
+    ),
+    st.booleans(),
+)
+
+
+@given(names, bases, abouts)
+def test_every_satellite_keeps_home_assistants_rules(name: str, base: str, about: About) -> None:
     facts = Facts(Topics(base), ("default",), 30.0)
-    config = device_config(facts, name, has_availability)
+    config = device_config(facts, name, about)
     assert problems(object_id(name), config) == []
     assert json.loads(native.encode(config)) == config
     assert all("{" not in item["state_topic"] for item in entities(config).values())
@@ -89,7 +106,7 @@ def test_the_service_keeps_home_assistants_rules(
 
 @given(st.sets(st.from_regex(r"[A-Za-z0-9_-]{1,8}", fullmatch=True), max_size=20))
 def test_no_two_devices_share_a_unique_id(devices: set[str]) -> None:
-    configs = [device_config(FACTS, name, False) for name in devices - {"bridge"}]
+    configs = [device_config(FACTS, name, SATELLITE) for name in devices - {"bridge"}]
     configs.append(service_config(FACTS))
     ids = [item["unique_id"] for config in configs for item in entities(config).values()]
     assert len(ids) == len(set(ids))
@@ -131,7 +148,13 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         ent_cat="config")),
     ("attributes from nowhere", lambda config: config["cmps"]["state"].update(
         json_attr_tpl="{{ value }}")),
-    ("a switch whose states are not said", lambda config: config["cmps"]["enabled"].pop("stat_on")),
+    ("a switch whose states are not said", lambda config: config["cmps"]["microphone"].pop(
+        "stat_on")),
+    ("a switch whose payload is no state", lambda config: config["cmps"]["enabled"].update(
+        pl_off="no")),
+    ("a switch that goes with its room", lambda config: config["cmps"]["enabled"].pop("ent_cat")),
+    ("a service that hands its quality down", lambda config: config.update(qos=1)),
+    ("a removal of no platform", lambda config: config["cmps"].update(gone={"p": "sentence"})),
     ("a key of another platform", lambda config: config["cmps"]["utterance"].update(exp_aft=60)),
     ("availability without a topic", lambda config: config.update(avty=[{"topics": "a"}])),
     ("a mode that is none", lambda config: config.update(avty_mode="most")),
@@ -143,21 +166,28 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
 
 @pytest.mark.parametrize(("_what", "spoil"), BROKEN, ids=[what for what, _ in BROKEN])
 def test_the_checker_finds(_what: str, spoil: Callable[[dict[str, Any]], object]) -> None:
-    config: dict[str, Any] = device_config(FACTS, "kitchen", True)
+    config: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE)
     assert problems("stt_mqtt_kitchen", config) == []
     spoil(config)
     assert problems("stt_mqtt_kitchen", config)
 
 
 def test_the_checker_finds_a_dot_in_an_object_id() -> None:
-    assert problems("stt_mqtt_a.b", device_config(FACTS, "a.b", False))
+    assert problems("stt_mqtt_a.b", device_config(FACTS, "a.b", SILENT))
 
 
 def test_a_satellite_is_connected_through_the_service() -> None:
-    satellite: dict[str, Any] = device_config(FACTS, "kitchen", False)
+    satellite: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
     service: dict[str, Any] = service_config(FACTS)
     assert satellite["dev"]["via_device"] in service["dev"]["ids"]
-    assert service["o"] == satellite["o"] == {"name": "stt-mqtt", "sw": __version__}
+    assert service["o"] == {"name": "stt-mqtt", "sw": __version__}
+
+
+def test_a_new_version_of_the_service_changes_nothing_about_its_satellites() -> None:
+    # Home Assistant would take their last text for expired until the next one.
+    config = native.encode(device_config(FACTS, "kitchen", SILENT))
+    assert json.loads(config)["o"] == {"name": "stt-mqtt"}
+    assert __version__.encode() not in config
 
 
 def test_a_satellites_own_availability_counts_only_where_it_speaks() -> None:
@@ -165,12 +195,88 @@ def test_a_satellites_own_availability_counts_only_where_it_speaks() -> None:
         assert config["avty_mode"] == "all"
         return [item["t"] for item in config["avty"]]
 
-    assert topics(device_config(FACTS, "kitchen", False)) == ["stt/bridge/state"]
-    assert topics(device_config(FACTS, "kitchen", True)) == [
+    assert topics(device_config(FACTS, "kitchen", SILENT)) == ["stt/bridge/state"]
+    assert topics(device_config(FACTS, "kitchen", SATELLITE)) == [
         "stt/bridge/state",
         "stt/kitchen/availability",
     ]
     assert topics(service_config(FACTS)) == ["stt/bridge/state"]
+
+
+def test_the_last_result_of_who_has_just_gone_still_arrives() -> None:
+    event = entities(device_config(FACTS, "kitchen", SATELLITE))["utterance"]
+    assert event["availability"] == [{"t": "stt/bridge/state"}]
+    assert event["availability_mode"] == "all"
+
+
+def test_the_last_text_is_restored_when_home_assistant_starts_whoever_is_away() -> None:
+    # Home Assistant restores a sensor that expires and was available when it ended.
+    text = entities(device_config(FACTS, "kitchen", SATELLITE))["text"]
+    assert text["state_topic"] == "stt/kitchen/text"
+    assert text["expire_after"] == 365 * 24 * 3600
+    assert text["availability"] == []
+
+
+def test_what_a_satellite_tells_of_itself_is_shown() -> None:
+    shown: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE)
+    assert (shown["dev"]["mdl"], shown["dev"]["sw"]) == ("ReSpeaker Lite", "1.4")
+    silent: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
+    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("Satellite", False)
+
+
+def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
+    switch = entities(device_config(FACTS, "kitchen", SATELLITE))["microphone"]
+    assert (switch["command_topic"], switch["retain"]) == ("stt/kitchen/satellite/set", True)
+    assert parse_wishes(switch["payload_off"].encode(), retained=True).muted is True
+    assert parse_wishes(switch["payload_on"].encode(), retained=True).muted is False
+    assert switch["unique_id"] == "stt_mqtt_kitchen_microphone"
+    assert [entry["t"] for entry in switch["availability"]] == [
+        "stt/bridge/state",
+        "stt/kitchen/availability",
+    ]
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_the_microphones_switch_follows_the_satellite(muted: bool) -> None:
+    switch = entities(device_config(FACTS, "kitchen", SATELLITE))["microphone"]
+    payload = State("always", "flac", muted, False, not muted, None, 0).as_json()
+    assert (
+        rendered(switch["value_template"], payload) == switch["state_off" if muted else "state_on"]
+    )
+    assert rendered(switch["value_template"], b"") == ""
+
+
+def test_a_microphone_that_is_told_of_no_more_is_taken_back() -> None:
+    gone: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE.as_told(Satellite()))
+    assert gone["cmps"]["microphone"] == {"p": "switch"}
+    assert problems("stt_mqtt_kitchen", gone) == []
+    never: dict[str, Any] = device_config(FACTS, "kitchen", SILENT.as_told(Satellite()))
+    assert "microphone" not in never["cmps"]
+    back: dict[str, Any] = device_config(
+        FACTS, "kitchen", SATELLITE.as_told(Satellite()).as_told(Satellite(can_mute=True))
+    )
+    assert entities(back)["microphone"]["name"] == "Microphone"
+
+
+@pytest.mark.parametrize("name", ["enabled", "microphone"])
+def test_what_makes_a_room_deaf_belongs_neither_to_its_area_nor_to_the_assistant(
+    name: str,
+) -> None:
+    switch = entities(device_config(FACTS, "kitchen", SATELLITE))[name]
+    assert switch["entity_category"] == "config"
+
+
+def test_the_model_is_what_people_choose_and_keeps_its_ids() -> None:
+    service = entities(service_config(FACTS))
+    assert (service["rung"]["name"], service["active"]["name"]) == ("Model", "Active model")
+    assert service["rung"]["unique_id"] == "stt_mqtt_bridge_rung"
+    assert service["active"]["unique_id"] == "stt_mqtt_bridge_active"
+
+
+def test_the_active_model_may_be_one_that_was_not_announced() -> None:
+    active = entities(service_config(FACTS))["active"]
+    assert "options" not in active
+    assert "device_class" not in active
 
 
 def test_the_connection_can_be_seen_while_it_is_gone() -> None:
@@ -187,11 +293,12 @@ def test_what_health_tells_is_unknown_after_three_messages_that_did_not_come() -
     assert expiries == {23}
 
 
-def test_the_switch_is_remembered_by_the_broker_and_says_what_the_service_understands() -> None:
-    switch = entities(device_config(FACTS, "kitchen", False))["enabled"]
-    assert (switch["command_topic"], switch["retain"]) == ("stt/kitchen/set", True)
-    assert parse_set(switch["payload_on"].encode()).enabled is True
-    assert parse_set(switch["payload_off"].encode()).enabled is False
+def test_the_switch_has_a_topic_of_its_own_and_leaves_the_broker_nothing() -> None:
+    switch = satellite("enabled")
+    assert (switch["command_topic"], switch["retain"]) == ("stt/kitchen/enabled/set", False)
+    assert (switch["payload_on"], switch["payload_off"]) == ("ON", "OFF")
+    assert parse_switch(switch["payload_on"].encode()).enabled is True
+    assert parse_switch(switch["payload_off"].encode()).enabled is False
 
 
 # Templates, rendered as Home Assistant does -----------------------------------------------
@@ -221,7 +328,7 @@ def rendered(template: str, payload: bytes) -> str:
 
 def satellite(name: str) -> dict[str, Any]:
     """An entity of a satellite."""
-    return entities(device_config(FACTS, "kitchen", False))[name]
+    return entities(device_config(FACTS, "kitchen", SILENT))[name]
 
 
 OUTCOMES = [
@@ -249,6 +356,14 @@ def test_every_result_becomes_an_event_with_all_its_keys(outcome: Outcome) -> No
     assert event["event_types"] == ["transcript", "no_speech", "aborted", "error"]
 
 
+def test_a_result_that_is_sent_again_is_no_second_event() -> None:
+    # Home Assistant passes over what a template makes nothing of.
+    event = satellite("utterance")
+    for outcome in OUTCOMES:
+        again = native.encode(native.result(replace(outcome, repeated=True)))
+        assert rendered(event["value_template"], again) == ""
+
+
 def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
     template = satellite("text")["value_template"]
     assert rendered(template, "Häng 5 Bilder auf".encode()) == "Häng 5 Bilder auf"
@@ -256,11 +371,11 @@ def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
     assert len(rendered(template, b"word" * 100)) == 255
 
 
-@pytest.mark.parametrize(("enabled", "state"), [(True, "state_on"), (False, "state_off")])
-def test_the_switch_follows_the_settings(enabled: bool, state: str) -> None:
+@pytest.mark.parametrize(("enabled", "payload"), [(True, "payload_on"), (False, "payload_off")])
+def test_the_switch_follows_the_settings(enabled: bool, payload: str) -> None:
     switch = satellite("enabled")
-    payload = native.encode(native.settings(Settings(enabled, "en", None)))
-    assert rendered(switch["value_template"], payload) == switch[state]
+    told = native.encode(native.settings(Settings(enabled, "en", None)))
+    assert rendered(switch["value_template"], told) == switch[payload]
 
 
 def test_a_forgotten_satellite_has_neither_a_state_nor_makes_home_assistant_complain() -> None:
@@ -313,7 +428,7 @@ class Service:
 
 def test_the_services_entities_show_what_it_publishes() -> None:
     states = Service().states()
-    assert float(states.pop("cpu")) >= 0
+    assert states.pop("cpu") == "None"
     assert float(states.pop("memory")) > 1
     assert states == {
         "connection": "online",
@@ -326,6 +441,13 @@ def test_the_services_entities_show_what_it_publishes() -> None:
         "utterances": "2",
         "errors": "1",
     }
+
+
+def test_cpu_use_is_a_percentage_and_unknown_until_it_was_measured() -> None:
+    template = entities(service_config(FACTS))["cpu"]["value_template"]
+    assert rendered(template, b'{"load":{"cpu":0.1234,"rtf":null}}') == "12.3"
+    assert rendered(template, b'{"load":{"cpu":0.0,"rtf":null}}') == "0.0"
+    assert rendered(template, b'{"load":{"cpu":null,"rtf":null}}') == "None"
 
 
 def test_before_the_first_inference_the_real_time_factor_is_unknown() -> None:

@@ -76,7 +76,10 @@ def test_correlation_data_travels_with_mqtt_5_only(broker: Broker) -> None:
 
 
 @needs_mosquitto
-def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> None:
+@pytest.mark.parametrize("slept_s", [0.0, 30_000.0])
+def test_what_expires_is_not_kept_for_a_session_that_is_away(
+    broker: Broker, slept_s: float
+) -> None:
     """The broker is told the seconds that are left; it tells a reader what remains of them."""
     told: list[tuple[bytes, int | None]] = []
     reader = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
@@ -89,9 +92,14 @@ def test_what_expires_is_not_kept_for_a_session_that_is_away(broker: Broker) -> 
     reader.subscribe("room", qos=1)
     reader.loop_start()
     eventually(lambda: subscribed)
-    with connected_to(broker, protocol=Protocol.V5) as (client, _):
+
+    def now() -> float:
+        return time.monotonic() + slept_s
+
+    v5 = MqttConfig(protocol=Protocol.V5)
+    with client_of(broker, config=v5, now=now) as (client, _):
         client.publish(Publication("room", b"lasts"))
-        client.publish(Publication("room", b"text", expires_at=time.monotonic() + 3000))
+        client.publish(Publication("room", b"text", expires_at=now() + 3000))
         eventually(lambda: len(told) == 2)
     reader.disconnect()
     reader.loop_stop()
@@ -330,6 +338,35 @@ def test_a_broker_that_takes_few_messages_at_a_time_gets_few(mosquitto: MakeMosq
         assert len(heard.protocols) == 1
 
 
+def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
+    broker: Broker,
+) -> None:
+    class Slow(Recorder):
+        entered, may_go_on = threading.Event(), threading.Event()
+
+        def message(self, message: Inbound) -> None:
+            self.entered.set()
+            assert self.may_go_on.wait(20)
+            super().message(message)
+
+    slow = Slow()
+    with client_of(broker, "room", recorder=slow) as (client, heard):
+        client.look()
+        assert client.has_looked
+        eventually(lambda: client.connected)
+        eventually(lambda: client.has_looked)
+        client.publish(Publication("room", b"held up"))
+        assert slow.entered.wait(20)
+        client.look()
+        never(lambda: client.has_looked, 0.2)
+        slow.may_go_on.set()
+        # Also where it sleeps, as nothing comes in any more.
+        for _ in range(10):
+            client.look()
+            eventually(lambda: client.has_looked)
+        assert heard.payloads("room") == [b"held up"]
+
+
 def test_filters_can_come_and_go(broker: Broker) -> None:
     with connected_to(broker, "room") as (client, heard):
         client.publish(Publication("hall", b"kept", retain=True))
@@ -410,6 +447,33 @@ def test_a_publication_that_mqtt_does_not_allow_is_lost_alone(
         assert client.flush(10)
         assert client.lost_publications == 1
     assert errors(caplog)
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", [Protocol.V5, Protocol.V311])
+def test_two_clients_with_one_identifier_name_it_and_do_not_fill_the_log(
+    broker: Broker, caplog: pytest.LogCaptureFixture, protocol: Protocol
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = MqttConfig(client_id="the-same", protocol=protocol)
+    with client_of(broker, config=config) as (first, one):
+        eventually(lambda: first.connected)
+        with client_of(broker, config=config) as (_, other):
+            eventually(lambda: "mqtt.client_id: the-same" in caplog.text, 60)
+
+            def greetings() -> list[str]:
+                return [
+                    record.getMessage()
+                    for record in caplog.records
+                    if record.levelno == logging.INFO
+                ]
+
+            # From here on not every connection is worth a line.
+            eventually(lambda: len(greetings()) < len(one.protocols) + len(other.protocols), 60)
+            eventually(lambda: len(one.reasons) + len(other.reasons) >= 4, 60)
+            warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+            # Of two clients: what happened, and once what is behind it.
+            assert len(warnings) <= 4
 
 
 class Moody(Recorder):

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from stt_mqtt.config import MqttConfig, Protocol
-from stt_mqtt.doors.mqtt import link
+from stt_mqtt.doors.mqtt import link, reconnect
 from stt_mqtt.doors.mqtt.messages import Publication
 from tests.brokers import EmbeddedProcess, FakeServer, eventually
 from tests.doors.mqtt_peers import client_of, connected_to
@@ -74,12 +74,12 @@ def test_auto_falls_back_to_3_1_1_with_a_broker_that_hangs_up_on_mqtt_5(
 
 @pytest.mark.parametrize("refusal", [REFUSED_IN_3_1_1, REFUSED_IN_5], ids=["3.1.1", "5"])
 def test_auto_falls_back_at_once_when_the_version_is_refused(
-    server: MakeServer, refusal: bytes
+    server: MakeServer, refusal: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Whoever waited would not be there in time.
+    monkeypatch.setattr(reconnect, "NETWORK_DELAYS_S", (1000.0,))
     broker = server(answering(refusal, ACCEPTED))
-    began = time.monotonic()
     with connected_to(broker) as (_, heard):
-        assert time.monotonic() - began < 0.7
         assert heard.protocols == ["3.1.1"]
         assert broker.protocol_levels() == [5, 4]
 
@@ -125,7 +125,8 @@ def test_stop_is_bounded_while_a_broker_keeps_silent(server: MakeServer) -> None
         eventually(lambda: broker.connects)
         began = time.monotonic()
         client.stop(0.5)
-        assert time.monotonic() - began < 2
+        # The broker would be waited for for ten seconds.
+        assert time.monotonic() - began < 8
 
 
 def test_stop_before_the_broker_has_answered_still_says_goodbye(server: MakeServer) -> None:
@@ -157,6 +158,23 @@ def test_an_answer_that_is_not_mqtt_is_survived_and_told_once(
         assert heard.protocols == []
     warnings = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(warnings) == len(set(warnings)) == 1
+
+
+def test_a_broker_that_says_that_the_session_was_taken_over_is_believed_at_once(
+    server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def behave(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"\x20\x03\x00\x00\x00")
+        sock.sendall(b"\xe0\x02\x8e\x00")
+        stay(sock)
+
+    broker = server(behave)
+    config = MqttConfig(client_id="the-same", protocol=Protocol.V5)
+    with client_of(broker, config=config) as (_, heard):
+        eventually(lambda: len(heard.reasons) == 2)
+    (line,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "Session taken over): another client uses the identifier mqtt.client_id" in line
+    assert "trying again in 1 s" in line
 
 
 def test_topics_that_are_not_utf_8_are_counted_and_dropped(server: MakeServer) -> None:
@@ -230,15 +248,18 @@ def test_a_refused_subscription_is_named_and_the_connection_stays(
     assert "refused/#" in line
 
 
-def test_without_latency_a_connection_is_made_and_used_at_once(server: MakeServer) -> None:
+def test_without_latency_a_connection_is_made_and_used_at_once(
+    server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever slept instead of being woken would not be there in time.
+    monkeypatch.setattr(link, "POLL_S", 1000.0)
+
     def behave(sock: socket.socket, _: bytes) -> None:
         sock.sendall(ACCEPTED)
         sock.recv(1000)
         sock.sendall(b"\x40\x02\x00\x01")
         stay(sock)
 
-    began = time.monotonic()
     with connected_to(server(behave), protocol=Protocol.V311) as (client, _):
         client.publish(Publication("room", b""))
         assert client.flush(10)
-        assert time.monotonic() - began < 0.5

@@ -12,6 +12,7 @@ import pytest
 
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.outbox import ITEM_OVERHEAD, Outbox
+from tests.fakes import FakeClock
 
 
 def publication(number: int, qos: int = 1) -> Publication:
@@ -137,6 +138,15 @@ def test_what_has_expired_is_dropped_and_counted_instead_of_sent() -> None:
     outbox.put(Publication("result", b"timeless"))
     taken = [outbox.take(10), outbox.take(10), outbox.take(10)]
     assert [item.payload for item in taken if item] == [b"fresh", b"timeless"]
+    assert outbox.lost == 1
+
+
+def test_what_was_published_before_the_machine_slept_has_expired_afterwards() -> None:
+    clock = FakeClock()
+    outbox = Outbox(now=clock.now)
+    outbox.put(Publication("text", b"stale", expires_at=clock.now() + 30))
+    clock.advance(3600)
+    assert outbox.take(10) is None
     assert outbox.lost == 1
 
 

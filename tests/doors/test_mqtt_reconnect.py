@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.config import Protocol
-from stt_mqtt.doors.mqtt.reconnect import Attempt, Cause, first_attempt
+from stt_mqtt.doors.mqtt.reconnect import PEACE_S, Attempt, Cause, first_attempt
 
 AUTO, V5, V311 = Protocol.AUTO, Protocol.V5, Protocol.V311
 
@@ -57,6 +57,20 @@ def test_another_trouble_starts_the_credential_delays_again() -> None:
         Cause.CREDENTIALS,
     )
     assert [delay for _, delay in seen] == [30, 60, 1, 30]
+
+
+def test_who_is_thrown_out_by_his_own_identifier_waits_longer_every_time() -> None:
+    seen = follow(AUTO, *[Cause.TAKEN_OVER] * 7)
+    assert seen == [(V5, delay) for delay in (1, 5, 30, 60, 120, 300, 300)]
+    delays = [delay for _, delay in follow(V5, Cause.TAKEN_OVER, jitter=1.0)]
+    assert delays == [0.75]
+
+
+def test_a_takeover_after_a_long_connection_is_the_first_one_again() -> None:
+    attempt = Attempt(V5, takeovers=4)
+    assert attempt.after(Cause.TAKEN_OVER, 0.0, PEACE_S - 1).delay_s == 120
+    assert attempt.after(Cause.TAKEN_OVER, 0.0, PEACE_S).delay_s == 1
+    assert attempt.after(Cause.LOST, 0.0, PEACE_S).takeovers == 0
 
 
 def test_a_lost_connection_is_tried_again_after_a_second_however_bad_it_was_before() -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
@@ -19,7 +21,8 @@ from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, V
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.rungs import RungStatus
-from stt_mqtt.types import Rung, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
+from tests.audio.synth import container, is_tone, s16, tone
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 RESULT_KEYS = [
@@ -249,15 +252,19 @@ def test_the_switch_of_home_assistant_changes_enabled_alone(payload: bytes) -> N
     assert answer["error"] == {"code": "bad_payload", "detail": "enabled/set: ON or OFF is needed"}
 
 
-def test_retained_settings_do_not_switch_a_device_on_that_somebody_switched_off() -> None:
+@pytest.mark.parametrize(("switched", "enabled"), [(b"OFF", False), (b"ON", True)])
+def test_a_retained_set_does_not_undo_what_was_switched_since(
+    switched: bytes, enabled: bool
+) -> None:
     wire = Wire()
-    wire.send("stt/kitchen/enabled/set", b"OFF")
-    wire.send("stt/kitchen/set", b'{"enabled":true,"prompt":"lamp"}', retain=True)
+    wire.send("stt/kitchen/enabled/set", switched)
+    retained = {"enabled": not enabled, "prompt": "lamp"}
+    wire.send("stt/kitchen/set", json.dumps(retained).encode(), retain=True)
     assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
-        "enabled": False, "language": None, "prompt": "lamp",
+        "enabled": enabled, "language": None, "prompt": "lamp",
     }  # fmt: skip
-    wire.send("stt/kitchen/set", b'{"enabled":true}')
-    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is True
+    wire.send("stt/kitchen/set", json.dumps(retained).encode())
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
 
 
 def test_a_device_is_forgotten_on_request() -> None:
@@ -308,6 +315,15 @@ def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() 
     wire.door.forget_silent(wire.clock.epoch() - 50)
     assert {device.key.name for device in wire.line.registry} == {"hall", "bath", "attic"}
     assert wire.on("stt/kitchen/settings")[-1] == b""
+
+
+def test_a_stop_of_blanks_is_a_stop() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/audio/start", b"\n")
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.send("stt/kitchen/audio/stop", b" \n")
+    assert not any(device.listening for device in wire.line.registry)
+    assert wire.results() == []
 
 
 def test_an_empty_settings_message_changes_nothing() -> None:
@@ -396,6 +412,45 @@ def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
     for _ in range(3):
         wire.send("stt/kitchen/audio", bytes(160), content_type="audio/unheard-of")
     assert wire.results() == []
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json", "pcm_s16le;rate=44100"])
+def test_a_file_of_another_kind_is_answered_by_its_name_and_reaches_no_model(
+    content_type: str | None,
+) -> None:
+    wire = Wire()
+    aiff = container("aiff", "pcm_s16be", tone())
+    wire.send("stt/kitchen/utterance", aiff, content_type=content_type)
+    (result,) = wire.results()
+    assert (result["outcome"], result["end"]) == ("error", "single")
+    assert result["error"]["code"] == "unsupported_format"
+    assert "AIFF" in result["error"]["detail"]
+    assert not wire.pool.submitted
+    assert not wire.on("stt/kitchen/text")
+
+
+@pytest.mark.parametrize("flags", ["", "empty_moov+default_base_moof"])
+def test_what_a_phone_or_a_browser_records_is_taken_whole(flags: str) -> None:
+    wire = Wire()
+    recording = container("mp4", "aac", tone(rate=44_100), 44_100, flags=flags)
+    wire.send("stt/phone/utterance", recording, content_type="audio/mp4")
+    (utterance,) = wire.pool.utterances
+    assert utterance.audio == EncodedAudio(AudioFormat(Codec.MP4), recording)
+    assert is_tone(decode(utterance.audio, 30.0).samples[1_000:16_000])
+    wire.answer()
+    (result,) = wire.results("phone")
+    assert result["outcome"] == "transcript"
+
+
+def test_a_wav_file_in_each_chunk_is_one_utterance() -> None:
+    wire = Wire()
+    sound = s16(tone())
+    for start in range(0, len(sound), 1_024):
+        wire.send("stt/kitchen/audio", wav_bytes(sound[start : start + 1_024], 16_000))
+    wire.send("stt/kitchen/audio/stop")
+    (utterance,) = wire.pool.utterances
+    assert utterance.audio == EncodedAudio(AudioFormat(), sound)
+    assert utterance.seconds == 1.0
 
 
 def test_magic_bytes_win_over_the_content_type_of_a_whole_utterance() -> None:
@@ -561,15 +616,17 @@ def test_health_says_how_devices_and_queue_are() -> None:
     }
 
 
-def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over() -> (
-    None
-):
+def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([None, 0.25])
+    monkeypatch.setattr("stt_mqtt.doors.native.bridge.CpuMeter.read", lambda _: next(readings))
     wire = Wire()
-    wire.bridge.publish_health()
-    published = json.loads(wire.on("stt/bridge/health")[0])["load"]["cpu"]
-    sum(range(500_000))
-    wire.send("stt/bridge/request/health_check")
-    assert wire.response("health_check")["data"]["load"]["cpu"] == published
+    for cpu in (None, 0.25):
+        wire.bridge.publish_health()
+        assert json.loads(wire.on("stt/bridge/health")[-1])["load"]["cpu"] == cpu
+        wire.send("stt/bridge/request/health_check")
+        assert wire.response("health_check")["data"]["load"]["cpu"] == cpu
 
 
 def test_requests_are_answered_with_their_transaction() -> None:

@@ -36,6 +36,16 @@ def test_it_is_compared_with_the_configuration_of_that_run() -> None:
     assert previous.device("kitchen").overrides == Overrides(language="de", prompt="Lampe")
 
 
+def test_only_what_the_configuration_says_of_devices_has_to_be_understood() -> None:
+    """`info` names every key, also those that have no effect beside others and were never set."""
+    previous = PreviousRun(Config())
+    rungs = [{"name": "quick", "model": "tiny.en"}]
+    info = info_of(ladder={"rungs": rungs}, device_defaults={"language": "de"})
+    previous.note_info(info.replace(b'"engine"', b'"of a later version": 5, "engine"'))
+    previous.note_device("bath", GERMAN)
+    assert previous.device("bath").overrides == Overrides(prompt="Lampe")
+
+
 @pytest.mark.parametrize("info", [b"", b"[]", b'{"config":5}', b'{"config":{"newer":1}}'])
 def test_without_that_configuration_the_present_one_is_taken(info: bytes) -> None:
     previous = PreviousRun(Config.model_validate({"device_defaults": {"language": "de"}}))
@@ -58,10 +68,10 @@ def test_a_state_names_a_device_and_takes_nothing_from_its_settings() -> None:
     previous.note_device("bath", None)
     previous.note_device("bath", MUTED)
     previous.note_device("attic", None)
-    assert [(one.name, one.overrides.enabled) for one in previous.devices()] == [
+    assert [(one.name, one.overrides) for one in previous.devices()] == [
         ("attic", None),
-        ("bath", False),
-        ("kitchen", False),
+        ("bath", Overrides(enabled=False)),
+        ("kitchen", Overrides(enabled=False)),
     ]
 
 

@@ -45,6 +45,15 @@ def test_an_empty_start_has_every_default() -> None:
     assert (request.reply_to, request.error) == (None, None)
 
 
+@pytest.mark.parametrize("blank", [b" ", b"\n", b"\r\n", b" \t\r\n" * 100])
+def test_a_payload_of_blanks_is_an_empty_one(blank: bytes) -> None:
+    assert parse_object(blank) == {}
+    assert parse_start(blank, DEFAULT).start == Start(format=DEFAULT)
+    assert parse_stop(blank) == parse_stop(b"")
+    assert parse_abort(blank) is None
+    assert parse_set(blank) == parse_set(b"{}")
+
+
 def test_a_start_with_everything() -> None:
     request = parse_start(
         payload(
@@ -112,6 +121,7 @@ def test_a_start_that_cannot_be_obeyed_is_answered_under_its_id(
         b'{"prompt": "\\ud800"}',
         b'{"unknown": ["\\udfff"]}',
         b"[" * 100_000,
+        b" " * (MAX_JSON_BYTES + 1),
         b'{"prompt": "%s"}' % (b"x" * MAX_JSON_BYTES),
         b'{"age_ms": 1%s}' % (b"0" * 10_000),
     ],

@@ -9,6 +9,7 @@ from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.instances import Instances
+from stt_mqtt.doors.native.presence import Satellite
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
 from stt_mqtt.service.line import Line
@@ -32,13 +33,16 @@ class Bench:
         context = BridgeContext(self.line, clock, instances, self._never, dict, self._never)
         self.bridge = Bridge(context, topics, self.published.append)
         self.wire = NativeWire(self.line, topics, door, self.bridge, instances)
-        self.wire.presence = self
+        door.presence = self
 
     def availability_seen(self, name: str) -> None:
         self.present.append(name)
 
     def availability_cleared(self, name: str) -> None:
         self.present.append(f"not {name}")
+
+    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+        self.present.append(f"{name}: {satellite}")
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
         self.wire.handle(Inbound(topic, payload, retain=retain))
@@ -105,6 +109,78 @@ def test_who_speaks_on_the_availability_topic_is_told_and_who_clears_it() -> Non
     assert bench.present == ["kitchen", "kitchen", "not kitchen"]
 
 
+SAYS_WHAT_IT_IS = b'{"v":1,"version":"1.2","model":"ESP32-S3","muted":false,"listening":true}'
+
+
+def test_what_a_satellite_tells_of_itself_is_told_on() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/satellite/state", SAYS_WHAT_IT_IS, retain=True)
+    bench.send("stt/kitchen/satellite/state", b"", retain=False)
+    assert bench.present == [
+        f"kitchen: {Satellite('ESP32-S3', '1.2', can_mute=True)}",
+        f"kitchen: {Satellite()}",
+    ]
+
+
+@pytest.mark.parametrize("retain", [True, False])
+@pytest.mark.parametrize(
+    ("topic", "payload"), [("availability", b"online"), ("satellite/state", SAYS_WHAT_IT_IS)]
+)
+def test_a_device_that_announces_itself_is_known_before_its_first_words(
+    topic: str, payload: bytes, retain: bool
+) -> None:
+    bench = Bench()
+    bench.send(f"stt/kitchen/{topic}", payload, retain)
+    assert bench.retained["stt/kitchen/state"] == b"idle"
+    assert "stt/kitchen/settings" in bench.retained
+    # What the broker kept says nothing about when it was heard.
+    assert bench.seen == {"kitchen": 0.0 if retain else FakeClock().epoch()}
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [("availability", b"offline"), ("availability", b""), ("satellite/state", b" ")],
+)
+def test_a_device_that_goes_or_clears_what_it_said_is_not_made_known(
+    topic: str, payload: bytes
+) -> None:
+    bench = Bench()
+    bench.send(f"stt/kitchen/{topic}", payload)
+    assert bench.seen == {}
+    assert bench.published == []
+
+
+def test_nobody_is_forgotten_for_a_device_that_only_announces_itself() -> None:
+    bench = Bench(limits={"max_devices": 1})
+    bench.send("stt/kitchen/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/availability", b"online")
+    assert list(bench.seen) == ["kitchen"]
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b"\xff", b"1", b" " * 20_000])
+def test_a_satellite_state_that_cannot_be_read_is_answered_and_makes_nobody_known(
+    payload: bytes,
+) -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/satellite/state", payload)
+    (answer,) = bench.published
+    assert answer.topic == "stt/kitchen/result"
+    assert b'"bad_payload"' in answer.payload
+    assert bench.present == []
+
+
+def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there() -> None:
+    bench = Bench()
+    for name in ("kitchen", "hall"):
+        bench.send(f"stt/{name}/satellite/state", SAYS_WHAT_IT_IS)
+    bench.send("stt/hall/availability", b"online")
+    for device in bench.line.registry:
+        bench.line.known.forget(device.key)
+    assert bench.retained["stt/kitchen/satellite/state"] == b""
+    assert "stt/hall/satellite/state" not in bench.retained
+
+
 def test_a_dropped_message_is_answered_overloaded() -> None:
     bench = Bench()
     bench.wire.shed("stt/kitchen/utterance")
@@ -156,6 +232,27 @@ def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     assert list(bench.seen) == ["kitchen"]
 
 
+def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
+    bench.send("stt/attic/state", b"idle", retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
+    for name in ("kitchen", "attic"):
+        bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
+    assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
+    assert b'"enabled":false' in bench.retained["stt/attic/settings"]
+
+
+def test_who_is_said_to_be_offline_was_not_heard() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
+    bench.wire.take_over()
+    bench.send("stt/kitchen/availability", b"offline", retain=True)
+    assert bench.seen == {"kitchen": 17.0}
+
+
 def test_what_was_changed_since_the_start_is_not_taken_back() -> None:
     bench = Bench()
     bench.send("stt/kitchen/enabled/set", b"ON")
@@ -173,7 +270,7 @@ def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
     bench.wire.take_over()
     assert list(bench.seen) == ["second", "first"]
     assert bench.retained == {
-        "stt/third/state": b"", "stt/third/settings": b"", "stt/third/availability": b"",
+        "stt/third/state": b"", "stt/third/settings": b"",
     }  # fmt: skip
     bench.wire.connected()
     assert list(bench.seen) == ["second", "first", "hall"]

@@ -36,10 +36,10 @@ class Door:
         self.told.append(f"shed {topic}")
 
     def connected(self) -> None:
-        self.told.append("connected")
+        self.told.append(f"{self.name} connected")
 
     def clean_up(self) -> None:
-        self.told.append("clean up")
+        self.told.append(f"{self.name} cleaned up")
 
 
 def test_each_message_goes_to_the_door_that_owns_its_topic_and_no_other() -> None:
@@ -53,12 +53,12 @@ def test_each_message_goes_to_the_door_that_owns_its_topic_and_no_other() -> Non
     assert (one.told, other.told, lost) == (["one/a"], ["shed other/b"], ["lost"])
 
 
-def test_all_doors_are_told_of_the_connection_and_of_the_end_of_cleaning() -> None:
-    one, other = Door("one"), Door("other")
-    router = Router([one, other], lambda: None)
+def test_doors_are_told_of_the_connection_in_order_and_clean_up_in_reverse() -> None:
+    told: list[str] = []
+    router = Router([Door("one", told), Door("other", told)], lambda: None)
     router.connected()
     router.clean_up()
-    assert one.told == other.told == ["connected", "clean up"]
+    assert told == ["one connected", "other connected", "other cleaned up", "one cleaned up"]
 
 
 def test_what_the_doors_listen_to_is_put_together() -> None:

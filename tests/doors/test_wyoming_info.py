@@ -10,10 +10,10 @@ from wyoming.info import Info
 from stt_mqtt.config import WyomingConfig
 from stt_mqtt.doors.wyoming.addresses import peer_name, uri_of
 from stt_mqtt.doors.wyoming.info import describe
-from stt_mqtt.doors.wyoming.requests import Wanted, parse_audio_format, parse_transcribe
-from stt_mqtt.errors import UtteranceError
+from stt_mqtt.doors.wyoming.requests import PcmFormat, Wanted, parse_audio_format, parse_transcribe
+from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.service.rungs import RungStatus
-from stt_mqtt.types import AudioFormat, Rung
+from stt_mqtt.types import AudioFormat, Codec, Rung
 
 LADDER = RungStatus(
     (
@@ -69,8 +69,54 @@ def test_a_transcribe_may_say_nothing(data: dict[str, object]) -> None:
 
 
 def test_a_format_that_names_nothing_is_home_assistants() -> None:
-    assert parse_audio_format({}) == AudioFormat()
-    assert parse_audio_format({"rate": 48000, "width": 2, "channels": 2}).channels == 2
+    assert parse_audio_format({}) == PcmFormat(2, 16_000, 1)
+    assert parse_audio_format({}).handed_on == AudioFormat()
+
+
+def test_16_bits_up_to_48_khz_are_handed_on_as_they_are() -> None:
+    format = parse_audio_format({"rate": 48000, "width": 2, "channels": 2})
+    assert format.handed_on == AudioFormat(Codec.PCM_S16LE, 48_000, 2)
+    assert format.converter() is None
+
+
+@pytest.mark.parametrize("width", [1, 3, 4])
+@pytest.mark.parametrize("rate", [16_000, 96_000, 192_000])
+def test_other_widths_and_rates_are_converted(width: int, rate: int) -> None:
+    format = parse_audio_format({"rate": rate, "width": width, "channels": 2})
+    assert format.handed_on == AudioFormat()
+    assert format.converter() is not None
+
+
+@pytest.mark.parametrize("rate", [16_000.0, 44_100.0])
+def test_whole_numbers_may_be_written_with_a_point(rate: float) -> None:
+    found = parse_audio_format({"rate": rate, "width": 2.0, "channels": 1.0})
+    assert found == PcmFormat(2, int(rate), 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        ({"rate": 16_000.5}, BadPayloadError),
+        ({"rate": True}, BadPayloadError),
+        ({"rate": float("inf")}, BadPayloadError),
+        ({"rate": float("nan")}, BadPayloadError),
+        ({"channels": "2"}, BadPayloadError),
+        ({"rate": 7_999}, UnsupportedFormatError),
+        ({"rate": 192_001}, UnsupportedFormatError),
+        ({"rate": 1e300}, UnsupportedFormatError),
+        ({"channels": 3}, UnsupportedFormatError),
+        ({"channels": 0}, UnsupportedFormatError),
+        ({"width": 0}, UnsupportedFormatError),
+        ({"width": 5}, UnsupportedFormatError),
+        ({"width": 2.5}, UnsupportedFormatError),
+        ({"width": True}, UnsupportedFormatError),
+        ({"width": [2]}, UnsupportedFormatError),
+    ],
+)
+def test_nonsense_is_refused(data: dict[str, object], error: type[UtteranceError]) -> None:
+    with pytest.raises(error) as caught:
+        parse_audio_format(data)
+    assert len(caught.value.detail) < 200
 
 
 TEXT = st.text(st.sampled_from("eN-_7 \n\0é€\ud800\U0001f600"), max_size=6)

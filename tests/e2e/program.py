@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import paho.mqtt.client as paho
 import yaml
@@ -82,11 +82,12 @@ class Service:
         self._base = {"mqtt": {"host": server.host, "port": server.port}}
         self.configure(**config)
         self._log = self.log_file.open("ab")
-        self.process = subprocess.Popen(
-            [str(PROGRAM), "run", "--config", str(self.config_file)],
-            stdout=self._log,
-            stderr=self._log,
-        )
+        self.process = self.spawn(self._log)
+
+    def spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start the program."""
+        arguments = [str(PROGRAM), "run", "--config", str(self.config_file)]
+        return subprocess.Popen(arguments, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:
@@ -115,7 +116,9 @@ class Service:
 
 
 @contextmanager
-def running(folder: Path, broker: Broker, /, **config: Any) -> Iterator[tuple[Service, Peer]]:
+def running(
+    folder: Path, broker: Broker, make: type[Service] = Service, /, **config: Any
+) -> Iterator[tuple[Service, Peer]]:
     """An online service, and a peer that hears everything that it says."""
     peer = Peer(
         broker,
@@ -126,7 +129,7 @@ def running(folder: Path, broker: Broker, /, **config: Any) -> Iterator[tuple[Se
         "stt/+/reply/#",
         "stt/bridge/#",
     )
-    service = Service(folder, broker, **config)
+    service = make(folder, broker, **config)
     try:
         await_online(service, peer)
         yield service, peer

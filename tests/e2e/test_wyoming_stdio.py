@@ -21,6 +21,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
 from tests.brokers import eventually, free_port
 from tests.e2e.program import PROGRAM
+from tests.words import words
 
 CHUNK_BYTES = 2048
 TIMEOUT_S = 60.0
@@ -94,7 +95,7 @@ def test_the_program_speaks_wyoming_over_its_pipes_without_any_broker(tmp_path: 
         assert [asr.installed for asr in Info.from_event(event).asr] == [True]
 
         for sample in SAMPLES[:2]:
-            assert speak(child, sample.pcm()) == sample.text
+            assert words(speak(child, sample.pcm())) == words(sample.text)
         assert "trying again" in child.log.read_text()
 
         child.stdin.close()
@@ -110,5 +111,6 @@ def test_who_says_all_and_closes_the_pipe_still_gets_the_words(tmp_path: Path) -
         child.send(Transcribe(language="en"), AudioStart(**audio), chunk, AudioStop())
         child.stdin.close()
         streamed = ("transcript-start", "transcript-chunk", "transcript", "transcript-stop")
-        assert Transcript.from_event(child.receive(*streamed)[2]).text == SAMPLES[0].text
+        heard = Transcript.from_event(child.receive(*streamed)[2]).text
+        assert words(heard) == words(SAMPLES[0].text)
         assert child.process.wait(TIMEOUT_S) == 0

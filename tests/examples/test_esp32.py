@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jiwer import wer
 
-from stt_mqtt.audio.adpcm import decode_adpcm
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 from tests.brokers import Broker
 from tests.e2e.program import running
 from tests.examples.room import (
@@ -352,7 +352,8 @@ def test_adpcm_blocks_decode_to_what_was_said(built: Binaries, talk: Conversatio
     framed = b"".join(
         struct.pack("<I", size) + blocks[at : at + size] for at in range(0, len(blocks), size)
     )
-    decoded = decode_adpcm(framed, AudioFormat(Codec.ADPCM_IMA, SAMPLE_RATE, 1), 60.0).samples
+    audio = EncodedAudio(AudioFormat(Codec.ADPCM_IMA, SAMPLE_RATE, 1), framed)
+    decoded = decode(audio, 60.0).samples
     wanted = heard[: len(heard) // samples * samples] / 32768
     assert len(decoded) == len(wanted)
     noise = float(np.mean(np.square(decoded - wanted)))

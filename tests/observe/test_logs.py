@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
+import sys
+import time
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 import pytest
 
 from stt_mqtt.config import LogConfig, LogFormat, LogLevel
-from stt_mqtt.observe.logs import ROOT, set_up
+from stt_mqtt.observe.log_writer import LogWriter
+from stt_mqtt.observe.logs import FLUSH_TIMEOUT_S, ROOT, set_up
 from stt_mqtt.observe.metrics import Metrics
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.types import Heard, Transcript
@@ -21,6 +29,7 @@ def _restore() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger(ROOT)
     before = (root.handlers, root.level, ours.level)
     yield
+    logging.captureWarnings(False)
     root.handlers = before[0]
     root.setLevel(before[1])
     ours.setLevel(before[2])
@@ -61,6 +70,184 @@ def test_the_level_holds_for_us_and_libraries_are_heard_from_warnings_on(
     assert [line.split()[-1] for line in lines] == ["ours", "trouble"]
 
 
+@contextmanager
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    """The end to read of a pipe that holds a page or two, and the end to write."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(writing, "w") as stream:
+        try:
+            yield reading, stream
+        finally:
+            os.close(reading)
+
+
+def read_until(descriptor: int, ending: str) -> list[str]:
+    """The lines that come, up to one that ends so."""
+    text = ""
+    while not text.endswith(ending + "\n"):
+        read = os.read(descriptor, 65536)
+        assert read, text
+        text += read.decode()
+    return text.splitlines()
+
+
+def test_a_log_that_nobody_reads_stops_nobody_and_is_read_in_order_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pipe() as (reading, stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig())
+        for number in range(3000):
+            log.info("line %d", number)
+        lines = read_until(reading, "line 2999")
+        assert [line.split()[-1] for line in lines] == [str(number) for number in range(3000)]
+
+
+def test_what_nobody_reads_is_bounded_and_its_loss_told_where_it_was() -> None:
+    with pipe() as (reading, stream):
+        writer = LogWriter(stream.fileno(), "{} were dropped".format, max_lines=100)
+        for number in range(10_000):
+            writer.write(f"line {number} {'x' * 100}")
+        read: list[str] = []
+        told = 0
+        while told < 10_000:
+            for line in read_until(reading, "dropped"):
+                words = line.split()
+                if words[-1] == "dropped":
+                    told += int(words[0])
+                else:
+                    assert words[:2] == ["line", str(told)]
+                    read.append(line)
+                    told += 1
+        assert told == 10_000
+        assert 100 <= len(read) < 10_000
+        writer.write("last")
+        assert read_until(reading, "last") == ["last"]
+
+
+def test_a_line_that_is_larger_than_all_room_is_dropped_alone() -> None:
+    with pipe() as (reading, stream):
+        writer = LogWriter(stream.fileno(), "{} were dropped".format, max_bytes=1000)
+        writer.write("x" * 1000)
+        assert read_until(reading, "were dropped") == ["1 were dropped"]
+        writer.write("last")
+        assert read_until(reading, "last") == ["last"]
+
+
+def test_the_notice_of_a_loss_is_a_line_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pipe() as (reading, stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig(format=LogFormat.JSON))
+        for _ in range(10):
+            log.info("x" * 900_000)
+        log.info("last")
+        notice = json.loads(read_until(reading, '"}')[-1])
+        assert (notice["level"], notice["device"]) == ("warning", None)
+        assert re.fullmatch(r"\d+ lines were dropped here: .*", notice["message"])
+
+
+def test_the_end_waits_for_the_reader_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pipe() as (reading, stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig())
+        (handler,) = logging.getLogger().handlers
+        log.info("read in time")
+        handler.flush()
+        assert os.read(reading, 4096).endswith(b"read in time\n")
+        for _ in range(1000):
+            log.info("x" * 100)
+        started_at = time.monotonic()
+        handler.flush()
+        assert FLUSH_TIMEOUT_S <= time.monotonic() - started_at < 20
+
+
+def test_a_reader_who_has_gone_stops_nobody() -> None:
+    reading, writing = os.pipe()
+    writer = LogWriter(writing, "{}".format)
+    os.close(reading)
+    writer.write("nobody hears this")
+    assert writer.flush(20)
+    os.close(writing)
+
+
+def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:
+    with pipe() as (reading, stream):
+        os.set_blocking(stream.fileno(), False)
+        writer = LogWriter(stream.fileno(), "{}".format)
+        for number in range(1000):
+            writer.write(f"line {number}")
+        assert len(read_until(reading, "line 999")) == 1000
+
+
+def test_a_closed_writer_writes_what_waits_and_gives_its_descriptor_back() -> None:
+    with pipe() as (reading, stream):
+        writer = LogWriter(stream.fileno(), "{}".format)
+        writer.write("last")
+        writer.close()
+        assert os.read(reading, 100) == b"last\n"
+        stream.close()
+        assert os.read(reading, 100) == b""
+
+
+def test_a_new_configuration_keeps_the_writer_and_changes_the_format(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pipe() as (reading, stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig())
+        before = logging.getLogger().handlers
+        set_up(LogConfig(format=LogFormat.JSON))
+        assert logging.getLogger().handlers == before
+        log.info("hello")
+        (line,) = read_until(reading, '"}')
+        assert json.loads(line)["message"] == "hello"
+
+
+def test_what_cannot_be_formatted_and_warnings_of_python_go_the_same_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pipe() as (reading, stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig())
+        log.info("%d lights", "three")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(False)
+            set_up(LogConfig())
+            warnings.warn("out of fashion", stacklevel=1)
+        log.info("last")
+        text = "\n".join(read_until(reading, "last"))
+        assert "a line could not be logged" in text
+        assert "UserWarning: out of fashion" in text
+
+
+def test_without_standard_error_nothing_is_logged_and_nothing_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    set_up(LogConfig())
+    log.error("nobody hears this")
+    assert isinstance(logging.getLogger().handlers[0], logging.NullHandler)
+
+
+def test_a_line_for_a_terminal_is_there_before_the_next_one_unless_it_is_halted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    controlling, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up(LogConfig())
+        log.info("here")
+        os.set_blocking(controlling, False)
+        assert os.read(controlling, 4096).endswith(b"here\r\n")
+        started_at = time.monotonic()
+        for _ in range(1000):
+            log.info("x" * 100)
+        assert time.monotonic() - started_at < 20
+    os.close(controlling)
+
+
 def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
     metrics = Metrics()
     words = Transcript("a", "en", 1.0, 0.0)
@@ -74,6 +261,43 @@ def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
 
 def test_the_process_knows_its_memory_and_its_work() -> None:
     assert 10 < rss_mb() < 100_000
-    meter = CpuMeter()
-    sum(range(200_000))
-    assert 0 < meter.read() < 64
+    assert CpuMeter().read() is None
+
+
+class Clocks:
+    """Wall and CPU clocks that go on as told."""
+
+    def __init__(self) -> None:
+        self.wall_s = 1000.0
+        self.cpu_s = 50.0
+
+    def go_on(self, wall_s: float, cpu_s: float) -> None:
+        self.wall_s += wall_s
+        self.cpu_s += cpu_s
+
+    def meter(self) -> CpuMeter:
+        return CpuMeter(lambda: self.wall_s, lambda: self.cpu_s)
+
+
+def test_cpu_use_is_unknown_until_there_is_something_to_compare_with() -> None:
+    clocks = Clocks()
+    meter = clocks.meter()
+    # What loading the model took is nobody's load.
+    clocks.go_on(5.0, 5.0)
+    assert meter.read() is None
+    clocks.go_on(0.5, 0.5)
+    assert meter.read() is None
+    clocks.go_on(29.5, 2.5)
+    assert meter.read() == pytest.approx(0.1)
+    clocks.go_on(30.0, 60.0)
+    assert meter.read() == pytest.approx(2.0)
+
+
+def test_asking_twice_at_once_does_not_make_a_moment_the_load() -> None:
+    clocks = Clocks()
+    meter = clocks.meter()
+    meter.read()
+    clocks.go_on(30.0, 3.0)
+    assert meter.read() == pytest.approx(0.1)
+    clocks.go_on(0.2, 0.2)
+    assert meter.read() == pytest.approx(0.1)

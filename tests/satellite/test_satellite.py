@@ -300,6 +300,21 @@ def test_an_utterance_ends_when_the_source_stops_in_it() -> None:
     assert bench.marks == ["start", "stop"]
 
 
+def test_who_stood_still_itself_does_not_take_the_source_for_stopped() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + COMMAND[:32_000])
+    bench.satellite.tick(bench.now)
+    bench.now += 60
+    bench.satellite.tick(bench.now)
+    assert bench.satellite.speaking
+    for _ in range(25):
+        bench.now += 0.1
+        bench.satellite.tick(bench.now)
+    assert not bench.satellite.speaking
+    assert bench.marks == ["start", "stop"]
+
+
 def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     bench = Bench()
     bench.connect()
@@ -343,8 +358,9 @@ def test_a_source_that_gives_nothing_is_told_and_one_that_has_to_wait_is_not() -
     bench.satellite.tick(bench.now)
     assert bench.states[-1]["listening"] is True
     bench.satellite.source_opened(bench.now)
-    bench.now += 2.1
-    bench.satellite.tick(bench.now)
+    for _ in range(3):
+        bench.now += 0.7
+        bench.satellite.tick(bench.now)
     assert (bench.states[-1]["listening"], bench.states[-1]["reason"]) == (
         False,
         "no audio came in for 2 s",

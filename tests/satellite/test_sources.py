@@ -243,6 +243,7 @@ def test_a_wav_header_before_the_samples_is_passed_over(chunks: bytes, size: int
         (riff(chunk(b"LIST", bytes(70_000)), fmt()), "without samples"),
         (b"fLaC" + bytes(100), "flac came in"),
         (b"OggS" + bytes(100), "ogg came in"),
+        (b"FORM\0\0\0\0AIFF" + bytes(100), "AIFF file came in"),
     ],
 )
 def test_what_is_no_pcm_as_wanted_is_refused(data: bytes, problem: str) -> None:

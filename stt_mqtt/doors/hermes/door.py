@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection
 
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.hermes import payloads, topics
-from stt_mqtt.doors.hermes.frames import FrameReader
 from stt_mqtt.doors.hermes.requests import (
     Address,
     StartListening,

@@ -73,7 +73,7 @@ def parse_stop(payload: bytes) -> StopListening:
 
 def parse_toggle(payload: bytes) -> Toggle:
     """A toggle; an empty payload is about all sites. Raises `BadPayloadError`."""
-    if not payload:
+    if not payload.strip():
         return Toggle(None, "")
     fields = parse_object(payload)
     value = fields.get("reason")
@@ -99,7 +99,7 @@ def address_of(payload: bytes) -> Address:
 
 def _parse_filled(payload: bytes) -> Json:
     """An empty payload asks for nothing: so a retained message is cleared."""
-    if not payload:
+    if not payload.strip():
         raise BadPayloadError("a JSON object is needed, this is empty")
     return parse_object(payload)
 

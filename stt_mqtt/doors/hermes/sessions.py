@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from stt_mqtt.audio.endpoint import Endpointer
-from stt_mqtt.doors.hermes.frames import FrameReader
+from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.doors.hermes.requests import StartListening, StopListening
 from stt_mqtt.types import SAMPLE_RATE, DeviceKey
 

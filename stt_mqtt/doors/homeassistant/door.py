@@ -6,16 +6,19 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from stt_mqtt.devices.settings import Settings
 from stt_mqtt.doors.homeassistant import payloads
 from stt_mqtt.doors.homeassistant.leftovers import Leftovers
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
+from stt_mqtt.doors.homeassistant.payloads import About
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.payloads import encode
+from stt_mqtt.doors.native.presence import Satellite
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import RequestError
 from stt_mqtt.service.line import Line
@@ -25,6 +28,12 @@ log = logging.getLogger(__name__)
 
 MIN_BIRTH_INTERVAL_S = 10.0
 """Each birth costs a message per device. What came just before is retained and still there."""
+HOLD_S = 1.0
+"""How long news of a device wait for more of it.
+
+Of a message that comes while Home Assistant works on the one before it drops all components but
+the first.
+"""
 
 
 class HomeAssistantDoor:
@@ -47,10 +56,12 @@ class HomeAssistantDoor:
         self._config_prefix = f"{prefix}/device/"
         self._service = b""
         """What was last said of the service."""
-        self._devices: dict[str, bool] = {}
-        """Known devices, and whether they speak on their availability topic."""
-        self._strangers: OrderedDict[str, None] = OrderedDict()
-        """Who speaks there without being known yet; as many as there may be devices."""
+        self._devices: dict[str, About] = {}
+        """Known devices, and what they tell of themselves."""
+        self._strangers: OrderedDict[str, About] = OrderedDict()
+        """Who tells of itself without being known; as many as there may be devices."""
+        self._held: dict[str, float] = {}
+        """Until when news of a device wait, the first ones first."""
         self._leftovers = Leftovers(self._topics.of_bridge("state"))
         self._clearing: Counter[str] = Counter()
         """Empty messages of ours that have not come back yet, by object id."""
@@ -89,7 +100,7 @@ class HomeAssistantDoor:
         return topic == self._status_topic or self._announced(topic) is not None
 
     def handle(self, message: Inbound) -> None:
-        """Announce everything when Home Assistant starts; take note of leftovers."""
+        """Announce everything when Home Assistant starts; note what is left, or deleted there."""
         if message.topic == self._status_topic:
             now = self._now()
             if message.payload == b"online" and now - self._born_at >= MIN_BIRTH_INTERVAL_S:
@@ -127,41 +138,54 @@ class HomeAssistantDoor:
 
     # What the service tells --------------------------------------------------------------
 
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        return next(iter(self._held.values()), None)
+
+    def tick(self) -> None:
+        """Announce what has waited long enough."""
+        now = self._now()
+        for name in [name for name, at in self._held.items() if at <= now]:
+            self._announce(name)
+
     def info_changed(self) -> None:
-        """The service may have other rungs or another health interval."""
+        """The service may have other rungs or another health interval; it has not said so yet."""
+        if not self._is_open:
+            return
         service = encode(payloads.service_config(self._facts))
         if service != self._service:
             self._announce_service(service)
 
     def availability_seen(self, name: str) -> None:
         """A device said `online` or `offline` on its availability topic."""
-        if name not in self._devices:
-            self._remember_stranger(name)
-        elif not self._devices[name]:
-            self._devices[name] = True
-            self._announce(name)
+        self._learn(name, replace(self._about(name), has_availability=True))
 
     def availability_cleared(self, name: str) -> None:
         """A device cleared its availability topic, on which nothing is retained any more."""
-        self._strangers.pop(name, None)
-        if self._devices.get(name):
-            self._devices[name] = False
-            self._announce(name)
+        self._learn(name, replace(self._about(name), has_availability=False))
+
+    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+        """A device told what it is, or cleared that."""
+        self._learn(name, self._about(name).as_told(satellite))
 
     def settings(self, key: DeviceKey, _settings: Settings) -> None:
         """A device became known, or its settings changed."""
         if key.name not in self._devices:
-            self._devices[key.name] = key.name in self._strangers
-            self._strangers.pop(key.name, None)
-            self._announce(key.name)
+            self._devices[key.name] = self._strangers.pop(key.name, About())
+            self._hold(key.name)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """Home Assistant reads it where the native door says it."""
+        """Home Assistant reads it where the native door says it. Who speaks does not wait."""
+        if state is not DeviceState.IDLE and key.name in self._held:
+            self._announce(key.name)
 
     def forget(self, key: DeviceKey) -> None:
         """A device left: so it does in Home Assistant."""
-        if self._devices.pop(key.name, False):
-            self._remember_stranger(key.name)
+        about = self._devices.pop(key.name, None)
+        self._held.pop(key.name, None)
+        if about is not None:
+            self._learn(key.name, replace(about, could_mute=False))
         self._retain(object_id(key.name), b"")
 
     # Inside ------------------------------------------------------------------------------
@@ -178,11 +202,26 @@ class HomeAssistantDoor:
         id, _, rest = topic[len(self._config_prefix) :].partition("/")
         return id if id and rest == "config" else None
 
-    def _remember_stranger(self, name: str) -> None:
-        self._strangers[name] = None
-        self._strangers.move_to_end(name)
-        if len(self._strangers) > self._line.config.limits.max_devices:
-            self._strangers.popitem(last=False)
+    def _about(self, name: str) -> About:
+        return self._devices.get(name) or self._strangers.get(name) or About()
+
+    def _learn(self, name: str, about: About) -> None:
+        if name in self._devices:
+            if about != self._devices[name]:
+                self._devices[name] = about
+                self._hold(name)
+        elif about == About():
+            self._strangers.pop(name, None)
+        else:
+            self._strangers[name] = about
+            self._strangers.move_to_end(name)
+            if len(self._strangers) > self._line.config.limits.max_devices:
+                self._strangers.popitem(last=False)
+
+    def _hold(self, name: str) -> None:
+        """Announce a device soon; before the first connection that is not needed."""
+        if self._is_open:
+            self._held.setdefault(name, self._now() + HOLD_S)
 
     def _announce_all(self) -> None:
         """First the service, because the satellites are connected through it."""
@@ -195,8 +234,7 @@ class HomeAssistantDoor:
         self._retain(SERVICE_ID, service)
 
     def _announce(self, name: str) -> None:
-        if not self._is_open:
-            return
+        self._held.pop(name, None)
         config = payloads.device_config(self._facts, name, self._devices[name])
         self._retain(object_id(name), encode(config))
 

@@ -9,16 +9,17 @@ import time
 from random import SystemRandom
 
 from stt_mqtt.config import Protocol
+from stt_mqtt.doors.mqtt.complaints import Complaints
 from stt_mqtt.doors.mqtt.lasting import Lasting
 from stt_mqtt.doors.mqtt.link import Ending, Link
 from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.mqtt.options import ClientOptions, Listener
+from stt_mqtt.doors.mqtt.outbox import Outbox
 from stt_mqtt.doors.mqtt.reconnect import Attempt, Cause, first_attempt
 
 __all__ = ["ClientOptions", "Listener", "MqttClient"]
 
-MAX_TOLD = 16
-"""Reasons for a failing connection that are remembered, so that each is a warning only once."""
+_LOST = {Cause.LOST, Cause.TAKEN_OVER}
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ class MqttClient:
         self._listener = listener
         self._lasting = Lasting(
             client_id=options.config.client_id or f"stt-mqtt-{secrets.token_hex(4)}",
+            outbox=Outbox(now=options.now),
             filters=frozenset(options.subscriptions),
         )
         self._filters_lock = threading.Lock()
         self._link: Link | None = None
-        self._told: set[str] = set()
+        self._complaints = Complaints(options.config.client_id)
         self._address = options.address
         self._jitter = SystemRandom()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -91,6 +93,19 @@ class MqttClient:
             self._lasting.filters = self._lasting.filters - set(filters)
         self._lasting.wakeup.set()
 
+    def look(self) -> None:
+        """Have the network thread find out whether anything waits that it has not read.
+
+        After a standstill of the process it may have as much to read as the event loop to do.
+        """
+        self._lasting.looks_asked += 1
+        self._lasting.wakeup.set()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether everything was read, and told, that had come in when `look` was called last."""
+        return not self.connected or self._lasting.looks_done == self._lasting.looks_asked
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until every QoS 1 publication was acknowledged; False: it took too long."""
         return self._lasting.outbox.flush(timeout_s)
@@ -111,47 +126,47 @@ class MqttClient:
     def _run(self) -> None:
         attempt = first_attempt(self._options.config.protocol)
         while not self._lasting.stopping.wait(attempt.delay_s):
-            ending = self._connection(attempt.protocol)
+            ending, lived_s = self._connection(attempt.protocol)
             self._lasting.outbox.connection_ended()
             if self._lasting.stopping.is_set():
                 return
-            following = attempt.after(ending.kind, self._jitter.random())
-            self._report(ending, attempt, following)
+            following = attempt.after(ending.kind, self._jitter.random(), lived_s)
+            if ending.kind in _LOST:
+                self._tell_listener(ending.reason)
+            self._report(ending, lived_s, attempt, following)
             attempt = following
 
-    def _connection(self, protocol: Protocol) -> Ending:
+    def _connection(self, protocol: Protocol) -> tuple[Ending, float]:
+        """One connection, or the attempt of one: how it ended, and how long it was up."""
         link = None
+        greeting = logging.DEBUG if self._complaints.flapping else logging.INFO
         try:
-            link = self._link = Link(self._options, protocol, self._listener, self._lasting)
-            return link.run()
+            link = Link(self._options, protocol, self._listener, self._lasting, greeting)
+            self._link = link
+            ending = link.run()
         except Exception:
             log.exception("the connection to %s failed unexpectedly", self._address)
-            kind = Cause.LOST if link is not None and link.was_connected else Cause.UNSUPPORTED
-            return Ending(kind, "internal error, see the log")
+            was_up = link is not None and link.connected_at is not None
+            kind = Cause.LOST if was_up else Cause.UNSUPPORTED
+            ending = Ending(kind, "internal error, see the log")
         finally:
             self._link = None
+        if link is None or link.connected_at is None:
+            return ending, 0.0
+        return ending, time.monotonic() - link.connected_at
 
-    def _report(self, ending: Ending, attempt: Attempt, following: Attempt) -> None:
-        again = f"trying again in {following.delay_s:.0f} s"
-        if ending.kind is Cause.CREDENTIALS:
-            log.error(
-                "%s; check mqtt.username and mqtt.password or password_file; %s",
-                ending.reason,
-                again,
-            )
-            return
-        if ending.kind is Cause.LOST:
-            self._tell_listener(ending.reason)
-            self._told.clear()
-        told = ending.reason in self._told
-        if len(self._told) < MAX_TOLD:
-            self._told.add(ending.reason)
+    def _report(self, ending: Ending, lived_s: float, attempt: Attempt, following: Attempt) -> None:
         if following.protocol is Protocol.V311 and attempt.protocol is Protocol.V5:
-            text = "does not accept MQTT 5, trying 3.1.1"
-            log.log(logging.DEBUG if told else logging.INFO, "%s %s", self._address, text)
-        else:
-            level = logging.DEBUG if told else logging.WARNING
-            log.log(level, "%s; %s", ending.reason, again)
+            text = f"{self._address} does not accept MQTT 5, trying 3.1.1"
+            log.log(logging.INFO if self._complaints.is_new(text) else logging.DEBUG, text)
+            return
+        loud, reason = logging.WARNING, ending.reason
+        if ending.kind is Cause.CREDENTIALS:
+            loud = logging.ERROR
+            reason += "; check mqtt.username and mqtt.password or password_file"
+        complaint = self._complaints.about(ending.kind, reason, lived_s, time.monotonic())
+        level = logging.DEBUG if complaint is None else loud
+        log.log(level, "%s; trying again in %.0f s", complaint or reason, following.delay_s)
 
     def _tell_listener(self, reason: str) -> None:
         try:

@@ -40,6 +40,8 @@ class Inbox:
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
         self.dropped = 0
+        self.accepted = 0
+        """Messages that found room, since the beginning."""
         self._urgent_room = (limits.max_items, limits.max_bytes)
         self._other_room = (
             limits.max_items - -(-limits.max_items // RESERVED_SHARE),
@@ -73,6 +75,7 @@ class Inbox:
                 return False
             self._items.append((message, size))
             self._bytes += size
+            self.accepted += 1
             first = not self._awake
             self._awake = True
         if first:

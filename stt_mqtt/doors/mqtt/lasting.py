@@ -21,3 +21,7 @@ class Lasting:
     filters: frozenset[str] = frozenset()
     """Wanted subscriptions; replaced, never changed."""
     undecodable: int = 0
+    looks_asked: int = 0
+    """Calls of `MqttClient.look`."""
+    looks_done: int = 0
+    """Of which of them it is known that nothing waits any more that had come in before it."""

@@ -29,7 +29,7 @@ from stt_mqtt.doors.mqtt.reader import Reader
 from stt_mqtt.doors.mqtt.reconnect import Cause
 from stt_mqtt.doors.mqtt.sender import MAX_IN_FLIGHT, Sender
 from stt_mqtt.doors.mqtt.tls import explain, tls_context
-from stt_mqtt.doors.mqtt.wire import connect_properties, refusal
+from stt_mqtt.doors.mqtt.wire import connect_properties, loss, refusal
 from stt_mqtt.errors import BrokerError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -51,13 +51,23 @@ class Ending(NamedTuple):
 
 
 class Link:
-    """One connection. `run` returns when it is over; `connected` says whether it is up."""
+    """One connection. `run` returns when it is over; `connected` says whether it is up.
+
+    `greeting`: the level at which the log is told that it came up.
+    """
 
     def __init__(
-        self, options: ClientOptions, protocol: Protocol, listener: Listener, lasting: Lasting
+        self,
+        options: ClientOptions,
+        protocol: Protocol,
+        listener: Listener,
+        lasting: Lasting,
+        greeting: int = logging.INFO,
     ) -> None:
         self.connected = False
-        self.was_connected = False
+        self.connected_at: float | None = None
+        """When it came up, in monotonic seconds."""
+        self._greeting = greeting
         self._options = options
         self._v5 = protocol is Protocol.V5
         self._protocol = protocol
@@ -131,11 +141,16 @@ class Link:
                     selector.modify(sock, interest)
                 # Bytes that wait here or inside TLS do not make the socket readable.
                 waiting = client.buffered or _pending(sock)
-                ready = {key.fileobj for key, _ in selector.select(0 if waiting else POLL_S)}
+                look = self._lasting.looks_asked
+                asked = look != self._lasting.looks_done
+                timeout_s = 0 if waiting or asked else POLL_S
+                ready = {key.fileobj for key, _ in selector.select(timeout_s)}
                 if wakeup in ready:
                     wakeup.clear()
                 if waiting or sock in ready:
                     self._read()
+                else:
+                    self._lasting.looks_done = look
 
     def _work(self, answer_by: float) -> bool:
         """Send what waits and look at the clocks; False: the connection is over."""
@@ -182,12 +197,18 @@ class Link:
             )
             return
         self._lasting.outbox.connection_began()
-        self.connected = self.was_connected = True
+        self.connected = True
+        self.connected_at = time.monotonic()
         # From here on paho would format a line per message for it.
         client.on_log = None
         if more is not None:
             self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
-        log.info("connected to %s with MQTT %s", self._options.address, self._protocol.value)
+        log.log(
+            self._greeting,
+            "connected to %s with MQTT %s",
+            self._options.address,
+            self._protocol.value,
+        )
         self._sender.subscribe()
         try:
             self._listener.connected(self._protocol.value)
@@ -206,9 +227,10 @@ class Link:
         if self._ending is not None:
             return
         if self.connected:
-            verb = "was closed by the broker" if flags.is_disconnect_packet_from_server else "broke"
+            said = flags.is_disconnect_packet_from_server
+            verb = "was closed by the broker" if said else "broke"
             reason = f"the connection to {address} {verb} ({code})"
-            self._ending = Ending(Cause.LOST, reason)
+            self._ending = Ending(loss(code, said), reason)
         elif code.getName() == "Protocol error":
             reason = f"{address} does not speak MQTT {self._protocol.value}"
             self._ending = Ending(Cause.UNSUPPORTED, reason)

@@ -27,7 +27,7 @@ class Inbound:
 class Publication:
     """A message for the broker. `correlation` is sent with MQTT 5 only.
 
-    `expires_at`: `time.monotonic` seconds after which it is dropped, and counted, instead of sent;
+    `expires_at`: seconds of `ClientOptions.now` after which it is dropped, and counted, unsent;
     with MQTT 5 the broker drops it then, too.
     `connection`: number of the only connection that it may be sent on, see `MqttClient.connection`;
     with any other one, or none, it is dropped uncounted: whoever names it sends it anew.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +22,8 @@ class ClientOptions:
     password: str | None = field(default=None, repr=False)
     subscriptions: tuple[str, ...] = ()
     """Topic filters, subscribed with QoS 1 on every connection."""
+    now: Callable[[], float] = time.monotonic
+    """The clock of `Publication.expires_at`, in seconds."""
 
     @property
     def address(self) -> str:

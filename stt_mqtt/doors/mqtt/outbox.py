@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from stt_mqtt.doors.mqtt.messages import Publication
 
@@ -14,9 +15,18 @@ ITEM_OVERHEAD = 256
 
 
 class Outbox:
-    """Bounded, first in, first out, thread-safe. `lost` counts what found no room or expired."""
+    """Bounded, first in, first out, thread-safe. `lost` counts what found no room or expired.
 
-    def __init__(self, max_items: int = MAX_PUBLICATIONS, max_bytes: int = MAX_BYTES) -> None:
+    `now`: the clock of `Publication.expires_at`.
+    """
+
+    def __init__(
+        self,
+        max_items: int = MAX_PUBLICATIONS,
+        max_bytes: int = MAX_BYTES,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.now = now
         self.lost = 0
         self.connection = 0
         """Number of the present connection, counted from 1; 0: there is none."""
@@ -53,7 +63,7 @@ class Outbox:
 
         None: nothing waits, or `max_in_flight` are unacknowledged. What has expired is dropped.
         """
-        now = time.monotonic()
+        now = self.now()
         with self._lock:
             if len(self._in_flight) >= max_in_flight:
                 return None

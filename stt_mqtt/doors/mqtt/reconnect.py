@@ -1,8 +1,9 @@
 """When to try again, and in which protocol: a state machine without clock or network.
 
-Three troubles that call for three answers: a network that fails comes back, so the attempts
+Four troubles that call for four answers: a network that fails comes back, so the attempts
 stay frequent; refused credentials stay refused until a person acts, so they are slow and loud;
-a broker that does not speak MQTT 5 is asked again at once in 3.1.1.
+a broker that does not speak MQTT 5 is asked again at once in 3.1.1; two clients with one identifier
+throw each other out, so each waits longer every time and leaves the other to serve meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from stt_mqtt.config import Protocol
 NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
 """Short: what is said meanwhile is soon too old to be worth anything."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
+TAKEOVER_DELAYS_S = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
+PEACE_S = 600.0
+"""A connection that lasted so long was not in such a fight."""
 JITTER_SHARE = 0.25
 """Part of a network delay that jitter may take away."""
 
@@ -34,6 +38,8 @@ class Cause(Enum):
     """The broker refused for another reason."""
     LOST = auto()
     """It was connected, and is no longer."""
+    TAKEN_OVER = auto()
+    """It was connected, until another client came with the same identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,26 @@ class Attempt:
     """Network troubles in a row."""
     refusals: int = 0
     """Refused credentials in a row."""
+    takeovers: int = 0
+    """Takeovers with no long connection between them."""
 
-    def after(self, ended: Cause, jitter: float) -> Attempt:
-        """The attempt that follows this one, which `ended`; `jitter` is from 0 to 1."""
+    def after(self, ended: Cause, jitter: float, lived_s: float = 0.0) -> Attempt:
+        """The attempt that follows this one, which `ended`; `jitter` is from 0 to 1.
+
+        `lived_s`: how long the connection was up.
+        """
+        if lived_s >= PEACE_S:
+            return replace(self, takeovers=0).after(ended, jitter)
+        if ended is Cause.TAKEN_OVER:
+            delay_s = TAKEOVER_DELAYS_S[min(self.takeovers, len(TAKEOVER_DELAYS_S) - 1)]
+            return replace(
+                self,
+                settled=True,
+                delay_s=delay_s * (1.0 - JITTER_SHARE * jitter),
+                failures=0,
+                refusals=0,
+                takeovers=self.takeovers + 1,
+            )
         if ended is Cause.CREDENTIALS:
             delay_s = CREDENTIAL_DELAYS_S[min(self.refusals, len(CREDENTIAL_DELAYS_S) - 1)]
             return replace(self, delay_s=delay_s, refusals=self.refusals + 1)

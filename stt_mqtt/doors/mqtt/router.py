@@ -50,8 +50,8 @@ class Router:
             door.connected()
 
     def clean_up(self) -> None:
-        """Have all doors clear what they left retained."""
-        for door in self._doors:
+        """Have all doors clear what they left retained, who speaks first last of all."""
+        for door in reversed(self._doors):
             door.clean_up()
 
     def _door_of(self, topic: str) -> MqttDoor | None:

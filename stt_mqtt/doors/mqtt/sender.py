@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +61,7 @@ class Sender:
                 publication.payload,
                 publication.qos,
                 publication.retain,
-                publish_properties(publication, time.monotonic()) if self._v5 else None,
+                publish_properties(publication, self._lasting.outbox.now()) if self._v5 else None,
             )
         except ValueError:
             log.exception("a message to %s cannot be published and is dropped", publication.topic)

@@ -21,10 +21,11 @@ _properties: Callable[[int], Properties] = Properties
 
 _BAD_CREDENTIALS = {0x86, 0x87, 0x8A, 0x8C}
 _UNSUPPORTED_VERSION = 0x84
+_SESSION_TAKEN_OVER = 0x8E
 
 
 def publish_properties(publication: Publication, now: float) -> Properties | None:
-    """MQTT 5 properties of a publication that is sent `now`, in `time.monotonic` seconds.
+    """MQTT 5 properties of a publication that is sent `now`, on the clock of `expires_at`.
 
     What expires does so at the broker, too, which may keep it for a session that is away.
     """
@@ -53,3 +54,8 @@ def refusal(code: ReasonCode) -> Cause:
     if code.value == _UNSUPPORTED_VERSION:
         return Cause.UNSUPPORTED
     return Cause.REFUSED
+
+
+def loss(code: ReasonCode, said: bool) -> Cause:
+    """What the end of a connection means; `said`: the broker gave the reason `code`."""
+    return Cause.TAKEN_OVER if said and code.value == _SESSION_TAKEN_OVER else Cause.LOST

@@ -50,7 +50,7 @@ class Bridge:
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
-        self._cpu = 0.0
+        self._cpu: float | None = None
 
     def announce(self) -> None:
         """Publish everything that is retained about the service; `online` comes last."""
@@ -165,7 +165,7 @@ class Bridge:
                 "oldest_s": round(queue.oldest_s(now), 3),
             },
             "load": {
-                "cpu": round(self._cpu, 3),
+                "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
             "rung": line.rungs.active,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from stt_mqtt.audio.formats import parse_content_type, sniff
-from stt_mqtt.devices.device import NamedFormat
+from stt_mqtt.audio.formats import parse_content_type
+from stt_mqtt.audio.magic import sniff
 from stt_mqtt.devices.settings import UNCHANGED, Settings
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native import payloads
+from stt_mqtt.doors.native.presence import Presence, parse_satellite
 from stt_mqtt.doors.native.requests import (
     parse_abort,
     parse_sequence_number,
@@ -34,6 +36,7 @@ from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
     EndReason,
+    NamedFormat,
     Outcome,
     OutcomeKind,
     Start,
@@ -48,7 +51,7 @@ ONLINE, OFFLINE = b"online", b"offline"
 AVAILABILITIES = frozenset({ONLINE, OFFLINE})
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
-_MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY})
+_MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,21 @@ class Reply:
 class NativeDoor:
     """Turns device messages into the line's events, and is the line's outlet for them."""
 
-    def __init__(self, line: Line, topics: Topics, publish: Publish) -> None:
+    def __init__(
+        self,
+        line: Line,
+        topics: Topics,
+        publish: Publish,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
         self._line = line
         self._topics = topics
         self._publish = publish
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
         self._online: dict[str, None] = {}
         """Who is there by its own word, the newest last; as many as there may be devices."""
+        self.presence: Presence | None = None
         line.attach(DOOR, self)
         line.follow(DOOR, self)
 
@@ -107,7 +118,7 @@ class NativeDoor:
         if outcome.transcript is not None and _is_news(outcome):
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
-            self._publish(Publication(topic, text, expires_at=time.monotonic() + MAX_TEXT_AGE_S))
+            self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
         if isinstance(outcome.note, Reply):
             reply = outcome.note
@@ -121,15 +132,20 @@ class NativeDoor:
         """Publish changed settings."""
         self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
 
+    def clear(self, key: DeviceKey) -> None:
+        """Clear what the service left retained about a device."""
+        self._retain(key, "state", b"")
+        self._retain(key, "settings", b"")
+
     def forget(self, key: DeviceKey) -> None:
         """Clear what is retained about a device.
 
         Of one that is not there also what it said itself, by which it would be known again.
         """
-        self._retain(key, "state", b"")
-        self._retain(key, "settings", b"")
+        self.clear(key)
         if key.name not in self._online:
             self._retain(key, Verb.AVAILABILITY, b"")
+            self._retain(key, Verb.SATELLITE, b"")
 
     def forget_silent(self, since_ts: float) -> None:
         """Forget who was not heard since then and does not say that it is there."""
@@ -166,6 +182,8 @@ class NativeDoor:
                 self._line.change_settings(key, parse_switch(message.payload))
             case Verb.AVAILABILITY:
                 self._availability(key, message)
+            case Verb.SATELLITE:
+                self._satellite(key, message)
             case Verb.STATE | Verb.SETTINGS:
                 pass
 
@@ -218,8 +236,8 @@ class NativeDoor:
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = parse_set(message.payload)
         device = self._line.registry.find(key)
-        if message.retain and device is not None and device.overrides.muted:
-            # It was written before somebody switched the device off, which survives restarts.
+        if message.retain and device is not None and device.enabled_is_settled:
+            # It was written before the device was switched on or off, which survives restarts.
             change = replace(change, enabled=UNCHANGED)
         self._line.change_settings(key, change)
 
@@ -234,6 +252,26 @@ class NativeDoor:
             self._line.disconnect(key)
         elif message.payload and message.payload not in AVAILABILITIES:
             raise BadPayloadError("availability: online or offline is needed")
+        if self.presence is not None:
+            if message.payload:
+                self.presence.availability_seen(key.name)
+            else:
+                self.presence.availability_cleared(key.name)
+        if message.payload == ONLINE:
+            self._introduce(key, message)
+
+    def _satellite(self, key: DeviceKey, message: Inbound) -> None:
+        satellite = parse_satellite(message.payload)
+        if self.presence is not None:
+            self.presence.satellite_seen(key.name, satellite)
+        if message.payload.strip():
+            self._introduce(key, message)
+
+    def _introduce(self, key: DeviceKey, message: Inbound) -> None:
+        """Know a device that says it is there, so that its first words are heard by all."""
+        self._line.known.introduce(key)
+        if not message.retain:
+            self._line.known.heard(key)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
         default = self._default_format(key)

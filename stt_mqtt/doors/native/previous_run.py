@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from stt_mqtt.config import Config
+from stt_mqtt.config import Config, DeviceConfig
+from stt_mqtt.config.devices import settings_for
 from stt_mqtt.devices.settings import UNCHANGED, Overrides, SettingsChange
 from stt_mqtt.doors.native.requests import object_in, parse_set
 from stt_mqtt.errors import UtteranceError
@@ -23,8 +24,16 @@ class LeftDevice:
     """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0: not known."""
 
     name: str
-    overrides: Overrides
+    overrides: Overrides | None
+    """None: its settings were not retained."""
     last_seen_ts: float
+
+
+class _DeviceSections(BaseModel):
+    """What of a configuration says how devices are set."""
+
+    device_defaults: DeviceConfig
+    devices: dict[str, DeviceConfig]
 
 
 class PreviousRun:
@@ -35,8 +44,10 @@ class PreviousRun:
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._settings: dict[str, bytes] = {}
+        self._devices = _DeviceSections(
+            device_defaults=config.device_defaults, devices=config.devices
+        )
+        self._settings: dict[str, bytes | None] = {}
         self._last_seen_ts: dict[str, float] = {}
 
     def note_device(self, name: str, settings: bytes | None) -> None:
@@ -44,13 +55,13 @@ class PreviousRun:
         if name not in self._settings and len(self._settings) >= MAX_DEVICES:
             return
         if settings is not None or name not in self._settings:
-            self._settings[name] = settings or b"{}"
+            self._settings[name] = settings
 
     def note_info(self, payload: bytes) -> None:
         """The service told what it was, with its configuration."""
         config = object_in(payload, MAX_PAYLOAD_BYTES).get("config")
         try:
-            self._config = Config.model_validate(config)
+            self._devices = _DeviceSections.model_validate(config)
         except ValidationError:
             # Of another version. The present configuration is the best guess.
             return
@@ -70,7 +81,8 @@ class PreviousRun:
 
     def device(self, name: str) -> LeftDevice:
         """What is known of one device."""
-        overrides = self._overrides(name, self._settings.get(name, b"{}"))
+        settings = self._settings.get(name)
+        overrides = None if settings is None else self._overrides(name, settings)
         return LeftDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
 
     def _overrides(self, name: str, settings: bytes) -> Overrides:
@@ -78,7 +90,8 @@ class PreviousRun:
             in_force = parse_set(settings)
         except UtteranceError:
             return Overrides()
-        configured = self._config.device(name)
+        sections = self._devices
+        configured = settings_for(name, sections.device_defaults, sections.devices)
         return Overrides().changed_by(
             SettingsChange(
                 UNCHANGED if in_force.enabled == configured.enabled else in_force.enabled,

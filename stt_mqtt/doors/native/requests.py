@@ -44,11 +44,11 @@ class StopRequest:
 
 
 def parse_object(payload: bytes) -> Json:
-    """A JSON object; an empty payload is an empty one. Raises `BadPayloadError`."""
-    if not payload:
-        return {}
+    """A JSON object; a payload of nothing or blanks is an empty one. Raises `BadPayloadError`."""
     if len(payload) > MAX_JSON_BYTES:
         raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
+    if not payload.strip():
+        return {}
     try:
         value = json.loads(payload, parse_constant=_refuse_constant, parse_float=_finite)
         # Half a surrogate pair is a legal escape in JSON and can never be published again.

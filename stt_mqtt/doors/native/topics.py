@@ -30,6 +30,7 @@ class Verb(StrEnum):
     SET = "set"
     ENABLED = "enabled/set"
     AVAILABILITY = "availability"
+    SATELLITE = "satellite/state"
     STATE = "state"
     SETTINGS = "settings"
 
@@ -85,6 +86,7 @@ class Topics:
             f"{self.base}/+/set",
             f"{self.base}/+/enabled/set",
             f"{self.base}/+/availability",
+            f"{self.base}/+/satellite/state",
             self.of_bridge("request/+"),
             self.of_bridge("info"),
             self.of_bridge("state"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.bridge import Bridge
-from stt_mqtt.doors.native.door import AVAILABILITIES, DOOR, NativeDoor
+from stt_mqtt.doors.native.door import DOOR, NativeDoor
 from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.previous_run import PreviousRun
 from stt_mqtt.doors.native.topics import (
@@ -29,16 +28,6 @@ MAX_NAMES_TOLD = 100
 log = logging.getLogger(__name__)
 
 
-class Presence(Protocol):
-    """Whoever wants to know which devices speak on their availability topic."""
-
-    def availability_seen(self, name: str) -> None:
-        """The device said `online` or `offline`."""
-
-    def availability_cleared(self, name: str) -> None:
-        """The device cleared what was retained there."""
-
-
 class NativeWire:
     """The native door and the bridge as one door on MQTT."""
 
@@ -53,7 +42,6 @@ class NativeWire:
         self._instances = instances
         self._previous: PreviousRun | None = PreviousRun(line.config)
         self._names_told: set[str] = set()
-        self.presence: Presence | None = None
         self.subscriptions = topics.subscriptions
         self.read_first = topics.read_first
         self.chunk_endings = topics.chunk_endings
@@ -102,7 +90,7 @@ class NativeWire:
             key = DeviceKey(DOOR, device.name)
             if device.name not in named and too_many > 0:
                 too_many -= 1
-                self._door.forget(key)
+                self._door.clear(key)
             else:
                 self._line.known.take_over(key, device.overrides, device.last_seen_ts)
 
@@ -126,13 +114,8 @@ class NativeWire:
     def _device(self, route: DeviceMessage, message: Inbound) -> None:
         if route.verb in {Verb.STATE, Verb.SETTINGS}:
             self._left(route, message)
-            return
-        self._door.handle(message, route)
-        if route.verb is Verb.AVAILABILITY and self.presence is not None:
-            if message.payload in AVAILABILITIES:
-                self.presence.availability_seen(route.device)
-            elif not message.payload:
-                self.presence.availability_cleared(route.device)
+        else:
+            self._door.handle(message, route)
 
     def _left(self, route: DeviceMessage, message: Inbound) -> None:
         """A message of ours, perhaps of a previous run."""

@@ -27,6 +27,10 @@ class Bounds:
     """How long a client may take for what is sent to it."""
     linger_s: float = 1.0
     """How long a client that was told of an error may take to hang up."""
+    last_answers_s: float = 300.0
+    """How long a client that has said everything may be kept for its answers."""
+    gone_s: float = 0.5
+    """Pause between two looks whether such a client has gone meanwhile."""
     connections: int = 256
     bind_s: float = 5.0
     """How long it may take to find out whether an address can be listened on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -13,13 +14,19 @@ from wyoming.event import Event
 from wyoming.ping import Pong
 from wyoming.server import AsyncEventHandler
 
+from stt_mqtt.audio.frames import Converter
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer, encode
 from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
-from stt_mqtt.doors.wyoming.requests import Wanted, parse_audio_format, parse_transcribe
+from stt_mqtt.doors.wyoming.requests import (
+    PcmFormat,
+    Wanted,
+    parse_audio_format,
+    parse_transcribe,
+)
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.service.line import Line
-from stt_mqtt.types import AudioFormat, DeviceKey, Outcome, OutcomeKind, Start
+from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, Start
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +62,9 @@ class Connection(AsyncEventHandler):
             peer.reader, house.bounds, house.reserve, lambda: self.quiet_since
         )
         self._wanted = Wanted()
-        self._format: AudioFormat | None = None
+        self._format: PcmFormat | None = None
         """Of the audio that the client is sending; None between its utterances."""
+        self._converter: Converter | None = None
         self._unanswered = 0
         self._answered = asyncio.Event()
         """Set while nothing is unanswered, or once nobody waits for answers any more."""
@@ -148,6 +156,17 @@ class Connection(AsyncEventHandler):
             self._line.disconnect(self.key)
             self._house.settled()
             await self._answered.wait()
+        elif self._events.finished and self._format is None:
+            await self._last_answers()
+
+    async def _last_answers(self) -> None:
+        """Stay for a client that has said everything and still listens."""
+        bounds = self._house.bounds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bounds.last_answers_s):
+                while not (self._answered.is_set() or self._out.gone):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._answered.wait(), bounds.gone_s)
 
     def _act(self, event: Event) -> None:
         match event.type:
@@ -166,14 +185,14 @@ class Connection(AsyncEventHandler):
             case _:
                 pass
 
-    def _start(self, format: AudioFormat) -> None:
+    def _start(self, format: PcmFormat) -> None:
         self._take_back()
         wanted, self._wanted = self._wanted, Wanted()
         self._format = format
+        self._converter = format.converter()
         self._owe()
-        self._line.start(
-            self.key, Start(format=format, language=wanted.language, hotwords=wanted.hotwords)
-        )
+        start = Start(format=format.handed_on, language=wanted.language, hotwords=wanted.hotwords)
+        self._line.start(self.key, start)
 
     def _chunk(self, event: Event) -> None:
         format = parse_audio_format(event.data)
@@ -181,16 +200,20 @@ class Connection(AsyncEventHandler):
             self._start(format)
         elif format != self._format:
             raise UnsupportedFormatError(
-                f"the format changes within an utterance, from {self._format.rate} Hz with "
-                f"{self._format.channels} channels to {format.rate} Hz with {format.channels}"
+                f"the format changes within an utterance, from {self._format} to {format}"
             )
         if self._is_open:
-            self._line.chunk(self.key, event.payload or b"", None, None)
+            audio = event.payload or b""
+            if self._converter is not None:
+                audio = self._converter.push(audio)
+            self._line.chunk(self.key, audio, None, None)
         else:
             # It has ended by itself, by its cap or a pause: what follows is not a new one.
             self._line.count_dropped_chunk(self.key)
 
     def _stop(self) -> None:
+        if self._converter is not None and self._is_open:
+            self._line.chunk(self.key, self._converter.finish(), None, None)
         self._line.stop(self.key, None, None)
         nothing_said = self._format is None and not self._unanswered
         self._format = None

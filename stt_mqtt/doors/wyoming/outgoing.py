@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +49,22 @@ class Outgoing:
         self._writer.write(encoded)
         self._written_bytes += len(encoded)
         self._watch()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client is known to have hung up in both directions.
+
+        Over TCP that does not show before something is sent, unless it broke the connection off.
+        """
+        if self._transport.is_closing():
+            return True
+        sock = self._transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        poll = select.poll()
+        # Whatever is asked for, errors and hang-ups are told.
+        poll.register(sock.fileno(), 0)
+        return bool(poll.poll(0))
 
     async def drained(self) -> None:
         """Wait while the client lags behind so far that it should not be asked for more."""

@@ -68,6 +68,8 @@ class EventReader:
         self._quiet_since = quiet_since
         self._held = bytearray()
         """What was read and belongs to no event yet."""
+        self.finished = False
+        """Whether the client has closed its direction, behind a whole event."""
 
     async def next(self) -> Event | None:
         """The next event; None: the client has left, or was silent for too long.
@@ -104,9 +106,11 @@ class EventReader:
                 return False
             try:
                 async with asyncio.timeout(left_s):
-                    return await self._fill(min(_READ_BYTES, self._bounds.header_bytes + 1))
+                    read = await self._read(min(_READ_BYTES, self._bounds.header_bytes + 1))
             except TimeoutError:
                 continue
+            self.finished = read == b""
+            return bool(read)
 
     async def _event(self) -> Event:
         header = _parse_object(await self._line(), "header")
@@ -152,12 +156,16 @@ class EventReader:
             raise EOFError
 
     async def _fill(self, limit_bytes: int) -> bool:
+        return bool(await self._read(limit_bytes))
+
+    async def _read(self, limit_bytes: int) -> bytes | None:
+        """Read a piece; nothing at the end, None where the connection broke."""
         try:
             read = await self._stream.read(limit_bytes)
         except OSError:
-            return False
+            return None
         self._held += read
-        return bool(read)
+        return read
 
 
 def _parse_object(text: bytes, what: str) -> Json:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from stt_mqtt.audio.formats import parse_format, shorten
+from stt_mqtt.audio.formats import MAX_CHANNELS, MAX_RATE, MIN_RATE, shorten
+from stt_mqtt.audio.frames import Converter
+from stt_mqtt.audio.pcm import SampleType
 from stt_mqtt.config.devices import MAX_HOTWORDS, is_language
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError
-from stt_mqtt.types import AudioFormat
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec
 
 MAX_HOTWORD_CHARACTERS = 64
-SAMPLE_WIDTH_BYTES = 2
+MAX_CONVERTED_RATE = 192_000
+SAMPLE_TYPES = {1: SampleType.U8, 2: SampleType.S16, 3: SampleType.S24, 4: SampleType.S32}
+"""By the bytes of a sample: as the reference server reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,38 @@ class Wanted:
 
     language: str | None = None
     hotwords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFormat:
+    """What a client sends: bytes of a sample, samples per second in Hz, channels."""
+
+    width: int = 2
+    rate: int = SAMPLE_RATE
+    channels: int = 1
+
+    @property
+    def handed_on(self) -> AudioFormat:
+        """What the line is given: this, or what it is converted to."""
+        if self._is_taken:
+            return AudioFormat(Codec.PCM_S16LE, self.rate, self.channels)
+        return AudioFormat()
+
+    def converter(self) -> Converter | None:
+        """For the chunks of one utterance; None: the line takes them as they are."""
+        if self._is_taken:
+            return None
+        return Converter(SAMPLE_TYPES[self.width], self.rate, self.channels)
+
+    def __str__(self) -> str:
+        return f"{self.rate} Hz with {self.channels} channels of {8 * self.width} bits"
+
+    @property
+    def _is_taken(self) -> bool:
+        return SAMPLE_TYPES[self.width] is SampleType.S16 and self.rate <= MAX_RATE
+
+
+_USUAL = PcmFormat()
 
 
 def parse_transcribe(data: Mapping[str, object]) -> Wanted:
@@ -34,17 +70,43 @@ def parse_transcribe(data: Mapping[str, object]) -> Wanted:
     return Wanted(language, tuple(islice(usable, MAX_HOTWORDS)))
 
 
-def parse_audio_format(data: Mapping[str, object]) -> AudioFormat:
-    """Format that an `audio-start` or `audio-chunk` names; what is missing is 16 kHz mono.
+def parse_audio_format(data: Mapping[str, object]) -> PcmFormat:
+    """Format that an `audio-start` or `audio-chunk` names; what is missing is 16-bit 16 kHz mono.
 
     Raises `BadPayloadError` and `UnsupportedFormatError`.
     """
-    width = data.get("width")
-    if width not in (None, SAMPLE_WIDTH_BYTES):
+    given = data.get("width")
+    width = _USUAL.width if given is None else _whole(given)
+    if width is None or width not in SAMPLE_TYPES:
         raise UnsupportedFormatError(
-            f"width is {shorten(ascii(width))} bytes; send {SAMPLE_WIDTH_BYTES} (16-bit PCM)"
+            f"width is {shorten(ascii(given))} bytes; send {_USUAL.width} (16-bit PCM), or 1 to 4"
         )
-    return parse_format(None, data.get("rate"), data.get("channels"), AudioFormat())
+    rate = _number(data, "rate", _USUAL.rate)
+    if not MIN_RATE <= rate <= MAX_CONVERTED_RATE:
+        raise UnsupportedFormatError(
+            f"rate is {shorten(str(rate))} Hz; send {MIN_RATE} to {MAX_CONVERTED_RATE} Hz"
+        )
+    channels = _number(data, "channels", _USUAL.channels)
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise UnsupportedFormatError(f"channels is {shorten(str(channels))}; send 1 or 2")
+    return PcmFormat(width, rate, channels)
+
+
+def _number(data: Mapping[str, object], key: str, default: int) -> int:
+    value = data.get(key)
+    if value is None:
+        return default
+    number = _whole(value)
+    if number is None:
+        raise BadPayloadError(f"{key} must be a whole number")
+    return number
+
+
+def _whole(value: object) -> int | None:
+    """A number from JSON that is whole, also one that is written as 16000.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _is_hotword(word: object) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.doors.hermes.frames import MAX_RATE_CHANGES, FrameReader
+from stt_mqtt.audio.frames import MAX_RATE_CHANGES, Converter, FrameReader
+from stt_mqtt.audio.pcm import SampleType
 from tests.audio.synth import chunk, fmt, is_tone, riff, s16, tone
 from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic, with_time
 
@@ -118,3 +119,33 @@ def test_no_chunks_raise_and_what_comes_out_is_whole_samples_within_the_cap(
     data = riff(head, *(chunk(name, body, size) for name, body, size in chunks))
     heard = FrameReader(0.001).read(data)
     assert heard is None or (len(heard) % 2 == 0 and len(heard) <= 2 * 17)
+
+
+@pytest.mark.parametrize(
+    ("sample_type", "dtype", "scale", "offset"),
+    [
+        (SampleType.U8, "u1", 127, 128),
+        (SampleType.S16, "<i2", 2**15 - 1, 0),
+        (SampleType.S32, "<i4", 2**31 - 1, 0),
+    ],
+)
+@pytest.mark.parametrize("rate", [16_000, 44_100, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_converter_makes_16_khz_of_any_pcm_cut_anywhere(
+    sample_type: SampleType, dtype: str, scale: int, offset: int, rate: int, channels: int
+) -> None:
+    values = (tone(rate=rate).astype(np.float64) * scale + offset).astype(dtype)
+    data = np.repeat(values, channels).tobytes()
+    converter = Converter(sample_type, rate, channels)
+    found = b"".join(converter.push(data[at : at + 4_001]) for at in range(0, len(data), 4_001))
+    found += converter.finish()
+    samples = samples_of(found)
+    assert len(samples) == 16_000
+    assert is_tone(samples)
+
+
+def test_a_converter_drops_half_a_sample_at_the_end() -> None:
+    converter = Converter(SampleType.S32, 16_000, 1)
+    assert len(converter.push(bytes(7))) == 2
+    assert converter.push(b"") == b""
+    assert converter.finish() == b""

@@ -1,4 +1,4 @@
-"""Audio frames: a WAV file in each message, in whatever shape and rate a satellite makes them."""
+"""Audio in whatever shape it comes, brought to 16-bit mono at `SAMPLE_RATE` while it comes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_RATE_CHANGES = 8
 
 
 class FrameReader:
-    """Reads the frames of one session, so that resampled ones follow each other without seams.
+    """Reads a WAV file in each message, so that resampled ones follow each other without seams.
 
     Of a frame that is longer than `max_s` seconds the head is taken.
     """
@@ -53,6 +53,29 @@ class FrameReader:
             self._resampler = Resampler(pcm.rate)
             self._rate = pcm.rate
         return _s16le(self._resampler.push(mono))
+
+
+class Converter:
+    """Converts PCM of one format, cut anywhere, without seams."""
+
+    def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
+        """`rate` of the input in Hz."""
+        self._sample_type = sample_type
+        self._rate = rate
+        self._channels = channels
+        self._resampler = Resampler(rate)
+        self._rest = b""
+
+    def push(self, data: bytes) -> bytes:
+        """What can be said after `data`; an incomplete sample and some milliseconds stay inside."""
+        pcm = Pcm(self._rest + data, self._sample_type, self._rate, self._channels)
+        used = pcm.frames * self._sample_type.width * self._channels
+        self._rest = bytes(pcm.data[used:])
+        return _s16le(self._resampler.push(pcm.mono(0, pcm.frames)))
+
+    def finish(self) -> bytes:
+        """The rest. Nothing may be pushed afterwards."""
+        return _s16le(self._resampler.flush())
 
 
 def _s16le(mono: Samples) -> bytes:

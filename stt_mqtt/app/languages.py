@@ -1,0 +1,88 @@
+"""Whether the models speak what the configuration says is spoken; asked before anybody speaks."""
+
+from __future__ import annotations
+
+from stt_mqtt.config import Config, DeviceConfig, is_glob
+from stt_mqtt.engine.transcriber import normalise_language
+from stt_mqtt.errors import ConfigError
+
+FEW = 5
+"""So many languages are worth a list."""
+
+
+def check_languages(config: Config, spoken: frozenset[str]) -> list[str]:
+    """Sentences about single devices that are not understood; `spoken`: by all rungs.
+
+    Raises `ConfigError` where that is so for every device which has no entry of its own: such a
+    service would refuse whatever it hears.
+    """
+    if not spoken:
+        return []
+    place, settings = _of_everybody(config)
+    refused = _refusal(settings, spoken)
+    if refused is not None:
+        raise ConfigError([f"{place}.{refused}: {_remedy(config, spoken)}"])
+    doubts = [(place, settings), *_of_entries(config)]
+    sentences = []
+    for place, settings in doubts:
+        refused = _refusal(settings, spoken)
+        if refused is not None:
+            sentences.append(f"{place}.{refused}: {_remedy(config, spoken)}")
+        elif settings.language is None and (silent := _unspoken(settings.languages, spoken)):
+            sentences.append(
+                f"{place}.languages: {', '.join(silent)} will never be detected, for "
+                f"{_speakers(config)} does not speak it"
+            )
+    return sentences
+
+
+def _of_everybody(config: Config) -> tuple[str, DeviceConfig]:
+    """The settings of a device that only the globs for all name, and where they stand."""
+    place = "device_defaults"
+    for name, entry in config.devices.items():
+        if is_glob(name) and not name.strip("*") and _names_languages(entry):
+            place = f"devices.{name}"
+    return place, config.device("")
+
+
+def _of_entries(config: Config) -> list[tuple[str, DeviceConfig]]:
+    """The entries that say what is spoken, each with what holds for its devices."""
+    found = []
+    for name, entry in config.devices.items():
+        if name.strip("*") and _names_languages(entry):
+            said = {key: getattr(entry, key) for key in entry.model_fields_set}
+            merged = config.device_defaults.model_copy(update=said)
+            found.append((f"devices.{name}", merged if is_glob(name) else config.device(name)))
+    return found
+
+
+def _names_languages(entry: DeviceConfig) -> bool:
+    return bool({"language", "languages"} & entry.model_fields_set)
+
+
+def _refusal(settings: DeviceConfig, spoken: frozenset[str]) -> str | None:
+    """The key because of which all utterances are refused, with its value; None: they are not."""
+    if settings.language is not None:
+        unspoken = _unspoken((settings.language,), spoken)
+        return f"language: {settings.language}" if unspoken else None
+    unspoken = _unspoken(settings.languages, spoken)
+    if settings.languages and len(unspoken) == len(settings.languages):
+        return f"languages: {', '.join(settings.languages)}"
+    return None
+
+
+def _unspoken(tags: tuple[str, ...], spoken: frozenset[str]) -> list[str]:
+    return [tag for tag in tags if normalise_language(tag) not in spoken]
+
+
+def _remedy(config: Config, spoken: frozenset[str]) -> str:
+    only = f" (only {', '.join(sorted(spoken))})" if len(spoken) <= FEW else ""
+    return (
+        f"{_speakers(config)} does not speak that{only}, so it would refuse every utterance; "
+        "choose another language, or a model of many languages such as base"
+    )
+
+
+def _speakers(config: Config) -> str:
+    models = {rung.model for rung in config.rungs}
+    return f"model {models.pop()}" if len(models) == 1 else "one rung of the ladder at least"

@@ -1,0 +1,98 @@
+"""Recordings of any length through the pipeline, a stretch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stt_mqtt.audio.decode import decode_pieces
+from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.engine.pipeline import Pipeline, Progress
+from stt_mqtt.errors import TooShortError
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    AudioFormat,
+    Codec,
+    EncodedAudio,
+    Heard,
+    Samples,
+    Transcript,
+    Utterance,
+)
+
+_DECODED = AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Audio that may be longer than memory holds when it is decoded.
+
+    `asked`: what is wanted, without the audio. `stretch_s`: most that is decoded at a time.
+    """
+
+    audio: EncodedAudio
+    asked: Utterance
+    stretch_s: float
+
+    def hear(self, pipeline: Pipeline, progress: Progress | None = None) -> Heard:
+        """All that is said in it. Raises as `Pipeline.hear` does.
+
+        `progress` is told the seconds of speech done, and of how many that are known yet.
+        """
+        found: list[Heard] = []
+        told_s = 0.0
+
+        def tell(done_s: float, of_s: float) -> None:
+            nonlocal told_s
+            if progress is not None:
+                progress(before_s + done_s, before_s + of_s)
+            told_s = before_s + of_s
+
+        for stretch in stretches(decode_pieces(self.audio), self.stretch_s):
+            before_s = told_s
+            audio = EncodedAudio(_DECODED, stretch.tobytes())
+            try:
+                found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
+            except TooShortError:
+                # Behind a long stretch a few milliseconds may be left.
+                if not found:
+                    raise
+        return join(found)
+
+
+def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
+    """The audio in stretches of at most `max_s` seconds, cut at pauses; one at least."""
+    longest = round(max_s * SAMPLE_RATE)
+    waiting: list[Samples] = [np.empty(0, np.float32)]
+    length = 0
+    for piece in pieces:
+        waiting.append(piece)
+        length += len(piece)
+        if length > longest:
+            *ready, last = cut_at_pauses(np.concatenate(waiting), max_s)
+            yield from ready
+            waiting, length = [last], len(last)
+    yield np.concatenate(waiting)
+
+
+def join(found: Sequence[Heard]) -> Heard:
+    """What was heard in all stretches; the numbers are means weighted by words."""
+    if len(found) == 1:
+        return found[0]
+    transcripts = [heard.transcript for heard in found if heard.transcript is not None]
+    transcript, heard_by = None, found[0]
+    if transcripts:
+        heard_by = next(heard for heard in found if heard.transcript is not None)
+        words = [len(transcript.text.split()) for transcript in transcripts]
+        weights = [max(count, 1) for count in words]
+        transcript = Transcript(
+            text=" ".join(transcript.text for transcript in transcripts if transcript.text),
+            language=transcripts[words.index(max(words))].language,
+            confidence=float(np.average([t.confidence for t in transcripts], weights=weights)),
+            no_speech_prob=float(
+                np.average([t.no_speech_prob for t in transcripts], weights=weights)
+            ),
+        )
+    return replace(heard_by, audio_s=sum(heard.audio_s for heard in found), transcript=transcript)

@@ -1,0 +1,204 @@
+"""Keys that somebody wrote and that have no effect beside the others.
+
+A switch that is written as off (`enabled: false`) excuses the keys that belong to it: a person
+turns something off for a while. So does a value that is in force anyway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from stt_mqtt.config.base import Section
+from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.doors import Address, Scheme
+from stt_mqtt.config.limits import LimitsConfig
+from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol
+from stt_mqtt.config.root import Config
+from stt_mqtt.config.satellite import ListenMode, SatelliteCodec, SatelliteConfig
+
+Path = tuple[str, ...]
+
+_IN_VAIN = {
+    "host": "; remove it",
+    "port": "; the port of that one is broker.port",
+    "tls": ", which has no TLS",
+}
+"""Keys of `mqtt` that an embedded broker does not look at."""
+_CLASS_OF_CHARACTERS = re.compile(r"\[!?\]?[^\]]*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Useless:
+    """A key without effect, the key that is the reason, and a sentence about the first."""
+
+    key: Path
+    because: Path
+    message: str
+
+
+def without_effect(config: Config) -> Iterator[Useless]:
+    """All keys of the configuration that are written in vain."""
+    yield from _of_the_broker(config.broker, config.mqtt)
+    yield from _of_the_login(config.mqtt)
+    yield from _of_the_announcement(config)
+    yield from _of_the_ladder(config)
+    yield from _of_the_limits(config.limits)
+    yield from _of_the_names(config.devices)
+    yield from _of_the_languages(config.device_defaults, config.devices)
+    yield from _of_the_satellite(config.satellite)
+
+
+def _written(section: Section, *keys: str) -> list[str]:
+    """Those of the keys that somebody gave a value."""
+    return [
+        key for key in keys if key in section.model_fields_set and getattr(section, key) is not None
+    ]
+
+
+def _of_the_broker(broker: BrokerConfig, mqtt: MqttConfig) -> Iterator[Useless]:
+    mode = ("broker", "mode")
+    if broker.mode is BrokerMode.EXTERNAL:
+        for key, other in (("listen", "mqtt.host"), ("port", "mqtt.port")):
+            if _written(broker, key):
+                yield Useless(
+                    ("broker", key),
+                    mode,
+                    f"has no effect without mode: embedded; your own broker is told by {other}",
+                )
+        return
+    in_force: dict[str, set[object]] = {
+        "host": {"localhost", "127.0.0.1", "::1", broker.listen},
+        "port": {broker.port},
+        "tls": set(),
+    }
+    for key in _written(mqtt, *_IN_VAIN):
+        if getattr(mqtt, key) not in in_force[key]:
+            message = f"has no effect beside broker: embedded{_IN_VAIN[key]}"
+            yield Useless(("mqtt", key), mode, message)
+    if mqtt.protocol is Protocol.V5:
+        message = "has no effect beside broker: embedded, which speaks 3.1.1 only"
+        yield Useless(("mqtt", "protocol"), mode, message)
+
+
+def _of_the_login(mqtt: MqttConfig) -> Iterator[Useless]:
+    if mqtt.username is None:
+        for key in _written(mqtt, "password", "password_file"):
+            yield Useless(("mqtt", key), ("mqtt", "username"), "needs mqtt.username beside it")
+
+
+def _of_the_announcement(config: Config) -> Iterator[Useless]:
+    wyoming = config.wyoming
+    if not wyoming.enabled or not (_written(wyoming, "zeroconf") and wyoming.zeroconf):
+        return
+    if all(map(_is_for_this_machine_only, wyoming.addresses)):
+        yield Useless(
+            ("wyoming", "zeroconf"),
+            ("wyoming", "listen"),
+            "has no effect where only this machine can reach wyoming.listen; "
+            "tcp://0.0.0.0:10300 lets the network in",
+        )
+
+
+def _is_for_this_machine_only(address: Address) -> bool:
+    if address.scheme is not Scheme.TCP:
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return address.host == "localhost"
+
+
+def _of_the_ladder(config: Config) -> Iterator[Useless]:
+    if len(config.ladder.rungs) < 2:
+        for key in _written(config.ladder, "promised_wait_ms", "min_stay_s"):
+            message = "has no effect without two rungs or more in ladder.rungs"
+            yield Useless(("ladder", key), ("ladder", "rungs"), message)
+
+
+def _of_the_limits(limits: LimitsConfig) -> Iterator[Useless]:
+    utterance_mib = limits.max_utterance_kib / 1024
+    for key, value, other, room, remedy in (
+        (
+            "max_utterance_s",
+            limits.max_utterance_s,
+            "max_queued_audio_s",
+            limits.max_queued_audio_s,
+            "no longer one can wait for its turn",
+        ),
+        (
+            "max_utterance_kib",
+            utterance_mib,
+            "max_buffered_mib",
+            limits.max_buffered_mib,
+            "all devices together have no more",
+        ),
+        (
+            "max_queue_age_s",
+            limits.max_queue_age_s,
+            "max_age_s",
+            limits.max_age_s,
+            "speech is too old before",
+        ),
+    ):
+        if _written(limits, key) and value > room:
+            message = f"has no effect above limits.{other} ({room:g}): {remedy}"
+            yield Useless(("limits", key), ("limits", other), message)
+
+
+def _of_the_names(names: Iterable[str]) -> Iterator[Useless]:
+    for name in names:
+        if re.search(r"[\[\]!]", _CLASS_OF_CHARACTERS.sub("", name)):
+            key = ("devices", name)
+            yield Useless(key, key, "no device can have such a name; a glob's [ needs its ]")
+
+
+def _of_the_languages(
+    defaults: DeviceConfig, devices: Mapping[str, DeviceConfig]
+) -> Iterator[Useless]:
+    """`languages` are detected where the language is null, and only there."""
+    anybody = any(
+        "language" in entry.model_fields_set and entry.language is None
+        for entry in devices.values()
+    )
+    message = "has no effect where the language is given ({}); with language: null it is detected"
+    if defaults.languages and defaults.language is not None and not anybody:
+        yield Useless(
+            ("device_defaults", "languages"),
+            ("device_defaults", "language"),
+            message.format(defaults.language),
+        )
+    for name, entry in devices.items():
+        if "languages" not in entry.model_fields_set or not entry.languages:
+            continue
+        own = "language" in entry.model_fields_set
+        language = entry.language if own else defaults.language
+        if not is_glob(name):
+            language = settings_for(name, defaults, devices).language
+        elif anybody:
+            continue
+        if language is not None:
+            because = ("devices", name) if own else ("device_defaults",)
+            yield Useless(
+                ("devices", name, "languages"), (*because, "language"), message.format(language)
+            )
+
+
+def _of_the_satellite(satellite: SatelliteConfig) -> Iterator[Useless]:
+    if satellite.mode is not ListenMode.WAKE:
+        for key in _written(satellite, "wake_topic", "listen_timeout_s"):
+            message = f"has no effect with mode: {satellite.mode.value}; it is for mode: wake"
+            yield Useless(("satellite", key), ("satellite", "mode"), message)
+    if satellite.codec is not SatelliteCodec.OPUS and _written(satellite, "opus_kbps"):
+        message = f"has no effect with codec: {satellite.codec.value}; it is for codec: opus"
+        yield Useless(("satellite", "opus_kbps"), ("satellite", "codec"), message)
+    cleanup = satellite.cleanup
+    switched_off = _written(cleanup, "auto_gain")
+    if not cleanup.auto_gain and not switched_off and _written(cleanup, "max_gain_db"):
+        yield Useless(
+            ("satellite", "cleanup", "max_gain_db"),
+            ("satellite", "cleanup", "auto_gain"),
+            "has no effect without auto_gain: true",
+        )

@@ -1,0 +1,77 @@
+"""What may stand as `mqtt.host`, and what is said of the rest."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.config import read_config
+from stt_mqtt.config.hosts import FORM, host_problem
+from tests.config.problems import NO_ENVIRONMENT, problems
+
+HOSTS = [
+    "localhost", "broker.lan", "core-mosquitto", "my_broker", "192.168.1.5", "::1", "fe80::1%eth0",
+    "2001:db8::5", "müller.local", "broker.lan.", "a" * 253,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_names_and_addresses_are_taken_as_they_are(host: str) -> None:
+    assert read_config(f"mqtt: {{host: '{host}'}}", "f", NO_ENVIRONMENT).mqtt.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("mqtt://broker.lan:1883", "; write host: broker.lan and port: 1883"),
+        ("mqtt://broker", "; write host: broker"),
+        ("tcp://192.168.1.5:1884/", "; write host: 192.168.1.5 and port: 1884"),
+        ("MQTTS://broker:8883", "; write host: broker and port: 8883 and tls: {}"),
+        ("ssl://broker", "; write host: broker and tls: {}"),
+        ("broker:1883", "; write host: broker and port: 1883"),
+        ("[::1]:1883", "; write host: ::1 and port: 1883"),
+        ("[::1]", "; write host: ::1"),
+        ("mqtt://[2001:db8::5]", "; write host: 2001:db8::5"),
+        ("mqtt://::1", "; write host: ::1"),
+        ("http://broker/mqtt", "; write host: broker"),
+        ("ws://broker:9001", "; MQTT over WebSockets is not spoken, only MQTT itself (mqtt.port)"),
+        ("stt:s3cret@broker:1883", "; the login belongs under mqtt.username and mqtt.password"),
+        ("mqtt://stt:s3@cret@broker", "; the login belongs under mqtt.username and mqtt.password"),
+        ("broker lan", ""),
+        ("broker:", ""),
+        ("broker:port", ""),
+        ("a,b", ""),
+        ("://", ""),
+        ("/", ""),
+        ("[", ""),
+        ("1:2:3", ""),
+    ],
+)
+def test_the_rest_is_refused_with_what_to_write_instead(text: str, instead: str) -> None:
+    assert problems(f"mqtt: {{host: '{text}'}}") == [f"f:1:14: mqtt.host: {FORM}{instead}"]
+
+
+def test_a_host_of_the_environment_is_judged_alike() -> None:
+    assert problems("", {"STT_MQTT__MQTT__HOST": "nas:1883"}) == [
+        f"environment STT_MQTT__MQTT__HOST: {FORM}; write host: nas and port: 1883"
+    ]
+
+
+@given(
+    st.sampled_from(["", "mqtt://", "mqtts://", "x://"]),
+    st.text("a1:/@.%[]", max_size=8),
+    st.sampled_from(["@broker", "@broker:1883", "@[::1]:1883", "@"]),
+)
+def test_no_sentence_shows_a_login(scheme: str, password: str, rest: str) -> None:
+    problem = host_problem(f"{scheme}stt:{password}Ж{password}{rest}")
+    assert problem is not None
+    assert "Ж" not in problem
+    assert "broker and" not in problem
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_host_or_one_sentence(text: str) -> None:
+    problem = host_problem(text)
+    assert problem is None or problem.startswith(FORM)
+    assert problem is None or "\n" not in problem
