@@ -21,6 +21,7 @@ RADIO, HALL_PLAYER = "media_player.radio", "media_player.hall"
 
 TOP = {"blueprint", "mode", "max", "triggers", "variables", "conditions", "actions"}
 SELECTORS = {"conversation_agent", "entity", "language", "number", "object", "text"}
+ABSENT = object()
 SPOKEN: dict[str, Any] = {"tts": "tts.piper", "player": RADIO}
 
 
@@ -125,17 +126,14 @@ def home(name: str, **inputs: Any) -> Home:
 
 
 def attributes(it: Home, text: str, satellite: str = KITCHEN, **keys: Any) -> dict[str, Any]:
-    """A result, as the event entity shows it."""
+    """A result, as the event entity shows it; keys that are ABSENT are those of a later service."""
     kind = keys.pop("kind", OutcomeKind.TRANSCRIPT)
     ts = it.now - keys.pop("old_s", 1.0)
     transcript = Transcript(text, "en", 0.9, 0.01)
     outcome = Outcome(DeviceKey("native", satellite), "a", ts, kind, transcript)
     told = {"event_type": kind.value, "end": "stop", "audio_s": 1.5, "latency_s": 0.2}
-    whole = result(outcome) | told | {"id": f"{satellite}-{it.now}"}
-    if "end" in keys:
-        # As of a service before that key: only the end tells that it is a part.
-        del whole["incomplete"]
-    return whole | keys
+    every = result(outcome) | told | {"id": f"{satellite}-{it.now}"} | keys
+    return {key: value for key, value in every.items() if value is not ABSENT}
 
 
 def hears(it: Home, text: str, satellite: str = KITCHEN, **keys: Any) -> list[Any]:
@@ -243,7 +241,13 @@ def test_nothing_comes_of_an_entity_that_is_removed_or_goes_away(name: str) -> N
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
 @pytest.mark.parametrize(
-    "keys", [{"incomplete": True}, {"end": "disconnect"}, {"end": "restart"}, {"repeated": True}]
+    "keys",
+    [
+        {"incomplete": True},
+        {"repeated": True},
+        {"end": "disconnect", "incomplete": ABSENT},
+        {"end": "restart", "incomplete": ABSENT},
+    ],
 )
 def test_a_part_of_an_utterance_and_a_repeated_result_are_not_obeyed(
     name: str, keys: dict[str, Any]
@@ -260,7 +264,9 @@ def test_the_same_utterance_is_obeyed_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
-@pytest.mark.parametrize("broken", [{"incomplete": True}, {"end": "disconnect"}])
+@pytest.mark.parametrize(
+    "broken", [{"incomplete": True}, {"end": "disconnect", "incomplete": ABSENT}]
+)
 def test_a_broken_utterance_that_is_sent_again_whole_is_obeyed_once(
     name: str, broken: dict[str, Any]
 ) -> None:
@@ -273,10 +279,8 @@ def test_a_broken_utterance_that_is_sent_again_whole_is_obeyed_once(
 @pytest.mark.parametrize("name", BLUEPRINTS)
 def test_results_of_services_before_these_keys_are_obeyed(name: str) -> None:
     it = home(name)
-    old = attributes(it, "Turn on the light.")
-    for key in ("age_s", "incomplete", "repeated"):
-        old.pop(key, None)
-    it.event("event.kitchen_utterance", "now", **old)
+    later: dict[str, Any] = dict.fromkeys(("age_s", "incomplete", "repeated"), ABSENT)
+    hears(it, "Turn on the light.", **later)
     it.advance(60)
     assert len(it.data_of("conversation.process")) == 1
     assert it.errors == []
