@@ -20,7 +20,7 @@ class Remembered:
     at: float
 
 
-class Answers:
+class RecentAnswers:
     """Remembers ids that the device chose itself. Times are monotonic seconds."""
 
     __slots__ = ("_by_id",)

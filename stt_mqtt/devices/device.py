@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.devices.answers import Answers
+from stt_mqtt.devices.answers import RecentAnswers
 from stt_mqtt.devices.context import Counters, DeviceContext
 from stt_mqtt.devices.deafness import Deafness
 from stt_mqtt.devices.ended import Aborted, Ended, Failed, Repeated
@@ -70,7 +70,7 @@ class Device:
         """The settings in force."""
         self._open: OpenUtterance | None = None
         self._deafness = Deafness()
-        self._answers = Answers()
+        self._answers = RecentAnswers()
 
     @property
     def listening(self) -> bool:
