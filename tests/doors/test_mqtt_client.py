@@ -351,9 +351,8 @@ def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
 
     slow = Slow()
     with client_of(broker, "room", recorder=slow) as (client, heard):
-        client.look()
-        assert client.has_looked
         eventually(lambda: client.connected)
+        client.look()
         eventually(lambda: client.has_looked)
         client.publish(Publication("room", b"held up"))
         assert slow.entered.wait(20)
@@ -365,6 +364,14 @@ def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
             client.look()
             eventually(lambda: client.has_looked)
         assert heard.payloads("room") == [b"held up"]
+
+
+def test_where_there_is_no_connection_nothing_waits_to_be_read(broker: Broker) -> None:
+    options = ClientOptions(config=MqttConfig(), host=broker.host, port=broker.port)
+    client = MqttClient(options, Recorder())
+    client.look()
+    assert client.has_looked
+    client.stop(1)
 
 
 def test_filters_can_come_and_go(broker: Broker) -> None:
