@@ -36,6 +36,10 @@ PROBE_TIMEOUT_S = 3.0
 """How long another service on the base topic has to show that it is live."""
 LEFTOVERS_WINDOW_S = 2.0
 """How long after the start the broker is still listened to for what a previous run left."""
+DOUBT_S = 2.0
+"""A broker that ends says so before it closes the connection."""
+OWN_WILL_S = 120.0
+"""So long after a connection the last will of the one before it may come."""
 GOODBYE_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
 
@@ -84,7 +88,7 @@ class Doors:
             self._topics,
             self._publish,
         )
-        watcher = Watcher(self._on_probed, self._bridge.say_online, self._bridge.announce)
+        watcher = Watcher(self._on_probed, self._bridge.say_online, self._on_said_offline)
         self._instances.attach(watcher)
         wire = self._wire = NativeWire(
             line, self._topics, self._native, self._bridge, self._instances
@@ -110,6 +114,11 @@ class Doors:
         """Whether it is known that no other service is live on the base topic."""
         self._probe_until: float | None = None
         """When no answer means that there is no other one, on the clock of the line."""
+        self._doubt_until: float | None = None
+        """When it counts that this service was said to be offline: not by its own last will."""
+        self._connected_at = 0.0
+        self._shares = False
+        """Whether another service is live on the base topic, so that nothing is left over."""
         self._cleaned = False
         self._clean_up_at: float | None = None
         self._online = wishes.online
@@ -129,7 +138,13 @@ class Doors:
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
         hermes = None if self._hermes is None else self._hermes.deadline
-        all_of_them = (hermes, self._discovery.deadline, self._probe_until, self._clean_up_at)
+        all_of_them = (
+            hermes,
+            self._discovery.deadline,
+            self._probe_until,
+            self._doubt_until,
+            self._clean_up_at,
+        )
         return min((at for at in all_of_them if at is not None), default=None)
 
     def tick(self) -> None:
@@ -140,7 +155,13 @@ class Doors:
         now = self._clock.now()
         if self._probe_until is not None and now >= self._probe_until:
             self._probe_until = None
-            self._instances.give_up()
+            # Without a connection nothing was found out; the next one begins anew.
+            if self._client.connected:
+                self._instances.give_up()
+        if self._doubt_until is not None and now >= self._doubt_until:
+            self._doubt_until = None
+            if self._client.connected:
+                self._instances.warn_offline()
         if self._clean_up_at is not None and now >= self._clean_up_at:
             self._clean_up_at = None
             self._clean_up()
@@ -152,13 +173,16 @@ class Doors:
 
     def tell_info(self) -> None:
         """Tell the world what the service is now; first Home Assistant what it may be."""
+        if not self._is_sole:
+            return
         self._discovery.info_changed()
         self._bridge.publish_info()
 
     def tell_health(self) -> None:
         """Tell the world how the service is, and forget whom nobody has heard for long."""
-        self._forget_silent()
-        self._bridge.publish_health()
+        if self._is_sole:
+            self._forget_silent()
+            self._bridge.publish_health()
 
     def leave(self) -> None:
         """Nothing new is announced any more: the service is stopping."""
@@ -194,6 +218,7 @@ class Doors:
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
             subscriptions=self._router.read_first,
+            bulk=frozenset(self._router.bulk),
             now=self._clock.now,
         )
 
@@ -213,12 +238,21 @@ class Doors:
     def _on_connected(self) -> None:
         if self._leaving:
             return
+        self._connected_at = self._clock.now()
+        self._doubt_until = None
         if self._is_sole:
-            self._instances.connected_again()
             self._serve()
         else:
             self._instances.probe()
             self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
+        self._settled()
+
+    def _on_said_offline(self) -> None:
+        """Say what this service is. A broker that ends, and a lost link, tell of its own will."""
+        self._bridge.announce()
+        now = self._clock.now()
+        if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
+            self._doubt_until = now + DOUBT_S
         self._settled()
 
     def _on_probed(self, other: str | None) -> None:
@@ -246,7 +280,9 @@ class Doors:
                 mqtt.base_topic,
             )
         self._is_sole = True
-        self._wire.take_over()
+        self._shares = other is not None
+        if not self._shares:
+            self._wire.take_over()
         self._client.subscribe(self._router.subscriptions)
         self._serve()
 
@@ -264,5 +300,6 @@ class Doors:
         self._cleaned = True
         wanted = set(self._router.subscriptions)
         self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
-        self._router.clean_up()
+        if not self._shares:
+            self._router.clean_up()
         self._settled()

@@ -34,15 +34,15 @@ class QueueLimits:
 class FairQueue:
     """Utterances that wait for the model.
 
-    Devices take turns; while one of a device is being transcribed its next ones wait, so that a
-    device's answers keep their order.
+    Names take turns, and within a name its parts; while one of a device is being transcribed its
+    next ones wait, so that a device's answers keep their order.
     """
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
-        self._turns: deque[DeviceKey] = deque()
-        """Devices that wait and are not busy, the next one first."""
+        self._turns: dict[_Name, deque[DeviceKey]] = {}
+        """Devices that wait and are not busy, by name, the next name and its next part first."""
         self._busy: set[DeviceKey] = set()
         self.jobs = 0
         self._audio_ms = 0
@@ -82,7 +82,7 @@ class FairQueue:
     @property
     def ready(self) -> int:
         """How many utterances could go to the model now: one of each device that has none there."""
-        return len(self._turns)
+        return sum(map(len, self._turns.values()))
 
     def pop_batch(self, most: int) -> tuple[Utterance, ...]:
         """The next utterances, up to `most`, each of another device; marks the devices busy."""
@@ -92,7 +92,7 @@ class FairQueue:
         """The utterance of this device left the model; its next one waits for its turn."""
         self._busy.remove(key)
         if key in self._waiting:
-            self._turns.append(key)
+            self._line_up(key)
 
     def expire(self, now: float) -> list[Utterance]:
         """Take out all that have waited too long or are too old."""
@@ -135,7 +135,12 @@ class FairQueue:
         return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
     def _pop(self) -> Utterance:
-        key = self._turns.popleft()
+        name, keys = next(iter(self._turns.items()))
+        key = keys.popleft()
+        del self._turns[name]
+        if keys:
+            # Its next part waits for the turn of the name to come round again.
+            self._turns[name] = keys
         self._busy.add(key)
         waiting = self._waiting[key]
         utterance = waiting.popleft()
@@ -144,12 +149,15 @@ class FairQueue:
             del self._waiting[key]
         return utterance
 
+    def _line_up(self, key: DeviceKey) -> None:
+        self._turns.setdefault(_name_of(key), deque()).append(key)
+
     def _append(self, utterance: Utterance) -> None:
         waiting = self._waiting.get(utterance.key)
         if waiting is None:
             waiting = self._waiting[utterance.key] = deque()
             if utterance.key not in self._busy:
-                self._turns.append(utterance.key)
+                self._line_up(utterance.key)
         waiting.append(utterance)
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
@@ -181,7 +189,10 @@ class FairQueue:
         if not waiting:
             del self._waiting[utterance.key]
             if utterance.key not in self._busy:
-                self._turns.remove(utterance.key)
+                name = _name_of(utterance.key)
+                self._turns[name].remove(utterance.key)
+                if not self._turns[name]:
+                    del self._turns[name]
 
     def _forget(self, utterance: Utterance) -> None:
         self.jobs -= 1

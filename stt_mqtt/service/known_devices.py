@@ -80,7 +80,8 @@ class KnownDevices:
         device = self._find_or_make(key)
         if overrides is not None:
             device.restore(overrides)
-        device.last_seen_ts = max(device.last_seen_ts, last_seen_ts)
+        # Who knows when it was heard last: its silence counts from now.
+        device.last_seen_ts = max(device.last_seen_ts, last_seen_ts or self._clock.epoch())
 
     def forget(self, key: DeviceKey) -> None:
         """Forget a device and what is retained about it, also of one that is not known.
@@ -98,11 +99,13 @@ class KnownDevices:
     def forget_silent(self, door: str, since_ts: float, but: Collection[str]) -> None:
         """Forget the devices of a door that nobody heard since then, in seconds of the epoch.
 
-        Who is configured, busy or named in `but` stays.
+        Who is configured, busy or named in `but` stays, and who is switched off: a room that must
+        not hear must not come back hearing.
         """
         for device in self.registry:
             key = device.key
             silent = key.door == door and device.last_seen_ts < since_ts and device.idle
+            silent = silent and device.settings.enabled
             if silent and key.name not in but and not self._is_configured(key):
                 log.info("forgotten after a long silence", extra={"device": str(key)})
                 self.forget(key)

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, PROBE_TIMEOUT_S, Doors, Wishes
 from stt_mqtt.config import Changes, Config
+from stt_mqtt.doors.mqtt.client import MqttClient
 from stt_mqtt.service.line import Line
 from tests.brokers import free_port
 from tests.fakes import FakeClock, engine_facts
 
 
-def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadlines() -> None:
+class Broker(MqttClient):
+    """A client that is connected when the test says so, to nobody."""
+
+    is_up = False
+
+    @property
+    def connected(self) -> bool:
+        return self.is_up
+
+
+def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = FakeClock()
     config = Config.model_validate(
         {"mqtt": {"host": "127.0.0.1", "port": free_port()}, "wyoming": {"enabled": False}}
@@ -28,8 +43,16 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
             give_up=lambda _: None,
             online=online,
         )
+        monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
         doors = Doors(Line(config, engine_facts(), clock), clock, None, wishes)
         assert doors.deadline is None
+        # A connection that is lost before the answer could come says nothing.
+        doors._on_connected()
+        clock.advance(PROBE_TIMEOUT_S)
+        doors.tick()
+        assert not online.is_set()
+        assert doors.deadline is None
+        Broker.is_up = True
         doors._on_connected()
         assert settled
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S

@@ -270,7 +270,7 @@ class Handled:
         self.batches = 0
         self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._settle)
 
-    subscriptions = read_first = ()
+    subscriptions = read_first = bulk = ()
     chunk_endings = ("/audio",)
     bulky_endings = ("/utterance",)
 

@@ -365,6 +365,10 @@ def test_who_is_needed_is_not_forgotten_when_home_assistant_deletes_it(
     home.says(KITCHEN, b"")
     assert [device.key.name for device in home.line.registry] == ["kitchen"]
     assert "deleted in Home Assistant, but not forgotten" in caplog.text
+    home.announcements()
+    home.clock.advance(HOLD_S)
+    home.door.tick()
+    assert [item.topic for item in home.announcements()] == [KITCHEN]
 
 
 def test_switched_off_it_takes_back_what_was_announced_and_nothing_else() -> None:

@@ -282,6 +282,7 @@ def test_a_device_is_forgotten_on_request() -> None:
     [
         (b"{}", 'say which device to forget: {"device": "kitchen"}'),
         (b'{"device":"a b"}', 'say which device to forget: {"device": "kitchen"}'),
+        (b'{"device":"bridge"}', 'say which device to forget: {"device": "kitchen"}'),
         (b'{"device":"hall"}', "hall has an entry under devices: and is never forgotten"),
         (b'{"device":"bath"}', "bath is listening; try again when it is idle"),
     ],

@@ -33,7 +33,7 @@ class Bench:
         return self
 
     def probe_comes_back(self) -> bool:
-        return self.instances.is_for_nobody("health_check", "own")
+        return self.instances.is_for_nobody("health_check", {"transaction": "own", "probe": "own"})
 
     def serves(self) -> Bench:
         self.probe().probe_comes_back()
@@ -45,7 +45,7 @@ def test_a_probe_is_a_request_that_every_service_answers() -> None:
     bench = Bench().probe()
     (probe,) = bench.published
     assert (probe.topic, probe.retain) == ("stt/bridge/request/health_check", False)
-    assert json.loads(probe.payload) == {"transaction": "own"}
+    assert json.loads(probe.payload) == {"transaction": "own", "probe": "own"}
 
 
 @pytest.mark.parametrize("state", [None, b"offline", b""])
@@ -94,10 +94,10 @@ def test_an_answer_of_a_service_that_names_no_instance_counts() -> None:
 
 def test_requests_of_others_are_not_answered_before_this_service_serves() -> None:
     bench = Bench().probe()
-    assert bench.instances.is_for_nobody("devices", None)
+    assert bench.instances.is_for_nobody("devices", {})
     bench.probe_comes_back()
-    assert not bench.instances.is_for_nobody("devices", None)
-    assert not bench.instances.is_for_nobody("health_check", "theirs")
+    assert not bench.instances.is_for_nobody("devices", {})
+    assert not bench.instances.is_for_nobody("health_check", {"transaction": "theirs"})
     assert bench.probe_comes_back()
 
 
@@ -116,8 +116,23 @@ def test_who_is_said_to_be_offline_while_it_serves_says_everything_again_and_war
     for _ in range(3):
         bench.instances.state(b"offline", retained=False)
     assert bench.found == ["everything"] * 3
+    assert caplog.messages == []
+    bench.instances.warn_offline()
+    bench.instances.warn_offline()
     (warning,) = caplog.messages
     assert warning.startswith("stt/bridge/state: it was said to be offline while it serves; two")
+
+
+def test_of_two_that_start_at_the_same_time_the_one_with_the_lesser_instance_goes_on() -> None:
+    bench = Bench().probe()
+    assert bench.instances.is_for_nobody("health_check", {"transaction": "z", "probe": "z"})
+    assert bench.found == []
+    answer = bench.published[-1]
+    assert answer.topic == "stt/bridge/response/health_check"
+    assert json.loads(answer.payload)["data"] == {"instance": "own"}
+    assert json.loads(answer.payload)["transaction"] == "z"
+    assert bench.instances.is_for_nobody("health_check", {"transaction": "a", "probe": "a"})
+    assert bench.found == ["a"]
 
 
 def test_another_service_that_appears_is_answered_with_online_alone_and_one_warning(
@@ -130,18 +145,6 @@ def test_another_service_that_appears_is_answered_with_online_alone_and_one_warn
     assert bench.found == ["online"] * 3
     (warning,) = caplog.messages
     assert "another service, instance other, describes itself there" in warning
-
-
-def test_its_own_last_will_is_contradicted_without_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bench = Bench().serves()
-    bench.instances.connected_again()
-    bench.instances.state(b"offline", retained=False)
-    assert bench.found == ["everything"]
-    assert caplog.messages == []
-    bench.instances.state(b"offline", retained=False)
-    assert len(caplog.messages) == 1
 
 
 def test_its_own_goodbye_is_not_contradicted() -> None:

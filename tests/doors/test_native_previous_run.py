@@ -77,13 +77,22 @@ def test_a_state_names_a_device_and_takes_nothing_from_its_settings() -> None:
 
 def test_who_was_heard_last_comes_last() -> None:
     previous = PreviousRun(Config())
-    for name in ("kitchen", "bath", "attic"):
+    for name in ("kitchen", "bath", "attic", "loft", "shed", "barn"):
         previous.note_device(name, None)
-    seen = {"bath": 20.0, "kitchen": 30, "attic": None, "cellar": 5.0, "hall": True}
+    seen = {
+        "bath": 20.0,
+        "kitchen": 30,
+        "attic": None,
+        "cellar": 5.0,
+        "hall": True,
+        "loft": 10**400,
+        "shed": -1,
+        "barn": 1e300,
+    }
     devices = {name: {"last_seen": at} for name, at in seen.items()}
     previous.note_health(json.dumps({"devices": {**devices, "odd": 5}}).encode())
     assert [(one.name, one.last_seen_ts) for one in previous.devices()] == [
-        ("attic", 0.0),
+        *((name, 0.0) for name in ("attic", "barn", "loft", "shed")),
         ("bath", 20.0),
         ("kitchen", 30.0),
     ]

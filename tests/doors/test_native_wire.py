@@ -213,7 +213,7 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
     assert bench.retained["stt/kitchen/state"] == b"idle"
     assert b'"enabled":false' in bench.retained["stt/kitchen/settings"]
     assert b'"enabled":false' in bench.retained["stt/hall/settings"]
-    assert bench.seen == {"kitchen": 17.0, "hall": 0.0}
+    assert bench.seen == {"kitchen": 17.0, "hall": FakeClock().epoch()}
     bench.send("stt/kitchen/utterance", bytes(6400))
     assert b'"disabled"' in bench.published[-1].payload
 
@@ -242,6 +242,23 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
         bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
     assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
     assert b'"enabled":false' in bench.retained["stt/attic/settings"]
+
+
+def test_who_was_forgotten_right_after_the_start_stays_forgotten() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/settings", MUTED, retain=True)
+    bench.wire.take_over()
+    bench.wire.connected()
+    bench.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
+    bench.wire.clean_up()
+    assert bench.seen == {}
+
+
+def test_what_is_no_state_of_ours_makes_no_device() -> None:
+    bench = Bench()
+    bench.send("stt/lamp/state", b"ON", retain=True)
+    bench.wire.take_over()
+    assert bench.seen == {}
 
 
 def test_who_is_said_to_be_offline_was_not_heard() -> None:

@@ -20,6 +20,10 @@ class Door:
         return (f"{self.name}/#",)
 
     @property
+    def bulk(self) -> tuple[str, ...]:
+        return self.read_first
+
+    @property
     def read_first(self) -> tuple[str, ...]:
         return (f"{self.name}/out",)
 
@@ -66,7 +70,7 @@ def test_what_the_doors_listen_to_is_put_together() -> None:
     other = Door("other", chunk_endings=("/audio",), bulky_endings=("/whole",))
     router = Router([one, other], lambda: None)
     assert router.subscriptions == ("one/#", "other/#")
-    assert router.read_first == ("one/out", "other/out")
+    assert router.read_first == router.bulk == ("one/out", "other/out")
     assert [router.chunk_door(f"x/{end}") for end in ("frame", "audio", "whole")] == [
         one,
         other,

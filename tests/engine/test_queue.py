@@ -147,6 +147,17 @@ def test_who_comes_from_one_address_gains_no_place_by_many_connections() -> None
     assert [item.id for item in refused] == ["hog-64"]
 
 
+def test_who_has_many_connections_has_every_other_turn_when_a_room_waits() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    for number in range(10):
+        queue.put(utterance("10.0.0.9", f"hog-{number}", part=str(number)))
+    for id in ("k1", "k2"):
+        queue.put(utterance("kitchen", id))
+    assert [item.id for item in queue.pop_batch(3)] == ["hog-0", "k1", "hog-1"]
+    queue.done(DeviceKey("native", "kitchen"))
+    assert [item.id for item in queue.pop_batch(3)] == ["hog-2", "k2", "hog-3"]
+
+
 def test_within_a_name_the_part_that_hoards_gives_way() -> None:
     queue = FairQueue(LIMITS)
     for part, id in [("1", "a"), ("2", "b"), ("2", "c"), ("3", "d")]:

@@ -390,6 +390,13 @@ def test_nobody_is_forgotten_who_waits_for_an_answer() -> None:
     assert bench.outlet.told[-1] == ("forget kitchen", None)
 
 
+def test_who_is_switched_off_is_not_forgotten_for_its_silence() -> None:
+    bench = Bench()
+    bench.line.change_settings(KITCHEN, SettingsChange(enabled=False))
+    bench.line.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    assert len(bench.line.registry) == 1
+
+
 def test_a_forgotten_device_has_what_it_published_cleared() -> None:
     bench = Bench(limits={"max_devices": 1})
     bench.speak(KITCHEN)

@@ -64,6 +64,7 @@ class HermesDoor:
         self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
         self.subscriptions = topics.SUBSCRIPTIONS
         self.read_first: tuple[str, ...] = ()
+        self.bulk: tuple[str, ...] = ()
         self.chunk_endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
         self.bulky_endings: tuple[str, ...] = ()
         line.attach(DOOR, self)

@@ -82,6 +82,11 @@ class HomeAssistantDoor:
         return (f"{self._config_prefix}+/config",)
 
     @property
+    def bulk(self) -> tuple[str, ...]:
+        """Everybody's discovery messages."""
+        return self.read_first
+
+    @property
     def chunk_endings(self) -> tuple[str, ...]:
         """No audio comes here."""
         return ()
@@ -247,6 +252,7 @@ class HomeAssistantDoor:
             self._line.known.forget(DeviceKey(NATIVE, name))
         except RequestError as error:
             log.info("deleted in Home Assistant, but not forgotten: %s", error)
+            self._hold(name)
 
     def _retain(self, object_id: str, payload: bytes) -> None:
         if not payload and self._enabled:

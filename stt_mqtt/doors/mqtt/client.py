@@ -34,6 +34,7 @@ class MqttClient:
             client_id=options.config.client_id or f"stt-mqtt-{secrets.token_hex(4)}",
             outbox=Outbox(now=options.now),
             filters=frozenset(options.subscriptions),
+            bulk=options.bulk,
         )
         self._filters_lock = threading.Lock()
         self._link: Link | None = None

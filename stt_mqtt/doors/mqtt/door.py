@@ -22,6 +22,10 @@ class MqttDoor(Protocol):
         """Filters of what is read at the start, before any input, until `clean_up`."""
 
     @property
+    def bulk(self) -> tuple[str, ...]:
+        """Those of all filters behind which so much may be retained that QoS 1 would lose it."""
+
+    @property
     def chunk_endings(self) -> tuple[str, ...]:
         """How topics end on which chunks come: many, and dropped without a word when too many."""
 

@@ -20,6 +20,8 @@ class Lasting:
     stop_by: float = 0.0
     filters: frozenset[str] = frozenset()
     """Wanted subscriptions; replaced, never changed."""
+    bulk: frozenset[str] = frozenset()
+    """Those that are subscribed with QoS 0."""
     undecodable: int = 0
     looks_asked: int = 0
     """Calls of `MqttClient.look`."""

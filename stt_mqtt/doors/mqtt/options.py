@@ -22,6 +22,11 @@ class ClientOptions:
     password: str | None = field(default=None, repr=False)
     subscriptions: tuple[str, ...] = ()
     """Topic filters, subscribed with QoS 1 on every connection."""
+    bulk: frozenset[str] = frozenset()
+    """Topic filters that are subscribed with QoS 0 instead.
+
+    Of QoS 1 a broker keeps only so many messages for a client and drops the rest (Mosquitto 1,000).
+    """
     now: Callable[[], float] = time.monotonic
     """The clock of `Publication.expires_at`, in seconds."""
 

@@ -17,6 +17,7 @@ class Router:
         self._lost = lost
         self.subscriptions = self._all(door.subscriptions for door in doors)
         self.read_first = self._all(door.read_first for door in doors)
+        self.bulk = self._all(door.bulk for door in doors)
         self._bulky_endings = self._all(door.bulky_endings for door in doors)
 
     def chunk_door(self, topic: str) -> MqttDoor | None:

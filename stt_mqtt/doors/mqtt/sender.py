@@ -87,10 +87,12 @@ class Sender:
             self._client.unsubscribe(gone)
         if not new:
             return
+        qos = {name: 0 if name in self._lasting.bulk else 1 for name in new}
         if self._v5:
-            _, mid = self._client.subscribe([(name, SubscribeOptions(qos=1)) for name in new])
+            wishes = [(name, SubscribeOptions(qos=level)) for name, level in qos.items()]
+            _, mid = self._client.subscribe(wishes)
         else:
-            _, mid = self._client.subscribe([(name, 1) for name in new])
+            _, mid = self._client.subscribe(list(qos.items()))
         if mid is not None:
             self._pending_filters[mid] = new
 

@@ -13,7 +13,7 @@ from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR
 from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
 from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
-from stt_mqtt.doors.native.topics import BridgeRequest, Topics, is_device
+from stt_mqtt.doors.native.topics import BRIDGE, BridgeRequest, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.service.clock import Clock
@@ -85,7 +85,7 @@ class Bridge:
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
-            if self._instances.is_for_nobody(route.request, transaction):
+            if self._instances.is_for_nobody(route.request, fields):
                 return
             response = _response(self._answer(route.request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
@@ -122,7 +122,7 @@ class Bridge:
 
     def _forget(self, fields: Json) -> str:
         name = fields.get("device")
-        if not isinstance(name, str) or not is_device(name):
+        if not isinstance(name, str) or not is_device(name) or name == BRIDGE:
             raise RequestError('say which device to forget: {"device": "kitchen"}')
         self._line.known.forget(DeviceKey(DOOR, name))
         return name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from stt_mqtt.doors.mqtt.door import Publish
 from stt_mqtt.doors.mqtt.messages import Publication
-from stt_mqtt.doors.native.requests import object_in
+from stt_mqtt.doors.native.requests import Json, object_in
 from stt_mqtt.doors.native.topics import Topics
 
 ONLINE = b"online"
@@ -35,8 +35,8 @@ class Watcher:
     """Given the instance of another live service, or None: there is none."""
     say_online: Callable[[], None]
     """Another service was heard: say that this one is online."""
-    announce: Callable[[], None]
-    """This one is said to be offline: say again what it is."""
+    said_offline: Callable[[], None]
+    """This one is said to be offline: say again what it is; `warn_offline` if others said so."""
 
 
 class Instances:
@@ -49,7 +49,6 @@ class Instances:
         self._watcher: Watcher | None = None
         self._probing = False
         self._other_may_live = False
-        self._own_will_may_come = False
         self._warned = False
 
     def attach(self, watcher: Watcher) -> None:
@@ -65,11 +64,8 @@ class Instances:
         self._probing = True
         self._other_may_live = False
         topic = self._topics.of_bridge(f"request/{PROBE}")
-        self._publish(Publication(topic, json.dumps({"transaction": self.own}).encode()))
-
-    def connected_again(self) -> None:
-        """The connection broke and is back: the last will of the broken one may be on its way."""
-        self._own_will_may_come = True
+        fields = {"transaction": self.own, "probe": self.own}
+        self._publish(Publication(topic, json.dumps(fields).encode()))
 
     def give_up(self) -> None:
         """The time for an answer is over: who is said to be online does not live."""
@@ -79,15 +75,16 @@ class Instances:
         """This service says goodbye: nothing is watched any more."""
         self._watcher = None
 
+    def warn_offline(self) -> None:
+        """Somebody said that this service is offline, and it was not its own last will."""
+        self._warn("it was said to be offline while it serves")
+
     def state(self, payload: bytes, retained: bool) -> None:
         """Look at a message on the state of the service."""
         if self._probing:
             self._other_may_live = self._other_may_live or payload == ONLINE
         elif payload != ONLINE and not retained and self._watcher is not None:
-            if not self._own_will_may_come:
-                self._warn("it was said to be offline while it serves")
-            self._own_will_may_come = False
-            self._watcher.announce()
+            self._watcher.said_offline()
 
     def info(self, payload: bytes, retained: bool) -> None:
         """Look at a message on what the service is."""
@@ -97,16 +94,29 @@ class Instances:
         if instance != self.own:
             self._contradict(f"another service, instance {instance}, describes itself there")
 
-    def is_for_nobody(self, request: str, transaction: object) -> bool:
+    def is_for_nobody(self, request: str, fields: Json) -> bool:
         """Whether a request is not to be answered: this service does not serve yet, or asked it.
 
-        Its own probe has come back then, behind all that the broker keeps.
+        Its own probe has come back then, behind all that the broker keeps. Of two services that
+        probe at the same time the one with the lesser instance goes on.
         """
-        is_own = request == PROBE and transaction == self.own
+        is_own = request == PROBE and fields.get("transaction") == self.own
+        other = fields.get("probe")
+        if self._probing and not is_own and request == PROBE and isinstance(other, str):
+            if other < self.own:
+                self._settle(other[:MAX_INSTANCE_CHARACTERS])
+            else:
+                self._answer_probe(other)
+            return True
         unanswered = is_own or self._probing
         if is_own and self._probing and not self._other_may_live:
             self._settle(None)
         return unanswered
+
+    def _answer_probe(self, other: str) -> None:
+        answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
+        topic = self._topics.of_bridge(f"response/{PROBE}")
+        self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
 
     def response(self, payload: bytes) -> None:
         """Look at an answer to a probe, of whomever to whomever."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +16,9 @@ MAX_DEVICES = 100_000
 """Devices looked at in one start; a bound, not an expectation."""
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 """`health` tells of every device."""
+
+LATEST_TS = 253_402_300_799.0
+"""The end of the year 9999. What is said to be later was not seen at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class PreviousRun:
         devices = object_in(payload, MAX_PAYLOAD_BYTES).get("devices")
         for name, health in devices.items() if isinstance(devices, dict) else ():
             seen = health.get("last_seen") if isinstance(health, dict) else None
-            if isinstance(seen, int | float) and not isinstance(seen, bool) and isfinite(seen):
+            if isinstance(seen, int | float) and 0 <= seen <= LATEST_TS and seen is not True:
                 self._last_seen_ts[name] = float(seen)
 
     def devices(self) -> list[LeftDevice]:

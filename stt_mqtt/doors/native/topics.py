@@ -108,6 +108,11 @@ class Topics:
             f"{self.base}/+/settings",
         )
 
+    @property
+    def bulk(self) -> tuple[str, ...]:
+        """Filters behind which there is a retained message for each device."""
+        return (f"{self.base}/+/state", f"{self.base}/+/settings")
+
     def parse(self, topic: str) -> Route | None:
         """What a topic is about; None if it is none of ours or names no legal device."""
         # Checked before the cache, so that nobody fills it with long topics.

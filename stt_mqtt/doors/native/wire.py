@@ -20,10 +20,12 @@ from stt_mqtt.doors.native.topics import (
 )
 from stt_mqtt.observe.metrics import Dropped
 from stt_mqtt.service.line import Line
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.types import DeviceKey, DeviceState
 
 MAX_NAMES_TOLD = 100
 """Illegal names that get a line of the log each; more are only counted."""
+
+_STATES = frozenset(state.value.encode() for state in DeviceState)
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,12 @@ class NativeWire:
         self._bridge = bridge
         self._instances = instances
         self._previous: PreviousRun | None = PreviousRun(line.config)
+        self._taken_over: set[str] = set()
+        """Devices of the previous run that were dealt with."""
         self._names_told: set[str] = set()
         self.subscriptions = topics.subscriptions
         self.read_first = topics.read_first
+        self.bulk = topics.bulk
         self.chunk_endings = topics.chunk_endings
         self.bulky_endings = topics.bulky_endings
 
@@ -82,13 +87,15 @@ class NativeWire:
         """
         if self._previous is None:
             return
-        left = self._previous.devices()
+        # Who was taken over already may have been forgotten since.
+        left = [one for one in self._previous.devices() if one.name not in self._taken_over]
+        self._taken_over.update(one.name for one in left)
         named = set(self._line.config.named_devices)
-        places = self._line.config.limits.max_devices - len(named)
-        too_many = sum(device.name not in named for device in left) - places
+        places = self._line.config.limits.max_devices - len(named | self._known)
+        too_many = sum(device.name not in named | self._known for device in left) - places
         for device in left:
             key = DeviceKey(DOOR, device.name)
-            if device.name not in named and too_many > 0:
+            if device.name not in named | self._known and too_many > 0:
                 too_many -= 1
                 self._door.clear(key)
             else:
@@ -105,11 +112,13 @@ class NativeWire:
         if self._previous is None:
             return
         self.take_over()
-        for device in self._previous.devices():
-            key = DeviceKey(DOOR, device.name)
-            if self._line.registry.find(key) is not None:
-                self._line.known.introduce(key)
+        for name in self._known:
+            self._line.known.introduce(DeviceKey(DOOR, name))
         self._previous = None
+
+    @property
+    def _known(self) -> set[str]:
+        return {device.key.name for device in self._line.registry if device.key.door == DOOR}
 
     def _device(self, route: DeviceMessage, message: Inbound) -> None:
         if route.verb in {Verb.STATE, Verb.SETTINGS}:
@@ -121,8 +130,10 @@ class NativeWire:
         """A message of ours, perhaps of a previous run."""
         if self._previous is None or not message.retain or not message.payload:
             return
-        is_settings = route.verb is Verb.SETTINGS
-        self._previous.note_device(route.device, message.payload if is_settings else None)
+        if route.verb is Verb.SETTINGS:
+            self._previous.note_device(route.device, message.payload)
+        elif message.payload in _STATES:
+            self._previous.note_device(route.device, None)
 
     def _output(self, route: BridgeOutput, message: Inbound) -> None:
         match route.name:
