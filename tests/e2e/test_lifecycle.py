@@ -125,6 +125,7 @@ def test_the_service_comes_back_after_the_broker_did(
             fresh.publish("stt/kitchen/utterance", PCM)
             (result,) = fresh.json("stt/kitchen/result")
             assert words(result["text"]) == words(SAMPLE.text)
+            assert "two services" not in service.log, "a broker that ends tells of our own will"
         finally:
             fresh.close()
 
