@@ -10,7 +10,6 @@ import numpy as np
 from stt_mqtt.audio.decode import decode_pieces
 from stt_mqtt.engine.pauses import cut_at_pauses
 from stt_mqtt.engine.pipeline import Pipeline, Progress
-from stt_mqtt.errors import TooShortError
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -53,12 +52,7 @@ class Recording:
         for stretch in stretches(decode_pieces(self.audio), self.stretch_s):
             before_s = told_s
             audio = EncodedAudio(_DECODED, stretch.tobytes())
-            try:
-                found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
-            except TooShortError:
-                # Behind a long stretch a few milliseconds may be left.
-                if not found:
-                    raise
+            found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
         return join(found)
 
 

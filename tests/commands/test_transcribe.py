@@ -114,13 +114,17 @@ def test_a_short_one_is_heard_in_one_piece() -> None:
     assert (heard.audio_s, heard.model, heard.rung) == (2.0, "scripted", "best")
 
 
-def test_milliseconds_that_are_left_over_are_no_error_but_alone_they_are() -> None:
-    heard = Recording(
-        EncodedAudio(AudioFormat(), s16(np.zeros(SAMPLE_RATE, np.float32))), ASKED, 0.95
-    ).hear(pipeline(Counting()))
-    assert heard.audio_s > 0.5
+def test_milliseconds_of_audio_are_too_short() -> None:
     with pytest.raises(TooShortError):
         recording(0.05).hear(pipeline(Counting()))
+
+
+@pytest.mark.parametrize("over_ms", [1, 10, 100])
+def test_no_stretch_is_too_short_to_be_heard(over_ms: int) -> None:
+    """A cut is in the middle of a pause, so something stays behind it."""
+    loud = tone(seconds=2.0 + over_ms / 1000)
+    loud[27_000:32_000] = 0
+    assert min(map(len, stretches([loud], 2.0))) > 0.1 * SAMPLE_RATE
 
 
 def test_a_failure_in_any_stretch_is_told() -> None:
