@@ -90,12 +90,12 @@ class NativeWire:
         # Who was taken over already may have been forgotten since.
         left = [one for one in self._previous.devices() if one.name not in self._taken_over]
         self._taken_over.update(one.name for one in left)
-        named = set(self._line.config.named_devices)
-        places = self._line.config.limits.max_devices - len(named | self._known)
-        too_many = sum(device.name not in named | self._known for device in left) - places
+        placed = self._known | set(self._line.config.named_devices)
+        places = self._line.config.limits.max_devices - len(placed)
+        too_many = sum(device.name not in placed for device in left) - places
         for device in left:
             key = DeviceKey(DOOR, device.name)
-            if device.name not in named | self._known and too_many > 0:
+            if device.name not in placed and too_many > 0:
                 too_many -= 1
                 self._door.clear(key)
             else:
