@@ -1,0 +1,137 @@
+"""How what was heard is held against what was said, and how sure one can be of a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jiwer
+import numpy as np
+from numpy.typing import NDArray
+from whisper_normalizer.basic import BasicTextNormalizer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+ROUNDS = 2000
+SEED = 5
+LEVEL_PERCENT = 95.0
+FEW_SPEAKERS = 5
+"""With fewer, one resamples clips: the answer is about these speakers then."""
+SAME = {"ounces": "ounce", "oz": "ounce", "shots": "shot", "roasts": "roast", "1": "one"}
+"""Ways to write the same order or word that Whisper's normalisation leaves apart."""
+
+Sums = NDArray[np.float64]
+Statistic = Callable[[Sums], Any]
+"""A figure from the sums of the columns, which are along the last axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and the ends of its interval; None where it cannot be told."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@cache
+def normalised(text: str, language: str = "en") -> str:
+    """A text after Whisper's normalisation, in which numbers, case and spelling count no more."""
+    return str(_normaliser(language)(text)).strip()
+
+
+@cache
+def word_errors(said: str, heard: str, language: str = "en") -> tuple[int, int]:
+    """Words that are wrong, missing or too many; and how many were said."""
+    said, heard = normalised(said, language), normalised(heard, language)
+    if not said:
+        return len(heard.split()), 0
+    found = jiwer.process_words(said, heard)
+    return found.substitutions + found.deletions + found.insertions, len(said.split())
+
+
+def wer(said_and_heard: Iterable[tuple[str, str]], language: str = "en") -> float | None:
+    """The word error rate over all texts as one; None without words."""
+    errors = [word_errors(said, heard, language) for said, heard in said_and_heard]
+    words = sum(count for _, count in errors)
+    return sum(wrong for wrong, _ in errors) / words if words else None
+
+
+def is_exact(said: str, heard: str, language: str = "en") -> bool:
+    """Whether every word is right and none is too many."""
+    return word_errors(said, heard, language)[0] == 0
+
+
+def is_right_word(said: str, heard: str) -> bool:
+    """Whether a single word was heard, and no other one. Digits are words."""
+    return _unified(said) == _unified(heard)
+
+
+def slots_right(slots: Mapping[str, str], heard: str) -> bool:
+    """Whether the words of every slot's value stand in a row in what was heard."""
+    words = f" {_unified(heard)} "
+    return all(f" {_unified(value)} " in words for value in slots.values())
+
+
+def has_words(text: str) -> bool:
+    """Whether there is anything to read."""
+    return any(map(str.isalnum, text))
+
+
+def bootstrap(
+    columns: Sequence[Sequence[float]], clusters: Sequence[str], of: Statistic
+) -> Estimate:
+    """A figure of the columns' sums, with the interval of `LEVEL_PERCENT` if clusters are redrawn.
+
+    A row is one clip. What both programs made of a clip stands in the same row, so the bootstrap is
+    paired. Where there are few clusters, each row is one by itself.
+    """
+    rows = np.asarray(columns, np.float64).T
+    if not rows.size:
+        return Estimate(None)
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < FEW_SPEAKERS:
+        sums = rows
+    else:
+        sums = np.zeros((len(names), rows.shape[1]))
+        np.add.at(sums, members, rows)
+    rng = np.random.default_rng(SEED)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), ROUNDS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(of(rows.sum(axis=0)))
+        figures = np.asarray(of(drawn @ sums))
+    figures = figures[np.isfinite(figures)]
+    if not np.isfinite(value) or not len(figures):
+        return Estimate(value if np.isfinite(value) else None)
+    tail = (100 - LEVEL_PERCENT) / 2
+    low, high = np.percentile(figures, [tail, 100 - tail])
+    return Estimate(value, float(low), float(high))
+
+
+def share(sums: Sums) -> Any:
+    """First column over second: a rate."""
+    return sums[..., 0] / sums[..., 1]
+
+
+def ratio_of_shares(sums: Sums) -> Any:
+    """Columns wrong, of, wrong, of: the first rate over the second one. 1 where neither errs."""
+    ours, theirs = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
+    return np.where((ours == 0) & (theirs == 0), 1.0, ours / theirs)
+
+
+def difference_of_shares(sums: Sums) -> Any:
+    """Columns wrong, of, wrong, of: the first rate less the second one."""
+    return sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3]
+
+
+def _unified(text: str) -> str:
+    return " ".join(SAME.get(word, word) for word in normalised(text).split())
+
+
+@cache
+def _normaliser(language: str) -> Callable[[str], str]:
+    made: Callable[[str], str] = (
+        EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
+    )
+    return made
