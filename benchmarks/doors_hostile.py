@@ -24,8 +24,8 @@ from benchmarks.doors_rig import (
     speaking,
     unanswered,
 )
-from benchmarks.engine_programs import Hear
 from benchmarks.ingest import health_of
+from benchmarks.programs import Hear
 from benchmarks.speech import Clip
 
 ALL = "all of them at once"

@@ -20,8 +20,8 @@ import psutil
 from benchmarks import bench, doors_attacks, wyoming
 from benchmarks.doors_attacks_hermes import wav
 from benchmarks.doors_target import START_TOPIC, STOP_TOPIC, session_name
-from benchmarks.engine_programs import Answer, Hear, a_satellite
 from benchmarks.ingest import Generator
+from benchmarks.programs import Answer, Hear, a_satellite
 from benchmarks.speech import Clip
 from tests.brokers import Broker, free_port
 from tests.e2e.program import Peer

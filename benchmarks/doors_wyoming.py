@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks import bench, speech, wyoming
 from benchmarks.doors_rig import a_rig
-from benchmarks.engine_programs import THREADS
+from benchmarks.programs import THREADS
 from benchmarks.speech import Clip
 from stt_mqtt.engine.models import ResolvedModel
 

@@ -182,7 +182,7 @@ def _dbfs(sound: Sound) -> float:
 def _variant(noise: Noise, kind: str, samples: Sound) -> Noise:
     samples = samples[: int(MAX_S * SAMPLE_RATE)]
     made_id = f"{noise.id}_{kind.replace(' ', '_')}"
-    return bounded(Noise(made_id, f"{noise.label}, {kind}", noise.group, samples))
+    return bounded(Noise(made_id, f"{noise.label}, {kind}", noise.group, samples, noise.id))
 
 
 def _written(folder: Path, noise: Noise) -> dict[str, object]:
@@ -199,6 +199,7 @@ def _written(folder: Path, noise: Noise) -> dict[str, object]:
         "path": str(file.relative_to(folder)),
         "label": noise.label,
         "group": noise.group,
+        "sound": noise.sound or noise.id,
         "duration_s": round(len(samples) / SAMPLE_RATE, 3),
     }
 

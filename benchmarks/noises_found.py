@@ -82,12 +82,16 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """A sound in which nobody speaks. What is derived from it stays in its group."""
+    """A sound in which nobody speaks.
+
+    What is derived from it stays in its group; `sound` is the id of what it was derived from.
+    """
 
     id: str
     label: str
     group: str
     samples: Sound
+    sound: str = ""
 
 
 def of_the_speech_data() -> Iterator[Noise]:

@@ -109,6 +109,16 @@ def bootstrap(
     return Estimate(value, float(low), float(high))
 
 
+def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) -> Estimate:
+    """A share with its interval. None of all is no certainty: as many more might show one."""
+    found = bootstrap([counts, of], clusters, share)
+    if found.value == 0:
+        independent = len(set(clusters))
+        independent = len(clusters) if independent < FEW_SPEAKERS else independent
+        return Estimate(0.0, 0.0, 1 - ((100 - LEVEL_PERCENT) / 200) ** (1 / independent))
+    return found
+
+
 def share(sums: Sums) -> Any:
     """First column over second: a rate."""
     return sums[..., 0] / sums[..., 1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import wave
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,19 @@ CHUNK_BYTES = 32_000
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording: 16-bit little-endian mono at `SAMPLE_RATE`, and what is said in it."""
+    """One recording: 16-bit little-endian mono at `SAMPLE_RATE`, and what is said in it.
+
+    `speaker`: the clip's id where nobody knows; of a noise, the sound that it was made of.
+    `slots`: what must be understood of an order.
+    """
 
     id: str
     corpus: str
     text: str
     file: Path
     pcm: bytes
+    speaker: str = ""
+    slots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -39,29 +46,29 @@ class Clip:
         return [self.pcm[at : at + CHUNK_BYTES] for at in range(0, len(self.pcm), CHUNK_BYTES)]
 
 
-def recordings() -> list[Clip]:
-    """Every English clip of the speech data up to `MAX_CLIP_S`, in the manifest's order."""
+def recordings(language: str = "en") -> list[Clip]:
+    """Every clip of the speech data in a language up to `MAX_CLIP_S`, in the manifest's order."""
     folder, rows = _manifest("manifest.jsonl")
     return [
-        Clip(
-            row["id"],
-            row["corpus"],
-            row["text"],
-            folder / row["path"],
-            read_pcm(folder / row["path"]),
-        )
+        _clip(folder, row, row["corpus"])
         for row in rows
-        if row["lang"] == "en" and row["duration_s"] <= MAX_CLIP_S
+        if row["lang"] == language and row["duration_s"] <= MAX_CLIP_S
     ]
 
 
-def noises() -> list[Clip]:
-    """Every clip of the speech data in which nobody speaks; `corpus` says what is heard."""
-    folder, rows = _manifest("noise_manifest.jsonl")
-    return [
-        Clip(row["id"], row["label"], "", folder / row["path"], read_pcm(folder / row["path"]))
-        for row in rows
-    ]
+def orders() -> list[Clip]:
+    """Every clip of the speech data of which only the slots are known."""
+    folder, rows = _manifest("slots_manifest.jsonl")
+    return [_clip(folder, row, row["corpus"]) for row in rows]
+
+
+def noises(built: Path | None = None) -> list[Clip]:
+    """Every clip of the speech data, or of a folder, in which nobody speaks.
+
+    `corpus` says what is heard: its group, if it has one.
+    """
+    folder, rows = _manifest("noise_manifest.jsonl", built)
+    return [_clip(folder, row, row.get("group") or row["label"]) for row in rows]
 
 
 def samples(folder: Path) -> list[Clip]:
@@ -88,6 +95,19 @@ def read_pcm(path: Path) -> bytes:
         return bytes(file.readframes(file.getnframes()))
 
 
-def _manifest(name: str) -> tuple[Path, list[dict[str, Any]]]:
-    folder = Path(os.environ[VARIABLE])
+def _manifest(name: str, built: Path | None = None) -> tuple[Path, list[dict[str, Any]]]:
+    folder = built or Path(os.environ[VARIABLE])
     return folder, [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def _clip(folder: Path, row: Mapping[str, Any], corpus: str) -> Clip:
+    file = folder / row["path"]
+    return Clip(
+        row["id"],
+        corpus,
+        row.get("text") or "",
+        file,
+        read_pcm(file),
+        row.get("speaker") or row.get("sound") or row["id"],
+        row.get("slots") or {},
+    )

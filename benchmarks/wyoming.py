@@ -32,6 +32,7 @@ class Options:
     model: Path
     cores: set[int] | None
     threads: int | None
+    language: str = "en"
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def a_wyoming(folder: Path, options: Options) -> Iterator[tuple[psutil.Process, 
         "--stt-library": "faster-whisper",
         "--compute-type": "int8",
         "--beam-size": 5,
-        "--language": "en",
+        "--language": options.language,
     }
     if options.threads is not None:
         arguments["--cpu-threads"] = options.threads
@@ -65,7 +66,7 @@ def a_wyoming(folder: Path, options: Options) -> Iterator[tuple[psutil.Process, 
         bench.end(process)
 
 
-def speak(port: int, clip: Clip) -> tuple[str, float]:
+def speak(port: int, clip: Clip, language: str = "en") -> tuple[str, float]:
     """One connection, one utterance, one transcript, as Home Assistant does it.
 
     Returns the text and the seconds from the end mark to it.
@@ -73,7 +74,7 @@ def speak(port: int, clip: Clip) -> tuple[str, float]:
     audio = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
     with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(_event("transcribe", {"language": "en"}) + _event("audio-start", audio))
+        sock.sendall(_event("transcribe", {"language": language}) + _event("audio-start", audio))
         for chunk in clip.chunks:
             sock.sendall(_event("audio-chunk", audio, chunk))
         ended = time.perf_counter()

@@ -1,13 +1,10 @@
-"""What `engine` compares: each program as a process on the same cores, and how one speaks to it."""
+"""Programs that hear: each a process on the same cores, and how one speaks to it."""
 
 from __future__ import annotations
 
 import json
 import queue
-import select
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,6 +19,7 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks import bench, wyoming
+from benchmarks.scoring import has_words
 from benchmarks.speech import Clip
 from stt_mqtt.engine.models import ResolvedModel
 from tests.brokers import Broker
@@ -31,7 +29,6 @@ THREADS = 2
 LANGUAGE = "en"
 ANSWER_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
-TRANSCRIBE = "faster-whisper transcribe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Answer:
     @property
     def has_words(self) -> bool:
         """Whether there is anything to read."""
-        return any(map(str.isalnum, self.text))
+        return has_words(self.text)
 
 
 Hear = Callable[[Clip], Answer]
@@ -71,12 +68,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program that can be started, for so many rooms. `is_larger`: its model is."""
+    """A program that can be started, for so many rooms."""
 
     name: str
     start: Callable[[int], AbstractContextManager[Program]]
-    most_rooms: int
-    is_larger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,9 @@ class Cores:
     others: set[int] | None
 
 
-def stt_mqtt(model: str, cores: Cores, limits: dict[str, Any]) -> Contender:
+def stt_mqtt(
+    model: str, cores: Cores, limits: dict[str, Any], language: str = LANGUAGE
+) -> Contender:
     """This project with its defaults, behind a broker; each room has a connection of its own."""
 
     @contextmanager
@@ -104,7 +101,7 @@ def stt_mqtt(model: str, cores: Cores, limits: dict[str, Any]) -> Contender:
                 )
             )
             satellites = [
-                stack.enter_context(a_satellite(running.broker, f"room-{number}"))
+                stack.enter_context(a_satellite(running.broker, f"room-{number}", language))
                 for number in range(rooms)
             ]
 
@@ -112,57 +109,39 @@ def stt_mqtt(model: str, cores: Cores, limits: dict[str, Any]) -> Contender:
                 asked = len(peer.payloads(topics[1])) + 1
                 peer.publish("stt/bridge/request/health_check")
                 told = peer.json(topics[1], asked)[-1]["data"]["counters"]
-                return {name: told[name] for name in ("inferences", "second_looks")}
+                return {name: count for name, count in told.items() if isinstance(count, int)}
 
             rooms_to_hear = tuple(satellite.hear for satellite in satellites)
             yield Program(process, rooms_to_hear, counters, running.process)
 
-    return Contender(f"stt-mqtt, {model}", start, most_rooms=sys.maxsize)
+    return Contender(f"stt-mqtt, {model}", start)
 
 
-def wyoming_faster_whisper(program: str, model: ResolvedModel, cores: Cores) -> Contender:
+def wyoming_faster_whisper(
+    program: str, model: ResolvedModel, cores: Cores, language: str = LANGUAGE
+) -> Contender:
     """wyoming-faster-whisper; one connection for each utterance."""
 
     @contextmanager
     def start(rooms: int) -> Iterator[Program]:
-        options = wyoming.Options(program, model.folder, cores.program, THREADS)
+        options = wyoming.Options(program, model.folder, cores.program, THREADS, language)
         with (
             tempfile.TemporaryDirectory() as name,
             wyoming.a_wyoming(Path(name), options) as (process, port),
         ):
-            yield Program(process, (lambda clip: Answer(*wyoming.speak(port, clip)),) * rooms, dict)
 
-    return Contender(f"{wyoming.NAME}, {model.name}", start, most_rooms=sys.maxsize)
+            def hear(clip: Clip) -> Answer:
+                return Answer(*wyoming.speak(port, clip, language))
 
+            yield Program(process, (hear,) * rooms, dict)
 
-def faster_whisper_transcribe(model: ResolvedModel, cores: Cores) -> Contender:
-    """faster-whisper's `transcribe` without any server around it; it hears one after the other."""
-
-    @contextmanager
-    def start(rooms: int) -> Iterator[Program]:
-        command = [sys.executable, "-m", "benchmarks.engine_child", str(model.folder), str(THREADS)]
-        with bench.pinned(cores.program):
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=bench.plain_environment(),
-            )
-        try:
-            _read_line(process, START_TIMEOUT_S)
-            yield Program(
-                psutil.Process(process.pid), (lambda clip: _ask(process, clip),) * rooms, dict
-            )
-        finally:
-            bench.end(process)
-
-    return Contender(f"{TRANSCRIBE}, {model.name}", start, most_rooms=1)
+    return Contender(f"{wyoming.NAME}, {model.name}", start)
 
 
 @contextmanager
-def a_satellite(broker: Broker, room: str) -> Iterator[Satellite]:
+def a_satellite(broker: Broker, room: str, language: str = LANGUAGE) -> Iterator[Satellite]:
     """A connected satellite."""
-    satellite = Satellite(broker, room)
+    satellite = Satellite(broker, room, language)
     try:
         satellite.await_subscription()
         yield satellite
@@ -173,8 +152,9 @@ def a_satellite(broker: Broker, room: str) -> Iterator[Satellite]:
 class Satellite:
     """One room: sends an utterance as fast as the broker takes it, and waits for its result."""
 
-    def __init__(self, broker: Broker, room: str) -> None:
+    def __init__(self, broker: Broker, room: str, language: str) -> None:
         self._room = room
+        self._language = language
         self._spoken = 0
         self._results: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
         self._subscribed = threading.Event()
@@ -203,7 +183,7 @@ class Satellite:
         """Speak `clip`, wait for the result. Raises `TimeoutError` if there is none."""
         self._spoken += 1
         utterance = f"{self._room}-{self._spoken}"
-        self._publish("start", json.dumps({"id": utterance, "language": LANGUAGE}))
+        self._publish("start", json.dumps({"id": utterance, "language": self._language}))
         chunks = clip.chunks
         for chunk in chunks:
             last = self._publish("", chunk)
@@ -230,21 +210,3 @@ class Satellite:
 
 def _send_small_packets_at_once(_client: object, _data: object, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _ask(process: subprocess.Popen[bytes], clip: Clip) -> Answer:
-    assert process.stdin is not None
-    asked = time.perf_counter()
-    process.stdin.write(f"{clip.file}\n".encode())
-    process.stdin.flush()
-    text = _read_line(process, ANSWER_TIMEOUT_S)["text"]
-    return Answer(text, time.perf_counter() - asked)
-
-
-def _read_line(process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
-    """The next line of JSON; there is never more than one under way."""
-    assert process.stdout is not None
-    if not select.select([process.stdout], [], [], timeout_s)[0]:
-        raise TimeoutError(f"{TRANSCRIBE} did not answer within {timeout_s:g} s")
-    line: dict[str, Any] = json.loads(process.stdout.readline())
-    return line
