@@ -107,7 +107,8 @@ def paired(clips: Sequence[Clip]) -> list[Pair]:
     known = [some for some in speakers.values() if len(some) >= CLIPS_OF_A_SPEAKER]
     if not known:
         return []
-    weights = [sum(len(clip.text.split()) for clip in some) for some in known]
+    # Sentences are likelier than single words.
+    weights = [sum(len(clip.text.split()) for clip in some) ** 2 / len(some) for some in known]
     pairs = []
     for number in range(PAIRS):
         (some,) = rng.choices(known, weights)
