@@ -20,6 +20,7 @@ TURN_CLIPS = 60
 """The programs take turns, so that a machine that slows down slows all of them."""
 ROOMS = 8
 WARM_UP_CLIPS = 3
+NO_ANSWER = "no_answer"
 SETTLE_S = 0.5
 """Threads spin for a while after their work; the next program is not to pay for it."""
 
@@ -74,7 +75,7 @@ def together(contender: Contender, clips: Sequence[Clip]) -> dict[str, Any]:
                     clip = next(waiting, None)
                 if clip is None:
                     return answers
-                answers.append(hear(clip))
+                answers.append(answer_of(hear, clip))
 
         cpu_s = bench.tree_cpu_s(program.process)
         started = time.perf_counter()
@@ -93,6 +94,15 @@ def together(contender: Contender, clips: Sequence[Clip]) -> dict[str, Any]:
         }
 
 
+def answer_of(hear: Hear, clip: Clip) -> Answer:
+    """The answer; one that never comes is an error, and no end of a run of half an hour."""
+    asked = time.perf_counter()
+    try:
+        return hear(clip)
+    except TimeoutError:
+        return Answer("", time.perf_counter() - asked, NO_ANSWER)
+
+
 def errors(answers: Iterable[Answer]) -> dict[str, int]:
     """How often each code was the answer."""
     return dict(Counter(answer.error for answer in answers if answer.error is not None))
@@ -107,7 +117,7 @@ def spread(answers: Iterable[Answer]) -> dict[str, float | None]:
 def _heard(program: Program, clips: Iterable[Clip]) -> dict[str, Heard]:
     heard, before_s = {}, bench.tree_cpu_s(program.process)
     for clip in clips:
-        answer = program.rooms[0](clip)
+        answer = answer_of(program.rooms[0], clip)
         after_s = bench.tree_cpu_s(program.process)
         heard[clip.id], before_s = Heard(answer, after_s - before_s), after_s
     return heard

@@ -21,7 +21,7 @@ from benchmarks.hearing_figures import (
 )
 from benchmarks.hearing_material import PAIRS, PAUSES_S, joined, paired
 from benchmarks.hearing_page import markdown
-from benchmarks.hearing_parts import Heard
+from benchmarks.hearing_parts import Heard, answer_of, errors
 from benchmarks.programs import Answer
 from benchmarks.scoring import Estimate
 from benchmarks.speech import Clip
@@ -150,6 +150,15 @@ def test_between_two_commands_is_as_much_room_as_in_the_first_one() -> None:
     assert np.abs(digital[: 2 * SAMPLE_RATE]).max() == 0
     noisy = np.frombuffer(joined(first, second, 2.0).clip.pcm, "<i2")[len(first.pcm) // 2 :]
     assert np.sqrt(np.mean(noisy[: 2 * SAMPLE_RATE].astype(float) ** 2)) == pytest.approx(707, 0.02)
+
+
+def test_an_answer_that_never_comes_is_an_error_and_ends_no_run() -> None:
+    def hear(_clip: Clip) -> Answer:
+        raise TimeoutError
+
+    answer = answer_of(hear, said(1))
+    assert not answer.has_words
+    assert errors([answer, Answer("lights on", 0.1)]) == {"no_answer": 1}
 
 
 def test_the_page_says_ratios_and_points_with_their_intervals() -> None:
