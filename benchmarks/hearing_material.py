@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks import noises, noises_made, speech
 from benchmarks.noises_made import Sound
-from benchmarks.scoring import normalised
 from benchmarks.speech import Clip
 from stt_mqtt.types import SAMPLE_RATE
 
@@ -63,7 +62,7 @@ class Material:
     @property
     def single_words(self) -> list[Clip]:
         """The clips in which one word is said."""
-        return [clip for clip in self.spoken if len(normalised(clip.text).split()) == 1]
+        return [clip for clip in self.spoken if len(clip.text.split()) == 1]
 
 
 def gathered(built_noises: Path, most: int | None) -> Material:
