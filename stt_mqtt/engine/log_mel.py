@@ -32,11 +32,12 @@ class LogMel:
     """Samples to log-mel frames of so many `mels`; threads may share it."""
 
     def __init__(self, mels: int) -> None:
-        self._filters = _mel_filters(mels).astype(np.float32)
+        self.filters = _mel_filters(mels).astype(np.float32)
+        """The weight of each bin of a spectrum in each mel; shape `(mels, 201)`."""
 
     def __call__(self, samples: Samples) -> Floats:
         """The frames of `samples`, at least half a frame of them; shape `(mels, n // HOP)`."""
-        frames = np.full((len(samples) // HOP, len(self._filters)), _LEAST, np.float32)
+        frames = np.full((len(samples) // HOP, len(self.filters)), _LEAST, np.float32)
         first, last = _touched(samples, len(frames))
         if first < last:
             frames[first:last] = self._energies(samples, first, last)
@@ -56,7 +57,7 @@ class LogMel:
         frames = np.lib.stride_tricks.sliding_window_view(heard, _FRAME)[::HOP] * _WINDOW
         spectra = np.fft.rfft(frames)
         power = np.square(spectra.real) + np.square(spectra.imag)
-        energies = power.astype(np.float32, copy=False) @ self._filters.T
+        energies = power.astype(np.float32, copy=False) @ self.filters.T
         return np.asarray(np.maximum(energies, _LEAST, out=energies))
 
 
