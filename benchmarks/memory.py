@@ -47,7 +47,6 @@ STEPS = {
     "PyAV": "import av",
     "the service itself": "import stt_mqtt.commands.run",
     "CTranslate2": "import ctranslate2",
-    "faster-whisper and what it imports": "import faster_whisper.feature_extractor",
     "weights": (
         "whisper = ctranslate2.models.Whisper(folder, compute_type='int8', intra_threads=2)"
     ),

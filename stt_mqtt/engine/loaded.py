@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ from stt_mqtt.types import Samples
 if TYPE_CHECKING:
     from ctranslate2 import StorageView
     from ctranslate2.models import Whisper
-    from faster_whisper.feature_extractor import FeatureExtractor
 
 
 class LoadedModel:
@@ -29,7 +29,7 @@ class LoadedModel:
         self,
         name: str,
         network: Whisper,
-        features: FeatureExtractor,
+        features: Callable[[Samples], Floats],
         words: Words,
         calibrated: Calibrated | None,
     ) -> None:
@@ -59,7 +59,7 @@ class LoadedModel:
 
     def states(self, samples: Samples, window: Window) -> Floats:
         """What the encoder hears in a piece of speech; shape (states, width)."""
-        states = self._encode(self._features(framed(samples, window), padding=0))
+        states = self._encode(self._features(framed(samples, window)))
         return states if self._silence is None else self._silence.behind(states, window)
 
     def hear_silence(self, level: float) -> Silence:

@@ -20,6 +20,7 @@ from stt_mqtt.engine.calibration import (
 )
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.loaded import LoadedModel, as_view
+from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, normalise_language
 from stt_mqtt.engine.words import MAX_TOKENS, Words
@@ -54,7 +55,6 @@ def load_with(
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         from ctranslate2.models import Whisper
-        from faster_whisper.feature_extractor import FeatureExtractor
     except ImportError as error:
         raise MissingExtraError(error.name) from error
     try:
@@ -65,10 +65,10 @@ def load_with(
             intra_threads=parallelism.threads,
             inter_threads=parallelism.workers,
         )
-        features = FeatureExtractor(feature_size=network.n_mels)
         words = Words.of(model.folder, network.num_languages if network.is_multilingual else 1)
         transcriber = WhisperTranscriber(
-            LoadedModel(model.name, network, features, words, calibrated), rung.beam_size
+            LoadedModel(model.name, network, LogMel(network.n_mels), words, calibrated),
+            rung.beam_size,
         )
         (warm,) = transcriber.transcribe([Speech(_quiet_noise())])
     except Exception as error:

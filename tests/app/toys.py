@@ -48,7 +48,7 @@ class Network:
 class Features:
     """Stands in for the mel spectrogram."""
 
-    def __call__(self, samples: Samples, padding: int) -> Floats:
+    def __call__(self, samples: Samples) -> Floats:
         return np.zeros((MELS, len(samples) // 160), np.float32)
 
 
