@@ -42,8 +42,12 @@ SILENCE = bytes(2 * SAMPLE_RATE)
 
 
 def pcm(seconds: float, mark: int = 1) -> bytes:
-    """Audio that a scripted model knows by its mark."""
-    return np.full(round(seconds * SAMPLE_RATE), mark * 512, "<i2").tobytes()
+    """Audio that a scripted model knows by its mark: a square wave of so much."""
+    return (
+        np.resize(np.repeat([mark * 512, -mark * 512], 8), round(seconds * SAMPLE_RATE))
+        .astype("<i2")
+        .tobytes()
+    )
 
 
 def utterance(data: bytes, codec: Codec = Codec.PCM_S16LE, name: str = "kitchen") -> Utterance:

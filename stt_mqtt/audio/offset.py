@@ -1,0 +1,71 @@
+"""Offsets of audio, constant or drifting, measured and taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+_BLOCK = SAMPLE_RATE // 10
+_COARSE = 5
+"""Blocks over which a mean is taken for the offset: in half a second sounds have none."""
+_POWER_BLOCK = SAMPLE_RATE // 50
+_LOUD = 0.95
+"""Share of the blocks that are no louder than what counts as the level of the speech."""
+_HARMLESS = 1e-3
+"""Power of an offset over that of the speech up to which it disturbs nothing. Audio with less is
+left bit by bit as it is, because any touch changes a word here and there."""
+_LASTING = 0.25
+"""Share of the time in which an offset may be less than what it is called."""
+_NOTEWORTHY = 0.02
+"""Offset, of full scale, that somebody should mend."""
+
+
+def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
+    """The samples around zero, and whether they were so far from it that it is worth a word.
+
+    The offset is a line through the means of tenths of a second, so it may drift. In less than
+    that nobody can tell it from a sound.
+    """
+    count = len(samples) // _BLOCK
+    if not count:
+        return samples, False
+    means = samples[: count * _BLOCK].reshape(count, _BLOCK).mean(axis=1)
+    offset_power = float(np.mean(np.square(_coarse(means))))
+    if offset_power <= _HARMLESS * _speech_power(samples):
+        return samples, False
+    centered = np.clip(samples - _curve(means, len(samples)), -1, 1)
+    # Sounds that are cut off on one side have an offset, but only as long as they last.
+    lasting = float(np.quantile(np.abs(means), _LASTING))
+    return centered.astype(np.float32), lasting >= _NOTEWORTHY
+
+
+def block_powers(samples: Samples, block: int) -> Samples:
+    """Power without offset of each whole block."""
+    count = len(samples) // block
+    blocks = samples[: count * block].reshape(count, block)
+    means = blocks.mean(axis=1, keepdims=True)
+    blocks = blocks - means
+    return np.asarray(np.einsum("ij,ij->i", blocks, blocks) / block, np.float32)
+
+
+def _speech_power(samples: Samples) -> float:
+    return float(np.quantile(block_powers(samples, _POWER_BLOCK), _LOUD))
+
+
+def _coarse(means: Samples) -> Samples:
+    count = len(means) // _COARSE
+    if not count:
+        return np.asarray(means.mean(keepdims=True))
+    return np.asarray(means[: count * _COARSE].reshape(count, _COARSE).mean(axis=1))
+
+
+def _curve(means: Samples, length: int) -> Samples:
+    """The line through the means, each at the middle of its block, and straight on at the ends."""
+    if len(means) == 1:
+        return means
+    at = (np.arange(len(means)) + 0.5) * _BLOCK
+    before, behind = 1.5 * means[0] - 0.5 * means[1], 1.5 * means[-1] - 0.5 * means[-2]
+    at = np.concatenate([[0], at, [len(means) * _BLOCK]])
+    heights = np.concatenate([[before], means, [behind]])
+    return np.asarray(np.interp(np.arange(length), at, heights), np.float32)
