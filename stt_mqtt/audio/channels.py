@@ -27,6 +27,8 @@ _SAME_SOURCE = 0.6
 """Correlation of the levels from which on both channels hear the same, if not at the same time."""
 _STEADY_DB = 10.0
 """Distance of loud and quiet moments below which a channel has no speech; noise has 1 to 5 dB."""
+_LOYALTY_DB = 6.0
+"""How much better the other channel has to be for one that was chosen to be left."""
 _LIVE_S = 10.0
 _DECIDE_EVERY_S = 0.25
 
@@ -62,8 +64,8 @@ class Evidence:
         return cls(block_powers(left, block), block_powers(right, block), edges)
 
 
-def choose(evidence: Evidence) -> Mix | None:
-    """What to take; None: there is nothing to decide it by."""
+def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
+    """What to take, which was `before` so far; None: there is nothing to decide it by."""
     if not len(evidence.left):
         return None
     left, right = (float(np.quantile(powers, _LOUD)) for powers in (evidence.left, evidence.right))
@@ -73,10 +75,10 @@ def choose(evidence: Evidence) -> Mix | None:
         return Mix(*_only(left > right), Hint.DEAD_CHANNEL)
     if min(left, right) < _FAINT * max(left, right):
         return Mix(*_only(left > right))
-    return _of_two(evidence)
+    return _of_two(evidence, before or MEAN)
 
 
-def _of_two(evidence: Evidence) -> Mix:
+def _of_two(evidence: Evidence, before: Mix) -> Mix:
     """What to take of two channels that both sound."""
     power_left, power_right, common = evidence.edges.sum(axis=0)
     correlation = common / max(float(np.sqrt(power_left * power_right)), 1e-20)
@@ -84,7 +86,8 @@ def _of_two(evidence: Evidence) -> Mix:
         return MEAN
     decibels = [10 * np.log10(p + 1e-10) for p in (evidence.left, evidence.right)]
     dynamics = [float(np.quantile(db, _LOUD) - np.quantile(db, 0.1)) for db in decibels]
-    better = _only(dynamics[0] >= dynamics[1])
+    lead_db = dynamics[0] - dynamics[1] + _LOYALTY_DB * (before.left - before.right)
+    better = _only(lead_db >= 0)
     if correlation <= _OPPOSED:
         return Mix(*better, Hint.INVERTED_STEREO if correlation <= _INVERTED else None)
     if min(dynamics) < _STEADY_DB or _correlation(*decibels) >= _SAME_SOURCE:
@@ -111,7 +114,7 @@ class LiveMixer:
         self._remember(planar, rate)
         if before is None or self._undecided_s >= _DECIDE_EVERY_S:
             self._undecided_s = 0.0
-            self._mix = choose(self._evidence) or before
+            self._mix = choose(self._evidence, before) or before
         return mixed(planar, self._mix or MEAN, before)[np.newaxis]
 
     def _remember(self, planar: Planar, rate: int) -> None:

@@ -70,7 +70,8 @@ class Conditioner:
             self._hints.add(Hint.OFFSET if offsets[0] else None)
             return tracks[0]
         before = self._mix
-        mix = choose(Evidence.of(tracks[0], tracks[1], SAMPLE_RATE)) or before or MEAN
+        evidence = Evidence.of(tracks[0], tracks[1], SAMPLE_RATE)
+        mix = choose(evidence, before) or before or MEAN
         self._mix = mix
         heard = (mix.left > 0 and offsets[0]) or (mix.right > 0 and offsets[1])
         self._hints |= {mix.hint, Hint.OFFSET if heard else None}

@@ -29,10 +29,15 @@ _ROUGH = 0.5
 _SMOOTH = 0.35
 _SMOOTHER = 0.4
 """What another reading has to have of the roughness of this one, at most."""
-_MISREAD = 0.3
+_MISREAD = 0.1
 """Share of the power from which on the blocks that are smooth in another reading decide."""
 _BYTES_SMOOTHER = 0.6
 """The same for bytes, of which every second one read as the high half is smooth, too."""
+
+_LEAST_BYTES_POWER = 2
+"""Mean square below which two bytes may be the halves of a sample of next to nothing."""
+
+_MOST_BYTES_LEVEL = 96
 
 
 @dataclass(slots=True)
@@ -106,7 +111,7 @@ class Layout:
         lesser, greater = sorted((within, across))
         if self._channels == 2:
             alike = lesser > 0.9 * greater and quieter > 0.9 * louder
-            return Hint.MONO_AS_STEREO if alike and apart > 1.3 * (lesser + greater) else None
+            return Hint.MONO_AS_STEREO if alike and apart > 1.2 * (lesser + greater) else None
         together, alone = steps.roughness(1)[0], steps.roughness(2)[0]
         two = lesser < 0.25 * greater or quieter < 0.1 * louder or together > max(3 * alone, 0.3)
         return Hint.STEREO_AS_MONO if two and louder and alone < 0.5 else None
@@ -165,12 +170,14 @@ def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
 
 def _bytes_roughness(samples: npt.NDArray[np.int16]) -> Floats:
     """How rough the bytes are, each taken for a sample: signed or not, whatever is smoother."""
-    signed = samples.view(np.int8)
     found = []
     for zero in (0, -128):
-        steps = Steps.of(signed ^ np.int8(zero))
-        ratio = steps.even / np.maximum(steps.odd, 1e-20)
-        alike = (ratio > 0.5) & (ratio < 2)
+        values = samples.view(np.int8) ^ np.int8(zero)
+        steps = Steps.of(values)
+        lesser, greater = np.minimum(steps.even, steps.odd), np.maximum(steps.even, steps.odd)
+        alike = (lesser > 0.5 * greater) & (lesser > _LEAST_BYTES_POWER * samples.shape[1])
+        # Quiet samples, read so, are at both ends of the range and nowhere else.
+        alike &= np.abs(values.astype(np.int16)).mean(axis=1) < _MOST_BYTES_LEVEL
         found.append(np.where(alike, steps.roughness(1), np.inf))
     return np.minimum(*found)
 

@@ -24,17 +24,21 @@ _NOTEWORTHY = 0.02
 def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
     """The samples around zero, and whether they were so far from it that it is worth a word.
 
-    The offset is a line through the means of tenths of a second, so it may drift. In less than
-    that nobody can tell it from a sound.
+    A steady offset is one number. One that drifts is a line through the means of tenths of a
+    second. In less than that nobody can tell it from a sound.
     """
     count = len(samples) // _BLOCK
     if not count:
         return samples, False
     means = samples[: count * _BLOCK].reshape(count, _BLOCK).mean(axis=1)
-    offset_power = float(np.mean(np.square(_coarse(means))))
-    if offset_power <= _HARMLESS * _speech_power(samples):
+    coarse = _coarse(means)
+    harmless = _HARMLESS * _speech_power(samples)
+    if _mean_square(coarse) <= harmless:
         return samples, False
-    centered = np.clip(samples - _curve(means, len(samples)), -1, 1)
+    middle = np.median(means)
+    steady = _mean_square(coarse - middle) <= harmless
+    offset = middle if steady else _curve(means, len(samples))
+    centered = np.clip(samples - offset, -1, 1)
     # Sounds that are cut off on one side have an offset, but only as long as they last.
     lasting = float(np.quantile(np.abs(means), _LASTING))
     return centered.astype(np.float32), lasting >= _NOTEWORTHY
@@ -51,6 +55,10 @@ def block_powers(samples: Samples, block: int) -> Samples:
 
 def _speech_power(samples: Samples) -> float:
     return float(np.quantile(block_powers(samples, _POWER_BLOCK), _LOUD))
+
+
+def _mean_square(values: Samples) -> float:
+    return float(np.mean(np.square(values)))
 
 
 def _coarse(means: Samples) -> Samples:

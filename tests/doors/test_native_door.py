@@ -28,7 +28,7 @@ from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, no
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
     "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
-    "latency_s", "error", "age_s", "incomplete", "repeated",
+    "latency_s", "error", "age_s", "incomplete", "repeated", "hint",
 ]  # fmt: skip
 CODES = {
     "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
