@@ -46,9 +46,10 @@ class Conditioner:
         self._wait(self._resampler.push(planar))
         while self._length >= WINDOW_S * SAMPLE_RATE:
             held = joined(self._waiting)
-            window, rest = np.split(held, [WINDOW_S * SAMPLE_RATE], axis=1)
+            rest = held[:, WINDOW_S * SAMPLE_RATE :].copy()
             self._waiting, self._length = [rest], rest.shape[1]
-            yield self._ready(window)
+            yield self._ready(held[:, : WINDOW_S * SAMPLE_RATE])
+            del held
 
     def finish(self) -> Samples:
         """The rest. Nothing may be pushed afterwards."""

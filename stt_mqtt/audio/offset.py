@@ -36,7 +36,8 @@ def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
     if _mean_square(coarse) <= harmless:
         return samples, False
     middle = np.median(means)
-    steady = _mean_square(coarse - middle) <= harmless
+    places = coarse if len(coarse) > 1 else means
+    steady = _mean_square(places - middle) <= harmless
     offset = middle if steady else _curve(means, len(samples))
     centered = np.clip(samples - offset, -1, 1)
     # Sounds that are cut off on one side have an offset, but only as long as they last.
@@ -48,9 +49,8 @@ def block_powers(samples: Samples, block: int) -> Samples:
     """Power without offset of each whole block."""
     count = len(samples) // block
     blocks = samples[: count * block].reshape(count, block)
-    means = blocks.mean(axis=1, keepdims=True)
-    blocks = blocks - means
-    return np.asarray(np.einsum("ij,ij->i", blocks, blocks) / block, np.float32)
+    squares = np.einsum("ij,ij->i", blocks, blocks) / block - np.square(blocks.mean(axis=1))
+    return np.asarray(np.maximum(squares, 0), np.float32)
 
 
 def _speech_power(samples: Samples) -> float:
@@ -70,10 +70,9 @@ def _coarse(means: Samples) -> Samples:
 
 def _curve(means: Samples, length: int) -> Samples:
     """The line through the means, each at the middle of its block, and straight on at the ends."""
-    if len(means) == 1:
-        return means
     at = (np.arange(len(means)) + 0.5) * _BLOCK
-    before, behind = 1.5 * means[0] - 0.5 * means[1], 1.5 * means[-1] - 0.5 * means[-2]
-    at = np.concatenate([[0], at, [len(means) * _BLOCK]])
+    before = 1.5 * means[0] - 0.5 * means[1]
+    behind = means[-1] + (means[-1] - means[-2]) * (length - at[-1]) / _BLOCK
+    at = np.concatenate([[0], at, [length]])
     heights = np.concatenate([[before], means, [behind]])
     return np.asarray(np.interp(np.arange(length), at, heights), np.float32)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.audio.offset import take_out_offset
@@ -150,3 +151,17 @@ def test_whatever_comes_stays_as_long_finite_and_within_full_scale(
     assert len(found) == len(samples)
     assert np.isfinite(found).all()
     assert not len(found) or np.abs(found).max() <= 1.0
+
+
+def test_what_was_decoded_before_is_taken_as_it_is() -> None:
+    beside = with_offset(0.2)
+    found = decode(EncodedAudio(FLOATS, beside.tobytes(), ready=True), 30.0)
+    assert found.samples.tolist() == beside.tolist()
+    assert found.hint is None
+
+
+def test_an_offset_is_taken_out_of_a_single_short_word() -> None:
+    beside = limited(tone(300, 0.15) * 3_000 + 6_000)
+    assert abs(heard(beside.tobytes()).samples[:1_600].mean()) < 0.01
+    wandering = tone(300, 0.35, level=0.1) + np.linspace(-0.2, 0.2, 5_600, dtype=np.float32)
+    assert np.abs(heard(wandering.tobytes(), FLOATS).samples).max() < 0.15
