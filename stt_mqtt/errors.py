@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from stt_mqtt.hints import Hint
+
 EXIT_INTERNAL = 70
 EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
@@ -87,11 +89,13 @@ class UtteranceError(SttMqttError):
     """One utterance ends with an error; `code` is part of the wire contract."""
 
     code: ClassVar[str]
+    hint: Hint | None = None
+    """What looked wrong with the audio before the error was found."""
 
     @property
     def detail(self) -> str:
         """Sentence for the person who has to fix it."""
-        return str(self)
+        return str(self) if self.hint is None else f"{self}. {self.hint.sentence}"
 
 
 class BadPayloadError(UtteranceError):

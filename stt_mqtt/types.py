@@ -13,12 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
+from stt_mqtt.hints import Hint
 
 SAMPLE_RATE = 16_000
 """Samples per second that everything after decoding works with."""
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 """Mono audio at `SAMPLE_RATE`, shape `(n,)`, full scale ±1.0."""
+
+Planar: TypeAlias = npt.NDArray[np.float32]
+"""Audio of any rate with its channels apart, shape `(channels, n)`, full scale ±1.0."""
 
 
 class Codec(StrEnum):
@@ -106,6 +110,10 @@ class EncodedAudio:
 
     format: AudioFormat | None
     data: bytes
+    hint: Hint | None = None
+    """What looked wrong with it as it arrived, where it was converted since."""
+    ready: bool = False
+    """Whether it was decoded before: mono `pcm_f32le` at `SAMPLE_RATE` that is taken as it is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -208,6 +216,8 @@ class Heard:
     rung: str | None = None
     second_look: bool = False
     """Whether it was doubtful and heard twice."""
+    hint: Hint | None = None
+    """What looks wrong with the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +259,8 @@ class Outcome:
     """How old the speech was, by the word of its device, when its end came."""
     repeated: bool = False
     """Whether it was given before: the device has sent an answered utterance again."""
+    hint: Hint | None = None
+    """What looks wrong with the audio."""
     note: object = None
 
     @property

@@ -15,6 +15,7 @@ import stt_mqtt
 
 PACKAGE = Path(stt_mqtt.__file__).parent
 LAYERS = [
+    {"hints"},
     {"errors"},
     {"types"},
     {"config"},
@@ -31,7 +32,7 @@ LAYERS = [
 ]
 """From the lowest to the highest. A room imports rooms below it and itself."""
 
-PURE_ROOMS = {"types", "errors", "config", "audio", "devices"}
+PURE_ROOMS = {"types", "errors", "hints", "config", "audio", "devices"}
 IMPURE_MODULES = {
     "asyncio", "concurrent", "datetime", "http", "io.open", "multiprocessing", "os", "pathlib",
     "sched", "select", "selectors", "shutil", "signal", "socket", "subprocess", "sys", "tempfile",

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from stt_mqtt.audio.pcm import mean, scale
-from stt_mqtt.audio.resample import BatchResampler
+from stt_mqtt.audio.pcm import scale
 from stt_mqtt.errors import CorruptAudioError
-from stt_mqtt.types import AudioFormat, Samples
+from stt_mqtt.types import AudioFormat, Planar
 
 _HEADER = 4
 _LAST_INDEX = 88
@@ -55,19 +54,17 @@ def block_frames(block: bytes | memoryview, channels: int) -> int:
     return 1 + 2 * body if channels == 1 else 1 + 8 * (body // 8)
 
 
-def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Samples]:
-    """Blocks, each behind a 4-byte little-endian length, as 16 kHz; damaged ones are left out.
+def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
+    """Blocks, each behind a 4-byte little-endian length; damaged ones are left out.
 
     Raises CorruptAudioError when none is whole.
     """
-    resampler = BatchResampler(audio_format.rate)
     heard = False
     for tracks in _batches(data, audio_format.channels):
         heard = True
-        yield resampler.push(mean(scale(np.array(tracks, np.int16)), axis=0))
+        yield scale(np.array(tracks, np.int16))
     if not heard:
         raise CorruptAudioError("no ADPCM block has a valid header; is each chunk a whole block?")
-    yield resampler.finish()
 
 
 def _batches(data: bytes, channels: int) -> Iterator[list[list[int]]]:

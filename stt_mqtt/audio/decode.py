@@ -1,26 +1,32 @@
-"""From bytes in any accepted format to 16 kHz mono."""
+"""From bytes in any accepted format to 16 kHz mono without offset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
 from stt_mqtt.audio.adpcm import adpcm_pieces
+from stt_mqtt.audio.conditioner import Conditioner
+from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.magic import TAKEN, refuse_foreign, sniff
 from stt_mqtt.audio.media import media_pieces
 from stt_mqtt.audio.mpeg import id3_bytes
-from stt_mqtt.audio.opus import opus_pieces
+from stt_mqtt.audio.opus import OPUS_RATE, opus_pieces
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
-from stt_mqtt.audio.resample import BatchResampler
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import UnsupportedFormatError
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Samples
+from stt_mqtt.hints import Hint, foremost
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar, Samples
 
-_PIECE = 16_384
-_LONG_PIECE = 60 * SAMPLE_RATE
-"""Samples that are unpacked at once where no resampling follows."""
+_PIECE = 30 * SAMPLE_RATE
+"""Samples of each channel that are unpacked at once."""
+
+_Source: TypeAlias = Iterator[tuple[int, Planar]]
+"""Pieces, one at least, with their rate in Hz; neither ever changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Decoded:
 
     samples: Samples
     truncated: bool
+    hint: Hint | None = None
+    """What looks wrong with it."""
 
 
 def decode(audio: EncodedAudio, max_s: float) -> Decoded:
@@ -38,52 +46,79 @@ def decode(audio: EncodedAudio, max_s: float) -> Decoded:
     or a packet stream, UnsupportedFormatError for what this service does not decode.
     """
     room = int(max_s * SAMPLE_RATE)
-    pieces: list[Samples] = []
-    for piece in decode_pieces(audio):
-        pieces.append(piece[:room])
-        if len(piece) > room:
-            return Decoded(np.concatenate(pieces), True)
-        room -= len(piece)
-    return Decoded(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), False)
+    # One sample more, to see whether there is one.
+    decoding = Decoding(audio, room + 1)
+    pieces = list(decoding)
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return Decoded(samples[:room], len(samples) > room, decoding.hint)
 
 
-def decode_pieces(audio: EncodedAudio) -> Iterator[Samples]:
-    """All of it, in pieces of a few seconds or fewer that are decoded when they are asked for.
+class Decoding:
+    """All of the audio, in pieces that are decoded when they are asked for.
 
+    They are long, up to half a minute: what is done to the audio is decided for so much at a time.
     Raises as `decode` does, where it is found out.
     """
-    declared = audio.format
-    if declared is not None and declared.codec in PCM_TYPES:
-        sample_type = PCM_TYPES[declared.codec]
-        return _pcm_pieces(Pcm(audio.data, sample_type, declared.rate, declared.channels))
-    if declared is not None and declared.codec is Codec.ADPCM_IMA:
-        return adpcm_pieces(audio.data, declared)
-    if declared is not None and declared.codec is Codec.OPUS:
-        return opus_pieces(audio.data, declared.channels)
-    return _container_pieces(audio.data, declared)
 
+    def __init__(self, audio: EncodedAudio, at_least: int | None = None) -> None:
+        """`at_least`: samples after which the rest may be left out."""
+        self._audio = audio
+        self._at_least = at_least
+        self._conditioner: Conditioner | None = None
+        self._layout: Layout | None = None
 
-def _container_pieces(data: bytes, declared: AudioFormat | None) -> Iterator[Samples]:
-    codec = sniff(data)
-    if codec is None:
-        refuse_foreign(data)
-        codec = declared.codec if declared is not None else None
-    if codec is None:
-        raise UnsupportedFormatError(f"this is not a {TAKEN} file")
-    data = data[id3_bytes(data) :]
-    if codec is Codec.WAV:
-        pcm = parse_wav(data)
-        if pcm is not None:
-            return _pcm_pieces(pcm)
-    return media_pieces(data, codec)
+    @property
+    def hint(self) -> Hint | None:
+        """What looks wrong with what was decoded so far."""
+        return foremost(
+            [
+                self._audio.hint,
+                None if self._layout is None else self._layout.hint,
+                None if self._conditioner is None else self._conditioner.hint,
+            ]
+        )
 
+    def __iter__(self) -> Iterator[Samples]:
+        """The pieces, one at least; to be asked for once."""
+        if self._audio.ready:
+            yield np.frombuffer(self._audio.data, np.float32)
+            return
+        source = self._source()
+        rate, first = next(source)
+        self._conditioner = conditioner = Conditioner(rate, len(first))
+        for _, planar in chain([(rate, first)], source):
+            yield from conditioner.push(planar)
+            if self._at_least is not None and conditioner.taken >= self._at_least:
+                break
+        yield conditioner.finish()
 
-def _pcm_pieces(pcm: Pcm) -> Iterator[Samples]:
-    if pcm.rate == SAMPLE_RATE:
-        for start in range(0, max(pcm.frames, 1), _LONG_PIECE):
-            yield pcm.mono(start, start + _LONG_PIECE)
-        return
-    resampler = BatchResampler(pcm.rate)
-    for start in range(0, pcm.frames, _PIECE):
-        yield resampler.push(pcm.mono(start, start + _PIECE))
-    yield resampler.finish()
+    def _source(self) -> _Source:
+        data, declared = self._audio.data, self._audio.format
+        if declared is not None and declared.codec in PCM_TYPES:
+            sample_type = PCM_TYPES[declared.codec]
+            return self._pcm(Pcm(data, sample_type, declared.rate, declared.channels))
+        if declared is not None and declared.codec is Codec.ADPCM_IMA:
+            return ((declared.rate, planar) for planar in adpcm_pieces(data, declared))
+        if declared is not None and declared.codec is Codec.OPUS:
+            return ((OPUS_RATE, planar) for planar in opus_pieces(data, declared.channels))
+        return self._container(data, declared)
+
+    def _container(self, data: bytes, declared: AudioFormat | None) -> _Source:
+        codec = sniff(data)
+        if codec is None:
+            refuse_foreign(data)
+            codec = declared.codec if declared is not None else None
+        if codec is None:
+            raise UnsupportedFormatError(f"this is not a {TAKEN} file")
+        data = data[id3_bytes(data) :]
+        if codec is Codec.WAV:
+            pcm = parse_wav(data)
+            if pcm is not None:
+                return self._pcm(pcm)
+        return media_pieces(data, codec)
+
+    def _pcm(self, pcm: Pcm) -> _Source:
+        self._layout = Layout(pcm.sample_type, pcm.rate, pcm.channels)
+        for start in range(0, max(pcm.frames, 1), _PIECE):
+            self._layout.push(pcm.raw(start, start + _PIECE))
+            yield pcm.rate, pcm.planar(start, start + _PIECE)

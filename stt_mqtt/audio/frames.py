@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from stt_mqtt.audio.channels import LiveMixer
 from stt_mqtt.audio.pcm import Pcm, SampleType
 from stt_mqtt.audio.resample import Resampler
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import SAMPLE_RATE, Samples
+from stt_mqtt.types import SAMPLE_RATE, Planar
 
 MAX_RATE_CHANGES = 8
 """A microphone has one rate; making a resampler for every frame would cost too much."""
@@ -23,6 +24,7 @@ class FrameReader:
     def __init__(self, max_s: float) -> None:
         self._max_s = max_s
         self._resampler = Resampler(SAMPLE_RATE)
+        self._mixer = LiveMixer()
         self._rate = SAMPLE_RATE
         self._changes_left = MAX_RATE_CHANGES
 
@@ -43,16 +45,14 @@ class FrameReader:
         return self._convert(pcm, frames)
 
     def _convert(self, pcm: Pcm, frames: int) -> bytes | None:
-        mono = pcm.mono(0, frames)
-        if pcm.rate == SAMPLE_RATE:
-            return _s16le(mono)
-        if pcm.rate != self._rate:
+        if pcm.rate not in {self._rate, SAMPLE_RATE}:
             if not self._changes_left:
                 return None
             self._changes_left -= 1
             self._resampler = Resampler(pcm.rate)
             self._rate = pcm.rate
-        return _s16le(self._resampler.push(mono))
+        mono = self._mixer.push(pcm.planar(0, frames), pcm.rate)
+        return _s16le(mono if pcm.rate == SAMPLE_RATE else self._resampler.push(mono))
 
 
 class Converter:
@@ -64,6 +64,7 @@ class Converter:
         self._rate = rate
         self._channels = channels
         self._resampler = Resampler(rate)
+        self._mixer = LiveMixer()
         self._rest = b""
 
     def push(self, data: bytes) -> bytes:
@@ -71,12 +72,13 @@ class Converter:
         pcm = Pcm(self._rest + data, self._sample_type, self._rate, self._channels)
         used = pcm.frames * self._sample_type.width * self._channels
         self._rest = bytes(pcm.data[used:])
-        return _s16le(self._resampler.push(pcm.mono(0, pcm.frames)))
+        mono = self._mixer.push(pcm.planar(0, pcm.frames), self._rate)
+        return _s16le(self._resampler.push(mono))
 
     def finish(self) -> bytes:
         """The rest. Nothing may be pushed afterwards."""
         return _s16le(self._resampler.flush())
 
 
-def _s16le(mono: Samples) -> bytes:
-    return np.rint(mono * 32767).astype("<i2").tobytes()
+def _s16le(planar: Planar) -> bytes:
+    return bytes(np.rint(planar[0] * 32767).astype("<i2").tobytes())

@@ -13,16 +13,16 @@ from io import BytesIO
 from typing import Any
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from stt_mqtt.audio.formats import check_range
 from stt_mqtt.audio.mp4 import read_mp4
-from stt_mqtt.audio.pcm import mean, scale
-from stt_mqtt.audio.resample import BatchResampler
+from stt_mqtt.audio.pcm import scale
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
-from stt_mqtt.types import Codec, Samples
+from stt_mqtt.types import AudioFormat, Codec, Planar
 
 DECODER_ERRORS = (
     av.FFmpegError,
@@ -44,44 +44,44 @@ _MAX_BARREN_PACKETS = 1_000
 """Packets without a sample after which a stream is given up: they cost time, not memory."""
 
 
-def media_pieces(data: bytes, codec: Codec) -> Iterator[Samples]:
-    """The first audio stream of a container as 16 kHz mono; what is damaged is left out.
+def media_pieces(data: bytes, codec: Codec) -> Iterator[tuple[int, Planar]]:
+    """The first audio stream of a container; what is damaged is left out.
+
+    Each piece comes with its rate in Hz, the same for all.
 
     Raises CorruptAudioError when nothing decodes, UnsupportedFormatError for a codec, rate or
     channel count that is not taken.
     """
     try:
         if codec is Codec.MP4:
-            yield from _at_16_khz(_mp4_frames(data), codec)
+            yield from _of_one_form(_mp4_frames(data), codec)
         else:
-            yield from _at_16_khz(_container_frames(data, codec), codec)
+            yield from _of_one_form(_container_frames(data, codec), codec)
     except DECODER_ERRORS as error:
         raise CorruptAudioError(f"{codec} audio could not be read") from error
 
 
-def frame_to_mono(frame: av.AudioFrame) -> Samples:
-    """Samples of a decoded frame at its own rate, mean of its channels."""
+def frame_to_planar(frame: av.AudioFrame) -> Planar:
+    """Samples of a decoded frame at its own rate."""
     channels = len(frame.layout.channels)
-    samples = scale(frame.to_ndarray()).reshape(
-        (channels, -1) if frame.format.is_planar else (-1, channels)
-    )
-    return mean(samples, axis=0 if frame.format.is_planar else 1)
+    samples = scale(frame.to_ndarray())
+    if frame.format.is_planar:
+        return samples.reshape(channels, -1)
+    return np.ascontiguousarray(samples.reshape(-1, channels).T)
 
 
-def _at_16_khz(frames: Iterator[av.AudioFrame], codec: Codec) -> Iterator[Samples]:
-    """What is in the frames, up to one of another rate."""
-    resampler: BatchResampler | None = None
-    rate = 0
+def _of_one_form(frames: Iterator[av.AudioFrame], codec: Codec) -> Iterator[tuple[int, Planar]]:
+    """What is in the frames, up to one of another rate or with more or fewer channels."""
+    form: AudioFormat | None = None
     for frame in frames:
-        if resampler is None:
-            rate = check_range(codec, frame.sample_rate, len(frame.layout.channels)).rate
-            resampler = BatchResampler(rate)
-        if frame.sample_rate != rate:
+        channels = len(frame.layout.channels)
+        if form is None:
+            form = check_range(codec, frame.sample_rate, channels)
+        if (frame.sample_rate, channels) != (form.rate, form.channels):
             break
-        yield resampler.push(frame_to_mono(frame))
-    if resampler is None:
+        yield form.rate, frame_to_planar(frame)
+    if form is None:
         raise CorruptAudioError(f"{codec} data holds no sample that could be decoded")
-    yield resampler.finish()
 
 
 def _mp4_frames(data: bytes) -> Iterator[av.AudioFrame]:

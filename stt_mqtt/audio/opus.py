@@ -8,10 +8,9 @@ import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
-from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_mono
-from stt_mqtt.audio.resample import BatchResampler
+from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_planar
 from stt_mqtt.errors import CorruptAudioError
-from stt_mqtt.types import Samples
+from stt_mqtt.types import Planar
 
 OPUS_RATE = 48_000
 """Rate in Hz that durations are counted in; Opus always decodes to it."""
@@ -64,43 +63,41 @@ class PacketWalk:
             at += 2 + size
 
 
-def opus_pieces(data: bytes, channels: int) -> Iterator[Samples]:
-    """Framed packets as 16 kHz; those that are lost or do not decode become silence.
+def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:
+    """Framed packets at `OPUS_RATE`; those that are lost or do not decode become silence.
 
     Raises CorruptAudioError when none of the first minute decodes.
     """
     decoder = AudioCodecContext.create("libopus", "r")
     decoder.sample_rate = OPUS_RATE
     decoder.layout = "mono" if channels == 1 else "stereo"
-    resampler = BatchResampler(OPUS_RATE)
     unheard, heard = 0, False
     for packet, samples in PacketWalk().packets(data):
-        mono = _decode_packet(decoder, bytes(packet)) if packet else None
-        heard = heard or mono is not None
+        planar = _decode_packet(decoder, bytes(packet)) if packet else None
+        heard = heard or planar is not None
         if not heard:
             unheard += samples
             if unheard > _MAX_UNHEARD:
                 break
             continue
-        for silence in _silence(unheard):
-            yield resampler.push(silence)
+        yield from _silence(unheard, channels)
         unheard = 0
-        yield resampler.push(np.zeros(samples, np.float32) if mono is None else mono)
+        yield np.zeros((channels, samples), np.float32) if planar is None else planar
     if not heard:
         raise CorruptAudioError("no Opus packet could be decoded; is each behind its length?")
-    yield resampler.finish()
 
 
-def _silence(samples: int) -> Iterator[Samples]:
+def _silence(samples: int, channels: int) -> Iterator[Planar]:
     """So much silence, in pieces of a second."""
     while samples:
         piece = min(samples, OPUS_RATE)
-        yield np.zeros(piece, np.float32)
+        yield np.zeros((channels, piece), np.float32)
         samples -= piece
 
 
-def _decode_packet(decoder: AudioCodecContext, packet: bytes) -> Samples | None:
+def _decode_packet(decoder: AudioCodecContext, packet: bytes) -> Planar | None:
     try:
-        return np.concatenate([frame_to_mono(f) for f in decoder.decode(av.Packet(packet))])
+        frames = [frame_to_planar(frame) for frame in decoder.decode(av.Packet(packet))]
+        return np.concatenate(frames, axis=1)
     except DECODER_ERRORS:
         return None

@@ -1,4 +1,4 @@
-"""Uncompressed samples: sizes, scaling to ±1.0, mixing down to mono."""
+"""Uncompressed samples: sizes, scaling to ±1.0, channels apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stt_mqtt.types import Codec, Samples
+from stt_mqtt.types import Codec, Planar, Samples
 
 
 class SampleType(StrEnum):
@@ -50,11 +50,15 @@ class Pcm:
         """Whole samples of all channels; an incomplete last one does not count."""
         return len(self.data) // (self.sample_type.width * self.channels)
 
-    def mono(self, start: int, stop: int) -> Samples:
-        """Frames `start` to `stop` at the rate that they have, mean of the channels."""
+    def raw(self, start: int, stop: int) -> memoryview:
+        """The bytes of frames `start` to `stop`."""
         step = self.sample_type.width * self.channels
-        part = memoryview(self.data)[start * step : min(stop, self.frames) * step]
-        return downmix(scale(_unpack(part, self.sample_type)), self.channels)
+        return memoryview(self.data)[start * step : min(stop, self.frames) * step]
+
+    def planar(self, start: int, stop: int) -> Planar:
+        """Frames `start` to `stop` at the rate that they have."""
+        samples = scale(_unpack(self.raw(start, stop), self.sample_type))
+        return np.ascontiguousarray(samples.reshape(-1, self.channels).T)
 
 
 def scale(raw: npt.NDArray[Any]) -> Samples:
@@ -73,16 +77,10 @@ def scale(raw: npt.NDArray[Any]) -> Samples:
     return samples
 
 
-def downmix(interleaved: Samples, channels: int) -> Samples:
-    """Mean over the channels of interleaved samples of whole frames."""
-    if channels == 1:
-        return interleaved.reshape(-1)
-    return mean(interleaved.reshape(-1, channels), axis=1)
-
-
-def mean(samples: Samples, axis: int) -> Samples:
-    """Mean over the channels, which lie along `axis`."""
-    return np.asarray(samples.mean(axis=axis), np.float32)
+def s16le(planar: Planar) -> bytes:
+    """Samples as interleaved pcm_s16le."""
+    levels = np.clip(np.rint(planar.T * 32768), -32768, 32767)
+    return bytes(levels.astype("<i2").tobytes())
 
 
 def _unpack(data: memoryview, sample_type: SampleType) -> npt.NDArray[Any]:

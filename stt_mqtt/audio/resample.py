@@ -5,74 +5,90 @@ from __future__ import annotations
 import av
 import numpy as np
 
-from stt_mqtt.types import SAMPLE_RATE, Samples
+from stt_mqtt.types import SAMPLE_RATE, Planar
 
-_NOTHING = np.empty(0, np.float32)
 _BATCH = 16_384
 """Samples that are resampled at once."""
 
 
 class Resampler:
-    """Brings mono audio of one rate to `SAMPLE_RATE`, piece by piece, without seams."""
+    """Brings audio of one rate to `SAMPLE_RATE`, piece by piece."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, channels: int = 1) -> None:
         """`rate` of the input in Hz."""
         self._rate = rate
+        self._layout = "mono" if channels == 1 else "stereo"
         self._resampler: av.AudioResampler | None = None
         if rate != SAMPLE_RATE:
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+            self._resampler = av.AudioResampler(
+                format="fltp", layout=self._layout, rate=SAMPLE_RATE
+            )
+        self._nothing = np.empty((channels, 0), np.float32)
+        self._last = np.zeros((channels, 1), np.float32)
         self._taken = 0
         self._given = 0
 
-    def push(self, mono: Samples) -> Samples:
-        """What can be said after `mono`; the last few milliseconds stay inside."""
+    def push(self, planar: Planar) -> Planar:
+        """What can be said after these samples; the last few milliseconds stay inside."""
         if self._resampler is None:
-            return mono
-        self._taken += len(mono)
-        return self._resample(mono)
+            return planar
+        self._taken += planar.shape[1]
+        return self._resample(planar)
 
-    def flush(self) -> Samples:
+    def flush(self) -> Planar:
         """The rest: in all as long as the input. Nothing may be pushed afterwards."""
         if self._resampler is None:
-            return _NOTHING
-        # The filter looks ahead: only with silence behind it the last samples come out.
-        return self._resample(np.zeros(self._rate // 20, np.float32))
+            return self._nothing
+        # The filter looks ahead: the last samples come out when there is something behind them.
+        # What goes on as it was has no step there, whatever its offset.
+        return self._resample(np.repeat(self._last, self._rate // 20, axis=1))
 
-    def _resample(self, mono: Samples) -> Samples:
-        if self._resampler is None or not len(mono):
-            return _NOTHING
+    def _resample(self, planar: Planar) -> Planar:
+        if self._resampler is None or not planar.shape[1]:
+            return self._nothing
+        self._last = planar[:, -1:]
         frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(mono).reshape(1, -1), format="flt", layout="mono"
+            np.ascontiguousarray(planar), format="fltp", layout=self._layout
         )
         frame.sample_rate = self._rate
         frames = self._resampler.resample(frame)
         if not frames:
-            return _NOTHING
-        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+            return self._nothing
+        samples = joined([np.asarray(frame.to_ndarray(), np.float32) for frame in frames])
         due = -(-self._taken * SAMPLE_RATE // self._rate) - self._given
-        samples = samples[:due].clip(-1, 1)
-        self._given += len(samples)
+        samples = samples[:, :due].clip(-1, 1)
+        self._given += samples.shape[1]
         return samples
 
 
 class BatchResampler:
     """The same, with many tiny pieces taken together, because each call costs."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, channels: int = 1) -> None:
         """`rate` of the input in Hz."""
-        self._resampler = Resampler(rate)
-        self._pending = bytearray()
+        self._resampler = Resampler(rate, channels)
+        self._nothing = np.empty((channels, 0), np.float32)
+        self._pending = [self._nothing]
+        self._length = 0
 
-    def push(self, mono: Samples) -> Samples:
-        """What can be said after `mono`, mostly nothing where pieces are tiny."""
-        self._pending += mono.tobytes()
-        return self._flush() if len(self._pending) >= _BATCH * mono.itemsize else _NOTHING
+    def push(self, planar: Planar) -> Planar:
+        """What can be said after these samples, mostly nothing where pieces are tiny."""
+        self._pending.append(planar)
+        self._length += planar.shape[1]
+        return self._flush() if self._length >= _BATCH else self._nothing
 
-    def finish(self) -> Samples:
+    def finish(self) -> Planar:
         """The rest: in all as long as the input. Nothing may be pushed afterwards."""
-        return np.concatenate([self._flush(), self._resampler.flush()])
+        return joined([self._flush(), self._resampler.flush()])
 
-    def _flush(self) -> Samples:
-        mono = np.frombuffer(bytes(self._pending), np.float32)
-        self._pending.clear()
-        return self._resampler.push(mono)
+    def _flush(self) -> Planar:
+        planar = joined(self._pending)
+        self._pending = [self._nothing]
+        self._length = 0
+        return self._resampler.push(planar)
+
+
+def joined(pieces: list[Planar]) -> Planar:
+    """One behind the other; not copied where only one of them holds anything."""
+    holding = [piece for piece in pieces if piece.shape[1]] or pieces[:1]
+    return holding[0] if len(holding) == 1 else np.concatenate(holding, axis=1)

@@ -1,7 +1,7 @@
 """Ways to keep the audio of one open utterance, one for each kind of codec.
 
 Chunks arrive on the event loop, thousands per second, so each way is one bytearray and a
-comparison; nothing is decoded here except PCM that would be too large to keep.
+comparison; PCM that would be too large to keep is converted by `ConvertedPcm`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stt_mqtt.audio.adpcm import block_frames
+from stt_mqtt.audio.converted_store import KEPT_FRAME_BYTES, ConvertedPcm
 from stt_mqtt.audio.opus import OPUS_RATE, PacketWalk
-from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
-from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.audio.pcm import PCM_TYPES
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
-_KEPT_FORMAT = AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1)
-_KEPT_FRAME_BYTES = 4
-_LARGEST_RATE = SAMPLE_RATE * _KEPT_FRAME_BYTES
+_LARGEST_RATE = SAMPLE_RATE * KEPT_FRAME_BYTES
 """Bytes per second up to which PCM is kept as it came: converted it would not be smaller."""
-_PENDING_BYTES = 128 * 1024
-"""Raw bytes that wait for conversion: enough to make its cost per chunk vanish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ def store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
     if audio_format.codec in PCM_TYPES:
         frame_bytes = PCM_TYPES[audio_format.codec].width * audio_format.channels
         if frame_bytes * audio_format.rate > _LARGEST_RATE:
-            return _ConvertedPcm(audio_format, cap)
+            return ConvertedPcm(audio_format, cap.max_s, cap.max_bytes)
         return _Pcm(audio_format, cap)
     if audio_format.codec is Codec.ADPCM_IMA:
         return _Adpcm(audio_format, cap)
@@ -123,80 +119,6 @@ class _Pcm(_Bytes):
     @property
     def seconds(self) -> float:
         return len(self._data) // self._frame_bytes / self._format.rate
-
-
-class _ConvertedPcm:
-    """PCM that takes more bytes than speech needs: brought to `_KEPT_FORMAT` on the way."""
-
-    __slots__ = (
-        "_data",
-        "_format",
-        "_frame_bytes",
-        "_last",
-        "_limit",
-        "_pending",
-        "_pending_limit",
-        "_resampler",
-        "_taken",
-    )
-
-    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
-        self._format = audio_format
-        self._frame_bytes = PCM_TYPES[audio_format.codec].width * audio_format.channels
-        self._pending_limit = min(_PENDING_BYTES, max(cap.max_bytes // 4, self._frame_bytes))
-        kept = max(cap.max_bytes - self._pending_limit, 0) // _KEPT_FRAME_BYTES
-        frames = min(int(cap.max_s * audio_format.rate), kept * audio_format.rate // SAMPLE_RATE)
-        self._limit = frames * self._frame_bytes
-        self._resampler = Resampler(audio_format.rate)
-        self._pending = bytearray()
-        self._data = bytearray()
-        self._taken = 0
-        self._last = 0
-
-    def append(self, chunk: bytes) -> bool:
-        self._last = len(chunk) or self._last
-        fitting = min(len(chunk), self._limit - self._taken)
-        self._take(memoryview(chunk)[:fitting])
-        return fitting == len(chunk)
-
-    def append_loss(self, chunks: int) -> None:
-        missing = min(chunks * self._last, self._limit - self._taken)
-        silence = memoryview(bytes(self._pending_limit))
-        while missing:
-            piece = silence[:missing]
-            self._take(piece)
-            missing -= len(piece)
-
-    @property
-    def seconds(self) -> float:
-        return self._taken // self._frame_bytes / self._format.rate
-
-    @property
-    def nbytes(self) -> int:
-        return len(self._pending) + len(self._data)
-
-    def close(self) -> EncodedAudio:
-        self._convert()
-        self._data += self._resampler.flush().tobytes()
-        return EncodedAudio(_KEPT_FORMAT, bytes(self._data))
-
-    def _take(self, raw: memoryview) -> None:
-        while raw:
-            piece = raw[: self._pending_limit - len(self._pending)]
-            self._pending += piece
-            self._taken += len(piece)
-            raw = raw[len(piece) :]
-            if len(self._pending) == self._pending_limit:
-                self._convert()
-
-    def _convert(self) -> None:
-        usable = len(self._pending) // self._frame_bytes * self._frame_bytes
-        sample_type = PCM_TYPES[self._format.codec]
-        pcm = Pcm(
-            bytes(self._pending[:usable]), sample_type, self._format.rate, self._format.channels
-        )
-        self._data += self._resampler.push(pcm.mono(0, pcm.frames)).tobytes()
-        del self._pending[:usable]
 
 
 class _Adpcm(_Bytes):

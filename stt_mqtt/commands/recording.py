@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stt_mqtt.audio.decode import decode_pieces
+from stt_mqtt.audio.decode import Decoding
 from stt_mqtt.engine.pauses import cut_at_pauses
 from stt_mqtt.engine.pipeline import Pipeline, Progress
+from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -49,11 +50,16 @@ class Recording:
                 progress(before_s + done_s, before_s + of_s)
             told_s = before_s + of_s
 
-        for stretch in stretches(decode_pieces(self.audio), self.stretch_s):
-            before_s = told_s
-            audio = EncodedAudio(_DECODED, stretch.tobytes())
-            found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
-        return join(found)
+        decoding = Decoding(self.audio)
+        try:
+            for stretch in stretches(decoding, self.stretch_s):
+                before_s = told_s
+                audio = EncodedAudio(_DECODED, stretch.tobytes(), ready=True)
+                found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
+        except UtteranceError as error:
+            error.hint = decoding.hint
+            raise
+        return replace(join(found), hint=decoding.hint)
 
 
 def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:

@@ -32,6 +32,7 @@ from stt_mqtt.errors import (
     UnsupportedFormatError,
     UtteranceError,
 )
+from stt_mqtt.hints import Hint
 from stt_mqtt.observe import logs
 from stt_mqtt.types import (
     SAMPLE_RATE,
@@ -64,6 +65,12 @@ class FileResult:
     heard: Heard | None
     error: UtteranceError | None
     work_s: float
+
+    @property
+    def hint(self) -> Hint | None:
+        """What looks wrong with its audio."""
+        source = self.heard or self.error
+        return None if source is None else source.hint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +191,7 @@ def _as_json(result: FileResult) -> dict[str, object]:
         "audio_s": None if heard is None else round(heard.audio_s, 4),
         "work_s": round(result.work_s, 4),
         "error": None if error is None else {"code": error.code, "detail": error.detail},
+        "hint": None if result.hint is None else result.hint.sentence,
     }
 
 
@@ -191,6 +199,8 @@ def _print_text(result: FileResult, several: bool) -> None:
     if result.error is not None:
         print(f"{result.path}: {result.error.code}: {result.error.detail}", file=sys.stderr)
         return
+    if result.hint is not None:
+        print(f"{result.path}: hint: {result.hint.sentence}", file=sys.stderr)
     transcript = None if result.heard is None else result.heard.transcript
     text = "" if transcript is None else transcript.text
     print(f"{result.path}: {text}" if several else text, flush=True)

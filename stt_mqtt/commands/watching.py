@@ -33,6 +33,8 @@ class Spoken:
     latency_s: float | None
     at: float
     """When it came in, on the clock of the caller."""
+    hint: str = ""
+    """What looks wrong with the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class Watching:
         if outcome == OutcomeKind.ERROR:
             outcome = _text(_section(fields, "error").get("code")) or outcome
         latency_s = _number(fields.get("latency_s"))
-        spoken = Spoken(device, outcome, _text(fields.get("text")), latency_s, now)
+        text, hint = _text(fields.get("text")), _text(fields.get("hint"))
+        spoken = Spoken(device, outcome, text, latency_s, now, hint)
         self._keep(replace(self._row(device, now), last=spoken, seen_at=now))
         return spoken
 
@@ -165,7 +168,8 @@ def line(spoken: Spoken) -> str:
     """A result as one line."""
     said = spoken.text or f"({spoken.outcome})"
     latency = "" if spoken.latency_s is None else f"  [{spoken.latency_s:.2f} s]"
-    return f"{spoken.device}: {said}{latency}"
+    hint = f"  {spoken.hint}" if spoken.hint else ""
+    return f"{spoken.device}: {said}{latency}{hint}"
 
 
 def ago(seconds: float) -> str:

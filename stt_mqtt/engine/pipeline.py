@@ -29,6 +29,7 @@ from stt_mqtt.errors import (
     UnsupportedLanguageError,
     UtteranceError,
 )
+from stt_mqtt.hints import Hint
 from stt_mqtt.types import SAMPLE_RATE, Batch, Heard, Samples, Transcript, Utterance
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,10 @@ class Pipeline:
             else:
                 if not speeches:
                     # The speech gate heard nobody: no inference.
-                    yield index, Heard(assembly.audio_s, truncated=assembly.truncated)
+                    yield (
+                        index,
+                        Heard(assembly.audio_s, truncated=assembly.truncated, hint=assembly.hint),
+                    )
                     continue
                 waiting[index] = assembly
                 pieces += [_Placed(index, place, piece) for place, piece in enumerate(speeches)]
@@ -111,13 +115,11 @@ class Pipeline:
     def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
         """An utterance and the pieces of speech in it; none where nobody speaks."""
         decoded = decode(utterance.audio, self.max_s)
-        if decoded.truncated and utterance.reject_over_cap:
-            raise TooLongError(f"the audio is longer than {self.max_s:g} s")
         audio_s = len(decoded.samples) / SAMPLE_RATE
-        if audio_s < MIN_UTTERANCE_S:
-            raise TooShortError(
-                f"{audio_s * 1000:.0f} ms of audio, at least {MIN_UTTERANCE_S * 1000:.0f} needed"
-            )
+        error = self._unfit(utterance, audio_s, decoded.truncated)
+        if error is not None:
+            error.hint = decoded.hint
+            raise error
         language, allowed = self._languages(utterance)
         pieces = [
             Piece(
@@ -125,7 +127,19 @@ class Pipeline:
             )
             for samples, speech_s in self._speech(decoded.samples)
         ]
-        return _Assembly(audio_s, decoded.truncated, len(pieces)), pieces
+        return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint), pieces
+
+    def _unfit(
+        self, utterance: Utterance, audio_s: float, truncated: bool
+    ) -> UtteranceError | None:
+        """Why audio of this length is not heard."""
+        if truncated and utterance.reject_over_cap:
+            return TooLongError(f"the audio is longer than {self.max_s:g} s")
+        if audio_s < MIN_UTTERANCE_S:
+            return TooShortError(
+                f"{audio_s * 1000:.0f} ms of audio, at least {MIN_UTTERANCE_S * 1000:.0f} needed"
+            )
+        return None
 
     def _languages(self, utterance: Utterance) -> tuple[str | None, tuple[str, ...]]:
         """The language spoken, where it is known, and those among which to detect it."""
@@ -178,6 +192,7 @@ class _Assembly:
     audio_s: float
     truncated: bool
     pieces: int
+    hint: Hint | None
     findings: dict[int, Finding] = field(default_factory=dict)
     failed: bool = False
 
@@ -199,6 +214,7 @@ class _Assembly:
             self.truncated,
             work_s=sum(finding.work_s for finding in findings),
             second_look=any(finding.second_look for finding in findings),
+            hint=self.hint,
         )
 
 

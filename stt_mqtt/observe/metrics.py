@@ -37,6 +37,8 @@ class Metrics:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.hints: Counter[str] = Counter()
+        """What looked wrong with the audio, by the name of the hint."""
         self.dropped: Counter[str] = Counter()
         self.doors: dict[str, Counter[str]] = {}
         """Outcomes by the door that they went through."""
@@ -53,6 +55,8 @@ class Metrics:
         self.doors.setdefault(outcome.key.door, Counter())[outcome.kind.value] += 1
         if outcome.error is not None:
             self.errors[outcome.error.code] += 1
+        if outcome.hint is not None:
+            self.hints[outcome.hint.value] += 1
 
     def count_inference(self, heard: Heard) -> None:
         """Note the work that one utterance took."""

@@ -50,6 +50,8 @@ class Answer:
     """The words, well-formed Unicode, as they came; empty unless it is a transcript."""
     error_code: str | None
     detail: str | None
+    hint: str | None
+    """What looks wrong with the audio."""
     again: Again
     repeated: bool
     """Whether the service has given this answer before."""
@@ -193,6 +195,7 @@ class _Result(NamedTuple):
     text: str
     error_code: str | None
     detail: str | None
+    hint: str | None
     again: Again
     repeated: bool
 
@@ -211,6 +214,7 @@ def _read(payload: bytes) -> _Result:
         text=_text(fields.get("text", "")) if outcome == OutcomeKind.TRANSCRIPT else "",
         error_code=code,
         detail=_optional(error.get("detail")),
+        hint=_optional(fields.get("hint")),
         again=_again(fields, code),
         repeated=fields.get("repeated") is True,
     )

@@ -15,6 +15,7 @@ from stt_mqtt.doors.mqtt.messages import Inbound, Will
 from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, Answer
+from stt_mqtt.satellite.control import one_line
 from stt_mqtt.satellite.events import Ear
 from stt_mqtt.satellite.mailbox import Mailbox
 from stt_mqtt.satellite.reader import OpenSource, Reader
@@ -32,6 +33,7 @@ STOPPED = "stopped"
 """Why it does not listen any more, where nothing is wrong."""
 KEEPALIVE_S = 10
 """A connection that is dead without a word must be known to be before speech gets too old."""
+MAX_HINTS = 20
 MAX_UNANSWERED = 2
 """Utterances of a recording that is read faster than it was spoken, so that no queue runs over."""
 
@@ -72,6 +74,8 @@ class Program:
         self._stopping = threading.Event()
         self._overdue = False
         self._flooded = False
+        self._hints: set[str] = set()
+        """What the service said about our audio, each once."""
         self._sleep = Sleep()
         config, place = settings.config, settings.place
         options = _client_options(settings)
@@ -194,7 +198,15 @@ class Program:
     def _take(self, message: Inbound) -> None:
         answer = self._satellite.told(message, time.monotonic())
         if answer is not None:
+            self._note_hint(answer)
             self._screen.answer(answer)
+
+    def _note_hint(self, answer: Answer) -> None:
+        hint = answer.hint
+        if not hint or not answer.ours or hint in self._hints or len(self._hints) >= MAX_HINTS:
+            return
+        self._hints.add(hint)
+        log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
 
     def _press(self) -> None:
         self._satellite.listen(self._satellite.ear is not Ear.HELD, time.monotonic())

@@ -90,6 +90,8 @@ def log_outcome(outcome: Outcome) -> None:
         facts.append(f"lost_chunks={outcome.lost_chunks}")
     if outcome.repeated:
         facts.append("repeated")
+    if outcome.hint is not None:
+        facts.append(f"hint={outcome.hint.value}")
     if outcome.error is not None:
         facts.append(f"error={outcome.error.code}: {outcome.error.detail}")
     log.log(
@@ -118,6 +120,7 @@ def _heard(answer: Answer, heard: Heard, stamp: Stamp) -> Outcome:
         wait_s=answer.wait_s,
         infer_s=heard.infer_s,
         latency_s=stamp.now - utterance.ended_at,
+        hint=heard.hint,
         note=utterance.note,
     )
 
@@ -142,5 +145,6 @@ def _outcome(
         wait_s=wait_s,
         latency_s=stamp.now - utterance.ended_at,
         error=error,
+        hint=None if error is None else error.hint,
         note=utterance.note,
     )

@@ -132,9 +132,9 @@ def test_large_pcm_is_converted_without_seams() -> None:
     assert buffer.seconds == 3.0
     assert buffer.nbytes < 3 * 64_000 + 128 * 1024
     audio = buffer.close()
-    assert audio.format == AudioFormat(Codec.PCM_F32LE, 16_000, 1)
+    assert audio.format == AudioFormat(Codec.PCM_S16LE, 16_000, 2)
     assert len(audio.data) == 3 * 64_000
-    samples = np.frombuffer(audio.data, np.float32)
+    samples = decode(audio, 30.0).samples
     assert np.abs(samples - tone(seconds=3.0))[200:-200].max() < 1e-3
 
 
@@ -311,7 +311,12 @@ def test_whatever_comes_the_caps_hold_and_seconds_are_exact(
     audio = buffer.close()
     assert len(audio.data) <= max_bytes
     if codec in (Codec.PCM_S16LE, Codec.PCM_F32LE):
-        decoded = decode(audio, 1.0)
+        try:
+            decoded = decode(audio, 1.0)
+        except UnsupportedFormatError:
+            # The bytes happen to begin as a file of a kind that is not taken.
+            assert audio.format is None
+            return
         assert abs(len(decoded.samples) - buffer.seconds * 16_000) <= 1
 
 

@@ -12,8 +12,10 @@ from tests.audio.synth import level_at, tone
 
 def resample(samples: Samples, rate: int, step: int = 1_000) -> Samples:
     resampler = Resampler(rate)
-    pieces = [resampler.push(samples[i : i + step]) for i in range(0, len(samples), step)]
-    return np.concatenate([*pieces, resampler.flush()])
+    planar = samples[np.newaxis]
+    pieces = [resampler.push(planar[:, i : i + step]) for i in range(0, len(samples), step)]
+    joined: Samples = np.concatenate([*pieces, resampler.flush()], axis=1)[0]
+    return joined
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])

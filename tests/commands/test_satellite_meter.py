@@ -44,6 +44,7 @@ ANSWER = Answer(
     text="Turn on the light.",
     error_code=None,
     detail=None,
+    hint=None,
     again=Again.NO,
     repeated=False,
     latency_s=0.348,

@@ -237,3 +237,11 @@ def test_a_line_has_the_words_or_what_became_of_them() -> None:
 )
 def test_how_long_ago_is_said_as_people_do(seconds: float, words: str) -> None:
     assert ago(seconds) == words
+
+
+def test_a_hint_stands_behind_the_words() -> None:
+    watching = Watching(Topics("stt"))
+    payload = json.dumps({**RESULT, "hint": "Lower the gain."}).encode()
+    spoken = watching.take("stt/kitchen/result", payload, 5.0)
+    assert spoken is not None
+    assert line(spoken) == "kitchen: Lights on.  [0.40 s]  Lower the gain."

@@ -18,7 +18,8 @@ from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
-from stt_mqtt.errors import ConfigError, RequestError
+from stt_mqtt.errors import ConfigError, RequestError, TooLongError
+from stt_mqtt.hints import Hint
 from stt_mqtt.service.line import Line
 from stt_mqtt.service.rungs import RungStatus
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
@@ -28,7 +29,7 @@ from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, no
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
     "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
-    "latency_s", "error", "age_s", "incomplete", "repeated",
+    "latency_s", "error", "age_s", "incomplete", "repeated", "hint",
 ]  # fmt: skip
 CODES = {
     "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
@@ -594,6 +595,28 @@ def test_health_counts_what_was_heard_and_what_was_heard_twice() -> None:
     wire.bridge.publish_health()
     counters = json.loads(wire.on("stt/bridge/health")[0])["counters"]
     assert (counters["inferences"], counters["second_looks"]) == (2, 1)
+
+
+def test_a_hint_is_a_sentence_of_the_result_and_is_counted() -> None:
+    wire = Wire()
+    for verdict in (heard(), replace(nothing_heard(), hint=Hint.BYTE_ORDER)):
+        wire.send("stt/kitchen/utterance", bytes(3200))
+        wire.pool.answer(wire.line, verdict)
+    hints = [json.loads(payload)["hint"] for payload in wire.on("stt/kitchen/result")]
+    assert hints == [None, Hint.BYTE_ORDER.sentence]
+    wire.bridge.publish_health()
+    assert json.loads(wire.on("stt/bridge/health")[0])["counters"]["hints"] == {"byte_order": 1}
+
+
+def test_an_error_that_comes_of_a_wrong_format_has_the_hint_twice() -> None:
+    wire = Wire()
+    error = TooLongError("the audio is longer than 30 s")
+    error.hint = Hint.FLOAT_AS_S16
+    wire.send("stt/kitchen/utterance", bytes(3200))
+    wire.pool.answer(wire.line, error)
+    result = json.loads(wire.on("stt/kitchen/result")[0])
+    assert result["hint"] == Hint.FLOAT_AS_S16.sentence
+    assert result["error"]["detail"].endswith(result["hint"])
 
 
 def test_health_says_how_devices_and_queue_are() -> None:

@@ -22,6 +22,7 @@ from stt_mqtt.errors import (
     UnsupportedLanguageError,
     UtteranceError,
 )
+from stt_mqtt.hints import Hint
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -42,8 +43,12 @@ SILENCE = bytes(2 * SAMPLE_RATE)
 
 
 def pcm(seconds: float, mark: int = 1) -> bytes:
-    """Audio that a scripted model knows by its mark."""
-    return np.full(round(seconds * SAMPLE_RATE), mark * 512, "<i2").tobytes()
+    """Audio that a scripted model knows by its mark: a square wave of so much."""
+    return (
+        np.resize(np.repeat([mark * 512, -mark * 512], 8), round(seconds * SAMPLE_RATE))
+        .astype("<i2")
+        .tobytes()
+    )
 
 
 def utterance(data: bytes, codec: Codec = Codec.PCM_S16LE, name: str = "kitchen") -> Utterance:
@@ -406,3 +411,21 @@ def test_where_nobody_speaks_there_is_no_progress() -> None:
     told: list[tuple[float, float]] = []
     pipeline(gate=GateConfig()).hear(utterance(SILENCE), lambda *done: told.append(done))
     assert told == []
+
+
+def test_what_looks_wrong_with_the_audio_is_said_with_the_words_and_without_them() -> None:
+    swapped = np.frombuffer(SAMPLES[0].pcm(), "<i2").byteswap().tobytes()
+    assert pipeline().hear(utterance(swapped)).hint is Hint.BYTE_ORDER
+    assert pipeline().hear(utterance(SAMPLES[0].pcm())).hint is None
+    beside = np.full(SAMPLE_RATE, 3_000, "<i2").tobytes()
+    silent = pipeline(gate=GateConfig()).hear(utterance(beside))
+    assert (silent.transcript, silent.hint) == (None, Hint.OFFSET)
+
+
+def test_an_error_that_comes_of_it_says_what_looks_wrong() -> None:
+    floats = np.frombuffer(SAMPLES[0].pcm(), "<i2").astype(np.float32) / 32768
+    long = replace(utterance(floats.tobytes()), reject_over_cap=True)
+    with pytest.raises(TooLongError) as raised:
+        pipeline(max_s=4.0).hear(long)
+    assert raised.value.hint is Hint.FLOAT_AS_S16
+    assert raised.value.detail.endswith(Hint.FLOAT_AS_S16.sentence)

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,7 +16,7 @@ from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.satellite import reader
-from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.satellite.answers import Answer, Answers
 from stt_mqtt.satellite.events import FRAME_BYTES
 from stt_mqtt.satellite.microphone import MicrophoneError
 from stt_mqtt.satellite.program import Program, Settings
@@ -140,3 +141,21 @@ def test_it_does_not_say_that_it_listens_when_it_has_stopped(broker: Broker) -> 
         eventually(lambda: left.payloads(AVAILABILITY) == [b"offline"])
     finally:
         left.close()
+
+
+def test_what_the_service_says_about_the_audio_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # One that was never connected: only what it remembers of hints is wanted here.
+    program = Program.__new__(Program)
+    program._hints = set()
+    payload = json.dumps({"id": "a", "outcome": "no_speech", "hint": "Lower the gain."}).encode()
+    answers = Answers(30.0)
+    answers.begin("a")
+    ours = answers.take(payload, 1.0)
+    assert ours is not None
+    for answer in (replace(ours, ours=False), replace(ours, hint=None), ours, ours):
+        program._note_hint(answer)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the service says about what this satellite sends: Lower the gain."
+    ]

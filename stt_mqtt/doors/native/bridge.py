@@ -176,6 +176,7 @@ class Bridge:
             "counters": {
                 "outcomes": dict(line.metrics.outcomes),
                 "errors": dict(line.metrics.errors),
+                "hints": dict(line.metrics.hints),
                 "inferences": line.metrics.inferences,
                 "second_looks": line.metrics.second_looks,
                 "dropped": {**line.metrics.dropped, **self._context.transport_drops()},

@@ -44,6 +44,7 @@ def result(outcome: Outcome) -> dict[str, object]:
         "age_s": _rounded(outcome.age_s),
         "incomplete": outcome.incomplete,
         "repeated": outcome.repeated,
+        "hint": None if outcome.hint is None else outcome.hint.sentence,
     }
 
 

@@ -1,0 +1,190 @@
+"""Signs that plain samples are not what they are declared to be.
+
+Sounds are smooth: a sample differs little from the one before it in the same channel. Read in a
+wrong way they become rough, and read in the right way they are smooth again. Noise is rough either
+way, so it raises no alarm. All is compared within blocks, because loud and quiet sounds differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stt_mqtt.audio.pcm import SampleType
+from stt_mqtt.audio.steps import Floats, Steps
+from stt_mqtt.hints import Hint
+
+_INSPECTED_S = 30
+_BLOCK = 2048
+"""Samples of a block, of all channels together; where there are fewer, they are one block."""
+_LOUDEST = 4
+"""One in so many blocks is looked at closely, the loudest ones, and at least so many."""
+_FEWEST = 800
+"""Samples below which nothing is said."""
+_ROUGH = 0.5
+"""Roughness of what may be misread; white noise has 1."""
+_SMOOTH = 0.35
+_SMOOTHER = 0.4
+"""What another reading has to have of the roughness of this one, at most."""
+_MISREAD = 0.1
+"""Share of the power from which on the blocks that are smooth in another reading decide."""
+_BYTES_SMOOTHER = 0.6
+"""The same for bytes, of which every second one read as the high half is smooth, too."""
+
+_LEAST_BYTES_POWER = 2
+"""Mean square below which two bytes may be the halves of a sample of next to nothing."""
+
+_MOST_BYTES_LEVEL = 96
+
+
+@dataclass(slots=True)
+class _Votes:
+    """Power of the blocks that are what they are declared to be or another thing."""
+
+    all: float = 0.0
+    swapped: float = 0.0
+    shifted: float = 0.0
+    bytes: float = 0.0
+    floats: float = 0.0
+
+
+class Layout:
+    """Looks at samples as they come in, and says what is wrong with their form."""
+
+    def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
+        self._type = sample_type
+        self._channels = channels
+        self._left = _INSPECTED_S * rate * channels
+        self._count = 0
+        self._steps = Steps.none()
+        self._votes = _Votes()
+        self._no_floats: float = 0
+        self._beyond: float = 0
+
+    def push(self, data: memoryview) -> None:
+        """Look at more bytes, from the first one of a sample on."""
+        count = min(len(data) // self._type.width, self._left)
+        block = min(_BLOCK, count // 2 * 2)
+        if self._type not in {SampleType.S16, SampleType.F32} or block < 4:
+            return
+        count = count // block * block
+        self._left -= count
+        self._count += count
+        data = data[: count * self._type.width]
+        if self._type is SampleType.S16:
+            self._look_at_integers(_loudest(np.frombuffer(data, "<i2").reshape(-1, block)))
+        else:
+            self._look_at_floats(np.frombuffer(data, "<f4").reshape(-1, block))
+
+    @property
+    def hint(self) -> Hint | None:
+        """What is wrong, if anything is."""
+        if self._count < _FEWEST:
+            return None
+        return self._misread() or self._channels_hint()
+
+    def _misread(self) -> Hint | None:
+        """What the numbers are instead."""
+        if self._no_floats > 0.3 * self._count:
+            return Hint.S16_AS_FLOAT
+        if self._beyond > 0.05 * self._count:
+            return Hint.FLOAT_RANGE
+        votes = self._votes
+        least = max(_MISREAD * votes.all, 1e-20)
+        if votes.floats > least:
+            return Hint.FLOAT_AS_S16
+        if votes.bytes > least:
+            return Hint.BYTES_AS_S16
+        if votes.swapped + votes.shifted > least:
+            # The wrong one of the two has the high bytes in place, so it is smooth as well, but
+            # less so.
+            return Hint.SHIFTED if votes.shifted > votes.swapped else Hint.BYTE_ORDER
+        return None
+
+    def _channels_hint(self) -> Hint | None:
+        steps = self._steps
+        even, odd, within, across, apart = (float(getattr(steps, f.name)[0]) for f in fields(steps))
+        quieter, louder = sorted((even, odd))
+        lesser, greater = sorted((within, across))
+        if self._channels == 2:
+            alike = lesser > 0.9 * greater and quieter > 0.9 * louder
+            return Hint.MONO_AS_STEREO if alike and apart > 1.2 * (lesser + greater) else None
+        together, alone = steps.roughness(1)[0], steps.roughness(2)[0]
+        two = lesser < 0.25 * greater or quieter < 0.1 * louder or together > max(3 * alone, 0.3)
+        return Hint.STEREO_AS_MONO if two and louder and alone < 0.5 else None
+
+    def _look_at_integers(self, samples: npt.NDArray[np.int16]) -> None:
+        steps = Steps.of(samples)
+        self._steps = self._steps + steps
+        power, roughness = steps.power, steps.roughness(self._channels)
+        votes = self._votes
+        votes.all += float(power.sum())
+        if _may_be_bytes(samples):
+            smooth = _bytes_roughness(samples) < np.minimum(_BYTES_SMOOTHER * roughness, _SMOOTH)
+            votes.bytes += float(power[smooth].sum())
+        rough = roughness > _ROUGH
+        if not rough.any():
+            return
+        samples, power, roughness = samples[rough], power[rough], roughness[rough]
+        votes.floats += float(power[_are_floats(samples)].sum())
+        swapped = Steps.of(samples.byteswap()).roughness(self._channels)
+        between = samples.view(np.uint8)[:, 1:-3]
+        shifted = Steps.of(np.ascontiguousarray(between).view("<i2")).roughness(self._channels)
+        limit = np.minimum(_SMOOTHER * roughness, _SMOOTH)
+        votes.swapped += float(power[(swapped < limit) & (swapped <= shifted)].sum())
+        votes.shifted += float(power[(shifted < limit) & (shifted < swapped)].sum())
+
+    def _look_at_floats(self, samples: Floats) -> None:
+        sizes = np.abs(samples)
+        usual = sizes <= 2
+        if not usual.all():
+            # What is no number is not less than anything.
+            self._beyond += np.count_nonzero(~usual)
+            self._no_floats += np.count_nonzero(~(sizes <= 1e6))
+            samples = np.where(usual, samples, 0)
+        self._no_floats += np.count_nonzero((sizes < 1e-12) & (sizes > 0))
+        self._steps = self._steps + Steps.of(_loudest(samples))
+
+
+def _loudest(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Those of the rows that have the widest range."""
+    count = max(len(blocks) // _LOUDEST, _LOUDEST)
+    if count >= len(blocks):
+        return blocks
+    ranges = blocks.max(axis=1).astype(np.float32) - blocks.min(axis=1)
+    return blocks[np.argpartition(ranges, -count)[-count:]]
+
+
+def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
+    """Whether both bytes of the samples vary by as much; looked up at a few of them."""
+    few = samples.reshape(-1)[::8].copy().view(np.int8).reshape(-1, 2)
+    for zero in (0, -128):
+        low, high = (few ^ np.int8(zero)).astype(np.float32).var(axis=0)
+        if high > 1 and low < 4 * high and high < 4 * low:
+            return True
+    return False
+
+
+def _bytes_roughness(samples: npt.NDArray[np.int16]) -> Floats:
+    """How rough the bytes are, each taken for a sample: signed or not, whatever is smoother."""
+    found = []
+    for zero in (0, -128):
+        values = samples.view(np.int8) ^ np.int8(zero)
+        steps = Steps.of(values)
+        lesser, greater = np.minimum(steps.even, steps.odd), np.maximum(steps.even, steps.odd)
+        alike = (lesser > 0.5 * greater) & (lesser > _LEAST_BYTES_POWER * samples.shape[1])
+        # Quiet samples, read so, are at both ends of the range and nowhere else.
+        alike &= np.abs(values.astype(np.int16)).mean(axis=1) < _MOST_BYTES_LEVEL
+        found.append(np.where(alike, steps.roughness(1), np.inf))
+    return np.minimum(*found)
+
+
+def _are_floats(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
+    """Whether two samples are one float of a usual size; zeros say nothing."""
+    sizes = np.abs(samples.view("<f4"))
+    sounding = np.count_nonzero(sizes != 0, axis=1)
+    usual = np.count_nonzero((sizes > 1e-7) & (sizes < 2), axis=1)
+    return np.asarray((usual > 0.9 * sounding) & (sounding > 0.05 * sizes.shape[1]))
