@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.engine.pauses import cut_at_pauses, long_pauses
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 
@@ -71,3 +71,43 @@ def test_the_pieces_are_the_whole_and_none_is_too_long_or_tiny(
     assert all(len(piece) <= round(max_s * SAMPLE_RATE) for piece in pieces)
     if len(pieces) > 1:
         assert all(len(piece) >= 0.14 * SAMPLE_RATE for piece in pieces)
+
+
+@pytest.mark.parametrize("pause_s", [1.5, 2.0, 20.0])
+def test_a_long_pause_divides_what_is_said(pause_s: float) -> None:
+    assert long_pauses([0.2, pause_s, 0.3], 10.0) == [False, True, False]
+    assert long_pauses([pause_s], 10.0) == [True]
+
+
+@pytest.mark.parametrize("pause_s", [0.1, 0.3, 0.6])
+def test_a_hesitation_does_not(pause_s: float) -> None:
+    assert long_pauses([pause_s], 10.0) == [False]
+
+
+def test_speech_without_pauses_is_not_divided() -> None:
+    assert long_pauses([], 10.0) == []
+
+
+def test_who_pauses_for_long_between_words_is_not_divided_there() -> None:
+    assert long_pauses([0.2, 0.2, 1.2, 0.2], 10.0) == [False, False, True, False]
+    assert long_pauses([1.0, 0.9, 1.2, 1.1], 10.0) == [False] * 4
+
+
+def test_two_long_pauses_say_nothing_of_how_somebody_speaks() -> None:
+    assert long_pauses([1.2, 1.2], 10.0) == [True, True]
+    assert long_pauses([2.0, 3.0, 4.0], 14.0) == [True, True, True]
+
+
+def test_many_sounds_with_pauses_between_them_do_not_cost_a_look_each() -> None:
+    pauses_s = [1.6 + n / 100 for n in range(15)]
+    assert long_pauses(pauses_s, 30.0) == [False] * 7 + [True] * 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.0, 60.0), max_size=40), st.floats(0.0, 600.0))
+def test_the_answer_is_one_for_each_pause_and_bounded(
+    pauses_s: list[float], audio_s: float
+) -> None:
+    divided = long_pauses(pauses_s, audio_s)
+    assert len(divided) == len(pauses_s)
+    assert sum(divided) <= 1 + audio_s / 4

@@ -1,0 +1,436 @@
+"""Two commands in one utterance: what a pause between them costs, by what is done about it.
+
+Pairs of clips, one of them up to 10 dB quieter, with pauses that are filled with the room tone of
+the first; and single clips in which the speaker hesitates, which must not get worse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from benchmarks import bench, speech
+from benchmarks.speech import Clip
+from stt_mqtt.app.loading import load_rung, preferred_rung
+from stt_mqtt.audio.gate import SpeechSpan, find_parts, find_speech
+from stt_mqtt.config import Config, GateConfig
+from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.listener import Finding, Listener, Piece
+from stt_mqtt.engine.pauses import long_pauses
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Speech
+from stt_mqtt.engine.voice import VoiceDetector
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+SEED = 11
+PAIRS = 28
+LEAST_WORDS = 3
+MOST_CLIP_S = 8.0
+QUICK_PAIRS = 2
+PAUSES_S = (0.6, 0.9, 1.2, 2.1, 5.1, 12.0)
+HESITATIONS_S = (0.0, 0.6, 0.9, 1.2)
+SHORTEST_S = 0.3
+MOST_QUIETER_DB = 10.0
+BESIDE_S = 0.15
+"""What stays of a clip beside its speech; two of them are part of a pause."""
+LEAD_S = 0.3
+TONE_S = 0.17
+FADE_S = 0.02
+SHORTENED_S = 0.4
+RESAMPLES = 2000
+GATE = GateConfig()
+
+Cuts = list[tuple[Samples, float]]
+"""Pieces with the seconds of speech in each."""
+
+ONE = "one piece"
+SHORT = "one piece, long pauses shortened"
+PARTS = "parts, as the engine has it"
+EAGER = f"parts at every pause from {SHORTEST_S:g} s"
+FULL = "faster-whisper transcribe"
+
+
+def one_piece(samples: Samples) -> Cuts:
+    """From the first to the last sound."""
+    span = find_speech(samples, GATE)
+    return [] if span is None else [_cut(samples, span)]
+
+
+def in_parts(samples: Samples) -> Cuts:
+    """As the engine does it."""
+    return [_cut(samples, span) for span in find_parts(samples, GATE, long_pauses)]
+
+
+def eagerly(samples: Samples) -> Cuts:
+    """In parts at every pause that can be told from the gaps in a word."""
+    spans = find_parts(samples, GATE, lambda pauses_s, _: [p >= SHORTEST_S for p in pauses_s])
+    return [_cut(samples, span) for span in spans]
+
+
+def shortened(samples: Samples) -> Cuts:
+    """One piece, of each long pause only a little left."""
+    close = GateConfig(margin_ms=round(SHORTENED_S * 500))
+    parts = [_cut(samples, span) for span in find_parts(samples, close, long_pauses)]
+    if not parts:
+        return []
+    pauses_s = SHORTENED_S * (len(parts) - 1)
+    return [(np.concatenate([part for part, _ in parts]), sum(s for _, s in parts) + pauses_s)]
+
+
+def _cut(samples: Samples, span: SpeechSpan) -> tuple[Samples, float]:
+    return samples[span.start : span.end][: round(MAX_SPEECH_S * SAMPLE_RATE)], span.speech_s
+
+
+WAYS: Mapping[str, Callable[[Samples], Cuts]] = {
+    ONE: one_piece,
+    SHORT: shortened,
+    PARTS: in_parts,
+    EAGER: eagerly,
+}
+
+
+@dataclass(slots=True)
+class Ear:
+    """The engine, which hears nothing twice."""
+
+    listener: Listener
+    known: dict[bytes, tuple[str, float]] = field(default_factory=dict)
+
+    def hear(self, samples: Samples, way: str) -> tuple[str, float]:
+        """The text, and the CPU seconds that it took."""
+        before_s = time.process_time()
+        pieces = WAYS[way](samples)
+        cpu_s = time.process_time() - before_s
+        heard = [self._heard(*piece) for piece in pieces]
+        return " ".join(text for text, _ in heard), cpu_s + sum(used for _, used in heard)
+
+    def _heard(self, samples: Samples, speech_s: float) -> tuple[str, float]:
+        key = samples.tobytes()
+        if key not in self.known:
+            before_s = time.process_time()
+            ((_, finding),) = self.listener.hear([Piece(Speech(samples, "en"), speech_s)], True)
+            if not isinstance(finding, Finding):
+                raise finding
+            self.known[key] = (finding.hypothesis.text, time.process_time() - before_s)
+        return self.known[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The speech of a clip, its words, and the quietest moment of the clip."""
+
+    corpus: str
+    text: str
+    samples: Samples
+    moment: Samples
+
+    def quieter(self, level_db: float) -> Said:
+        """The same, said so much more quietly."""
+        gain = np.float32(10 ** (-max(level_db, 0.0) / 20))
+        return replace(self, samples=self.samples * gain, moment=self.moment * gain)
+
+    def tone(self, seconds: float) -> Samples:
+        """The room: its quietest moment again and again, cross-faded."""
+        length, fade = len(self.moment), round(FADE_S * SAMPLE_RATE)
+        moment = self.moment.copy()
+        moment[:fade] *= np.sqrt(np.linspace(0, 1, fade))
+        moment[-fade:] *= np.sqrt(np.linspace(1, 0, fade))
+        wanted = round(max(seconds, 0.0) * SAMPLE_RATE)
+        filled = np.zeros(wanted + 2 * length, np.float32)
+        for at in range(0, wanted + length, length - fade):
+            filled[at : at + length] += moment
+        return filled[fade : fade + wanted]
+
+
+def said(clip: Clip) -> Said | None:
+    """The clip; None where the gate hears nothing in it."""
+    samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32768)
+    span = find_speech(samples, GateConfig(margin_ms=round(BESIDE_S * 1000)))
+    if span is None:
+        return None
+    length, step = round(TONE_S * SAMPLE_RATE), SAMPLE_RATE // 100
+    moments = [samples[at : at + length] for at in range(0, len(samples) - length, step)]
+    moment = min(moments, key=lambda some: float(np.square(some).mean()))
+    return Said(clip.corpus, clip.text, samples[span.start : span.end], moment)
+
+
+def alone(one: Said) -> Samples:
+    """As a satellite would send it."""
+    beside = one.tone(LEAD_S)
+    return np.concatenate([beside, one.samples, beside])
+
+
+def joined(one: Said, other: Said, pause_s: float) -> Samples:
+    """One after the other in one utterance, in the room of the first."""
+    pause = one.tone(pause_s - 2 * BESIDE_S)
+    return np.concatenate([one.tone(LEAD_S), one.samples, pause, other.samples, other.tone(LEAD_S)])
+
+
+def hesitating(one: Said, pause_s: float) -> Samples:
+    """A pause at the quietest place in the middle third, which may be within a word."""
+    third, width = len(one.samples) // 3, round(0.06 * SAMPLE_RATE)
+    power = np.convolve(np.square(one.samples[third : 2 * third]), np.ones(width), "valid")
+    place = third + int(power.argmin()) + width // 2
+    before, after = one.samples[:place], one.samples[place:]
+    return alone(replace(one, samples=np.concatenate([before, one.tone(pause_s), after])))
+
+
+def pairs(clips: Sequence[Said], count: int) -> list[tuple[Said, Said]]:
+    """Drawn by corpus, so that a large one has no more than others; one of each is quieter."""
+    draw, corpora = random.Random(SEED), sorted({clip.corpus for clip in clips})
+    found: list[tuple[Said, Said]] = []
+    while len(found) < count:
+        level_db = draw.uniform(-MOST_QUIETER_DB, MOST_QUIETER_DB)
+        one, other = (
+            draw.choice([clip for clip in clips if clip.corpus == draw.choice(corpora)] or clips)
+            for _ in range(2)
+        )
+        if one is not other:
+            found.append((one.quieter(level_db), other.quieter(-level_db)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one recording with one pause in one way; `lost`: words of one command."""
+
+    number: int
+    corpora: tuple[str, ...]
+    way: str
+    pause_s: float
+    words: int
+    errors: int
+    alone: int
+    """Errors in what is said alone, without a pause."""
+    lost: bool
+    cpu_s: float
+    alone_cpu_s: float
+
+
+def errors(text: str, heard: str) -> tuple[int, int]:
+    """Wrong words and words."""
+    normalise = EnglishTextNormalizer()
+    right = normalise(text)
+    found = jiwer.process_words(right, normalise(heard))
+    return found.substitutions + found.deletions + found.insertions, len(right.split())
+
+
+def measure(
+    what: Sequence[tuple[Said, ...]],
+    pauses_s: Sequence[float],
+    ways: Sequence[str],
+    hear: Callable[[Samples, str], tuple[str, float]],
+) -> list[Row]:
+    """Have all of it heard: pairs joined, single ones with a hesitation."""
+    rows: list[Row] = []
+    for number, clips in enumerate(what):
+        apart = [(clip, *hear(alone(clip), ways[0])) for clip in clips]
+        parts = [errors(clip.text, text) for clip, text, _ in apart]
+        wrong = sum(one for one, _ in parts)
+        for pause_s in pauses_s:
+            one, *others = clips
+            samples = joined(one, others[0], pause_s) if others else hesitating(one, pause_s)
+            for way in ways:
+                text, cpu_s = hear(samples, way)
+                count, words = errors(" ".join(clip.text for clip in clips), text)
+                lost = count - wrong >= max(1, min(words for _, words in parts) / 2)
+                rows.append(
+                    Row(
+                        number,
+                        tuple(clip.corpus for clip in clips),
+                        way,
+                        pause_s,
+                        words,
+                        count,
+                        wrong,
+                        lost,
+                        cpu_s,
+                        sum(used for *_, used in apart),
+                    )
+                )
+        bench.say(f"{number + 1} of {len(what)}")
+    return rows
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of some rows, with the 95 % interval of joined against alone."""
+    count = 1 + max(row.number for row in rows)
+    counts = np.zeros((count, 3))
+    for row in rows:
+        counts[row.number] += (row.errors, row.alone, row.words)
+    picks = np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
+    drawn = counts[picks].sum(axis=1)
+    ratios = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
+    wrong, alone_wrong, words = counts.sum(axis=0)
+    return {
+        "recordings": len(rows),
+        "wer": round(wrong / words, 4),
+        "wer_alone": round(alone_wrong / words, 4),
+        "ratio": round(wrong / max(alone_wrong, 1), 3),
+        "ratio_95": [round(float(q), 3) for q in np.quantile(ratios, [0.025, 0.975])],
+        "lost": sum(row.lost for row in rows),
+        "cpu_ratio": round(
+            sum(row.cpu_s for row in rows) / max(sum(row.alone_cpu_s for row in rows), 1e-9), 2
+        ),
+    }
+
+
+def held_out(pair_rows: Sequence[Row], single_rows: Sequence[Row]) -> dict[str, Any]:
+    """The shortest pause to cut at, chosen without each corpus and judged on it."""
+    rows = [row for row in (*pair_rows, *single_rows) if row.way in {ONE, EAGER}]
+    pauses_s = sorted({row.pause_s for row in rows})
+
+    def wrong(some: Sequence[Row], least_s: float) -> int:
+        return sum(r.errors for r in some if (r.way == EAGER) == (r.pause_s >= least_s))
+
+    found = {}
+    for corpus in sorted({name for row in rows for name in row.corpora}):
+        others = [row for row in rows if corpus not in row.corpora]
+        own = [row for row in rows if corpus in row.corpora]
+        if others:
+            best_s = min(pauses_s, key=lambda least_s: wrong(others, least_s))
+            found[corpus] = {
+                "least_s": best_s,
+                "errors": wrong(own, best_s),
+                "errors_in_one_piece": wrong(own, float("inf")),
+                "words": sum(row.words for row in own) // 2,
+            }
+    return found
+
+
+def tables(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures by way and pause, and those of all pauses from 2 s."""
+    found: dict[str, Any] = {}
+    for way in dict.fromkeys(row.way for row in rows):
+        some = [row for row in rows if row.way == way]
+        found[way] = {
+            f"{pause_s:g}": summary([row for row in some if row.pause_s == pause_s])
+            for pause_s in dict.fromkeys(row.pause_s for row in some)
+        }
+        found[way]["all"] = summary(some)
+    return found
+
+
+def markdown(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    lines = [
+        "# Two commands in one utterance",
+        "",
+        bench.describe(data["machine"]),
+        "",
+        f"{data['pairs']} pairs of clips of {data['model']}'s speech data, drawn by corpus with "
+        f"seed {data['seed']}, one up to {MOST_QUIETER_DB:g} dB quieter than the other, with a "
+        "pause of room tone between them. The ratio is that of the wrong words to those that are "
+        "wrong when each is heard alone, with its 95 % interval over the pairs; lost: recordings "
+        "with so many more errors that half of a command or more is missing. CPU: against "
+        "hearing each alone.",
+    ]
+    header = ["way", "pause, s", "WER", "alone", "ratio", "95 %", "lost", "CPU"]
+    for part, title in (
+        ("joined", "Two commands"),
+        ("hesitations", "One sentence with a hesitation"),
+    ):
+        if part == "hesitations":
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                f"{data['sentences']} sentences of three words or more, with a pause at the "
+                "quietest place of the middle third, which is often within a word: worse than "
+                "people are. 0 s: as it is.",
+            ]
+        else:
+            lines += ["", f"## {title}"]
+        cells = [
+            [
+                way,
+                pause,
+                f"{row['wer']:.1%}",
+                f"{row['wer_alone']:.1%}",
+                f"{row['ratio']:.2f}",
+                "{:.2f} to {:.2f}".format(*row["ratio_95"]),
+                f"{row['lost']} of {row['recordings']}",
+                f"{row['cpu_ratio']:.2f}",
+            ]
+            for way, by_pause in data[part].items()
+            for pause, row in by_pause.items()
+        ]
+        lines += ["", *bench.table(header, cells)]
+    lines += [
+        "",
+        "## The shortest pause to cut at, held out",
+        "",
+        "Chosen by the wrong words of all corpora but one, judged on that one.",
+        "",
+        *bench.table(
+            ["corpus", "chosen, s", "words", "errors", "errors in one piece"],
+            [
+                [
+                    corpus,
+                    f"{row['least_s']:g}",
+                    row["words"],
+                    row["errors"],
+                    row["errors_in_one_piece"],
+                ]
+                for corpus, row in data["held_out"].items()
+            ],
+        ),
+    ]
+    return lines
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the benchmark."""
+    if not options.quick and not os.environ.get(speech.VARIABLE):
+        print(f"set {speech.VARIABLE} to the folder of the speech data", file=sys.stderr)
+        return 2
+    machine = bench.machine()
+    with tempfile.TemporaryDirectory() as folder:
+        clips = speech.samples(Path(folder)) if options.quick else speech.recordings()
+    material = [one for clip in clips if clip.seconds <= MOST_CLIP_S and (one := said(clip))]
+    draw = random.Random(SEED)
+    sentences = [one for one in material if len(one.text.split()) >= LEAST_WORDS]
+    count = QUICK_PAIRS if options.quick else PAIRS
+    two: list[tuple[Said, ...]] = [*pairs(material, count)]
+    singles: list[tuple[Said, ...]] = [
+        (sentence,) for sentence in draw.sample(sentences, min(count, len(sentences)))
+    ]
+    transcriber = load_rung(preferred_rung(Config()), Parallelism(workers=1, threads=1))
+    ear = Ear(Listener(transcriber, VoiceDetector.load()))
+    if options.quick:
+        pair_rows = measure(two, (2.1,), (ONE, PARTS, EAGER), ear.hear)
+        single_rows = measure(singles, (0.0,), (ONE, PARTS, EAGER), ear.hear)
+    else:
+        pair_rows = measure(two, PAUSES_S, tuple(WAYS), ear.hear)
+        single_rows = measure(singles, HESITATIONS_S, tuple(WAYS), ear.hear)
+    data: dict[str, Any] = {
+        "benchmark": "pauses",
+        "quick": options.quick,
+        "machine": machine,
+        "model": transcriber.model,
+        "seed": SEED,
+        "pairs": len(two),
+        "sentences": len(singles),
+        "joined": tables(pair_rows),
+        "hesitations": tables(single_rows),
+        "held_out": held_out(pair_rows, single_rows),
+        "rows": [asdict(row) for row in (*pair_rows, *single_rows)],
+    }
+    transcriber.close()
+    bench.finish("pauses", options, data, markdown(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(bench.parser(__doc__).parse_args()))
