@@ -25,11 +25,11 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from benchmarks import bench, pauses_page, speech
 from benchmarks.pauses_material import Said, alone, hesitating, joined, pairs, said
 from stt_mqtt.app.loading import load_rung, preferred_rung
-from stt_mqtt.audio.gate import SpeechSpan, find_parts, find_speech
+from stt_mqtt.audio.gate import Pause, PauseRule, find_parts
 from stt_mqtt.config import Config, GateConfig
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.listener import Finding, Listener, Piece
-from stt_mqtt.engine.pauses import long_pauses
+from stt_mqtt.engine.pauses import NOTABLE_S, judge_pauses, without_pauses
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.types import SAMPLE_RATE, Samples
@@ -41,7 +41,6 @@ MOST_CLIP_S = 8.0
 QUICK_PAIRS = 2
 PAUSES_S = (0.9, 1.2, 2.1, 12.0)
 HESITATIONS_S = (0.0, 1.2)
-SHORTEST_S = 0.3
 SHORTENED_S = 0.4
 RESAMPLES = 2000
 GATE = GateConfig()
@@ -50,47 +49,28 @@ Cuts = list[tuple[Samples, float]]
 """Pieces with the seconds of speech in each."""
 
 ONE = "one piece"
-SHORT = "one piece, long pauses shortened"
-PARTS = "parts, as the engine has it"
-EAGER = f"parts at every pause from {SHORTEST_S:g} s"
+SHORT = "one piece, pauses shortened"
+PARTS = "parts at every pause"
+OURS = "as the engine has it"
 
 
-def one_piece(samples: Samples) -> Cuts:
-    """From the first to the last sound."""
-    span = find_speech(samples, GATE)
-    return [] if span is None else [_cut(samples, span)]
+def cuts(samples: Samples, rule: PauseRule) -> Cuts:
+    """The parts of what is said, as a rule has it."""
+    parts = find_parts(samples, GATE, rule)
+    pieces = [without_pauses(samples, part) for part in parts]
+    return [(piece[: round(MAX_SPEECH_S * SAMPLE_RATE)], speech_s) for piece, speech_s in pieces]
 
 
-def in_parts(samples: Samples) -> Cuts:
-    """As the engine does it."""
-    return [_cut(samples, span) for span in find_parts(samples, GATE, long_pauses)]
+def always(what: Pause, least_s: float) -> PauseRule:
+    """The same becomes of every pause from so many seconds on."""
+    return lambda pauses_s, _: [what if p >= least_s else Pause.KEPT for p in pauses_s]
 
 
-def eagerly(samples: Samples) -> Cuts:
-    """In parts at every pause that can be told from the gaps in a word."""
-    spans = find_parts(samples, GATE, lambda pauses_s, _: [p >= SHORTEST_S for p in pauses_s])
-    return [_cut(samples, span) for span in spans]
-
-
-def shortened(samples: Samples) -> Cuts:
-    """One piece, of each long pause only a little left."""
-    close = GateConfig(margin_ms=round(SHORTENED_S * 500))
-    parts = [_cut(samples, span) for span in find_parts(samples, close, long_pauses)]
-    if not parts:
-        return []
-    pauses_s = SHORTENED_S * (len(parts) - 1)
-    return [(np.concatenate([part for part, _ in parts]), sum(s for _, s in parts) + pauses_s)]
-
-
-def _cut(samples: Samples, span: SpeechSpan) -> tuple[Samples, float]:
-    return samples[span.start : span.end][: round(MAX_SPEECH_S * SAMPLE_RATE)], span.speech_s
-
-
-WAYS: Mapping[str, Callable[[Samples], Cuts]] = {
-    ONE: one_piece,
-    SHORT: shortened,
-    PARTS: in_parts,
-    EAGER: eagerly,
+WAYS: Mapping[str, PauseRule] = {
+    ONE: always(Pause.KEPT, 0.0),
+    SHORT: always(Pause.SHORTENED, NOTABLE_S),
+    PARTS: always(Pause.DIVIDING, NOTABLE_S),
+    OURS: judge_pauses,
 }
 
 
@@ -104,7 +84,7 @@ class Ear:
     def hear(self, samples: Samples, way: str) -> tuple[str, float]:
         """The text, and the CPU seconds that it took."""
         before_s = time.process_time()
-        pieces = WAYS[way](samples)
+        pieces = cuts(samples, WAYS[way])
         cpu_s = time.process_time() - before_s
         heard = [self._heard(*piece) for piece in pieces]
         return " ".join(text for text, _ in heard), cpu_s + sum(used for _, used in heard)
@@ -207,11 +187,11 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 
 def held_out(pair_rows: Sequence[Row], single_rows: Sequence[Row]) -> dict[str, Any]:
     """The shortest pause to cut at, chosen without each corpus and judged on it."""
-    rows = [row for row in (*pair_rows, *single_rows) if row.way in {ONE, EAGER}]
+    rows = [row for row in (*pair_rows, *single_rows) if row.way in {ONE, PARTS}]
     candidates = [*sorted({row.pause_s for row in rows}), math.inf]
 
     def wrong(some: Sequence[Row], least_s: float) -> int:
-        return sum(r.errors for r in some if (r.way == EAGER) == (r.pause_s >= least_s))
+        return sum(r.errors for r in some if (r.way == PARTS) == (r.pause_s >= least_s))
 
     found = {}
     for corpus in sorted({name for row in rows for name in row.corpora}):
@@ -260,8 +240,8 @@ def main(options: argparse.Namespace) -> int:
     transcriber = load_rung(preferred_rung(Config()), Parallelism(workers=1, threads=1))
     ear = Ear(Listener(transcriber, VoiceDetector.load()))
     if options.quick:
-        pair_rows = measure(two, (2.1,), (ONE, PARTS, EAGER), ear.hear)
-        single_rows = measure(singles, (0.0,), (ONE, PARTS, EAGER), ear.hear)
+        pair_rows = measure(two, (2.1,), (ONE, PARTS, OURS), ear.hear)
+        single_rows = measure(singles, (0.0,), (ONE, PARTS, OURS), ear.hear)
     else:
         pair_rows = measure(two, PAUSES_S, tuple(WAYS), ear.hear)
         single_rows = measure(singles, HESITATIONS_S, tuple(WAYS), ear.hear)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -43,8 +44,21 @@ _Mask: TypeAlias = npt.NDArray[np.bool_]
 _Power: TypeAlias = npt.NDArray[np.floating[Any]]
 _Run: TypeAlias = tuple[int, int]
 """The first frame, and the one behind the last."""
-PauseRule: TypeAlias = Callable[[Sequence[float], float], Sequence[bool]]
-"""Told how many seconds each pause and the whole audio last: which pauses divide the speech."""
+SHORT_PAUSE_MS = 400
+"""What is left of a pause that is shortened."""
+
+
+class Pause(Enum):
+    """What becomes of a pause in speech."""
+
+    KEPT = auto()
+    SHORTENED = auto()
+    DIVIDING = auto()
+    """What comes before it is heard apart from what comes after it."""
+
+
+PauseRule: TypeAlias = Callable[[Sequence[float], float], Sequence[Pause]]
+"""Told how many seconds each pause and the whole audio last: what becomes of each pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +78,18 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
 
     With the gate off everything is speech.
     """
-    spans = find_parts(samples, config, lambda pauses_s, _: [False] * len(pauses_s))
-    return spans[0] if spans else None
+    parts = find_parts(samples, config, lambda pauses_s, _: [Pause.KEPT] * len(pauses_s))
+    return parts[0][0] if parts else None
 
 
-def find_parts(samples: Samples, config: GateConfig, divides: PauseRule) -> list[SpeechSpan]:
-    """Where speech is, in the parts that pauses divide it into; none: nobody speaks.
+def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[list[SpeechSpan]]:
+    """Where speech is: parts that pauses divide it into, and in each what shortened ones part.
 
-    What sounds in such a pause belongs to no part, beyond the margin. With the gate off
-    everything is speech, in one part.
+    Empty: nobody speaks. What sounds in such a pause belongs to nothing, beyond the margin. With
+    the gate off everything is speech, in one part.
     """
     if not config.enabled:
-        return [SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)]
+        return [[SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)]]
     count = len(samples) // _FRAME
     frames = samples[: count * _FRAME].reshape(count, _FRAME)
     power = np.mean(np.square(frames), axis=1)
@@ -91,29 +105,46 @@ def find_parts(samples: Samples, config: GateConfig, divides: PauseRule) -> list
     over_pause = sounding & (power >= _standing_out(power))
     runs = [(start, end) for start, end in _runs(over_pause) if end - start > _CLICK_FRAMES]
     pauses_s = [(after[0] - before[1]) * _FRAME_MS / 1000 for before, after in pairwise(runs)]
-    cuts = [n for n, cut in enumerate(divides(pauses_s, len(samples) / SAMPLE_RATE), 1) if cut]
+    cuts = {
+        n: pause
+        for n, pause in enumerate(rule(pauses_s, len(samples) / SAMPLE_RATE), 1)
+        if pause is not Pause.KEPT
+    }
     margin = config.margin_ms * SAMPLE_RATE // 1000
     if not cuts:
-        return [_span(np.flatnonzero(voiced), margin, 0, len(samples))]
-    # A part reaches at most to the middle of the pause beside it.
+        return [[_span(np.flatnonzero(voiced), (margin, margin), (0, len(samples)))]]
+    # Speech reaches at most to the middle of the pause beside it.
     middles = [(runs[n - 1][1] + runs[n][0]) // 2 for n in cuts]
-    spans = []
-    for (first, behind), (earliest, latest) in zip(
-        pairwise([0, *cuts, len(runs)]), pairwise([0, *middles, count]), strict=True
+    short = min(margin, SHORT_PAUSE_MS // 2 * SAMPLE_RATE // 1000)
+    margins = [margin if pause is Pause.DIVIDING else short for pause in cuts.values()]
+    parts: list[list[SpeechSpan]] = []
+    for (first, behind), (earliest, latest), beside in zip(
+        pairwise([0, *cuts, len(runs)]),
+        pairwise([0, *middles, count]),
+        pairwise([margin, *margins, margin]),
+        strict=True,
     ):
         start = max(runs[first][0] - _EDGE_FRAMES, earliest)
         end = min(runs[behind - 1][1] + _EDGE_FRAMES, latest)
         found = start + np.flatnonzero(voiced[start:end])
         limit = len(samples) if latest == count else latest * _FRAME
-        spans.append(_span(found, margin, earliest * _FRAME, limit))
-    return spans
+        span = _span(found, beside, (earliest * _FRAME, limit))
+        if cuts.get(first) is Pause.SHORTENED:
+            parts[-1].append(span)
+        else:
+            parts.append([span])
+    return parts
 
 
-def _span(found: npt.NDArray[np.intp], margin: int, earliest: int, latest: int) -> SpeechSpan:
-    """From the first to the last of the frames found."""
+def _span(
+    found: npt.NDArray[np.intp], margins: tuple[int, int], limits: tuple[int, int]
+) -> SpeechSpan:
+    """From the first to the last of the frames found, with margins within limits in samples."""
     start, end = int(found[0]) * _FRAME, int(found[-1] + 1) * _FRAME
     return SpeechSpan(
-        max(start - margin, earliest), min(end + margin, latest), (end - start) / SAMPLE_RATE
+        max(start - margins[0], limits[0]),
+        min(end + margins[1], limits[1]),
+        (end - start) / SAMPLE_RATE,
     )
 
 

@@ -15,7 +15,7 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.listener import Finding, Listener, Piece
-from stt_mqtt.engine.pauses import cut_at_pauses, long_pauses
+from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.engine.transcriber import (
     MAX_SPEECH_S,
     Hypothesis,
@@ -141,11 +141,11 @@ class Pipeline:
 
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
         """Where somebody speaks, in pieces that fit a look, with the seconds of speech in each."""
-        for span in find_parts(samples, self.gate, long_pauses):
-            found = samples[span.start : span.end]
+        for part in find_parts(samples, self.gate, judge_pauses):
+            found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
             if len(cuts) == 1:
-                yield found, span.speech_s
+                yield found, speech_s
                 continue
             for cut in cuts:
                 # The cut may leave silence beside the words, or nothing else.

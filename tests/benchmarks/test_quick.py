@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.engine_batches import plot
-from benchmarks.pauses import EAGER, ONE, Row, held_out
+from benchmarks.pauses import ONE, PARTS, Row, held_out
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120.0
@@ -134,7 +134,7 @@ def test_engine_draws_what_batches_save(tmp_path: Path) -> None:
 def test_pauses_compares_ways_to_hear_two_commands(tmp_path: Path) -> None:
     data = quick("pauses", tmp_path)
     assert (data["pairs"], data["sentences"]) == (2, 2)
-    parts = data["joined"]["parts, as the engine has it"]["2.1"]
+    parts = data["joined"]["as the engine has it"]["2.1"]
     assert (parts["recordings"], parts["lost"]) == (2, 0)
     for part in ("joined", "hesitations"):
         for by_pause in data[part].values():
@@ -148,8 +148,8 @@ def test_a_pause_to_cut_at_is_judged_on_a_corpus_that_it_was_not_chosen_on() -> 
         return Row(0, (corpus,), way, 2.1, 10, errors, 0, False, 0.1, 0.1)
 
     # One corpus is better in parts, and the other in one piece.
-    rows = [row("a", ONE, 5), row("a", EAGER, 1), row("b", ONE, 2), row("b", EAGER, 4)]
-    found = held_out(rows, [row("c", ONE, 0), row("c", EAGER, 0)])
+    rows = [row("a", ONE, 5), row("a", PARTS, 1), row("b", ONE, 2), row("b", PARTS, 4)]
+    found = held_out(rows, [row("c", ONE, 0), row("c", PARTS, 0)])
     assert found["a"] == {
         "least_s": "never",
         "errors": 5,

@@ -331,6 +331,19 @@ def test_a_hesitation_does_not_divide_a_command() -> None:
     assert [len(marks) for _, marks in model.looks] == [1]
 
 
+def test_a_long_hesitation_is_shortened_before_the_model_hears_it() -> None:
+    model = Scripted(lambda *_: hypothesis(tokens=8))
+    words = [SAMPLES[n].pcm()[: 2 * round(s * SAMPLE_RATE)] for n, s in ((5, 1.5), (8, 1.32))]
+    # With the silence that the second begins with, 1.2 s.
+    run(
+        pipeline(model, GateConfig()),
+        utterance(words[0] + SILENCE[: 2 * round(0.9 * SAMPLE_RATE)] + words[1]),
+    )
+    ((_, (said,)),) = model.asked
+    without_pause_s = sum(map(len, words)) / 2 / SAMPLE_RATE - 0.3
+    assert len(said.samples) / SAMPLE_RATE == pytest.approx(without_pause_s + 0.4, abs=0.2)
+
+
 def test_what_a_device_asked_for_holds_for_every_piece() -> None:
     model = Scripted()
     asked = replace(utterance(pcm(59.0)), prompt="In the hall.", hotwords=("Kiri",))
