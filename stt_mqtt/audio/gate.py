@@ -6,11 +6,16 @@ passes, and the model has to judge it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import webrtcvad
+from numpy.lib.stride_tricks import sliding_window_view
 
 from stt_mqtt.config import GateConfig
 from stt_mqtt.types import SAMPLE_RATE, Samples
@@ -22,6 +27,38 @@ _BACKGROUND_FRAMES = 10
 edge that cut closely leaves hardly anything but speech."""
 _OVER_BACKGROUND = 1.5
 """Power of speech over that of the background, at least; speech under noise has no more."""
+_PAUSE_FRAMES = 20
+"""The quietest so many frames in a row show how loud a pause is there. Single frames do not: some
+frames of noise are much quieter than the noise."""
+_OVER_PAUSE = 2.5
+"""Power of speech over that of a pause, at least."""
+_UNDER_SPEECH = 1 / 10
+"""Power of a pause over that of the loudest speech, at most. In speech without pauses, too, some
+syllables are quieter than others."""
+_CLICK_FRAMES = 2
+"""Sound that is no longer than this does not end a pause."""
+_EDGE_FRAMES = 10
+"""Up to so many frames beside a part belong to it where they sound like a voice, however faint."""
+
+_Mask: TypeAlias = npt.NDArray[np.bool_]
+_Power: TypeAlias = npt.NDArray[np.floating[Any]]
+_Run: TypeAlias = tuple[int, int]
+"""The first frame, and the one behind the last."""
+SHORT_PAUSE_MS = 400
+"""What is left of a pause that is shortened."""
+
+
+class Pause(Enum):
+    """What becomes of a pause in speech."""
+
+    KEPT = auto()
+    SHORTENED = auto()
+    DIVIDING = auto()
+    """What comes before it is heard apart from what comes after it."""
+
+
+PauseRule: TypeAlias = Callable[[Sequence[float], float], Sequence[Pause]]
+"""Told how many seconds each pause and the whole audio last: what becomes of each pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +78,18 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
 
     With the gate off everything is speech.
     """
+    parts = find_parts(samples, config, lambda pauses_s, _: [Pause.KEPT] * len(pauses_s))
+    return parts[0][0] if parts else None
+
+
+def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[list[SpeechSpan]]:
+    """Where speech is: parts that pauses divide it into, and in each what shortened ones part.
+
+    Empty: nobody speaks. What sounds in such a pause belongs to nothing, beyond the margin. With
+    the gate off everything is speech, in one part.
+    """
     if not config.enabled:
-        return SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)
+        return [[SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)]]
     count = len(samples) // _FRAME
     frames = samples[: count * _FRAME].reshape(count, _FRAME)
     power = np.mean(np.square(frames), axis=1)
@@ -52,21 +99,73 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
     voiced = _voiced(frames, quietest, config.aggressiveness)
     voiced &= power >= 10 ** (config.floor_dbfs / 10)
     # The detector stays on for 60 to 90 ms after a click; those frames are only background.
-    sounding = np.count_nonzero(voiced & (power >= _OVER_BACKGROUND * background))
-    if sounding * _FRAME_MS < config.min_speech_ms:
-        return None
-    found = np.flatnonzero(voiced)
+    sounding = voiced & (power >= _OVER_BACKGROUND * background)
+    if np.count_nonzero(sounding) * _FRAME_MS < config.min_speech_ms:
+        return []
+    over_pause = sounding & (power >= _standing_out(power))
+    runs = [(start, end) for start, end in _runs(over_pause) if end - start > _CLICK_FRAMES]
+    pauses_s = [(after[0] - before[1]) * _FRAME_MS / 1000 for before, after in pairwise(runs)]
+    cuts = {
+        n: pause
+        for n, pause in enumerate(rule(pauses_s, len(samples) / SAMPLE_RATE), 1)
+        if pause is not Pause.KEPT
+    }
     margin = config.margin_ms * SAMPLE_RATE // 1000
-    start = int(found[0]) * _FRAME
-    end = int(found[-1] + 1) * _FRAME
+    if not cuts:
+        return [[_span(np.flatnonzero(voiced), (margin, margin), (0, len(samples)))]]
+    # Speech reaches at most to the middle of the pause beside it.
+    middles = [(runs[n - 1][1] + runs[n][0]) // 2 for n in cuts]
+    short = min(margin, SHORT_PAUSE_MS // 2 * SAMPLE_RATE // 1000)
+    margins = [margin if pause is Pause.DIVIDING else short for pause in cuts.values()]
+    parts: list[list[SpeechSpan]] = []
+    for (first, behind), (earliest, latest), beside in zip(
+        pairwise([0, *cuts, len(runs)]),
+        pairwise([0, *middles, count]),
+        pairwise([margin, *margins, margin]),
+        strict=True,
+    ):
+        start = max(runs[first][0] - _EDGE_FRAMES, earliest)
+        end = min(runs[behind - 1][1] + _EDGE_FRAMES, latest)
+        found = start + np.flatnonzero(voiced[start:end])
+        limit = len(samples) if latest == count else latest * _FRAME
+        span = _span(found, beside, (earliest * _FRAME, limit))
+        if cuts.get(first) is Pause.SHORTENED:
+            parts[-1].append(span)
+        else:
+            parts.append([span])
+    return parts
+
+
+def _span(
+    found: npt.NDArray[np.intp], margins: tuple[int, int], limits: tuple[int, int]
+) -> SpeechSpan:
+    """From the first to the last of the frames found, with margins within limits in samples."""
+    start, end = int(found[0]) * _FRAME, int(found[-1] + 1) * _FRAME
     return SpeechSpan(
-        max(start - margin, 0), min(end + margin, len(samples)), (end - start) / SAMPLE_RATE
+        max(start - margins[0], limits[0]),
+        min(end + margins[1], limits[1]),
+        (end - start) / SAMPLE_RATE,
     )
 
 
-def _voiced(
-    frames: Samples, background: npt.NDArray[np.intp], aggressiveness: int
-) -> npt.NDArray[np.bool_]:
+def _standing_out(power: _Power) -> _Power:
+    """For each frame the power from which on it is no pause, as it is around it."""
+    if len(power) < _PAUSE_FRAMES:
+        return np.zeros(len(power))
+    means = sliding_window_view(power, _PAUSE_FRAMES).mean(axis=1)
+    around = np.pad(means, (2 * _PAUSE_FRAMES, 2 * _PAUSE_FRAMES - 1), constant_values=np.inf)
+    quietest = sliding_window_view(around, 3 * _PAUSE_FRAMES + 1).min(axis=1)[: len(power)]
+    stands_out: _Power = np.minimum(_OVER_PAUSE * quietest, _UNDER_SPEECH * means.max())
+    return stands_out
+
+
+def _runs(mask: _Mask) -> list[_Run]:
+    """Where the mask is on."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _voiced(frames: Samples, background: npt.NDArray[np.intp], aggressiveness: int) -> _Mask:
     """Which frames sound like a voice.
 
     A new detector takes any sound for a voice until it knows the background, about 100 ms,

@@ -1,15 +1,64 @@
-"""Long speech, cut at its pauses into pieces that a model can look at in one go."""
+"""Speech cut at its pauses: where one thing is said after another, and where it gets too long."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from stt_mqtt.audio.gate import SHORT_PAUSE_MS, Pause, SpeechSpan
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 SEARCH_S = 10.0
 """How far before the longest possible piece a pause is looked for."""
 PAUSE_MS = 300
 _STEP = SAMPLE_RATE // 100
+
+NOTABLE_S = 0.8
+"""From this on a pause is shortened: it makes a model leave out what comes before or after it."""
+LONG_S = 1.5
+"""From this on a pause may be long for the speaker."""
+LONG_FOR_ANYBODY_S = 2.0
+USUAL_S = 0.15
+"""Shorter pauses are within words and say nothing of the speaker."""
+USUAL_PAUSES = 2
+"""How many others it takes to know what is usual for the speaker."""
+OVER_USUAL = 2.0
+"""How many times the usual pause of the speaker a long one lasts."""
+PART_S = 4.0
+"""Audio for each part beyond the second, on average. For each the model reads some seconds."""
+
+
+def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
+    """What becomes of the pauses in audio of `audio_s`: those long for the speaker divide it.
+
+    With a pause between two things a model likes to leave one out, so they are heard apart. Where
+    somebody hesitates it hears the words better together, without so long a pause.
+    """
+    long = [n for n, pause_s in enumerate(pauses_s) if pause_s >= _long_s(pauses_s, n)]
+    longest = sorted(long, key=lambda n: -pauses_s[n])[: 1 + int(audio_s / PART_S)]
+    return [
+        Pause.DIVIDING if n in longest else Pause.SHORTENED if pause_s >= NOTABLE_S else Pause.KEPT
+        for n, pause_s in enumerate(pauses_s)
+    ]
+
+
+def without_pauses(samples: Samples, part: Sequence[SpeechSpan]) -> tuple[Samples, float]:
+    """What is said in a part, its pauses shortened, and how many seconds that is."""
+    speech_s = sum(span.speech_s for span in part)
+    if len(part) == 1:
+        return samples[part[0].start : part[0].end], speech_s
+    said = np.concatenate([samples[span.start : span.end] for span in part])
+    return said, speech_s + (len(part) - 1) * SHORT_PAUSE_MS / 1000
+
+
+def _long_s(pauses_s: Sequence[float], number: int) -> float:
+    """How long a pause has to be to be long, as the speaker's others are."""
+    others = [*pauses_s[:number], *pauses_s[number + 1 :]]
+    usual = [pause_s for pause_s in others if USUAL_S <= pause_s < LONG_FOR_ANYBODY_S]
+    if len(usual) < USUAL_PAUSES:
+        return LONG_S
+    return min(max(LONG_S, OVER_USUAL * float(np.median(usual))), LONG_FOR_ANYBODY_S)
 
 
 def cut_at_pauses(samples: Samples, max_s: float) -> list[Samples]:

@@ -12,10 +12,10 @@ from typing import TypeAlias
 import numpy as np
 
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.gate import find_speech
+from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.listener import Finding, Listener, Piece
-from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.engine.transcriber import (
     MAX_SPEECH_S,
     Hypothesis,
@@ -155,19 +155,17 @@ class Pipeline:
 
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
         """Where somebody speaks, in pieces that fit a look, with the seconds of speech in each."""
-        span = find_speech(samples, self.gate)
-        if span is None:
-            return
-        found = samples[span.start : span.end]
-        cuts = cut_at_pauses(found, MAX_SPEECH_S)
-        if len(cuts) == 1:
-            yield found, span.speech_s
-            return
-        for cut in cuts:
-            # A long pause leaves silence beside the words, or nothing else.
-            within = find_speech(cut, self.gate)
-            if within is not None:
-                yield cut[within.start : within.end], within.speech_s
+        for part in find_parts(samples, self.gate, judge_pauses):
+            found, speech_s = without_pauses(samples, part)
+            cuts = cut_at_pauses(found, MAX_SPEECH_S)
+            if len(cuts) == 1:
+                yield found, speech_s
+                continue
+            for cut in cuts:
+                # The cut may leave silence beside the words, or nothing else.
+                within = find_speech(cut, self.gate)
+                if within is not None:
+                    yield cut[within.start : within.end], within.speech_s
 
     def _signed(self, verdict: Verdict, infer_s: float) -> Verdict:
         if isinstance(verdict, UtteranceError):

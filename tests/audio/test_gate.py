@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.gate import SpeechSpan, find_speech
+from stt_mqtt.audio.gate import Pause, SpeechSpan, find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone
@@ -124,6 +127,120 @@ def test_two_calls_do_not_influence_each_other() -> None:
     first = find_speech(samples, GATE)
     find_speech(voice(3.0, 0.9), GATE)
     assert find_speech(samples, GATE) == first
+
+
+def at_a_second(pauses_s: Sequence[float], _: float) -> list[Pause]:
+    """A rule: pauses of a second divide."""
+    return [Pause.DIVIDING if pause_s >= 1.0 else Pause.KEPT for pause_s in pauses_s]
+
+
+def shortens(pauses_s: Sequence[float], _: float) -> list[Pause]:
+    """A rule: pauses of more than half a second are shortened, of two seconds divide."""
+    judged = {0.5: Pause.SHORTENED, 2.0: Pause.DIVIDING}
+    return [
+        next((judged[least] for least in (2.0, 0.5) if pause_s >= least), Pause.KEPT)
+        for pause_s in pauses_s
+    ]
+
+
+def parts_s(samples: Samples, config: GateConfig = GATE) -> list[tuple[float, float]]:
+    """When the parts begin and end."""
+    spans = [span for (span,) in find_parts(samples, config, at_a_second)]
+    assert all(0 <= span.start < span.end <= len(samples) for span in spans)
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+    return [(span.start / 16_000, span.end / 16_000) for span in spans]
+
+
+def near(*times_s: float) -> Any:
+    return pytest.approx(times_s, abs=0.16)
+
+
+@pytest.mark.parametrize("background", [-85, -70, -55, -45])
+@pytest.mark.parametrize("colour", [0.0, 1.0])
+@pytest.mark.parametrize("pause_s", [2.0, 12.0])
+def test_a_long_pause_parts_speech_also_where_there_is_noise(
+    background: float, colour: float, pause_s: float
+) -> None:
+    samples = noise(background, colour, seconds=4.5 + pause_s)
+    samples[8_000:24_000] += voice(1.0)
+    second_s = 1.5 + pause_s
+    samples[round(second_s * 16_000) : round((second_s + 2) * 16_000)] += voice(2.0, 0.06)
+    first, second = parts_s(samples, GateConfig(margin_ms=0))
+    assert first == near(0.5, 1.5)
+    assert second == near(second_s, second_s + 2)
+
+
+def test_a_pause_of_digital_silence_parts_speech() -> None:
+    silence = np.zeros(32_000, np.float32)
+    first, second = parts_s(np.concatenate([voice(1.0), silence, voice(2.0)]))
+    assert first == near(0.0, 1.3)
+    assert second == near(2.7, 5.0)
+
+
+def test_a_short_pause_is_told_to_the_rule_and_stays_where_it_is() -> None:
+    told: list[float] = []
+
+    def rule(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
+        told.extend([*pauses_s, audio_s])
+        return [Pause.KEPT] * len(pauses_s)
+
+    silence = noise(-70, seconds=0.6)
+    samples = np.concatenate([voice(1.0), silence, voice(1.0)])
+    ((span,),) = find_parts(samples, GATE, rule)
+    assert span == find_speech(samples, GATE)
+    assert max(told[:-1]) == pytest.approx(0.5, abs=0.16)
+    assert told[-1] == pytest.approx(2.6)
+
+
+@pytest.mark.parametrize("margin_ms", [300, 2000])
+def test_of_a_pause_that_is_shortened_a_little_is_left(margin_ms: int) -> None:
+    silence = noise(-70, seconds=1.4)
+    samples = np.concatenate([voice(1.0), silence, voice(1.0)])
+    ((first, second),) = find_parts(samples, GateConfig(margin_ms=margin_ms), shortens)
+    assert (first.start / 16_000, first.end / 16_000) == near(0.0, 1.2)
+    assert (second.start / 16_000, second.end / 16_000) == near(2.2, 3.4)
+
+
+def test_pauses_may_be_shortened_in_each_of_several_parts() -> None:
+    short, long = (noise(-70, seconds=seconds) for seconds in (1.2, 3.0))
+    said = [voice(1.0), short, voice(1.0), long, voice(1.0), short, voice(1.0), short, voice(1.0)]
+    parts = find_parts(np.concatenate(said), GATE, shortens)
+    assert [len(part) for part in parts] == [2, 3]
+    spans = [span for part in parts for span in part]
+    assert [span.start / 16_000 for span in spans] == near(0.0, 2.0, 5.9, 8.2, 10.4)
+
+
+def test_the_margin_of_a_part_ends_in_the_middle_of_the_pause() -> None:
+    samples = np.concatenate([voice(1.0), noise(-70, seconds=1.4), voice(1.0)])
+    first, second = parts_s(samples, GateConfig(margin_ms=2000))
+    assert first == near(0.0, 1.7)
+    assert second == near(1.7, 3.4)
+
+
+@pytest.mark.parametrize("at_s", [1.5, 2.5, 3.5])
+def test_a_click_in_a_pause_belongs_to_no_part(at_s: float) -> None:
+    samples = np.concatenate([voice(1.0), noise(-70, seconds=3.0), voice(1.0)])
+    samples[round(at_s * 16_000)] += 0.5
+    first, second = parts_s(samples)
+    assert first == near(0.0, 1.3)
+    assert second == near(3.7, 5.0)
+
+
+def test_each_part_tells_the_length_of_its_own_speech() -> None:
+    silence = noise(-70, seconds=2.0)
+    samples = np.concatenate([voice(1.0), silence, voice(2.0), silence, voice(0.5)])
+    parts = find_parts(samples, GATE, at_a_second)
+    assert [span.speech_s for (span,) in parts] == near(1.0, 2.0, 0.5)
+
+
+def test_where_nobody_speaks_there_are_no_parts() -> None:
+    assert find_parts(noise(-60), GATE, at_a_second) == []
+
+
+def test_with_the_gate_off_nothing_is_parted() -> None:
+    samples = np.concatenate([voice(1.0), noise(-70, seconds=2.0), voice(1.0)])
+    ((span,),) = find_parts(samples, GateConfig(enabled=False), at_a_second)
+    assert (span.start, span.end) == (0, len(samples))
 
 
 @cache

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.engine.pauses import cut_at_pauses
+from stt_mqtt.audio.gate import Pause, SpeechSpan
+from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 
@@ -71,3 +72,68 @@ def test_the_pieces_are_the_whole_and_none_is_too_long_or_tiny(
     assert all(len(piece) <= round(max_s * SAMPLE_RATE) for piece in pieces)
     if len(pieces) > 1:
         assert all(len(piece) >= 0.14 * SAMPLE_RATE for piece in pieces)
+
+
+def told(pauses_s: list[float], audio_s: float) -> str:
+    """K for a pause that is kept, S for shortened, D for dividing."""
+    return "".join(pause.name[0] for pause in judge_pauses(pauses_s, audio_s))
+
+
+@pytest.mark.parametrize("pause_s", [1.5, 2.0, 20.0])
+def test_a_long_pause_divides_what_is_said(pause_s: float) -> None:
+    assert told([0.2, pause_s, 0.3], 10.0) == "KDK"
+    assert told([pause_s], 10.0) == "D"
+
+
+@pytest.mark.parametrize("pause_s", [0.8, 1.0, 1.4])
+def test_a_hesitation_is_shortened_and_does_not_divide(pause_s: float) -> None:
+    assert told([0.2, pause_s, 0.3], 10.0) == "KSK"
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3, 0.7])
+def test_a_pause_between_words_is_kept(pause_s: float) -> None:
+    assert told([pause_s], 10.0) == "K"
+
+
+def test_speech_without_pauses_is_left_as_it_is() -> None:
+    assert told([], 10.0) == ""
+
+
+def test_of_somebody_who_often_makes_long_pauses_only_longer_ones_divide() -> None:
+    assert told([1.0, 1.2, 1.7, 1.1], 10.0) == "SSSS"
+    assert told([1.0, 1.2, 2.0, 1.1], 10.0) == "SSDS"
+
+
+def test_one_other_pause_says_nothing_of_how_somebody_speaks() -> None:
+    assert told([1.6, 1.6], 10.0) == "DD"
+    assert told([2.0, 3.0, 4.0], 14.0) == "DDD"
+
+
+def test_many_sounds_with_pauses_between_them_do_not_cost_a_look_each() -> None:
+    pauses_s = [2.0 + n / 100 for n in range(15)]
+    assert told(pauses_s, 30.0) == "S" * 7 + "D" * 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.0, 60.0), max_size=40), st.floats(0.0, 600.0))
+def test_the_answer_is_one_for_each_pause_and_bounded(
+    pauses_s: list[float], audio_s: float
+) -> None:
+    judged = judge_pauses(pauses_s, audio_s)
+    assert len(judged) == len(pauses_s)
+    assert judged.count(Pause.DIVIDING) <= 1 + audio_s / 4
+
+
+def test_a_part_without_shortened_pauses_is_not_copied() -> None:
+    samples = talk(4.0)
+    piece, speech_s = without_pauses(samples, [SpeechSpan(16_000, 32_000, 0.9)])
+    assert np.shares_memory(piece, samples)
+    assert (len(piece), speech_s) == (16_000, 0.9)
+
+
+def test_what_shortened_pauses_part_is_put_together() -> None:
+    samples = talk(4.0)
+    spans = [SpeechSpan(0, 16_000, 0.8), SpeechSpan(40_000, 60_000, 1.0)]
+    piece, speech_s = without_pauses(samples, spans)
+    assert (piece == np.concatenate([samples[:16_000], samples[40_000:60_000]])).all()
+    assert speech_s == pytest.approx(0.8 + 0.4 + 1.0)

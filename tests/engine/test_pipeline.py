@@ -294,6 +294,61 @@ def test_of_long_audio_only_what_is_said_reaches_the_model() -> None:
     assert all(len(said.samples) <= len(speech) / 2 + 0.3 * SAMPLE_RATE for said in speeches)
 
 
+@pytest.mark.parametrize("pause_s", [2, 10])
+def test_two_commands_with_a_long_pause_between_them_are_heard_apart_and_joined(
+    pause_s: int,
+) -> None:
+    model = Scripted(Numbered({}))
+    first, second = SAMPLES[0].pcm(), SAMPLES[1].pcm()
+    both = utterance(first + SILENCE * pause_s + second)
+    (verdict,) = run(pipeline(model, GateConfig()), both).values()
+    assert understood(verdict) == "Part 1. Part 2."
+    ((_, speeches),) = model.asked
+    lengths = [len(said.samples) for said in speeches]
+    # The speech with at most 300 ms of margin beside it.
+    for length, pcm_bytes in zip(lengths, (first, second), strict=True):
+        assert length <= len(pcm_bytes) / 2 + 0.3 * SAMPLE_RATE
+
+
+def test_each_of_two_commands_is_doubted_by_its_own_length() -> None:
+    # Eight tokens are few for the whole, and enough for each.
+    model = Scripted(lambda *_: hypothesis(tokens=8))
+    both = utterance(SAMPLES[0].pcm() + SILENCE * 10 + SAMPLES[0].pcm())
+    assert not pipeline(model, GateConfig()).hear(both).second_look
+    ((look, marks),) = model.looks
+    assert (look, len(marks)) == ("first", 2)
+
+
+def test_of_two_commands_the_second_may_be_behind_the_cap() -> None:
+    model = Scripted(lambda *_: hypothesis(tokens=8))
+    both = utterance(SAMPLES[0].pcm() + SILENCE * 4 + SAMPLES[0].pcm())
+    heard = pipeline(model, GateConfig(), max_s=5.0).hear(both)
+    assert heard.truncated
+    assert understood(heard) == "Turn on the light."
+
+
+def test_a_hesitation_does_not_divide_a_command() -> None:
+    model = Scripted(lambda *_: hypothesis(tokens=8))
+    # Without the silence that the samples end with, there are 0.6 s between the words.
+    words = [SAMPLES[n].pcm()[: 2 * round(s * SAMPLE_RATE)] for n, s in ((5, 1.5), (8, 1.32))]
+    hesitating = utterance(words[0] + SILENCE[: 2 * round(0.3 * SAMPLE_RATE)] + words[1])
+    pipeline(model, GateConfig()).hear(hesitating)
+    assert [len(marks) for _, marks in model.looks] == [1]
+
+
+def test_a_long_hesitation_is_shortened_before_the_model_hears_it() -> None:
+    model = Scripted(lambda *_: hypothesis(tokens=8))
+    words = [SAMPLES[n].pcm()[: 2 * round(s * SAMPLE_RATE)] for n, s in ((5, 1.5), (8, 1.32))]
+    # With the silence that the second begins with, 1.2 s.
+    run(
+        pipeline(model, GateConfig()),
+        utterance(words[0] + SILENCE[: 2 * round(0.9 * SAMPLE_RATE)] + words[1]),
+    )
+    ((_, (said,)),) = model.asked
+    without_pause_s = sum(map(len, words)) / 2 / SAMPLE_RATE - 0.3
+    assert len(said.samples) / SAMPLE_RATE == pytest.approx(without_pause_s + 0.4, abs=0.2)
+
+
 def test_what_a_device_asked_for_holds_for_every_piece() -> None:
     model = Scripted()
     asked = replace(utterance(pcm(59.0)), prompt="In the hall.", hotwords=("Kiri",))

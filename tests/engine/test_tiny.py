@@ -92,6 +92,10 @@ def read(folder: Path, corpus: str) -> tuple[Samples, str]:
     return pcm.astype(np.float32) / np.float32(32768), clip["text"]
 
 
+def recording(folder: Path, path: str) -> Samples:
+    return decode(EncodedAudio(None, (folder / "speech" / path).read_bytes()), 30.0).samples
+
+
 def transcribe(
     transcriber: WhisperTranscriber, speech: Speech, look: Look = Look.FIRST
 ) -> Hypothesis:
@@ -264,6 +268,19 @@ def test_words_around_a_long_pause_are_kept(pipeline: Pipeline, pause_s: float) 
     samples = np.concatenate([COMMANDS[2].samples, pause, COMMANDS[8].samples])
     gated = replace(pipeline, gate=GateConfig())
     assert NORMALISE(text_of(gated.hear(utterance(samples)))) == f"{WORDS[2]} {WORDS[8]}"
+
+
+@pytest.mark.parametrize("pause_s", [2.0, 10.0])
+def test_of_two_real_commands_the_quieter_one_is_heard_too(
+    pipeline: Pipeline, speech_folder: Path, pause_s: float
+) -> None:
+    order = recording(speech_folder, "picovoice_barista/8d89ce69-6433-47d6-8f38-5bb605bda98c.wav")
+    lights = 0.25 * recording(speech_folder, "speech_to_phrase_en/activate_Mood_Lighting.wav")
+    gated = replace(pipeline, gate=GateConfig())
+    pause = noise(pause_s, level_dbfs=-70.0)
+    both = text_of(gated.hear(utterance(np.concatenate([order, pause, lights]))))
+    assert "light roast single shot drip coffee" in NORMALISE(both)
+    assert "activate" in NORMALISE(both)
 
 
 def test_a_closed_model_fails_its_utterances(model: ResolvedModel) -> None:
