@@ -143,6 +143,22 @@ def test_no_packet_is_longer_than_opus_allows_even_for_noise(seed: int, kbps: in
     assert max(len(packet) for packet, _ in PacketWalk().packets(data)) <= 1275
 
 
+@pytest.mark.parametrize("kbps", [16, 19, 24, 32, 48])
+@pytest.mark.parametrize("sound", ["speech", "speech and music", "music", "noise"])
+def test_opus_codes_with_silk_its_coder_for_speech_whatever_is_heard(sound: str, kbps: int) -> None:
+    speech = np.frombuffer(spoken(SAMPLES[0]), "<i2") / 32768
+    chord = sum(tone(hz, len(speech) / SAMPLE_RATE, level=0.1) for hz in (220, 277, 330, 440))
+    samples = {
+        "speech": speech,
+        "speech and music": speech + chord,
+        "music": chord,
+        "noise": np.random.default_rng(1).normal(0, 0.1, len(speech)),
+    }[sound]
+    data = b"".join(encoded(Codec.OPUS, [s16(np.asarray(samples, np.float32))], kbps))
+    # RFC 6716, table 2: of the 32 configurations the first twelve are SILK's.
+    assert {packet[0] >> 3 < 12 for packet, _ in PacketWalk().packets(data)} == {True}
+
+
 def test_chunks_of_opus_hold_whole_packets() -> None:
     pcm = spoken(SAMPLES[0])
     for chunk in encoded(Codec.OPUS, pieces(pcm, [960] * (len(pcm) // 960))):
