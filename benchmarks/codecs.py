@@ -14,10 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jiwer
 import numpy as np
@@ -25,31 +24,15 @@ from numpy.typing import NDArray
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from benchmarks import bench, codecs_page, speech
+from benchmarks.codecs_ears import MAX_S, TOGETHER, Ears
 from benchmarks.savings.edge import cuts, in_a_quiet_room
 from benchmarks.speech import Clip
-from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.encode import OPUS_OPTIONS, Encoder, OpusEncoder, make_encoder
 from stt_mqtt.audio.opus import PacketWalk
-from stt_mqtt.config import Config, SatelliteConfig
-from stt_mqtt.engine.listener import Listener
-from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.types import (
-    SAMPLE_RATE,
-    AudioFormat,
-    Batch,
-    Codec,
-    DeviceKey,
-    EncodedAudio,
-    EndReason,
-    Heard,
-    Utterance,
-)
+from stt_mqtt.config import SatelliteConfig
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
-MAX_S = 60.0
-TOGETHER = 8
-"""Utterances that are decoded in one batch, to save time; the same for all ways."""
 RESAMPLES = 5000
 SEED = 11
 LATE_SAMPLES = 104
@@ -150,49 +133,16 @@ def ways(quick: bool) -> list[Way]:
     return [*whole[:4], *ear[:4]] if quick else [*whole, *ear]
 
 
-class Ears:
-    """The pipeline of the service. The same samples are heard once."""
-
-    def __init__(self) -> None:
-        config = Config()
-        rung = preferred_rung(config)
-        self.workers = parallelism_of(config).workers
-        self._transcriber = load_rung(rung, parallelism_of(config))
-        self.model, self.rung = self._transcriber.model, rung.name
-        listener = Listener(self._transcriber, VoiceDetector.load())
-        languages = self._transcriber.languages
-        self._pipeline = Pipeline(listener, config.gate, MAX_S, rung.name, languages)
-        self._known: dict[bytes, str] = {}
+class Hearer(Protocol):
+    """What becomes of samples, mono float32 at `SAMPLE_RATE`."""
 
     def texts(self, samples: Sequence[bytes]) -> list[str]:
-        """What is heard in each; all are mono float32 at `SAMPLE_RATE`."""
-        new = [data for data in dict.fromkeys(samples) if data not in self._known]
-        batches = [new[at : at + TOGETHER] for at in range(0, len(new), TOGETHER)]
-        with ThreadPoolExecutor(self.workers) as pool:
-            for batch, texts in zip(batches, pool.map(self._batch, batches), strict=True):
-                self._known.update(zip(batch, texts, strict=True))
-        return [self._known[data] for data in samples]
+        """What is heard in each."""
+        ...
 
-    def close(self) -> None:
-        """Free the model."""
-        self._transcriber.close()
-
-    def _batch(self, batch: Sequence[bytes]) -> list[str]:
-        key = DeviceKey("benchmark", "codecs")
-        form = AudioFormat(Codec.PCM_F32LE)
-        utterances = tuple(
-            Utterance(key, "", EncodedAudio(form, data), "en", None, EndReason.STOP, 0.0)
-            for data in batch
-        )
-        texts = [""] * len(batch)
-        work = Batch(0, utterances, second_look=True, together=TOGETHER)
-        for index, verdict in self._pipeline.run(work):
-            if isinstance(verdict, Heard) and verdict.transcript is not None:
-                texts[index] = verdict.transcript.text
-        return texts
-
-
-Texts = Callable[[Sequence[bytes]], list[str]]
+    def beliefs(self, samples: Sequence[bytes], said: Sequence[str]) -> list[float]:
+        """How sure the model is of what was said; nan where it is not asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +151,21 @@ class Outcome:
 
     figures: dict[str, Any]
     judged: NDArray[np.int64]
+    beliefs: NDArray[np.float64]
 
 
-def measure(way: Way, said: Sequence[Said], hear: Texts) -> Outcome:
+def measure(way: Way, said: Sequence[Said], hearer: Hearer) -> Outcome:
     """Have every recording coded, decoded and heard."""
     before_s = time.process_time()
     audio = [way.audio(one.clip) for one in said]
     coding_s = time.process_time() - before_s
     decoded = [[decode(part, MAX_S).samples.tobytes() for part in parts] for parts in audio]
-    heard = iter(hear([part for parts in decoded for part in parts]))
+    heard = iter(hearer.texts([part for parts in decoded for part in parts]))
     texts = [" ".join(filter(None, (next(heard) for _ in parts))) for parts in decoded]
     judged = np.array([one.judge(text) for one, text in zip(said, texts, strict=True)])
+    beliefs = hearer.beliefs(
+        [b"".join(parts) for parts in decoded], [one.clip.text for one in said]
+    )
     sent = [part for parts in audio for part in parts]
     sent_s = sum(len(part) for parts in decoded for part in parts) / 4 / SAMPLE_RATE
     figures = {
@@ -223,7 +177,7 @@ def measure(way: Way, said: Sequence[Said], hear: Texts) -> Outcome:
         "segments": len(sent),
         "without_words": sum(not text for text in texts),
     }
-    return Outcome(figures, judged)
+    return Outcome(figures, judged, np.array(beliefs))
 
 
 def compared(ours: NDArray[np.int64], theirs: NDArray[np.int64], orders: int) -> dict[str, Any]:
@@ -250,6 +204,18 @@ def compared(ours: NDArray[np.int64], theirs: NDArray[np.int64], orders: int) ->
     }
 
 
+def believed(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[str, Any]:
+    """How much surer the model is of what was said, in nats per token, with its 95 % interval."""
+    more = ours - theirs
+    more = more[~np.isnan(more)]
+    picks = np.random.default_rng(SEED).integers(len(more), size=(RESAMPLES, len(more)))
+    limits = np.quantile(more[picks].mean(axis=1), (0.025, 0.975))
+    return {
+        "nats": round(float(more.mean()), 4),
+        "nats_95": [round(float(limit), 4) for limit in limits],
+    }
+
+
 def recordings(quick: bool, folder: Path) -> list[Said]:
     """Every English recording, orders last; with `quick` two samples, one of them as an order."""
     if quick:
@@ -271,17 +237,18 @@ def orders() -> list[Said]:
     ]
 
 
-def run(said: Sequence[Said], through: Sequence[Way], hear: Texts) -> dict[str, Any]:
+def run(said: Sequence[Said], through: Sequence[Way], hearer: Hearer) -> dict[str, Any]:
     """The figures of all ways; each comes after the one that it is compared with."""
     outcomes: dict[str, Outcome] = {}
     count = sum(bool(one.slots) for one in said)
     results: dict[str, Any] = {}
     for way in through:
-        outcomes[way.name] = measure(way, said, hear)
-        beside = outcomes[way.beside].judged
+        ours = outcomes[way.name] = measure(way, said, hearer)
+        theirs = outcomes[way.beside]
         results[way.name] = {
-            **outcomes[way.name].figures,
-            **compared(outcomes[way.name].judged, beside, count),
+            **ours.figures,
+            **compared(ours.judged, theirs.judged, count),
+            **believed(ours.beliefs, theirs.beliefs),
         }
         bench.say(f"{way.name}: {results[way.name]['understood']} of {len(said)} understood")
     return results
@@ -312,7 +279,7 @@ def main(options: argparse.Namespace) -> int:
         said = recordings(options.quick, Path(folder))
     ears = Ears()
     try:
-        results = run(said, ways(options.quick), ears.texts)
+        results = run(said, ways(options.quick), ears)
     finally:
         ears.close()
     data = {

@@ -32,7 +32,9 @@ def markdown(data: Mapping[str, Any]) -> list[str]:
         f"the order is in the text. Heard by {data['model']} ({data['rung']}), in batches of "
         f"{data['together']}. In brackets: 95 % intervals of the difference, over the choice of "
         "the recordings. Gained and lost: recordings that are right on this way only, or on the "
-        f"other only. A satellite sends {sends} unless it is told otherwise.",
+        "other only. Nats: how much surer the model is of each token of what was said in the "
+        "sentences, which tells ways apart that give the same words. "
+        f"A satellite sends {sends} unless it is told otherwise.",
         "",
         "## The codec alone",
         "",
@@ -63,6 +65,7 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
         "orders right",
         "WER",
         "points",
+        "nats",
         "SILK",
         "ms per s",
     ]
@@ -79,6 +82,7 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
                 row["orders_right"],
                 f"{row['wer']:.1%}",
                 _points(row["wer_points"], row["wer_points_95"]),
+                _nats(row["nats"], row["nats_95"]),
                 "" if row["silk_share"] is None else f"{row['silk_share']:.0%}",
                 f"{row['cpu_ms_per_s']:.1f}",
             ]
@@ -89,3 +93,7 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
 
 def _points(mean: float, limits: Sequence[float]) -> str:
     return f"{mean:+.1f} ({limits[0]:+.1f} to {limits[1]:+.1f})"
+
+
+def _nats(mean: float, limits: Sequence[float]) -> str:
+    return f"{mean:+.3f} ({limits[0]:+.3f} to {limits[1]:+.3f})"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.codecs import LATE_SAMPLES, PCM, ROOM, Said, Way, compared, measure
+from benchmarks.codecs import LATE_SAMPLES, PCM, ROOM, Said, Way, believed, compared, measure
 from benchmarks.speech import Clip
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.encode import make_encoder
@@ -19,6 +20,18 @@ from tests.benchmarks.test_quick import quick
 
 CLIP = Clip("a/tone", "a", "dim the lamp", Path("tone.wav"), s16(tone(seconds=1.0)))
 ORDER = Said(CLIP, ("double shot", "twenty ounce"))
+
+
+class TwoPieces:
+    """Hears two pieces, and has its belief in what was said."""
+
+    def texts(self, samples: Sequence[bytes]) -> list[str]:
+        assert len(samples) == 2
+        return ["Dim", "the lamp."]
+
+    def beliefs(self, samples: Sequence[bytes], said: Sequence[str]) -> list[float]:
+        assert [bool(data) for data in samples] == [text != "stop" for text in said]
+        return [-0.5 if data else nan for data in samples]
 
 
 def test_codecs_compares_codecs_with_pcm_and_the_ear_with_the_room(tmp_path: Path) -> None:
@@ -34,6 +47,8 @@ def test_codecs_compares_codecs_with_pcm_and_the_ear_with_the_room(tmp_path: Pat
     (opus,) = (row for name, row in ways.items() if name.startswith("Opus"))
     assert opus["bytes_per_s"] < 4_000
     assert opus["silk_share"] == 1
+    low, high = opus["nats_95"]
+    assert -1 < low <= opus["nats"] <= high < 1
     ears = [row for name, row in ways.items() if name.startswith("room, ear")]
     assert [row["segments"] for row in ears] == [2] * 3
     assert all(row["bytes_per_s"] <= 32_000 for row in ears)
@@ -61,6 +76,12 @@ def test_a_difference_counts_sentences_and_orders_and_knows_its_chance() -> None
     assert same["wer_points_95"] == same["understood_points_95"] == [0, 0]
 
 
+def test_beliefs_are_compared_where_both_are_known() -> None:
+    found = believed(np.array([-1.0, -2.0, nan, -9.0]), np.array([-1.5, -1.7, -1.0, nan]))
+    assert found["nats"] == pytest.approx(0.1)
+    assert found["nats_95"] == pytest.approx([-0.3, 0.5])
+
+
 @pytest.mark.parametrize(("late", "samples"), [(0, 16_000), (LATE_SAMPLES, 16_320)])
 def test_late_pcm_is_as_long_as_opus_makes_it(late: int, samples: int) -> None:
     way = Way("late", PCM, lambda: make_encoder(Codec.PCM_S16LE, 0), late)
@@ -78,10 +99,7 @@ def test_what_the_ear_cuts_in_two_is_joined_and_what_it_does_not_hear_has_no_wor
     silent = Clip("a/silence", "a", "stop", Path("silence.wav"), bytes(32_000))
     ear = Way("ear", "ear", lambda: make_encoder(Codec.FLAC, 0), room=True, ear=True)
 
-    def hear(samples: Sequence[bytes]) -> list[str]:
-        assert len(samples) == 2
-        return ["Dim", "the lamp."]
-
-    found = measure(ear, [Said(twice), Said(silent)], hear)
+    found = measure(ear, [Said(twice), Said(silent)], TwoPieces())
     assert found.judged.tolist() == [[0, 3, 1], [1, 1, 0]]
+    assert (found.beliefs[0], len(found.beliefs)) == (-0.5, 2)
     assert (found.figures["segments"], found.figures["without_words"]) == (2, 1)
