@@ -24,8 +24,10 @@ _FULL_SCALE = 32768.0**2 * FRAME_SAMPLES * float(np.sum(np.square(_WINDOW))) / 4
 _SMOOTHING = 0.5
 _SPAN = 16
 """Frames of a span, half a second."""
-_SPANS = 10
-"""Spans that are remembered, 5 s: longer than anybody speaks without a gap between two words."""
+_SPANS = 16
+"""Spans that are remembered, 8 s: longer than people speak without a gap between two words. Of 246
+recordings of 3 s and more, 5 s lifted the floor to 30 dB below the voice or higher in four, 8 s in
+none."""
 _BIAS_DB = 1.5
 """How far the least smoothed power of steady noise lies below its mean."""
 _FIRST_GUESS_DBFS = -60.0

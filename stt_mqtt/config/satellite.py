@@ -90,8 +90,8 @@ class SatelliteConfig(Section):
     """Microphone by name or a part of it, see --list-devices; null: the default one."""
     codec: SatelliteCodec = SatelliteCodec.OPUS
     """`opus` (small), `flac` (exact, half the size) or `pcm_s16le` (exact, no work)."""
-    opus_kbps: int = Field(default=16, ge=16, le=32)
-    """Bit rate of Opus in kbit/s."""
+    opus_kbps: int = Field(default=32, ge=16, le=48)
+    """Bit rate of Opus in kbit/s; less than 32 costs the model some of its certainty."""
     qos: int = Field(default=1, ge=0, le=1)
     """MQTT quality of service of audio and marks: 1 is confirmed by the broker, 0 is not."""
     spool_max_age_s: float = Field(default=30.0, ge=1, le=600)

@@ -21,6 +21,10 @@ ONSET_S = 0.4
 """How far the soft beginning of a word may lie before the first clear sound of it."""
 GAP_S = 0.09
 """Silence within that beginning, as between a lip and the voice."""
+ENDING_S = 0.4
+"""How long a word may go on behind its last clear sound: hissing and plosives are no voice."""
+CLOSURE_S = 0.12
+"""Silence within that ending, as before a final plosive."""
 RUN = 2
 """Frames of speech in a row that prolong an utterance: a click in the pause is no speech."""
 
@@ -43,6 +47,8 @@ class Segmenter:
         """Earlier frames do not make an utterance begin: they are of the wake word."""
         self._opened_at: float | None = None
         self._speech_end = 0.0
+        self._word_end = 0.0
+        """End of the last sound that belongs to the speech, whether it is a voice or not."""
         self._run = 0
         self._held: list[Frame] = []
         """The pause so far, without what of it was sent."""
@@ -104,7 +110,7 @@ class Segmenter:
         frames = tuple(self._before)
         self._before.clear()
         self._opened_at = frames[0].at
-        self._speech_end = frame.at + FRAME_S
+        self._speech_end = self._word_end = frame.at + FRAME_S
         self._run = 0
         return Step(self._opened_at, tuple(heard.pcm for heard in frames))
 
@@ -125,9 +131,11 @@ class Segmenter:
         self._run = self._run + 1 if frame.goes_on else 0
         if self._run >= RUN:
             self._speech_end = end
+        if self._run >= RUN or self._ends_a_word(frame):
+            self._word_end = end
         self._held.append(frame)
         ready: tuple[bytes, ...] = ()
-        if self._run >= RUN or end - self._speech_end < TAIL_S + _HALF:
+        if self._word_end == end or end - self._speech_end < TAIL_S + _HALF:
             ready = tuple(held.pcm for held in self._held)
             self._held.clear()
         if end + FRAME_S - opened_at > self._max_s + _HALF / 2:
@@ -136,6 +144,14 @@ class Segmenter:
         if self._ear is not Ear.HELD and not self._run and pause_s > self._hangover_s - _HALF:
             return self._close(ready, Closing.PAUSE)
         return Step(None, ready)
+
+    def _ends_a_word(self, frame: Frame) -> bool:
+        """Whether this is the sound of a consonant behind the last clear sound."""
+        return (
+            frame.sounds
+            and frame.at - self._word_end < CLOSURE_S + _HALF
+            and frame.at - self._speech_end < ENDING_S - _HALF
+        )
 
     def _close(self, frames: tuple[bytes, ...], closing: Closing) -> Step:
         self._opened_at = None

@@ -43,7 +43,7 @@ def test_a_command_is_speech_and_the_room_before_it_is_not() -> None:
 
 
 def test_steady_noise_becomes_the_room() -> None:
-    heard = hear(room(5, -60) + room(12, -30), VadConfig())
+    heard = hear(room(5, -60) + room(14, -30), VadConfig())
     assert not any(frame.begins or frame.sounds for frame in heard[-150:])
 
 

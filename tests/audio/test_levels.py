@@ -47,7 +47,7 @@ def test_the_floor_goes_up_with_the_room_within_seconds() -> None:
     floor = NoiseFloor()
     settle(floor, -60, 10)
     assert settle(floor, -40, 2) == pytest.approx(-58.5, abs=0.1)
-    assert settle(floor, -40, 5) == pytest.approx(-38.5, abs=0.1)
+    assert settle(floor, -40, 7) == pytest.approx(-38.5, abs=0.1)
 
 
 def test_the_floor_comes_down_at_once() -> None:
@@ -63,6 +63,12 @@ def test_speech_with_gaps_between_words_leaves_the_floor_where_it_is() -> None:
         settle(floor, -25, 0.6)
         highest = settle(floor, -60, 0.5)
     assert highest == pytest.approx(-58.5, abs=3)
+
+
+def test_who_speaks_for_seven_seconds_without_a_gap_leaves_it_there_too() -> None:
+    floor = NoiseFloor()
+    settle(floor, -60, 10)
+    assert settle(floor, -25, 7) == pytest.approx(-58.5, abs=0.1)
 
 
 def test_who_begins_with_speech_is_not_taken_for_the_room() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.config import VadConfig
 from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
-from stt_mqtt.satellite.segmenter import ONSET_S, TAIL_S, Segmenter
+from stt_mqtt.satellite.segmenter import CLOSURE_S, ENDING_S, ONSET_S, TAIL_S, Segmenter
 
 CONFIG = VadConfig()
 QUIET, SOFT, SPEECH = ".", "s", "X"
@@ -106,6 +106,36 @@ def test_a_noise_long_before_a_word_does_not_belong_to_it() -> None:
     listening.hear(QUIET * 10 + SOFT * 60 + SPEECH * 20)
     (utterance,) = listening.utterances
     assert utterance[0] * FRAME_S >= 70 * FRAME_S - ONSET_S - (PRE_ROLL + 2) * FRAME_S
+
+
+def test_the_hissing_end_of_a_word_belongs_to_it() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + SOFT * 11 + QUIET * 30)
+    assert listening.utterances == [list(range(31))]
+    assert listening.closings == [Closing.PAUSE]
+
+
+def test_so_does_a_plosive_behind_a_closed_mouth() -> None:
+    closure = round(CLOSURE_S / FRAME_S)
+    listening = Listening()
+    listening.hear(SPEECH * 20 + SOFT * 3 + QUIET * closure + SOFT + QUIET * 30)
+    assert listening.utterances == [list(range(20 + 3 + closure + 1))]
+
+
+def test_a_noise_in_the_pause_does_not_belong_to_the_word_before_it() -> None:
+    closure = round(CLOSURE_S / FRAME_S)
+    listening = Listening()
+    listening.hear(SPEECH * 20 + SOFT * 3 + QUIET * (closure + 1) + SOFT * 3 + QUIET * 30)
+    ((*_, last),) = listening.utterances
+    assert (last - 19) * FRAME_S == pytest.approx(TAIL_S, abs=FRAME_S)
+
+
+def test_noise_that_lasts_is_no_end_of_a_word_and_ends_the_utterance_no_later() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + SOFT * HANGOVER)
+    ((*_, last),) = listening.utterances
+    assert (last - 19) * FRAME_S == pytest.approx(ENDING_S, abs=FRAME_S)
+    assert listening.closings == [Closing.PAUSE]
 
 
 def test_no_utterance_is_longer_than_its_limit_and_none_is_lost_at_the_seam() -> None:

@@ -44,7 +44,7 @@ GO_ON_EIGHTHS = 18  # so many let it go on: 7 dB
 LOWEST_FLOOR = 16  # digital silence is no room
 FIRST_GUESS = 256  # a room is not louder while only a moment of it was heard
 SPAN = 16  # frames of which the least is remembered, 0.5 s
-SPANS = 10  # so many of them: nobody speaks for 5 s without a gap between two words
+SPANS = 16  # so many of them: people speak for 5 s without a gap between two words, not for 8 s
 UNKNOWN = 1 << 29  # above every level
 
 ZEROS = 313  # frames of digital silence at the start, 10 s: there is no microphone

@@ -32,7 +32,7 @@ class Vad {
 
  private:
   static constexpr int kSpanFrames = 16;  // half a second
-  static constexpr int kSpans = 10;  // nobody speaks for 5 s without a gap between two words
+  static constexpr int kSpans = 16;  // people speak for 5 s without a gap, hardly for 8 s
   static constexpr int32_t kUnknown = 1 << 29;
   static constexpr int32_t kLowest = 16;  // digital silence is no room
   static constexpr int32_t kFirstGuess = 256;  // no room is louder while only a moment was heard
