@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,6 @@ from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibrating import (
     WINDOWS,
     Ears,
-    Score,
     Trial,
     calibration,
     choose,
@@ -96,8 +96,9 @@ def run(options: argparse.Namespace) -> int:
     subject = Subject(Ears.of(transcriber), transcriber.languages, config.gate)
     with _progress() as progress:
         measured = subject.measure(clips, scorer, progress)
-        heard = subject.listen(spread(noise, options.limit), choose(measured.trials)[0], progress)
-    chosen = calibration(measured.trials, heard)
+        window, _ = choose(measured.trials, measured.languages)
+        heard = subject.listen(spread(noise, options.limit), window, progress)
+    chosen = calibration(measured.trials, measured.languages, heard)
     if options.json:
         print(as_shipped(model, chosen, measured.described(len(heard))))
     else:
@@ -115,14 +116,22 @@ class Measured:
 
     clips: list[Clip] = field(default_factory=list)
     trials: tuple[Trial, ...] = tuple(
-        Trial(window, Score(), cpu_s=0.0, loops=frozenset()) for window in WINDOWS
+        Trial(window, (), cpu_s=0.0, loops=frozenset()) for window in WINDOWS
     )
     left_out: list[str] = field(default_factory=list)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The language of each clip."""
+        return tuple(clip.language for clip in self.clips)
 
     def described(self, noise: int) -> str:
         """On what was measured."""
         corpora = len({clip.corpus for clip in self.clips if clip.corpus})
+        spoken = Counter(self.languages).most_common()
         parts = [f"{len(self.clips)} clip{'' if len(self.clips) == 1 else 's'}"]
+        if len(spoken) > 1:
+            parts.append(f" ({', '.join(f'{number} {code}' for code, number in spoken)})")
         parts += [f" of {corpora} corpora"] * (corpora > 1)
         parts += [f" and {noise} of noise"] * (noise > 0)
         return "".join(parts)
@@ -155,7 +164,7 @@ class Subject:
             measured.trials = tuple(
                 Trial(
                     trial.window,
-                    trial.score + scorer.score(clip, hypothesis.text),
+                    (*trial.scores, scorer.score(clip, hypothesis.text)),
                     trial.cpu_s + cpu_s,
                     trial.loops | ({number} if is_loop(hypothesis) else set()),
                 )
@@ -219,12 +228,16 @@ def save(chosen: Calibration, folder: Path) -> Path:
     return file
 
 
-def table(trials: Sequence[Trial], chosen: Calibration) -> Table:
-    """Every window with its numbers, the cheapest first; the chosen ones are named."""
+def table(trials: Sequence[Trial], languages: Sequence[str], chosen: Calibration) -> Table:
+    """Every window with its numbers, the cheapest first; the chosen ones are named.
+
+    `languages` has the one of each clip; several have a column each.
+    """
+    several = sorted(set(languages)) if len(set(languages)) > 1 else []
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     shown.add_column("window")
     shown.add_column("tail")
-    for name in ("WER %", "exact %", "CPU ms", "loops"):
+    for name in ("WER %", *several, "exact %", "CPU ms", "loops"):
         shown.add_column(name, justify="right")
     shown.add_column("")
     for trial in sorted(trials, key=lambda trial: trial.cpu_s):
@@ -236,6 +249,7 @@ def table(trials: Sequence[Trial], chosen: Calibration) -> Table:
             "30 s" if full else f"{window.pad_s:g} s behind, {window.min_s:g} s at least",
             "" if full else f"{window.tail_states} states{stride}",
             f"{100 * trial.score.wer:.1f}",
+            *(f"{100 * trial.score_in(code, languages).wer:.1f}" for code in several),
             f"{100 * trial.score.exact_share:.1f}",
             f"{trial.cpu_ms_per_clip:.0f}",
             str(len(trial.loops)),
@@ -248,7 +262,7 @@ def table(trials: Sequence[Trial], chosen: Calibration) -> Table:
 def _print(measured: Measured, chosen: Calibration, model: ResolvedModel) -> None:
     console = open_console()
     console.print(f"{model.name} on {measured.described(0)}, one thread:\n")
-    console.print(table(measured.trials, chosen))
+    console.print(table(measured.trials, measured.languages, chosen))
     console.print(f"\nSpeech beyond doubt: no_speech_prob below {chosen.clear_no_speech_prob:g}.")
     if measured.left_out:
         console.print(

@@ -7,6 +7,7 @@ matters, `lang` (default `en`) and `corpus`. Other keys are ignored.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +27,10 @@ MAX_PROBLEMS = 20
 MAX_CLIP_BYTES = 64 * 1024 * 1024
 MAX_CLIP_S = 30.0
 BENCH_EXTRA = "bench"
+PERCENT = re.compile(
+    r"\b(?:pour ?cents?|por ?ciento|per ?cento|por ?cento|prozent|procent|prosent)\b", re.IGNORECASE
+)
+"""Whisper writes the sign, people write the word; the English normalisation knows this itself."""
 
 
 class _Line(BaseModel):
@@ -117,8 +122,10 @@ class Scorer:
         from whisper_normalizer.basic import BasicTextNormalizer
         from whisper_normalizer.english import EnglishTextNormalizer
 
+        basic: Callable[[str], str] = BasicTextNormalizer()
         self._english: Callable[[str], str] = EnglishTextNormalizer()
-        self._other: Callable[[str], str] = BasicTextNormalizer()
+        # What the normalisation does not know it removes, and with it the sign.
+        self._other: Callable[[str], str] = lambda text: basic(PERCENT.sub("%", text))
 
     def score(self, clip: Clip, heard: str) -> Score:
         """How well one clip was heard."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from math import sqrt
 
 from stt_mqtt.engine.calibration import FULL_WINDOW, Calibration, Floats, Window
 from stt_mqtt.engine.quality import is_clear
@@ -34,6 +35,8 @@ WINDOWS = (
 """What is tried; those that differ in the tail only stand together."""
 WER_MARGIN = 0.005
 """Wrong words per word that a cheaper window may cost."""
+CHANCE = 1.645
+"""Standard errors by which a window may be worse than the full one, which chance exceeds in 5 %."""
 CLEAR_NO_SPEECH_PROBS = (0.15, 0.2, 0.25, 0.3, 0.4)
 USUAL_CLEAR_NO_SPEECH_PROB = 0.25
 
@@ -68,12 +71,25 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a window made of all clips. `loops`: numbers of the clips in which it repeats itself."""
+    """What a window made of all clips: the score of each, and the CPU time of all.
+
+    `loops`: numbers of the clips in which it repeats itself.
+    """
 
     window: Window
-    score: Score
+    scores: tuple[Score, ...]
     cpu_s: float
     loops: frozenset[int]
+
+    @property
+    def score(self) -> Score:
+        """The sum over all clips."""
+        return sum(self.scores, Score())
+
+    def score_in(self, language: str, languages: Sequence[str]) -> Score:
+        """The sum over the clips in a language; `languages` has the one of each clip."""
+        spoken = zip(self.scores, languages, strict=True)
+        return sum((score for score, spoken_in in spoken if spoken_in == language), Score())
 
     @property
     def cpu_ms_per_clip(self) -> float:
@@ -121,19 +137,40 @@ def _without_tail(window: Window) -> Window:
     return replace(window, tail_states=0, tail_stride=1)
 
 
-def choose(trials: Sequence[Trial]) -> tuple[Window, Window]:
-    """The windows of the first and of the second look.
+def choose(trials: Sequence[Trial], languages: Sequence[str]) -> tuple[Window, Window]:
+    """The windows of the first and of the second look; `languages` has the one of each clip.
 
     The first one is the cheapest whose words are as good as the best, within `WER_MARGIN`; the
     second the one with the best words. Neither repeats itself where the full window, which is
-    among the trials and never ruled out, does not.
+    among the trials and never ruled out, does not; nor is it worse than that in any language,
+    beyond chance.
     """
     (full,) = (trial for trial in trials if trial.window == FULL_WINDOW)
-    sound = [trial for trial in trials if trial.loops <= full.loops]
+    sound = [
+        trial
+        for trial in trials
+        if trial.loops <= full.loops and not worse_languages(trial, full, languages)
+    ]
     second = min(sound, key=lambda trial: (trial.score.wer, trial.cpu_s))
     good = [trial for trial in sound if trial.score.wer <= second.score.wer + WER_MARGIN]
     first = min(good, key=lambda trial: trial.cpu_s)
     return first.window, second.window
+
+
+def worse_languages(trial: Trial, other: Trial, languages: Sequence[str]) -> list[str]:
+    """The languages in which a trial has more wrong words than another, beyond chance.
+
+    The clips are compared one by one. If neither were better, the sum of the differences would
+    have the root of the sum of their squares as its standard error.
+    """
+    differences: dict[str, list[int]] = {}
+    for mine, its, language in zip(trial.scores, other.scores, languages, strict=True):
+        differences.setdefault(language, []).append(mine.wrong - its.wrong)
+    return [
+        language
+        for language, found in differences.items()
+        if sum(found) > CHANCE * sqrt(sum(difference**2 for difference in found))
+    ]
 
 
 def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
@@ -153,7 +190,9 @@ def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
     return max(safe, default=min(CLEAR_NO_SPEECH_PROBS))
 
 
-def calibration(trials: Sequence[Trial], noise: Sequence[Hypothesis]) -> Calibration:
+def calibration(
+    trials: Sequence[Trial], languages: Sequence[str], noise: Sequence[Hypothesis]
+) -> Calibration:
     """The calibration that the trials speak for; `noise`: what its first look heard in noise."""
-    first, second = choose(trials)
+    first, second = choose(trials, languages)
     return Calibration(first, second, SILENCE_LEVEL, clear_no_speech_prob(noise))

@@ -12,11 +12,13 @@ import zlib
 import numpy as np
 
 from stt_mqtt.engine.calibration import Floats
+from stt_mqtt.engine.speaking_rate import relative_token_rate
 from stt_mqtt.engine.transcriber import Hypothesis
 
 LOOP_COMPRESSION_RATIO = 2.2
 """Text that shrinks more than this repeats itself."""
 SPARSE_TOKENS_PER_S = 2.6
+"""In English; other languages have more tokens, see `relative_token_rate`."""
 MIN_SPEECH_S = 0.1
 JUDGED_S = 5.0
 """What is longer is judged by this much of it: people make pauses, and may say it all at once."""
@@ -77,7 +79,7 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float) -> bool:
     `voice` is the probability of a voice, as `strongest_voice` gives it.
     """
     judged_s = min(max(speech_s, MIN_SPEECH_S), JUDGED_S)
-    tokens_per_s = min(max(hypothesis.tokens / judged_s, 0.1), 8.0)
+    tokens_per_s = min(max(_english_tokens(hypothesis) / judged_s, 0.1), 8.0)
     score = (
         0.6 * _log_odds(hypothesis.no_speech_prob)
         - 1.9 * math.log(tokens_per_s)
@@ -92,7 +94,8 @@ def is_doubtful(hypothesis: Hypothesis, speech_s: float) -> bool:
     """Whether a second look would pay."""
     if not hypothesis.text:
         return False
-    sparse = hypothesis.tokens < SPARSE_TOKENS_PER_S * speech_s and speech_s >= SPARSE_FROM_S
+    tokens_per_s = _english_tokens(hypothesis) / max(speech_s, MIN_SPEECH_S)
+    sparse = tokens_per_s < SPARSE_TOKENS_PER_S and speech_s >= SPARSE_FROM_S
     return sparse or is_loop(hypothesis)
 
 
@@ -113,6 +116,11 @@ def is_loop(hypothesis: Hypothesis) -> bool:
 def is_phantom(text: str) -> bool:
     """Whether the text is one of those that Whisper hears in noise."""
     return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split()) in PHANTOMS
+
+
+def _english_tokens(hypothesis: Hypothesis) -> float:
+    """The tokens that as much speech would have in English."""
+    return hypothesis.tokens / relative_token_rate(hypothesis.language)
 
 
 def _log_odds(probability: float) -> float:

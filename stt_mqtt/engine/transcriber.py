@@ -33,7 +33,7 @@ class Look(Enum):
     FIRST = auto()
     """The calibrated window and beam of the rung."""
     SECOND = auto()
-    """A wide window, a wide beam, and timestamps, which make the model spell and count better."""
+    """A wide window, a wide beam, and in English timestamps, with which the model spells better."""
 
 
 @dataclass(frozen=True, slots=True)

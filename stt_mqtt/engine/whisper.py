@@ -22,8 +22,9 @@ from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
+from stt_mqtt.engine.speaking_rate import relative_token_rate
 from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, normalise_language
-from stt_mqtt.engine.words import MAX_TOKENS, Words
+from stt_mqtt.engine.words import ENGLISH, MAX_TOKENS, Words
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
@@ -37,7 +38,7 @@ SECOND_LOOK_BEAM = 5
 MAX_INITIAL_TIMESTAMP = 50
 """Latest moment of the first word in a look with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
-"""More than anybody speaks, in any language: what goes on longer is a loop."""
+"""More than anybody speaks in English: what goes on longer is a loop."""
 SPARE_TOKENS = 16
 USUAL_TOKENS_PER_S = 3.5
 
@@ -173,10 +174,13 @@ class WhisperTranscriber:
 
     def _prompted(self, index: int, speech: Speech, states: Floats, look: Look) -> _Encoded:
         language = speech.language or self._detected(states, speech)
-        prompt = self.loaded.words.prompt(speech, language, timestamps=look is Look.SECOND)
+        # In French they cost words.
+        timestamps = look is Look.SECOND and language == ENGLISH
+        prompt = self.loaded.words.prompt(speech, language, timestamps)
+        tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         speech_s = len(speech.samples) / SAMPLE_RATE
         return _Encoded(
-            index, states, language, prompt, SPARE_TOKENS + round(speech_s * TOKENS_PER_S)
+            index, states, language, prompt, SPARE_TOKENS + round(speech_s * tokens_per_s)
         )
 
     def _detected(self, states: Floats, speech: Speech) -> str:
@@ -241,7 +245,8 @@ def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str |
     Raises UnsupportedLanguageError for one that the model does not speak.
     """
     if speech.language is None:
-        return next(iter(spoken)) if len(spoken) == 1 else None
+        possible = spoken.intersection(map(normalise_language, speech.languages)) or spoken
+        return next(iter(possible)) if len(possible) == 1 else None
     language = normalise_language(speech.language)
     if language not in spoken:
         raise UnsupportedLanguageError(

@@ -74,9 +74,9 @@ def model(folder: Path) -> ResolvedModel:
     return ResolvedModel("toy", folder)
 
 
-def plain(trials: list[Trial]) -> list[str]:
+def plain(trials: list[Trial], *languages: str) -> list[str]:
     output = io.StringIO()
-    Console(file=output, width=132).print(table(trials, CALIBRATION))
+    Console(file=output, width=132).print(table(trials, languages, CALIBRATION))
     return [re.sub(r"\s{2,}", " | ", line.strip()) for line in output.getvalue().splitlines()]
 
 
@@ -131,19 +131,46 @@ def test_readers_are_told_on_what_was_measured(tmp_path: Path) -> None:
     clips = [recording(tmp_path, number, corpus=f"c{number}") for number in range(2)]
     assert Measured(clips).described(3) == "2 clips of 2 corpora and 3 of noise"
     assert Measured(clips[:1]).described(0) == "1 clip"
+    several = [recording(tmp_path, 0, code) for code in ("fr", "en", "en")]
+    assert Measured(several).described(1) == "3 clips (2 en, 1 fr) and 1 of noise"
 
 
 def test_the_table_names_the_windows_that_were_chosen() -> None:
     trials = [
-        Trial(FULL_WINDOW, Score(25, 100, 60, 100), 34.0, frozenset()),
-        Trial(CALIBRATION.second, Score(19, 100, 81, 100), 5.6, frozenset({1})),
-        Trial(CALIBRATION.first, Score(20, 100, 80, 100), 4.2, frozenset()),
+        Trial(FULL_WINDOW, (Score(25, 100, 60, 100),), 34.0, frozenset()),
+        Trial(CALIBRATION.second, (Score(19, 100, 81, 100),), 5.6, frozenset({1})),
+        Trial(CALIBRATION.first, (Score(20, 100, 80, 100),), 4.2, frozenset()),
     ]
-    assert plain(trials)[1:] == [
+    assert plain(trials, "en")[1:] == [
         "2.5 s behind, 6 s at least | 500 states | 20.0 | 80.0 | 42 | 0 | first look",
         "3 s behind, 8 s at least | 1500 states | 19.0 | 81.0 | 56 | 1 | second look",
         "30 s | 25.0 | 60.0 | 340 | 0",
     ]
+
+
+def test_several_languages_have_a_column_each() -> None:
+    scores = (Score(1, 10, 0, 1), Score(2, 5, 0, 1), Score(0, 5, 1, 1))
+    trials = [Trial(CALIBRATION.first, scores, 0.3, frozenset())]
+    header, row = plain(trials, "en", "fr", "fr")
+    assert header == "window | tail | WER % | en | fr | exact % | CPU ms | loops"
+    assert row == (
+        "2.5 s behind, 6 s at least | 500 states | 15.0 | 10.0 | 20.0 | 33.3 | 100 | 0 | first look"
+    )
+
+
+def test_each_clip_is_heard_and_scored_in_its_own_language(tmp_path: Path) -> None:
+    heard: list[str | None] = []
+
+    def decode(_: Floats, speech: Speech) -> Hypothesis:
+        heard.append(speech.language)
+        return hypothesis(SAMPLES[1].text)
+
+    clips = [recording(tmp_path, 1, "fr"), recording(tmp_path, 1, "en")]
+    both = replace(subject(decode), languages=frozenset({"en", "fr"}))
+    measured = both.measure(clips, Scorer(), quiet())
+    assert measured.languages == ("fr", "en")
+    assert heard == ["fr"] * len(WINDOWS) + ["en"] * len(WINDOWS)
+    assert {trial.score_in("fr", measured.languages).clips for trial in measured.trials} == {1}
 
 
 def test_what_is_saved_beside_a_model_is_used_from_then_on(tmp_path: Path) -> None:

@@ -166,6 +166,34 @@ def test_other_languages_keep_their_own_spelling() -> None:
     assert Scorer().score(clip(Path(), "colour", "de"), "color").wrong == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "said", "heard"),
+    [
+        ("fr", "règle le volet à 50 pourcent", "Règle le volet à 50%."),
+        ("fr", "à 50 pour cent", "à 50 %"),
+        ("es", "al 100 por ciento", "Al 100%."),
+        ("de", "auf 30 Prozent", "auf 30%"),
+    ],
+)
+def test_a_percent_sign_is_the_word_for_it(language: str, said: str, heard: str) -> None:
+    assert Scorer().score(clip(Path(), said, language), heard).wrong == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "wrong"),
+    [
+        ("déverrouille la porte d'entrée", "Déverrouille la porte d\u2019entrée !", 0),
+        ("quel temps fait-il", "Quel temps fait il ?", 0),
+        ("l'E\u0301tage", "l'étage", 0),
+        ("allumé", "allume", 1),
+    ],
+)
+def test_apostrophes_hyphens_and_composed_accents_are_no_mistakes_but_a_missing_accent_is(
+    said: str, heard: str, wrong: int
+) -> None:
+    assert Scorer().score(clip(Path(), said, "fr"), heard).wrong == wrong
+
+
 def test_a_text_of_nothing_but_fillers_has_no_words_to_get_wrong() -> None:
     scorer = Scorer()
     assert scorer.score(clip(Path(), "Um, uh."), "hmm") == Score(0, 0, 1, 1)

@@ -23,6 +23,7 @@ from stt_mqtt.engine.calibrating import (
     choose,
     clear_no_speech_prob,
     hear,
+    worse_languages,
 )
 from stt_mqtt.engine.calibration import FULL_WINDOW, UNCALIBRATED, Calibration, Floats, Window
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
@@ -31,6 +32,7 @@ from stt_mqtt.types import SAMPLE_RATE, Samples
 from tests.engine.scripted import hypothesis, speech
 
 WORDS = 1000
+ENGLISH = ("en",)
 SHORT, MIDDLE, WIDE = WINDOWS[1], WINDOWS[9], WINDOWS[17]
 
 
@@ -59,7 +61,13 @@ def ticking(step_s: float) -> Callable[[], float]:
 
 
 def trial(window: Window, wrong: int, cpu_s: float, loops: set[int] | None = None) -> Trial:
-    return Trial(window, Score(wrong, WORDS, 0, 100), cpu_s, frozenset(loops or ()))
+    """One of a single clip, whose difference to another one may always be chance."""
+    return Trial(window, (Score(wrong, WORDS, 0, 100),), cpu_s, frozenset(loops or ()))
+
+
+def spoken(window: Window, wrong: list[int], cpu_s: float) -> Trial:
+    """One with as many wrong words in each clip of ten."""
+    return Trial(window, tuple(Score(one, 10, 0, 1) for one in wrong), cpu_s, frozenset())
 
 
 def test_the_full_window_is_the_reference_and_only_the_start_of_the_search() -> None:
@@ -94,22 +102,53 @@ def test_every_window_pays_for_its_encoding_although_that_was_done_once() -> Non
 
 def test_the_first_look_is_the_cheapest_that_is_about_as_good_as_the_best() -> None:
     trials = [trial(FULL_WINDOW, 150, 9), trial(SHORT, 106, 1), trial(MIDDLE, 105, 2)]
-    assert choose([*trials, trial(WIDE, 100, 3)]) == (MIDDLE, WIDE)
+    assert choose([*trials, trial(WIDE, 100, 3)], ENGLISH) == (MIDDLE, WIDE)
 
 
 def test_of_equally_good_windows_the_second_look_takes_the_cheaper() -> None:
     trials = [trial(FULL_WINDOW, 100, 9), trial(WIDE, 100, 3), trial(MIDDLE, 100, 2)]
-    assert choose([*trials, trial(SHORT, 102, 1)]) == (SHORT, MIDDLE)
+    assert choose([*trials, trial(SHORT, 102, 1)], ENGLISH) == (SHORT, MIDDLE)
 
 
 def test_a_window_that_loops_where_the_full_one_does_not_is_ruled_out() -> None:
     trials = [trial(FULL_WINDOW, 100, 9, {7}), trial(SHORT, 90, 1, {3}), trial(WIDE, 101, 3, {7})]
-    assert choose(trials) == (WIDE, FULL_WINDOW)
+    assert choose(trials, ENGLISH) == (WIDE, FULL_WINDOW)
 
 
 def test_where_no_short_window_hears_well_the_full_one_stays() -> None:
     trials = [trial(FULL_WINDOW, 100, 9), trial(SHORT, 300, 1), trial(WIDE, 106, 3)]
-    assert choose(trials) == (FULL_WINDOW, FULL_WINDOW)
+    assert choose(trials, ENGLISH) == (FULL_WINDOW, FULL_WINDOW)
+
+
+def test_a_window_that_is_good_for_most_is_ruled_out_by_the_language_that_it_spoils() -> None:
+    languages = ["en"] * 40 + ["fr"] * 8
+    full = spoken(FULL_WINDOW, [1] * 48, 9.0)
+    short = spoken(SHORT, [0] * 20 + [1] * 20 + [2] * 8, 1.0)
+    wide = spoken(WIDE, [0] * 20 + [1] * 28, 3.0)
+    assert short.score.wer < full.score.wer
+    assert worse_languages(short, full, languages) == ["fr"]
+    assert choose([full, short, wide], languages) == (WIDE, WIDE)
+
+
+def test_a_few_more_wrong_words_in_a_language_may_be_chance() -> None:
+    languages = ["en"] * 40 + ["fr"] * 8
+    full = spoken(FULL_WINDOW, [1] * 40 + [2, 0, 1, 1, 0, 2, 0, 0], 9.0)
+    short = spoken(SHORT, [1] * 40 + [0, 2, 1, 1, 1, 2, 0, 0], 1.0)
+    assert short.score.wer > full.score.wer
+    assert worse_languages(short, full, languages) == []
+    assert choose([full, short], languages) == (SHORT, FULL_WINDOW)
+
+
+def test_the_full_window_is_never_worse_than_itself() -> None:
+    full = spoken(FULL_WINDOW, [0, 3, 1], 9.0)
+    assert worse_languages(full, full, ["en", "fr", "fr"]) == []
+
+
+def test_the_words_of_each_language_are_counted_for_themselves() -> None:
+    measured = spoken(SHORT, [1, 2, 4], 1.0)
+    assert measured.score_in("fr", ["fr", "en", "fr"]) == Score(5, 20, 0, 2)
+    assert measured.score_in("de", ["fr", "en", "fr"]) == Score()
+    assert measured.score == Score(7, 30, 0, 3)
 
 
 outcomes = st.tuples(
@@ -126,7 +165,7 @@ def test_the_choice_keeps_its_promises_whatever_was_measured(
         for window, (wrong, cpu_s, loops) in zip(WINDOWS, measured, strict=True)
     ]
     by_window = {one.window: one for one in trials}
-    first, second = (by_window[window] for window in choose(trials))
+    first, second = (by_window[window] for window in choose(trials, ENGLISH))
     sound = [one for one in trials if one.loops <= by_window[FULL_WINDOW].loops]
     assert first in sound
     assert second in sound
@@ -159,8 +198,8 @@ def test_noise_that_the_quality_gate_doubts_anyway_does_not_count(text: str) -> 
 
 def test_a_calibration_is_made_of_all_that_was_found() -> None:
     trials = [trial(FULL_WINDOW, 100, 9), trial(SHORT, 104, 1), trial(WIDE, 90, 3)]
-    assert calibration(trials, []) == Calibration(WIDE, WIDE, SILENCE_LEVEL, 0.25)
-    assert calibration(trials, []) != UNCALIBRATED
+    assert calibration(trials, ENGLISH, []) == Calibration(WIDE, WIDE, SILENCE_LEVEL, 0.25)
+    assert calibration(trials, ENGLISH, []) != UNCALIBRATED
 
 
 def test_scores_add_up_to_shares_of_words_and_clips() -> None:

@@ -160,6 +160,28 @@ def test_a_loop_deserves_a_second_look() -> None:
     assert is_doubtful(LOOP, speech_s=3.0)
 
 
+@pytest.mark.parametrize(
+    ("language", "tokens", "doubtful"),
+    [("en", 8, False), ("fr", 8, True), ("fr", 10, False), ("hi", 17, True), ("hi", 19, False)],
+)
+def test_a_language_with_more_tokens_a_second_is_sparse_with_more_of_them(
+    language: str, tokens: int, doubtful: bool
+) -> None:
+    heard = replace(hypothesis("Go on.", tokens), language=language)
+    assert is_doubtful(heard, speech_s=3.0) is doubtful
+
+
+@pytest.mark.parametrize(
+    ("language", "tokens", "noise"),
+    [("en", 3, True), ("en", 7, False), ("hi", 7, True), ("hi", 17, False)],
+)
+def test_as_many_words_are_as_good_evidence_in_every_language(
+    language: str, tokens: int, noise: bool
+) -> None:
+    heard = replace(hypothesis("Go.", tokens, no_speech=0.6), language=language)
+    assert is_noise(heard, speech_s=2.0, voice=0.1) is noise
+
+
 def test_nothing_said_deserves_no_second_look() -> None:
     assert not is_doubtful(NOTHING, speech_s=5.0)
 

@@ -355,6 +355,28 @@ def test_a_language_is_the_most_probable_one_among_those_allowed(
     assert network.generated[0].prompts == [words.prompt(said, detected, timestamps=False)]
 
 
+def test_only_english_is_looked_at_with_timestamps() -> None:
+    network = FakeNetwork()
+    french = replace(speech(), language="fr")
+    transcriber(network, "en", "fr").transcribe([french], Look.SECOND)
+    words = byte_words("en", "fr")
+    assert network.generated[0].prompts == [words.prompt(french, "fr", timestamps=False)]
+
+
+def test_where_one_language_is_allowed_there_is_nothing_to_detect() -> None:
+    network = FakeNetwork(ranking=("cy", "de", "en"))
+    said = replace(speech(), language=None, languages=("de-AT",))
+    assert one(transcriber(network, "en", "de", "cy").transcribe([said])).language == "de"
+    assert network.detections == 0
+
+
+def test_a_language_with_many_tokens_has_room_for_them() -> None:
+    network = FakeNetwork()
+    said = replace(speech(seconds=1.0), language="ml")
+    transcriber(network, "en", "ml").transcribe([said])
+    assert network.generated[0].options["max_length"] == 2 * (16 + 133)
+
+
 def test_speech_in_several_languages_is_decoded_together() -> None:
     network = FakeNetwork(ranking=("de", "en"))
     used = transcriber(network, "en", "de")
