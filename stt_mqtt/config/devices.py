@@ -29,9 +29,11 @@ _CHUNKED = [codec.value for codec in Codec if codec not in WHOLE_ONLY]
 
 
 def _chunked(value: object) -> object:
+    if not isinstance(value, str):
+        return value
     if value in WHOLE_ONLY:
         raise ValueError(f"{value} is for whole messages only; use one of {', '.join(_CHUNKED)}")
-    if isinstance(value, str) and value not in _CHUNKED:
+    if value not in _CHUNKED:
         raise PydanticCustomError("enum", "not known", {"expected": ", ".join(_CHUNKED)})
     return value
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from stt_mqtt.engine.calibration import Floats
-from stt_mqtt.engine.quality import is_clear, is_doubtful, is_noise, prefer, strongest_voice
+from stt_mqtt.engine.quality import (
+    Doubt,
+    doubt_about,
+    is_alike,
+    is_clear,
+    is_loop,
+    is_noise,
+    prefer,
+    strongest_voice,
+)
 from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, Transcriber
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
 from stt_mqtt.types import Samples
@@ -63,45 +72,42 @@ class Listener:
         started = time.perf_counter()
         answers = self.transcriber.transcribe([piece.speech for piece in pieces])
         share_s = (time.perf_counter() - started) / len(pieces)
-        doubtful: list[tuple[int, Hypothesis, float]] = []
+        doubtful: list[tuple[int, Hypothesis, Doubt, float]] = []
         for index, answer in enumerate(answers):
             since = time.perf_counter()
-            judged = self._first_look(pieces[index], answer)
+            judged, doubt = self._first_look(pieces[index], answer)
             now = time.perf_counter()
             work_s = share_s + now - since
             if isinstance(judged, UtteranceError):
                 yield index, judged
-            elif second_look and is_doubtful(judged, pieces[index].speech_s):
-                doubtful.append((index, judged, work_s))
+            elif second_look and doubt is not None:
+                doubtful.append((index, judged, doubt, work_s))
             else:
-                yield index, Finding(judged, work_s)
-        for index, first, first_work_s in doubtful:
+                yield index, Finding(_without_loop(judged), work_s)
+        for index, first, doubt, first_work_s in doubtful:
             since = time.perf_counter()
-            best = self._second_look(pieces[index], first)
+            best = self._second_look(pieces[index], first, doubt)
             now = time.perf_counter()
             work_s = first_work_s + now - since
-            yield index, Finding(best, work_s, second_look=True)
+            yield index, Finding(_without_loop(best), work_s, second_look=True)
 
     def _first_look(
         self, piece: Piece, answer: Hypothesis | UtteranceError
-    ) -> Hypothesis | UtteranceError:
-        """The believed answer. An unexpected failure harms only this piece."""
+    ) -> tuple[Hypothesis | UtteranceError, Doubt | None]:
+        """The judged answer, and why it should be decided again.
+
+        An unexpected failure harms only this piece.
+        """
         if isinstance(answer, UtteranceError):
-            return answer
+            return answer, None
         try:
-            return self._judged(piece, self._with_words(piece, answer))
+            judged = self._judged(piece, answer)
+            if answer.text and not judged.text:
+                return judged, None
+            return judged, doubt_about(answer, piece.speech, piece.speech_s)
         except Exception as error:
             log.exception("a transcript could not be judged, please report this")
-            return InferenceFailedError(f"unexpected {type(error).__name__}, see the log")
-
-    def _with_words(self, piece: Piece, answer: Hypothesis) -> Hypothesis:
-        """The answer, or one without the prompt where the prompt has wiped out the words."""
-        speech = piece.speech
-        if answer.text or not (speech.prompt or speech.hotwords):
-            return answer
-        speech = replace(speech, prompt=None, hotwords=(), language=answer.language)
-        (bare,) = self.transcriber.transcribe([speech])
-        return answer if isinstance(bare, UtteranceError) else bare
+            return InferenceFailedError(f"unexpected {type(error).__name__}, see the log"), None
 
     def _judged(self, piece: Piece, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis, without its text where nothing was said."""
@@ -112,7 +118,29 @@ class Listener:
         noise = is_noise(hypothesis, piece.speech_s, voice)
         return replace(hypothesis, text="") if noise else hypothesis
 
-    def _second_look(self, piece: Piece, first: Hypothesis) -> Hypothesis:
+    def _second_look(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
+        """The better of the first answer and another one; the first if that one fails."""
+        try:
+            return self._decided_again(piece, first, doubt)
+        except Exception:
+            log.exception("a transcript could not be decided again, please report this")
+            return first
+
+    def _decided_again(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
         speech = replace(piece.speech, language=first.language)
-        (second,) = self.transcriber.transcribe([speech], Look.SECOND)
-        return first if isinstance(second, UtteranceError) else prefer(first, second)
+        if doubt is Doubt.SPARSE:
+            (closer,) = self.transcriber.transcribe([speech], Look.SECOND)
+            return first if isinstance(closer, UtteranceError) else prefer(first, closer)
+        speech = replace(speech, prompt=None, hotwords=())
+        (plain,) = self.transcriber.transcribe([speech], Look.PLAIN)
+        if isinstance(plain, UtteranceError):
+            return first
+        if doubt is Doubt.PROMPTED and not is_loop(first) and is_alike(first.text, plain.text):
+            # Somebody said what the prompt has; it knows better how that is written.
+            return first
+        return self._judged(piece, plain)
+
+
+def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
+    """The hypothesis, without its text where that is a loop."""
+    return replace(hypothesis, text="") if is_loop(hypothesis) else hypothesis

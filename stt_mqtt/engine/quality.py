@@ -1,19 +1,22 @@
 """Whether a transcript can be believed: nothing said, worth a second look, or good.
 
 Pure judgements over what the model and the voice detector say. The numbers were fitted on real
-speech and real noise (`benchmarks/results/engine.md`).
+speech and real noise (`benchmarks/results/hearing.md`).
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from enum import Enum, auto
 
 import numpy as np
 
 from stt_mqtt.engine.calibration import Floats
 from stt_mqtt.engine.speaking_rate import relative_token_rate
-from stt_mqtt.engine.transcriber import Hypothesis
+from stt_mqtt.engine.transcriber import Hypothesis, Speech
 
 LOOP_COMPRESSION_RATIO = 2.2
 """Text that shrinks more than this repeats itself."""
@@ -24,6 +27,8 @@ JUDGED_S = 5.0
 """What is longer is judged by this much of it: people make pauses, and may say it all at once."""
 SPARSE_FROM_S = 1.0
 """Speech as long as this with fewer tokens a second: letters run together, words left out."""
+ALIKE = 0.6
+"""Share of the letters that two spellings of the same words have in common, at least."""
 SECOND_LOOK_HANDICAP = 0.5
 """How much worse the mean log-probability of a second look may be: timestamps cost it some."""
 
@@ -90,13 +95,52 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float) -> bool:
     return score > 0
 
 
-def is_doubtful(hypothesis: Hypothesis, speech_s: float) -> bool:
-    """Whether a second look would pay."""
+class Doubt(Enum):
+    """Why a transcript should be decided again."""
+
+    PROMPTED = auto()
+    """It may be the prompt's: its words, or none where there is a prompt."""
+    LOOP = auto()
+    """The decoder repeats itself."""
+    SPARSE = auto()
+    """Too few words for as much speech."""
+
+
+def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doubt | None:
+    """Why another look would pay; None: it would not."""
+    prompted = bool(speech.prompt or speech.hotwords)
+    if prompted and (not hypothesis.text or is_prompts(hypothesis.text, speech)):
+        return Doubt.PROMPTED
     if not hypothesis.text:
-        return False
+        return None
+    if is_loop(hypothesis):
+        return Doubt.LOOP
     tokens_per_s = _english_tokens(hypothesis) / max(speech_s, MIN_SPEECH_S)
     sparse = tokens_per_s < SPARSE_TOKENS_PER_S and speech_s >= SPARSE_FROM_S
-    return sparse or is_loop(hypothesis)
+    return Doubt.SPARSE if sparse else None
+
+
+def is_prompts(text: str, speech: Speech) -> bool:
+    """Whether the words of a text stand as they are in the prompt or among the hotwords.
+
+    Also those of one that says a sentence of the prompt again and again.
+    """
+    sources = [_words(speech.prompt or ""), _words(" ".join(speech.hotwords))]
+    said = _words(text)
+    once = next(
+        (said[:length] for length in range(1, len(said)) if _is_repeated(said, length)), said
+    )
+    return bool(once) and any(
+        source[start : start + len(once)] == once
+        for source in sources
+        for start in range(len(source) - len(once) + 1)
+    )
+
+
+def is_alike(text: str, other: str) -> bool:
+    """Whether two texts may be the same words in two spellings."""
+    letters, others = "".join(_words(text)), "".join(_words(other))
+    return SequenceMatcher(None, letters, others, autojunk=False).ratio() >= ALIKE
 
 
 def prefer(first: Hypothesis, second: Hypothesis) -> Hypothesis:
@@ -115,7 +159,16 @@ def is_loop(hypothesis: Hypothesis) -> bool:
 
 def is_phantom(text: str) -> bool:
     """Whether the text is one of those that Whisper hears in noise."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split()) in PHANTOMS
+    return " ".join(_words(text)) in PHANTOMS
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+
+
+def _is_repeated(words: Sequence[str], length: int) -> bool:
+    """Whether the first so many words are said again and again, the last time perhaps in part."""
+    return all(word == words[place % length] for place, word in enumerate(words))
 
 
 def _english_tokens(hypothesis: Hypothesis) -> float:

@@ -31,9 +31,12 @@ class Look(Enum):
     """How closely the model looks."""
 
     FIRST = auto()
-    """The calibrated window and beam of the rung."""
+    """The calibrated window and beam of the rung; for a sentence in English with timestamps."""
     SECOND = auto()
     """A wide window, a wide beam, and in English timestamps, with which the model spells better."""
+    PLAIN = auto()
+    """The window of the first one, without timestamps and for the most probable text as a whole:
+    so it does not repeat itself."""
 
 
 @dataclass(frozen=True, slots=True)

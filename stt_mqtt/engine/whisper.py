@@ -35,6 +35,9 @@ from stt_mqtt.errors import (
 from stt_mqtt.types import SAMPLE_RATE, Rung, Samples
 
 SECOND_LOOK_BEAM = 5
+SENTENCE_S = 2.0
+"""Speech with its margins from which it is decoded as a sentence, with timestamps: they make the
+model hear faint endings and spell. Single words are shorter, and repeat themselves with them."""
 MAX_INITIAL_TIMESTAMP = 50
 """Latest moment of the first word in a look with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
@@ -94,7 +97,13 @@ class _Encoded:
     states: Floats
     language: str
     prompt: list[int]
+    length_penalty: float
     max_tokens: int
+
+    @property
+    def group(self) -> tuple[int, int, float]:
+        """What those that are decoded together have in common."""
+        return len(self.states), len(self.prompt), self.length_penalty
 
 
 class WhisperTranscriber:
@@ -128,14 +137,14 @@ class WhisperTranscriber:
     ) -> list[Hypothesis | UtteranceError]:
         """What was said in each piece; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
-        groups: defaultdict[tuple[int, int], list[_Encoded]] = defaultdict(list)
+        groups: defaultdict[tuple[int, int, float], list[_Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
             try:
                 encoded = self._encode(index, speech, look)
             except Exception as error:
                 answers[index] = self._failed(error)
             else:
-                groups[len(encoded.states), len(encoded.prompt)].append(encoded)
+                groups[encoded.group].append(encoded)
         for group in groups.values():
             answers.update(self._decode_safely(group, look))
         return [answers[index] for index in range(len(speeches))]
@@ -167,20 +176,25 @@ class WhisperTranscriber:
     def _encode(self, index: int, speech: Speech, look: Look) -> _Encoded:
         model = self.loaded
         calibration = model.calibration
-        window = calibration.first if look is Look.FIRST else calibration.second
+        window = calibration.second if look is Look.SECOND else calibration.first
         asked = wanted_language(speech, model.words.languages, model.name)
         states = model.states(speech.samples, window)
         return self._prompted(index, replace(speech, language=asked), states, look)
 
     def _prompted(self, index: int, speech: Speech, states: Floats, look: Look) -> _Encoded:
         language = speech.language or self._detected(states, speech)
-        # In French they cost words.
-        timestamps = look is Look.SECOND and language == ENGLISH
-        prompt = self.loaded.words.prompt(speech, language, timestamps)
-        tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         speech_s = len(speech.samples) / SAMPLE_RATE
+        is_sentence = look is Look.SECOND or (look is Look.FIRST and speech_s >= SENTENCE_S)
+        tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         return _Encoded(
-            index, states, language, prompt, SPARE_TOKENS + round(speech_s * tokens_per_s)
+            index,
+            states,
+            language,
+            # In French timestamps cost words.
+            self.loaded.words.prompt(speech, language, is_sentence and language == ENGLISH),
+            # By the mean of its tokens a longer text wins, and so does one that repeats itself.
+            length_penalty=1.0 if is_sentence else 0.0,
+            max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
         )
 
     def _detected(self, states: Floats, speech: Speech) -> str:
@@ -210,6 +224,7 @@ class WhisperTranscriber:
             as_view(np.stack([encoded.states for encoded in group])),
             [encoded.prompt for encoded in group],
             beam_size=self._beam_size if look is Look.FIRST else SECOND_LOOK_BEAM,
+            length_penalty=group[0].length_penalty,
             max_length=_max_length(group),
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
             return_scores=True,
@@ -220,14 +235,15 @@ class WhisperTranscriber:
                 raise InferenceFailedError(f"model {self.model} answered what is not a number")
             tokens = answer.sequences_ids[0]
             text, words = self.loaded.words.spoken(tokens)
+            # With the final token; a score by the mean leaves that out of the count.
+            log_prob = answer.scores[0] * len(tokens) ** encoded.length_penalty
             yield (
                 encoded.index,
                 Hypothesis(
                     text=text,
                     language=encoded.language,
                     tokens=words,
-                    # The score is a mean that leaves the final token out of the count.
-                    mean_log_prob=answer.scores[0] * len(tokens) / (len(tokens) + 1),
+                    mean_log_prob=log_prob / (len(tokens) + 1),
                     no_speech_prob=answer.no_speech_prob,
                 ),
             )

@@ -159,6 +159,68 @@ def test_a_prompt_that_wipes_the_words_is_dropped(prompted: Speech) -> None:
     assert [(said.prompt, said.hotwords) for _, (said,) in model.asked][1:] == [(None, ())]
 
 
+LAMP = replace(speech(), prompt="Turn on the kitchen floor lamp.", hotwords=("Siobhan",))
+
+
+def test_what_may_be_the_prompts_is_decided_without_it() -> None:
+    pause = hypothesis("Pause.", 2)
+    model = Scripted(
+        lambda said, _: hypothesis("Turn on the kitchen floor lamp.") if said.prompt else pause
+    )
+    finding = find(model, Piece(LAMP, 1.0))
+    assert (finding.hypothesis, finding.second_look) == (pause, True)
+    assert [(look.name, said.prompt, said.hotwords) for look, (said,) in model.asked] == [
+        ("FIRST", LAMP.prompt, LAMP.hotwords),
+        ("PLAIN", None, ()),
+    ]
+
+
+def test_who_says_what_the_prompt_has_is_heard_as_it_is_written_there() -> None:
+    model = Scripted(lambda said, _: hypothesis("Siobhan." if said.hotwords else "Shivan.", 3))
+    assert find(model, Piece(LAMP, 0.7)).hypothesis.text == "Siobhan."
+
+
+def test_noise_that_becomes_a_name_is_noise_without_the_hotwords() -> None:
+    clear = hypothesis("Siobhan.", 3)
+    noise = hypothesis("Thank you.", 3, log_prob=-0.9, no_speech=0.7)
+    model = Scripted(lambda said, _: clear if said.hotwords else noise)
+    assert find(model, Piece(LAMP, 3.0), voice=0.03).hypothesis.text == ""
+
+
+def test_with_others_waiting_the_prompts_words_are_believed() -> None:
+    model = Scripted(lambda *_: hypothesis("Siobhan.", 3))
+    assert find(model, Piece(LAMP, 0.7), second_look=False).hypothesis.text == "Siobhan."
+    assert len(model.asked) == 1
+
+
+def test_a_loop_is_decided_again_without_what_led_to_it() -> None:
+    model = Scripted(lambda _, look: GOOD if look is Look.PLAIN else LOOP)
+    finding = find(model, Piece(LAMP, 2.0))
+    assert (finding.hypothesis, finding.second_look) == (GOOD, True)
+    assert [(look.name, said.prompt) for look, (said,) in model.asked][1:] == [("PLAIN", None)]
+
+
+@pytest.mark.parametrize("second_look", [True, False])
+@pytest.mark.parametrize("said", [speech(), LAMP], ids=["bare", "prompted"])
+def test_a_loop_is_never_published(said: Speech, second_look: bool) -> None:
+    prompted = hypothesis("Turn on the kitchen floor lamp. " * 6, 42)
+    model = Scripted(lambda one, _: prompted if one.prompt else LOOP)
+    finding = find(model, Piece(said, 3.0), second_look)
+    assert finding.hypothesis.text == ""
+
+
+def test_a_decision_that_fails_unexpectedly_leaves_the_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(_: Speech, look: Look) -> Hypothesis:
+        if look is Look.FIRST:
+            return SPARSE
+        raise ZeroDivisionError
+
+    assert find(Scripted(broken), piece()).hypothesis == SPARSE
+    assert "please report" in caplog.text
+
+
 def test_a_prompt_that_leaves_words_is_kept() -> None:
     model = Scripted()
     find(model, Piece(replace(speech(), prompt="In the hall."), 1.0))

@@ -9,17 +9,20 @@ from hypothesis import strategies as st
 
 from stt_mqtt.engine.quality import (
     PHANTOMS,
+    Doubt,
     compression_ratio,
+    doubt_about,
+    is_alike,
     is_clear,
-    is_doubtful,
     is_loop,
     is_noise,
     is_phantom,
+    is_prompts,
     prefer,
     strongest_voice,
 )
 from stt_mqtt.engine.transcriber import Hypothesis
-from tests.engine.scripted import hypothesis
+from tests.engine.scripted import hypothesis, speech
 
 GOOD = hypothesis()
 LOOP = hypothesis("Turn on the light. " * 9, tokens=45)
@@ -153,11 +156,51 @@ def test_less_no_speech_never_makes_it_noise(
 def test_few_words_for_much_speech_deserve_a_second_look(
     tokens: int, speech_s: float, doubtful: bool
 ) -> None:
-    assert is_doubtful(hypothesis("Go on.", tokens), speech_s) is doubtful
+    doubt = doubt_about(hypothesis("Go on.", tokens), speech(), speech_s)
+    assert doubt is (Doubt.SPARSE if doubtful else None)
 
 
 def test_a_loop_deserves_a_second_look() -> None:
-    assert is_doubtful(LOOP, speech_s=3.0)
+    assert doubt_about(LOOP, speech(), speech_s=3.0) is Doubt.LOOP
+
+
+PROMPTED = replace(speech(), prompt="Turn on the hall lamp. Close the blinds.", hotwords=("Kiri",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Turn on the hall lamp.",
+        "close the blinds",
+        "Turn on the hall lamp. Close the blinds.",
+        "Close the blinds. Close the blinds. Close the",
+        "Kiri, Kiri!",
+    ],
+)
+def test_what_may_be_the_prompts_deserves_a_second_look(text: str) -> None:
+    assert doubt_about(hypothesis(text, 20), PROMPTED, speech_s=2.0) is Doubt.PROMPTED
+
+
+@pytest.mark.parametrize("text", ["Turn off the hall lamp.", "Kiri, pause.", "Blinds close."])
+def test_other_words_are_not_the_prompts(text: str) -> None:
+    assert not is_prompts(text, PROMPTED)
+
+
+def test_nothing_behind_a_prompt_may_be_the_prompts_doing() -> None:
+    assert doubt_about(NOTHING, PROMPTED, speech_s=2.0) is Doubt.PROMPTED
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "alike"),
+    [
+        ("Call Siobhan.", "Call Shavon.", True),
+        ("Turn on the hall lamp.", "turn on the hall lamp", True),
+        ("Turn on the kitchen floor lamp.", "Pause.", False),
+        ("Kiri.", "", False),
+    ],
+)
+def test_two_spellings_of_the_same_words_are_alike(text: str, other: str, alike: bool) -> None:
+    assert is_alike(text, other) is alike
 
 
 @pytest.mark.parametrize(
@@ -168,7 +211,7 @@ def test_a_language_with_more_tokens_a_second_is_sparse_with_more_of_them(
     language: str, tokens: int, doubtful: bool
 ) -> None:
     heard = replace(hypothesis("Go on.", tokens), language=language)
-    assert is_doubtful(heard, speech_s=3.0) is doubtful
+    assert (doubt_about(heard, speech(), speech_s=3.0) is Doubt.SPARSE) is doubtful
 
 
 @pytest.mark.parametrize(
@@ -183,7 +226,7 @@ def test_as_many_words_are_as_good_evidence_in_every_language(
 
 
 def test_nothing_said_deserves_no_second_look() -> None:
-    assert not is_doubtful(NOTHING, speech_s=5.0)
+    assert doubt_about(NOTHING, speech(), speech_s=5.0) is None
 
 
 def test_the_second_look_may_be_a_little_less_sure() -> None:

@@ -152,8 +152,11 @@ def test_a_hypothesis_is_the_text_with_the_numbers_of_the_network() -> None:
 
 
 def test_the_mean_log_probability_counts_the_final_token() -> None:
-    # 10 tokens of text and a timestamp; the end of the text is the 12th.
-    assert one(hear(FakeNetwork(), speech(3))).mean_log_prob == pytest.approx(-0.3 * 11 / 12)
+    # 10 tokens of text and a timestamp; the end of the text is the 12th. The score of a sentence
+    # is a mean without it, that of a word the sum.
+    sentence, word = speech(3, seconds=2.0), speech(3)
+    assert one(hear(FakeNetwork(), sentence)).mean_log_prob == pytest.approx(-0.3 * 11 / 12)
+    assert one(hear(FakeNetwork(), word)).mean_log_prob == pytest.approx(-0.3 / 12)
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_transcribe() -> None:
@@ -205,6 +208,27 @@ def test_the_first_look_is_quick() -> None:
     assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=False)]
 
 
+def test_a_word_is_the_most_probable_text_and_a_sentence_has_timestamps() -> None:
+    network = FakeNetwork()
+    word, sentence = speech(1, 1.9), speech(2, 2.0)
+    hear(network, word, sentence)
+    words = byte_words("en")
+    assert [(call.prompts, call.options["length_penalty"]) for call in network.generated] == [
+        ([words.prompt(word, "en", timestamps=False)], 0.0),
+        ([words.prompt(sentence, "en", timestamps=True)], 1.0),
+    ]
+
+
+def test_a_plain_look_is_for_the_most_probable_text_without_timestamps() -> None:
+    network = FakeNetwork()
+    sentence = speech(1, 3.0)
+    hear(network, sentence, look=Look.PLAIN)
+    (call,) = network.generated
+    assert network.encoded == [(1, 400)]
+    assert call.prompts == [byte_words("en").prompt(sentence, "en", timestamps=False)]
+    assert call.options["length_penalty"] == 0.0
+
+
 def test_the_second_look_is_wide_with_timestamps() -> None:
     network = FakeNetwork()
     hear(network, look=Look.SECOND)
@@ -219,8 +243,8 @@ def test_without_a_calibration_both_looks_read_the_full_window() -> None:
     uncalibrated = transcriber(network, calibration=None)
     for look in Look:
         uncalibrated.transcribe([speech(1, 0.5)], look)
-    assert network.encoded == [(1, 3000), (1, 3000)]
-    assert [call.states for call in network.generated] == [1500, 1500]
+    assert network.encoded == [(1, 3000)] * 3
+    assert [call.states for call in network.generated] == [1500] * 3
     assert not uncalibrated.loaded.is_calibrated
     assert uncalibrated.clear_no_speech_prob == 0.0
 
