@@ -36,21 +36,35 @@ PHANTOMS = frozenset(
     {
         "you",
         "thank you",
-        "thank you very much",
         "thanks",
-        "thanks for watching",
-        "thank you for watching",
-        "thank you so much for watching",
-        "please subscribe",
         "bye",
         "bye bye",
         "okay",
         "oh",
+        "ah",
+        "uh",
+        "um",
+        "ooh",
+        "ew",
+        "eh",
+        "huh",
+        "mm",
         "hmm",
         "mm hmm",
     }
 )
+PHANTOM_BEGINNINGS = (
+    "thank you very much",
+    "thank you so much",
+    "thank you for watching",
+    "thanks for watching",
+    "please subscribe",
+    "i ll see you next time",
+    "see you next time",
+)
 """What Whisper likes to hear in noise. People say it, too: it only asks for better evidence."""
+PHANTOM_HANDICAP = 4.0
+"""How much better, in the score of `is_noise`."""
 
 
 def compression_ratio(text: str) -> float:
@@ -90,7 +104,8 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float) -> bool:
         - 1.9 * math.log(tokens_per_s)
         - 1.7 * _log_odds(voice)
         + 1.6 * min(compression_ratio(hypothesis.text), 4.0)
-        - 3.5
+        + PHANTOM_HANDICAP * is_phantom(hypothesis.text)
+        - 4.5
     )
     return score > 0
 
@@ -158,8 +173,9 @@ def is_loop(hypothesis: Hypothesis) -> bool:
 
 
 def is_phantom(text: str) -> bool:
-    """Whether the text is one of those that Whisper hears in noise."""
-    return " ".join(_words(text)) in PHANTOMS
+    """Whether the text is one of those that Whisper hears in noise, or begins like one."""
+    words = " ".join(_words(text))
+    return words in PHANTOMS or words.startswith(PHANTOM_BEGINNINGS)
 
 
 def _words(text: str) -> list[str]:

@@ -222,7 +222,15 @@ def test_as_many_words_are_as_good_evidence_in_every_language(
     language: str, tokens: int, noise: bool
 ) -> None:
     heard = replace(hypothesis("Go.", tokens, no_speech=0.6), language=language)
-    assert is_noise(heard, speech_s=2.0, voice=0.1) is noise
+    assert is_noise(heard, speech_s=2.0, voice=0.06) is noise
+
+
+@pytest.mark.parametrize("text", ["you", "Thanks!", "Uh...", "I'll see you next time, bye."])
+def test_a_short_sound_that_becomes_a_phantom_is_noise(text: str) -> None:
+    # Beeps and chimes: half a second, a little like a voice.
+    heard = hypothesis(text, 1, log_prob=-0.9, no_speech=0.77)
+    assert is_noise(heard, speech_s=0.5, voice=0.4)
+    assert not is_noise(replace(heard, text="Stop."), speech_s=0.5, voice=0.4)
 
 
 def test_nothing_said_deserves_no_second_look() -> None:
