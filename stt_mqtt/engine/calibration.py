@@ -54,13 +54,15 @@ class Calibration:
     """The numbers of one model.
 
     `silence_level` is the log-mel value of the cached silence. Speech whose `no_speech_prob` is
-    below `clear_no_speech_prob` is speech beyond doubt.
+    below `clear_no_speech_prob` is speech beyond doubt. English of at least `timestamps_from_s`,
+    margins included, is decoded with timestamps in the first look; None: never.
     """
 
     first: Window
     second: Window
     silence_level: Annotated[float, Field(ge=-2.0, le=2.0)]
     clear_no_speech_prob: Annotated[float, Field(ge=0.0, le=1.0)]
+    timestamps_from_s: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Look(Enum):
     """How closely the model looks."""
 
     FIRST = auto()
-    """The calibrated window and beam of the rung; for a sentence in English with timestamps."""
+    """The calibrated window and beam of the rung, and timestamps where the calibration says so."""
     SECOND = auto()
     """A wide window, a wide beam, and in English timestamps, with which the model spells better."""
     PLAIN = auto()

@@ -36,8 +36,8 @@ from stt_mqtt.types import SAMPLE_RATE, Rung, Samples
 
 SECOND_LOOK_BEAM = 5
 SENTENCE_S = 2.0
-"""Speech with its margins from which it is decoded as a sentence, with timestamps: they make the
-model hear faint endings and spell. Single words are shorter, and repeat themselves with them."""
+"""Speech shorter than this, margins included, is a word or two: by the mean of its tokens one that
+the model repeats would win."""
 MAX_INITIAL_TIMESTAMP = 50
 """Latest moment of the first word in a look with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
@@ -185,17 +185,24 @@ class WhisperTranscriber:
         language = speech.language or self._detected(states, speech)
         speech_s = len(speech.samples) / SAMPLE_RATE
         is_sentence = look is Look.SECOND or (look is Look.FIRST and speech_s >= SENTENCE_S)
+        timestamps = self._has_timestamps(speech_s, language, look)
         tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         return _Encoded(
             index,
             states,
             language,
-            # In French timestamps cost words.
-            self.loaded.words.prompt(speech, language, is_sentence and language == ENGLISH),
-            # By the mean of its tokens a longer text wins, and so does one that repeats itself.
+            self.loaded.words.prompt(
+                speech, language, self._has_timestamps(speech_s, language, look)
+            ),
             length_penalty=1.0 if is_sentence else 0.0,
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
         )
+
+    def _has_timestamps(self, speech_s: float, language: str, look: Look) -> bool:
+        """Whether the answer is to have timestamps. In French they cost words."""
+        from_s = self.loaded.calibration.timestamps_from_s
+        first = look is Look.FIRST and from_s is not None and speech_s >= from_s
+        return language == ENGLISH and (first or look is Look.SECOND)
 
     def _detected(self, states: Floats, speech: Speech) -> str:
         """The most probable language among those allowed."""

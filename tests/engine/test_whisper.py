@@ -31,6 +31,7 @@ CALIBRATION = Calibration(
     second=Window(lead_s=0.0, pad_s=3.0, min_s=8.0, tail_states=1500),
     silence_level=-0.5,
     clear_no_speech_prob=0.25,
+    timestamps_from_s=3.0,
 )
 SILENT = round(CALIBRATION.silence_level * 64)
 """What the fake network knows silence by."""
@@ -208,14 +209,32 @@ def test_the_first_look_is_quick() -> None:
     assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=False)]
 
 
-def test_a_word_is_the_most_probable_text_and_a_sentence_has_timestamps() -> None:
+def test_a_word_is_the_most_probable_text_and_a_sentence_the_best_by_its_mean() -> None:
     network = FakeNetwork()
-    word, sentence = speech(1, 1.9), speech(2, 2.0)
-    hear(network, word, sentence)
-    words = byte_words("en")
-    assert [(call.prompts, call.options["length_penalty"]) for call in network.generated] == [
-        ([words.prompt(word, "en", timestamps=False)], 0.0),
-        ([words.prompt(sentence, "en", timestamps=True)], 1.0),
+    hear(network, speech(1, 1.9), speech(2, 2.0))
+    assert [call.options["length_penalty"] for call in network.generated] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("language", "seconds", "timestamps"),
+    [("en", 2.9, False), ("en", 3.0, True), ("fr", 3.0, False)],
+)
+def test_an_english_sentence_has_timestamps_from_the_calibrated_length_on(
+    language: str, seconds: float, timestamps: bool
+) -> None:
+    network = FakeNetwork()
+    said = replace(speech(1, seconds), language=language)
+    transcriber(network, "en", "fr").transcribe([said])
+    words = byte_words("en", "fr")
+    assert network.generated[0].prompts == [words.prompt(said, language, timestamps)]
+
+
+def test_without_a_length_for_them_there_are_no_timestamps_at_first() -> None:
+    network = FakeNetwork()
+    calibration = replace(CALIBRATION, timestamps_from_s=None)
+    transcriber(network, calibration=calibration).transcribe([speech(1, 9.0)])
+    assert network.generated[0].prompts == [
+        byte_words("en").prompt(speech(), "en", timestamps=False)
     ]
 
 
