@@ -191,9 +191,7 @@ class WhisperTranscriber:
             index,
             states,
             language,
-            self.loaded.words.prompt(
-                speech, language, self._has_timestamps(speech_s, language, look)
-            ),
+            self.loaded.words.prompt(speech, language, timestamps),
             length_penalty=1.0 if is_sentence else 0.0,
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
         )
