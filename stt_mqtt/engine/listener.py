@@ -16,7 +16,10 @@ from stt_mqtt.engine.quality import (
     is_clear,
     is_loop,
     is_noise,
+    is_prompted,
+    is_prompts,
     prefer,
+    said_once,
     strongest_voice,
 )
 from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, Transcriber
@@ -83,13 +86,13 @@ class Listener:
             elif second_look and doubt is not None:
                 doubtful.append((index, judged, doubt, work_s))
             else:
-                yield index, Finding(_without_loop(judged), work_s)
+                yield index, Finding(_settled(judged, pieces[index].speech), work_s)
         for index, first, doubt, first_work_s in doubtful:
             since = time.perf_counter()
             best = self._second_look(pieces[index], first, doubt)
             now = time.perf_counter()
             work_s = first_work_s + now - since
-            yield index, Finding(_without_loop(best), work_s, second_look=True)
+            yield index, Finding(_settled(best, pieces[index].speech), work_s, second_look=True)
 
     def _first_look(
         self, piece: Piece, answer: Hypothesis | UtteranceError
@@ -101,7 +104,7 @@ class Listener:
         if isinstance(answer, UtteranceError):
             return answer, None
         try:
-            judged = self._judged(piece, answer)
+            judged = self._judged(piece.speech, piece.speech_s, answer)
             if answer.text and not judged.text:
                 return judged, None
             return judged, doubt_about(answer, piece.speech, piece.speech_s)
@@ -109,13 +112,15 @@ class Listener:
             log.exception("a transcript could not be judged, please report this")
             return InferenceFailedError(f"unexpected {type(error).__name__}, see the log"), None
 
-    def _judged(self, piece: Piece, hypothesis: Hypothesis) -> Hypothesis:
+    def _judged(self, speech: Speech, speech_s: float, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis, without its text where nothing was said."""
-        if not hypothesis.text or is_clear(hypothesis, self.transcriber.clear_no_speech_prob):
+        prompted = is_prompted(speech)
+        clear = is_clear(hypothesis, self.transcriber.clear_no_speech_prob, prompted)
+        if not hypothesis.text or clear:
             return hypothesis
-        probabilities = self.voice.probabilities(piece.speech.samples)
+        probabilities = self.voice.probabilities(speech.samples)
         voice = strongest_voice(probabilities, VOICES_PER_S)
-        noise = is_noise(hypothesis, piece.speech_s, voice)
+        noise = is_noise(hypothesis, speech_s, voice, prompted)
         return replace(hypothesis, text="") if noise else hypothesis
 
     def _second_look(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
@@ -138,9 +143,11 @@ class Listener:
         if doubt is Doubt.PROMPTED and not is_loop(first) and is_alike(first.text, plain.text):
             # Somebody said what the prompt has; it knows better how that is written.
             return first
-        return self._judged(piece, plain)
+        return self._judged(speech, piece.speech_s, plain)
 
 
-def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
-    """The hypothesis, without its text where that is a loop."""
-    return replace(hypothesis, text="") if is_loop(hypothesis) else hypothesis
+def _settled(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
+    """What is believed in the end: nothing twice, no loop, and no prompt in place of words."""
+    once = replace(hypothesis, text=said_once(hypothesis.text))
+    leaked = once.text != hypothesis.text and is_prompts(once.text, speech)
+    return replace(once, text="") if leaked or is_loop(once) else once

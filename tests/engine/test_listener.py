@@ -21,7 +21,7 @@ DOUBTED = replace(GOOD, no_speech_prob=0.4)
 """The model is not sure enough, so the voice detector has to say."""
 SPARSE = hypothesis("Go.", tokens=1)
 """Too few words for the second of speech that pieces have here."""
-LOOP = hypothesis("Ah! " * 9, tokens=18)
+LOOP = hypothesis("Ah! " * 12, tokens=24)
 
 
 def piece(mark: int = 1, speech_s: float = 1.0) -> Piece:
@@ -207,6 +207,12 @@ def test_a_loop_is_never_published(said: Speech, second_look: bool) -> None:
     model = Scripted(lambda one, _: prompted if one.prompt else LOOP)
     finding = find(model, Piece(said, 3.0), second_look)
     assert finding.hypothesis.text == ""
+
+
+def test_what_is_said_again_is_published_once_where_there_is_no_time() -> None:
+    model = Scripted(lambda *_: hypothesis("Cancel timer. Cancel timer.", 6))
+    finding = find(model, Piece(LAMP, 1.0), second_look=False)
+    assert finding.hypothesis.text == "Cancel timer."
 
 
 def test_a_decision_that_fails_unexpectedly_leaves_the_first(
