@@ -6,8 +6,16 @@ Their capitals and punctuation depend on the machine and on what else it does.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+import jiwer
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in small letters and without what stands between them."""
     return re.findall(r"[\w']+", text.lower())
+
+
+def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
+    """Wrong, missing and additional words for each word that was said."""
+    return float(jiwer.wer(*([" ".join(words(text)) for text in texts] for texts in (said, heard))))

@@ -143,7 +143,8 @@ class MicrophoneSource:
             if resampler is None:
                 yield block
             else:
-                yield s16(resampler.push(scale(np.frombuffer(block, "<i2"))))
+                (mono,) = resampler.push(scale(np.frombuffer(block, "<i2"))[np.newaxis])
+                yield s16(mono)
 
 
 def list_microphones(portaudio: Any = None) -> list[Microphone]:

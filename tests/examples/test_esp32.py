@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jiwer import wer
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
@@ -34,6 +33,7 @@ from tests.examples.room import (
     tone,
     utterances,
 )
+from tests.words import word_error_rate
 
 SKETCH = EXAMPLES / "esp32" / "stt_satellite"
 STUBS = Path(__file__).parent / "esp32_stubs"
@@ -165,7 +165,7 @@ def test_the_service_understands_what_the_sketch_sends(
     assert {result["outcome"] for result in results} == {"transcript"}
     halves = (texts[: len(talk.said)], texts[len(talk.said) :])
     for codec, heard in zip(CODECS, halves, strict=True):
-        assert wer(talk.said, heard) < WORST[codec], (codec, heard)
+        assert word_error_rate(talk.said, heard) < WORST[codec], (codec, heard)
     assert {result["end"] for result in results} == {"stop"}
     assert {result["lost_chunks"] for result in results} == {0}
 

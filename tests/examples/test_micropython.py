@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
-from jiwer import wer
 from paho.mqtt.enums import CallbackAPIVersion
 
 from stt_mqtt.types import SAMPLE_RATE
@@ -38,6 +37,7 @@ from tests.examples.room import (
     tone,
     utterances,
 )
+from tests.words import word_error_rate
 
 DOCS = EXAMPLES.parent
 DEVICE = "micropython"
@@ -212,7 +212,7 @@ def test_the_service_understands_every_word_over_a_real_broker(
         results = service.json(f"stt/{DEVICE}/result", len(talk.said))
     assert {result["end"] for result in results} == {"stop"}
     assert {result["lost_chunks"] for result in results} == {0}
-    assert wer(talk.said, [result["text"] for result in results]) < 0.05
+    assert word_error_rate(talk.said, [result["text"] for result in results]) < 0.05
     assert peer.json(STATE) == [LISTENING]
     assert peer.payloads(f"stt/{DEVICE}/availability") == [b"online"]
     peer.close()
