@@ -18,4 +18,6 @@ def words(text: str) -> list[str]:
 
 def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
     """Wrong, missing and additional words for each word that was said."""
-    return float(jiwer.wer(*([" ".join(words(text)) for text in texts] for texts in (said, heard))))
+    reference = [" ".join(words(text)) for text in said]
+    hypothesis = [" ".join(words(text)) for text in heard]
+    return float(jiwer.wer(reference, hypothesis))
