@@ -126,3 +126,10 @@ def test_a_benchmark_without_its_speech_data_says_what_to_set(name: str) -> None
     )
     assert done.returncode == 2
     assert "STT_MQTT_SPEECH" in done.stderr
+
+
+def test_looks_compares_ways_to_read_the_same_clips(tmp_path: Path) -> None:
+    data = quick("looks", tmp_path)
+    assert data["clips"] == 2
+    assert {way["wer"] for way in data["ways"].values()} == {0.0}
+    assert all(way["cpu_ms"] > 0 for way in data["ways"].values())
