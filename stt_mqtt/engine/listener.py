@@ -86,13 +86,13 @@ class Listener:
             elif second_look and doubt is not None:
                 doubtful.append((index, judged, doubt, work_s))
             else:
-                yield index, Finding(_settled(judged, pieces[index].speech), work_s)
+                yield index, Finding(_undoubted(judged, pieces[index].speech), work_s)
         for index, first, doubt, first_work_s in doubtful:
             since = time.perf_counter()
             best = self._second_look(pieces[index], first, doubt)
             now = time.perf_counter()
             work_s = first_work_s + now - since
-            yield index, Finding(_settled(best, pieces[index].speech), work_s, second_look=True)
+            yield index, Finding(_without_loop(best), work_s, second_look=True)
 
     def _first_look(
         self, piece: Piece, answer: Hypothesis | UtteranceError
@@ -146,8 +146,15 @@ class Listener:
         return self._judged(speech, piece.speech_s, plain)
 
 
-def _settled(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
-    """What is believed in the end: nothing twice, no loop, and no prompt in place of words."""
+def _undoubted(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
+    """What is believed where nothing is decided again: no prompt's text that is said twice."""
+    if not is_prompted(speech):
+        return _without_loop(hypothesis)
     once = replace(hypothesis, text=said_once(hypothesis.text))
     leaked = once.text != hypothesis.text and is_prompts(once.text, speech)
-    return replace(once, text="") if leaked or is_loop(once) else once
+    return replace(once, text="") if leaked else _without_loop(once)
+
+
+def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
+    """The hypothesis, without its text where that is a loop."""
+    return replace(hypothesis, text="") if is_loop(hypothesis) else hypothesis

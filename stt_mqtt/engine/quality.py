@@ -29,7 +29,7 @@ SPARSE_FROM_S = 1.0
 """Speech as long as this with fewer tokens a second: letters run together, words left out."""
 PROMPT_LOG_ODDS = 2.3
 """By how much a prompt lowers those of `no_speech_prob`: of real speech from 0.21 to 0.02."""
-ALIKE = 0.6
+ALIKE = 0.4
 """Share of the letters that two spellings of the same words have in common, at least."""
 SECOND_LOOK_HANDICAP = 0.5
 """How much worse the mean log-probability of a second look may be: timestamps cost it some."""

@@ -215,6 +215,12 @@ def test_what_is_said_again_is_published_once_where_there_is_no_time() -> None:
     assert finding.hypothesis.text == "Cancel timer."
 
 
+@pytest.mark.parametrize("second_look", [True, False])
+def test_who_says_it_twice_is_heard_twice(second_look: bool) -> None:
+    model = Scripted(lambda *_: hypothesis("New York, New York.", 5))
+    assert find(model, piece(), second_look).hypothesis.text == "New York, New York."
+
+
 def test_a_decision_that_fails_unexpectedly_leaves_the_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

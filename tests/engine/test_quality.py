@@ -224,6 +224,7 @@ def test_nothing_behind_a_prompt_may_be_the_prompts_doing() -> None:
     ("text", "other", "alike"),
     [
         ("Call Siobhan.", "Call Shavon.", True),
+        ("Siobhan", "Shavon.", True),
         ("Turn on the hall lamp.", "turn on the hall lamp", True),
         ("Turn on the kitchen floor lamp.", "Pause.", False),
         ("Kiri.", "", False),
