@@ -25,10 +25,11 @@ from stt_mqtt.audio.pcm import scale
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibration import FULL_WINDOW
 from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.listener import Finding, Listener, Piece
 from stt_mqtt.engine.loaded import as_view
 from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.engine.quality import doubt_about, prefer
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.transcriber import Speech
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import MAX_INITIAL_TIMESTAMP, SENTENCE_S, WhisperTranscriber, load
 from stt_mqtt.types import SAMPLE_RATE, Rung
 
@@ -74,6 +75,7 @@ class Ears:
         rung = Rung("", MODEL, BEAM, "int8")
         model = resolve(MODEL, default_models_dir())
         self.transcriber: WhisperTranscriber = load(model, rung, Parallelism(1, 1))
+        self.voice = VoiceDetector.load()
 
     def hear(self, clip: Clip) -> Heard | None:
         """All readings of a clip; None where the speech gate hears nobody."""
@@ -94,7 +96,9 @@ class Ears:
             "other lead": self._read(other, other_s, said, timestamps=False, by_mean=True),
             "full": self._read(full, full_s, said, timestamps=True, by_mean=True),
         }
-        return Heard(clip, len(spoken) / SAMPLE_RATE, readings, self._closer(said, span.speech_s))
+        heard = Heard(clip, len(spoken) / SAMPLE_RATE, readings, None)
+        _, first_s = _first_look(heard)
+        return replace(heard, closer=self._closer(said, span.speech_s, first_s))
 
     def _read(
         self, states: Any, encode_s: float, said: Speech, *, timestamps: bool, by_mean: bool
@@ -113,14 +117,12 @@ class Ears:
         )
         return Reading(model.words.spoken(answer.sequences_ids[0])[0], encode_s, decode_s)
 
-    def _closer(self, said: Speech, speech_s: float) -> Reading | None:
-        (first,) = self.transcriber.transcribe([said])
-        assert isinstance(first, Hypothesis)
-        if doubt_about(first, said, speech_s) is None:
+    def _closer(self, said: Speech, speech_s: float, first_s: float) -> Reading | None:
+        listener = Listener(self.transcriber, self.voice)
+        ((_, finding),), cpu_s = _timed(lambda: list(listener.hear([Piece(said, speech_s)], True)))
+        if not (isinstance(finding, Finding) and finding.second_look):
             return None
-        ((second,), cpu_s) = _timed(lambda: self.transcriber.transcribe([said], Look.SECOND))
-        assert isinstance(second, Hypothesis)
-        return Reading(prefer(first, second).text, cpu_s, 0.0)
+        return Reading(finding.hypothesis.text, max(cpu_s - first_s, 0.0), 0.0)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

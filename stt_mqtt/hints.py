@@ -55,9 +55,12 @@ _SENTENCES = {
         "behind the whole header."
     ),
     Hint.STEREO_AS_MONO: (
-        "The samples look like two channels declared as one: declare 2 channels, or send mono."
+        "The samples look like two channels declared as one, or every sample is sent twice: "
+        "declare 2 channels, or the rate that they have."
     ),
-    Hint.MONO_AS_STEREO: ("The samples look like one channel declared as two: declare 1 channel."),
+    Hint.MONO_AS_STEREO: (
+        "The samples look like one channel declared as two: if they are, declare 1 channel."
+    ),
     Hint.INVERTED_STEREO: (
         "One channel is the negative of the other, so only one was heard: "
         "swap the wires of one microphone, or send mono."

@@ -14,6 +14,8 @@ from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 _BLOCK_S = 0.02
 _LOUD = 0.95
 """Share of the blocks that are no louder than what counts as the level of a channel."""
+_MOST_LOUD_BLOCKS = 12
+"""Most blocks that may be louder, a quarter of a second: a word in half a minute has its level."""
 _DEAD_POWER = 1e-8
 """Nobody speaks below this, -80 dB of full scale."""
 _FAINT = 1e-4
@@ -31,6 +33,8 @@ _LOYALTY_DB = 6.0
 """How much better the other channel has to be for one that was chosen to be left."""
 _LIVE_S = 10.0
 _DECIDE_EVERY_S = 0.25
+_FIRST_S = 0.01
+"""Audio from which on the first choice is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Evidence:
     @classmethod
     def of(cls, left: Samples, right: Samples, rate: int) -> Evidence:
         """What one piece shows."""
-        block = round(_BLOCK_S * rate)
+        block = min(round(_BLOCK_S * rate), len(left))
         a, b = np.diff(left), np.diff(right)
         edges = np.array([[a @ a, b @ b, a @ b]], np.float32)
         return cls(block_powers(left, block), block_powers(right, block), edges)
@@ -68,7 +72,7 @@ def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
     """What to take, which was `before` so far; None: there is nothing to decide it by."""
     if not len(evidence.left):
         return None
-    left, right = (float(np.quantile(powers, _LOUD)) for powers in (evidence.left, evidence.right))
+    left, right = _level(evidence.left), _level(evidence.right)
     if max(left, right) < _DEAD_POWER:
         return None
     if min(left, right) < _DEAD_POWER:
@@ -85,11 +89,14 @@ def _of_two(evidence: Evidence, before: Mix) -> Mix:
     if correlation >= _IN_PHASE:
         return MEAN
     decibels = [10 * np.log10(p + 1e-10) for p in (evidence.left, evidence.right)]
-    dynamics = [float(np.quantile(db, _LOUD) - np.quantile(db, 0.1)) for db in decibels]
+    dynamics = [_level(db) - float(np.quantile(db, 0.1)) for db in decibels]
     lead_db = dynamics[0] - dynamics[1] + _LOYALTY_DB * (before.left - before.right)
     better = _only(lead_db >= 0)
     if correlation <= _OPPOSED:
         return Mix(*better, Hint.INVERTED_STEREO if correlation <= _INVERTED else None)
+    if max(dynamics) < _STEADY_DB:
+        # Nobody was heard yet, so there is nothing to choose by.
+        return before
     if min(dynamics) < _STEADY_DB or _correlation(*decibels) >= _SAME_SOURCE:
         return Mix(*better)
     # Each has a voice of its own, as the two sides of a telephone call.
@@ -104,6 +111,9 @@ class LiveMixer:
         """Seconds of each piece, and what it shows."""
         self._heard_s = 0.0
         self._undecided_s = 0.0
+        self._gathered: list[Planar] = []
+        self._gathered_samples = 0
+        self._rate = 0
         self._mix: Mix | None = None
 
     def push(self, planar: Planar, rate: int) -> Planar:
@@ -111,11 +121,22 @@ class LiveMixer:
         if len(planar) == 1 or not planar.shape[1]:
             return planar[:1]
         before = self._mix
-        self._remember(planar, rate)
-        if before is None or self._undecided_s >= _DECIDE_EVERY_S:
-            self._undecided_s = 0.0
-            self._mix = choose(self._evidence, before) or before
-        return mixed(planar, self._mix or MEAN, before)[np.newaxis]
+        if rate != self._rate:
+            self._gathered, self._gathered_samples, self._rate = [], 0, rate
+        self._gathered.append(planar)
+        self._gathered_samples += planar.shape[1]
+        # Pieces may be so short that they tell nothing by themselves.
+        if self._gathered_samples >= (_FIRST_S if before is None else _BLOCK_S) * rate:
+            self._remember(np.concatenate(self._gathered, axis=1), rate)
+            self._gathered, self._gathered_samples = [], 0
+            if before is None or self._undecided_s >= _DECIDE_EVERY_S:
+                self._undecided_s = 0.0
+                self._mix = choose(self._evidence, before) or before
+        if self._mix is None:
+            # Nothing was heard yet. What one channel is stuck at must not end with a click.
+            still = (planar - planar.mean(axis=1, keepdims=True)).mean(axis=0, keepdims=True)
+            return np.asarray(still.clip(-1, 1), np.float32)
+        return mixed(planar, self._mix, before)[np.newaxis]
 
     def _remember(self, planar: Planar, rate: int) -> None:
         seconds = planar.shape[1] / rate
@@ -145,6 +166,12 @@ def mixed(planar: Planar, mix: Mix, before: Mix | None = None) -> Samples:
     left = before.left + (mix.left - before.left) * ramp
     right = before.right + (mix.right - before.right) * ramp
     return np.asarray(left * planar[0] + right * planar[1], np.float32)
+
+
+def _level(powers: Samples) -> float:
+    """What the blocks have where they are loud."""
+    louder = min(round((1 - _LOUD) * len(powers)), _MOST_LOUD_BLOCKS)
+    return float(np.partition(powers, len(powers) - 1 - louder)[len(powers) - 1 - louder])
 
 
 def _only(left: bool) -> tuple[float, float]:

@@ -17,6 +17,9 @@ WINDOW_S = 30
 """Audio that is judged together, and so held: all of an utterance, a part of a recording."""
 
 
+_LEAST_REST = SAMPLE_RATE // 10
+
+
 class Conditioner:
     """Takes decoded samples of one rate and gives them ready for the model.
 
@@ -44,7 +47,8 @@ class Conditioner:
         """What is ready after the next samples; mostly nothing."""
         self._clipping.push(planar)
         self._wait(self._resampler.push(planar))
-        while self._length >= WINDOW_S * SAMPLE_RATE:
+        # What is left has an offset of its own, if it has any: so it is never next to nothing.
+        while self._length >= WINDOW_S * SAMPLE_RATE + _LEAST_REST:
             held = joined(self._waiting)
             rest = held[:, WINDOW_S * SAMPLE_RATE :].copy()
             self._waiting, self._length = [rest], rest.shape[1]

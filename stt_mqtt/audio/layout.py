@@ -22,6 +22,8 @@ _BLOCK = 2048
 """Samples of a block, of all channels together; where there are fewer, they are one block."""
 _LOUDEST = 4
 """One in so many blocks is looked at closely, the loudest ones, and at least so many."""
+_FLOATS_RANGE = 2048
+"""Range of the high halves of floats of usual sizes, at least."""
 _FEWEST = 800
 """Samples below which nothing is said."""
 _ROUGH = 0.5
@@ -38,6 +40,8 @@ _LEAST_BYTES_POWER = 2
 """Mean square below which two bytes may be the halves of a sample of next to nothing."""
 
 _MOST_BYTES_LEVEL = 96
+_LEAST_UNLIKE = 0.2
+"""Share of the pairs of bytes that differ, at least, where two bytes are two samples."""
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class Layout:
         self._steps = Steps.none()
         self._votes = _Votes()
         self._no_floats: float = 0
+        self._tiny: float = 0
         self._beyond: float = 0
 
     def push(self, data: memoryview) -> None:
@@ -88,7 +93,9 @@ class Layout:
 
     def _misread(self) -> Hint | None:
         """What the numbers are instead."""
-        if self._no_floats > 0.3 * self._count:
+        # Half of the integers are negative, and those are huge as floats or none at all.
+        no_floats = self._no_floats + self._tiny
+        if no_floats > 0.3 * self._count and self._no_floats > 0.01 * self._count:
             return Hint.S16_AS_FLOAT
         if self._beyond > 0.05 * self._count:
             return Hint.FLOAT_RANGE
@@ -145,7 +152,7 @@ class Layout:
             self._beyond += np.count_nonzero(~usual)
             self._no_floats += np.count_nonzero(~(sizes <= 1e6))
             samples = np.where(usual, samples, 0)
-        self._no_floats += np.count_nonzero((sizes < 1e-12) & (sizes > 0))
+        self._tiny += np.count_nonzero((sizes < 1e-12) & (sizes > 0))
         self._steps = self._steps + Steps.of(_loudest(samples))
 
 
@@ -177,7 +184,11 @@ def _bytes_roughness(samples: npt.NDArray[np.int16]) -> Floats:
         lesser, greater = np.minimum(steps.even, steps.odd), np.maximum(steps.even, steps.odd)
         alike = (lesser > 0.5 * greater) & (lesser > _LEAST_BYTES_POWER * samples.shape[1])
         # Quiet samples, read so, are at both ends of the range and nowhere else.
-        alike &= np.abs(values.astype(np.int16)).mean(axis=1) < _MOST_BYTES_LEVEL
+        wide = values.astype(np.int16)
+        alike &= np.abs(wide).mean(axis=1) < _MOST_BYTES_LEVEL
+        # Bytes that were widened to 16 bits stand there twice.
+        pairs = wide.reshape(len(wide), -1, 2)
+        alike &= (np.abs(np.diff(pairs, axis=2)) > 1).mean(axis=(1, 2)) > _LEAST_UNLIKE
         found.append(np.where(alike, steps.roughness(1), np.inf))
     return np.minimum(*found)
 
@@ -187,4 +198,6 @@ def _are_floats(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     sizes = np.abs(samples.view("<f4"))
     sounding = np.count_nonzero(sizes != 0, axis=1)
     usual = np.count_nonzero((sizes > 1e-7) & (sizes < 2), axis=1)
-    return np.asarray((usual > 0.9 * sounding) & (sounding > 0.05 * sizes.shape[1]))
+    # An offset has the high halves of all in one place; those of floats are all over it.
+    varied = np.ptp(samples[:, 1::2].astype(np.int32), axis=1) > _FLOATS_RANGE
+    return np.asarray((usual > 0.9 * sounding) & (sounding > 0.05 * sizes.shape[1]) & varied)

@@ -140,7 +140,11 @@ class Listener:
         (plain,) = self.transcriber.transcribe([speech], Look.PLAIN)
         if isinstance(plain, UtteranceError):
             return first
-        if doubt is Doubt.PROMPTED and not is_loop(first) and is_alike(first.text, plain.text):
+        if is_loop(first):
+            return self._judged(speech, piece.speech_s, plain)
+        if is_loop(plain) or (doubt is Doubt.LOOP and not plain.text):
+            return _undoubted(first, piece.speech)
+        if doubt is Doubt.PROMPTED and is_alike(first.text, plain.text):
             # Somebody said what the prompt has; it knows better how that is written.
             return first
         return self._judged(speech, piece.speech_s, plain)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import string
 import zlib
 from difflib import SequenceMatcher
 from enum import Enum, auto
@@ -35,6 +36,7 @@ SECOND_LOOK_HANDICAP = 0.5
 """How much worse the mean log-probability of a second look may be: timestamps cost it some."""
 
 _WORD = re.compile(r"[^\W_]+")
+_SPACED = re.compile(r"\S+")
 
 PHANTOMS = frozenset(
     {
@@ -154,21 +156,26 @@ def is_prompts(text: str, speech: Speech) -> bool:
 def said_once(text: str) -> str:
     """A text that is the same words again and again, the last time perhaps in part, only once.
 
-    With a prompt the model likes to say a short command twice. One word that is repeated is left:
-    people say "4, 4, 4".
+    With a prompt the model likes to say a short command twice. One word that is repeated is left,
+    and so are numbers: people say "4, 4, 4" and "1, 2, 1, 2".
     """
-    found = [(word.group().lower(), word.start()) for word in _WORD.finditer(text)]
-    words = [word for word, _ in found]
+    found = list(_SPACED.finditer(text))
+    words = [word.group().strip(string.punctuation).lower() for word in found]
     for length in range(2, len(words) // 2 + 1):
         again = all(word == words[place % length] for place, word in enumerate(words))
-        if again and len(set(words)) > 1:
-            return text[: found[length][1]].rstrip(" ,;")
+        once = words[:length]
+        if again and len(set(once)) > 1 and any(word.isalpha() for word in once):
+            return text[: found[length].start()].rstrip(" ,;")
     return text
 
 
 def is_alike(text: str, other: str) -> bool:
     """Whether two texts may be the same words in two spellings."""
     letters, others = "".join(_words(text)), "".join(_words(other))
+    lesser, greater = sorted((len(letters), len(others)))
+    if 2 * lesser < ALIKE * (lesser + greater):
+        # They cannot have as much in common, and to look for it takes long.
+        return False
     return SequenceMatcher(None, letters, others, autojunk=False).ratio() >= ALIKE
 
 

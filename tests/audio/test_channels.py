@@ -77,6 +77,37 @@ def test_of_a_satellite_that_sends_wav_frames_the_good_channel_is_heard() -> Non
     assert likeness(as_floats(np.frombuffer(found, "<i2")), as_floats(voice())) > 0.999
 
 
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("lead_in_s", [0.3, 3.0, 8.0])
+def test_a_live_voice_behind_a_while_of_noise_is_heard_from_its_beginning(
+    left: bool, lead_in_s: float
+) -> None:
+    before = round(lead_in_s * 16_000)
+    spoken = np.concatenate([np.zeros(before, "<i2"), voice()])
+    rng = np.random.default_rng(3)
+    noisy = [limited(spoken + 30 * rng.standard_normal(len(spoken)))]
+    noisy.append(limited(30 * rng.standard_normal(len(spoken))))
+    found = live(pair(*noisy) if left else pair(*reversed(noisy)), 2 * 2 * 512)
+    heard_half = as_floats(spoken) / 2
+    wanted = heard_half[before:] @ heard_half[before:]
+    assert found[before:] @ heard_half[before:] > 0.8 * wanted
+
+
+@pytest.mark.parametrize("samples", [80, 160, 256, 512])
+def test_pieces_of_any_length_show_that_one_channel_is_the_negative(samples: int) -> None:
+    found = live(pair(voice(), limited(-voice().astype(float))), 2 * 2 * samples)[8_000:]
+    assert abs(likeness(found, as_floats(voice()[8_000:]))) > 0.99
+
+
+def test_a_word_in_half_a_minute_is_what_its_channel_is_chosen_for() -> None:
+    gated = np.zeros(30 * 16_000, "<i2")
+    gated[20 * 16_000 :][: len(voice())] = voice()
+    other = limited(30 * np.random.default_rng(3).standard_normal(len(gated)))
+    found = heard(pair(gated, other), STEREO)
+    assert likeness(found.samples, as_floats(gated)) > 0.99
+    assert found.hint is None
+
+
 def test_where_both_carry_the_same_the_mean_is_taken() -> None:
     found = heard(pair(voice(), limited(voice() / 2)), STEREO)
     assert np.abs(found.samples - 0.75 * as_floats(voice())).max() < 1e-4

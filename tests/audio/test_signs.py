@@ -93,6 +93,16 @@ RIGHT: dict[str, Callable[[Int16], Sent]] = {
     "quiet hiss": lambda x: (MONO, limited(hiss(len(x), 0.0003)).tobytes()),
     "silence": lambda x: (MONO, bytes(2 * len(x))),
     "float silence": lambda x: (FLOATS, bytes(4 * len(x))),
+    "bytes that were widened to 16 bits": lambda x: (
+        MONO,
+        ((x >> 8).astype(np.int8).astype(np.int16) * 257).astype("<i2").tobytes(),
+    ),
+    "floats that fade away": lambda x: (
+        FLOATS,
+        np.concatenate([as_floats(x), 1e-3 * np.exp(-np.arange(len(x)) / 400, dtype=np.float32)])
+        .astype("<f4")
+        .tobytes(),
+    ),
     "beep": lambda x: (MONO, limited(tone(4_000, 1.0) * 32767).tobytes()),
     "a slice too short to tell": lambda x: (MONO, x[8_000:8_400].byteswap().tobytes()),
     "next to no bytes": lambda x: (MONO, x[:1].tobytes()),
@@ -112,6 +122,13 @@ def test_what_is_wrong_is_noticed(wrong: str, number: int) -> None:
 def test_what_is_right_raises_no_alarm(right: str, number: int) -> None:
     audio_format, data = RIGHT[right](voice(number))
     assert heard(data, audio_format).hint is None
+
+
+@pytest.mark.parametrize("offset", [0.45, 0.47, -0.55])
+def test_an_offset_whose_samples_would_make_floats_is_an_offset(offset: float) -> None:
+    noise = np.random.default_rng(1).standard_normal(32_000)
+    data = limited(32767 * (offset + 0.005 * noise)).tobytes()
+    assert heard(data, MONO).hint is Hint.OFFSET
 
 
 @pytest.mark.parametrize("wrong", ["big-endian", "two channels alike", "floats", "too loud"])

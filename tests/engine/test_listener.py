@@ -221,6 +221,17 @@ def test_who_says_it_twice_is_heard_twice(second_look: bool) -> None:
     assert find(model, piece(), second_look).hypothesis.text == "New York, New York."
 
 
+@pytest.mark.parametrize("plain", [hypothesis("", 0), LOOP], ids=["nothing", "loop"])
+def test_a_worse_plain_look_changes_nothing(plain: Hypothesis) -> None:
+    model = Scripted(lambda _, look: hypothesis("Go on, go on.") if look is Look.FIRST else plain)
+    assert find(model, piece()).hypothesis.text == "Go on, go on."
+
+
+def test_a_loop_without_the_prompt_leaves_what_may_be_the_prompts() -> None:
+    model = Scripted(lambda said, _: hypothesis("Siobhan.") if said.hotwords else LOOP)
+    assert find(model, Piece(LAMP, 1.0)).hypothesis.text == "Siobhan."
+
+
 def test_a_decision_that_fails_unexpectedly_leaves_the_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -199,7 +199,20 @@ def test_a_sentence_that_is_said_again_deserves_a_second_look(text: str, once: s
     assert doubt_about(hypothesis(text, 8), PROMPTED, speech_s=2.0) is Doubt.LOOP
 
 
-@pytest.mark.parametrize("text", ["Stop, stop.", "4, 4, 4, 4", "Turn it up and turn it down.", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop, stop.",
+        "Don't, don't.",
+        "O'Neil, O'Neil",
+        "10:30 10:30",
+        "4, 4, 4, 4",
+        "1, 2, 1, 2.",
+        "คำว่า คำว่า",
+        "Turn it up and turn it down.",
+        "",
+    ],
+)
 def test_what_people_say_twice_is_not_said_again(text: str) -> None:
     assert said_once(text) == text
 
@@ -214,6 +227,10 @@ def test_a_prompt_makes_the_model_expect_speech() -> None:
     heard = hypothesis("You can't wait to see it.", 7, no_speech=0.6)
     assert is_noise(heard, speech_s=2.4, voice=0.06, prompted=True)
     assert not is_noise(heard, speech_s=2.4, voice=0.06)
+
+
+def test_long_texts_that_cannot_be_alike_are_not_compared_letter_by_letter() -> None:
+    assert not is_alike("ha " * 200, "ab" * 1500)
 
 
 def test_nothing_behind_a_prompt_may_be_the_prompts_doing() -> None:
