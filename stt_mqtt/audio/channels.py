@@ -62,7 +62,9 @@ class Evidence:
     @classmethod
     def of(cls, left: Samples, right: Samples, rate: int) -> Evidence:
         """What one piece shows."""
-        block = min(round(_BLOCK_S * rate), len(left))
+        block = round(_BLOCK_S * rate)
+        if _FIRST_S * rate <= len(left):
+            block = min(block, len(left))
         a, b = np.diff(left), np.diff(right)
         edges = np.array([[a @ a, b @ b, a @ b]], np.float32)
         return cls(block_powers(left, block), block_powers(right, block), edges)
