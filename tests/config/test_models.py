@@ -13,6 +13,7 @@ from stt_mqtt.config import (
 )
 from stt_mqtt.config.shapes import shape_at
 from stt_mqtt.types import AudioFormat, Codec
+from tests.config.problems import problems
 
 
 def test_the_format_of_a_device_is_its_codec_rate_and_channels() -> None:
@@ -57,3 +58,17 @@ def test_the_shape_of_a_key_is_found_by_its_path() -> None:
     assert shape_at(("ladder", "rungs")).items is not None
     with pytest.raises(KeyError, match="hots"):
         shape_at(("mqtt", "hots"))
+
+
+@pytest.mark.parametrize(
+    ("codec", "problem"),
+    [
+        ("[]", "must be text"),
+        ("{}", "must be text"),
+        ("mp3", "mp3 is for whole messages only; use one of pcm_s16le, pcm_f32le"),
+        ("banana", "'banana' is not known; known are pcm_s16le, pcm_f32le"),
+    ],
+)
+def test_a_codec_that_is_none_for_chunks_is_named_with_its_place(codec: str, problem: str) -> None:
+    (found,) = problems(f"devices:\n  hall: {{codec: {codec}}}\n")
+    assert found.startswith(f"f:2:17: devices.hall.codec: {problem}")
