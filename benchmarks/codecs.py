@@ -8,7 +8,6 @@ it is configured by default.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -18,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from whisper_normalizer.english import EnglishTextNormalizer
 
-from benchmarks import bench, codecs_page, speech
+from benchmarks import bench, codecs_page, scoring, speech
 from benchmarks.codecs_ears import MAX_S, TOGETHER, Ears
 from benchmarks.savings.edge import cuts, in_a_quiet_room
 from benchmarks.speech import Clip
@@ -42,8 +39,6 @@ SILK_CONFIGS = 12
 """Numbers of configurations in the first byte of an Opus packet that are SILK's alone."""
 EARLIER = {"application": "audio", "compression_level": "5"}
 
-_normalise = EnglishTextNormalizer()
-
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -54,14 +49,12 @@ class Said:
 
     def judge(self, text: str) -> tuple[int, int, bool]:
         """Wrong words, words said (both 0 for an order) and whether it was understood."""
-        heard = _normalise(text)
         if self.slots:
-            padded = f" {heard} "
-            return 0, 0, all(f" {_normalise(value)} " in padded for value in self.slots)
-        said = _normalise(self.clip.text)
-        found = jiwer.process_words(said, heard)
-        errors = found.substitutions + found.deletions + found.insertions
-        return errors, len(said.split()), errors == 0
+            padded = f" {scoring.normalised(text)} "
+            values = map(scoring.normalised, self.slots)
+            return 0, 0, all(f" {value} " in padded for value in values)
+        errors, words = scoring.word_errors(self.clip.text, text)
+        return errors, words, errors == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,20 +214,8 @@ def recordings(quick: bool, folder: Path) -> list[Said]:
     if quick:
         first, second = speech.samples(folder)[:2]
         return [Said(first), Said(second, (second.text,))]
-    return [*map(Said, speech.recordings()), *orders()]
-
-
-def orders() -> list[Said]:
-    """The orders of the speech data, of which only the values that matter are known."""
-    folder = Path(os.environ[speech.VARIABLE])
-    rows = map(json.loads, (folder / "slots_manifest.jsonl").read_text().splitlines())
-    return [
-        Said(
-            Clip(row["id"], row["corpus"], "", file := folder / row["path"], speech.read_pcm(file)),
-            tuple(row["slots"].values()),
-        )
-        for row in rows
-    ]
+    orders = (Said(clip, tuple(clip.slots.values())) for clip in speech.orders())
+    return [*map(Said, speech.recordings()), *orders]
 
 
 def run(said: Sequence[Said], through: Sequence[Way], hearer: Hearer) -> dict[str, Any]:
@@ -290,7 +271,9 @@ def main(options: argparse.Namespace) -> int:
         "rung": ears.rung,
         "recordings": len(said),
         "orders": sum(bool(one.slots) for one in said),
-        "words": sum(len(_normalise(one.clip.text).split()) for one in said if not one.slots),
+        "words": sum(
+            len(scoring.normalised(one.clip.text).split()) for one in said if not one.slots
+        ),
         "seconds": round(sum(one.clip.seconds for one in said), 1),
         "together": TOGETHER,
         "opus_options": dict(OPUS_OPTIONS),
