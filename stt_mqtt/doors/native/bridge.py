@@ -15,8 +15,7 @@ from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
 from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
 from stt_mqtt.doors.native.topics import BRIDGE, BridgeRequest, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.types import DeviceKey
 

@@ -28,8 +28,7 @@ from stt_mqtt.errors import (
     PayloadTooLargeError,
     UtteranceError,
 )
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import (
     AudioFormat,
@@ -103,7 +102,7 @@ class NativeDoor:
         except UtteranceError as error:
             self._answer(key, route.verb, UtteranceStart(), error)
 
-    def shed(self, route: DeviceMessage) -> None:
+    def dropped(self, route: DeviceMessage) -> None:
         """A message of a device, not a chunk, was dropped: more came than could be taken."""
         error = OverloadedError("messages arrive faster than they can be taken")
         self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
