@@ -17,9 +17,9 @@ from stt_mqtt.doors.homeassistant.names import object_id
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.types import DeviceKey, Rung, UtteranceStart

@@ -16,10 +16,10 @@ from stt_mqtt.doors.homeassistant.leftovers import Leftovers
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
 from stt_mqtt.doors.homeassistant.payloads import About
 from stt_mqtt.doors.native.door import DOOR as NATIVE
-from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import RequestError
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.mqtt.routing import RetainedTopics, Subscriptions
 from stt_mqtt.observe.metrics import DropReason

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stt_mqtt.doors.native.requests import Json, object_in
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.mqtt.json import Json, object_in
 from stt_mqtt.mqtt.messages import Publication, Publish
 
 ONLINE = b"online"
