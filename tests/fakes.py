@@ -41,7 +41,7 @@ class FakeClock:
 
 
 class Answered(Protocol):
-    """Who waits for what the inference threads find: a line."""
+    """Who waits for what the inference threads find: a speech service."""
 
     def verdict(self, batch: int, index: int, verdict: Verdict) -> None: ...
 
@@ -58,12 +58,12 @@ class FakePool:
     def submit(self, batch: Batch) -> None:
         self.submitted.append(batch)
 
-    def answer(self, line: Answered, verdict: Verdict) -> None:
+    def answer(self, service: Answered, verdict: Verdict) -> None:
         """Answer all of the oldest batch alike and finish it."""
         batch = self.submitted.pop(0)
         for index in range(len(batch.utterances)):
-            line.verdict(batch.number, index, verdict)
-        line.finished(batch.number)
+            service.verdict(batch.number, index, verdict)
+        service.finished(batch.number)
 
     @property
     def utterances(self) -> list[Utterance]:

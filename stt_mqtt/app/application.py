@@ -160,13 +160,13 @@ class Application:
         config = self._config
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
-        shelf = model_loader(config)
-        workers = shelf.parallelism.workers
-        self._ladder = LadderRunner(config, start, shelf, self._clock)
+        models = model_loader(config)
+        workers = models.parallelism.workers
+        self._ladder = LadderRunner(config, start, models, self._clock)
         self._ladder.attach(self._engine, self._service, self._doors.tell_info)
         self._service.rungs = self._ladder.status
         pool = self._engine.start(workers, self._delivery_to(asyncio.get_running_loop()))
-        self._service.serve(pool, Capacity(workers, shelf.largest_batch(rung)))
+        self._service.serve(pool, Capacity(workers, models.largest_batch(rung)))
         self._serving = True
         self._arm()
         self._doors.connect()

@@ -148,7 +148,7 @@ class Scheduler:
 
     def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
         """Take audio from whoever hoards most; nothing if that is nobody, or `for_key` itself."""
-        evicted = self._queue.evict_from_hog(for_key)
+        evicted = self._queue.evict_from_largest(for_key)
         return [] if evicted is None else [_overloaded(evicted, now)]
 
     def verdict(self, batch: int, index: int, verdict: Verdict, now: float) -> list[Answer]:

@@ -179,7 +179,7 @@ class SpeechService:
             self._settle(device, device.change(change, self._clock.now()))
 
     def count_dropped_chunk(self, key: DeviceKey) -> None:
-        """A chunk of the device was dropped before it reached the line."""
+        """A chunk of the device was dropped before it reached the service."""
         device = self.registry.find(key)
         if device is not None:
             device.counters.dropped_chunks += 1
