@@ -148,7 +148,7 @@ class Mosquitto:
         """Terminate it; clients see the connection close."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def _config(self) -> list[str]:
@@ -220,7 +220,7 @@ class EmbeddedProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             if self._process.stdin is not None:
                 self._process.stdin.close()
             self._process = None
@@ -259,7 +259,7 @@ class Relay:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     def _accept(self) -> None:
         while True:
@@ -314,7 +314,7 @@ class FakeServer:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def protocol_levels(self) -> list[int]:
         """Byte of the protocol version in each CONNECT: 4 is 3.1.1, 5 is 5."""
@@ -327,7 +327,7 @@ class FakeServer:
             except OSError:
                 return
             with sock, suppress(OSError):
-                sock.settimeout(10)
+                sock.settimeout(60)
                 connect = sock.recv(65536)
                 if connect:
                     self.connects.append(connect)

@@ -193,7 +193,7 @@ def _show_table(ears: Ears, console: Console) -> NoReturn:
 
 
 def _print_lines(ears: Ears) -> NoReturn:
-    told = ""
+    told: str | None = None
     while True:
         with ears.lock:
             lines, trouble = list(ears.waiting), ears.trouble

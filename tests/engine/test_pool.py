@@ -19,7 +19,7 @@ from tests.brokers import eventually
 from tests.engine.test_queue import utterance
 from tests.fakes import heard
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 def batch(number: int, *ids: str) -> Batch:
