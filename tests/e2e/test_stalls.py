@@ -12,7 +12,6 @@ from typing import IO
 from tests.brokers import Broker, eventually
 from tests.e2e.program import Service, running
 
-
 GAP_S = 3.0
 """No pause of the test itself is as long, however busy the machine."""
 
