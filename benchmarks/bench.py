@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 
 from stt_mqtt.engine.cpu import usable_cores
-from tests.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, MosquittoOptions
-from tests.e2e.program import Peer, Service, await_online
+from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, MosquittoOptions
+from tools.program import Peer, Service, await_online
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "paho-mqtt")

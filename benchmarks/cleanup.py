@@ -42,10 +42,10 @@ from benchmarks.cleanup_ways import (
     ways,
 )
 from benchmarks.speech import Clip
-from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.config import Config
-from stt_mqtt.engine.listener import Listener
+from stt_mqtt.engine.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 
@@ -211,7 +211,7 @@ def main(options: argparse.Namespace) -> int:
     rung, parallelism = preferred_rung(config), parallelism_of(config)
     transcriber = load_rung(rung, parallelism)
     pipeline = Pipeline(
-        Listener(transcriber, VoiceDetector.load()),
+        Recognizer(transcriber, VoiceDetector.load()),
         config.gate,
         MAX_CLIP_S,
         rung.name,

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.config import Config
-from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.loaded import as_view
+from stt_mqtt.engine.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.transcriber import Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.types import (
@@ -23,7 +23,7 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Heard,
+    InferenceResult,
     Utterance,
 )
 
@@ -43,7 +43,7 @@ class Ears:
         self.workers = parallelism_of(config).workers
         self._transcriber = load_rung(rung, parallelism_of(config))
         self.model, self.rung = self._transcriber.model, rung.name
-        listener = Listener(self._transcriber, VoiceDetector.load())
+        listener = Recognizer(self._transcriber, VoiceDetector.load())
         languages = self._transcriber.languages
         self._gate = config.gate
         self._pipeline = Pipeline(listener, config.gate, MAX_S, rung.name, languages)
@@ -80,7 +80,7 @@ class Ears:
         texts = [""] * len(batch)
         work = Batch(0, utterances, second_look=True, together=TOGETHER)
         for index, verdict in self._pipeline.run(work):
-            if isinstance(verdict, Heard) and verdict.transcript is not None:
+            if isinstance(verdict, InferenceResult) and verdict.transcript is not None:
                 texts[index] = verdict.transcript.text
         return texts
 

@@ -23,8 +23,8 @@ from benchmarks.doors_target import START_TOPIC, STOP_TOPIC, session_name
 from benchmarks.ingest import Generator
 from benchmarks.programs import Answer, Hear, a_satellite
 from benchmarks.speech import Clip
-from tests.brokers import Broker, free_port
-from tests.e2e.program import Peer
+from tools.brokers import Broker, free_port
+from tools.program import Peer
 
 TEXT_CAPTURED = "hermes/asr/textCaptured"
 ANSWER_TIMEOUT_S = 30.0

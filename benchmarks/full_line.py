@@ -28,9 +28,9 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from benchmarks import bench, speech
 from benchmarks.speech import Clip
 from stt_mqtt.demo.connection import BrokerAddress
-from stt_mqtt.demo.satellite import Exchange, Satellite
+from stt_mqtt.demo.satellite import DemoSatellite, Exchange
 from stt_mqtt.doors.native.topics import Topics
-from tests.e2e.program import PROGRAM, Peer
+from tools.program import PROGRAM, Peer
 
 SATELLITES = 8
 QUICK_CLIPS = 4
@@ -57,7 +57,7 @@ async def speak(clips: Sequence[Clip], broker: BrokerAddress) -> dict[str, Excha
     random.Random(0).shuffle(waiting)
     exchanges: dict[str, Exchange] = {}
 
-    async def live(satellite: Satellite) -> None:
+    async def live(satellite: DemoSatellite) -> None:
         while waiting:
             clip = waiting.pop()
             exchanges[clip.id] = await satellite.say(clip.text, clip.pcm)
@@ -67,7 +67,7 @@ async def speak(clips: Sequence[Clip], broker: BrokerAddress) -> dict[str, Excha
 
     async with AsyncExitStack() as stack:
         satellites = [
-            await stack.enter_async_context(Satellite(f"room-{number}", broker, Topics("stt")))
+            await stack.enter_async_context(DemoSatellite(f"room-{number}", broker, Topics("stt")))
             for number in range(SATELLITES)
         ]
         await asyncio.gather(*map(live, satellites))

@@ -24,8 +24,8 @@ import psutil
 
 from benchmarks import bench, frames, generator
 from benchmarks.generator import AUDIO_S, CHUNK_S, CHUNKS_PER_UTTERANCE, SLOTS, Load
-from tests.brokers import MOSQUITTO, Broker
-from tests.e2e.program import Peer
+from tools.brokers import MOSQUITTO, Broker
+from tools.program import Peer
 
 FILTERS = ("stt/+/result", "stt/bridge/state", "stt/bridge/response/health_check")
 BROKER_DROPS = "$SYS/broker/publish/messages/dropped"

@@ -25,9 +25,9 @@ from stt_mqtt.audio.pcm import scale
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibration import FULL_WINDOW
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.listener import Finding, Listener, Piece
 from stt_mqtt.engine.loaded import as_view
 from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.recognizer import Finding, Piece, Recognizer
 from stt_mqtt.engine.transcriber import Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import MAX_INITIAL_TIMESTAMP, SENTENCE_S, WhisperTranscriber, load
@@ -118,7 +118,7 @@ class Ears:
         return Reading(model.words.spoken(answer.sequences_ids[0])[0], encode_s, decode_s)
 
     def _closer(self, said: Speech, speech_s: float, first_s: float) -> Reading | None:
-        listener = Listener(self.transcriber, self.voice)
+        listener = Recognizer(self.transcriber, self.voice)
         ((_, finding),), cpu_s = _timed(lambda: list(listener.hear([Piece(said, speech_s)], True)))
         if not (isinstance(finding, Finding) and finding.second_look):
             return None

@@ -28,7 +28,7 @@ from benchmarks import bench, speech, wyoming
 from benchmarks.speech import Clip
 from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tests.e2e.program import Peer
+from tools.program import Peer
 
 MODEL = "tiny.en"
 UTTERANCES = 200
@@ -60,7 +60,7 @@ from pathlib import Path
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.listener import Listener
+from stt_mqtt.engine.recognizer import Listener
 from stt_mqtt.engine.memory import give_back_freed_memory
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.pipeline import Pipeline

@@ -22,7 +22,7 @@ from benchmarks import bench, wyoming
 from benchmarks.scoring import has_words
 from benchmarks.speech import Clip
 from stt_mqtt.engine.models import ResolvedModel
-from tests.brokers import Broker
+from tools.brokers import Broker
 
 THREADS = 2
 """Of the others; ours takes its default, a worker of one thread for each of the two cores."""

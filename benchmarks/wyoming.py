@@ -16,7 +16,7 @@ import psutil
 from benchmarks import bench
 from benchmarks.speech import Clip
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import eventually, free_port
+from tools.brokers import eventually, free_port
 
 NAME = "wyoming-faster-whisper"
 START_TIMEOUT_S = 60.0

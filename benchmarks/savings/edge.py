@@ -20,16 +20,16 @@ from benchmarks import bench
 from benchmarks.savings.household import Noise, Room, Spoken
 from benchmarks.savings.latency import errors
 from benchmarks.speech import Clip
-from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.activity import VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.audio.encode import make_encoder
 from stt_mqtt.config import Config, SatelliteConfig
-from stt_mqtt.engine.listener import Listener
+from stt_mqtt.engine.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.engine.pipeline import Pipeline
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import TooShortError
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Closing, ListenState, Step, VadFrame
 from stt_mqtt.satellite.segmenter import Segmenter
 from stt_mqtt.types import (
     SAMPLE_RATE,
@@ -99,8 +99,8 @@ def cuts(samples: NDArray[np.int16], config: SatelliteConfig) -> list[Cut]:
         clean = cleanup.process(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
         heard = activity.hear(clean)
         at = number * FRAME_S
-        frame = Frame(clean, at, heard.begins, heard.goes_on, heard.sounds)
-        take(segmenter.push(frame, Ear.OPEN), at + FRAME_S)
+        frame = VadFrame(clean, at, heard.begins, heard.goes_on, heard.sounds)
+        take(segmenter.push(frame, ListenState.OPEN), at + FRAME_S)
     take(segmenter.cut(Closing.RELEASED), count * FRAME_S)
     return found
 
@@ -281,7 +281,7 @@ def _a_hearer() -> Hearer:
     rung = preferred_rung(config)
     parallelism = parallelism_of(config)
     transcriber = load_rung(rung, parallelism)
-    listener = Listener(transcriber, VoiceDetector.load())
+    listener = Recognizer(transcriber, VoiceDetector.load())
     pipeline = Pipeline(listener, config.gate, MAX_S, rung.name, transcriber.languages)
     return Hearer(pipeline, parallelism.workers)
 

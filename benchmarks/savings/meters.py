@@ -12,8 +12,8 @@ import paho.mqtt.client as paho
 import psutil
 
 from benchmarks import bench
-from tests.brokers import Broker
-from tests.e2e.program import Peer
+from tools.brokers import Broker
+from tools.program import Peer
 
 INTERVAL_S = 1.0
 RECEIVED = "$SYS/broker/bytes/received"

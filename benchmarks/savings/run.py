@@ -16,7 +16,7 @@ from benchmarks import bench
 from benchmarks.savings.household import Room
 from benchmarks.savings.meters import Listener, Metered, Sample, a_listener, a_meter, peak_mb
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import Broker, eventually
+from tools.brokers import Broker, eventually
 
 GRACE_S, QUICK_GRACE_S = 5.0, 2.5
 """After the last sound; then the run ends, whatever is still owed."""

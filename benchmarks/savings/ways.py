@@ -22,8 +22,8 @@ from benchmarks.savings.run import SERIES_STEP_S, Rooms, Speakers, Stage, Way
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import Broker, eventually
-from tests.e2e.program import PROGRAM
+from tools.brokers import Broker, eventually
+from tools.program import PROGRAM
 
 READY_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks import doors_wyoming
 from tests.benchmarks.test_quick import quick
-from tests.brokers import needs_mosquitto
 from tests.words import words
+from tools.brokers import needs_mosquitto
 
 OUTPUT = """wyoming-bench 2026.10.0 (stt)
 modes:   ['non_streaming', 'streaming']

@@ -16,7 +16,7 @@ from benchmarks.savings.naive_client import Message, messages
 from benchmarks.savings.steps import EVERYTHING, NOTHING, STEPS, TITLES, Cures, cures_of
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import needs_mosquitto
+from tools.brokers import needs_mosquitto
 
 MODELS = Models(base="tiny.en", tiny="tiny.en")
 MINUTES = 1.0

@@ -26,7 +26,7 @@ from benchmarks.doors_rig import (
     unanswered,
 )
 from benchmarks.speech import samples
-from tests.brokers import (
+from tools.brokers import (
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
@@ -35,7 +35,7 @@ from tests.brokers import (
     free_port,
     needs_mosquitto,
 )
-from tests.e2e.program import Peer, Service, await_online
+from tools.program import Peer, Service, await_online
 
 WARM_S = 3.0
 ATTACK_S = 5.0

@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.errors import ConfigError
-from tests.brokers import (
+from tests.words import words
+from tools.brokers import (
     Broker,
     Mosquitto,
     MosquittoOptions,
@@ -25,8 +26,7 @@ from tests.brokers import (
     free_port,
     needs_mosquitto,
 )
-from tests.e2e.program import PROGRAM, Peer, Service, await_online, running
-from tests.words import words
+from tools.program import PROGRAM, Peer, Service, await_online, running
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()

@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
-from tests.brokers import Broker
-from tests.e2e.program import running
 from tests.examples.room import (
     EXAMPLES,
     LISTENING,
@@ -34,6 +32,8 @@ from tests.examples.room import (
     utterances,
 )
 from tests.words import word_error_rate
+from tools.brokers import Broker
+from tools.program import running
 
 SKETCH = EXAMPLES / "esp32" / "stt_satellite"
 STUBS = Path(__file__).parent / "esp32_stubs"
