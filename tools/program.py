@@ -21,6 +21,8 @@ from tools.brokers import Broker, Mosquitto, eventually
 
 PROGRAM = Path(sys.executable).parent / "stt-mqtt"
 ONLINE_TIMEOUT_S = 60.0
+PATIENT = {"max_queue_age_s": 120, "inference_timeout_s": 600}
+"""`limits` of a service that gives nobody up because the machine is busy."""
 
 
 class Peer:
@@ -119,7 +121,10 @@ class Service:
 def running(
     folder: Path, broker: Broker, make: type[Service] = Service, /, **config: Any
 ) -> Iterator[tuple[Service, Peer]]:
-    """An online service, and a peer that hears everything that it says."""
+    """An online service, and a peer that hears everything that it says.
+
+    Its `limits` are `PATIENT`, unless `config` has others.
+    """
     peer = Peer(
         broker,
         "stt/+/result",
@@ -129,7 +134,7 @@ def running(
         "stt/+/reply/#",
         "stt/bridge/#",
     )
-    service = make(folder, broker, **config)
+    service = make(folder, broker, **{"limits": PATIENT, **config})
     try:
         await_online(service, peer)
         yield service, peer

@@ -89,7 +89,7 @@ def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     samples = SAMPLES[:4]
-    with running(tmp_path, mosquitto) as (service, peer):
+    with running(tmp_path, mosquitto, limits={}) as (service, peer):
         satellite = SatelliteProcess(
             tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
         )
