@@ -14,6 +14,7 @@ import pytest
 
 from stt_mqtt.observe import logs
 from tools.brokers import (
+    KEEPS_ALL,
     MOSQUITTO,
     OPENSSL,
     Broker,
@@ -88,7 +89,9 @@ def logs_as_they_were() -> Iterator[None]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A fresh broker without login: Mosquitto, or the embedded one where that is missing."""
-    running: Broker = EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path)
+    running: Broker = (
+        EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path, KEEPS_ALL)
+    )
     running.start()
     try:
         yield running

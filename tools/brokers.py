@@ -122,6 +122,10 @@ class MosquittoOptions:
     lines: tuple[str, ...] = ()
 
 
+KEEPS_ALL = MosquittoOptions(lines=("max_queued_messages 0",))
+"""Otherwise it drops what comes faster than a program on a busy machine can take it."""
+
+
 class Mosquitto:
     """A Mosquitto process. After `stop`, `start` brings it back on the same port."""
 

@@ -28,11 +28,11 @@ from benchmarks.doors_rig import (
 from benchmarks.speech import samples
 from stt_mqtt.mqtt.intake import MAX_INBOX_BYTES
 from tools.brokers import (
+    KEEPS_ALL,
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
     Mosquitto,
-    MosquittoOptions,
     eventually,
     free_port,
     needs_mosquitto,
@@ -50,8 +50,6 @@ MAX_GROWTH_BYTES = MAX_INBOX_BYTES + (MAX_BUFFERED_MIB << 20) + MODEL_BYTES
 """Under all attacks at once. Only a busy machine lets the inbox fill up; they send more."""
 FLOOD_BYTES = 400_000_000
 MAX_FLOOD_GROWTH_BYTES = 20_000_000
-KEEPS_ALL = MosquittoOptions(lines=("max_queued_messages 0",))
-"""Otherwise it drops what comes faster than a service on a busy machine can take it."""
 CRASH_SIGNS = ("Traceback", "please report", "never retrieved", "Exception in")
 
 
