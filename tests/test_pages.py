@@ -14,7 +14,7 @@ from stt_mqtt.config import SatelliteConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
 from tests.brokers import Broker, eventually, needs_mosquitto
 from tests.e2e.program import running
-from tests.words import words
+from tools.words import words
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

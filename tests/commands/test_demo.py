@@ -22,7 +22,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError
 from tests.brokers import eventually
-from tests.words import words
+from tools.words import words
 
 E2E_TIMEOUT_S = 300
 

@@ -26,7 +26,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
 from tests.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually, free_port
 from tests.e2e.program import Peer, Service, await_online
-from tests.words import words
+from tools.words import words
 
 RHASSPY = os.environ.get("STT_MQTT_RHASSPY_PYTHON")
 """Python of a virtual environment with rhasspy-hermes."""

@@ -16,7 +16,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.models import default_models_dir, resolve
 from tests.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually
 from tests.e2e.program import Peer, running
-from tests.words import words
+from tools.words import words
 
 PCM = SAMPLES[0].pcm()
 TEXT = SAMPLES[0].text

@@ -26,7 +26,7 @@ from tests.brokers import (
     needs_mosquitto,
 )
 from tests.e2e.program import PROGRAM, Peer, Service, await_online, running
-from tests.words import words
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()

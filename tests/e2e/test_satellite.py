@@ -13,7 +13,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from tests.brokers import Mosquitto, eventually, needs_mosquitto, never
 from tests.e2e.program import Peer, running
 from tests.e2e.satellite import SatelliteProcess, scene
-from tests.words import words
+from tools.words import words
 
 pytestmark = needs_mosquitto
 AWAY_S = 18.0

@@ -17,7 +17,7 @@ import pytest
 from stt_mqtt.demo.samples import SAMPLES
 from tests.brokers import MOSQUITTO, EmbeddedProcess, Mosquitto, eventually, needs_mosquitto
 from tests.e2e.program import Peer, running
-from tests.words import words
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()

@@ -21,7 +21,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
 from tests.brokers import eventually, free_port
 from tests.e2e.program import PROGRAM
-from tests.words import words
+from tools.words import words
 
 CHUNK_BYTES = 2048
 TIMEOUT_S = 60.0

@@ -33,7 +33,7 @@ from tests.examples.room import (
     tone,
     utterances,
 )
-from tests.words import word_error_rate
+from tools.words import word_error_rate
 
 SKETCH = EXAMPLES / "esp32" / "stt_satellite"
 STUBS = Path(__file__).parent / "esp32_stubs"

@@ -37,7 +37,7 @@ from tests.examples.room import (
     tone,
     utterances,
 )
-from tests.words import word_error_rate
+from tools.words import word_error_rate
 
 DOCS = EXAMPLES.parent
 DEVICE = "micropython"
