@@ -17,12 +17,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -99,110 +99,79 @@ class Server:
     listener: Listener
 
 
-Senders: TypeAlias = tuple[float, Mapping[str, psutil.Process]]
-"""When the first sample was spoken (`time.monotonic`), and the programs that send."""
+def naive_server(stack: ExitStack, cores: harness.Cores, model: str) -> Server:
+    """The naive server behind a broker of its own."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    broker, broker_process = stack.enter_context(harness.a_broker(folder, cores.others))
+    listener = Listener(broker, "naive/+/audio", "naive/+/text", BYTES_TOPIC)
+    stack.callback(listener.close)
+    files = resolve(model, default_models_dir()).folder
+    with pinned(cores.program):
+        process = _naive(broker, "--model", files, stdout=subprocess.PIPE)
+    stack.callback(kill, process)
+    assert process.stdout is not None
+    with process.stdout as output:
+        if not output.readline():
+            raise RuntimeError("the naive server did not start")
+    return Server(folder, broker, broker_process, psutil.Process(process.pid), listener)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A server and who sends to it; `waits`: from the end of each utterance to its text."""
-
-    name: str
-    server: Callable[[harness.Cores], AbstractContextManager[Server]]
-    senders: Callable[[Server, Sequence[Room]], AbstractContextManager[Senders]]
-    judge: Callable[[Listener, Sequence[Room], float, float], dict[str, Any]]
-
-
-def naive_way(model: str) -> Way:
-    """The naive server with this model."""
-    folder_of_model = resolve(model, default_models_dir()).folder
-
-    @contextmanager
-    def server(cores: harness.Cores) -> Iterator[Server]:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            broker, broker_process = stack.enter_context(harness.a_broker(folder, cores.others))
-            listener = Listener(broker, "naive/+/audio", "naive/+/text", BYTES_TOPIC)
-            stack.callback(listener.close)
-            command = [sys.executable, "-m", naive.__name__, "--port", str(broker.port)]
-            log = folder / "naive.log"
-            with log.open("wb") as errors, pinned(cores.program):
-                process = subprocess.Popen(
-                    [*command, "--model", str(folder_of_model)],
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=harness.plain_environment(),
-                )
-            stack.callback(kill, process)
-            assert process.stdout is not None
-            with process.stdout as output:
-                if not output.readline():
-                    raise RuntimeError(f"the naive server did not start: {log.read_text()}")
-            running = psutil.Process(process.pid)
-            yield Server(folder, broker, broker_process, running, listener)
-
-    @contextmanager
-    def senders(server: Server, rooms: Sequence[Room]) -> Iterator[Senders]:
-        files = {room.name: server.folder / f"{room.name}.wav" for room in rooms}
-        for room in rooms:
-            speech.write_wav(files[room.name], room.pcm)
-        command = [sys.executable, "-m", naive.__name__, "--port", str(server.broker.port)]
-        named = [f"{name}={file}" for name, file in files.items()]
-        process = subprocess.Popen([*command, "--microphones", *named])
-        try:
-            heard = eventually(lambda: server.listener.heard("/audio"), harness.START_TIMEOUT_S)
-            yield heard[0][0] - 1.0, {"microphones": psutil.Process(process.pid)}
-        finally:
-            kill(process)
-
-    return Way(BEFORE, server, senders, judge_naive)
+def naive_senders(
+    stack: ExitStack, server: Server, rooms: Sequence[Room]
+) -> tuple[float, dict[str, psutil.Process]]:
+    """Microphones that send every second; when the first sample was spoken, and the program."""
+    files = {room.name: server.folder / f"{room.name}.wav" for room in rooms}
+    for room in rooms:
+        speech.write_wav(files[room.name], room.pcm)
+    named = [f"{name}={file}" for name, file in files.items()]
+    process = _naive(server.broker, "--microphones", *named)
+    stack.callback(kill, process)
+    heard = eventually(lambda: server.listener.heard("/audio"), harness.START_TIMEOUT_S)
+    return heard[0][0] - 1.0, {"microphones": psutil.Process(process.pid)}
 
 
-@contextmanager
-def our_server(cores: harness.Cores) -> Iterator[Server]:
+def _naive(broker: Broker, *words: object, **options: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", naive.__name__, "--port", str(broker.port), *map(str, words)]
+    return subprocess.Popen(command, env=harness.plain_environment(), **options)
+
+
+def our_server(stack: ExitStack, cores: harness.Cores) -> Server:
     """`stt-mqtt run` with its defaults."""
     filters = ("stt/+/result", "stt/+/audio/stop", "stt/+/satellite/state", BYTES_TOPIC)
-    with harness.a_service(*filters, cores=cores, kind=Listener) as running:
-        assert isinstance(running.peer, Listener)
-        yield Server(
-            running.folder, running.broker, running.broker_process, running.process, running.peer
-        )
+    running = stack.enter_context(harness.a_service(*filters, cores=cores, kind=Listener))
+    assert isinstance(running.peer, Listener)
+    return Server(
+        running.folder, running.broker, running.broker_process, running.process, running.peer
+    )
 
 
-@contextmanager
-def our_senders(server: Server, rooms: Sequence[Room]) -> Iterator[Senders]:
+def our_senders(
+    stack: ExitStack, server: Server, rooms: Sequence[Room]
+) -> tuple[float, dict[str, psutil.Process]]:
     """`stt-mqtt satellite` with its defaults for each room, a microphone on standard input."""
-    environment = {
-        **os.environ,
-        "STT_MQTT__MQTT__HOST": server.broker.host,
-        "STT_MQTT__MQTT__PORT": str(server.broker.port),
-    }
-    with ExitStack() as stack:
-        satellites = []
-        for room in rooms:
-            log = stack.enter_context((server.folder / f"{room.name}.log").open("wb"))
-            command = [str(PROGRAM), "satellite", "--device", room.name, "--stdin"]
-            satellite = subprocess.Popen(
+    address = {"HOST": server.broker.host, "PORT": str(server.broker.port)}
+    environment = os.environ | {f"STT_MQTT__MQTT__{name}": text for name, text in address.items()}
+    satellites: list[subprocess.Popen[bytes]] = []
+    for room in rooms:
+        log = stack.enter_context((server.folder / f"{room.name}.log").open("wb"))
+        command = [str(PROGRAM), "satellite", "--device", room.name, "--stdin"]
+        satellites.append(
+            subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
             )
-            stack.callback(kill, satellite)
-            satellites.append(satellite)
-        for room in rooms:
-            topic = f"stt/{room.name}/satellite/state"
-            server.listener.json(topic, timeout_s=harness.START_TIMEOUT_S)
-        began_s = time.monotonic()
-        threads = [
-            threading.Thread(target=speak, args=(satellite, room.pcm, began_s))
-            for satellite, room in zip(satellites, rooms, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        processes = [psutil.Process(satellite.pid) for satellite in satellites]
-        yield began_s, {room.name: one for room, one in zip(rooms, processes, strict=True)}
-        for thread, satellite in zip(threads, satellites, strict=True):
-            thread.join()
-            if satellite.wait(END_TIMEOUT_S) != 0:
-                raise RuntimeError(f"a satellite ended with {satellite.returncode}")
+        )
+        stack.callback(kill, satellites[-1])
+    for room in rooms:
+        topic = f"stt/{room.name}/satellite/state"
+        server.listener.json(topic, timeout_s=harness.START_TIMEOUT_S)
+    began_s = time.monotonic()
+    for satellite, room in zip(satellites, rooms, strict=True):
+        thread = threading.Thread(target=speak, args=(satellite, room.pcm, began_s))
+        thread.start()
+        stack.callback(thread.join)
+    return began_s, {
+        room.name: psutil.Process(one.pid) for room, one in zip(rooms, satellites, strict=True)
+    }
 
 
 def speak(process: subprocess.Popen[bytes], pcm: bytes, began_s: float) -> None:
@@ -218,11 +187,10 @@ def speak(process: subprocess.Popen[bytes], pcm: bytes, began_s: float) -> None:
 def kill(process: subprocess.Popen[bytes]) -> None:
     """End a program and all that it started, at once."""
     with suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for child in children:
+        for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+        process.kill()
     process.wait()
 
 
@@ -267,43 +235,43 @@ def slope(samples: Sequence[Sample]) -> float | None:
     return round(float(np.polyfit(minutes, [one.memory_mb for one in samples], 1)[0]), 2)
 
 
-def listen(way: Way, rooms: Sequence[Room], grace_s: float) -> dict[str, Any]:
+def listen(way: str, model: str, rooms: Sequence[Room], grace_s: float) -> dict[str, Any]:
     """Have a server hear the rooms in real time."""
     seconds = max(room.seconds for room in rooms)
-    say(f"{way.name}, {len(rooms)} room(s), {seconds / 60:.1f} minutes")
+    say(f"{way}, {len(rooms)} room(s), {seconds / 60:.1f} minutes")
     cores = harness.two_cores()
-    with pinned(cores.others), way.server(cores) as server:
-        listener = server.listener
-        eventually(lambda: listener.heard(BYTES_TOPIC))
+    with pinned(cores.others), ExitStack() as stack:
+        is_naive = way == BEFORE
+        server = naive_server(stack, cores, model) if is_naive else our_server(stack, cores)
+        received = eventually(lambda: server.listener.heard(BYTES_TOPIC))
         # What the server said at its start is not what the rooms cost.
         time.sleep(2.0)
+        before = len(server.listener.heard(BYTES_TOPIC)) - 1
         samples, stopped = [take(server.process)], None
-        bytes_before = len(listener.heard(BYTES_TOPIC)) - 1
-        with way.senders(server, rooms) as (began_s, senders):
+        send, judge = (naive_senders, judge_naive) if is_naive else (our_senders, judge_ours)
+        with ExitStack() as sending:
+            began_s, senders = send(sending, server, rooms)
             usage = harness.Usage({"broker": server.broker_process, **senders})
             while time.monotonic() < began_s + seconds + grace_s and stopped is None:
                 time.sleep(0.99)
-                stopped = _why_to_stop(server.process, samples[-1])
                 with suppress(psutil.NoSuchProcess):
                     samples.append(take(server.process))
-            used = usage.read()
-            lasted_s = time.monotonic() - began_s
-        received = listener.heard(BYTES_TOPIC)[bytes_before:]
-        peak_mb = harness.peak_mb(server.process) if stopped != DIED else 0.0
-        judged = way.judge(listener, rooms, began_s, lasted_s)
+                stopped = _why_to_stop(server.process, samples[-1])
+            used, lasted_s = usage.read(), time.monotonic() - began_s
+        received = server.listener.heard(BYTES_TOPIC)[before:]
+        judged = judge(server.listener, rooms, began_s, lasted_s)
     first, last = samples[0], samples[-1]
     sent = int(str(received[-1][1])) - int(str(received[0][1]))
-    step = max(len(samples) // SERIES_POINTS, 1)
-    chosen = [*samples[:-1:step], last]
+    chosen = [*samples[: -1 : max(len(samples) // SERIES_POINTS, 1)], last]
     settled_s = began_s + min(SETTLED_S, seconds / 3)
     return {
-        "way": way.name,
+        "way": way,
         "rooms": len(rooms),
         "seconds": round(lasted_s, 1),
         "stopped_early": stopped,
         "cpu_s_per_s": round((last.cpu_s - first.cpu_s) / lasted_s, 4),
         "start_mb": round(first.memory_mb, 1),
-        "peak_mb": round(max(peak_mb, *(one.memory_mb for one in samples)), 1),
+        "peak_mb": round(max(one.memory_mb for one in samples), 1),
         "growth_mb_per_minute": slope([one for one in samples if one.at_s >= settled_s]),
         "most_threads": max(one.threads for one in samples),
         "bytes": sent,
@@ -319,12 +287,9 @@ def listen(way: Way, rooms: Sequence[Room], grace_s: float) -> dict[str, Any]:
     }
 
 
-DIED = "the server died"
-
-
 def _why_to_stop(process: psutil.Process, last: Sample) -> str | None:
     if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-        return DIED
+        return "the server died"
     memory = psutil.virtual_memory()
     if memory.available < LEAST_FREE * memory.total:
         return f"the server held {last.memory_mb / 1000:.1f} GB, all that there was"
@@ -350,50 +315,45 @@ class Told:
         return shared >= min(TOUCH_S, (one.end_s - one.start_s) / 2)
 
 
-@dataclass(slots=True)
-class Judged:
-    """What came of several rooms."""
+def came_of(
+    rooms: Sequence[tuple[Sequence[Spoken], Sequence[float | None], str]], end_s: float
+) -> dict[str, Any]:
+    """Figures of what was said in each room, its waits and its text.
 
-    waits: list[float | None] = field(default_factory=list)
-    least: list[float] = field(default_factory=list)
-    pairs: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, said: Sequence[Spoken], waits: Sequence[float | None], text: str, end_s: float) -> None:  # fmt: skip  # noqa: E501
-        """Add a room: what was said before the end, and what came of it."""
-        self.waits += waits
-        self.least += [end_s - one.end_s for one in said]
-        self.pairs.append((" ".join(one.text for one in said), text))
-
-    def figures(self) -> dict[str, Any]:
-        """What did not come within the run counts with the time until its end."""
-        known = [low if w is None else w for w, low in zip(self.waits, self.least, strict=True)]
-        return {
-            "utterances": len(known),
-            "within_the_run": sum(wait is not None for wait in self.waits),
-            "latency_s": spread(known),
-            "waits_s": sorted(round(wait, 3) for wait in self.waits if wait is not None),
-            "wer": scoring.wer(self.pairs),
-        }
+    What did not come within the run counts with the time until its end.
+    """
+    waits = [
+        (wait, end_s - one.end_s)
+        for said, some, _ in rooms
+        for one, wait in zip(said, some, strict=True)
+    ]
+    pairs = [(" ".join(one.text for one in said), text) for said, _, text in rooms]
+    return {
+        "utterances": len(waits),
+        "within_the_run": sum(wait is not None for wait, _ in waits),
+        "latency_s": spread([least if wait is None else wait for wait, least in waits]),
+        "wer": scoring.wer(pairs),
+    }
 
 
 def judge_naive(
     listener: Listener, rooms: Sequence[Room], began_s: float, end_s: float
 ) -> dict[str, Any]:
     """An utterance has its text with the first one of a buffer that holds all of it."""
-    judged, so_far, behind = Judged(), [], {}
+    judged, so_far, behind = [], [], {}
     for room in rooms:
         texts = [
             Told(at - began_s, 0.0, float(body["chunks"]), body["text"])
             for at, body in listener.heard(f"/{room.name}/text")
         ]
         said = [one for one in room.spoken if one.end_s < end_s]
-        judged.add(said, naive_waits(said, texts), last_text(texts), end_s)
+        judged.append((said, naive_waits(said, texts), last_text(texts)))
         whole = [one for one in texts if not any(s.start_s < one.end_s < s.end_s for s in said)]
         heard_s = max((one.end_s for one in whole), default=0.0)
         so_far.append((" ".join(s.text for s in said if s.end_s <= heard_s), last_text(whole)))
         held_s = max((one.end_s for one in texts), default=0.0)
         behind[room.name] = round(max(math.floor(min(end_s, room.seconds)) - held_s, 0.0), 1)
-    return {**judged.figures(), "wer_so_far": scoring.wer(so_far), "behind_s": behind}
+    return {**came_of(judged, end_s), "wer_so_far": scoring.wer(so_far), "behind_s": behind}
 
 
 def naive_waits(said: Sequence[Spoken], texts: Sequence[Told]) -> list[float | None]:
@@ -413,17 +373,17 @@ def judge_ours(
     listener: Listener, rooms: Sequence[Room], began_s: float, end_s: float
 ) -> dict[str, Any]:
     """An utterance has its text with the last result that holds some of it."""
-    judged, outcomes, strays = Judged(), Counter[str](), Counter[str]()
+    judged, outcomes, strays = [], Counter[str](), Counter[str]()
     for room in rooms:
         stops = listener.heard(f"stt/{room.name}/audio/stop")
         found = segments(listener.heard(f"stt/{room.name}/result"), stops, began_s)
         said = [one for one in room.spoken if one.end_s < end_s]
         text = " ".join(one.text for one in found if one.text)
-        judged.add(said, segment_waits(said, found), text, end_s)
+        judged.append((said, segment_waits(said, found), text))
         outcomes.update(one.outcome for one in found)
         alone = [one for one in found if not any(one.touches(s) for s in room.spoken)]
         strays.update({"segments": len(alone), "with words": sum(bool(s.text) for s in alone)})
-    return {**judged.figures(), "outcomes": dict(outcomes), "without_speech": dict(strays)}
+    return {**came_of(judged, end_s), "outcomes": dict(outcomes), "without_speech": dict(strays)}
 
 
 def segments(
@@ -463,7 +423,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise FileNotFoundError("the naive server needs FFmpeg (apt install ffmpeg)")
     minutes = QUICK_MINUTES if options.quick else options.minutes
     model = QUICK_MODEL if options.quick else NAIVE_MODEL
-    ways = (naive_way(model), Way(OURS, our_server, our_senders, judge_ours))
     with tempfile.TemporaryDirectory() as folder:
         if options.quick:
             material = household.quick_material(Path(folder))
@@ -473,7 +432,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rooms = rooms[: QUICK_ROOMS if options.quick else None]
     sets = [rooms] if options.quick else [rooms, rooms[:1]]
     grace_s = QUICK_GRACE_S if options.quick else GRACE_S
-    runs = [listen(way, some, grace_s) for some in sets for way in ways]
+    runs = [listen(way, model, some, grace_s) for some in sets for way in (BEFORE, OURS)]
     return {
         "minutes": minutes,
         "rooms": len(rooms),
@@ -530,8 +489,26 @@ def lost(data: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _name(run: Mapping[str, Any]) -> str:
-    return f"{run['way']}, " + ("one room" if run["rooms"] == 1 else f"{run['rooms']} rooms")
+FIGURES: dict[str, Callable[[Mapping[str, Any]], object]] = {
+    "CPU, cores": lambda run: f"{run['cpu_s_per_s']:.3f}",
+    "MB at first": lambda run: f"{run['start_mb']:.0f}",
+    "MB at most": lambda run: f"{run['peak_mb']:.0f}",
+    "MB per minute, settled": lambda run: run["growth_mb_per_minute"],
+    "threads": lambda run: run["most_threads"],
+    "MB sent": lambda run: f"{run['bytes'] / 1e6:.2f}",
+    "CPU of the broker, cores": lambda run: f"{run['broker_cpu_s_per_s']:.3f}",
+    "CPU of a sender, cores": lambda run: f"{run['sender_cpu_s_per_s']:.3f}",
+    "end of speech → text, median s": lambda run: run["latency_s"]["p50"],
+    "95 % s": lambda run: run["latency_s"]["p95"],
+    "longest s": lambda run: run["latency_s"]["max"],
+    "with a text within the run": lambda run: f"{run['within_the_run']} of {run['utterances']}",
+    "word error rate": lambda run: report.number("{:.1%}", run["wer"]),
+    "of what it had heard": lambda run: report.number("{:.1%}", run.get("wer_so_far")),
+    "sound in no text at the end": lambda run: report.counts(run.get("behind_s", {})),
+    "outcomes": lambda run: report.counts(run.get("outcomes", {})),
+    "sent without speech": lambda run: report.counts(run.get("without_speech", {})),
+    "stopped early": lambda run: run["stopped_early"],
+}
 
 
 def page(data: Mapping[str, Any]) -> list[str]:
@@ -547,40 +524,7 @@ def page(data: Mapping[str, Any]) -> list[str]:
         ]
         for number, goal in enumerate(data["goals"])
     ]
-    servers = [
-        [
-            _name(run),
-            f"{run['cpu_s_per_s']:.3f}",
-            f"{run['start_mb']:.0f}",
-            f"{run['peak_mb']:.0f}",
-            report.number("{:+.1f}", run["growth_mb_per_minute"]),
-            run["most_threads"],
-            f"{run['bytes'] / 1e6:.2f}",
-            f"{run['broker_cpu_s_per_s']:.3f}",
-            f"{run['sender_cpu_s_per_s']:.3f}",
-        ]
-        for run in data["runs"]
-    ]
-    texts = [
-        [
-            _name(run),
-            *(report.number("{:.2f}", run["latency_s"][at]) for at in ("p50", "p95", "max")),
-            f"{run['within_the_run']} of {run['utterances']}",
-            report.number("{:.2%}", run["wer"]),
-            report.number("{:.2%}", run.get("wer_so_far")),
-        ]
-        for run in data["runs"]
-    ]
-    notes = []
-    for run in data["runs"]:
-        told = f"stopped after {run['seconds']:.0f} s: {run['stopped_early']}. "
-        text = told if run["stopped_early"] else ""
-        if run["way"] == BEFORE:
-            text += f"Seconds of sound in no text at the end: {report.counts(run['behind_s'])}."
-        else:
-            text += f"Outcomes: {report.counts(run['outcomes'])}. Utterances without speech: "
-            text += f"{report.counts(run['without_speech'])}."
-        notes.append(f"- {_name(run)}: {text}")
+    figures = [[name, *map(value, data["runs"])] for name, value in FIGURES.items()]
     return [
         "# What the design saves",
         "",
@@ -599,67 +543,36 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "not in its CPU time. An utterance without a text within the run counts with the time "
         "until its end; where ≥ stands, the true median is larger.",
         "",
+        *report.table(["", *(f"{run['way']}, {run['rooms']}" for run in data["runs"])], figures),
+        "",
+        "CPU: of the server and all its children, ended ones included. Memory: resident, once a "
+        "second; of FFmpeg's processes their share. Sent: what the broker received, so sound, "
+        "marks, texts and confirmations. Latency: from the labelled end of an utterance to the "
+        "arrival of its text at a client of the broker; the satellite waits for "
+        f"{1000 * HANGOVER_S:.0f} ms of silence first. What it had heard: the longest buffer that "
+        "was transcribed and cuts no utterance in two.",
+        "",
         "![CPU and memory over time](savings_time.png)",
-        "",
-        "## The server",
-        "",
-        *report.table(["", "cores", "MB at first", "MB at most", "MB per minute", "threads",
-                       "MB sent", "cores, broker", "cores, per sender"], servers),
-        "",
-        *notes,
-        "",
-        "CPU time: of the server and all its children, ended ones included. Memory: resident, once "
-        "a second; of FFmpeg's processes their share. Bytes: what the broker received, so sound, "
-        "marks, texts and confirmations.",
-        "",
-        "## From the end of speech to the text",
-        "",
-        *report.table(["seconds", "median", "95 %", "longest", "within the run", "WER",
-                       "WER of what it had heard"], texts),
-        "",
-        "From the labelled end of an utterance to the arrival of its text at a client of the "
-        f"broker. The satellite waits for {1000 * HANGOVER_S:.0f} ms of silence first. What it had "
-        "heard: the longest buffer that was transcribed and cuts no utterance in two.",
-        "",
-        "![share of utterances that have their text after so many seconds](savings_latency.png)",
-    ]  # fmt: skip
+    ]
 
 
 def draw(data: Mapping[str, Any], folder: Path) -> None:
-    """CPU and memory over time, and how long texts take."""
+    """CPU and memory over time."""
     columns = []
     for rooms in dict.fromkeys(run["rooms"] for run in data["runs"]):
         cpu, memory = [], []
         for run in (run for run in data["runs"] if run["rooms"] == rooms):
             series, colour = run["series"], ORANGE if run["way"] == BEFORE else BLUE
             minutes = [at_s / 60 for at_s in series["at_s"]]
+            steps = zip(pairwise(series["at_s"]), pairwise(series["cpu_s"]), strict=True)
             rates = [
-                max((later - used) / (end_s - at_s), 1e-3)
-                for (at_s, end_s), (used, later) in zip(
-                    pairwise(series["at_s"]), pairwise(series["cpu_s"]), strict=True
-                )
+                max((later - used) / (end_s - at_s), 1e-3) for (at_s, end_s), (used, later) in steps
             ]
             cpu.append(Curve(minutes[:-1], rates, colour, run["way"], "step"))
             memory.append(Curve(minutes, series["memory_mb"], colour))
-        title = "one room" if rooms == 1 else f"{rooms} rooms"
-        above = Panel("CPU in use, in cores", cpu, title=title, log="y")
+        above = Panel("CPU in use, in cores", cpu, title=f"{rooms} room(s)", log="y")
         columns.append([above, Panel("resident memory in MB", memory, "minutes", log="y")])
     report.plot(folder / "savings_time.png", "The server while it listens", columns)
-    curves = [
-        Curve(
-            run["waits_s"],
-            [100 * (n + 1) / run["utterances"] for n in range(len(run["waits_s"]))],
-            ORANGE if run["way"] == BEFORE else BLUE,
-            _name(run),
-            "-" if run["rooms"] > 1 else "--",
-        )
-        for run in data["runs"]
-        if run["waits_s"]
-    ]
-    panel = Panel(
-        "utterances with a text, in %", curves, "seconds after the end of speech", log="x"
-    )
-    report.plot(folder / "savings_latency.png", "From the end of speech to the text", [[panel]])
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from benchmarks.savings import (
     BEFORE,
     GOALS,
     OURS,
-    Judged,
     Sample,
     Told,
+    came_of,
     judge_goals,
     naive_waits,
     segment_waits,
@@ -54,12 +54,9 @@ def test_a_segment_is_where_its_end_mark_puts_it() -> None:
 
 
 def test_what_did_not_come_counts_with_the_time_until_the_end() -> None:
-    judged = Judged()
-    judged.add(SAID, [1.0, None], "turn on the lamp", 14.0)
-    found = judged.figures()
+    found = came_of([(SAID, [1.0, None], "turn on the lamp")], 14.0)
     assert (found["utterances"], found["within_the_run"]) == (2, 1)
     assert found["latency_s"] == {"p50": 5.0, "p95": 5.0, "max": 5.0}
-    assert found["waits_s"] == [1.0]
     assert found["wer"] == pytest.approx(3 / 7)
 
 
