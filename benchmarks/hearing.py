@@ -231,7 +231,7 @@ def contenders(options: argparse.Namespace, cores: Cores, model: str, language: 
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MeasuredAnswer:
     """An answer, and the CPU seconds that the program took from the last answer to this one."""
 
     answer: Answer
@@ -243,7 +243,7 @@ class OneRoom:
     """What a program made of every clip, by id, and what it counted meanwhile."""
 
     program: str
-    heard: dict[str, Heard]
+    heard: dict[str, MeasuredAnswer]
     counters: dict[str, int]
 
 
@@ -254,7 +254,7 @@ def one_room(starts: Sequence[Start], clips: Sequence[Clip]) -> list[OneRoom]:
         for program, clip in itertools.product(programs, clips[:WARM_UP_CLIPS]):
             program.rooms[0](clip.pcm)
         before = [program.counters() for program in programs]
-        heard: list[dict[str, Heard]] = [{} for _ in programs]
+        heard: list[dict[str, MeasuredAnswer]] = [{} for _ in programs]
         for at in range(0, len(clips), TURN_CLIPS):
             for program, found in zip(programs, heard, strict=True):
                 time.sleep(SETTLE_S)
@@ -262,7 +262,7 @@ def one_room(starts: Sequence[Start], clips: Sequence[Clip]) -> list[OneRoom]:
                 for clip in clips[at : at + TURN_CLIPS]:
                     answer = answer_of(program.rooms[0], clip)
                     now_s = cpu_s(program.process)
-                    found[clip.id], used_s = Heard(answer, now_s - used_s), now_s
+                    found[clip.id], used_s = MeasuredAnswer(answer, now_s - used_s), now_s
                 say(f"{program.name}: {len(found)} of {len(clips)} clips")
         return [
             OneRoom(program.name, found, _grown(earlier, program.counters()))
@@ -325,8 +325,8 @@ def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
 
 # What it comes to -------------------------------------------------------------------------------
 
-All = Mapping[str, Heard]
-Score = Callable[[Clip, Heard], tuple[float, float]]
+All = Mapping[str, MeasuredAnswer]
+Score = Callable[[Clip, MeasuredAnswer], tuple[float, float]]
 """What is counted of a clip, and of how many."""
 
 
@@ -380,7 +380,7 @@ GOALS = (
 )
 
 
-def words(clip: Clip, heard: Heard, language: str = "en") -> tuple[float, float]:
+def words(clip: Clip, heard: MeasuredAnswer, language: str = "en") -> tuple[float, float]:
     """Wrong words of those that were said."""
     return scoring.word_errors(clip.text, heard.answer.text, language)
 
@@ -578,52 +578,26 @@ def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
     clips, many = data["clips"], f"{data['room_count']} rooms"
     peer = data["programs"][1] if len(data["programs"]) > 1 else "none in this run"
-    goals = [
-        [
-            goal["figure"],
-            _value(goal["unit"], (goal["found"] or {}).get("peer")),
-            _value(goal["unit"], (goal["found"] or {}).get("ours")),
-            _comparison(goal["of"], goal["found"] or {}, goal["unit"]),
-            *(_limit(goal, goal[limit]) for limit in ("must", "aim")),
-            goal["met"],
-        ]
-        for goal in data["goals"]
-    ]
-    corpora = [
-        [
-            corpus,
-            row["clips"],
-            _value("{:.2%}", row["peer"]),
-            _value("{:.2%}", row["ours"]),
-            _comparison("difference", row),
-            *(_value("{:.1%}", data["exact"][corpus][who]) for who in ("peer", "ours")),
-        ]
-        for corpus, row in data["corpora"].items()
-    ]
+    goals = []
+    for goal in data["goals"]:
+        found, unit = goal["found"] or {}, goal["unit"]
+        row = [goal["figure"], *_both(unit, found), _comparison(goal["of"], found, unit)]
+        goals.append([*row, _limit(goal, "must"), _limit(goal, "aim"), goal["met"]])
+    corpora = []
+    for corpus, found in data["corpora"].items():
+        row = [corpus, found["clips"], *_both("{:.2%}", found), _comparison("difference", found)]
+        corpora.append([*row, *_both("{:.1%}", data["exact"][corpus])])
     noise = [
-        [group, row["clips"], *(_value("{:.1%}", row[who]) for who in ("peer", "ours")),
-         _interval("{:.1%}", row["ours"])]
+        [group, row["clips"], *_both("{:.1%}", row), _interval("{:.1%}", row["ours"])]
         for group, row in data["noise"].items()
-    ]  # fmt: skip
-    idle = next(goal for goal in data["goals"] if goal["key"] == "cpu_idle")["found"]
-    costs = [
-        [
-            name,
-            _value("{:.3f}", cpu),
-            *(f"{alone['latency_s'][at]:.3f}" for at in ("p50", "p95")),
-            f"{crowd['cpu_s_per_utterance']:.3f}",
-            *(f"{crowd['latency_s'][at]:.3f}" for at in ("p50", "p95")),
-            f"{crowd['utterances_per_s']:.2f}",
-            f"{crowd['peak_mb']:.0f}",
-        ]
-        for name, alone, crowd, cpu in zip(
-            data["programs"],
-            data["one_room"],
-            data["rooms"],
-            (idle["ours"], idle["peer"]),
-            strict=False,
-        )
     ]
+    idle = next(goal for goal in data["goals"] if goal["key"] == "cpu_idle")["found"]
+    costs = []
+    for number, name in enumerate(data["programs"]):
+        alone, crowd = data["one_room"][number]["latency_s"], data["rooms"][number]
+        row = [name, _value("{:.3f}", idle[("ours", "peer")[number]]), alone["p50"], alone["p95"]]
+        row += [crowd["cpu_s_per_utterance"], *(crowd["latency_s"][at] for at in ("p50", "p95"))]
+        costs.append([*row, crowd["utterances_per_s"], f"{crowd['peak_mb']:.0f}"])
     other = data["other_language"]
     compared = f"ratio or difference [{LEVEL_PERCENT:g} % interval]"
     return [
@@ -655,8 +629,8 @@ def page(data: Mapping[str, Any]) -> list[str]:
         *([] if other is None else [
             "",
             f"{other['words']['clips']} clips in another language ({other['language']}), both "
-            f"with {other['model']}: peer {_value('{:.2%}', other['words']['peer'])}, stt-mqtt "
-            f"{_value('{:.2%}', other['words']['ours'])}, "
+            f"with {other['model']}: WER of the peer and of stt-mqtt "
+            f"{', '.join(_both('{:.2%}', other['words']))}, "
             f"ratio {_comparison('ratio', other['words'])}.",
         ]),
         "",
@@ -700,13 +674,15 @@ def _interval(unit: str, estimate: Mapping[str, Any] | None) -> str:
     return f"[{unit.format(estimate['low'])}, {unit.format(estimate['high'])}]"
 
 
-def _limit(goal: Mapping[str, Any], value: float) -> str:
-    shown = {
-        "ratio": _ratio(value),
-        "difference": report.points([value]),
-        "value": goal["unit"].format(value),
-    }
-    return f"{'≥' if goal['more'] else '≤'} {shown[goal['of']]}"
+def _limit(goal: Mapping[str, Any], name: str) -> str:
+    value = goal[name]
+    shown = {"ratio": _ratio(value), "difference": report.points([value])}
+    sign = "≥" if goal["more"] else "≤"
+    return f"{sign} {shown.get(goal['of']) or goal['unit'].format(value)}"
+
+
+def _both(unit: str, found: Mapping[str, Any]) -> list[str]:
+    return [_value(unit, found.get(who)) for who in ("peer", "ours")]
 
 
 def _ratio(value: float) -> str:

@@ -30,7 +30,7 @@ from benchmarks.harness import (
 from stt_mqtt.demo.samples import SAMPLES
 from tests.brokers import free_port
 from tools.attacks import ATTACKS, Assault, an_attacker, unanswered
-from tools.clients import TEXT_TOPIC, Fared, Hear, one_client_a_door, speaking
+from tools.clients import TEXT_TOPIC, Hear, Tally, one_client_a_door, speaking
 from tools.processes import peak_rss
 
 ALL = "all of them at once"
@@ -94,7 +94,7 @@ def part(stage: Stage, what: str, seconds: float, attacks: tuple[str, ...] = ())
             attacker = stack.enter_context(an_attacker(assault, *target))
         used = cpu_s(process)
         with peak_rss(process) as peak:
-            with speaking(stage.clients, recordings) as fared:
+            with speaking(stage.clients, recordings) as tallies:
                 if attacks:
                     attacker.go_on()
                     did = json.loads(attacker.line())
@@ -114,17 +114,17 @@ def part(stage: Stage, what: str, seconds: float, attacks: tuple[str, ...] = ())
         "peak_mb": max(highest, before_mb),
         "cpu_s_per_s": round(used, 2),
         "attackers_sessions": sessions,
-        **account(fared),
+        **account(tallies),
     }
 
 
-def account(fared: Mapping[str, Fared]) -> dict[str, Any]:
-    """How the clients fared: together, and by door."""
+def account(tallies: Mapping[str, Tally]) -> dict[str, Any]:
+    """What the clients got: together, and by door."""
     return {
-        "asked": sum(one.asked for one in fared.values()),
-        "right": sum(one.right for one in fared.values()),
-        "latency_s": spread([wait for one in fared.values() for wait in one.latency_s]),
-        "doors": {name: asdict(one) for name, one in fared.items()},
+        "asked": sum(one.asked for one in tallies.values()),
+        "right": sum(one.right for one in tallies.values()),
+        "latency_s": spread([wait for one in tallies.values() for wait in one.latency_s]),
+        "doors": {name: asdict(one) for name, one in tallies.items()},
     }
 
 

@@ -29,12 +29,6 @@ PEAK = 0.9
 TONES_DBFS = {"kitchen": -57.0, "living_room": -58.0, "bedroom": -62.0, "office": -55.0}
 """Level of each room's own tone in dB of full scale."""
 
-WORD_SHARE = 0.35
-WORDS_CORPUS = "gsc_v001_sample"
-SAID_AT_HOME = {
-    "on", "off", "up", "down", "stop", "go", "yes", "no", "left", "right",
-    "one", "two", "three", "four", "five", "six",
-}  # fmt: skip
 MAX_CLIP_S = 15.0
 HEAD_S = {"speech_to_phrase_en": 0.42}
 """These recordings begin with the end of a wake word."""
@@ -113,7 +107,9 @@ def make_household(
     """Four rooms, so many minutes each. Raises ValueError if too much is said for the time."""
     rng = np.random.default_rng(seed)
     each = max(1, round(UTTERANCES_PER_MINUTE * minutes))
-    said = _chosen(clips, each * len(TONES_DBFS), rng)
+    found = list(_suitable(clips))
+    order = itertools.cycle(rng.permutation(len(found)))
+    said = [found[next(order)] for _ in range(each * len(TONES_DBFS))]
     by_label: dict[str, list[Sound]] = {}
     for noise in noises:
         by_label.setdefault(noise.corpus, []).append(sounds.from_pcm(noise.pcm))
@@ -190,31 +186,15 @@ def _events(
         yield Noise(label, at_s, at_s + length_s)
 
 
-def _chosen(clips: Sequence[Clip], count: int, rng: Generator) -> list[tuple[Clip, Speech]]:
-    """So many clips, sentences and single words; none twice as long as they last."""
-    found = list(_suitable(clips))
-    words = [pair for pair in found if pair[0].corpus == WORDS_CORPUS]
-    sentences = [pair for pair in found if pair[0].corpus != WORDS_CORPUS]
-    wanted = max(round(count * WORD_SHARE), count - len(sentences))
-    short = [words[number] for number in rng.permutation(len(words))[:wanted]]
-    order = rng.permutation(len(sentences))[: count - len(short)]
-    chosen = [*short, *(sentences[number] for number in order)]
-    repeated = list(itertools.islice(itertools.cycle(chosen), count))
-    return [repeated[number] for number in rng.permutation(count)]
-
-
 def _suitable(clips: Sequence[Clip]) -> Iterator[tuple[Clip, Speech]]:
-    """What could be said at home, is clean, and has its beginning and its end."""
+    """Recordings that are clean and have their beginning and their end, and where speech is."""
     for clip in clips:
-        is_word = clip.corpus == WORDS_CORPUS
-        if clip.seconds > MAX_CLIP_S or (is_word and clip.text not in SAID_AT_HOME):
-            continue
         head_s = HEAD_S.get(clip.corpus, 0.0)
         found = label(np.frombuffer(clip.pcm, "<i2")[_at(head_s) :])
-        if found is None or (clip.corpus != "samples" and found.snr_db < MIN_SNR_DB):
+        if found is None or clip.seconds > MAX_CLIP_S:
             continue
         is_free = found.start_s >= FREE_S and found.end_s <= clip.seconds - head_s - FREE_S
-        if is_free or clip.corpus == "samples":
+        if clip.corpus == "samples" or (is_free and found.snr_db >= MIN_SNR_DB):
             start_s, end_s = found.start_s + head_s, found.end_s + head_s
             yield clip, Speech(start_s, end_s, found.dbfs, found.snr_db)
 

@@ -1,7 +1,7 @@
 """Resident memory with tiny.en int8 after 200 utterances, and where it goes.
 
-The service hears them over MQTT; wyoming-faster-whisper, if `--wyoming` names its program, the same
-ones over TCP with the same model. Then what each part needs, in fresh processes.
+The service hears them over MQTT. Then what each part needs, in fresh processes. How much memory the
+peer needs is on the page of `hearing`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from typing import Any
 import psutil
 
 from benchmarks import harness, report, speech
-from benchmarks.harness import PEER, Cores, rss_mb, say
+from benchmarks.harness import Cores, rss_mb, say
 from benchmarks.speech import Clip
 from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tools.clients import Hear, NativeClient, ask_wyoming
+from tools.clients import Hear, NativeClient
 
 MODEL = "tiny.en"
 UTTERANCES = 200
@@ -86,26 +86,22 @@ print(json.dumps({line[0][:-1]: int(line[1]) * 1024 for line in lines if line[0]
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Both programs, each on two cores and with its defaults; then the parts."""
+    """The service on two cores and with its defaults; then the parts."""
     idle_s = 0.0 if options.quick else IDLE_S
     settings = {"2 threads on 2 cores": (Cores(harness.two_cores().program), 2)}
     if not options.quick:
         settings["its defaults"] = (Cores(), 0)
     with tempfile.TemporaryDirectory() as folder:
         clips = chosen(options.quick, Path(folder))
-        runs = []
-        for name, (cores, threads) in settings.items():
-            runs.append({"program": "stt-mqtt", "setting": name}
-                        | of_service(cores, threads, clips, idle_s))  # fmt: skip
-        for name, (cores, threads) in settings.items() if options.wyoming else ():
-            runs.append({"program": PEER, "setting": name}
-                        | of_peer(options.wyoming, cores, threads, clips, idle_s))  # fmt: skip
+        runs = [
+            {"setting": name, **of_service(cores, threads, clips, idle_s)}
+            for name, (cores, threads) in settings.items()
+        ]
     return {
         "utterances": len(clips),
         "audio_s": round(sum(clip.seconds for clip in clips), 1),
         "idle_s": idle_s,
         "default_parallelism": dataclasses.asdict(choose_parallelism(usable_cores(), None, None)),
-        "peer": harness.peer_versions(options.wyoming),
         "runs": runs,
         "parts": parts(options.quick),
     }
@@ -132,16 +128,6 @@ def of_service(cores: Cores, threads: int, clips: Sequence[Clip], idle_s: float)
         finally:
             for room in rooms:
                 room.close()
-
-
-def of_peer(
-    program: str, cores: Cores, threads: int, clips: Sequence[Clip], idle_s: float
-) -> dict[str, Any]:
-    """wyoming-faster-whisper, one utterance after the other: it has a lock around its model."""
-    model = resolve(MODEL, default_models_dir()).folder
-    server = harness.a_wyoming_server(program, model, cores.program, threads or None)
-    with server as (process, port):
-        return watch(process, [lambda pcm: ask_wyoming(port, pcm)], clips, idle_s)
 
 
 def watch(
@@ -197,29 +183,25 @@ def parts(quick: bool) -> list[dict[str, Any]]:
 
 def lost(data: Mapping[str, Any]) -> list[str]:
     """Utterances that were not answered."""
-    missing: Callable[[Any], int] = lambda run: data["utterances"] - run["answered"]  # noqa: E731
-    return [f"{missing(run)} of {run['program']}" for run in data["runs"] if missing(run)]
+    missing = sum(data["utterances"] - run["answered"] for run in data["runs"])
+    return [f"{missing} utterances"] if missing else []
 
 
 def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
     sizes = ("started_mb", "after_mb", "peak_mb", "idle_mb")
     keys = ("answered", *sizes, "cpu_s_per_utterance", "seconds")
-    runs = [
-        [f"{run['program']}, {run['setting']}", *(run[key] for key in keys)] for run in data["runs"]
-    ]
+    runs = [[run["setting"], *(run[key] for key in keys)] for run in data["runs"]]
     header = ["", "answered", "MB at the start", "after", "peak", "idle", "CPU s each", "seconds"]
     columns = ("step", "rss_mb", "added_mb", "anonymous_mb", "files_mb")
     steps = [[part[key] for key in columns] for part in data["parts"]]
     ours = data["default_parallelism"]
-    peer = report.counts(data["peer"]) if data["peer"] else f"{PEER} was not measured (`--wyoming`)"
     return [
         "# Memory",
         "",
         f"Model {MODEL}, int8, beam 5; {data['utterances']} utterances, {data['audio_s']:.0f} s. "
-        f"{ROOMS} rooms speak to stt-mqtt at once, one after the other to the peer. Idle: "
-        f"{data['idle_s']:g} s after the last answer. The defaults of stt-mqtt here: "
-        f"{ours['workers']} worker(s) with {ours['threads']} thread(s) each.",
+        f"{ROOMS} rooms speak at once. Idle: {data['idle_s']:g} s after the last answer. The "
+        f"defaults here: {ours['workers']} worker(s) with {ours['threads']} thread(s) each.",
         "",
         *report.table(header, runs),
         "",
@@ -227,14 +209,9 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "threads).",
         "",
         *report.table(["MB", "resident", "added", "anonymous", "files"], steps),
-        "",
-        f"{peer}.",
     ]
 
 
 if __name__ == "__main__":
-    arguments = report.parser(__doc__)
-    arguments.add_argument("--wyoming", help="the wyoming-faster-whisper program, to compare with")
-    sys.exit(
-        report.run(report.Benchmark("memory", measure, page, lost, needs_speech=False), arguments)
-    )
+    benchmark = report.Benchmark("memory", measure, page, lost, needs_speech=False)
+    sys.exit(report.run(benchmark, report.parser(__doc__)))

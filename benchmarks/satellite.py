@@ -1,4 +1,4 @@
-"""What the satellite's ear and codecs cost: words, orders, bytes and CPU time.
+"""What codecs, voice detector and clean-up of the satellite cost: words, orders, bytes, CPU time.
 
 Recordings are coded and decoded by the program's own encoders and decoder, cut out of a quiet room
 by its own voice detector, or cleaned among noise by its own clean-up; then `stt-mqtt transcribe`
@@ -82,7 +82,7 @@ Judged: TypeAlias = list[tuple[int, int, bool]]
 class Way:
     """How a recording gets to the service; `beside`: the way that it is compared with.
 
-    `late`: samples of silence before it. `room`: in a quiet room. `ear`: as the satellite cuts it.
+    `late`: samples of silence before it. `room`: in a quiet room. `cut`: as the satellite cuts it.
     """
 
     beside: str
@@ -90,11 +90,11 @@ class Way:
     kbps: int = 0
     late: int = 0
     room: bool = False
-    ear: bool = False
+    cut: bool = False
 
     def utterances(self, clip: Clip) -> list[Sequence[bytes]]:
-        """What is coded, each in one or more pieces; nothing where the ear hears nobody."""
-        if self.ear:
+        """What is coded, each in one or more pieces; nothing where it hears nobody."""
+        if self.cut:
             return [cut.frames for cut in cuts(in_a_quiet_room(clip), SatelliteConfig())]
         pcm = bytes(2 * self.late) + (in_a_quiet_room(clip) if self.room else clip.pcm)
         # As long as Opus makes it, in whole packets.
@@ -251,10 +251,10 @@ def wer_of(judged: Judged) -> float | None:
     return sum(one[0] for one in judged) / words if words else None
 
 
-def codecs_and_ear(clips: Sequence[Clip], hearer: Hearer, quick: bool) -> Later:
-    """Each codec beside PCM; the ear beside the whole room; Opus behind it beside PCM there."""
+def codecs_and_cuts(clips: Sequence[Clip], hearer: Hearer, quick: bool) -> Later:
+    """Each codec beside PCM; what is cut beside the whole room; Opus behind it beside PCM there."""
     default = SatelliteConfig().opus_kbps
-    whole, room, ear = "PCM", "room, whole, PCM", "room, ear, PCM"
+    whole, room, cut = "PCM", "room, whole, PCM", "room, cut, PCM"
     ways = {
         whole: Way(whole, Codec.PCM_S16LE),
         "PCM, 6.5 ms late": Way(whole, Codec.PCM_S16LE, late=LATE_SAMPLES),
@@ -263,8 +263,8 @@ def codecs_and_ear(clips: Sequence[Clip], hearer: Hearer, quick: bool) -> Later:
             f"Opus {kbps}": Way(whole, Codec.OPUS, kbps) for kbps in ((default,) if quick else KBPS)
         },
         room: Way(room, Codec.PCM_S16LE, room=True),
-        ear: Way(room, Codec.PCM_S16LE, ear=True),
-        f"room, ear, Opus {default}": Way(ear, Codec.OPUS, default, ear=True),
+        cut: Way(room, Codec.PCM_S16LE, cut=True),
+        f"room, cut, Opus {default}": Way(cut, Codec.OPUS, default, cut=True),
     }
     sent = {name: Sent() for name in ways}
     taken = {
@@ -390,7 +390,7 @@ def _what_is_heard(cut: Cut, noises: Sequence[Noise]) -> str:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The codecs and the ear, the household, the clean-up."""
+    """The codecs, what is cut, the household, the clean-up."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.quick:
@@ -408,7 +408,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             clips = draw.sample(clips, min(options.clips, len(clips)))
             sentences = draw.sample(sentences, min(options.clips, len(sentences)))
         hearer = Hearer(folder)
-        ways = codecs_and_ear(clips, hearer, options.quick)
+        ways = codecs_and_cuts(clips, hearer, options.quick)
         cleanup = cleanups(sentences, noises, hearer, options.quick)
         hearer.hear()
         return {
@@ -459,7 +459,7 @@ def page(data: Mapping[str, Any]) -> list[str]:
         ["share of the sound that is sent", f"{rooms['sent_share']:.1%}"],
     ]
     return [
-        "# What the satellite's ear and codecs cost",
+        "# What the satellite costs",
         "",
         f"{data['recordings']} recordings ({data['seconds']} s), {data['orders']} of them orders. "
         "A sentence is right with every word, an order with every slot. In brackets: 95 % "
@@ -474,11 +474,11 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "",
         *_ways({name: row for name, row in data["ways"].items() if not name.startswith("room")}),
         "",
-        "## The ear",
+        "## What the satellite sends",
         "",
         "Each recording in a quiet room, heard as a whole, or as clean-up, detector and segmenter "
-        "of the satellite send it. The ear is compared with the whole room, Opus behind it with "
-        "PCM behind it.",
+        "of the satellite send it (cut). Cut PCM is compared with the whole room, cut Opus with "
+        "cut PCM.",
         "",
         *_ways({name: row for name, row in data["ways"].items() if name.startswith("room")}),
         "",

@@ -300,7 +300,7 @@ def _why_to_stop(process: psutil.Process, last: Sample) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Text:
     """A text that came at `at_s` and holds what was said from `start_s` to `end_s`."""
 
     at_s: float
@@ -343,7 +343,7 @@ def judge_naive(
     judged, so_far, behind = [], [], {}
     for room in rooms:
         texts = [
-            Told(at - began_s, 0.0, float(body["chunks"]), body["text"])
+            Text(at - began_s, 0.0, float(body["chunks"]), body["text"])
             for at, body in listener.heard(f"/{room.name}/text")
         ]
         said = [one for one in room.spoken if one.end_s < end_s]
@@ -356,7 +356,7 @@ def judge_naive(
     return {**came_of(judged, end_s), "wer_so_far": scoring.wer(so_far), "behind_s": behind}
 
 
-def naive_waits(said: Sequence[Spoken], texts: Sequence[Told]) -> list[float | None]:
+def naive_waits(said: Sequence[Spoken], texts: Sequence[Text]) -> list[float | None]:
     """From the end of each utterance to the first text of a buffer that holds all of it."""
     return [
         next((text.at_s - one.end_s for text in texts if text.end_s >= one.end_s), None)
@@ -364,7 +364,7 @@ def naive_waits(said: Sequence[Spoken], texts: Sequence[Told]) -> list[float | N
     ]
 
 
-def last_text(texts: Sequence[Told]) -> str:
+def last_text(texts: Sequence[Text]) -> str:
     """The text of the longest buffer."""
     return max(texts, key=lambda text: text.end_s).text if texts else ""
 
@@ -390,7 +390,7 @@ def segments(
     results: Sequence[tuple[float, Mapping[str, Any]]],
     stops: Sequence[tuple[float, Mapping[str, Any]]],
     began_s: float,
-) -> list[Told]:
+) -> list[Text]:
     """The results of one satellite, each with the place of its audio in the room.
 
     An end mark leaves `HANGOVER_S` after the last sound of speech; of that pause the first `TAIL_S`
@@ -404,11 +404,11 @@ def segments(
         end_s = stop_s - HANGOVER_S + TAIL_S
         outcome = body["error"]["code"] if body["error"] else body["outcome"]
         start_s = end_s - (body["audio_s"] or 0.0)
-        found.append(Told(at_s - began_s, start_s, end_s, body["text"], outcome))
+        found.append(Text(at_s - began_s, start_s, end_s, body["text"], outcome))
     return found
 
 
-def segment_waits(said: Sequence[Spoken], found: Sequence[Told]) -> list[float | None]:
+def segment_waits(said: Sequence[Spoken], found: Sequence[Text]) -> list[float | None]:
     """From the end of each utterance to the last result with some of it."""
     came = [[told.at_s for told in found if told.touches(one)] for one in said]
     return [max(at) - one.end_s if at else None for one, at in zip(said, came, strict=True)]

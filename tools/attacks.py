@@ -387,7 +387,7 @@ class Report:
     sessions: int = 0
 
 
-def press(target: Target, report: Report, until: float) -> None:
+def attack(target: Target, report: Report, until: float) -> None:
     """Go on with an attack until the clock says `until`."""
     _, begin, pause_s = ATTACKS[target.name]
     while time.monotonic() < until:
@@ -462,7 +462,7 @@ def main(options: argparse.Namespace) -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         until = time.monotonic() + options.seconds
-        threads = [threading.Thread(target=press, args=(*pair, until)) for pair in pairs]
+        threads = [threading.Thread(target=attack, args=(*pair, until)) for pair in pairs]
         for thread in threads:
             thread.start()
         for thread in threads:

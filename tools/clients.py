@@ -223,8 +223,8 @@ def one_client_a_door(broker: Address, wyoming_port: int) -> Iterator[dict[str, 
 
 
 @dataclass(slots=True)
-class Fared:
-    """How the client of one door fared. `right`: answers with the very words."""
+class Tally:
+    """What the client of one door got. `right`: answers with the very words."""
 
     asked: int = 0
     right: int = 0
@@ -250,15 +250,15 @@ class Fared:
 @contextmanager
 def speaking(
     clients: Mapping[str, Hear], recordings: Sequence[tuple[str, bytes]]
-) -> Iterator[dict[str, Fared]]:
+) -> Iterator[dict[str, Tally]]:
     """All clients speak, one recording (text, PCM) after the other, until the block ends."""
-    fared = {name: Fared() for name in clients}
+    tallies = {name: Tally() for name in clients}
     over = threading.Event()
 
     def speak(name: str, hear: Hear) -> None:
         while not over.is_set():
             for text, pcm in recordings:
-                fared[name].ask(hear, text, pcm)
+                tallies[name].ask(hear, text, pcm)
                 if over.is_set():
                     return
 
@@ -266,7 +266,7 @@ def speaking(
     for thread in threads:
         thread.start()
     try:
-        yield fared
+        yield tallies
     finally:
         over.set()
         for thread in threads:

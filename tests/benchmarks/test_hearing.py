@@ -13,7 +13,7 @@ from benchmarks.hearing import (
     PAUSES_S,
     SCORES,
     Compared,
-    Heard,
+    MeasuredAnswer,
     answer_of,
     by_corpus,
     compare,
@@ -38,9 +38,9 @@ def said(number: int, text: str = "lights on", corpus: str = "c", speaker: str =
     return Clip(f"{corpus}{number}", corpus, text, Path(), tone, speaker)
 
 
-def heard(clips: list[Clip], *texts: str) -> dict[str, Heard]:
+def heard(clips: list[Clip], *texts: str) -> dict[str, MeasuredAnswer]:
     return {
-        clip.id: Heard(Answer(texts[number % len(texts)], 0.1), 0.5)
+        clip.id: MeasuredAnswer(Answer(texts[number % len(texts)], 0.1), 0.5)
         for number, clip in enumerate(clips)
     }
 
@@ -105,14 +105,17 @@ def test_two_commands_are_held_against_the_same_ones_alone() -> None:
     first, second = said(1, "lights on please"), said(2, "stop")
     pair = joined(first, second, 0.5)
     alone = heard([first, second], "lights on", "stop")
-    both = {**alone, pair.clip.id: Heard(Answer("lights on", 0.1), 0.5)}
+    both = {**alone, pair.clip.id: MeasuredAnswer(Answer("lights on", 0.1), 0.5)}
     assert joined_over_alone([pair], both).value == 2
 
 
 def test_orders_and_single_words_count_as_wholes() -> None:
     order = Clip("o", "c", "", Path(), b"", "", {"size": "sixteen ounce"})
-    assert SCORES["slots"](order, Heard(Answer("A 16-ounce latte.", 0.1), 0.5)) == (1, 1)
-    assert SCORES["right_word"](said(1, "five"), Heard(Answer("Fine.", 0.1), 0.5)) == (0, 1)
+    assert SCORES["slots"](order, MeasuredAnswer(Answer("A 16-ounce latte.", 0.1), 0.5)) == (1, 1)
+    assert SCORES["right_word"](said(1, "five"), MeasuredAnswer(Answer("Fine.", 0.1), 0.5)) == (
+        0,
+        1,
+    )
 
 
 def test_many_rooms_give_one_number_each() -> None:

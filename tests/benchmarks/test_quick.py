@@ -85,7 +85,7 @@ def test_quick_ingest_accounts_for_every_utterance(quick: Quick) -> None:
 def test_quick_memory_says_where_it_goes(quick: Quick) -> None:
     data = quick("memory")
     (one,) = data["runs"]
-    assert (one["program"], one["answered"]) == ("stt-mqtt", 3)
+    assert one["answered"] == 3
     assert 50 < one["started_mb"] <= one["peak_mb"]
     sizes = {part["step"]: part["rss_mb"] for part in data["parts"]}
     assert sizes["given back when idle"] < sizes["nine commands heard"]
@@ -152,8 +152,8 @@ def test_quick_satellite_loses_nothing_that_it_need_not(quick: Quick) -> None:
     assert (ways["PCM"]["bytes_per_s"], ways["PCM"]["wer_less"]) == (32_000, [0, 0, 0])
     assert ways["FLAC"]["bytes_per_s"] < 20_000
     assert ways["Opus 32"]["bytes_per_s"] < 4_000
-    assert ways["room, ear, PCM"]["utterances"] == 2
-    assert ways["room, ear, PCM"]["bytes"] < ways["room, whole, PCM"]["bytes"]
+    assert ways["room, cut, PCM"]["utterances"] == 2
+    assert ways["room, cut, PCM"]["bytes"] < ways["room, whole, PCM"]["bytes"]
     rooms = data["rooms"]
     assert rooms["found"] == rooms["utterances"] == 1
     assert rooms["clipped_onsets"] == 0

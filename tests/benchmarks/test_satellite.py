@@ -61,7 +61,7 @@ def test_a_command_in_a_quiet_room_is_one_cut_that_holds_all_of_it() -> None:
     assert loud[-1] < cut.end_s
 
 
-def test_what_the_ear_cuts_in_two_is_joined_and_what_it_does_not_hear_has_no_words(
+def test_what_the_satellite_cuts_in_two_is_joined_and_what_it_does_not_hear_has_no_words(
     tmp_path: Path,
 ) -> None:
     heard: list[Path] = []
@@ -76,7 +76,7 @@ def test_what_the_ear_cuts_in_two_is_joined_and_what_it_does_not_hear_has_no_wor
         Clip("silence", "a", "stop", Path(), bytes(32_000)),
     ]
     hearer, sent = Hearer(tmp_path, transcribe), Sent()
-    way = Way("", Codec.FLAC, ear=True)
+    way = Way("", Codec.FLAC, cut=True)
     taken = [hearer.files(sent.arrived(way, clip)) for clip in clips]
     assert list(map(len, taken)) == [2, 0]
     hearer.hear()

@@ -12,7 +12,7 @@ from benchmarks.savings import (
     GOALS,
     OURS,
     Sample,
-    Told,
+    Text,
     came_of,
     judge_goals,
     naive_waits,
@@ -27,15 +27,15 @@ SAID = (LAMP, TIMER)
 
 
 def test_a_text_counts_from_the_first_buffer_that_holds_the_whole_utterance() -> None:
-    told = [Told(4.0, 0, 2.0, "turn"), Told(7.0, 0, 3.0, "turn on the lamp"), Told(9.5, 0, 4.0, "")]
+    told = [Text(4.0, 0, 2.0, "turn"), Text(7.0, 0, 3.0, "turn on the lamp"), Text(9.5, 0, 4.0, "")]
     assert naive_waits(SAID, told) == [4.5, None]
 
 
 def test_an_utterance_in_two_segments_has_its_text_with_the_second() -> None:
     found = [
-        Told(2.0, 0.8, 1.6, "turn on"),
-        Told(3.5, 1.7, 2.7, "the lamp"),
-        Told(10.0, 7.8, 9.2, "set a timer"),
+        Text(2.0, 0.8, 1.6, "turn on"),
+        Text(3.5, 1.7, 2.7, "the lamp"),
+        Text(10.0, 7.8, 9.2, "set a timer"),
     ]
     assert segment_waits(SAID, found) == [1.0, 1.0]
     assert segment_waits(SAID, found[:2]) == [1.0, None]

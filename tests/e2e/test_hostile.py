@@ -28,7 +28,7 @@ from tools.attacks import ATTACKS, BLOCK, Assault, an_attacker, unanswered
 from tools.clients import (
     TEXT_TOPIC,
     WYOMING_AUDIO,
-    Fared,
+    Tally,
     one_client_a_door,
     speaking,
     wyoming_event,
@@ -83,7 +83,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         broker.stop()
 
 
-def assert_all_right(heard: dict[str, Fared]) -> None:
+def assert_all_right(heard: dict[str, Tally]) -> None:
     for door, one in heard.items():
         assert one.right == one.asked > 0, f"{door}: {one.wrong}"
 
