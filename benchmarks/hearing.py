@@ -183,12 +183,11 @@ def _pcm(samples: Sound) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that runs, the rooms that speak to it, and the counters that it keeps."""
+    """A program that runs, and the rooms that speak to it."""
 
     name: str
     process: psutil.Process
     rooms: Sequence[Hear]
-    counters: Callable[[], dict[str, int]] = dict
 
 
 Start = Callable[[int], Any]
@@ -210,13 +209,8 @@ def contenders(options: argparse.Namespace, cores: Cores, model: str, language: 
             clients = [NativeClient(running.broker, f"room-{n}", language) for n in range(rooms)]
             for client in clients:
                 stack.callback(client.close)
-
-            def counters() -> dict[str, int]:
-                told = running.health()["counters"]
-                return {name: count for name, count in told.items() if isinstance(count, int)}
-
             hear = [client.hear for client in clients]
-            yield Program(f"stt-mqtt, {model}", running.process, hear, counters)
+            yield Program(f"stt-mqtt, {model}", running.process, hear)
 
     @contextmanager
     def peer(rooms: int) -> Iterator[Program]:
@@ -238,36 +232,28 @@ class MeasuredAnswer:
     cpu_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class OneRoom:
-    """What a program made of every clip, by id, and what it counted meanwhile."""
-
-    program: str
-    heard: dict[str, MeasuredAnswer]
-    counters: dict[str, int]
+Answers = Mapping[str, MeasuredAnswer]
+"""Of one program, by clip."""
 
 
-def one_room(starts: Sequence[Start], clips: Sequence[Clip]) -> list[OneRoom]:
-    """One utterance after the other; the programs take turns."""
+def one_room(starts: Sequence[Start], clips: Sequence[Clip]) -> dict[str, Answers]:
+    """One utterance after the other; the programs take turns. The answers by program."""
     with ExitStack() as stack:
         programs = [stack.enter_context(start(1)) for start in starts]
         for program, clip in itertools.product(programs, clips[:WARM_UP_CLIPS]):
             program.rooms[0](clip.pcm)
-        before = [program.counters() for program in programs]
-        heard: list[dict[str, MeasuredAnswer]] = [{} for _ in programs]
+        heard: dict[str, dict[str, MeasuredAnswer]] = {program.name: {} for program in programs}
         for at in range(0, len(clips), TURN_CLIPS):
-            for program, found in zip(programs, heard, strict=True):
+            for program in programs:
                 time.sleep(SETTLE_S)
                 used_s = cpu_s(program.process)
                 for clip in clips[at : at + TURN_CLIPS]:
                     answer = answer_of(program.rooms[0], clip)
                     now_s = cpu_s(program.process)
-                    found[clip.id], used_s = MeasuredAnswer(answer, now_s - used_s), now_s
-                say(f"{program.name}: {len(found)} of {len(clips)} clips")
-        return [
-            OneRoom(program.name, found, _grown(earlier, program.counters()))
-            for program, found, earlier in zip(programs, heard, before, strict=True)
-        ]
+                    heard[program.name][clip.id] = MeasuredAnswer(answer, now_s - used_s)
+                    used_s = now_s
+                say(f"{program.name}: {len(heard[program.name])} of {len(clips)} clips")
+        return dict(heard)
 
 
 def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
@@ -276,7 +262,6 @@ def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
         say(f"{program.name}: {ROOMS} rooms at once")
         for hear, clip in zip(program.rooms, itertools.cycle(clips), strict=False):
             hear(clip.pcm)
-        before = program.counters()
         time.sleep(SETTLE_S)
         waiting, lock = iter(clips), threading.Lock()
 
@@ -300,7 +285,6 @@ def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
             "latency_s": spread([answer.latency_s for answer in answers]),
             "cpu_s_per_utterance": round(used_s / len(answers), 4),
             "peak_mb": harness.peak_mb(program.process),
-            "counters": _grown(before, program.counters()),
         }
 
 
@@ -318,14 +302,8 @@ def errors(answers: Iterable[Answer]) -> dict[str, int]:
     return dict(Counter(answer.error for answer in answers if answer.error is not None))
 
 
-def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    grown = {name: count - before.get(name, 0) for name, count in after.items()}
-    return {name: count for name, count in grown.items() if count}
-
-
 # What it comes to -------------------------------------------------------------------------------
 
-All = Mapping[str, MeasuredAnswer]
 Score = Callable[[Clip, MeasuredAnswer], tuple[float, float]]
 """What is counted of a clip, and of how many."""
 
@@ -396,12 +374,12 @@ SCORES: dict[str, Score] = {
 
 
 def compare(
-    clips: Sequence[Clip], ours: All, peer: All | None, score: Score, is_ratio: bool = False
+    clips: Sequence[Clip], ours: Answers, peer: Answers | None, score: Score, is_ratio: bool = False
 ) -> Compared:
     """One figure of both programs, and their ratio or difference."""
     clusters = [clip.speaker or clip.id for clip in clips]
 
-    def columns(heard: All) -> list[list[float]]:
+    def columns(heard: Answers) -> list[list[float]]:
         scores = [score(clip, heard[clip.id]) for clip in clips]
         return [[float(one[n]) for one in scores] for n in (0, 1)]
 
@@ -415,7 +393,7 @@ def compare(
     return Compared(len(clips), one, scoring.rate(others[0], others[1], clusters), both)
 
 
-def joined_over_alone(pairs: Sequence[Pair], heard: All) -> Estimate:
+def joined_over_alone(pairs: Sequence[Pair], heard: Answers) -> Estimate:
     """The word error rate of pairs in terms of that of the same commands alone."""
     rows = []
     for pair in pairs:
@@ -427,7 +405,7 @@ def joined_over_alone(pairs: Sequence[Pair], heard: All) -> Estimate:
 
 
 def by_corpus(
-    clips: Sequence[Clip], ours: All, peer: All | None, score: Score
+    clips: Sequence[Clip], ours: Answers, peer: Answers | None, score: Score
 ) -> dict[str, Compared]:
     """One figure per corpus, and over all."""
     names = dict.fromkeys(clip.corpus for clip in clips)
@@ -458,10 +436,10 @@ def of_rooms(crowds: Sequence[Mapping[str, Any]]) -> Compared:
 
 
 def figures(
-    material: Material, rooms: Sequence[OneRoom], crowds: Sequence[Mapping[str, Any]]
+    material: Material, rooms: Sequence[Answers], crowds: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """All figures from what the programs did, this service's first."""
-    ours, *others = (room.heard for room in rooms)
+    ours, *others = rooms
     peer = others[0] if others else None
     corpora = by_corpus(material.spoken, ours, peer, words)
     worst_corpus = worst(corpora)
@@ -490,14 +468,13 @@ def figures(
         "exact": _rows(by_corpus(material.spoken, ours, peer, SCORES["exact"])),
         "noise": _rows(by_corpus(material.noises, ours, peer, SCORES["text"])),
         "noise_with_text": [
-            [c.id for c in material.noises if scoring.has_words(room.heard[c.id].answer.text)]
+            [one.id for one in material.noises if scoring.has_words(room[one.id].answer.text)]
             for room in rooms
         ],
         "one_room": [
             {
-                "latency_s": spread([room.heard[clip.id].answer.latency_s for clip in talk]),
-                "errors": errors(heard.answer for heard in room.heard.values()),
-                "counters": room.counters,
+                "latency_s": spread([room[clip.id].answer.latency_s for clip in talk]),
+                "errors": errors(heard.answer for heard in room.values()),
             }
             for room in rooms
         ],
@@ -516,7 +493,7 @@ def other_language(
     except ModelError as error:
         say(str(error))
         return None
-    ours, *others = (room.heard for room in rooms)
+    ours, *others = rooms.values()
     score = partial(words, language=OTHER_LANGUAGE)
     found = compare(clips, ours, others[0] if others else None, score, is_ratio=True)
     return {"model": OTHER_MODEL, "language": OTHER_LANGUAGE, "words": asdict(found)}
@@ -537,8 +514,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rooms = one_room(starts, material.english)
         if options.heard is not None:
             told = {
-                room.program: {one: asdict(heard) for one, heard in room.heard.items()}
-                for room in rooms
+                name: {one: asdict(heard) for one, heard in room.items()}
+                for name, room in rooms.items()
             }
             options.heard.write_text(json.dumps(told, indent=1) + "\n")
         crowds = [together(start, material.together) for start in starts]
@@ -548,11 +525,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "versions": harness.peer_versions(options.wyoming),
         "model": options.model,
         "threads": THREADS,
-        "programs": [room.program for room in rooms],
+        "programs": list(rooms),
         "turn_clips": TURN_CLIPS,
         "room_count": ROOMS,
         "clips": {part: len(getattr(material, part)) for part in counted},
-        **figures(material, rooms, crowds),
+        **figures(material, list(rooms.values()), crowds),
         "other_language": other,
     }
 

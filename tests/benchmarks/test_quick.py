@@ -125,10 +125,8 @@ def test_quick_hearing_judges_words_phantoms_and_costs(quick: Quick) -> None:
     assert found["cpu_idle"]["found"]["ours"]["value"] > 0
     assert found["pairs"]["found"]["clips"] == 1
     assert set(data["noise"]) == {"made", "all"}
-    (alone,) = data["one_room"]
-    assert alone["counters"]["inferences"] >= 3
     (crowd,) = data["rooms"]
-    assert (crowd["utterances"], crowd["counters"]["inferences"]) == (8, 8)
+    assert (crowd["utterances"], crowd["errors"]) == (8, {})
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
