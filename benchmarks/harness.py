@@ -20,7 +20,7 @@ import psutil
 
 from stt_mqtt.engine.cpu import usable_cores
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import (
+from tools.brokers import (
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
@@ -29,8 +29,8 @@ from tests.brokers import (
     eventually,
     free_port,
 )
-from tests.e2e.program import PROGRAM, Peer, Service, await_online
 from tools.processes import pinned
+from tools.program import PROGRAM, Peer, Service, await_online
 
 STATE_TOPIC = "stt/bridge/state"
 HEALTH_TOPIC = "stt/bridge/response/health_check"

@@ -28,8 +28,8 @@ from benchmarks.harness import (
     two_cores,
 )
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import free_port
 from tools.attacks import ATTACKS, Assault, an_attacker, unanswered
+from tools.brokers import free_port
 from tools.clients import TEXT_TOPIC, Hear, Tally, one_client_a_door, speaking
 from tools.processes import peak_rss
 

@@ -29,9 +29,9 @@ from benchmarks.harness import (
     two_cores,
 )
 from benchmarks.load import AUDIO_S, CHUNK_BYTES, CHUNK_S, CHUNKS
-from tests.e2e.program import Peer
 from tools import mqtt_frames
 from tools.processes import a_child
+from tools.program import Peer
 
 RESULTS_FILTER = "stt/+/result"
 SETTLE_S = 30.0

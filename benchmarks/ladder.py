@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.harness import say, spread
 from benchmarks.report import Curve, Panel
-from stt_mqtt.engine.ladder import Candidate, Load, Policy, RungCost, State, choose
+from stt_mqtt.engine.ladder import Candidate, LadderState, Load, Policy, RungCost, choose
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.types import Rung
 
@@ -128,7 +128,7 @@ def simulate(scenario: Scenario, fixed: int | None = None) -> Run:
     run = Run()
     machine = Machine(scenario.ladder, fixed or 0, run)
     meter = LoadMeter()
-    state = State(machine.rung, -POLICY.min_stay_s)
+    state = LadderState(machine.rung, -POLICY.min_stay_s)
     for now, spoken in _events(scenario):
         machine.work_until(now)
         if spoken is not None:

@@ -53,18 +53,18 @@ STEPS = {
 
 LOADED = """
 import stt_mqtt.commands.run
-from stt_mqtt.app.loading import load_rung
+from stt_mqtt.engine.loading import load_rung
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.listener import Listener
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.memory import give_back_freed_memory
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.types import *
 rung = Rung('default', 'tiny.en', 5, 'int8')
 transcriber = load_rung(rung, Parallelism(1, 2))
-listener = Listener(transcriber, VoiceDetector.load())
+listener = Recognizer(transcriber, VoiceDetector.load())
 """
 HEARD = """
 pipeline = Pipeline(listener, GateConfig(), 30.0, rung.name, transcriber.languages)

@@ -21,7 +21,7 @@ from benchmarks import speech
 from benchmarks.harness import say
 from stt_mqtt.engine.cpu import usable_cores
 from stt_mqtt.errors import ModelError
-from tests.brokers import MOSQUITTO
+from tools.brokers import MOSQUITTO
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("ctranslate2", "faster-whisper", "numpy", "paho-mqtt")

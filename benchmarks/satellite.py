@@ -33,7 +33,7 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.encode import make_encoder
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.config.satellite import CleanupConfig
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Closing, ListenState, Step, VadFrame
 from stt_mqtt.satellite.segmenter import Segmenter
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
@@ -175,8 +175,8 @@ def cuts(pcm: bytes, config: SatelliteConfig) -> list[Cut]:
         clean = cleanup.process(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
         heard = activity.hear(clean)
         at_s = number * FRAME_S
-        frame = Frame(clean, at_s, heard.begins, heard.goes_on, heard.sounds)
-        take(segmenter.push(frame, Ear.OPEN), at_s + FRAME_S)
+        frame = VadFrame(clean, at_s, heard.begins, heard.goes_on, heard.sounds)
+        take(segmenter.push(frame, ListenState.OPEN), at_s + FRAME_S)
     take(segmenter.cut(Closing.RELEASED), count * FRAME_S)
     return found
 

@@ -35,9 +35,9 @@ from benchmarks.report import Curve, Panel
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
-from tests.brokers import Broker, eventually
-from tests.e2e.program import PROGRAM, Peer
+from tools.brokers import Broker, eventually
 from tools.processes import pinned
+from tools.program import PROGRAM, Peer
 
 MINUTES, QUICK_MINUTES, QUICK_ROOMS = 10.0, 0.2, 2
 NAIVE_MODEL, QUICK_MODEL = "base", "tiny.en"

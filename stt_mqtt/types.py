@@ -133,11 +133,11 @@ class DeviceKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class UtteranceStart:
     """What a door says when an utterance opens. None means: as the device is set.
 
     `ends_within_s`: it ends so long after its start, at the latest, and only then when no audio
-    comes. `hotwords` are added to those of the device. `note` is the door's own and comes back
+    comes. `hotwords` are added to those of the device. `context` is the door's own and comes back
     untouched with the outcome.
     """
 
@@ -149,7 +149,7 @@ class Start:
     age_s: float = 0.0
     ends_within_s: float | None = None
     hotwords: tuple[str, ...] = ()
-    note: object = None
+    context: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Utterance:
     """Languages to detect among where `language` is None; empty: all that the model speaks."""
     hotwords: tuple[str, ...] = ()
     """Words that the model should prefer."""
-    note: object = None
+    context: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class InferenceResult:
     """What the inference side found in one utterance.
 
     `transcript` None: the speech gate heard no speech, so nothing was inferred. One without text:
@@ -261,7 +261,7 @@ class Outcome:
     """Whether it was given before: the device has sent an answered utterance again."""
     hint: Hint | None = None
     """What looks wrong with the audio."""
-    note: object = None
+    context: object = None
 
     @property
     def incomplete(self) -> bool:

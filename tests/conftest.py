@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from stt_mqtt.observe import logs
-from tests.brokers import (
+from tools.brokers import (
     MOSQUITTO,
     OPENSSL,
     Broker,

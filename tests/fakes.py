@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.core.rungs import EngineFacts, RungStatus
+from stt_mqtt.core.scheduler import Capacity
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.service.dispatch import Capacity
-from stt_mqtt.service.rungs import EngineFacts, RungStatus
 from stt_mqtt.types import (
     Batch,
     DeviceKey,
     DeviceState,
-    Heard,
+    InferenceResult,
     Outcome,
     Rung,
     Transcript,
@@ -86,7 +86,7 @@ class RecordingOutlet:
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         self.told.append((f"state {key.name}", state))
 
-    def settings(self, key: DeviceKey, settings: Settings) -> None:
+    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         self.told.append((f"settings {key.name}", settings))
 
     def forget(self, key: DeviceKey) -> None:
@@ -101,15 +101,17 @@ class RecordingOutlet:
         return [value for _, value in self.told if isinstance(value, DeviceState)]
 
 
-def heard(text: str = "Turn on the light.", audio_s: float = 1.0) -> Heard:
+def heard(text: str = "Turn on the light.", audio_s: float = 1.0) -> InferenceResult:
     """What a model that understood gives back."""
     transcript = Transcript(text, "en", confidence=0.9, no_speech_prob=0.01)
-    return Heard(audio_s, transcript, infer_s=0.1, work_s=0.08, model="tiny.en", rung="default")
+    return InferenceResult(
+        audio_s, transcript, infer_s=0.1, work_s=0.08, model="tiny.en", rung="default"
+    )
 
 
-def nothing_heard(audio_s: float = 1.0) -> Heard:
+def nothing_heard(audio_s: float = 1.0) -> InferenceResult:
     """What the speech gate gives back for silence."""
-    return Heard(audio_s)
+    return InferenceResult(audio_s)
 
 
 ONE_THREAD = Capacity(workers=1, max_batch=1)

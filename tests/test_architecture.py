@@ -20,9 +20,8 @@ LAYERS = [
     {"types"},
     {"config"},
     {"audio"},
-    {"devices"},
-    {"engine", "observe"},
-    {"service"},
+    {"engine", "observe", "mqtt"},
+    {"core"},
     {"doors"},
     {"app", "satellite"},
     {"demo"},
@@ -32,7 +31,12 @@ LAYERS = [
 ]
 """From the lowest to the highest. A room imports rooms below it and itself."""
 
-PURE_ROOMS = {"types", "errors", "hints", "config", "audio", "devices"}
+PURE_ROOMS = {"types", "errors", "hints", "config", "audio"}
+PURE_CORE = {
+    "budget", "device", "ended", "late_chunks", "queue", "recent_outcomes", "registry",
+    "resequencer", "settings", "utterance",
+}  # fmt: skip
+"""Modules of `core` that hold state and decide, and touch nothing of the world."""
 IMPURE_MODULES = {
     "asyncio", "concurrent", "datetime", "http", "io.open", "multiprocessing", "os", "pathlib",
     "sched", "select", "selectors", "shutil", "signal", "socket", "subprocess", "sys", "tempfile",
@@ -41,26 +45,25 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"open", "input", "print"}
 
 OWNERS = {
-    "av": "audio",
-    "webrtcvad": "audio",
-    "pyspeex_noise": "audio",
-    "yaml": "config",
-    "ctranslate2": "engine",
-    "faster_whisper": "engine",
-    "huggingface_hub": "engine",
-    "tokenizers": "engine",
-    "paho": "doors",
-    "wyoming": "doors",
-    "zeroconf": "doors",
-    "iotcore": "doors",
-    "sounddevice": "satellite",
-    "rich": "commands",
-    "jiwer": "commands",
-    "matplotlib": "commands",
-    "onnx": "engine",
-    "whisper_normalizer": "commands",
+    "av": {"audio"},
+    "webrtcvad": {"audio"},
+    "pyspeex_noise": {"audio"},
+    "yaml": {"config"},
+    "ctranslate2": {"engine"},
+    "faster_whisper": {"engine"},
+    "huggingface_hub": {"engine"},
+    "tokenizers": {"engine"},
+    "paho": {"mqtt"},
+    "wyoming": {"doors", "commands"},
+    "zeroconf": {"doors"},
+    "iotcore": {"doors"},
+    "sounddevice": {"satellite"},
+    "rich": {"commands"},
+    "jiwer": {"commands"},
+    "matplotlib": {"commands"},
+    "whisper_normalizer": {"commands"},
 }
-"""The one room that may import a library. numpy and pydantic are everybody's."""
+"""The rooms that may import a library. numpy and pydantic are everybody's."""
 
 EVERYBODYS = {"numpy", "pydantic", "pydantic_core"}
 
@@ -71,6 +74,11 @@ def modules() -> list[Path]:
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def is_pure(path: Path) -> bool:
+    room = room_of(path)
+    return room in PURE_ROOMS or (room == "core" and path.stem in PURE_CORE)
 
 
 def layer_of(room: str) -> int:
@@ -107,17 +115,15 @@ def test_imports_go_downwards(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_a_library_has_one_room(path: Path) -> None:
+def test_a_library_stays_in_its_room(path: Path) -> None:
     for name in imports_of(path):
         first = name.split(".")[0]
         if first == "stt_mqtt" or first in sys.stdlib_module_names or first in EVERYBODYS:
             continue
-        assert OWNERS.get(first) == room_of(path), f"{first} in {name_of(path)}"
+        assert room_of(path) in OWNERS.get(first, set()), f"{first} in {name_of(path)}"
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in modules() if room_of(path) in PURE_ROOMS], ids=name_of
-)
+@pytest.mark.parametrize("path", [path for path in modules() if is_pure(path)], ids=name_of)
 def test_the_lower_rooms_touch_no_clock_thread_socket_or_file(path: Path) -> None:
     for name in imports_of(path):
         assert name.split(".")[0] not in IMPURE_MODULES, name

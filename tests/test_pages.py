@@ -12,8 +12,8 @@ import pytest
 from stt_mqtt.cli import main
 from stt_mqtt.config import SatelliteConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import Broker, eventually, needs_mosquitto
-from tests.e2e.program import running
+from tools.brokers import Broker, eventually, needs_mosquitto
+from tools.program import running
 from tools.words import words
 
 ROOT = Path(__file__).parents[1]

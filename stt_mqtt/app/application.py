@@ -9,27 +9,33 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from stt_mqtt.app.background import Unwaited, in_background
-from stt_mqtt.app.doors import Doors, Wishes
-from stt_mqtt.app.engine import Engine
-from stt_mqtt.app.files import Source, resolve_password
-from stt_mqtt.app.ladder import LadderRunner
+from stt_mqtt.app.doors import ApplicationCallbacks, Doors
 from stt_mqtt.app.languages import check_languages
-from stt_mqtt.app.loading import Start, load_ladder, preferred_rung, shelf_of, spoken_languages
-from stt_mqtt.app.notify import Notifier
-from stt_mqtt.app.timer import DeadlineTimer
+from stt_mqtt.app.sources import ConfigLoader, resolve_password
+from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
+from stt_mqtt.core.background import Unwaited, in_background
+from stt_mqtt.core.clock import SystemClock
+from stt_mqtt.core.rungs import EngineFacts, RungStatus
+from stt_mqtt.core.scaling import LadderRunner
+from stt_mqtt.core.scheduler import Capacity
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.timer import DeadlineTimer
 from stt_mqtt.doors.embedded import EmbeddedBroker
+from stt_mqtt.engine.loading import (
+    LoadedLadder,
+    load_ladder,
+    model_loader,
+    preferred_rung,
+    spoken_languages,
+)
 from stt_mqtt.engine.memory import give_back_freed_memory
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
+from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
-from stt_mqtt.service.clock import SystemClock
-from stt_mqtt.service.dispatch import Capacity
-from stt_mqtt.service.line import Line
-from stt_mqtt.service.rungs import EngineFacts, RungStatus
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +51,9 @@ T = TypeVar("T")
 class Application:
     """Runs the service inside a running event loop, from the open doors to the goodbye."""
 
-    def __init__(self, source: Source, config: Config, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, source: ConfigLoader, config: Config, notifier: Notifier | None = None
+    ) -> None:
         self._source = source
         self._notifier = notifier or Notifier({})
         self._config = config
@@ -85,8 +93,8 @@ class Application:
             return start is not None and await self._serve(start, languages)
         finally:
             # Nothing of it is left after a service; after a start that failed somebody may wait.
-            self._line.shut_down()
-            self._line.abandon()
+            self._service.shut_down()
+            self._service.abandon()
             self._timer.cancel()
             await self._doors.close()
 
@@ -104,11 +112,11 @@ class Application:
         wanted = self._source.load()
         changes = compare(self._config, wanted)
         merged = merge(self._config, wanted)
-        doubts = check_languages(merged, self._line.languages)
+        doubts = check_languages(merged, self._service.languages)
         self._config = merged
         logs.set_up(self._config.log)
         self._engine.reconfigure(self._config)
-        self._line.reconfigure(self._config)
+        self._service.reconfigure(self._config)
         self._doors.reconfigured()
         self._timer.arm()
         _warn(doubts)
@@ -124,11 +132,11 @@ class Application:
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
-        self._line = Line(config, EngineFacts(languages, status), self._clock)
-        wishes = Wishes(
+        self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
+        wishes = ApplicationCallbacks(
             self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
         )
-        self._doors = Doors(self._line, self._clock, password, wishes)
+        self._doors = Doors(self._service, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
             self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
@@ -148,17 +156,17 @@ class Application:
         log.info("stopping before the model is loaded")
         return None
 
-    async def _serve(self, start: Start, languages: frozenset[str]) -> bool:
+    async def _serve(self, start: LoadedLadder, languages: frozenset[str]) -> bool:
         config = self._config
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
-        shelf = shelf_of(config)
+        shelf = model_loader(config)
         workers = shelf.parallelism.workers
         self._ladder = LadderRunner(config, start, shelf, self._clock)
-        self._ladder.attach(self._engine, self._line, self._doors.tell_info)
-        self._line.rungs = self._ladder.status
+        self._ladder.attach(self._engine, self._service, self._doors.tell_info)
+        self._service.rungs = self._ladder.status
         pool = self._engine.start(workers, self._delivery_to(asyncio.get_running_loop()))
-        self._line.serve(pool, Capacity(workers, shelf.largest_batch(rung)))
+        self._service.serve(pool, Capacity(workers, shelf.largest_batch(rung)))
         self._serving = True
         self._arm()
         self._doors.connect()
@@ -196,7 +204,7 @@ class Application:
         self._timer.arm()
 
     def _deadline(self) -> float | None:
-        both = (self._line.deadline, self._doors.deadline)
+        both = (self._service.deadline, self._doors.deadline)
         return min((at for at in both if at is not None), default=None)
 
     def _delivery_to(self, loop: asyncio.AbstractEventLoop) -> Delivery:
@@ -212,28 +220,28 @@ class Application:
         return Delivery(verdict, finished)
 
     def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
-        self._line.delivered(batch, index, verdict)
+        self._service.delivered(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
         self._rest()
 
     def _on_finished(self, batch: int) -> None:
-        self._line.batch_finished(batch)
+        self._service.batch_finished(batch)
         self._timer.arm()
         self._note_drained()
         self._rest()
 
     def _tick(self) -> None:
-        self._line.tick()
+        self._service.tick()
         self._doors.tick()
         self._note_drained()
-        if self._line.dispatcher.hopeless and not self.failed:
+        if self._service.scheduler.hopeless and not self.failed:
             log.error("all inference threads hang: the service ends, to be started afresh")
             self.failed = True
             self.request_stop()
 
     def _note_drained(self) -> None:
-        if self._line.dispatcher.drained:
+        if self._service.scheduler.drained:
             self._drained.set()
 
     def _rest(self) -> None:
@@ -244,7 +252,7 @@ class Application:
         self._trim = loop.call_later(IDLE_BEFORE_TRIM_S, self._give_back_memory)
 
     def _give_back_memory(self) -> None:
-        if self._line.dispatcher.drained:
+        if self._service.scheduler.drained:
             give_back_freed_memory()
 
     async def _stay_alive(self) -> None:
@@ -267,14 +275,14 @@ class Application:
         self._notifier.stopping(grace_s + CLOSING_S)
         log.info("stopping: what is still to be transcribed gets %g s", grace_s)
         self._doors.leave()
-        self._line.shut_down()
+        self._service.shut_down()
         self._drained.clear()
         self._note_drained()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._drained.wait()
         self._doors.take_in_the_rest()
-        self._line.abandon()
+        self._service.abandon()
         await self._doors.say_goodbye()
 
 

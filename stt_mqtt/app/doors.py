@@ -8,17 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
-from stt_mqtt.app.arrivals import Arrivals
-from stt_mqtt.app.intake import Intake, IntakeHandlers
 from stt_mqtt.config import Changes, Config
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.hermes.door import HermesDoor
 from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
-from stt_mqtt.doors.mqtt.client import MqttClient
-from stt_mqtt.doors.mqtt.door import MqttDoor
-from stt_mqtt.doors.mqtt.messages import Publication, Will
-from stt_mqtt.doors.mqtt.options import ClientOptions
-from stt_mqtt.doors.mqtt.router import Router
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import DOOR, NativeDoor
 from stt_mqtt.doors.native.instances import Instances, Watcher
@@ -26,9 +21,14 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import NativeWire
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
-from stt_mqtt.observe.metrics import Dropped
-from stt_mqtt.service.clock import Clock
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.arrivals import InboxBacklog
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.door import MqttDoor
+from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
+from stt_mqtt.mqtt.messages import Publication, Will
+from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.router import Router
+from stt_mqtt.observe.metrics import DropReason
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ApplicationCallbacks:
     """What the doors may ask of the application."""
 
     reload: Callable[[], Changes]
@@ -62,23 +62,29 @@ class Wishes:
 class Doors:
     """What is open to the world. Lives on the event loop."""
 
-    def __init__(self, line: Line, clock: Clock, password: str | None, wishes: Wishes) -> None:
-        config = line.config
-        self._line = line
+    def __init__(
+        self,
+        service: SpeechService,
+        clock: Clock,
+        password: str | None,
+        wishes: ApplicationCallbacks,
+    ) -> None:
+        config = service.config
+        self._service = service
         self._topics = Topics(config.mqtt.base_topic)
         self._clock = clock
         self._opened_at = clock.now()
         # First of all, so that Home Assistant knows a device before it is told about it.
-        self._discovery = HomeAssistantDoor(line, self._publish, clock.now)
+        self._discovery = HomeAssistantDoor(service, self._publish, clock.now)
         if config.homeassistant.enabled:
-            line.follow(DOOR, self._discovery)
-        self._native = NativeDoor(line, self._topics, self._publish, clock.now)
+            service.follow(DOOR, self._discovery)
+        self._native = NativeDoor(service, self._topics, self._publish, clock.now)
         if config.homeassistant.enabled:
             self._native.presence = self._discovery
         self._instances = Instances(token_hex(8), self._topics, self._publish)
         self._bridge = Bridge(
             BridgeContext(
-                line,
+                service,
                 clock,
                 self._instances,
                 wishes.reload,
@@ -91,23 +97,23 @@ class Doors:
         watcher = Watcher(self._on_probed, self._bridge.say_online, self._on_said_offline)
         self._instances.attach(watcher)
         wire = self._wire = NativeWire(
-            line, self._topics, self._native, self._bridge, self._instances
+            service, self._topics, self._native, self._bridge, self._instances
         )
         on_broker: list[MqttDoor] = [self._discovery, wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
-            self._hermes = HermesDoor(line, clock, self._publish)
+            self._hermes = HermesDoor(service, clock, self._publish)
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
-            self._wyoming = WyomingDoor(line, wishes.settled, wishes.stop)
-        self._router = Router(on_broker, lambda: line.metrics.drop(Dropped.BAD_TOPIC))
+            self._wyoming = WyomingDoor(service, wishes.settled, wishes.stop)
+        self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
         self._intake = Intake(asyncio.get_running_loop(), handlers)
         options = self._client_options(config, password)
         self._address = options.address
         self._client = MqttClient(options, self._intake)
-        self.arrivals = Arrivals(self._client, self._intake)
+        self.arrivals = InboxBacklog(self._client, self._intake)
         """What has come in and waits."""
         self._leaving = False
         self._is_sole = False
@@ -232,7 +238,7 @@ class Doors:
     def _forget_silent(self) -> None:
         """Not in the first day: after a long power cut everybody has been silent for long."""
         if self._clock.now() - self._opened_at >= DAY_S:
-            days = self._line.config.limits.devices_forget_after_days
+            days = self._service.config.limits.devices_forget_after_days
             self._native.forget_silent(self._clock.epoch() - days * DAY_S)
 
     def _on_connected(self) -> None:
@@ -260,7 +266,7 @@ class Doors:
         self._probe_until = None
         if self._leaving:
             return
-        mqtt = self._line.config.mqtt
+        mqtt = self._service.config.mqtt
         if other is not None and not mqtt.takeover:
             self._leaving = True
             self._instances.leave()

@@ -15,11 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stt_mqtt.app.engine import Engine
-from stt_mqtt.app.loading import load_rung, needed_mb, parallelism_of, preferred_rung
 from stt_mqtt.commands.bench_plot import draw
 from stt_mqtt.commands.bench_report import ALL, Report, Setting, rooms_table, words_table
-from stt_mqtt.commands.bench_rooms import MAX_ROOMS, Events, House, Level
+from stt_mqtt.commands.bench_rooms import MAX_ROOMS, Events, Level, SimulatedRooms
 from stt_mqtt.commands.manifest import (
     Clip,
     Scorer,
@@ -32,17 +30,19 @@ from stt_mqtt.commands.manifest import (
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import Config
+from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.cost import largest_batch
 from stt_mqtt.engine.cpu import usable_cores
+from stt_mqtt.engine.loading import load_rung, needed_mb, parallelism_of, preferred_rung
 from stt_mqtt.engine.memory import free_mb
 from stt_mqtt.engine.pipeline import MIN_UTTERANCE_S
+from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, MissingExtraError
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.process import rss_mb
-from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -126,7 +126,7 @@ def measure(config: Config, clips: Sequence[Clip], seconds: float, progress: Pro
     engine = Engine(config, rung, transcriber, transcriber.languages, VoiceDetector.load())
     start_mb = rss_mb()
     pool = engine.start(parallelism.workers, events.delivery)
-    house = House(config.limits, Capacity(parallelism.workers, most), pool, events)
+    house = SimulatedRooms(config.limits, Capacity(parallelism.workers, most), pool, events)
     try:
         levels = _levels(house, sayings, seconds, progress)
         words = _words(house, usable, progress) if clips else {}
@@ -169,7 +169,7 @@ def _utterance(name: str, pcm: bytes, language: str) -> Utterance:
 
 
 def _levels(
-    house: House, sayings: Sequence[Utterance], seconds: float, progress: Progress
+    house: SimulatedRooms, sayings: Sequence[Utterance], seconds: float, progress: Progress
 ) -> list[Level]:
     """Every number of rooms in turn, after a few utterances that do not count."""
     for _ in house.converse(1, iter(sayings[:WARM_UP])):
@@ -183,7 +183,7 @@ def _levels(
     return levels
 
 
-def _words(house: House, clips: Sequence[Clip], progress: Progress) -> dict[str, Score]:
+def _words(house: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> dict[str, Score]:
     """The scores of all clips, said one after the other, per corpus and in sum."""
     scorer = Scorer()
     named = {clip.where: clip for clip in clips}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from stt_mqtt.commands.bench_rooms import Level
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.types import Rung
 

@@ -1,6 +1,6 @@
 """Rooms that talk to the engine without a broker.
 
-Each says its next sentence when it has its answer. Queue, dispatcher, threads and model are those
+Each says its next sentence when it has its answer. Queue, scheduler, threads and model are those
 of the service.
 """
 
@@ -15,23 +15,23 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from stt_mqtt.config import LimitsConfig
+from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.errors import SttMqttError, UtteranceError
 from stt_mqtt.observe.process import rss_mb
-from stt_mqtt.service.dispatch import Answer, Capacity, Dispatcher, Pool
-from stt_mqtt.types import Batch, DeviceKey, Heard, Utterance
+from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance
 
 MAX_ROOMS = 16
 PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SpokenClip:
     """An utterance, what was heard in it, and seconds from its end to the answer."""
 
     utterance: Utterance
-    heard: Heard
+    heard: InferenceResult
     latency_s: float
 
 
@@ -112,7 +112,7 @@ class _Counted:
         self.pool.submit(batch)
 
 
-class House:
+class SimulatedRooms:
     """Rooms in front of one engine. `pool` has to report to `events`."""
 
     def __init__(
@@ -158,46 +158,46 @@ class House:
                 level.cpu_s = time.process_time() - cpu
                 level.batches = self._pool.batches - batches
 
-    def converse(self, rooms: int, sayings: Iterator[Utterance]) -> Iterator[Spoken]:
+    def converse(self, rooms: int, sayings: Iterator[Utterance]) -> Iterator[SpokenClip]:
         """Have `rooms` say all of this, in their own names and now, until everything is answered.
 
         Raises SttMqttError where an utterance fails.
         """
         answers: list[Answer] = []
-        dispatcher = Dispatcher(self._limits, answers.append)
-        dispatcher.serve(self._pool, self._capacity, time.monotonic())
+        scheduler = Scheduler(self._limits, answers.append)
+        scheduler.serve(self._pool, self._capacity, time.monotonic())
 
         def speak(key: DeviceKey) -> None:
             if (saying := next(sayings, None)) is not None:
                 now = time.monotonic()
-                dispatcher.put(replace(saying, key=key, ended_at=now), now)
+                scheduler.put(replace(saying, key=key, ended_at=now), now)
 
         for room in range(rooms):
             speak(DeviceKey("bench", f"room-{room + 1}"))
         while self._pool.finished < self._pool.batches:
-            self._take_event(dispatcher)
+            self._take_event(scheduler)
             for answer in answers:
                 yield _spoken(answer)
                 speak(answer.utterance.key)
             answers.clear()
 
-    def _take_event(self, dispatcher: Dispatcher) -> None:
-        deadline, now = dispatcher.deadline, time.monotonic()
+    def _take_event(self, scheduler: Scheduler) -> None:
+        deadline, now = scheduler.deadline, time.monotonic()
         event = self._events.next(None if deadline is None else max(deadline - now, 0.0))
         now = time.monotonic()
         if event is None:
-            dispatcher.tick(now)
+            scheduler.tick(now)
         elif isinstance(event, int):
             self._pool.finished += 1
-            dispatcher.batch_finished(event, now)
+            scheduler.batch_finished(event, now)
         else:
-            dispatcher.delivered(*event, now)
+            scheduler.delivered(*event, now)
 
 
-def _spoken(answer: Answer) -> Spoken:
+def _spoken(answer: Answer) -> SpokenClip:
     utterance, verdict = answer.utterance, answer.verdict
     if isinstance(verdict, UtteranceError):
         raise SttMqttError(f"{utterance.id}: {verdict.code}: {verdict}") from verdict
     if verdict is None:
         raise SttMqttError(f"{utterance.id} was taken back")
-    return Spoken(utterance, verdict, time.monotonic() - utterance.ended_at)
+    return SpokenClip(utterance, verdict, time.monotonic() - utterance.ended_at)

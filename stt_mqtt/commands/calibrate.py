@@ -30,15 +30,15 @@ from stt_mqtt.commands.manifest import (
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import GateConfig
-from stt_mqtt.engine.calibrating import (
+from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
+from stt_mqtt.engine.calibration_search import (
     WINDOWS,
-    Ears,
+    RecordedModel,
     Trial,
     calibration,
     choose,
     hear,
 )
-from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, digest_of, resolve
 from stt_mqtt.engine.quality import is_loop
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     model = resolve(rung.model, default_models_dir())
     # Without what may be known of the model already: it is the thing to find out.
     transcriber = load_with(None, model, rung, ONE_THREAD)
-    subject = Subject(Ears.of(transcriber), transcriber.languages, config.gate)
+    subject = Subject(RecordedModel.of(transcriber), transcriber.languages, config.gate)
     with _progress() as progress:
         measured = subject.measure(clips, scorer, progress)
         window, _ = choose(measured.trials, measured.languages)
@@ -141,7 +141,7 @@ class Measured:
 class Subject:
     """The model that is measured, behind the speech gate of the configuration."""
 
-    ears: Ears
+    ears: RecordedModel
     languages: frozenset[str]
     gate: GateConfig
 

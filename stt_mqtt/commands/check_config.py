@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-from stt_mqtt.app.files import resolve_password
+from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.config import Config
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_languages(config: Config) -> None:
     """Where the models are: whether they speak what the configuration says is spoken."""
     from stt_mqtt.app.languages import check_languages
-    from stt_mqtt.app.loading import spoken_languages
+    from stt_mqtt.engine.loading import spoken_languages
 
     for sentence in check_languages(config, spoken_languages(config)):
         print(f"warning: {sentence}", file=sys.stderr)

@@ -19,18 +19,18 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands.demo_report import exchange_line, invitation, summary, verdict
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.commands.watching import Watching, line
 from stt_mqtt.config import LogConfig, LogLevel
-from stt_mqtt.demo.connection import BrokerAddress, Connection
+from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
 from stt_mqtt.demo.rooms import speak
 from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, Exchange
 from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
-from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError, SttMqttError
+from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.observe import logs
 
 T = TypeVar("T")
@@ -192,7 +192,7 @@ async def _stay(stage: Stage, service: asyncio.Task[bool], console: Console) -> 
         if spoken is not None:
             console.print(line(spoken), soft_wrap=True)
 
-    connection = Connection(stage.broker, watching.filters, None, hear)
+    connection = DemoConnection(stage.broker, watching.filters, None, hear)
     try:
         await connection.open()
         console.print(invitation(stage.listen, stage.port), soft_wrap=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_mqtt.audio.decode import Decoded, decode
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import ConfigError, MissingExtraError, UtteranceError
 from stt_mqtt.types import EncodedAudio

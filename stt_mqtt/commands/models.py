@@ -13,7 +13,7 @@ from rich.text import Text
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.engine.catalogue import CATALOGUE, KnownModel
 from stt_mqtt.engine.fetch import NETWORK, Downloads, fetch
-from stt_mqtt.engine.models import Location, Source, default_models_dir, locate, resolve
+from stt_mqtt.engine.models import Location, ModelSource, default_models_dir, locate, resolve
 from stt_mqtt.errors import ModelError
 
 
@@ -54,24 +54,24 @@ def fetch_missing(name: str, models_dir: Path, downloads: Downloads) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ModelRow:
     """One line of the list; `source` None: not on this machine."""
 
     name: str
-    source: Source | None
+    source: ModelSource | None
     folder: str | None
     size_mb: int
     languages: str
     licence: str
 
 
-def inventory(models_dir: Path) -> list[Row]:
+def inventory(models_dir: Path) -> list[ModelRow]:
     """Every known model, and where it is. Files are not checked."""
     return [_row(model, locate(model.name, models_dir)) for model in CATALOGUE.values()]
 
 
-def _row(model: KnownModel, location: Location | None) -> Row:
-    return Row(
+def _row(model: KnownModel, location: Location | None) -> ModelRow:
+    return ModelRow(
         name=model.name,
         source=location.source if location else None,
         folder=", ".join(str(folder) for folder in location.folders) if location else None,
@@ -81,7 +81,7 @@ def _row(model: KnownModel, location: Location | None) -> Row:
     )
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_table(rows: list[ModelRow]) -> None:
     table = Table("model", "MB", "languages", "licence", "where", box=None)
     table.columns[-1].overflow = "fold"
     for row in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 
 
 def add_config(parser: argparse._ActionsContainer) -> None:

@@ -16,7 +16,7 @@ from stt_mqtt.types import (
     AudioFormat,
     Codec,
     EncodedAudio,
-    Heard,
+    InferenceResult,
     Samples,
     Transcript,
     Utterance,
@@ -36,12 +36,12 @@ class Recording:
     asked: Utterance
     stretch_s: float
 
-    def hear(self, pipeline: Pipeline, progress: Progress | None = None) -> Heard:
+    def hear(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
         """All that is said in it. Raises as `Pipeline.hear` does.
 
         `progress` is told the seconds of speech done, and of how many that are known yet.
         """
-        found: list[Heard] = []
+        found: list[InferenceResult] = []
         told_s = 0.0
 
         def tell(done_s: float, of_s: float) -> None:
@@ -77,7 +77,7 @@ def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
     yield np.concatenate(waiting)
 
 
-def join(found: Sequence[Heard]) -> Heard:
+def join(found: Sequence[InferenceResult]) -> InferenceResult:
     """What was heard in all stretches; the numbers are means weighted by words."""
     if len(found) == 1:
         return found[0]

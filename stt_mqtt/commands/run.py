@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.files import Source
-from stt_mqtt.app.notify import Notifier
+from stt_mqtt.app.sources import ConfigLoader
+from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads."""
-    source: Source = config_source(options)
+    source: ConfigLoader = config_source(options)
     if options.addon_options is not None:
         source = AddonSource(options.addon_options)
     config = source.load()

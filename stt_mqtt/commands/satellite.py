@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stt_mqtt.app.files import ConfigSource, resolve_password
+from stt_mqtt.app.sources import ConfigSource, resolve_password
 from stt_mqtt.audio.activity import Activity
 from stt_mqtt.commands.options import add_config
 from stt_mqtt.commands.satellite_calibrate import calibrate
@@ -28,16 +28,21 @@ from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
-from stt_mqtt.satellite.answers import Answer
-from stt_mqtt.satellite.events import Ear
+from stt_mqtt.satellite.answers import ServiceAnswer
+from stt_mqtt.satellite.events import ListenState
 from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
 from stt_mqtt.satellite.on_text import Command, OnText
-from stt_mqtt.satellite.program import Program, Settings
-from stt_mqtt.satellite.reader import Source
+from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
+from stt_mqtt.satellite.reader import AudioSource
 from stt_mqtt.satellite.satellite import Place, Satellite
 from stt_mqtt.satellite.sources import FileSource, StreamSource
 
-_STATES = {Ear.DEAF: "deaf", Ear.WAITING: "waiting", Ear.OPEN: "idle", Ear.HELD: "held"}
+_STATES = {
+    ListenState.DEAF: "deaf",
+    ListenState.WAITING: "waiting",
+    ListenState.OPEN: "idle",
+    ListenState.HELD: "held",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
 def _listen(config: Config, options: argparse.Namespace) -> int:
     satellite = config.satellite
     command = None if satellite.on_text is None else Command(satellite.on_text)
-    settings = Settings(
+    settings = SatelliteSettings(
         config=satellite,
         place=Place(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
         mqtt=reachable(config.mqtt, config.broker),
@@ -105,7 +110,7 @@ def _listen(config: Config, options: argparse.Namespace) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(meter.make_way)
     screen = Screen(meter, satellite, None if command is None else OnText(command))
-    program = Program(settings, lambda: _open_source(options, satellite), screen)
+    program = SatelliteProgram(settings, lambda: _open_source(options, satellite), screen)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: program.stop())
     if satellite.mode is ListenMode.PUSH_TO_TALK and sys.stdin.isatty():
@@ -141,7 +146,7 @@ class Screen:
             now,
         )
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ServiceAnswer) -> None:
         """The service answered."""
         self._meter.tell(answer)
         if self._on_text is not None and answer.act_until is not None:
@@ -194,7 +199,7 @@ def _load(options: argparse.Namespace) -> Config:
         raise ConfigError(problems) from None
 
 
-def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> Source:
+def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> AudioSource:
     if options.file is not None:
         return FileSource(options.file, real_time=not options.fast)
     if options.stdin:
@@ -202,7 +207,7 @@ def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> Source
     return MicrophoneSource(config.microphone)
 
 
-def _press_on_enter(program: Program) -> None:
+def _press_on_enter(program: SatelliteProgram) -> None:
     for _ in sys.stdin:
         program.press()
 

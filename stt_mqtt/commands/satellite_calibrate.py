@@ -9,17 +9,17 @@ from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import SatelliteConfig, VadConfig
 from stt_mqtt.errors import EXIT_TEMPORARY
-from stt_mqtt.satellite.calibrate import PHASES, Calibration, Proposal, is_clipped
-from stt_mqtt.satellite.reader import Source
+from stt_mqtt.satellite.calibrate import PHASES, MicrophoneCalibration, Proposal, is_clipped
+from stt_mqtt.satellite.reader import AudioSource
 
 
-def calibrate(source: Source, config: SatelliteConfig) -> int:
+def calibrate(source: AudioSource, config: SatelliteConfig) -> int:
     """Listen, then print what to write into the configuration; exit 75 if nothing can be used.
 
     Raises what the source fails of.
     """
     console = open_console()
-    calibration = Calibration()
+    calibration = MicrophoneCalibration()
     # What is amplified tells nothing about the room.
     cleanup = Cleanup(config.cleanup.model_copy(update={"auto_gain": False}))
     modes = [VoiceActivity(VadConfig(aggressiveness=mode)) for mode in range(4)]

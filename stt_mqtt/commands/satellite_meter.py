@@ -18,7 +18,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from stt_mqtt.satellite.answers import MAX_PAYLOAD_BYTES, Answer
+from stt_mqtt.satellite.answers import MAX_PAYLOAD_BYTES, ServiceAnswer
 from stt_mqtt.satellite.control import one_line
 from stt_mqtt.types import OutcomeKind
 
@@ -87,7 +87,7 @@ def render(state: MeterState, width: int = 80) -> Line:
     return _cut(line, width)
 
 
-def describe(answer: Answer) -> Line:
+def describe(answer: ServiceAnswer) -> Line:
     """An answer as one line for a person."""
     reason = ": ".join(_clean(part) for part in (answer.error_code, answer.detail) if part)
     if answer.outcome == OutcomeKind.TRANSCRIPT:
@@ -136,7 +136,7 @@ class Meter:
         self._write(render(loudest, self._console.width - 1))
         self._due_at, self._loudest_dbfs = now + FRAME_S, -inf
 
-    def tell(self, answer: Answer) -> None:
+    def tell(self, answer: ServiceAnswer) -> None:
         """Show an answer; where there is no terminal only words to act upon, one text per line."""
         if self._is_live:
             self._lines.append(describe(answer))

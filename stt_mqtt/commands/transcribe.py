@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from stt_mqtt.app.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.audio.formats import MAX_RATE, MIN_RATE
 from stt_mqtt.audio.magic import TAKEN, is_file
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.recording import Recording
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.engine.listener import Listener
+from stt_mqtt.engine.loading import load_rung, parallelism_of, preferred_rung
 from stt_mqtt.engine.pipeline import Pipeline, Progress
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import (
     EXIT_CONFIG,
@@ -40,7 +40,7 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Heard,
+    InferenceResult,
     Utterance,
 )
 
@@ -62,7 +62,7 @@ class FileResult:
     """What was heard in one file, or why nothing could be."""
 
     path: Path
-    heard: Heard | None
+    heard: InferenceResult | None
     error: UtteranceError | None
     work_s: float
 
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
     rung = preferred_rung(config)
     transcriber = load_rung(rung, parallelism_of(config))
-    listener = Listener(transcriber, VoiceDetector.load())
+    listener = Recognizer(transcriber, VoiceDetector.load())
     pipeline = Pipeline(listener, config.gate, STRETCH_S, rung.name, transcriber.languages)
     code = 0
     for path in options.files:
@@ -167,7 +167,7 @@ def _read(path: Path) -> bytes:
         raise UnreadableFileError(error.strerror or type(error).__name__) from error
 
 
-def _with_progress(name: str, work: Callable[[Progress], Heard]) -> Heard:
+def _with_progress(name: str, work: Callable[[Progress], InferenceResult]) -> InferenceResult:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -16,20 +16,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stt_mqtt.app.files import resolve_password
+from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import Row, Watching, ago, line, printable
+from stt_mqtt.commands.watching import DeviceRow, Watching, ago, line, printable
 from stt_mqtt.config import Config, MqttConfig
 from stt_mqtt.config.hosts import host_problem
 from stt_mqtt.doors.embedded import reachable
-from stt_mqtt.doors.mqtt.client import MqttClient
-from stt_mqtt.doors.mqtt.messages import Inbound
-from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.options import ClientOptions
 
-TRANSPORT_LOGGER = "stt_mqtt.doors.mqtt"
+TRANSPORT_LOGGER = "stt_mqtt.mqtt"
 STOP_TIMEOUT_S = 2.0
 REFRESH_S = 1.0
 MIN_FRAME_S = 0.1
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Show what happens until Ctrl-C. Raises `ConfigError`."""
     config = config_source(options).load()
     mqtt = _with_broker(config, options.host, options.port)
-    ears = Ears(Watching(Topics(mqtt.base_topic)))
+    ears = WatchListener(Watching(Topics(mqtt.base_topic)))
     client = MqttClient(_client_options(mqtt, ears.watching.filters), ears)
     console = open_console()
     logger = logging.getLogger(TRANSPORT_LOGGER)
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         client.stop(STOP_TIMEOUT_S)
 
 
-class Ears:
+class WatchListener:
     """Hears everything in the network thread; `lock` guards `watching` and what is beside it."""
 
     def __init__(self, watching: Watching) -> None:
@@ -114,7 +114,7 @@ class Ears:
 class _TroubleHandler(logging.Handler):
     """Shows the last complaint of the transport: refused, unreachable, no right to read."""
 
-    def __init__(self, ears: Ears) -> None:
+    def __init__(self, ears: WatchListener) -> None:
         super().__init__()
         self._ears = ears
 
@@ -127,7 +127,7 @@ class _TroubleHandler(logging.Handler):
         self._ears.changed.set()
 
 
-def view(ears: Ears, now: float, height: int) -> RenderableType:
+def view(ears: WatchListener, now: float, height: int) -> RenderableType:
     """What the screen shows, at most `height` lines of it."""
     with ears.lock:
         rows = ears.watching.rows(max(height - OTHER_LINES, 1))
@@ -146,7 +146,7 @@ def view(ears: Ears, now: float, height: int) -> RenderableType:
     return Group(header, Text(), table, more)
 
 
-def _header(ears: Ears) -> Text:
+def _header(ears: WatchListener) -> Text:
     service = ears.watching.service
     if not ears.is_connected:
         return Text.assemble(("no broker  ", "bold red"), ears.trouble)
@@ -168,7 +168,7 @@ def _header(ears: Ears) -> Text:
     return Text.assemble((state, style), f"  {known}", (f"  {ears.trouble}", "red"))
 
 
-def _cells(row: Row, now: float) -> list[Text]:
+def _cells(row: DeviceRow, now: float) -> list[Text]:
     state = Text(row.state, style=_STATE_STYLES.get(row.state, "dim"))
     last = row.last
     if last is None:
@@ -178,7 +178,7 @@ def _cells(row: Row, now: float) -> list[Text]:
     return [Text(row.device), state, *map(Text, texts)]
 
 
-def _show_table(ears: Ears, console: Console) -> NoReturn:
+def _show_table(ears: WatchListener, console: Console) -> NoReturn:
     def current() -> RenderableType:
         return view(ears, time.monotonic(), console.height)
 
@@ -192,7 +192,7 @@ def _show_table(ears: Ears, console: Console) -> NoReturn:
         console.print(current())
 
 
-def _print_lines(ears: Ears) -> NoReturn:
+def _print_lines(ears: WatchListener) -> NoReturn:
     told = ""
     while True:
         with ears.lock:

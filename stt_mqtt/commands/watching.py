@@ -23,7 +23,7 @@ _STATES = frozenset(DeviceState)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class WatchedUtterance:
     """One result: who, what, and how long it took. All texts are safe to print."""
 
     device: str
@@ -38,13 +38,13 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DeviceRow:
     """One device; `state` is empty and `last` None until something is known."""
 
     device: str
     seen_at: float
     state: str = ""
-    last: Spoken | None = None
+    last: WatchedUtterance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Watching:
     def __init__(self, topics: Topics) -> None:
         self.service = Service()
         self._topics = topics
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, DeviceRow] = {}
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -88,12 +88,12 @@ class Watching:
         self.service = Service()
         self._rows = {name: replace(row, state="") for name, row in self._rows.items()}
 
-    def rows(self, limit: int) -> list[Row]:
+    def rows(self, limit: int) -> list[DeviceRow]:
         """The `limit` devices that were seen last, by name."""
         latest = sorted(self._rows.values(), key=lambda row: row.seen_at, reverse=True)
         return sorted(latest[:limit], key=lambda row: row.device)
 
-    def take(self, topic: str, payload: bytes, now: float) -> Spoken | None:
+    def take(self, topic: str, payload: bytes, now: float) -> WatchedUtterance | None:
         """Learn from a message that came in at `now`; the result if it is one."""
         base, bridge = f"{self._topics.base}/", self._topics.of_bridge("")
         if not topic.startswith(base) or len(payload) > MAX_PAYLOAD_BYTES:
@@ -138,7 +138,7 @@ class Watching:
         if state in _STATES:
             self._keep(replace(self._row(device, now), state=state, seen_at=now))
 
-    def _take_result(self, device: str, payload: bytes, now: float) -> Spoken | None:
+    def _take_result(self, device: str, payload: bytes, now: float) -> WatchedUtterance | None:
         fields = _parse(payload)
         if fields is None:
             return None
@@ -149,14 +149,14 @@ class Watching:
             outcome = _text(_section(fields, "error").get("code")) or outcome
         latency_s = _number(fields.get("latency_s"))
         text, hint = _text(fields.get("text")), _text(fields.get("hint"))
-        spoken = Spoken(device, outcome, text, latency_s, now, hint)
+        spoken = WatchedUtterance(device, outcome, text, latency_s, now, hint)
         self._keep(replace(self._row(device, now), last=spoken, seen_at=now))
         return spoken
 
-    def _row(self, device: str, now: float) -> Row:
-        return self._rows.get(device) or Row(device, now)
+    def _row(self, device: str, now: float) -> DeviceRow:
+        return self._rows.get(device) or DeviceRow(device, now)
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: DeviceRow) -> None:
         """Put the row last, so that the first one is the one not seen for longest."""
         self._rows.pop(row.device, None)
         self._rows[row.device] = row
@@ -164,7 +164,7 @@ class Watching:
             del self._rows[next(iter(self._rows))]
 
 
-def line(spoken: Spoken) -> str:
+def line(spoken: WatchedUtterance) -> str:
     """A result as one line."""
     said = spoken.text or f"({spoken.outcome})"
     latency = "" if spoken.latency_s is None else f"  [{spoken.latency_s:.2f} s]"

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.config import Address, Scheme, WyomingConfig
+from stt_mqtt.commands.wyoming_client import WyomingProgram, ask, speak
+from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.doors.wyoming.asking import Program, ask, speak
 from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import WyomingServerError
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-async def check(address: Address, console: Console, patience: Patience) -> None:
+async def check(address: ListenAddress, console: Console, patience: Patience) -> None:
     """Ask the server and speak a sample, and print both. Raises `WyomingServerError`."""
     programs, seconds = await _ask(address, console, patience)
     if not programs:
@@ -71,8 +71,8 @@ async def check(address: Address, console: Console, patience: Patience) -> None:
 
 
 async def _ask(
-    address: Address, console: Console, patience: Patience
-) -> tuple[tuple[Program, ...], float]:
+    address: ListenAddress, console: Console, patience: Patience
+) -> tuple[tuple[WyomingProgram, ...], float]:
     """What the server offers and the seconds that it took, asked as Home Assistant asks."""
     for tries_left in reversed(range(patience.tries)):
         started_at = time.monotonic()
@@ -86,7 +86,7 @@ async def _ask(
     raise AssertionError("the last try returns or raises")
 
 
-def _table(programs: tuple[Program, ...], seconds: float) -> Table:
+def _table(programs: tuple[WyomingProgram, ...], seconds: float) -> Table:
     table = Table("program", "model", "languages", "streams text", "info after", box=None)
     table.columns[2].overflow = "fold"
     for program in programs:
@@ -101,13 +101,13 @@ def _table(programs: tuple[Program, ...], seconds: float) -> Table:
     return table
 
 
-def _pick(program: Program) -> str | None:
+def _pick(program: WyomingProgram) -> str | None:
     """The tag under which the program offers the language of the sample."""
     offered = (tag for model in program.models for tag in model.languages)
     return next((tag for tag in offered if normalise_language(tag) == LANGUAGE), None)
 
 
-def _address(text: str) -> Address:
+def _address(text: str) -> ListenAddress:
     uri = text if "://" in text else f"tcp://{text}"
     try:
         address = WyomingConfig(listen=(uri,)).addresses[0]

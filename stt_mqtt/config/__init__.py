@@ -3,9 +3,9 @@
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
 from stt_mqtt.config.doors import (
-    Address,
     HermesConfig,
     HomeAssistantConfig,
+    ListenAddress,
     Scheme,
     WyomingConfig,
 )
@@ -28,7 +28,6 @@ from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfi
 
 __all__ = [
     "AUTO",
-    "Address",
     "BrokerConfig",
     "BrokerMode",
     "Changes",
@@ -41,6 +40,7 @@ __all__ = [
     "HomeAssistantConfig",
     "LadderConfig",
     "LimitsConfig",
+    "ListenAddress",
     "ListenMode",
     "LogConfig",
     "LogFormat",

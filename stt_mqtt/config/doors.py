@@ -32,7 +32,7 @@ class Scheme(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where Wyoming is spoken: host and port of `tcp`, path of `unix`."""
 
     scheme: Scheme
@@ -59,7 +59,7 @@ class WyomingConfig(Section):
     """Announce listeners that the network can reach, so that Home Assistant finds them."""
 
     @property
-    def addresses(self) -> tuple[Address, ...]:
+    def addresses(self) -> tuple[ListenAddress, ...]:
         """Where to listen, taken apart."""
         return tuple(_address(uri) for uri in self.listen)
 
@@ -73,6 +73,6 @@ class HomeAssistantConfig(Section):
     """Home Assistant's own setting of this name."""
 
 
-def _address(uri: str) -> Address:
+def _address(uri: str) -> ListenAddress:
     parts = urlsplit(uri)
-    return Address(Scheme(parts.scheme), parts.hostname or "", parts.port or 0, parts.path)
+    return ListenAddress(Scheme(parts.scheme), parts.hostname or "", parts.port or 0, parts.path)

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
-from stt_mqtt.config.doors import Address, Scheme
+from stt_mqtt.config.doors import ListenAddress, Scheme
 from stt_mqtt.config.limits import LimitsConfig
 from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol
 from stt_mqtt.config.root import Config
@@ -102,7 +102,7 @@ def _of_the_announcement(config: Config) -> Iterator[Useless]:
         )
 
 
-def _is_for_this_machine_only(address: Address) -> bool:
+def _is_for_this_machine_only(address: ListenAddress) -> bool:
     if address.scheme is not Scheme.TCP:
         return True
     try:

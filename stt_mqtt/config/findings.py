@@ -13,7 +13,7 @@ KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class KeyLocation:
     """Where something is written. Sorts as a person reads: the file, then the environment."""
 
     from_environment: bool
@@ -32,16 +32,16 @@ class Findings:
 
     source: str
     from_environment: bool = False
-    keys: dict[KeyPath, Place] = field(default_factory=dict)
-    values: dict[KeyPath, Place] = field(default_factory=dict)
-    problems: dict[str, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, KeyLocation] = field(default_factory=dict)
+    values: dict[KeyPath, KeyLocation] = field(default_factory=dict)
+    problems: dict[str, KeyLocation] = field(default_factory=dict)
 
-    def place(self, node: yaml.Node, path: KeyPath) -> Place:
+    def place(self, node: yaml.Node, path: KeyPath) -> KeyLocation:
         """The start of a node of the file, which is about the key at `path`."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         key = dotted(path)
         where = self.source if self.from_environment else f"{self.source}:{line}:{column}"
-        return Place(self.from_environment, line, column, f"{where}: {key}" if key else where)
+        return KeyLocation(self.from_environment, line, column, f"{where}: {key}" if key else where)
 
     def of_variable(self, label: str) -> Findings:
         """The same findings, for reading a value in the environment."""
@@ -52,7 +52,7 @@ class Findings:
         for known in [known for known in self.values if known[: len(path)] == path]:
             del self.values[known]
 
-    def report(self, place: Place, message: str) -> None:
+    def report(self, place: KeyLocation, message: str) -> None:
         """Remembers a problem, once."""
         self.problems.setdefault(place.says(message), place)
 

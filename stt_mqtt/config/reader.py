@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from stt_mqtt.config.effects import without_effect
 from stt_mqtt.config.environment import Override, overrides
-from stt_mqtt.config.findings import Findings, KeyPath, Place
+from stt_mqtt.config.findings import Findings, KeyLocation, KeyPath
 from stt_mqtt.config.messages import sentence, shown, unknown_key
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape, shape_at
@@ -32,14 +32,14 @@ def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
     `source:line:column: key: message` or `environment NAME: message`.
     """
     findings = Findings(source)
-    findings.values[()] = Place(False, 1, 1, f"{source}:1:1")
+    findings.values[()] = KeyLocation(False, 1, 1, f"{source}:1:1")
     values: Values = {}
     readable = True
     try:
         values = _read_root(compose(text, source), findings)
     except ConfigError as error:
         readable = False
-        findings.problems.update(dict.fromkeys(error.problems, Place(False, 0, 0, source)))
+        findings.problems.update(dict.fromkeys(error.problems, KeyLocation(False, 0, 0, source)))
     readable &= _apply_environment(values, environ, findings)
     config = _validate(values, findings, complete=readable)
     if config is None or findings.problems:
@@ -125,7 +125,7 @@ def _apply_environment(values: Values, environ: Mapping[str, str], findings: Fin
     readable = True
     for override in overrides(environ):
         label = f"environment {shown(override.variable, quotes='')}"
-        place = Place(True, 0, 0, label)
+        place = KeyLocation(True, 0, 0, label)
         if override.problem is not None:
             findings.report(place, override.problem)
             continue

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.config import MqttConfig, Protocol
-from stt_mqtt.doors.mqtt.client import MqttClient
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication, Will
-from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.errors import BrokerError
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import Inbound, Publication, Will
+from stt_mqtt.mqtt.options import ClientOptions
 
 CONNECT_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 2.0
@@ -30,7 +30,7 @@ class BrokerAddress:
     port: int
 
 
-class Connection:
+class DemoConnection:
     """One client of the broker, made inside a running event loop; used once."""
 
     def __init__(

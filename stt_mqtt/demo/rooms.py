@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from stt_mqtt.demo.connection import BrokerAddress
 from stt_mqtt.demo.samples import SAMPLES, Sample
-from stt_mqtt.demo.satellite import Exchange, Satellite
+from stt_mqtt.demo.satellite import DemoSatellite, Exchange
 from stt_mqtt.doors.native.topics import Topics
 
 PAUSE_S = 3.0
@@ -31,7 +31,7 @@ async def speak(
     async def room(number: int, samples: Sequence[Sample]) -> list[Exchange]:
         spoken = [(sample.text, await asyncio.to_thread(sample.pcm)) for sample in samples]
         exchanges: list[Exchange] = []
-        async with Satellite(samples[0].room, broker, topics) as satellite:
+        async with DemoSatellite(samples[0].room, broker, topics) as satellite:
             await asyncio.sleep(number * STAGGER_S)
             for text, pcm in spoken:
                 if exchanges:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import uuid4
 
-from stt_mqtt.demo.connection import BrokerAddress, Connection
-from stt_mqtt.doors.mqtt.messages import Inbound, Will
+from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
+from stt_mqtt.mqtt.messages import Inbound, Will
 from stt_mqtt.types import SAMPLE_RATE
 
 CHUNK_S = 0.032
@@ -42,7 +42,7 @@ class Exchange:
         return self.result is not None and self.result.get("outcome") == "transcript"
 
 
-class Satellite:
+class DemoSatellite:
     """One room, as an asynchronous context manager: inside it is connected."""
 
     def __init__(self, room: str, broker: BrokerAddress, topics: Topics) -> None:
@@ -50,7 +50,7 @@ class Satellite:
         self._topics = topics
         self._service_online = asyncio.Event()
         self._answers: dict[str, asyncio.Future[tuple[Mapping[str, object], float]]] = {}
-        self._connection = Connection(
+        self._connection = DemoConnection(
             broker,
             (self._topic("result"), topics.of_bridge("state")),
             Will(self._topic("availability"), b"offline"),

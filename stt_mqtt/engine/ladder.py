@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from stt_mqtt.engine.load_meter import Arrivals
+from stt_mqtt.engine.load_meter import ArrivalRate
 from stt_mqtt.types import Rung
 
 TYPICAL_AUDIO_S = 3.0
@@ -65,7 +65,7 @@ class Candidate:
 class Load:
     """What arrives, what waits, and what there is to do it with."""
 
-    arrivals: Arrivals
+    arrivals: ArrivalRate
     waiting: int
     """Utterances in the queue."""
     waiting_audio_s: float
@@ -102,7 +102,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LadderState:
     """The rung in use, by its place in the ladder, and since when, on the clock of `now`."""
 
     index: int
@@ -112,7 +112,7 @@ class State:
     patience: int = 1
     """Minimum stays before the next move up; doubles with every move up that did not last."""
 
-    def after(self, choice: Choice, now: float, policy: Policy) -> State:
+    def after(self, choice: Choice, now: float, policy: Policy) -> LadderState:
         """The state once `choice` is carried out at `now`."""
         if choice.index == self.index:
             return self
@@ -120,7 +120,7 @@ class State:
         if choice.index > self.index and self.climbed:
             lasted = now - self.since >= LASTING_STAYS * policy.min_stay_s
             patience = 1 if lasted else min(2 * patience, MAX_PATIENCE)
-        return State(choice.index, now, choice.index < self.index, patience)
+        return LadderState(choice.index, now, choice.index < self.index, patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def forecast(cost: RungCost, load: Load) -> Forecast:
 
 
 def choose(
-    candidates: Sequence[Candidate], policy: Policy, state: State, load: Load, now: float
+    candidates: Sequence[Candidate], policy: Policy, state: LadderState, load: Load, now: float
 ) -> Choice:
     """The rung to be on at `now`: the best that keeps the promise, or the next one towards it.
 

@@ -12,7 +12,7 @@ BURST_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
+class ArrivalRate:
     """Speech that arrives: utterances, and seconds of their audio, per second."""
 
     utterances_per_s: float
@@ -34,10 +34,10 @@ class LoadMeter:
         for rate in (self._quick, self._steady):
             rate.add(now, audio_s)
 
-    def read(self, now: float) -> Arrivals:
+    def read(self, now: float) -> ArrivalRate:
         """What arrives, as of `now`."""
         quick, steady = self._quick.at(now), self._steady.at(now)
-        return Arrivals(
+        return ArrivalRate(
             max(quick.utterances_per_s, steady.utterances_per_s),
             max(quick.audio_s_per_s, steady.audio_s_per_s),
         )
@@ -48,17 +48,17 @@ class _Decaying:
     """Rates of which e⁻¹ is left after `memory_s`."""
 
     memory_s: float
-    last: Arrivals = Arrivals(0.0, 0.0)
+    last: ArrivalRate = ArrivalRate(0.0, 0.0)
     noted_at: float = 0.0
 
     def add(self, now: float, audio_s: float) -> None:
         before = self.at(now)
-        self.last = Arrivals(
+        self.last = ArrivalRate(
             before.utterances_per_s + 1.0 / self.memory_s,
             before.audio_s_per_s + audio_s / self.memory_s,
         )
         self.noted_at = max(self.noted_at, now)
 
-    def at(self, now: float) -> Arrivals:
+    def at(self, now: float) -> ArrivalRate:
         left = exp(-max(0.0, now - self.noted_at) / self.memory_s)
-        return Arrivals(self.last.utterances_per_s * left, self.last.audio_s_per_s * left)
+        return ArrivalRate(self.last.utterances_per_s * left, self.last.audio_s_per_s * left)

@@ -26,7 +26,7 @@ COPY_BYTES = 1 << 20
 REMEMBERED_DIGESTS = 32
 
 
-class Source(StrEnum):
+class ModelSource(StrEnum):
     """Where a model was found."""
 
     FOLDER = "folder"
@@ -47,7 +47,7 @@ class ResolvedModel:
 class Location:
     """Where the files of a model are; several folders where packages ship it in parts."""
 
-    source: Source
+    source: ModelSource
     folders: tuple[Path, ...]
 
 
@@ -75,7 +75,7 @@ def resolve(name: str, models_dir: Path) -> ResolvedModel:
             if name in CATALOGUE
             else unknown_model(name)
         )
-    known = None if location.source is Source.FOLDER else CATALOGUE.get(name)
+    known = None if location.source is ModelSource.FOLDER else CATALOGUE.get(name)
     if known is not None and len(location.folders) > 1:
         with staging(name, models_dir) as staged:
             assemble(known, location.folders, staged)
@@ -83,7 +83,7 @@ def resolve(name: str, models_dir: Path) -> ResolvedModel:
     (folder,) = location.folders
     model = ResolvedModel(folder.resolve().name if known is None else name, folder)
     check_files(model)
-    if known is not None and known.sha256 is not None and location.source is not Source.CACHE:
+    if known is not None and known.sha256 is not None and location.source is not ModelSource.CACHE:
         check_digest(folder / WEIGHTS, known.sha256, repair_hint(name))
     return model
 
@@ -91,17 +91,17 @@ def resolve(name: str, models_dir: Path) -> ResolvedModel:
 def locate(name: str, models_dir: Path) -> Location | None:
     """Where the model is, unchecked; None where it is not on this machine."""
     if _is_path(name) or Path(name, WEIGHTS).is_file():
-        return Location(Source.FOLDER, (Path(name).expanduser(),))
+        return Location(ModelSource.FOLDER, (Path(name).expanduser(),))
     if (models_dir / name).is_dir():
-        return Location(Source.FETCHED, (models_dir / name,))
+        return Location(ModelSource.FETCHED, (models_dir / name,))
     known = CATALOGUE.get(name)
     if known is None:
         return None
     packaged = [folder for package in known.packages if (folder := _package_folder(package))]
     if packaged and len(packaged) == len(known.packages):
-        return Location(Source.PACKAGE, tuple(packaged))
+        return Location(ModelSource.PACKAGE, tuple(packaged))
     cached = _hub_cache(known.repository)
-    return Location(Source.CACHE, (cached,)) if cached is not None else None
+    return Location(ModelSource.CACHE, (cached,)) if cached is not None else None
 
 
 def assemble(model: KnownModel, folders: Sequence[Path], target: Path) -> None:

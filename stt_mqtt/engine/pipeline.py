@@ -14,8 +14,8 @@ import numpy as np
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
-from stt_mqtt.engine.listener import Finding, Listener, Piece
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
+from stt_mqtt.engine.recognizer import Finding, Piece, Recognizer
 from stt_mqtt.engine.transcriber import (
     MAX_SPEECH_S,
     Hypothesis,
@@ -30,13 +30,13 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
-from stt_mqtt.types import SAMPLE_RATE, Batch, Heard, Samples, Transcript, Utterance
+from stt_mqtt.types import SAMPLE_RATE, Batch, InferenceResult, Samples, Transcript, Utterance
 
 log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[float, float], None]
 
-Verdict: TypeAlias = Heard | UtteranceError
+Verdict: TypeAlias = InferenceResult | UtteranceError
 """What an inference thread answers: what it found, or why it could not."""
 
 MIN_UTTERANCE_S = 0.1
@@ -53,7 +53,7 @@ class Pipeline:
     which may be fewer than the model knows.
     """
 
-    listener: Listener
+    listener: Recognizer
     gate: GateConfig
     max_s: float
     rung: str
@@ -79,7 +79,9 @@ class Pipeline:
                     # The speech gate heard nobody: no inference.
                     yield (
                         index,
-                        Heard(assembly.audio_s, truncated=assembly.truncated, hint=assembly.hint),
+                        InferenceResult(
+                            assembly.audio_s, truncated=assembly.truncated, hint=assembly.hint
+                        ),
                     )
                     continue
                 waiting[index] = assembly
@@ -100,7 +102,7 @@ class Pipeline:
                 if verdict is not None:
                     yield placed.utterance, self._signed(verdict, time.perf_counter() - started)
 
-    def hear(self, utterance: Utterance, progress: Progress | None = None) -> Heard:
+    def hear(self, utterance: Utterance, progress: Progress | None = None) -> InferenceResult:
         """Find out what was said in one utterance, with time for a second look.
 
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
@@ -204,9 +206,9 @@ class _Assembly:
         self.findings[place] = finding
         return self._heard() if len(self.findings) == self.pieces else None
 
-    def _heard(self) -> Heard:
+    def _heard(self) -> InferenceResult:
         findings = [self.findings[place] for place in range(self.pieces)]
-        return Heard(
+        return InferenceResult(
             self.audio_s,
             join([finding.hypothesis for finding in findings]),
             self.truncated,

@@ -27,7 +27,7 @@ class Speech:
     hotwords: tuple[str, ...] = ()
 
 
-class Look(Enum):
+class DecodePass(Enum):
     """How closely the model looks."""
 
     FIRST = auto()
@@ -70,7 +70,7 @@ class Transcriber(Protocol):
         ...
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         """What was said in each; they are decoded together where that saves work.
 

@@ -23,7 +23,7 @@ from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.speaking_rate import relative_token_rate
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech, normalise_language
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, normalise_language
 from stt_mqtt.engine.words import ENGLISH, MAX_TOKENS, Words
 from stt_mqtt.errors import (
     InferenceFailedError,
@@ -133,7 +133,7 @@ class WhisperTranscriber:
         return WhisperTranscriber(self.loaded, beam_size)
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         """What was said in each piece; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
@@ -152,14 +152,14 @@ class WhisperTranscriber:
     def heard_in(self, states: Floats, speech: Speech) -> Hypothesis:
         """What a first look makes of states that are there already. Raises what goes wrong."""
         asked = wanted_language(speech, self.languages, self.model)
-        encoded = self._prompted(0, replace(speech, language=asked), states, Look.FIRST)
-        ((_, hypothesis),) = self._decode([encoded], Look.FIRST)
+        encoded = self._prompted(0, replace(speech, language=asked), states, DecodePass.FIRST)
+        ((_, hypothesis),) = self._decode([encoded], DecodePass.FIRST)
         return hypothesis
 
     def rehearse(self, speech_s: float) -> None:
         """Do the work of `speech_s` seconds of speech with as many tokens as people speak."""
         samples = np.tile(_quiet_noise(), math.ceil(speech_s))[: round(speech_s * SAMPLE_RATE)]
-        encoded = self._encode(0, Speech(samples, next(iter(self.languages))), Look.FIRST)
+        encoded = self._encode(0, Speech(samples, next(iter(self.languages))), DecodePass.FIRST)
         tokens = round(speech_s * USUAL_TOKENS_PER_S)
         self.loaded.network.generate(
             as_view(encoded.states[np.newaxis]),
@@ -173,18 +173,20 @@ class WhisperTranscriber:
         """Free the model, also for the transcribers that share it."""
         self.loaded.close()
 
-    def _encode(self, index: int, speech: Speech, look: Look) -> _Encoded:
+    def _encode(self, index: int, speech: Speech, look: DecodePass) -> _Encoded:
         model = self.loaded
         calibration = model.calibration
-        window = calibration.second if look is Look.SECOND else calibration.first
+        window = calibration.second if look is DecodePass.SECOND else calibration.first
         asked = wanted_language(speech, model.words.languages, model.name)
         states = model.states(speech.samples, window)
         return self._prompted(index, replace(speech, language=asked), states, look)
 
-    def _prompted(self, index: int, speech: Speech, states: Floats, look: Look) -> _Encoded:
+    def _prompted(self, index: int, speech: Speech, states: Floats, look: DecodePass) -> _Encoded:
         language = speech.language or self._detected(states, speech)
         speech_s = len(speech.samples) / SAMPLE_RATE
-        is_sentence = look is Look.SECOND or (look is Look.FIRST and speech_s >= SENTENCE_S)
+        is_sentence = look is DecodePass.SECOND or (
+            look is DecodePass.FIRST and speech_s >= SENTENCE_S
+        )
         timestamps = self._has_timestamps(speech_s, language, look)
         tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         return _Encoded(
@@ -196,11 +198,11 @@ class WhisperTranscriber:
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
         )
 
-    def _has_timestamps(self, speech_s: float, language: str, look: Look) -> bool:
+    def _has_timestamps(self, speech_s: float, language: str, look: DecodePass) -> bool:
         """Whether the answer is to have timestamps. In French they cost words."""
         from_s = self.loaded.calibration.timestamps_from_s
-        first = look is Look.FIRST and from_s is not None and speech_s >= from_s
-        return language == ENGLISH and (first or look is Look.SECOND)
+        first = look is DecodePass.FIRST and from_s is not None and speech_s >= from_s
+        return language == ENGLISH and (first or look is DecodePass.SECOND)
 
     def _detected(self, states: Floats, speech: Speech) -> str:
         """The most probable language among those allowed."""
@@ -210,7 +212,7 @@ class WhisperTranscriber:
         return next((code for code in codes if code in allowed), codes[0])
 
     def _decode_safely(
-        self, group: Sequence[_Encoded], look: Look
+        self, group: Sequence[_Encoded], look: DecodePass
     ) -> dict[int, Hypothesis | UtteranceError]:
         """Decode together; if that fails, one by one, so that a failure harms only its cause."""
         try:
@@ -224,11 +226,13 @@ class WhisperTranscriber:
             for answer in self._decode_safely([encoded], look).values()
         }
 
-    def _decode(self, group: Sequence[_Encoded], look: Look) -> Iterator[tuple[int, Hypothesis]]:
+    def _decode(
+        self, group: Sequence[_Encoded], look: DecodePass
+    ) -> Iterator[tuple[int, Hypothesis]]:
         answers = self.loaded.network.generate(
             as_view(np.stack([encoded.states for encoded in group])),
             [encoded.prompt for encoded in group],
-            beam_size=self._beam_size if look is Look.FIRST else SECOND_LOOK_BEAM,
+            beam_size=self._beam_size if look is DecodePass.FIRST else SECOND_LOOK_BEAM,
             length_penalty=group[0].length_penalty,
             max_length=_max_length(group),
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,

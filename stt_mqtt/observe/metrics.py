@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from stt_mqtt.types import Heard, Outcome
+from stt_mqtt.types import InferenceResult, Outcome
 
 _RTF_WEIGHT = 0.1
 """Share of the newest utterance in the running real-time factor."""
 
 
-class Dropped(StrEnum):
+class DropReason(StrEnum):
     """What was dropped: input that opens and ends nothing, and answers lost to a defect."""
 
     BAD_TOPIC = "bad_topic"
@@ -58,7 +58,7 @@ class Metrics:
         if outcome.hint is not None:
             self.hints[outcome.hint.value] += 1
 
-    def count_inference(self, heard: Heard) -> None:
+    def count_inference(self, heard: InferenceResult) -> None:
         """Note the work that one utterance took."""
         if heard.work_s is None:
             return
@@ -67,6 +67,6 @@ class Metrics:
         rtf = heard.work_s / heard.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 
-    def drop(self, reason: Dropped) -> None:
+    def drop(self, reason: DropReason) -> None:
         """Note one message that was dropped."""
         self.dropped[reason.value] += 1

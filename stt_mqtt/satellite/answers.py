@@ -40,7 +40,7 @@ class Again(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceAnswer:
     """One result. `id` None: about a message that opened no utterance."""
 
     id: str | None
@@ -151,7 +151,7 @@ class Answers:
             self.unanswered += 1
             del self._expected[utterance]
 
-    def take(self, payload: bytes, now: float) -> Answer | None:
+    def take(self, payload: bytes, now: float) -> ServiceAnswer | None:
         """The answer in a `result` message; None if it is none, or came in before.
 
         An utterance that is sent again is answered again. Its words are to be acted upon once:
@@ -163,7 +163,7 @@ class Answers:
             return None
         expected = None if result.id is None else self._expected.get(result.id)
         if result.id is None or expected is None:
-            return Answer(*result, latency_s=None, ours=False, late=False, act_until=None)
+            return ServiceAnswer(*result, latency_s=None, ours=False, late=False, act_until=None)
         digest = hash(payload)
         if digest == expected.last:
             return None
@@ -173,11 +173,11 @@ class Answers:
         expected.answered |= settles
         closed_at = expected.closed_at
         if closed_at is None:
-            return Answer(*result, latency_s=None, ours=True, late=False, act_until=None)
+            return ServiceAnswer(*result, latency_s=None, ours=True, late=False, act_until=None)
         latency_s = max(now - closed_at, 0.0)
         late = latency_s > self._max_age_s or expected.slept
         act_until = closed_at + self._max_age_s if to_act and not late else None
-        return Answer(*result, latency_s, ours=True, late=late, act_until=act_until)
+        return ServiceAnswer(*result, latency_s, ours=True, late=late, act_until=act_until)
 
     @property
     def _waiting(self) -> list[_Expected]:
@@ -188,7 +188,7 @@ class Answers:
 
 
 class _Result(NamedTuple):
-    """What the first fields of an `Answer` are made of."""
+    """What the first fields of an `ServiceAnswer` are made of."""
 
     id: str | None
     outcome: str

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from stt_mqtt.config import ListenMode, SatelliteConfig
-from stt_mqtt.satellite.events import Ear
+from stt_mqtt.satellite.events import ListenState
 
 
-class Attention:
+class ListenPolicy:
     """Decides with which ear each frame is heard."""
 
     def __init__(self, config: SatelliteConfig) -> None:
@@ -21,15 +21,15 @@ class Attention:
         self._plays_until = 0.0
         self.muted = False
 
-    def ear(self, now: float, speaking: bool) -> Ear:
+    def ear(self, now: float, speaking: bool) -> ListenState:
         """How the next frame is heard; `speaking`: an utterance is open."""
         if self.muted or self.is_playing(now):
-            return Ear.DEAF
+            return ListenState.DEAF
         if self._mode is ListenMode.ALWAYS:
-            return Ear.OPEN
+            return ListenState.OPEN
         if now >= self._listens_until and not (speaking and self._listens_until):
-            return Ear.WAITING
-        return Ear.HELD if self._mode is ListenMode.PUSH_TO_TALK else Ear.OPEN
+            return ListenState.WAITING
+        return ListenState.HELD if self._mode is ListenMode.PUSH_TO_TALK else ListenState.OPEN
 
     def is_playing(self, now: float) -> bool:
         """Whether a sound plays that must not be heard."""

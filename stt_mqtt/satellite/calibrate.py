@@ -103,7 +103,7 @@ class _Heard:
     clipped: bool
 
 
-class Calibration:
+class MicrophoneCalibration:
     """Listens to the phases, frame by frame."""
 
     def __init__(self) -> None:

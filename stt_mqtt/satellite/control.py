@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ControlCommand:
     """A message on `satellite/set`; None: nothing is wished for in this."""
 
     muted: bool | None = None
@@ -27,7 +27,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SatelliteState:
     """What the satellite says about itself on `satellite/state`."""
 
     mode: str
@@ -64,7 +64,7 @@ def one_line(text: str, limit: int) -> str:
     return "".join(character if character.isprintable() else " " for character in kept)
 
 
-def parse_wishes(payload: bytes, retained: bool) -> Wishes:
+def parse_wishes(payload: bytes, retained: bool) -> ControlCommand:
     """What a message on `satellite/set` asks for; nothing, if it cannot be read.
 
     Of a retained message only the mute counts: a wake-up of last week wakes nobody.
@@ -78,7 +78,7 @@ def parse_wishes(payload: bytes, retained: bool) -> Wishes:
     ):
         if payload:
             log.warning("satellite/set is ignored: it is no JSON with muted, listen, playing")
-        return Wishes()
+        return ControlCommand()
     if retained:
-        return Wishes(muted=fields.get("muted"))
-    return Wishes(*(fields.get(key) for key in _KEYS))
+        return ControlCommand(muted=fields.get("muted"))
+    return ControlCommand(*(fields.get(key) for key in _KEYS))

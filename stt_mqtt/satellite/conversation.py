@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from stt_mqtt.satellite.answers import Again, Answer, Answers
-from stt_mqtt.satellite.uplink import Dropped, Uplink
+from stt_mqtt.satellite.answers import Again, Answers, ServiceAnswer
+from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
 from stt_mqtt.types import DeviceState
 
 
@@ -53,7 +53,7 @@ class Conversation:
 
     # What comes back -------------------------------------------------------------------------
 
-    def result(self, payload: bytes, now: float) -> Answer | None:
+    def result(self, payload: bytes, now: float) -> ServiceAnswer | None:
         """A `result` message; None: it is none, or came in before."""
         answer = self.answers.take(payload, now)
         if answer is not None and answer.id is not None and answer.ours:
@@ -80,7 +80,7 @@ class Conversation:
         """The connection is gone."""
         self.uplink.disconnected()
 
-    def tick(self, now: float) -> Dropped | None:
+    def tick(self, now: float) -> DroppedUtterance | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         self.answers.tick(now)
         dropped = self.uplink.tick(now)
@@ -90,7 +90,7 @@ class Conversation:
             self.answers.forget(id)
         return dropped
 
-    def _answered(self, id: str, answer: Answer, now: float) -> None:
+    def _answered(self, id: str, answer: ServiceAnswer, now: float) -> None:
         match answer.again:
             case Again.NO:
                 self.uplink.heard_answer(id)

@@ -12,7 +12,7 @@ FRAME_BYTES = 2 * FRAME_SAMPLES
 FRAME_S = FRAME_MS / 1000
 
 
-class Ear(StrEnum):
+class ListenState(StrEnum):
     """Whether an utterance may begin."""
 
     DEAF = "deaf"
@@ -41,7 +41,7 @@ class Closing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class VadFrame:
     """A frame and what the voice detector makes of it."""
 
     pcm: bytes

@@ -10,18 +10,18 @@ from typing import Protocol
 
 from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
-from stt_mqtt.doors.mqtt.client import MqttClient
-from stt_mqtt.doors.mqtt.messages import Inbound, Will
-from stt_mqtt.doors.mqtt.options import ClientOptions
 from stt_mqtt.errors import BrokerError
-from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, Answer
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import Inbound, Will
+from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, ServiceAnswer
 from stt_mqtt.satellite.control import one_line
-from stt_mqtt.satellite.events import Ear
+from stt_mqtt.satellite.events import ListenState
 from stt_mqtt.satellite.mailbox import Mailbox
-from stt_mqtt.satellite.reader import OpenSource, Reader
+from stt_mqtt.satellite.reader import OpenSource, SourceReader
 from stt_mqtt.satellite.satellite import Place, Satellite
 from stt_mqtt.satellite.sleep import Sleep
-from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
+from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink, UplinkConfig
 from stt_mqtt.types import Codec
 
 TICK_S = 0.1
@@ -46,12 +46,12 @@ class Screen(Protocol):
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
         """A frame was heard; `now` is monotonic seconds."""
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ServiceAnswer) -> None:
         """The service answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SatelliteSettings:
     """What a satellite is made of. `recording`: it begins when the broker is there."""
 
     config: SatelliteConfig
@@ -62,15 +62,17 @@ class Settings:
     fast: bool = False
 
 
-class Program:
+class SatelliteProgram:
     """One run of a satellite; is the listener of its MQTT client."""
 
-    def __init__(self, settings: Settings, open_source: OpenSource, screen: Screen) -> None:
+    def __init__(
+        self, settings: SatelliteSettings, open_source: OpenSource, screen: Screen
+    ) -> None:
         """Opens the source. Raises `SttMqttError` if that fails; a microphone is waited for."""
         self._settings = settings
         self._screen = screen
         self._mailbox = Mailbox()
-        self._reader = Reader(open_source, self._mailbox.put_frame, self._source_lost)
+        self._reader = SourceReader(open_source, self._mailbox.put_frame, self._source_lost)
         self._stopping = threading.Event()
         self._overdue = False
         self._flooded = False
@@ -201,7 +203,7 @@ class Program:
             self._note_hint(answer)
             self._screen.answer(answer)
 
-    def _note_hint(self, answer: Answer) -> None:
+    def _note_hint(self, answer: ServiceAnswer) -> None:
         hint = answer.hint
         if not hint or not answer.ours or hint in self._hints or len(self._hints) >= MAX_HINTS:
             return
@@ -209,7 +211,7 @@ class Program:
         log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
 
     def _press(self) -> None:
-        self._satellite.listen(self._satellite.ear is not Ear.HELD, time.monotonic())
+        self._satellite.listen(self._satellite.ear is not ListenState.HELD, time.monotonic())
 
     # The thread of the source ----------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class Program:
         log.warning("more messages come in than can be read: some are dropped from here on")
 
 
-def _client_options(settings: Settings) -> ClientOptions:
+def _client_options(settings: SatelliteSettings) -> ClientOptions:
     mqtt, place = settings.mqtt, settings.place
     # Always the same, so that a connection that broke unnoticed is gone when the next one comes:
     # its last will must not come after our being back.
@@ -260,7 +262,7 @@ def _client_options(settings: Settings) -> ClientOptions:
     )
 
 
-def _report(dropped: Dropped) -> None:
+def _report(dropped: DroppedUtterance) -> None:
     if dropped.old:
         log.warning(
             "dropped because too old to be sent (spool_max_age_s): %d; the broker or the service "

@@ -16,7 +16,7 @@ REOPEN_S = 5.0
 log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
+class AudioSource(Protocol):
     """Where the frames come from."""
 
     def frames(self) -> Iterator[bytes]:
@@ -26,11 +26,11 @@ class Source(Protocol):
         """Have `frames` end soon; from any thread."""
 
 
-OpenSource: TypeAlias = Callable[[], Source]
+OpenSource: TypeAlias = Callable[[], AudioSource]
 """Opens the source, also once more when a microphone has gone. Raises `SttMqttError`."""
 
 
-class Reader:
+class SourceReader:
     """Reads a source to its end; a microphone that is not there is waited for, however long."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Reader:
         self._take = take
         self._lost = lost
         self._reopen_s = REOPEN_S if reopen_s is None else reopen_s
-        self._source: Source | None = None
+        self._source: AudioSource | None = None
         self._told = ""
         self._missing: SttMqttError | None = None
         self._stopping = threading.Event()

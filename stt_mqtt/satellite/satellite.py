@@ -13,15 +13,15 @@ from stt_mqtt.audio.activity import Activity, VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.audio.encode import Encoder, make_encoder
 from stt_mqtt.config import ListenMode, SatelliteConfig
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.satellite.answers import Answer
-from stt_mqtt.satellite.attention import Attention
-from stt_mqtt.satellite.control import State, parse_wishes
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.satellite.answers import ServiceAnswer
+from stt_mqtt.satellite.attention import ListenPolicy
+from stt_mqtt.satellite.control import SatelliteState, parse_wishes
 from stt_mqtt.satellite.conversation import Conversation
-from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
 from stt_mqtt.satellite.segmenter import Segmenter
-from stt_mqtt.satellite.uplink import Dropped, Uplink
+from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
 from stt_mqtt.types import Codec
 
 CHUNK_FRAMES = 8
@@ -65,7 +65,7 @@ class Satellite:
         self.uplink = uplink
         self.answers = self._conversation.answers
         self._publish = publish
-        self.attention = Attention(config)
+        self.attention = ListenPolicy(config)
         self._cleanup = Cleanup(config.cleanup)
         self._activity = VoiceActivity(config.vad)
         self._segmenter = Segmenter(config.vad)
@@ -73,11 +73,11 @@ class Satellite:
         self._pending = bytearray()
         self._pending_frames = 0
         self._frames = 0
-        self._ear = Ear.DEAF
+        self._ear = ListenState.DEAF
         self.online = False
         """Whether the broker is there."""
         self._connection = 0
-        self._told: State | None = None
+        self._told: SatelliteState | None = None
         self._was_muted_live = False
         self._heard_at: float | None = None
         """When the last frame came; None: none since the last pause of the source."""
@@ -108,7 +108,7 @@ class Satellite:
         return self._segmenter.speaking
 
     @property
-    def ear(self) -> Ear:
+    def ear(self) -> ListenState:
         """How the last frame was heard."""
         return self._ear
 
@@ -121,7 +121,7 @@ class Satellite:
         activity = self._activity.hear(clean)
         at = self._frames * FRAME_S
         self._frames += 1
-        frame = Frame(clean, at, activity.begins, activity.goes_on, activity.sounds)
+        frame = VadFrame(clean, at, activity.begins, activity.goes_on, activity.sounds)
         self._take(self._segmenter.push(frame, self._ear), now)
         return activity
 
@@ -148,7 +148,7 @@ class Satellite:
         self._segmenter.forget()
         self._conversation.slept()
 
-    def told(self, message: Inbound, now: float) -> Answer | None:
+    def told(self, message: Inbound, now: float) -> ServiceAnswer | None:
         """Heed a message; the answer, if it is one."""
         if message.topic == self._place.topic("result"):
             return self._conversation.result(message.payload, now)
@@ -208,7 +208,7 @@ class Satellite:
         self.online = False
         self._conversation.disconnected()
 
-    def tick(self, now: float) -> Dropped | None:
+    def tick(self, now: float) -> DroppedUtterance | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
             # We stood still ourselves: what the source has is yet to be read.
@@ -237,18 +237,19 @@ class Satellite:
     def _attend(self, now: float) -> None:
         """Find out how to listen; what is open ends when nothing may be heard any more."""
         self._ear = self.attention.ear(now, self.speaking)
-        if self._ear is Ear.DEAF:
+        if self._ear is ListenState.DEAF:
             closing = Closing.MUTED if self.attention.muted else Closing.DEAFENED
             self._take(self._segmenter.cut(closing), now)
         self._tell(now)
 
-    def _state(self, now: float) -> State:
-        return State(
+    def _state(self, now: float) -> SatelliteState:
+        return SatelliteState(
             mode=self._config.mode.value,
             codec=self._config.codec.value,
             muted=self.attention.muted,
             playing=self.attention.is_playing(now),
-            listening=self._ear in {Ear.OPEN, Ear.HELD} and self._deaf_because is None,
+            listening=self._ear in {ListenState.OPEN, ListenState.HELD}
+            and self._deaf_because is None,
             reason=self._deaf_because,
             dropped=self.uplink.dropped,
         )

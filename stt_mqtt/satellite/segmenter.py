@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from stt_mqtt.config import VadConfig
-from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
 
 BURST_S = 0.5
 """Time in which enough must be speech for an utterance to begin."""
@@ -40,8 +40,8 @@ class Segmenter:
         self._pre_roll_s = config.pre_roll_ms / 1000
         self._hangover_s = config.hangover_ms / 1000
         self._max_s = config.max_utterance_s
-        self._ear = Ear.DEAF
-        self._before: deque[Frame] = deque()
+        self._ear = ListenState.DEAF
+        self._before: deque[VadFrame] = deque()
         """What was heard last and not sent."""
         self._heeded_from = 0.0
         """Earlier frames do not make an utterance begin: they are of the wake word."""
@@ -50,7 +50,7 @@ class Segmenter:
         self._word_end = 0.0
         """End of the last sound that belongs to the speech, whether it is a voice or not."""
         self._run = 0
-        self._held: list[Frame] = []
+        self._held: list[VadFrame] = []
         """The pause so far, without what of it was sent."""
 
     @property
@@ -58,20 +58,23 @@ class Segmenter:
         """Whether an utterance is open."""
         return self._opened_at is not None
 
-    def push(self, frame: Frame, ear: Ear) -> Step:
+    def push(self, frame: VadFrame, ear: ListenState) -> Step:
         """Take the next frame, heard with `ear`."""
         if self._ear is not ear:
-            if ear in {Ear.OPEN, Ear.HELD} and self._ear not in {Ear.OPEN, Ear.HELD}:
+            if ear in {ListenState.OPEN, ListenState.HELD} and self._ear not in {
+                ListenState.OPEN,
+                ListenState.HELD,
+            }:
                 self._heeded_from = frame.at
             self._ear = ear
         if self._opened_at is not None:
             return self._go_on(frame, self._opened_at)
-        if ear is Ear.DEAF:
+        if ear is ListenState.DEAF:
             self._before.clear()
             return _NOTHING
         self._before.append(frame)
         self._forget(frame.at)
-        if ear is Ear.WAITING or not self._has_begun():
+        if ear is ListenState.WAITING or not self._has_begun():
             return _NOTHING
         return self._open(frame)
 
@@ -85,11 +88,11 @@ class Segmenter:
 
     def _forget(self, now: float) -> None:
         """Keep what a beginning would need; a wake-up needs no more than the pre-roll."""
-        kept_s = self._pre_roll_s + (0.0 if self._ear is Ear.WAITING else BURST_S + ONSET_S)
+        kept_s = self._pre_roll_s + (0.0 if self._ear is ListenState.WAITING else BURST_S + ONSET_S)
         while now - self._before[0].at > kept_s + _HALF:
             self._before.popleft()
 
-    def _burst(self, now: float) -> Iterable[Frame]:
+    def _burst(self, now: float) -> Iterable[VadFrame]:
         """Frames of the last half second that begin an utterance."""
         return (
             frame
@@ -103,7 +106,7 @@ class Segmenter:
         last = self._before[-1]
         return last.begins and sum(1 for _ in self._burst(last.at)) >= self._min_speech
 
-    def _open(self, frame: Frame) -> Step:
+    def _open(self, frame: VadFrame) -> Step:
         onset = self._onset(next(iter(self._burst(frame.at))).at)
         while onset - self._before[0].at > self._pre_roll_s + _HALF:
             self._before.popleft()
@@ -126,7 +129,7 @@ class Segmenter:
                 onset = frame.at
         return onset
 
-    def _go_on(self, frame: Frame, opened_at: float) -> Step:
+    def _go_on(self, frame: VadFrame, opened_at: float) -> Step:
         end = frame.at + FRAME_S
         self._run = self._run + 1 if frame.goes_on else 0
         if self._run >= RUN:
@@ -141,11 +144,15 @@ class Segmenter:
         if end + FRAME_S - opened_at > self._max_s + _HALF / 2:
             return self._close(ready, Closing.CAP)
         pause_s = end - self._speech_end
-        if self._ear is not Ear.HELD and not self._run and pause_s > self._hangover_s - _HALF:
+        if (
+            self._ear is not ListenState.HELD
+            and not self._run
+            and pause_s > self._hangover_s - _HALF
+        ):
             return self._close(ready, Closing.PAUSE)
         return Step(None, ready)
 
-    def _ends_a_word(self, frame: Frame) -> bool:
+    def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is the sound of a consonant behind the last clear sound."""
         return (
             frame.sounds

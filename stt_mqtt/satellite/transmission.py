@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native.topics import Topics, Verb
+from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.spool import Record
 from stt_mqtt.types import SAMPLE_RATE, Codec
 

@@ -15,18 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from stt_mqtt.doors.mqtt.messages import Publication
+from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.spool import Record, Spool, Unanswered
 from stt_mqtt.satellite.transmission import Transmission, UplinkConfig
 
-__all__ = ["Delivered", "Dropped", "Uplink", "UplinkConfig"]
+__all__ = ["Delivered", "DroppedUtterance", "Uplink", "UplinkConfig"]
 
 SILENCE_S = 4.0
 """The service says that it listens as soon as it gets a start; then it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedUtterance:
     """How many utterances were given up because they were too old, or for want of room."""
 
     old: int = 0
@@ -65,7 +65,7 @@ class Uplink:
         """Whether a result of it was ever read."""
         self._held_until: float | None = None
         """Until when nothing is sent, because the service was about to leave."""
-        self._untold = Dropped()
+        self._untold = DroppedUtterance()
         self._delivered: list[Delivered] = []
 
     @property
@@ -192,11 +192,11 @@ class Uplink:
         self._connection = 0
         self._under_way = None
 
-    def tick(self, now: float) -> Dropped | None:
+    def tick(self, now: float) -> DroppedUtterance | None:
         """Look at the clock, several times a second; what was dropped since the last call."""
         self._pump(now)
-        dropped, self._untold = self._untold, Dropped()
-        return None if dropped == Dropped() else dropped
+        dropped, self._untold = self._untold, DroppedUtterance()
+        return None if dropped == DroppedUtterance() else dropped
 
     def delivered(self) -> list[Delivered]:
         """What the broker, and then the service, got since the last call."""
@@ -217,9 +217,9 @@ class Uplink:
         """Drop what came too late, and send the utterance whose turn it is."""
         self._settle()
         while self._spool.too_old(now):
-            self._drop_oldest(Dropped(old=1))
+            self._drop_oldest(DroppedUtterance(old=1))
         for kept in self._unanswered.too_old(now - self._config.max_age_s):
-            self._let_go(kept, Dropped(old=1))
+            self._let_go(kept, DroppedUtterance(old=1))
         self._make_room()
         if self._is_unheard(now):
             self._under_way = None
@@ -291,25 +291,25 @@ class Uplink:
     def _make_room(self) -> None:
         for record in self._unanswered.records:
             if self._spool.size_bytes + self._unanswered.size_bytes > self._config.max_bytes:
-                self._let_go(record, Dropped(full=1))
+                self._let_go(record, DroppedUtterance(full=1))
         while self._spool.too_full:
-            self._drop_oldest(Dropped(full=1))
+            self._drop_oldest(DroppedUtterance(full=1))
 
-    def _let_go(self, record: Record, why: Dropped) -> None:
+    def _let_go(self, record: Record, why: DroppedUtterance) -> None:
         """Keep no longer what was sent; it is lost only if it had to be sent again."""
         self._unanswered.remove(record.id)
         if record.again:
             self._count(record, why)
 
-    def _drop_oldest(self, why: Dropped) -> None:
+    def _drop_oldest(self, why: DroppedUtterance) -> None:
         self._take_back()
         self._count(self._spool.remove_oldest(), why)
 
-    def _count(self, record: Record, why: Dropped) -> None:
+    def _count(self, record: Record, why: DroppedUtterance) -> None:
         self.dropped += 1
         told = self._untold
         ids = (*told.ids, record.id)
-        self._untold = Dropped(told.old + why.old, told.full + why.full, ids)
+        self._untold = DroppedUtterance(told.old + why.old, told.full + why.full, ids)
 
     def _take_back(self) -> None:
         """Have the service forget what it got of the oldest utterance on this connection."""

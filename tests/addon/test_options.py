@@ -20,7 +20,7 @@ from stt_mqtt.app.addon import (
     environment_beside,
 )
 from stt_mqtt.app.addon_devices import KEYS
-from stt_mqtt.app.files import resolve_password
+from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.config import Config, LogLevel
 from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.errors import ConfigError

@@ -18,10 +18,10 @@ from threading import Thread
 import pytest
 
 from stt_mqtt.app.addon import AddonSource
-from stt_mqtt.app.files import resolve_password
+from stt_mqtt.app.sources import resolve_password
 from tests.addon.manifest import DEFAULTS, ROOTFS
 from tests.addon.supervisor import TOKEN, Supervisor, serving
-from tests.brokers import eventually, free_port
+from tools.brokers import eventually, free_port
 
 missing = [tool for tool in ("bash", "curl", "jq") if shutil.which(tool) is None]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")

@@ -18,17 +18,17 @@ from wyoming.ping import Ping, Pong
 
 from stt_mqtt.app import application as module
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.background import in_background
-from stt_mqtt.app.files import ConfigSource
-from stt_mqtt.app.loading import Shelf, Start
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
+from stt_mqtt.core.background import in_background
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.ladder import Candidate, RungCost
+from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
 from stt_mqtt.types import Rung
 from tests.app.toys import Model
-from tests.brokers import free_port
+from tools.brokers import free_port
 
 TIMEOUT_S = 20
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
@@ -42,7 +42,7 @@ class Slow:
         self.may_end = threading.Event()
         monkeypatch.setattr(module, "load_ladder", self._load)
 
-    def _load(self, _config: Config) -> Start:
+    def _load(self, _config: Config) -> LoadedLadder:
         self.begun.set()
         assert self.may_end.wait(TIMEOUT_S)
         raise ModelError("the model is damaged")
@@ -108,7 +108,7 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so(
 
 
 @dataclass(frozen=True)
-class SlowShelf(Shelf):
+class SlowShelf(ModelLoader):
     """A model beside the running one that is not loaded before the test says so."""
 
     begun: threading.Event = field(default_factory=threading.Event)
@@ -128,9 +128,9 @@ def test_a_service_told_to_stop_does_not_wait_for_a_model_that_loads_beside_the_
 ) -> None:
     shelf = SlowShelf(Parallelism(workers=1, threads=1), max_batch=1)
 
-    def start(config: Config) -> Start:
+    def start(config: Config) -> LoadedLadder:
         candidates = (Candidate(rung, RungCost(0.1, 0.0, 0.0)) for rung in config.rungs)
-        return Start(tuple(candidates), 0, Model("large").transcriber)
+        return LoadedLadder(tuple(candidates), 0, Model("large").transcriber)
 
     monkeypatch.setattr(module, "load_ladder", start)
     monkeypatch.setattr(module, "shelf_of", lambda _: shelf)

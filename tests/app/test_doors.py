@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, PROBE_TIMEOUT_S, Doors, Wishes
+from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, PROBE_TIMEOUT_S, ApplicationCallbacks, Doors
 from stt_mqtt.config import Changes, Config
-from stt_mqtt.doors.mqtt.client import MqttClient
-from stt_mqtt.service.line import Line
-from tests.brokers import free_port
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.mqtt.client import MqttClient
 from tests.fakes import FakeClock, engine_facts
+from tools.brokers import free_port
 
 
 class Broker(MqttClient):
@@ -35,7 +35,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
 
     async def scenario() -> None:
         online = asyncio.Event()
-        wishes = Wishes(
+        wishes = ApplicationCallbacks(
             reload=lambda: Changes((), ()),
             set_rung=lambda _: None,
             settled=lambda: settled.append(None),
@@ -44,7 +44,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
             online=online,
         )
         monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
-        doors = Doors(Line(config, engine_facts(), clock), clock, None, wishes)
+        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, wishes)
         assert doors.deadline is None
         # A connection that is lost before the answer could come says nothing.
         doors._on_connected()

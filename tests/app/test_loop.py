@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stt_mqtt.app import intake as intake_module
-from stt_mqtt.app.arrivals import Arrivals
-from stt_mqtt.app.intake import Intake, IntakeHandlers
-from stt_mqtt.app.timer import (
+from stt_mqtt.core.timer import (
     GRACE_S,
     LATE_S,
     MAX_STANDSTILLS,
@@ -20,9 +17,12 @@ from stt_mqtt.app.timer import (
     READING_S,
     DeadlineTimer,
 )
-from stt_mqtt.doors.mqtt.inbox import Inbox, InboxLimits
-from stt_mqtt.doors.mqtt.messages import Inbound
-from stt_mqtt.doors.mqtt.router import Router
+from stt_mqtt.mqtt import intake as intake_module
+from stt_mqtt.mqtt.arrivals import InboxBacklog
+from stt_mqtt.mqtt.inbox import Inbox, InboxLimits
+from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
+from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.router import Router
 
 
 @dataclass(eq=False)
@@ -420,7 +420,7 @@ def test_after_a_standstill_what_the_network_thread_has_yet_to_read_is_waited_fo
     async def main() -> None:
         intake = Intake(asyncio.get_running_loop(), handled.handlers)
         socket = FakeSocket()
-        arrivals = Arrivals(socket, intake)
+        arrivals = InboxBacklog(socket, intake)
         arrivals.mark(stood_still=True)
         assert arrivals.take_in()
         intake.message(Inbound("unread", b""))
@@ -435,7 +435,7 @@ def test_on_time_the_network_thread_is_not_asked() -> None:
     async def main() -> None:
         intake = Intake(asyncio.get_running_loop(), Handled().handlers)
         socket = FakeSocket()
-        arrivals = Arrivals(socket, intake)
+        arrivals = InboxBacklog(socket, intake)
         arrivals.mark(stood_still=False)
         assert socket.has_looked
         assert not arrivals.take_in()

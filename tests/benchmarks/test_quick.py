@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import needs_mosquitto
+from tools.brokers import needs_mosquitto
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300.0

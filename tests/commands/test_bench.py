@@ -18,14 +18,14 @@ from stt_mqtt.cli import main
 from stt_mqtt.commands import bench
 from stt_mqtt.commands.bench_plot import draw
 from stt_mqtt.commands.bench_report import ALL, Report, Setting, rooms_table, words_table
-from stt_mqtt.commands.bench_rooms import Events, House, Level
+from stt_mqtt.commands.bench_rooms import Events, Level, SimulatedRooms
 from stt_mqtt.config import LimitsConfig
+from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, MissingExtraError, SttMqttError
-from stt_mqtt.service.dispatch import Capacity
 from stt_mqtt.types import (
     AudioFormat,
     Batch,
@@ -59,10 +59,12 @@ class Echo:
         return [utterance.key.name for batch in self.batches for utterance in batch.utterances]
 
 
-def house(limits: LimitsConfig | None = None, verdict: Verdict | None = None) -> tuple[House, Echo]:
+def house(
+    limits: LimitsConfig | None = None, verdict: Verdict | None = None
+) -> tuple[SimulatedRooms, Echo]:
     events = Events()
     pool = Echo(events, verdict or heard())
-    return House(limits or LimitsConfig(), Capacity(1, 8), pool, events), pool
+    return SimulatedRooms(limits or LimitsConfig(), Capacity(1, 8), pool, events), pool
 
 
 def saying(name: str) -> Utterance:

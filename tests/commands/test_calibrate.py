@@ -23,7 +23,6 @@ from stt_mqtt.commands.calibrate import Measured, Subject, as_shipped, save, tab
 from stt_mqtt.commands.manifest import Clip, Scorer
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.calibrating import WINDOWS, Ears, Score, Trial
 from stt_mqtt.engine.calibration import (
     FULL_WINDOW,
     OWN_FILE,
@@ -33,6 +32,7 @@ from stt_mqtt.engine.calibration import (
     Shipped,
     calibration_of,
 )
+from stt_mqtt.engine.calibration_search import WINDOWS, RecordedModel, Score, Trial
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 from stt_mqtt.engine.window import Silence
@@ -50,7 +50,7 @@ def subject(decode: Decode = lambda *_: hypothesis(SAMPLES[1].text)) -> Subject:
     def encode(*_: object) -> Floats:
         return np.zeros((200, 1), np.float32)
 
-    ears = Ears(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
+    ears = RecordedModel(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
     return Subject(ears, frozenset({"en"}), GateConfig())
 
 

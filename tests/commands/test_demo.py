@@ -14,14 +14,14 @@ import pytest
 from paho.mqtt import publish
 from rich.console import Console
 
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands.demo import USUAL_PORT, add_arguments, make_stage
 from stt_mqtt.commands.demo_report import invitation, summary, verdict
 from stt_mqtt.config import BrokerMode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError
-from tests.brokers import eventually
+from tools.brokers import eventually
 from tools.words import words
 
 E2E_TIMEOUT_S = 300
@@ -29,7 +29,7 @@ E2E_TIMEOUT_S = 300
 HURRIED = """
 import sys
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands import demo
 from stt_mqtt.config import Config
 from stt_mqtt.demo import rooms, satellite

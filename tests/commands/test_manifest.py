@@ -20,7 +20,7 @@ from stt_mqtt.commands.manifest import (
     spread,
 )
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.errors import ConfigError, MissingExtraError
 
 

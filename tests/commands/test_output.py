@@ -13,7 +13,7 @@ import pytest
 from stt_mqtt.cli import main
 from stt_mqtt.commands.output import Output, checked_output, complain
 from stt_mqtt.errors import EXIT_CONFIG, EXIT_TEMPORARY, OutputError
-from tests.e2e.program import PROGRAM
+from tools.program import PROGRAM
 
 FULL = Path("/dev/full")
 SAMPLE = Path(__file__).parents[2] / "stt_mqtt" / "demo" / "samples" / "kitchen-1.flac"

@@ -27,7 +27,7 @@ from stt_mqtt.commands.satellite_meter import (
     describe,
     render,
 )
-from stt_mqtt.satellite.answers import Again, Answer
+from stt_mqtt.satellite.answers import Again, ServiceAnswer
 
 QUIET = MeterState(-60.0, -62.0, 9.0, "idle", 0, 0, True)
 
@@ -38,7 +38,7 @@ def state(
     return MeterState(level_dbfs, -60.0, 10.0, name, waiting, 2 * waiting, connected)
 
 
-ANSWER = Answer(
+ANSWER = ServiceAnswer(
     id="a",
     outcome="transcript",
     text="Turn on the light.",
@@ -55,7 +55,7 @@ ANSWER = Answer(
 NOTHING = replace(ANSWER, outcome="no_speech", text="", act_until=None)
 
 
-def said(text: str) -> Answer:
+def said(text: str) -> ServiceAnswer:
     return replace(ANSWER, text=text)
 
 
@@ -134,7 +134,7 @@ def test_a_line_is_never_wider_than_its_window(shown: MeterState, width: int) ->
         (replace(NOTHING, outcome="a\rb"), "(a b)  [0.35 s]"),
     ],
 )
-def test_an_answer_is_one_line(shown: Answer, line: str) -> None:
+def test_an_answer_is_one_line(shown: ServiceAnswer, line: str) -> None:
     assert plain(describe(shown)) == line
 
 

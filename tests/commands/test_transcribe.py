@@ -21,9 +21,9 @@ from stt_mqtt.commands.recording import Recording, join, stretches
 from stt_mqtt.commands.transcribe import encoded
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import InferenceFailedError, TooShortError, UnsupportedFormatError
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import (
@@ -33,7 +33,7 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Heard,
+    InferenceResult,
     Transcript,
     Utterance,
 )
@@ -54,7 +54,7 @@ AIFF = container("aiff", "pcm_s16be", tone())
 
 def pipeline(model: Scripted, max_s: float = 10.0) -> Pipeline:
     gate = GateConfig(enabled=False)
-    return Pipeline(Listener(model, FakeVoice()), gate, max_s, "best", frozenset({"en"}))
+    return Pipeline(Recognizer(model, FakeVoice()), gate, max_s, "best", frozenset({"en"}))
 
 
 def recording(seconds: float, stretch_s: float = 2.0) -> Recording:
@@ -68,8 +68,8 @@ class Counting(Scripted):
         super().__init__(self._count)
         self.heard_s: list[float] = []
 
-    def _count(self, speech: Speech, look: Look) -> Hypothesis:
-        if look is Look.FIRST:
+    def _count(self, speech: Speech, look: DecodePass) -> Hypothesis:
+        if look is DecodePass.FIRST:
             self.heard_s.append(len(speech.samples) / SAMPLE_RATE)
         return hypothesis(f"Part {len(self.heard_s)}.")
 
@@ -141,7 +141,9 @@ def test_memory_does_not_depend_on_the_length() -> None:
     tracemalloc.start()
     try:
         heard = Recording(EncodedAudio(AudioFormat(Codec.FLAC), flac), ASKED, 5.0).hear(
-            Pipeline(Listener(Counting(), FakeVoice()), GateConfig(), 5.0, "best", frozenset("en"))
+            Pipeline(
+                Recognizer(Counting(), FakeVoice()), GateConfig(), 5.0, "best", frozenset("en")
+            )
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -160,11 +162,13 @@ def test_stretches_are_together_what_came(lengths: list[int], max_s: float) -> N
 
 
 def test_numbers_are_weighted_by_words_and_silence_says_nothing() -> None:
-    silence = Heard(600.0)
-    spoken = Heard(600.0, Transcript("one two three", "en", 0.9, 0.0), model="m", rung="r")
-    foreign = Heard(600.0, Transcript("vier", "de", 0.5, 0.4), model="m", rung="r")
-    unheard = Heard(600.0, Transcript("", "de", 0.1, 0.8), model="m", rung="r")
-    assert join([silence, silence]) == Heard(1200.0)
+    silence = InferenceResult(600.0)
+    spoken = InferenceResult(
+        600.0, Transcript("one two three", "en", 0.9, 0.0), model="m", rung="r"
+    )
+    foreign = InferenceResult(600.0, Transcript("vier", "de", 0.5, 0.4), model="m", rung="r")
+    unheard = InferenceResult(600.0, Transcript("", "de", 0.1, 0.8), model="m", rung="r")
+    assert join([silence, silence]) == InferenceResult(1200.0)
     together = join([silence, spoken, foreign, unheard])
     assert (together.audio_s, together.model, together.rung) == (2400.0, "m", "r")
     assert together.transcript is not None
@@ -222,7 +226,7 @@ def test_what_looks_wrong_with_a_file_is_known_when_all_of_it_is_heard() -> None
 
 
 def test_the_json_of_a_file_has_the_hint_as_a_sentence() -> None:
-    heard = Heard(1.0, hint=Hint.CLIPPING)
+    heard = InferenceResult(1.0, hint=Hint.CLIPPING)
     result = transcribe.FileResult(Path("a.wav"), heard, None, 0.1)
     assert transcribe._as_json(result)["hint"] == Hint.CLIPPING.sentence
-    assert transcribe._as_json(replace(result, heard=Heard(1.0)))["hint"] is None
+    assert transcribe._as_json(replace(result, heard=InferenceResult(1.0)))["hint"] is None

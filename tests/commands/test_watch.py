@@ -18,12 +18,12 @@ from paho.mqtt import publish
 from rich.console import Console
 
 from stt_mqtt.cli import main
-from stt_mqtt.commands.watch import Ears, view
+from stt_mqtt.commands.watch import WatchListener, view
 from stt_mqtt.commands.watching import Watching
-from stt_mqtt.demo.connection import BrokerAddress, Connection
-from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
 from stt_mqtt.doors.native.topics import Topics
-from tests.brokers import (
+from stt_mqtt.mqtt.messages import Inbound
+from tools.brokers import (
     Broker,
     Mosquitto,
     MosquittoOptions,
@@ -41,13 +41,13 @@ def payload(text: str) -> bytes:
     return json.dumps({"outcome": "transcript", "text": text, "latency_s": 0.25}).encode()
 
 
-def connected_ears() -> Ears:
-    ears = Ears(Watching(Topics("stt")))
+def connected_ears() -> WatchListener:
+    ears = WatchListener(Watching(Topics("stt")))
     ears.connected("5")
     return ears
 
 
-def shown(ears: Ears, height: int = 40) -> str:
+def shown(ears: WatchListener, height: int = 40) -> str:
     output = io.StringIO()
     console = Console(file=output, width=120, markup=False, highlight=False)
     console.print(view(ears, time.monotonic(), height))
@@ -165,7 +165,7 @@ def test_it_leaves_nothing_behind_on_the_broker(broker: Broker) -> None:
             if message.topic == "stt/end":
                 told.set()
 
-        connection = Connection(BrokerAddress(broker.host, broker.port), ("#",), None, hear)
+        connection = DemoConnection(BrokerAddress(broker.host, broker.port), ("#",), None, hear)
         await connection.open()
         connection.publish("stt/end")
         await asyncio.wait_for(told.wait(), 10)

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.commands import watching
-from stt_mqtt.commands.watching import Row, Service, Spoken, Watching, ago, line, printable
+from stt_mqtt.commands.watching import (
+    DeviceRow,
+    Service,
+    WatchedUtterance,
+    Watching,
+    ago,
+    line,
+    printable,
+)
 from stt_mqtt.doors.native.topics import Topics
 
 RESULT = {"id": "1", "outcome": "transcript", "text": "Lights on.", "latency_s": 0.4, "error": None}
@@ -29,15 +37,15 @@ def watched() -> Watching:
     return Watching(Topics("stt"))
 
 
-def only_row(watched: Watching) -> Row:
+def only_row(watched: Watching) -> DeviceRow:
     (row,) = watched.rows(10)
     return row
 
 
 def test_a_result_becomes_the_last_words_of_its_device(watched: Watching) -> None:
     spoken = watched.take("stt/kitchen/result", result(), 5.0)
-    assert spoken == Spoken("kitchen", "transcript", "Lights on.", 0.4, 5.0)
-    assert only_row(watched) == Row("kitchen", 5.0, "", spoken)
+    assert spoken == WatchedUtterance("kitchen", "transcript", "Lights on.", 0.4, 5.0)
+    assert only_row(watched) == DeviceRow("kitchen", 5.0, "", spoken)
 
 
 def test_an_error_shows_its_code(watched: Watching) -> None:
@@ -217,8 +225,11 @@ def test_a_long_text_is_cut_visibly() -> None:
 
 
 def test_a_line_has_the_words_or_what_became_of_them() -> None:
-    assert line(Spoken("k", "transcript", "Lights on.", 0.416, 0.0)) == "k: Lights on.  [0.42 s]"
-    assert line(Spoken("k", "no_speech", "", None, 0.0)) == "k: (no_speech)"
+    assert (
+        line(WatchedUtterance("k", "transcript", "Lights on.", 0.416, 0.0))
+        == "k: Lights on.  [0.42 s]"
+    )
+    assert line(WatchedUtterance("k", "no_speech", "", None, 0.0)) == "k: (no_speech)"
 
 
 @pytest.mark.parametrize(

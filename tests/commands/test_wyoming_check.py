@@ -18,13 +18,13 @@ from wyoming.info import Info
 
 from stt_mqtt.commands import wyoming_check
 from stt_mqtt.commands.wyoming_check import SAMPLE, Patience, check
-from stt_mqtt.config import Address, Scheme
+from stt_mqtt.config import ListenAddress, Scheme
 from stt_mqtt.doors.wyoming.info import describe
 from stt_mqtt.doors.wyoming.outgoing import encode
 from stt_mqtt.errors import EXIT_TEMPORARY, InferenceFailedError, WyomingServerError
-from tests.brokers import free_port
 from tests.doors.wyoming_peers import LOOPBACK, Bench, TcpBench, drive, until
 from tests.fakes import engine_facts, heard, nothing_heard
+from tools.brokers import free_port
 
 AT_ONCE = Patience(tries=2, timeout_s=5.0, pause_s=0.0)
 HURRIED = Patience(tries=2, timeout_s=0.05, pause_s=0.0)
@@ -43,12 +43,12 @@ class Checked:
     def text(self) -> str:
         return self._output.getvalue()
 
-    async def check(self, address: Address, patience: Patience = AT_ONCE) -> None:
+    async def check(self, address: ListenAddress, patience: Patience = AT_ONCE) -> None:
         await check(address, self._console, patience)
 
 
-def local(port: int) -> Address:
-    return Address(Scheme.TCP, LOOPBACK, port)
+def local(port: int) -> ListenAddress:
+    return ListenAddress(Scheme.TCP, LOOPBACK, port)
 
 
 def check_against(serve: Serve, patience: Patience = AT_ONCE) -> tuple[str, str]:
@@ -113,7 +113,7 @@ def test_a_unix_socket_is_checked_too(tmp_path: Path) -> None:
     bench, checked = Bench([f"unix://{path}"], None), Checked()
 
     async def scenario() -> None:
-        address = Address(Scheme.UNIX, path=str(path))
+        address = ListenAddress(Scheme.UNIX, path=str(path))
         checking = asyncio.create_task(checked.check(address))
         await bench.answer(nothing_heard())
         await checking
@@ -160,7 +160,7 @@ def test_who_cannot_be_reached_is_asked_again_as_often_as_home_assistant_asks() 
 
 def test_a_name_that_nobody_knows_cannot_be_reached() -> None:
     with pytest.raises(WyomingServerError, match=r"tcp://a\.\.b:1 cannot be reached"):
-        asyncio.run(Checked().check(Address(Scheme.TCP, "a..b", 1)))
+        asyncio.run(Checked().check(ListenAddress(Scheme.TCP, "a..b", 1)))
 
 
 def test_who_is_late_once_passes_at_the_second_try() -> None:
@@ -250,12 +250,12 @@ def test_the_command_asks_the_address_that_it_is_given(
 def test_the_command_ends_with_0_if_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    async def succeed(address: Address, *_: object) -> None:
+    async def succeed(address: ListenAddress, *_: object) -> None:
         asked.append(address)
 
     monkeypatch.setattr(wyoming_check, "check", succeed)
     assert command("unix:///run/stt.sock") == 0
-    assert asked == [Address(Scheme.UNIX, path="/run/stt.sock")]
+    assert asked == [ListenAddress(Scheme.UNIX, path="/run/stt.sock")]
 
 
 @pytest.mark.parametrize("text", ["localhost", "host:port", "http://x:1", "stdio://", "x:0"])

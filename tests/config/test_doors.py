@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import Address, Scheme, read_config
+from stt_mqtt.config import ListenAddress, Scheme, read_config
 from tests.config.problems import problems
 
 
 def test_addresses_are_taken_apart() -> None:
     text = "wyoming: {listen: ['tcp://[::1]:10300', 'unix:///run/a.sock', 'stdio://']}"
     assert read_config(text, "f", {}).wyoming.addresses == (
-        Address(Scheme.TCP, "::1", 10300),
-        Address(Scheme.UNIX, path="/run/a.sock"),
-        Address(Scheme.STDIO),
+        ListenAddress(Scheme.TCP, "::1", 10300),
+        ListenAddress(Scheme.UNIX, path="/run/a.sock"),
+        ListenAddress(Scheme.STDIO),
     )
 
 

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from stt_mqtt.demo.connection import BrokerAddress, Connection
-from stt_mqtt.doors.mqtt.messages import Inbound, Will
+from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
+from stt_mqtt.mqtt.messages import Inbound, Will
 
 Answer = Callable[[str, str], list[bytes]]
 """The payloads on `result` for the stop of an utterance, by room and id."""
@@ -33,7 +33,9 @@ class FakeService:
         """Set when a satellite has said that it goes."""
         self._answer = answer
         filters = ("stt/+/audio/#", "stt/+/availability")
-        self._connection = Connection(broker, filters, Will("stt/bridge/state", b""), self._hear)
+        self._connection = DemoConnection(
+            broker, filters, Will("stt/bridge/state", b""), self._hear
+        )
 
     async def __aenter__(self) -> FakeService:
         await self._connection.open()

@@ -10,8 +10,8 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
-from tests.brokers import Broker
 from tests.demo.fake_service import FakeService, words
+from tools.brokers import Broker
 
 
 @pytest.fixture(autouse=True)

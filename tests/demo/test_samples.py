@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stt_mqtt.demo.make_samples import FOLDER, LEAD_S, PEAK, VOICES
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.doors.native.topics import is_device
 from stt_mqtt.types import SAMPLE_RATE
+from tools.make_samples import FOLDER, LEAD_S, PEAK, VOICES
 
 by_file = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.file)
 

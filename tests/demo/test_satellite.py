@@ -10,12 +10,12 @@ import pytest
 
 from stt_mqtt.demo import connection, satellite
 from stt_mqtt.demo.connection import BrokerAddress
-from stt_mqtt.demo.satellite import CHUNK_BYTES, Exchange, Satellite
+from stt_mqtt.demo.satellite import CHUNK_BYTES, DemoSatellite, Exchange
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import Broker, free_port
 from tests.demo.fake_service import Answer, FakeService, words
+from tools.brokers import Broker, free_port
 
 TOPICS = Topics("stt")
 HALF_A_SECOND = bytes(range(250)) * (SAMPLE_RATE // 250)
@@ -32,7 +32,7 @@ async def say(broker: Broker, answer: Answer, seen: list[FakeService]) -> Exchan
     address = BrokerAddress(broker.host, broker.port)
     async with FakeService(address, answer) as service:
         seen.append(service)
-        async with Satellite("kitchen", address, TOPICS) as kitchen:
+        async with DemoSatellite("kitchen", address, TOPICS) as kitchen:
             exchange = await kitchen.say("Yes.", HALF_A_SECOND)
         await service.left.wait()
         return exchange
@@ -90,7 +90,7 @@ def test_no_answer_in_time_is_none(broker: Broker, monkeypatch: pytest.MonkeyPat
 
 
 async def enter(address: BrokerAddress) -> Exchange:
-    async with Satellite("kitchen", address, TOPICS):
+    async with DemoSatellite("kitchen", address, TOPICS):
         raise AssertionError("it must not get in")
 
 

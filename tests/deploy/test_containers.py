@@ -22,7 +22,6 @@ import yaml
 from stt_mqtt.config import Config, read_config
 from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.errors import ConfigError
-from tests.brokers import MOSQUITTO, eventually, free_port, needs_mosquitto
 from tests.deploy.files import (
     CLOSING_S,
     COMMENTED_OUT,
@@ -34,6 +33,7 @@ from tests.deploy.files import (
     checked_by,
     parsed,
 )
+from tools.brokers import MOSQUITTO, eventually, free_port, needs_mosquitto
 
 SERVICES = ("mosquitto", "stt-mqtt")
 YAMLLINT = (

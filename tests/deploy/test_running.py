@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker, eventually, free_port
 from tests.deploy.test_containers import health_check
-from tests.e2e.program import Service, running
+from tools.brokers import Broker, eventually, free_port
+from tools.program import Service, running
 
 PATIENCE_US = 2_000_000
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from stt_mqtt.app.files import resolve_password
+from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.config import Config, MqttConfig
 from stt_mqtt.errors import EXIT_CONFIG, ConfigError
 from tests.deploy.files import CLOSING_S, PAGE, ROOT, SATELLITE_UNIT, UNIT, checked_by, parsed

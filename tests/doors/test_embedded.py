@@ -12,10 +12,10 @@ import pytest
 
 from stt_mqtt.config import BrokerConfig, MqttConfig, Protocol
 from stt_mqtt.doors.embedded import EmbeddedBroker
-from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.errors import BrokerError
-from tests.brokers import EmbeddedProcess, Relay, eventually, free_port, never
-from tests.doors.mqtt_peers import WILL, client_of, connected_to
+from stt_mqtt.mqtt.messages import Publication
+from tests.mqtt.peers import WILL, client_of, connected_to
+from tools.brokers import EmbeddedProcess, Relay, eventually, free_port, never
 
 MakeEmbedded = Callable[[tuple[str, str] | None], EmbeddedProcess]
 

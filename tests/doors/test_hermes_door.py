@@ -1,4 +1,4 @@
-"""The Hermes door between a scripted broker and the real line, with fakes for time and threads."""
+"""The Hermes door on the real speech service, with a fake clock and fake inference threads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wave import open as open_wave
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
 from stt_mqtt.doors.hermes.toggles import MAX_SITES
-from stt_mqtt.doors.mqtt.door import MqttDoor
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.service.line import Line
-from stt_mqtt.types import Codec, DeviceKey, EndReason, Start, Transcript
+from stt_mqtt.mqtt.door import MqttDoor
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript, UtteranceStart
 from tests.audio.synth import s16, tone
 from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
 from tests.fakes import (
@@ -47,10 +47,10 @@ class Wire:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.published: list[Publication] = []
-        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
-        self.line.serve(self.pool, ONE_THREAD)
-        self.line.attach("native", RecordingOutlet())
-        self.door = HermesDoor(self.line, self.clock, self.published.append)
+        self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
+        self.service.serve(self.pool, ONE_THREAD)
+        self.service.attach("native", RecordingOutlet())
+        self.door = HermesDoor(self.service, self.clock, self.published.append)
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
         self.door.handle(Inbound(topic, payload, retain=retain))
@@ -78,11 +78,11 @@ class Wire:
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.line.tick()
+        self.service.tick()
         self.door.tick()
 
     def answer(self, text: str = "Turn on the light.") -> None:
-        self.pool.answer(self.line, heard(text) if text else nothing_heard())
+        self.pool.answer(self.service, heard(text) if text else nothing_heard())
 
     @property
     def topics(self) -> list[str]:
@@ -140,7 +140,7 @@ def test_a_session_from_its_start_to_its_text() -> None:
         assert audio.readframes(10**6) == s16(tone(440)) + s16(tone(880))
     assert {(item.qos, item.retain) for item in wire.published} == {(0, False)}
     assert all(item.expires_at == 1030.0 for item in wire.published)
-    assert wire.line.budget.used_bytes == 0
+    assert wire.service.budget.used_bytes == 0
 
 
 def test_the_stop_of_the_dialogue_manager_after_the_text_emits_nothing() -> None:
@@ -185,7 +185,7 @@ def test_words_that_the_model_took_back_have_no_likelihood() -> None:
     wire.frame(second())
     wire.stop()
     wordless = Transcript("", "en", confidence=0.4, no_speech_prob=0.7)
-    wire.pool.answer(wire.line, replace(heard(), transcript=wordless))
+    wire.pool.answer(wire.service, replace(heard(), transcript=wordless))
     (text,) = wire.texts
     assert (text["text"], text["likelihood"], text["seconds"]) == ("", 0, 0.1)
 
@@ -195,7 +195,7 @@ def test_a_failure_is_an_error_and_an_empty_text() -> None:
     wire.start(sendAudioCaptured=True)
     wire.frame(second())
     wire.stop()
-    wire.pool.answer(wire.line, InferenceFailedError("the model is broken"))
+    wire.pool.answer(wire.service, InferenceFailedError("the model is broken"))
     assert wire.topics == [FINISHED, ERROR, TEXT, "rhasspy/asr/kitchen/s/audioCaptured"]
     assert wire.on(ERROR) == [
         {
@@ -248,7 +248,7 @@ def test_broken_frames_are_counted_and_left_out() -> None:
     wire.frame(second())
     wire.stop()
     assert wire.audio_of_utterances == [s16(tone())]
-    assert wire.line.metrics.dropped["bad_frame"] == len(BROKEN)
+    assert wire.service.metrics.dropped["bad_frame"] == len(BROKEN)
 
 
 def test_a_frame_of_the_site_goes_to_all_its_sessions_and_one_of_a_session_to_that() -> None:
@@ -261,7 +261,7 @@ def test_a_frame_of_the_site_goes_to_all_its_sessions_and_one_of_a_session_to_th
     wire.session_frame(second(660), session="c")
     wire.stop(session="a")
     wire.stop(session="b")
-    assert wire.line.budget.used_bytes == 3 * 32_000
+    assert wire.service.budget.used_bytes == 3 * 32_000
     wire.answer("a")
     wire.answer("b")
     assert [(text["sessionId"], text["text"]) for text in wire.texts] == [("a", "a"), ("b", "b")]
@@ -273,9 +273,9 @@ def test_frames_of_a_site_without_a_session_reach_nobody() -> None:
     wire.frame(second())
     wire.session_frame(second())
     wire.frame(b"not even a frame")
-    assert wire.line.budget.used_bytes == 0
-    assert not wire.line.metrics.dropped
-    assert [device.key.name for device in wire.line.registry] == ["bath"]
+    assert wire.service.budget.used_bytes == 0
+    assert not wire.service.metrics.dropped
+    assert [device.key.name for device in wire.service.registry] == ["bath"]
 
 
 def test_a_start_of_an_open_session_ends_the_old_one_whose_half_is_not_told() -> None:
@@ -293,7 +293,7 @@ def test_a_start_of_an_open_session_ends_the_old_one_whose_half_is_not_told() ->
         ("first", ""), ("second", "two"),
     ]  # fmt: skip
     assert wire.texts[0]["likelihood"] == 0
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 def test_the_old_session_ends_also_when_the_new_start_is_refused() -> None:
@@ -320,7 +320,7 @@ def test_a_session_is_continued_under_its_id_while_its_first_text_is_awaited() -
     wire.stop()
     wire.answer("two")
     assert [text["text"] for text in wire.texts] == ["one", "two"]
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 def test_a_stop_without_a_site_finds_its_session_on_any_site() -> None:
@@ -476,7 +476,7 @@ def test_a_site_that_is_off_drops_frames_and_keeps_its_sessions() -> None:
     wire.answer()
     wire.stop("bath")
     assert wire.audio_of_utterances == [s16(tone(660))]
-    assert not wire.line.metrics.dropped
+    assert not wire.service.metrics.dropped
     assert len(wire.texts) == 1
 
 
@@ -487,14 +487,14 @@ def test_an_empty_toggle_is_for_all_sites_and_one_without_a_site_for_the_default
     wire.send("hermes/asr/toggleOff")
     wire.frame(second())
     wire.frame(second(), "default")
-    assert wire.line.budget.used_bytes == 0
+    assert wire.service.budget.used_bytes == 0
     wire.ask("toggleOn", reason="")
     wire.frame(second())
-    assert wire.line.budget.used_bytes == 0
+    assert wire.service.budget.used_bytes == 0
     wire.frame(second(), "default")
     wire.send("hermes/asr/toggleOn")
     wire.frame(second())
-    assert wire.line.budget.used_bytes == 2 * 32_000
+    assert wire.service.budget.used_bytes == 2 * 32_000
 
 
 def test_a_toggle_that_cannot_be_remembered_is_an_error() -> None:
@@ -524,8 +524,8 @@ def test_a_session_is_answered_within_25_s_of_its_start_and_what_comes_later_is_
     assert wire.door.deadline is None
     wire.answer("too late")
     assert len(wire.published) == 4
-    assert len(wire.line.registry) == 0
-    assert wire.line.budget.used_bytes == 0
+    assert len(wire.service.registry) == 0
+    assert wire.service.budget.used_bytes == 0
 
 
 def test_what_waits_for_the_model_is_taken_back_when_its_time_is_up() -> None:
@@ -536,7 +536,7 @@ def test_what_waits_for_the_model_is_taken_back_when_its_time_is_up() -> None:
         wire.stop(site)
     wire.pass_time(25.0)
     assert len(wire.texts) == 2
-    assert wire.line.dispatcher.queue.jobs == 0
+    assert wire.service.scheduler.queue.jobs == 0
     wire.answer("too late")
     assert wire.pool.submitted == []
     assert len(wire.texts) == 2
@@ -556,17 +556,17 @@ def test_the_time_of_an_old_session_does_not_end_the_new_one_under_its_id() -> N
     wire.answer("one, too late")
     wire.answer("two")
     assert [text["text"] for text in wire.texts] == ["", "two"]
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 def test_a_session_that_finds_all_places_for_devices_taken_is_answered_too() -> None:
     wire = Wire(limits={"max_devices": 2})
     for room in ("hall", "loft"):
-        wire.line.start(DeviceKey("native", room), Start())
+        wire.service.start(DeviceKey("native", room), UtteranceStart())
     wire.start()
     assert wire.topics == [FINISHED, ERROR, TEXT]
     assert wire.on(ERROR)[0]["context"] == "too_many_devices"
-    assert len(wire.line.registry) == 2
+    assert len(wire.service.registry) == 2
 
 
 def test_the_sessions_of_a_site_are_bounded_but_an_open_one_may_be_started_again() -> None:
@@ -590,7 +590,7 @@ def test_when_too_many_sessions_are_open_the_oldest_without_a_sound_gives_way() 
     wire.start("cellar", session="cellar")
     assert [text["sessionId"] for text in wire.on(TEXT)] == ["bath"]
     assert wire.on(ERROR)[0]["context"] == "overloaded"
-    assert len(wire.line.registry) == 3
+    assert len(wire.service.registry) == 3
 
 
 def test_a_session_that_heard_nothing_for_a_while_gives_way_too() -> None:
@@ -611,7 +611,7 @@ def test_when_somebody_speaks_in_all_sessions_there_is_no_place_for_another() ->
         wire.frame(second(), site)
     wire.start("cellar", session="cellar")
     assert [text["sessionId"] for text in wire.on(TEXT)] == ["cellar"]
-    assert len(wire.line.registry) == 3
+    assert len(wire.service.registry) == 3
 
 
 def test_a_site_that_the_configuration_disables_gets_an_empty_text() -> None:
@@ -621,14 +621,14 @@ def test_a_site_that_the_configuration_disables_gets_an_empty_text() -> None:
     assert wire.topics == [FINISHED, ERROR, TEXT, "rhasspy/asr/kitchen/s/audioCaptured"]
     assert wire.on(ERROR)[0]["context"] == "disabled"
     assert len(wire.published[-1].payload) == 44
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 def test_a_site_that_is_disabled_while_somebody_speaks_gets_an_empty_text() -> None:
     wire = Wire()
     wire.start()
     wire.frame(second())
-    wire.line.reconfigure(Config.model_validate({"devices": {"kitchen": {"enabled": False}}}))
+    wire.service.reconfigure(Config.model_validate({"devices": {"kitchen": {"enabled": False}}}))
     wire.frame(second())
     assert wire.topics == [FINISHED, TEXT]
 
@@ -638,21 +638,21 @@ def test_captured_audio_counts_against_the_memory_of_all_devices() -> None:
     wire.start(stopOnSilence=False, sendAudioCaptured=True)
     for _ in range(17):
         wire.frame(second())
-    assert wire.line.budget.used_bytes <= 1024 * 1024
+    assert wire.service.budget.used_bytes <= 1024 * 1024
     assert wire.topics[-2:] == [TEXT, "rhasspy/asr/kitchen/s/audioCaptured"]
     assert wire.on(ERROR)[0]["context"] == "overloaded"
-    assert wire.line.budget.used_bytes == 0
+    assert wire.service.budget.used_bytes == 0
 
 
 def test_when_the_service_stops_open_sessions_are_answered() -> None:
     wire = Wire()
     wire.start()
     wire.frame(second())
-    wire.line.shut_down()
+    wire.service.shut_down()
     assert wire.topics == [FINISHED]
     wire.start("bath")
     assert wire.on(ERROR)[0]["context"] == "shutting_down"
-    wire.line.abandon()
+    wire.service.abandon()
     assert [text["siteId"] for text in wire.texts] == ["bath", "kitchen"]
 
 
@@ -678,8 +678,8 @@ def test_a_request_that_cannot_be_read_is_an_error_and_counted(
     (error,) = wire.on(ERROR)
     assert set(error) == {"error", "context", "siteId", "sessionId"}
     assert (error["context"], error["siteId"], error["sessionId"]) == ("bad_payload", site, session)
-    assert wire.line.metrics.dropped == {"bad_payload": 1}
-    assert len(wire.line.registry) == 0
+    assert wire.service.metrics.dropped == {"bad_payload": 1}
+    assert len(wire.service.registry) == 0
 
 
 def test_retained_input_is_ignored_and_counted() -> None:
@@ -691,7 +691,7 @@ def test_retained_input_is_ignored_and_counted() -> None:
     wire.frame(second())
     wire.stop()
     assert wire.audio_of_utterances == [s16(tone())]
-    assert wire.line.metrics.dropped == {"retained": 3}
+    assert wire.service.metrics.dropped == {"retained": 3}
 
 
 def test_a_payload_over_the_limit_is_dropped_and_counted() -> None:
@@ -702,13 +702,13 @@ def test_a_payload_over_the_limit_is_dropped_and_counted() -> None:
     wire.send("hermes/asr/stopListening", bytes(17 * 1024))
     wire.stop()
     assert wire.audio_of_utterances == [s16(tone(seconds=0.4))]
-    assert wire.line.metrics.dropped == {"payload_too_large": 2}
+    assert wire.service.metrics.dropped == {"payload_too_large": 2}
 
 
 def test_a_topic_that_names_nobody_is_counted() -> None:
     wire = Wire()
     wire.frame(second(), "a\0b")
-    assert wire.line.metrics.dropped == {"bad_topic": 1}
+    assert wire.service.metrics.dropped == {"bad_topic": 1}
 
 
 def test_the_broker_coming_back_changes_nothing() -> None:
@@ -728,4 +728,4 @@ def test_sessions_are_devices_of_their_own_under_the_name_of_their_site() -> Non
     wire.start(session="a")
     wire.start(session="b")
     keys = [DeviceKey(DOOR, "kitchen", "a"), DeviceKey(DOOR, "kitchen", "b")]
-    assert [device.key for device in wire.line.registry] == keys
+    assert [device.key for device in wire.service.registry] == keys

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.scheduler import Capacity
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import HermesDoor
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.service.dispatch import Capacity
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.messages import Inbound, Publication
 from tests.audio.synth import s16, tone
 from tests.doors.hermes_frames import at_rate, classic, with_time
 from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard
@@ -65,9 +65,9 @@ class TheDoor(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.pool = FakePool()
         self.published: list[Publication] = []
-        self.line = Line(Config.model_validate(CONFIG), engine_facts(), self.clock)
-        self.line.serve(self.pool, Capacity(workers=2, max_batch=2))
-        self.door = HermesDoor(self.line, self.clock, self.published.append)
+        self.service = SpeechService(Config.model_validate(CONFIG), engine_facts(), self.clock)
+        self.service.serve(self.pool, Capacity(workers=2, max_batch=2))
+        self.door = HermesDoor(self.service, self.clock, self.published.append)
         self.started: dict[str, tuple[str, str | None, float]] = {}
 
     def ask(self, request: str, **fields: object) -> None:
@@ -129,13 +129,13 @@ class TheDoor(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.02, 1.0, 6.0, 21.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.line.tick()
+        self.service.tick()
         self.door.tick()
 
     @precondition(lambda self: self.pool.submitted)
     @rule(verdict=verdicts)
     def a_thread_answers(self, verdict: Verdict) -> None:
-        self.pool.answer(self.line, verdict)
+        self.pool.answer(self.service, verdict)
 
     @invariant()
     def no_session_has_two_texts_and_each_is_that_of_its_session(self) -> None:
@@ -168,13 +168,13 @@ class TheDoor(RuleBasedStateMachine):
         while self.door.deadline is not None or self.pool.submitted:
             self.time_passes(5.0)
             if self.pool.submitted:
-                self.pool.answer(self.line, heard())
+                self.pool.answer(self.service, heard())
         assert Counter(text["wakewordId"] for text in self.texts()) == Counter(list(self.started))
         assert len([item for item in self.published if item.topic == FINISHED]) == len(self.started)
-        assert len(self.line.registry) == 0
-        assert self.line.budget.used_bytes == 0
-        assert self.line.dispatcher.drained
-        assert "bad_topic" not in self.line.metrics.dropped
+        assert len(self.service.registry) == 0
+        assert self.service.budget.used_bytes == 0
+        assert self.service.scheduler.drained
+        assert "bad_topic" not in self.service.metrics.dropped
 
     def texts(self) -> list[dict[str, object]]:
         return [json.loads(item.payload) for item in self.published if item.topic == TEXT]

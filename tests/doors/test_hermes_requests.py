@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.doors.hermes.requests import (
-    Address,
+    SessionAddress,
     StartListening,
     StopListening,
     Toggle,
@@ -19,7 +19,7 @@ from stt_mqtt.doors.hermes.requests import (
 from stt_mqtt.errors import BadPayloadError
 
 FULL = StartListening(
-    Address("kitchen", "s-1"),
+    SessionAddress("kitchen", "s-1"),
     language="en-US",
     stop_on_silence=False,
     send_audio_captured=True,
@@ -51,11 +51,11 @@ def test_keys_may_be_in_camel_or_in_snake_case_and_camel_wins(fields: dict[str, 
 
 @pytest.mark.parametrize("id", ["", ',"sessionId":""', ',"sessionId":null'])
 def test_no_session_id_an_empty_one_and_null_are_the_same(id: str) -> None:
-    assert parse_start(b'{"siteId":"k"%s}' % id.encode()).address == Address("k", "")
+    assert parse_start(b'{"siteId":"k"%s}' % id.encode()).address == SessionAddress("k", "")
 
 
 def test_what_is_missing_or_null_has_its_default() -> None:
-    expected = StartListening(Address("default", ""), None, True, False, None)
+    expected = StartListening(SessionAddress("default", ""), None, True, False, None)
     assert parse_start(b"{}") == expected
     nothing = {"siteId", "sessionId", "lang", "stopOnSilence", "sendAudioCaptured", "wakewordId"}
     assert parse_start(json.dumps(dict.fromkeys(nothing)).encode()) == expected
@@ -143,14 +143,14 @@ def test_an_illegal_reason_is_refused(reason: object) -> None:
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (b"{", Address()),
-        (b'{"siteId":"k","sessionId":"a/b"}', Address("k", "")),
-        (b'{"siteId":"a/b","session_id":"s"}', Address("default", "s")),
-        (b'{"siteId":5,"sessionId":5}', Address()),
+        (b"{", SessionAddress()),
+        (b'{"siteId":"k","sessionId":"a/b"}', SessionAddress("k", "")),
+        (b'{"siteId":"a/b","session_id":"s"}', SessionAddress("default", "s")),
+        (b'{"siteId":5,"sessionId":5}', SessionAddress()),
     ],
 )
 def test_a_refusal_names_whom_it_is_about_as_far_as_can_be_told(
-    payload: bytes, expected: Address
+    payload: bytes, expected: SessionAddress
 ) -> None:
     assert address_of(payload) == expected
 

@@ -8,11 +8,11 @@ from stt_mqtt.doors.hermes.topics import (
     MAX_SESSION,
     MAX_SITE,
     SUBSCRIPTIONS,
-    Frame,
+    ActivityTopic,
+    AudioFrameTopic,
     Request,
     Route,
-    Voice,
-    VoiceActivity,
+    VoiceTopic,
     audio_captured,
     parse,
 )
@@ -33,12 +33,12 @@ def matches(subscription: str, topic: str) -> bool:
         ("hermes/asr/stopListening", Request.STOP),
         ("hermes/asr/toggleOn", Request.TOGGLE_ON),
         ("hermes/asr/toggleOff", Request.TOGGLE_OFF),
-        ("hermes/audioServer/kitchen/audioFrame", Frame("kitchen", None)),
-        ("hermes/audioServer/Küche 2/audioFrame", Frame("Küche 2", None)),
-        ("hermes/audioServer/kitchen/a-1/audioSessionFrame", Frame("kitchen", "a-1")),
-        ("hermes/audioServer/kitchen//audioSessionFrame", Frame("kitchen", "")),
-        ("hermes/voiceActivity/kitchen/vadUp", VoiceActivity("kitchen", Voice.UP)),
-        ("hermes/voiceActivity/kitchen/vadDown", VoiceActivity("kitchen", Voice.DOWN)),
+        ("hermes/audioServer/kitchen/audioFrame", AudioFrameTopic("kitchen", None)),
+        ("hermes/audioServer/Küche 2/audioFrame", AudioFrameTopic("Küche 2", None)),
+        ("hermes/audioServer/kitchen/a-1/audioSessionFrame", AudioFrameTopic("kitchen", "a-1")),
+        ("hermes/audioServer/kitchen//audioSessionFrame", AudioFrameTopic("kitchen", "")),
+        ("hermes/voiceActivity/kitchen/vadUp", ActivityTopic("kitchen", VoiceTopic.UP)),
+        ("hermes/voiceActivity/kitchen/vadDown", ActivityTopic("kitchen", VoiceTopic.DOWN)),
     ],
 )
 def test_every_topic_of_the_contract_is_known_and_subscribed_once(topic: str, route: Route) -> None:
@@ -74,7 +74,9 @@ def test_what_is_none_of_ours_or_names_nobody_is_none(topic: str) -> None:
 
 def test_the_longest_names_are_taken() -> None:
     site, session = "k" * MAX_SITE, "s" * MAX_SESSION
-    assert parse(f"hermes/audioServer/{site}/{session}/audioSessionFrame") == Frame(site, session)
+    assert parse(f"hermes/audioServer/{site}/{session}/audioSessionFrame") == AudioFrameTopic(
+        site, session
+    )
 
 
 def test_no_two_filters_overlap() -> None:

@@ -9,26 +9,26 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.rungs import RungStatus
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.homeassistant.door import HOLD_S, MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
 from stt_mqtt.doors.homeassistant.leftovers import MAX_CONFIG_BYTES
 from stt_mqtt.doors.homeassistant.names import object_id
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config
-from stt_mqtt.doors.mqtt.door import MqttDoor
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
-from stt_mqtt.doors.mqtt.router import Router
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.payloads import encode
-from stt_mqtt.doors.native.presence import Satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.service.line import Line
-from stt_mqtt.service.rungs import RungStatus
-from stt_mqtt.types import DeviceKey, Rung, Start
+from stt_mqtt.mqtt.door import MqttDoor
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.router import Router
+from stt_mqtt.types import DeviceKey, Rung, UtteranceStart
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
 KITCHEN = "homeassistant/device/stt_mqtt_kitchen/config"
-RESPEAKER = Satellite("ReSpeaker Lite", "1.4", can_mute=True)
+RESPEAKER = SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True)
 
 
 class Home:
@@ -38,13 +38,13 @@ class Home:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.published: list[Publication] = []
-        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
-        self.line.serve(self.pool, ONE_THREAD)
-        topics = Topics(self.line.config.mqtt.base_topic)
-        self.door = HomeAssistantDoor(self.line, self.published.append, self.clock.now)
-        if self.line.config.homeassistant.enabled:
-            self.line.follow(NATIVE, self.door)
-        NativeDoor(self.line, topics, self.published.append)
+        self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
+        self.service.serve(self.pool, ONE_THREAD)
+        topics = Topics(self.service.config.mqtt.base_topic)
+        self.door = HomeAssistantDoor(self.service, self.published.append, self.clock.now)
+        if self.service.config.homeassistant.enabled:
+            self.service.follow(NATIVE, self.door)
+        NativeDoor(self.service, topics, self.published.append)
         doors: list[MqttDoor] = [self.door]
         self.lost = 0
         self.router = Router(doors, self._lose)
@@ -59,8 +59,8 @@ class Home:
 
     def speaks(self, *names: str) -> None:
         for name in names:
-            self.line.single(DeviceKey(NATIVE, name), bytes(6400), Start())
-            self.pool.answer(self.line, heard())
+            self.service.single(DeviceKey(NATIVE, name), bytes(6400), UtteranceStart())
+            self.pool.answer(self.service, heard())
 
     def waits(self, seconds: float = HOLD_S) -> Home:
         """Time goes on."""
@@ -125,7 +125,7 @@ def test_telling_the_settings_again_is_no_news() -> None:
     home = Home().connects()
     home.speaks("kitchen")
     home.announcements()
-    home.line.known.announce(NATIVE)
+    home.service.known.announce(NATIVE)
     assert home.topics() == []
 
 
@@ -231,7 +231,7 @@ def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered(
 def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
     home.waits(HOLD_S / 2)
     home.door.satellite_seen("kitchen", RESPEAKER)
     assert home.topics() == []
@@ -246,9 +246,9 @@ def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None
 def test_who_speaks_before_that_is_announced_at_once_and_before_its_state() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
     home.published.clear()
-    home.line.start(DeviceKey(NATIVE, "kitchen"), Start())
+    home.service.start(DeviceKey(NATIVE, "kitchen"), UtteranceStart())
     assert [item.topic for item in home.published] == [KITCHEN, "stt/kitchen/state"]
     assert home.waits().topics() == [KITCHEN]
 
@@ -257,13 +257,13 @@ def test_news_of_a_device_follow_each_other_with_a_pause_between() -> None:
     home = Home().connects()
     home.speaks("kitchen")
     home.announcements()
-    home.door.satellite_seen("kitchen", Satellite(version="1"))
+    home.door.satellite_seen("kitchen", SatelliteInfo(version="1"))
     home.waits(HOLD_S / 2)
-    home.door.satellite_seen("kitchen", Satellite(version="2"))
+    home.door.satellite_seen("kitchen", SatelliteInfo(version="2"))
     home.door.availability_seen("kitchen")
     (first,) = home.waits(HOLD_S / 2).announcements()
     assert json.loads(first.payload)["dev"]["sw"] == "2"
-    home.door.satellite_seen("kitchen", Satellite(version="3"))
+    home.door.satellite_seen("kitchen", SatelliteInfo(version="3"))
     assert home.waits(HOLD_S / 2).topics() == []
     assert home.waits(HOLD_S / 2).topics() == [KITCHEN]
 
@@ -282,7 +282,7 @@ def test_the_microphone_of_a_satellite_that_clears_its_state_is_taken_back() -> 
     home.door.satellite_seen("kitchen", RESPEAKER)
     home.speaks("kitchen")
     home.announcements()
-    home.door.satellite_seen("kitchen", Satellite())
+    home.door.satellite_seen("kitchen", SatelliteInfo())
     (announced,) = home.waits().announcements()
     assert json.loads(announced.payload)["cmps"]["microphone"] == {"p": "switch"}
 
@@ -290,8 +290,8 @@ def test_the_microphone_of_a_satellite_that_clears_its_state_is_taken_back() -> 
 def test_a_device_that_leaves_while_its_news_wait_stays_away() -> None:
     home = Home().connects()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
-    home.line.known.forget(DeviceKey(NATIVE, "kitchen"))
+    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.known.forget(DeviceKey(NATIVE, "kitchen"))
     assert home.waits().topics() == [KITCHEN]
     assert home.door.deadline is None
 
@@ -334,23 +334,23 @@ def test_a_device_that_is_deleted_in_home_assistant_is_forgotten_until_it_speaks
         f"homeassistant/device/{object_id('a.b')}/config", b"",
     )  # fmt: skip
     home.says(cleared.topic, b"")
-    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    assert [device.key.name for device in home.service.registry] == ["kitchen"]
     home.speaks("a.b")
     (announced,) = home.announcements()
     assert announced.topic == cleared.topic
     home.says(cleared.topic, b"")
-    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    assert [device.key.name for device in home.service.registry] == ["kitchen"]
 
 
 def test_our_own_clearing_that_comes_back_deletes_nobody() -> None:
     home = Home().connects()
     home.speaks("kitchen")
-    home.line.known.forget(DeviceKey("native", "kitchen"))
+    home.service.known.forget(DeviceKey("native", "kitchen"))
     home.speaks("kitchen")
     home.says(KITCHEN, b"")
-    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    assert [device.key.name for device in home.service.registry] == ["kitchen"]
     home.says(KITCHEN, b"")
-    assert list(home.line.registry) == []
+    assert list(home.service.registry) == []
 
 
 @pytest.mark.parametrize("why", ["configured", "busy"])
@@ -361,9 +361,9 @@ def test_who_is_needed_is_not_forgotten_when_home_assistant_deletes_it(
     home = Home(devices={"kitchen": {}} if why == "configured" else {}).connects()
     home.speaks("kitchen")
     if why == "busy":
-        home.line.start(DeviceKey("native", "kitchen"), Start(id="a"))
+        home.service.start(DeviceKey("native", "kitchen"), UtteranceStart(id="a"))
     home.says(KITCHEN, b"")
-    assert [device.key.name for device in home.line.registry] == ["kitchen"]
+    assert [device.key.name for device in home.service.registry] == ["kitchen"]
     assert "deleted in Home Assistant, but not forgotten" in caplog.text
     home.announcements()
     home.clock.advance(HOLD_S)
@@ -427,7 +427,7 @@ def test_nothing_is_announced_before_the_broker_was_there() -> None:
     home = Home()
     home.door.info_changed()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.line.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
     assert home.door.deadline is None
     assert home.waits().topics() == []
 
@@ -437,16 +437,16 @@ def test_the_service_is_announced_again_only_when_something_changed_about_it() -
     home.router.connected()
     home.announcements()
     home.door.info_changed()
-    home.line.rungs = replace(home.line.rungs, active="other", mode="default")
+    home.service.rungs = replace(home.service.rungs, active="other", mode="default")
     home.door.info_changed()
     assert home.topics() == []
     rungs = (Rung("best", "base", 5, "int8"), Rung("fast", "tiny", 1, "int8"))
-    home.line.rungs = RungStatus(rungs, "auto", "best", "the start")
+    home.service.rungs = RungStatus(rungs, "auto", "best", "the start")
     home.door.info_changed()
     (announced,) = home.announcements()
     assert announced.topic == SERVICE
     assert json.loads(announced.payload)["cmps"]["rung"]["ops"] == ["auto", "best", "fast"]
-    home.line.reconfigure(Config.model_validate({"service": {"health_interval_s": 300}}))
+    home.service.reconfigure(Config.model_validate({"service": {"health_interval_s": 300}}))
     home.door.info_changed()
     (announced,) = home.announcements()
     assert json.loads(announced.payload)["cmps"]["cpu"]["exp_aft"] == 900
@@ -496,8 +496,8 @@ def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
 
 def test_a_device_of_another_door_is_not_announced() -> None:
     home = Home().connects()
-    outlet = NativeDoor(home.line, Topics("other"), lambda _publication: None)
-    home.line.attach("hermes", outlet)
-    home.line.single(DeviceKey("hermes", "satellite"), bytes(6400), Start())
-    home.pool.answer(home.line, heard())
+    outlet = NativeDoor(home.service, Topics("other"), lambda _publication: None)
+    home.service.attach("hermes", outlet)
+    home.service.single(DeviceKey("hermes", "satellite"), bytes(6400), UtteranceStart())
+    home.pool.answer(home.service, heard())
     assert home.announcements() == []

@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt.config import read_config
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
-from stt_mqtt.doors.native.presence import Satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from tests.doors.homeassistant_rules import entities
 
@@ -45,7 +45,7 @@ def test_the_automation_is_valid_and_its_templates_parse() -> None:
 
 def test_every_entity_of_a_satellite_is_on_the_page() -> None:
     facts = Facts(Topics("stt"), ("default",), 30.0)
-    about = About(satellite=Satellite(can_mute=True))
+    about = About(satellite=SatelliteInfo(can_mute=True))
     for entity in entities(device_config(facts, "kitchen", about)).values():
         assert f"| {entity['platform']} *{entity['name']}* |" in PAGE
 

@@ -17,26 +17,26 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt import __version__
 from stt_mqtt.config import Changes, Config
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, is_object_id, object_id
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
-from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native import payloads as native
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.presence import Satellite, parse_satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo, parse_satellite
 from stt_mqtt.doors.native.requests import parse_switch
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
-from stt_mqtt.satellite.control import State, parse_wishes
-from stt_mqtt.service.line import Line
-from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Start, Transcript
+from stt_mqtt.mqtt.messages import Publication
+from stt_mqtt.satellite.control import SatelliteState, parse_wishes
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
 from tests.doors.homeassistant_rules import entities, problems
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 FACTS = Facts(Topics("stt"), ("best", "fast"), 30.0)
 SILENT = About()
-SATELLITE = About(True).as_told(Satellite("ReSpeaker Lite", "1.4", can_mute=True))
+SATELLITE = About(True).as_told(SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True))
 names = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True).filter(lambda n: n != "bridge")
 bases = st.from_regex(r"[A-Za-z0-9_.-]{1,20}(/[A-Za-z0-9_.-]{1,20}){0,2}", fullmatch=True)
 rungs = st.lists(
@@ -221,7 +221,7 @@ def test_what_a_satellite_tells_of_itself_is_shown() -> None:
     shown: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE)
     assert (shown["dev"]["mdl"], shown["dev"]["sw"]) == ("ReSpeaker Lite", "1.4")
     silent: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
-    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("Satellite", False)
+    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("SatelliteInfo", False)
 
 
 def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
@@ -239,7 +239,7 @@ def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
 @pytest.mark.parametrize("muted", [True, False])
 def test_the_microphones_switch_follows_the_satellite(muted: bool) -> None:
     switch = entities(device_config(FACTS, "kitchen", SATELLITE))["microphone"]
-    payload = State("always", "flac", muted, False, not muted, None, 0).as_json()
+    payload = SatelliteState("always", "flac", muted, False, not muted, None, 0).as_json()
     assert (
         rendered(switch["value_template"], payload) == switch["state_off" if muted else "state_on"]
     )
@@ -247,13 +247,13 @@ def test_the_microphones_switch_follows_the_satellite(muted: bool) -> None:
 
 
 def test_a_microphone_that_is_told_of_no_more_is_taken_back() -> None:
-    gone: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE.as_told(Satellite()))
+    gone: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE.as_told(SatelliteInfo()))
     assert gone["cmps"]["microphone"] == {"p": "switch"}
     assert problems("stt_mqtt_kitchen", gone) == []
-    never: dict[str, Any] = device_config(FACTS, "kitchen", SILENT.as_told(Satellite()))
+    never: dict[str, Any] = device_config(FACTS, "kitchen", SILENT.as_told(SatelliteInfo()))
     assert "microphone" not in never["cmps"]
     back: dict[str, Any] = device_config(
-        FACTS, "kitchen", SATELLITE.as_told(Satellite()).as_told(Satellite(can_mute=True))
+        FACTS, "kitchen", SATELLITE.as_told(SatelliteInfo()).as_told(SatelliteInfo(can_mute=True))
     )
     assert entities(back)["microphone"]["name"] == "Microphone"
 
@@ -374,7 +374,7 @@ def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
 @pytest.mark.parametrize(("enabled", "payload"), [(True, "payload_on"), (False, "payload_off")])
 def test_the_switch_follows_the_settings(enabled: bool, payload: str) -> None:
     switch = satellite("enabled")
-    told = native.encode(native.settings(Settings(enabled, "en", None)))
+    told = native.encode(native.settings(DeviceSettings(enabled, "en", None)))
     assert rendered(switch["value_template"], told) == switch[payload]
 
 
@@ -391,13 +391,13 @@ class Service:
     def __init__(self) -> None:
         self.clock = FakeClock()
         pool = FakePool()
-        self.line = Line(Config(), engine_facts(), self.clock)
-        self.line.serve(pool, ONE_THREAD)
+        self.service = SpeechService(Config(), engine_facts(), self.clock)
+        self.service.serve(pool, ONE_THREAD)
         self.published: list[Publication] = []
-        self.line.attach("native", self)
+        self.service.attach("native", self)
         topics = Topics("stt")
         context = BridgeContext(
-            self.line,
+            self.service,
             self.clock,
             Instances("this one", topics, self.published.append),
             lambda: Changes((), ()),
@@ -407,9 +407,9 @@ class Service:
         self.bridge = Bridge(context, topics, self.published.append)
         self.clock.advance(60)
         for _ in range(2):
-            self.line.single(DeviceKey("native", "kitchen"), bytes(6400), Start())
-        pool.answer(self.line, heard())
-        pool.answer(self.line, TooShortError("20 ms"))
+            self.service.single(DeviceKey("native", "kitchen"), bytes(6400), UtteranceStart())
+        pool.answer(self.service, heard())
+        pool.answer(self.service, TooShortError("20 ms"))
         self.bridge.announce()
 
     def outcome(self, outcome: Outcome) -> None:
@@ -419,7 +419,7 @@ class Service:
         """What the entities of the service show."""
         messages = {item.topic: item.payload for item in self.published}
         shown = {}
-        facts = Facts(Topics("stt"), tuple(r.name for r in self.line.rungs.rungs), 30.0)
+        facts = Facts(Topics("stt"), tuple(r.name for r in self.service.rungs.rungs), 30.0)
         for name, entity in entities(service_config(facts)).items():
             template = entity.get("value_template", "{{ value }}")
             shown[name] = rendered(template, messages[entity["state_topic"]])

@@ -1,4 +1,4 @@
-"""The native door between a scripted wire and the real line, with fakes for time and threads."""
+"""The native door between a scripted wire and the real service, with fakes for time and threads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import Changes, Config
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.core.rungs import RungStatus
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.instances import Instances
 from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
 from stt_mqtt.errors import ConfigError, RequestError, TooLongError
 from stt_mqtt.hints import Hint
-from stt_mqtt.service.line import Line
-from stt_mqtt.service.rungs import RungStatus
+from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
@@ -47,12 +47,12 @@ class Wire:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.reloads = 0
-        self.line = Line(Config.model_validate(config), engine_facts(), self.clock)
-        self.line.serve(self.pool, ONE_THREAD)
+        self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
+        self.service.serve(self.pool, ONE_THREAD)
         self.topics = Topics("stt")
-        self.door = NativeDoor(self.line, self.topics, self.published.append)
+        self.door = NativeDoor(self.service, self.topics, self.published.append)
         context = BridgeContext(
-            self.line,
+            self.service,
             self.clock,
             Instances("this one", self.topics, self.published.append),
             self._reload,
@@ -70,7 +70,7 @@ class Wire:
             self.bridge.handle(message, route)
 
     def answer(self, text: str = "Turn on the light.") -> None:
-        self.pool.answer(self.line, heard(text) if text else nothing_heard())
+        self.pool.answer(self.service, heard(text) if text else nothing_heard())
 
     def on(self, topic: str) -> list[bytes]:
         return [item.payload for item in self.published if item.topic == topic]
@@ -92,7 +92,7 @@ class Wire:
     def _set_rung(self, wanted: str) -> None:
         if wanted not in ("auto", "default"):
             raise RequestError(f"no rung is called {wanted}")
-        self.line.rungs = replace(self.line.rungs, mode=wanted)
+        self.service.rungs = replace(self.service.rungs, mode=wanted)
 
 
 def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> None:
@@ -159,7 +159,7 @@ def test_an_utterance_that_is_sent_again_gets_the_same_result_and_no_second_text
     assert len(wire.on("stt/kitchen/state")) == states
     assert [json.loads(payload) for payload in wire.on("stt/kitchen/reply/second")] == [again]
     wire.send("stt/kitchen/audio/start", b'{"id":"b"}')
-    assert wire.line.metrics.dropped["repeated"] == 1
+    assert wire.service.metrics.dropped["repeated"] == 1
     assert wire.on("stt/kitchen/state")[-1] == b"listening"
 
 
@@ -181,7 +181,7 @@ def test_a_number_that_is_none_leaves_the_result_readable() -> None:
     spoken = heard()
     assert spoken.transcript is not None
     nan = replace(spoken.transcript, confidence=float("nan"), no_speech_prob=float("inf"))
-    wire.pool.answer(wire.line, replace(spoken, transcript=nan))
+    wire.pool.answer(wire.service, replace(spoken, transcript=nan))
     (result,) = wire.results()
     assert (result["confidence"], result["no_speech_prob"]) == (None, None)
     assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
@@ -202,7 +202,7 @@ def test_retained_audio_is_ignored_and_retained_settings_are_not() -> None:
     for name in ("audio", "audio/start", "audio/stop", "utterance"):
         wire.send(f"stt/kitchen/{name}", b"{}", retain=True)
     wire.send("stt/kitchen/set", b'{"enabled":false}', retain=True)
-    assert wire.line.metrics.dropped["retained"] == 4
+    assert wire.service.metrics.dropped["retained"] == 4
     assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is False
     assert wire.results() == []
 
@@ -223,7 +223,7 @@ def test_a_format_that_is_not_supported_is_answered_under_its_id_and_its_chunks_
     wire.send("stt/kitchen/audio", bytes(3200))
     (result,) = wire.results()
     assert (result["id"], result["error"]["code"]) == ("a", "unsupported_format")
-    assert not any(device.listening for device in wire.line.registry)
+    assert not any(device.listening for device in wire.service.registry)
 
 
 @pytest.mark.parametrize("name", ["audio", "utterance", "audio/start"])
@@ -233,7 +233,7 @@ def test_a_payload_over_the_limit_is_refused(name: str) -> None:
     (result,) = wire.results()
     assert result["error"]["code"] == "payload_too_large"
     assert result["end"] == ("single" if name == "utterance" else None)
-    assert wire.line.metrics.dropped["payload_too_large"] == 1
+    assert wire.service.metrics.dropped["payload_too_large"] == 1
 
 
 @pytest.mark.parametrize("payload", [b"OFF", b" OFF\n"])
@@ -275,7 +275,7 @@ def test_a_device_is_forgotten_on_request() -> None:
     assert wire.response("forget")["data"] == {"device": "kitchen"}
     for name in ("settings", "state", "availability"):
         assert wire.on(f"stt/kitchen/{name}")[-1] == b""
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() 
     wire.clock.advance(100.0)
     wire.send("stt/attic/set", b"{}")
     wire.door.forget_silent(wire.clock.epoch() - 50)
-    assert {device.key.name for device in wire.line.registry} == {"hall", "bath", "attic"}
+    assert {device.key.name for device in wire.service.registry} == {"hall", "bath", "attic"}
     assert wire.on("stt/kitchen/settings")[-1] == b""
 
 
@@ -324,7 +324,7 @@ def test_a_stop_of_blanks_is_a_stop() -> None:
     wire.send("stt/kitchen/audio/start", b"\n")
     wire.send("stt/kitchen/audio", bytes(3200))
     wire.send("stt/kitchen/audio/stop", b" \n")
-    assert not any(device.listening for device in wire.line.registry)
+    assert not any(device.listening for device in wire.service.registry)
     assert wire.results() == []
 
 
@@ -387,7 +387,7 @@ def test_a_device_cannot_make_the_service_publish_elsewhere() -> None:
     wire.send("stt/kitchen/audio/stop")
     wire.answer()
     assert wire.on("homeassistant/status") == []
-    assert wire.line.metrics.dropped["bad_reply_to"] == 1
+    assert wire.service.metrics.dropped["bad_reply_to"] == 1
     assert len(wire.results()) == 1
 
 
@@ -477,7 +477,7 @@ def test_what_the_model_gives_is_told_also_without_words() -> None:
     wire = Wire()
     wire.send("stt/kitchen/utterance", bytes(3200))
     wordless = Transcript("", "en", confidence=0.4, no_speech_prob=0.7)
-    wire.pool.answer(wire.line, replace(heard(), transcript=wordless))
+    wire.pool.answer(wire.service, replace(heard(), transcript=wordless))
     (result,) = wire.results()
     assert (result["outcome"], result["text"], result["model"]) == ("no_speech", "", "tiny.en")
     assert (result["no_speech_prob"], result["confidence"]) == (0.7, 0.4)
@@ -498,7 +498,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
     wire.send("stt/kitchen/audio/stop")
     (utterance,) = wire.pool.utterances
     assert utterance.audio.data == b"aabb"
-    assert wire.line.metrics.dropped["bad_sequence"] == 1
+    assert wire.service.metrics.dropped["bad_sequence"] == 1
 
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
@@ -520,7 +520,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio", bytes(320))
     (utterance,) = wire.pool.utterances
     assert (utterance.id, len(utterance.audio.data)) == ("open", 320)
-    assert not any(device.listening for device in wire.line.registry)
+    assert not any(device.listening for device in wire.service.registry)
 
 
 def test_a_device_that_leaves_has_its_retained_topics_cleared() -> None:
@@ -537,7 +537,7 @@ def test_configured_devices_are_known_before_they_speak() -> None:
     wire.door.introduce_configured()
     assert wire.on("stt/bath/state") == [b"idle"]
     assert json.loads(wire.on("stt/bath/settings")[0])["enabled"] is False
-    assert [device.key.name for device in wire.line.registry] == ["bath"]
+    assert [device.key.name for device in wire.service.registry] == ["bath"]
 
 
 def test_the_services_own_output_is_not_taken_for_input() -> None:
@@ -545,7 +545,7 @@ def test_the_services_own_output_is_not_taken_for_input() -> None:
     wire.send("stt/kitchen/state", b"idle", retain=True)
     wire.send("stt/kitchen/settings", b"{}", retain=True)
     assert wire.published == []
-    assert len(wire.line.registry) == 0
+    assert len(wire.service.registry) == 0
 
 
 def test_the_bridge_announces_itself_and_is_online_last() -> None:
@@ -569,7 +569,7 @@ def test_the_bridge_announces_itself_and_is_online_last() -> None:
 
 def test_info_and_health_follow_the_ladder() -> None:
     wire = Wire()
-    wire.line.rungs = RungStatus(
+    wire.service.rungs = RungStatus(
         (
             Rung("best", "base", 5, "int8"),
             Rung("good", "base", 1, "int8"),
@@ -591,7 +591,7 @@ def test_health_counts_what_was_heard_and_what_was_heard_twice() -> None:
     wire = Wire()
     for verdict in (heard(), replace(heard(), second_look=True), nothing_heard()):
         wire.send("stt/kitchen/utterance", bytes(3200))
-        wire.pool.answer(wire.line, verdict)
+        wire.pool.answer(wire.service, verdict)
     wire.bridge.publish_health()
     counters = json.loads(wire.on("stt/bridge/health")[0])["counters"]
     assert (counters["inferences"], counters["second_looks"]) == (2, 1)
@@ -601,7 +601,7 @@ def test_a_hint_is_a_sentence_of_the_result_and_is_counted() -> None:
     wire = Wire()
     for verdict in (heard(), replace(nothing_heard(), hint=Hint.BYTE_ORDER)):
         wire.send("stt/kitchen/utterance", bytes(3200))
-        wire.pool.answer(wire.line, verdict)
+        wire.pool.answer(wire.service, verdict)
     hints = [json.loads(payload)["hint"] for payload in wire.on("stt/kitchen/result")]
     assert hints == [None, Hint.BYTE_ORDER.sentence]
     wire.bridge.publish_health()
@@ -613,7 +613,7 @@ def test_an_error_that_comes_of_a_wrong_format_has_the_hint_twice() -> None:
     error = TooLongError("the audio is longer than 30 s")
     error.hint = Hint.FLOAT_AS_S16
     wire.send("stt/kitchen/utterance", bytes(3200))
-    wire.pool.answer(wire.line, error)
+    wire.pool.answer(wire.service, error)
     result = json.loads(wire.on("stt/kitchen/result")[0])
     assert result["hint"] == Hint.FLOAT_AS_S16.sentence
     assert result["error"]["detail"].endswith(result["hint"])

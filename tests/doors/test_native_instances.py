@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native.instances import Instances, Watcher, instance_in
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.mqtt.messages import Publication
 
 ANSWER = b'{"status":"ok","data":{"instance":"other"},"transaction":"own"}'
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stt_mqtt.config import Config, without_secrets
-from stt_mqtt.devices.settings import Overrides
+from stt_mqtt.core.settings import Overrides
 from stt_mqtt.doors.native.previous_run import PreviousRun
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'

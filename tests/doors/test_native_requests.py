@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.devices.settings import UNCHANGED, SettingsChange
+from stt_mqtt.core.settings import UNCHANGED, SettingsChange
 from stt_mqtt.doors.native.requests import (
     MAX_JSON_BYTES,
     parse_abort,
@@ -19,7 +19,7 @@ from stt_mqtt.doors.native.requests import (
     transaction_of,
 )
 from stt_mqtt.errors import BadPayloadError
-from stt_mqtt.types import AudioFormat, Codec, Start
+from stt_mqtt.types import AudioFormat, Codec, UtteranceStart
 
 DEFAULT = AudioFormat(Codec.PCM_S16LE, 16_000, 1)
 
@@ -41,14 +41,14 @@ def payload(**fields: object) -> bytes:
 
 def test_an_empty_start_has_every_default() -> None:
     request = parse_start(b"", DEFAULT)
-    assert request.start == Start(format=DEFAULT)
+    assert request.start == UtteranceStart(format=DEFAULT)
     assert (request.reply_to, request.error) == (None, None)
 
 
 @pytest.mark.parametrize("blank", [b" ", b"\n", b"\r\n", b" \t\r\n" * 100])
 def test_a_payload_of_blanks_is_an_empty_one(blank: bytes) -> None:
     assert parse_object(blank) == {}
-    assert parse_start(blank, DEFAULT).start == Start(format=DEFAULT)
+    assert parse_start(blank, DEFAULT).start == UtteranceStart(format=DEFAULT)
     assert parse_stop(blank) == parse_stop(b"")
     assert parse_abort(blank) is None
     assert parse_set(blank) == parse_set(b"{}")
@@ -65,7 +65,7 @@ def test_a_start_with_everything() -> None:
     )  # fmt: skip
     assert request.error is None
     assert request.reply_to == "stt/kitchen/reply/1"
-    assert request.start == Start(
+    assert request.start == UtteranceStart(
         id="a:1.b_C-d",
         format=AudioFormat(Codec.OPUS, 48_000, 2),
         language="en-US",

@@ -5,14 +5,14 @@ from typing import NoReturn
 import pytest
 
 from stt_mqtt.config import Config
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.presence import Satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.messages import Inbound, Publication
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'
@@ -25,14 +25,14 @@ class Bench:
         clock = FakeClock()
         self.published: list[Publication] = []
         self.present: list[str] = []
-        self.line = Line(Config.model_validate(config), engine_facts(), clock)
-        self.line.serve(FakePool(), ONE_THREAD)
+        self.service = SpeechService(Config.model_validate(config), engine_facts(), clock)
+        self.service.serve(FakePool(), ONE_THREAD)
         topics = Topics("stt")
-        door = NativeDoor(self.line, topics, self.published.append)
+        door = NativeDoor(self.service, topics, self.published.append)
         instances = Instances("this one", topics, self.published.append)
-        context = BridgeContext(self.line, clock, instances, self._never, dict, self._never)
+        context = BridgeContext(self.service, clock, instances, self._never, dict, self._never)
         self.bridge = Bridge(context, topics, self.published.append)
-        self.wire = NativeWire(self.line, topics, door, self.bridge, instances)
+        self.wire = NativeWire(self.service, topics, door, self.bridge, instances)
         door.presence = self
 
     def availability_seen(self, name: str) -> None:
@@ -41,7 +41,7 @@ class Bench:
     def availability_cleared(self, name: str) -> None:
         self.present.append(f"not {name}")
 
-    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+    def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
         self.present.append(f"{name}: {satellite}")
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
@@ -50,7 +50,7 @@ class Bench:
     @property
     def seen(self) -> dict[str, float]:
         """The known devices, and when they were heard last."""
-        return {device.key.name: device.last_seen_ts for device in self.line.registry}
+        return {device.key.name: device.last_seen_ts for device in self.service.registry}
 
     @property
     def retained(self) -> dict[str, bytes]:
@@ -94,10 +94,10 @@ def test_topics_that_mean_nothing_are_counted_but_not_the_services_own_state() -
     bench = Bench()
     bench.send("stt/kitchen/nonsense")
     bench.send("stt/bridge/nonsense")
-    bench.line.metrics.dropped["bad_topic"] -= 1
+    bench.service.metrics.dropped["bad_topic"] -= 1
     for name in ("state", "info", "health", "response/health_check"):
         bench.send(f"stt/bridge/{name}", b"{}", retain=True)
-    assert bench.line.metrics.dropped == {"bad_topic": 1}
+    assert bench.service.metrics.dropped == {"bad_topic": 1}
 
 
 def test_who_speaks_on_the_availability_topic_is_told_and_who_clears_it() -> None:
@@ -117,8 +117,8 @@ def test_what_a_satellite_tells_of_itself_is_told_on() -> None:
     bench.send("stt/kitchen/satellite/state", SAYS_WHAT_IT_IS, retain=True)
     bench.send("stt/kitchen/satellite/state", b"", retain=False)
     assert bench.present == [
-        f"kitchen: {Satellite('ESP32-S3', '1.2', can_mute=True)}",
-        f"kitchen: {Satellite()}",
+        f"kitchen: {SatelliteInfo('ESP32-S3', '1.2', can_mute=True)}",
+        f"kitchen: {SatelliteInfo()}",
     ]
 
 
@@ -175,8 +175,8 @@ def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there()
     for name in ("kitchen", "hall"):
         bench.send(f"stt/{name}/satellite/state", SAYS_WHAT_IT_IS)
     bench.send("stt/hall/availability", b"online")
-    for device in bench.line.registry:
-        bench.line.known.forget(device.key)
+    for device in bench.service.registry:
+        bench.service.known.forget(device.key)
     assert bench.retained["stt/kitchen/satellite/state"] == b""
     assert "stt/hall/satellite/state" not in bench.retained
 
@@ -301,7 +301,7 @@ def test_a_name_that_is_not_allowed_is_said_once_with_the_rule(
         bench.send("stt/living room/audio", bytes(320))
         bench.send("stt/Küche/utterance", bytes(320))
         bench.send("stt/bridge/audio", bytes(320))
-    assert bench.line.metrics.dropped == {"bad_name": 9}
+    assert bench.service.metrics.dropped == {"bad_name": 9}
     assert bench.published == []
     assert caplog.messages == [
         "what comes from a device called 'living room' is dropped: 1 to 64 of A-Z a-z 0-9 _ . - "
@@ -318,4 +318,4 @@ def test_names_that_are_not_allowed_do_not_fill_the_log(caplog: pytest.LogCaptur
     for number in range(2 * MAX_NAMES_TOLD):
         bench.send(f"stt/room {number}/audio", bytes(320))
     assert len(caplog.messages) == MAX_NAMES_TOLD
-    assert bench.line.metrics.dropped == {"bad_name": 2 * MAX_NAMES_TOLD}
+    assert bench.service.metrics.dropped == {"bad_name": 2 * MAX_NAMES_TOLD}

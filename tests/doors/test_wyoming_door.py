@@ -17,9 +17,9 @@ from wyoming.ping import Ping
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import Config
+from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.errors import InferenceFailedError, TooShortError
-from stt_mqtt.service.rungs import RungStatus
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, OutcomeKind, Rung
 from tests.audio.synth import is_tone, tone
 from tests.doors.wyoming_peers import (
@@ -76,7 +76,7 @@ def test_an_utterance_as_home_assistant_says_it_gets_its_words() -> None:
         assert utterance.key.door == "wyoming"
         assert utterance.key.name == "127.0.0.1"
         await until(lambda: bench.door.connections == 0)
-        assert len(bench.line.registry) == 0
+        assert len(bench.service.registry) == 0
 
     drive(bench, scenario)
     assert [outcome.kind for outcome in bench.door.outcomes] == [OutcomeKind.TRANSCRIPT]
@@ -187,7 +187,7 @@ def test_an_utterance_that_came_while_the_model_was_loading_is_transcribed_after
     async def scenario() -> None:
         async with bench.client() as client:
             await say(client)
-            await until(lambda: bench.line.dispatcher.queue.jobs)
+            await until(lambda: bench.service.scheduler.queue.jobs)
             bench.load()
             await bench.answer()
             assert await transcript_like_home_assistant(client) == "Turn on the light."
@@ -203,7 +203,7 @@ def test_describe_is_answered_at_once_while_the_queue_is_full() -> None:
         for client in clients:
             await client.connect()
             await say(client)
-        await until(lambda: bench.line.dispatcher.queue.jobs == 4)
+        await until(lambda: bench.service.scheduler.queue.jobs == 4)
         found = await info_like_home_assistant(bench.port)
         assert found is not None
         assert found[1] == 1
@@ -226,7 +226,7 @@ def test_describe_tells_of_the_ladder_as_it_stands() -> None:
     async def scenario() -> None:
         assert await models() == ["tiny.en"]
         rungs = (Rung("best", "base", 5, "int8"), Rung("fast", "tiny.en", 1, "int8"))
-        bench.line.rungs = RungStatus(rungs, "auto", "best", "it is quiet")
+        bench.service.rungs = RungStatus(rungs, "auto", "best", "it is quiet")
         assert await models() == ["base", "tiny.en"]
 
     drive(bench, scenario)
@@ -240,7 +240,7 @@ def test_a_full_queue_answers_overloaded_and_hangs_up_at_once() -> None:
         for client in (first, second):
             await client.connect()
             await say(client)
-        await until(lambda: bench.line.dispatcher.queue.jobs == 1)
+        await until(lambda: bench.service.scheduler.queue.jobs == 1)
         async with third:
             await say(third)
             (event,) = await read_all(third)
@@ -489,8 +489,10 @@ def test_a_device_that_is_disabled_while_it_speaks_is_told_so() -> None:
         async with bench.client() as client:
             await client.write_event(AudioStart(**MONO).event())
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
-            await until(lambda: bench.line.budget.used_bytes)
-            bench.line.reconfigure(Config.model_validate({"device_defaults": {"enabled": False}}))
+            await until(lambda: bench.service.budget.used_bytes)
+            bench.service.reconfigure(
+                Config.model_validate({"device_defaults": {"enabled": False}})
+            )
             (event,) = await read_all(client)
             assert event.data["code"] == "disabled"
 
@@ -504,15 +506,15 @@ def test_hanging_up_takes_back_what_is_open() -> None:
         async with bench.client() as client:
             await client.write_event(AudioStart(**MONO).event())
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
-            await until(lambda: bench.line.budget.used_bytes)
+            await until(lambda: bench.service.budget.used_bytes)
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.budget.used_bytes == 0
-        assert len(bench.line.registry) == 0
+        assert bench.service.budget.used_bytes == 0
+        assert len(bench.service.registry) == 0
         assert not bench.pool.submitted
 
     drive(bench, scenario)
     # The connection is gone by then, so nobody is told; the line has counted it.
-    assert bench.line.metrics.outcomes == {"aborted": 1}
+    assert bench.service.metrics.outcomes == {"aborted": 1}
 
 
 def test_clients_that_speak_at_the_same_time_get_their_own_words() -> None:
@@ -570,9 +572,9 @@ def test_a_pause_ends_the_utterance_and_what_follows_until_the_stop_is_dropped()
         async with bench.client() as client:
             await client.write_event(AudioStart(**MONO).event())
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
-            await until(lambda: bench.line.budget.used_bytes)
+            await until(lambda: bench.service.budget.used_bytes)
             bench.clock.advance(5.1)
-            bench.line.tick()
+            bench.service.tick()
             assert (await bench.answer()).end is EndReason.GAP
             assert [event.type for event in await events(client, 4)] == STREAM
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
@@ -592,7 +594,7 @@ def test_a_pipeline_that_the_machine_slept_through_is_told_so_and_freed() -> Non
         async with bench.client() as client:
             await client.write_event(AudioStart(**MONO).event())
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
-            await until(lambda: bench.line.budget.used_bytes)
+            await until(lambda: bench.service.budget.used_bytes)
             bench.clock.advance(3600)
             await client.write_event(AudioChunk(**MONO, audio=CHUNK).event())
             await client.write_event(AudioStop().event())
@@ -643,14 +645,14 @@ def test_no_place_for_another_device_is_an_error() -> None:
     bench = TcpBench(limits={"max_devices": 1})
 
     async def scenario() -> None:
-        bench.line.known.introduce(DeviceKey("native", "kitchen"))
-        bench.line.chunk(DeviceKey("native", "kitchen"), CHUNK, None, AudioFormat())
+        bench.service.known.introduce(DeviceKey("native", "kitchen"))
+        bench.service.chunk(DeviceKey("native", "kitchen"), CHUNK, None, AudioFormat())
         async with bench.client() as client:
             await say(client)
             (event,) = await read_all(client)
             assert event.data["code"] == "too_many_devices"
 
-    bench.line.attach("native", bench.door)
+    bench.service.attach("native", bench.door)
     drive(bench, scenario)
 
 
@@ -664,8 +666,8 @@ def test_what_is_said_while_the_service_stops_is_answered_before_the_door_closes
         await late.connect()
         await speaking.write_event(AudioStart(**MONO).event())
         await speaking.write_event(AudioChunk(**MONO, audio=CHUNK).event())
-        await until(lambda: bench.line.budget.used_bytes)
-        bench.line.shut_down()
+        await until(lambda: bench.service.budget.used_bytes)
+        bench.service.shut_down()
         await say(late)
         (event,) = await read_all(late)
         assert event.data["code"] == "shutting_down"

@@ -78,7 +78,7 @@ def test_who_closes_its_direction_after_the_stop_gets_its_words(
         await bench.answer()
         assert kinds(await read_rest(reader)) == STREAM
         await until(lambda: bench.door.connections == 0)
-        assert len(bench.line.registry) == 0
+        assert len(bench.service.registry) == 0
         await hang_up(writer)
 
     drive(bench, scenario)
@@ -120,8 +120,8 @@ def test_it_is_told_that_the_service_stops() -> None:
 
     async def scenario() -> None:
         reader, writer = await piped(bench.dial, UTTERANCE)
-        await until(lambda: bench.line.dispatcher.queue.jobs)
-        bench.line.abandon()
+        await until(lambda: bench.service.scheduler.queue.jobs)
+        bench.service.abandon()
         (event,) = await read_rest(reader)
         assert event.data["code"] == "shutting_down"
         await hang_up(writer)
@@ -137,11 +137,11 @@ def test_an_end_in_the_midst_of_something_takes_back_what_is_open_or_waits(text:
         reader, writer = await piped(bench.dial, text)
         assert await read_rest(reader) == []
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.budget.used_bytes == 0
+        assert bench.service.budget.used_bytes == 0
         await hang_up(writer)
 
     drive(bench, scenario, loaded=False)
-    assert set(bench.line.metrics.outcomes) == {"aborted"}
+    assert set(bench.service.metrics.outcomes) == {"aborted"}
 
 
 def test_who_has_nothing_to_wait_for_is_not_kept() -> None:
@@ -164,16 +164,16 @@ def test_breaking_off_takes_back_what_waits_and_ignores_what_is_being_transcribe
         await bench.utterance()
         _, second = await bench.dial()
         second.write(UTTERANCE)
-        await until(lambda: bench.line.dispatcher.queue.jobs == 1)
+        await until(lambda: bench.service.scheduler.queue.jobs == 1)
         await break_off(first)
         await break_off(second)
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
+        assert bench.service.scheduler.queue.jobs == 0
         await bench.answer()
-        assert len(bench.line.registry) == 0
+        assert len(bench.service.registry) == 0
 
     drive(bench, scenario)
-    assert bench.line.metrics.outcomes == {"aborted": 1, "transcript": 1}
+    assert bench.service.metrics.outcomes == {"aborted": 1, "transcript": 1}
 
 
 def test_who_breaks_off_after_having_closed_its_direction_is_noticed() -> None:
@@ -181,10 +181,10 @@ def test_who_breaks_off_after_having_closed_its_direction_is_noticed() -> None:
 
     async def scenario() -> None:
         _, writer = await piped(bench.dial, UTTERANCE)
-        await until(lambda: bench.line.dispatcher.queue.jobs == 1)
+        await until(lambda: bench.service.scheduler.queue.jobs == 1)
         await break_off(writer)
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
+        assert bench.service.scheduler.queue.jobs == 0
 
     drive(bench, scenario, loaded=False)
 
@@ -195,10 +195,10 @@ def test_hanging_up_on_a_unix_socket_takes_back_what_waits(tmp_path: Path) -> No
     async def scenario() -> None:
         _, writer = await bench.dial()
         writer.write(UTTERANCE)
-        await until(lambda: bench.line.dispatcher.queue.jobs == 1)
+        await until(lambda: bench.service.scheduler.queue.jobs == 1)
         await hang_up(writer)
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
+        assert bench.service.scheduler.queue.jobs == 0
 
     drive(bench, scenario, loaded=False)
 
@@ -215,7 +215,7 @@ def test_hanging_up_over_tcp_after_the_stop_looks_like_listening_and_leaves_noth
         await hang_up(writer)
         await bench.answer()
         await until(lambda: bench.door.connections == 0)
-        assert len(bench.line.registry) == 0
+        assert len(bench.service.registry) == 0
 
     drive(bench, scenario)
     assert [outcome.kind for outcome in bench.door.outcomes] == [OutcomeKind.TRANSCRIPT]
@@ -228,7 +228,7 @@ def test_nobody_is_kept_for_ever() -> None:
         reader, writer = await piped(bench.dial, UTTERANCE)
         assert await read_rest(reader) == []
         await until(lambda: bench.door.connections == 0)
-        assert bench.line.dispatcher.queue.jobs == 0
+        assert bench.service.scheduler.queue.jobs == 0
         await hang_up(writer)
 
     drive(bench, scenario, loaded=False)

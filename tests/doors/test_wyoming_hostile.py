@@ -13,8 +13,8 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
 from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.connection import Connection
-from stt_mqtt.types import DeviceKey, OutcomeKind, Start
+from stt_mqtt.doors.wyoming.connection import WyomingConnection
+from stt_mqtt.types import DeviceKey, OutcomeKind, UtteranceStart
 from tests.doors.wyoming_peers import (
     CHUNK,
     LOOPBACK,
@@ -71,7 +71,7 @@ def test_what_is_not_wyoming_is_answered_with_an_error_and_hung_up_on(
         await is_served(bench)
 
     drive(bench, scenario)
-    assert bench.line.metrics.errors == {code: 1}
+    assert bench.service.metrics.errors == {code: 1}
 
 
 def test_half_an_event_and_a_lost_connection_leave_nothing_behind() -> None:
@@ -87,7 +87,7 @@ def test_half_an_event_and_a_lost_connection_leave_nothing_behind() -> None:
         await is_served(bench)
 
     drive(bench, scenario)
-    assert not bench.line.metrics.errors
+    assert not bench.service.metrics.errors
 
 
 def test_half_an_event_and_silence_is_given_up() -> None:
@@ -113,7 +113,7 @@ def test_a_bad_event_takes_back_what_was_open() -> None:
             await client.write_event(Event("audio-chunk", {**MONO, "rate": []}, CHUNK))
             (event,) = await read_all(client)
             assert event.data["code"] == "bad_payload"
-        assert bench.line.budget.used_bytes == 0
+        assert bench.service.budget.used_bytes == 0
 
     drive(bench, scenario)
     kinds = [outcome.kind for outcome in bench.door.outcomes]
@@ -190,14 +190,14 @@ def test_many_connections_of_one_address_make_no_other_room_overloaded() -> None
     bench = TcpBench(limits={"max_queued": 64})
     kitchen = DeviceKey("native", "kitchen")
     outlet = RecordingOutlet()
-    bench.line.attach("native", outlet)
+    bench.service.attach("native", outlet)
 
     async def scenario() -> None:
         hog = [await bench.dial("127.0.0.2") for _ in range(80)]
         for _, writer in hog:
             writer.write(SENTENCE)
         await until(lambda: len(bench.door.outcomes) == 80 - 64 - 1)
-        bench.line.single(kitchen, bytes(6400), Start())
+        bench.service.single(kitchen, bytes(6400), UtteranceStart())
         assert outlet.outcomes == []
         while not outlet.outcomes:
             await bench.answer()
@@ -215,7 +215,7 @@ def test_where_all_are_busy_an_address_with_more_than_its_share_gives_way() -> N
         hog = [await bench.dial("127.0.0.2") for _ in range(3)]
         for _, writer in hog:
             writer.write(SENTENCE.partition(b'{"type": "audio-stop"')[0])
-        await until(lambda: sum(device.listening for device in bench.line.registry) == 3)
+        await until(lambda: sum(device.listening for device in bench.service.registry) == 3)
         async with bench.client() as client:
             await say(client)
             await bench.answer()
@@ -236,7 +236,7 @@ def test_where_all_are_busy_a_newcomer_is_told_so() -> None:
         for client in busy:
             await client.connect()
             await client.write_event(AudioStart(**MONO).event())
-        await until(lambda: len(bench.line.registry) == 2)
+        await until(lambda: len(bench.service.registry) == 2)
         async with bench.client() as newcomer:
             (event,) = await read_all(newcomer)
             assert event.data["code"] == "overloaded"
@@ -249,7 +249,7 @@ def test_where_all_are_busy_a_newcomer_is_told_so() -> None:
             await client.disconnect()
 
     drive(bench, scenario)
-    assert bench.line.metrics.dropped == {"too_many_connections": 1}
+    assert bench.service.metrics.dropped == {"too_many_connections": 1}
 
 
 async def describe_until_cut_off(port: int) -> None:
@@ -312,12 +312,12 @@ def test_a_defect_costs_one_connection_and_is_logged(
 ) -> None:
     bench = TcpBench()
 
-    def stumble(connection: Connection) -> None:
+    def stumble(connection: WyomingConnection) -> None:
         raise ZeroDivisionError
 
     async def scenario() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(Connection, "_stop", stumble)
+            patch.setattr(WyomingConnection, "_stop", stumble)
             async with bench.client() as client:
                 await say(client)
                 assert await read_all(client) == []
@@ -325,4 +325,4 @@ def test_a_defect_costs_one_connection_and_is_logged(
 
     drive(bench, scenario)
     assert "please report this" in caplog.text
-    assert bench.line.budget.used_bytes == 0
+    assert bench.service.budget.used_bytes == 0

@@ -14,13 +14,13 @@ from wyoming.event import Event, async_read_event
 from wyoming.info import Describe, Info
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.service.line import Line
 from stt_mqtt.types import Outcome, Utterance
-from tests.brokers import free_port
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
+from tools.brokers import free_port
 
 LOOPBACK = "127.0.0.1"
 MONO = {"rate": 16000, "width": 2, "channels": 1}
@@ -47,17 +47,17 @@ class Bench:
         self.clock = FakeClock()
         self.pool = FakePool()
         wyoming = {"listen": listen, "zeroconf": zeroconf}
-        self.line = Line(
+        self.service = SpeechService(
             Config.model_validate({"wyoming": wyoming, **config}), engine_facts(), self.clock
         )
         self.settled = 0
         self.ended = asyncio.Event()
-        self.door = RecordingDoor(self.line, self._settle, self.ended.set, bounds)
+        self.door = RecordingDoor(self.service, self._settle, self.ended.set, bounds)
         self.door.outcomes = []
 
     def load(self) -> None:
         """The model is loaded."""
-        self.line.serve(self.pool, ONE_THREAD)
+        self.service.serve(self.pool, ONE_THREAD)
 
     async def utterance(self) -> Utterance:
         """The one that is being transcribed, as soon as there is one."""
@@ -67,7 +67,7 @@ class Bench:
     async def answer(self, verdict: Verdict | None = None) -> Utterance:
         """Answer what is being transcribed, as soon as there is something."""
         utterance = await self.utterance()
-        self.pool.answer(self.line, verdict or heard())
+        self.pool.answer(self.service, verdict or heard())
         return utterance
 
     def _settle(self) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from stt_mqtt.demo.samples import SAMPLES, Sample
-from tests.brokers import Broker
-from tests.e2e.program import PROGRAM
+from tools.brokers import Broker
+from tools.program import PROGRAM
 
 LEAD_S = 3.0
 

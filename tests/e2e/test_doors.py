@@ -24,8 +24,8 @@ from wyoming.error import Error
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
-from tests.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually, free_port
-from tests.e2e.program import Peer, Service, await_online
+from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually, free_port
+from tools.program import Peer, Service, await_online
 from tools.words import words
 
 RHASSPY = os.environ.get("STT_MQTT_RHASSPY_PYTHON")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import Broker, eventually
-from tests.e2e.program import Peer, running
+from tools.brokers import Broker, eventually
+from tools.program import Peer, running
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
 KITCHEN = "homeassistant/device/stt_mqtt_kitchen/config"

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import (
+from tools.attacks import ATTACKS, BLOCK, Assault, an_attacker, unanswered
+from tools.brokers import (
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
@@ -23,8 +24,6 @@ from tests.brokers import (
     free_port,
     needs_mosquitto,
 )
-from tests.e2e.program import Peer, Service, await_online
-from tools.attacks import ATTACKS, BLOCK, Assault, an_attacker, unanswered
 from tools.clients import (
     TEXT_TOPIC,
     WYOMING_AUDIO,
@@ -34,6 +33,7 @@ from tools.clients import (
     wyoming_event,
 )
 from tools.processes import peak_rss
+from tools.program import Peer, Service, await_online
 
 WARM_S = 3.0
 ATTACK_S = 5.0

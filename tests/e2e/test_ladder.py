@@ -14,8 +14,8 @@ import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tests.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually
-from tests.e2e.program import Peer, running
+from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually
+from tools.program import Peer, running
 from tools.words import words
 
 PCM = SAMPLES[0].pcm()

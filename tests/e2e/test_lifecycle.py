@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from stt_mqtt.app.application import Application
-from stt_mqtt.app.files import ConfigSource
+from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.errors import ConfigError
-from tests.brokers import (
+from tools.brokers import (
     Broker,
     Mosquitto,
     MosquittoOptions,
@@ -25,7 +25,7 @@ from tests.brokers import (
     free_port,
     needs_mosquitto,
 )
-from tests.e2e.program import PROGRAM, Peer, Service, await_online, running
+from tools.program import PROGRAM, Peer, Service, await_online, running
 from tools.words import words
 
 SAMPLE = SAMPLES[0]

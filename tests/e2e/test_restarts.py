@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import Broker, eventually, needs_mosquitto, never
-from tests.e2e.program import Peer, Service, running
+from tools.brokers import Broker, eventually, needs_mosquitto, never
+from tools.program import Peer, Service, running
 
 pytestmark = needs_mosquitto
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from tests.brokers import Broker, eventually
-from tests.e2e.program import Service, running
+from tools.brokers import Broker, eventually
+from tools.program import Service, running
 
 
 class Unread(Service):

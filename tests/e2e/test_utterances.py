@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import MOSQUITTO, EmbeddedProcess, Mosquitto, eventually, needs_mosquitto
-from tests.e2e.program import Peer, running
+from tools.brokers import MOSQUITTO, EmbeddedProcess, Mosquitto, eventually, needs_mosquitto
+from tools.program import Peer, running
 from tools.words import words
 
 SAMPLE = SAMPLES[0]

@@ -12,8 +12,8 @@ from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe, Info
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.brokers import Broker, eventually, free_port
-from tests.e2e.program import Peer, Service, await_online
+from tools.brokers import Broker, eventually, free_port
+from tools.program import Peer, Service, await_online
 
 INFO_TIMEOUT_S = 1.0
 RETRY_WAIT_S = 2.0

@@ -19,8 +19,8 @@ from wyoming.info import Describe, Info
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import eventually, free_port
-from tests.e2e.program import PROGRAM
+from tools.brokers import eventually, free_port
+from tools.program import PROGRAM
 from tools.words import words
 
 CHUNK_BYTES = 2048

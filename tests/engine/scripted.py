@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from stt_mqtt.engine.calibration import Floats
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.words import Words
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import SAMPLE_RATE, Samples
@@ -60,14 +60,14 @@ def hypothesis(
 class Scripted:
     """A model that hears what the test says."""
 
-    answer: Callable[[Speech, Look], Hypothesis | UtteranceError] = lambda *_: hypothesis()
+    answer: Callable[[Speech, DecodePass], Hypothesis | UtteranceError] = lambda *_: hypothesis()
     model: str = "scripted"
     languages: frozenset[str] = frozenset({"en"})
     clear_no_speech_prob: float = 0.3
-    asked: list[tuple[Look, list[Speech]]] = field(default_factory=list)
+    asked: list[tuple[DecodePass, list[Speech]]] = field(default_factory=list)
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: Look = Look.FIRST
+        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         self.asked.append((look, list(speeches)))
         return [self.answer(speech, look) for speech in speeches]

@@ -13,7 +13,7 @@ import pytest
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.commands.manifest import Clip, Scorer, read_audio
 from stt_mqtt.config import GateConfig
-from stt_mqtt.engine.calibrating import Score
+from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.engine.speaking_rate import token_counts

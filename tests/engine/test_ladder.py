@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from stt_mqtt.engine.ladder import (
     Candidate,
     Choice,
+    LadderState,
     Load,
     Policy,
     RungCost,
-    State,
     choose,
     forecast,
 )
-from stt_mqtt.engine.load_meter import Arrivals
+from stt_mqtt.engine.load_meter import ArrivalRate
 from stt_mqtt.types import Rung
 
 POLICY = Policy(promised_wait_s=1.0, min_stay_s=60.0)
@@ -34,7 +34,7 @@ def without_cost(name: str) -> Candidate:
 
 
 def load(per_s: float, waiting: int = 0, free_mb: float = inf) -> Load:
-    return Load(Arrivals(per_s, 0.0), waiting, 0.0, workers=1, free_mb=free_mb)
+    return Load(ArrivalRate(per_s, 0.0), waiting, 0.0, workers=1, free_mb=free_mb)
 
 
 LADDER = (candidate("best", 0.4), candidate("fast", 0.2), candidate("last", 0.1))
@@ -42,12 +42,12 @@ LADDER = (candidate("best", 0.4), candidate("fast", 0.2), candidate("last", 0.1)
 
 def move(index: int, wanted: Load, ladder: tuple[Candidate, ...] = LADDER) -> Choice:
     """The choice on a rung that was reached long ago."""
-    return choose(ladder, POLICY, State(index, LONG_AGO), wanted, 0.0)
+    return choose(ladder, POLICY, LadderState(index, LONG_AGO), wanted, 0.0)
 
 
 def test_a_load_is_forecast_from_utterances_and_audio_and_shared_by_the_workers() -> None:
     cost = RungCost(0.2, 0.1, 0.0)
-    expected = forecast(cost, Load(Arrivals(2.0, 6.0), 4, 12.0, workers=2))
+    expected = forecast(cost, Load(ArrivalRate(2.0, 6.0), 4, 12.0, workers=2))
     assert expected.use == pytest.approx(0.5)
     assert expected.wait_s == pytest.approx(1.0)
 
@@ -77,21 +77,21 @@ def test_every_answer_has_its_reason(index: int, wanted: Load, target: int, reas
 
 
 def test_a_move_that_the_stay_forbids_is_announced() -> None:
-    busy = choose(LADDER, POLICY, State(0, 10.0), load(3.5), 28.0)
+    busy = choose(LADDER, POLICY, LadderState(0, 10.0), load(3.5), 28.0)
     assert busy == Choice(0, "staying on best, fast not before 42 s: best would be busy 140 %")
-    idle = choose(LADDER, POLICY, State(2, 10.0), load(0), 69.9)
+    idle = choose(LADDER, POLICY, LadderState(2, 10.0), load(0), 69.9)
     assert idle.index == 2
-    assert choose(LADDER, POLICY, State(2, 10.0), load(0), 70.0).index == 1
+    assert choose(LADDER, POLICY, LadderState(2, 10.0), load(0), 70.0).index == 1
 
 
 def test_a_state_begins_anew_only_with_a_move() -> None:
-    state = State(1, 5.0)
+    state = LadderState(1, 5.0)
     assert state.after(Choice(1, "r"), 9.0, POLICY) == state
-    assert state.after(Choice(2, "r"), 9.0, POLICY) == State(2, 9.0)
+    assert state.after(Choice(2, "r"), 9.0, POLICY) == LadderState(2, 9.0)
 
 
 def test_every_move_up_that_did_not_last_doubles_the_stay_before_the_next_one() -> None:
-    state, now, pauses = State(1, 0.0), 0.0, []
+    state, now, pauses = LadderState(1, 0.0), 0.0, []
     for _ in range(7):
         below = now
         while state.index == 1:
@@ -105,20 +105,20 @@ def test_every_move_up_that_did_not_last_doubles_the_stay_before_the_next_one() 
 
 
 def test_a_move_up_that_lasted_restores_the_patience() -> None:
-    state = State(0, 0.0, climbed=True, patience=8)
+    state = LadderState(0, 0.0, climbed=True, patience=8)
     assert state.after(Choice(1, "r"), 599.0, POLICY).patience == 16
     down = state.after(Choice(1, "r"), 600.0, POLICY)
     assert down.patience == 1
 
 
 def test_going_down_further_and_up_keeps_the_patience() -> None:
-    down = State(1, 0.0, patience=4).after(Choice(2, "r"), 60.0, POLICY)
-    assert down == State(2, 60.0, patience=4)
-    assert down.after(Choice(1, "r"), 300.0, POLICY) == State(1, 300.0, True, 4)
+    down = LadderState(1, 0.0, patience=4).after(Choice(2, "r"), 60.0, POLICY)
+    assert down == LadderState(2, 60.0, patience=4)
+    assert down.after(Choice(1, "r"), 300.0, POLICY) == LadderState(1, 300.0, True, 4)
 
 
 def test_patience_holds_back_no_move_down() -> None:
-    state = State(1, 0.0, patience=32)
+    state = LadderState(1, 0.0, patience=32)
     assert choose(LADDER, POLICY, state, load(5), 60.0).index == 2
     waiting = choose(LADDER, POLICY, state, load(0), 60.0)
     assert waiting.reason.startswith("staying on fast, best not before 1860 s: ")
@@ -182,7 +182,7 @@ SECONDS = st.floats(0.001, 5.0)
 COSTS = st.builds(RungCost, SECONDS, st.floats(0, 1), st.floats(0, 2000))
 LOADS = st.builds(
     Load,
-    st.builds(Arrivals, st.floats(0, 20), st.floats(0, 100)),
+    st.builds(ArrivalRate, st.floats(0, 20), st.floats(0, 100)),
     st.integers(0, 64),
     st.floats(0, 300),
     st.integers(1, 8),
@@ -242,7 +242,7 @@ def typical_s(rung: Candidate) -> float:
 
 def path(ladder: tuple[Candidate, ...], start: int, constant: Load) -> list[int]:
     """The rungs passed under a constant load, the stay always over."""
-    state, passed = State(start, LONG_AGO), [start]
+    state, passed = LadderState(start, LONG_AGO), [start]
     for minute in range(2 * len(ladder) + 2):
         choice = choose(ladder, POLICY, state, constant, minute * 60.0)
         state = state.after(choice, minute * 60.0, POLICY)
@@ -273,7 +273,9 @@ def test_constant_load_never_flaps_where_memory_is_short(
 
 
 MORE = st.builds(
-    Arrivals, st.one_of(st.just(0.0), st.floats(0, 20)), st.one_of(st.just(0.0), st.floats(0, 100))
+    ArrivalRate,
+    st.one_of(st.just(0.0), st.floats(0, 20)),
+    st.one_of(st.just(0.0), st.floats(0, 100)),
 )
 
 
@@ -288,19 +290,19 @@ MORE = st.builds(
 def test_more_load_never_picks_a_better_rung(
     ladder: tuple[Candidate, ...],
     less: Load,
-    arrivals: Arrivals,
+    arrivals: ArrivalRate,
     waiting: int,
     waiting_audio_s: float,
     data: st.DataObject,
 ) -> None:
-    state = State(
+    state = LadderState(
         data.draw(st.integers(0, len(ladder) - 1)),
         data.draw(st.floats(-200, 0)),
         patience=data.draw(st.integers(1, 3)),
     )
     more = replace(
         less,
-        arrivals=Arrivals(
+        arrivals=ArrivalRate(
             less.arrivals.utterances_per_s + arrivals.utterances_per_s,
             less.arrivals.audio_s_per_s + arrivals.audio_s_per_s,
         ),
@@ -313,13 +315,13 @@ def test_more_load_never_picks_a_better_rung(
 
 @given(ordered_ladders(), LOADS, MORE, st.integers(0, 20), st.data())
 def test_more_load_never_picks_a_costlier_rung(
-    ladder: tuple[Candidate, ...], less: Load, add: Arrivals, waiting: int, data: st.DataObject
+    ladder: tuple[Candidate, ...], less: Load, add: ArrivalRate, waiting: int, data: st.DataObject
 ) -> None:
     active = data.draw(st.integers(0, len(ladder) - 1))
     assume(ladder[active].cost is not None)
     more = replace(
         less,
-        arrivals=Arrivals(
+        arrivals=ArrivalRate(
             less.arrivals.utterances_per_s + add.utterances_per_s,
             less.arrivals.audio_s_per_s + add.audio_s_per_s,
         ),
@@ -342,7 +344,7 @@ def test_no_sequence_breaks_the_minimum_stay(
     data: st.DataObject,
 ) -> None:
     policy = replace(POLICY, min_stay_s=min_stay_s)
-    state = State(data.draw(st.integers(0, len(ladder) - 1)), 0.0)
+    state = LadderState(data.draw(st.integers(0, len(ladder) - 1)), 0.0)
     now = 0.0
     for pause, wanted in steps:
         now += pause
@@ -357,7 +359,7 @@ def test_every_step_goes_to_the_next_rung_that_can_be_had_and_has_a_reason(
     ladder: tuple[Candidate, ...], wanted: Load, now: float, data: st.DataObject
 ) -> None:
     active = data.draw(st.integers(0, len(ladder) - 1))
-    choice = choose(ladder, POLICY, State(active, 0.0), wanted, now)
+    choice = choose(ladder, POLICY, LadderState(active, 0.0), wanted, now)
     assert choice.reason.strip()
     assert ladder[active].name in choice.reason or ladder[choice.index].name in choice.reason
     if choice.index == active:

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.engine.load_meter import BURST_S, STEADY_S, Arrivals, LoadMeter
+from stt_mqtt.engine.load_meter import BURST_S, STEADY_S, ArrivalRate, LoadMeter
 
 
 def test_nothing_arrives_before_anything_was_noted() -> None:
-    assert LoadMeter().read(1e6) == Arrivals(0.0, 0.0)
+    assert LoadMeter().read(1e6) == ArrivalRate(0.0, 0.0)
 
 
 def test_a_steady_stream_is_read_as_its_rate() -> None:

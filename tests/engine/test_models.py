@@ -7,8 +7,8 @@ import pytest
 from stt_mqtt.engine import models
 from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.engine.models import (
+    ModelSource,
     ResolvedModel,
-    Source,
     default_models_dir,
     locate,
     resolve,
@@ -112,7 +112,7 @@ def test_a_fetched_model_need_not_be_known(models_dir: Path) -> None:
 
 def test_an_installed_package_is_found_without_importing_it(models_dir: Path, site: Path) -> None:
     data = install(WHOLE, site)
-    assert locate("toy", models_dir) == models.Location(Source.PACKAGE, (data,))
+    assert locate("toy", models_dir) == models.Location(ModelSource.PACKAGE, (data,))
     assert resolve("toy", models_dir) == ResolvedModel("toy", data)
     assert not models_dir.exists()
 
@@ -156,7 +156,7 @@ def test_a_model_in_parts_is_joined_once(
     assert (joined.folder / "model.bin").read_bytes() == b"".join(PARTS)
     assert {file.name for file in joined.folder.iterdir()} == set(COMPLETE)
     assert list(models_dir.iterdir()) == [joined.folder]
-    assert locate("toy", models_dir) == models.Location(Source.FETCHED, (joined.folder,))
+    assert locate("toy", models_dir) == models.Location(ModelSource.FETCHED, (joined.folder,))
     assert resolve("toy", models_dir) == joined
 
 
@@ -193,7 +193,7 @@ def test_a_model_in_the_hub_cache_is_found_without_the_network(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     location = locate("toy", models_dir)
-    assert location == models.Location(Source.CACHE, (snapshot,))
+    assert location == models.Location(ModelSource.CACHE, (snapshot,))
     assert resolve("toy", models_dir) == ResolvedModel("toy", snapshot)
 
 

@@ -11,9 +11,9 @@ import pytest
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.pipeline import Pipeline, Verdict, join
-from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Look, Speech
+from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S, DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import (
     CorruptAudioError,
     InferenceFailedError,
@@ -31,7 +31,7 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Heard,
+    InferenceResult,
     Utterance,
 )
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis
@@ -67,7 +67,7 @@ def pipeline(
     model: Scripted | None = None, gate: GateConfig = ANYTHING, max_s: float = 60.0
 ) -> Pipeline:
     return Pipeline(
-        Listener(model or Scripted(), FakeVoice()), gate, max_s, "best", frozenset({"en"})
+        Recognizer(model or Scripted(), FakeVoice()), gate, max_s, "best", frozenset({"en"})
     )
 
 
@@ -79,7 +79,7 @@ def run(used: Pipeline, *utterances: Utterance, second_look: bool = False) -> di
 
 
 def understood(verdict: Verdict) -> str:
-    assert isinstance(verdict, Heard)
+    assert isinstance(verdict, InferenceResult)
     assert verdict.transcript is not None
     return verdict.transcript.text
 
@@ -91,7 +91,7 @@ class Numbered:
     errors: dict[int, UtteranceError]
     count: int = 0
 
-    def __call__(self, said: Speech, look: Look) -> Hypothesis | UtteranceError:
+    def __call__(self, said: Speech, look: DecodePass) -> Hypothesis | UtteranceError:
         self.count += 1
         return self.errors.get(self.count) or hypothesis(f"Part {self.count}.")
 
@@ -125,7 +125,7 @@ def test_a_transcript_is_signed_by_its_model_and_rung() -> None:
 
 def test_silence_never_reaches_the_model() -> None:
     model = Scripted()
-    assert pipeline(model, GateConfig()).hear(utterance(SILENCE)) == Heard(audio_s=1.0)
+    assert pipeline(model, GateConfig()).hear(utterance(SILENCE)) == InferenceResult(audio_s=1.0)
     assert model.asked == []
 
 
@@ -161,7 +161,7 @@ def test_what_ends_at_the_cap_is_not_refused() -> None:
 
 def test_silence_over_the_cap_is_told_to_be_cut_off() -> None:
     heard = pipeline(gate=GateConfig(), max_s=0.5).hear(utterance(SILENCE))
-    assert heard == Heard(audio_s=0.5, truncated=True)
+    assert heard == InferenceResult(audio_s=0.5, truncated=True)
 
 
 def test_bytes_that_are_no_audio_are_an_error_of_the_utterance() -> None:
@@ -189,8 +189,8 @@ def test_each_utterance_of_a_batch_gets_exactly_one_verdict_of_its_own() -> None
     )
     assert isinstance(found[0], CorruptAudioError)
     assert isinstance(found[1], TooShortError)
-    assert found[2] == Heard(audio_s=1.0)
-    assert isinstance(found[3], Heard)
+    assert found[2] == InferenceResult(audio_s=1.0)
+    assert isinstance(found[3], InferenceResult)
     assert found[3].audio_s == pytest.approx(16 * seconds)
     assert understood(found[3]).startswith("Turn on the light. Turn on the light.")
     assert understood(found[4]) == "Turn on the light."
@@ -239,7 +239,7 @@ def test_languages_of_which_none_is_spoken_are_an_error_and_not_any_language() -
 
 
 def test_one_that_is_looked_at_twice_does_not_keep_the_others_waiting() -> None:
-    def answer(said: Speech, look: Look) -> Hypothesis:
+    def answer(said: Speech, look: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > SAMPLE_RATE else hypothesis()
 
     batch = Batch(
@@ -247,7 +247,7 @@ def test_one_that_is_looked_at_twice_does_not_keep_the_others_waiting() -> None:
     )
     found = list(pipeline(Scripted(answer)).run(batch))
     assert [index for index, _ in found] == [1, 0]
-    assert [v.second_look for _, v in found if isinstance(v, Heard)] == [False, True]
+    assert [v.second_look for _, v in found if isinstance(v, InferenceResult)] == [False, True]
 
 
 def test_a_batch_without_time_is_looked_at_once() -> None:
@@ -279,7 +279,7 @@ def test_long_speech_is_split_at_its_pauses_and_joined() -> None:
     assert lengths_s == pytest.approx([20.0, 25.0, 14.0], abs=0.1)
     assert max(lengths_s) <= MAX_SPEECH_S
     assert understood(verdict) == "Part 1. Part 2. Part 3."
-    assert isinstance(verdict, Heard)
+    assert isinstance(verdict, InferenceResult)
     assert verdict.audio_s == 59.0
 
 
@@ -382,7 +382,7 @@ def test_a_failing_piece_of_a_long_utterance_answers_it_once(failing: set[int]) 
 
 
 def test_the_numbers_of_a_long_utterance_are_those_of_its_pieces() -> None:
-    def answer(said: Speech, look: Look) -> Hypothesis:
+    def answer(said: Speech, look: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > 19 * SAMPLE_RATE else hypothesis()
 
     heard = pipeline(Scripted(answer)).hear(utterance(long_talk(20.0, seconds=30.0)))

@@ -15,9 +15,9 @@ from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery, InferencePool, Work
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
 from stt_mqtt.types import Batch
-from tests.brokers import eventually
-from tests.engine.test_queue import utterance
+from tests.core.test_queue import utterance
 from tests.fakes import heard
+from tools.brokers import eventually
 
 TIMEOUT_S = 20
 
@@ -178,7 +178,7 @@ def test_an_idle_thread_holds_no_audio(work: Work, monkeypatch: pytest.MonkeyPat
     pool = InferencePool(work, 1, deliveries.to)
     note = Traced()
     held = weakref.ref(note)
-    pool.submit(Batch(1, (replace(utterance("a"), note=note),), second_look=False, together=2))
+    pool.submit(Batch(1, (replace(utterance("a"), context=note),), second_look=False, together=2))
     del note
     deliveries.of_batch()
     eventually(lambda: held() is None)

@@ -21,10 +21,10 @@ from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration import Calibrated
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.listener import Listener
 from stt_mqtt.engine.models import ResolvedModel, resolve
 from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber, load, load_with
 from stt_mqtt.errors import InferenceFailedError, ModelError, UnsupportedLanguageError
@@ -35,7 +35,7 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Heard,
+    InferenceResult,
     Rung,
     Samples,
     Utterance,
@@ -70,7 +70,7 @@ def one_by_one(tiny: WhisperTranscriber) -> list[Hypothesis]:
 @pytest.fixture(scope="module")
 def pipeline(tiny: WhisperTranscriber) -> Pipeline:
     """Without the speech gate: everything goes to the model and its judge."""
-    listener = Listener(tiny, VoiceDetector.load())
+    listener = Recognizer(tiny, VoiceDetector.load())
     return Pipeline(
         listener, GateConfig(enabled=False), 120.0, "best", listener.transcriber.languages
     )
@@ -97,7 +97,7 @@ def recording(folder: Path, path: str) -> Samples:
 
 
 def transcribe(
-    transcriber: WhisperTranscriber, speech: Speech, look: Look = Look.FIRST
+    transcriber: WhisperTranscriber, speech: Speech, look: DecodePass = DecodePass.FIRST
 ) -> Hypothesis:
     (answer,) = transcriber.transcribe([speech], look)
     assert isinstance(answer, Hypothesis)
@@ -111,7 +111,7 @@ def utterance(samples: Samples) -> Utterance:
 
 
 def text_of(verdict: object) -> str:
-    assert isinstance(verdict, Heard)
+    assert isinstance(verdict, InferenceResult)
     assert verdict.transcript is not None
     return verdict.transcript.text
 
@@ -145,7 +145,7 @@ def test_the_short_window_hears_every_command(one_by_one: list[Hypothesis]) -> N
 
 
 def test_the_second_look_hears_the_same(tiny: WhisperTranscriber) -> None:
-    heard = tiny.transcribe(COMMANDS[:3], Look.SECOND)
+    heard = tiny.transcribe(COMMANDS[:3], DecodePass.SECOND)
     assert [NORMALISE(h.text) for h in heard if isinstance(h, Hypothesis)] == WORDS[:3]
 
 
@@ -225,7 +225,7 @@ def test_control_tokens_written_out_in_a_prompt_cannot_steer_the_model(
     tiny: WhisperTranscriber,
 ) -> None:
     steering = "In<|endoftext|> the<|startoftranscript|> <|notimestamps|>hall.<|startofprev|>"
-    for look in Look:
+    for look in DecodePass:
         plain, steered = (
             transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), look)
             for text in ("In the hall.", steering)

@@ -15,7 +15,7 @@ from stt_mqtt.engine.calibration import Calibrated, Calibration, Floats, Window
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.models import ResolvedModel
-from stt_mqtt.engine.transcriber import Hypothesis, Look, Speech
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
 from stt_mqtt.errors import (
     InferenceFailedError,
@@ -131,7 +131,7 @@ def transcriber(
 
 
 def hear(
-    network: FakeNetwork, *speeches: Speech, look: Look = Look.FIRST
+    network: FakeNetwork, *speeches: Speech, look: DecodePass = DecodePass.FIRST
 ) -> list[Hypothesis | UtteranceError]:
     return transcriber(network).transcribe(speeches or [speech()], look)
 
@@ -184,7 +184,7 @@ def test_speech_of_different_windows_is_decoded_apart_and_answered_in_order() ->
 
 def test_with_the_whole_tail_everything_is_decoded_together() -> None:
     network = FakeNetwork()
-    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), look=Look.SECOND)
+    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), look=DecodePass.SECOND)
     assert network.batches == [[1, 2, 3]]
     assert network.generated[0].states == 1500
 
@@ -241,7 +241,7 @@ def test_without_a_length_for_them_there_are_no_timestamps_at_first() -> None:
 def test_a_plain_look_is_for_the_most_probable_text_without_timestamps() -> None:
     network = FakeNetwork()
     sentence = speech(1, 3.0)
-    hear(network, sentence, look=Look.PLAIN)
+    hear(network, sentence, look=DecodePass.PLAIN)
     (call,) = network.generated
     assert network.encoded == [(1, 400)]
     assert call.prompts == [byte_words("en").prompt(sentence, "en", timestamps=False)]
@@ -250,7 +250,7 @@ def test_a_plain_look_is_for_the_most_probable_text_without_timestamps() -> None
 
 def test_the_second_look_is_wide_with_timestamps() -> None:
     network = FakeNetwork()
-    hear(network, look=Look.SECOND)
+    hear(network, look=DecodePass.SECOND)
     (call,) = network.generated
     assert network.encoded == [(1, 800)]
     assert call.options["beam_size"] == 5
@@ -260,7 +260,7 @@ def test_the_second_look_is_wide_with_timestamps() -> None:
 def test_without_a_calibration_both_looks_read_the_full_window() -> None:
     network = FakeNetwork()
     uncalibrated = transcriber(network, calibration=None)
-    for look in Look:
+    for look in DecodePass:
         uncalibrated.transcribe([speech(1, 0.5)], look)
     assert network.encoded == [(1, 3000)] * 3
     assert [call.states for call in network.generated] == [1500] * 3
@@ -401,7 +401,7 @@ def test_a_language_is_the_most_probable_one_among_those_allowed(
 def test_only_english_is_looked_at_with_timestamps() -> None:
     network = FakeNetwork()
     french = replace(speech(), language="fr")
-    transcriber(network, "en", "fr").transcribe([french], Look.SECOND)
+    transcriber(network, "en", "fr").transcribe([french], DecodePass.SECOND)
     words = byte_words("en", "fr")
     assert network.generated[0].prompts == [words.prompt(french, "fr", timestamps=False)]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stt_mqtt.audio.encode import make_encoder
-from stt_mqtt.demo.make_samples import Voice, synthesise, to_pcm
 from stt_mqtt.types import Codec
+from tools.make_samples import Voice, synthesise, to_pcm
 
 CLIP = Path(__file__).parent / "hey_jarvis.flac"
 

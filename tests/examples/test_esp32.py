@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
-from tests.brokers import Broker
-from tests.e2e.program import running
 from tests.examples.room import (
     EXAMPLES,
     LISTENING,
@@ -33,6 +31,8 @@ from tests.examples.room import (
     tone,
     utterances,
 )
+from tools.brokers import Broker
+from tools.program import running
 from tools.words import word_error_rate
 
 SKETCH = EXAMPLES / "esp32" / "stt_satellite"

@@ -21,8 +21,6 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from stt_mqtt.types import SAMPLE_RATE
-from tests.brokers import Broker, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
-from tests.e2e.program import Peer, running
 from tests.examples.room import (
     EXAMPLES,
     LISTENING,
@@ -37,6 +35,8 @@ from tests.examples.room import (
     tone,
     utterances,
 )
+from tools.brokers import Broker, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+from tools.program import Peer, running
 from tools.words import word_error_rate
 
 DOCS = EXAMPLES.parent

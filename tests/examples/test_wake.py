@@ -16,8 +16,8 @@ import pytest
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
-from tests.brokers import Broker, eventually, free_port
-from tests.e2e.program import Peer
+from tools.brokers import Broker, eventually, free_port
+from tools.program import Peer
 
 pytest.importorskip("pyopen_wakeword", reason="needs pyopen-wakeword (pip install '.[dev]')")
 

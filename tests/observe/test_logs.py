@@ -19,7 +19,7 @@ from stt_mqtt.observe.log_writer import LogWriter
 from stt_mqtt.observe.logs import FLUSH_TIMEOUT_S, ROOT, set_up
 from stt_mqtt.observe.metrics import Metrics
 from stt_mqtt.observe.process import CpuMeter, rss_mb
-from stt_mqtt.types import Heard, Transcript
+from stt_mqtt.types import InferenceResult, Transcript
 
 log = logging.getLogger(f"{ROOT}.tests")
 
@@ -251,10 +251,10 @@ def test_a_line_for_a_terminal_is_there_before_the_next_one_unless_it_is_halted(
 def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
     metrics = Metrics()
     words = Transcript("a", "en", 1.0, 0.0)
-    metrics.count_inference(Heard(2.0, words, infer_s=3.0, work_s=1.0))
+    metrics.count_inference(InferenceResult(2.0, words, infer_s=3.0, work_s=1.0))
     assert metrics.rtf == 0.5
-    metrics.count_inference(Heard(2.0))
-    metrics.count_inference(Heard(1.0, words, infer_s=3.0, work_s=1.5, second_look=True))
+    metrics.count_inference(InferenceResult(2.0))
+    metrics.count_inference(InferenceResult(1.0, words, infer_s=3.0, work_s=1.5, second_look=True))
     assert metrics.rtf == pytest.approx(0.6)
     assert (metrics.inferences, metrics.second_looks) == (2, 1)
 

@@ -20,7 +20,7 @@ from stt_mqtt.audio.activity import VoiceActivity
 from stt_mqtt.audio.levels import band_power_db
 from stt_mqtt.config import VadConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.satellite.calibrate import PHASES, Calibration, Proposal, Voiced, is_clipped
+from stt_mqtt.satellite.calibrate import PHASES, MicrophoneCalibration, Proposal, Voiced, is_clipped
 from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
 from stt_mqtt.types import SAMPLE_RATE
 
@@ -50,7 +50,7 @@ def sentence(
 
 
 def calibrated(quiet: Iterable[Heard], spoken: Iterable[Heard], clipped: int = 0) -> Proposal:
-    calibration = Calibration()
+    calibration = MicrophoneCalibration()
     for number, (level_dbfs, voiced) in enumerate([*quiet, *spoken]):
         calibration.hear(level_dbfs, voiced, clipped=number < clipped)
     return calibration.propose()
@@ -61,7 +61,7 @@ def loaded(proposal: Proposal) -> VadConfig:
 
 
 def test_the_phases_follow_each_other_and_then_nothing_more_is_heard() -> None:
-    calibration = Calibration()
+    calibration = MicrophoneCalibration()
     phases = []
     for level_dbfs, voiced in [*room(), *sentence()]:
         phases.append(calibration.phase)
@@ -166,7 +166,7 @@ def test_who_speaks_when_it_should_be_quiet_is_told() -> None:
 
 
 def test_nothing_heard_yet_is_no_proposal() -> None:
-    assert not Calibration().propose().usable
+    assert not MicrophoneCalibration().propose().usable
 
 
 @given(
@@ -178,7 +178,7 @@ def test_nothing_heard_yet_is_no_proposal() -> None:
 def test_whatever_is_heard_the_snippet_can_be_loaded(
     frames: list[tuple[float, Voiced, bool]], times: int
 ) -> None:
-    calibration = Calibration()
+    calibration = MicrophoneCalibration()
     for frame in frames * times:
         calibration.hear(*frame)
     proposal = calibration.propose()
@@ -235,7 +235,7 @@ def test_in_real_rooms_less_noise_is_taken_for_speech_and_speech_still_is() -> N
         spoken = noise.copy()
         spoken[6 * SAMPLE_RATE :][: len(said)] += at_level(said, -28)[: 4 * SAMPLE_RATE]
         detectors = [webrtcvad.Vad(mode) for mode in range(4)]
-        calibration = Calibration()
+        calibration = MicrophoneCalibration()
         for frame in frames_of(spoken):
             one, two, three, four = (
                 detector.is_speech(frame, SAMPLE_RATE) for detector in detectors

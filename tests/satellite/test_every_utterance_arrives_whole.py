@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stt_mqtt.doors.mqtt.messages import Publication
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.satellite.uplink import Dropped, Uplink, UplinkConfig
+from stt_mqtt.mqtt.messages import Publication
+from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink, UplinkConfig
 from stt_mqtt.types import Codec
 
 MAX_AGE_S = 30.0
@@ -105,7 +105,7 @@ class TheUplink(RuleBasedStateMachine):
         self.transport: deque[Publication] = deque()
         self.unanswered: deque[Callable[[], None]] = deque()
         self.untold: deque[int] = deque()
-        self.told = Dropped()
+        self.told = DroppedUtterance()
         self.audible = False
         if online:
             self.connection_comes()
@@ -162,8 +162,8 @@ class TheUplink(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        new = self.uplink.tick(self.now) or Dropped()
-        self.told = Dropped(self.told.old + new.old, self.told.full + new.full)
+        new = self.uplink.tick(self.now) or DroppedUtterance()
+        self.told = DroppedUtterance(self.told.old + new.old, self.told.full + new.full)
 
     @precondition(lambda self: not self.up)
     @rule()

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from stt_mqtt.config import Config
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.core.scheduler import Capacity
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.topics import DeviceMessage, Topics
-from stt_mqtt.satellite.answers import Answer
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.satellite.answers import ServiceAnswer
 from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.uplink import SILENCE_S, Uplink, UplinkConfig
-from stt_mqtt.service.dispatch import Capacity
-from stt_mqtt.service.line import Line
 from stt_mqtt.types import Codec
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
@@ -44,9 +44,9 @@ class Service:
 
     def __init__(self, clock: FakeClock, publish: Callable[[Publication], None]) -> None:
         self.pool = FakePool()
-        self.line = Line(Config(), engine_facts(), clock)
-        self.line.serve(self.pool, Capacity(workers=1, max_batch=1))
-        self.door = NativeDoor(self.line, TOPICS, publish)
+        self.service = SpeechService(Config(), engine_facts(), clock)
+        self.service.serve(self.pool, Capacity(workers=1, max_batch=1))
+        self.door = NativeDoor(self.service, TOPICS, publish)
 
     def hear(self, message: Inbound) -> None:
         route = TOPICS.parse(message.topic)
@@ -55,7 +55,7 @@ class Service:
 
     def infer(self) -> None:
         (utterance, *_) = self.pool.utterances
-        self.pool.answer(self.line, heard(words_of(utterance.audio.data)))
+        self.pool.answer(self.service, heard(words_of(utterance.audio.data)))
 
 
 class TheTwo(RuleBasedStateMachine):
@@ -160,7 +160,7 @@ class TheTwo(RuleBasedStateMachine):
         elif answer.error_code not in {None, "shutting_down"} and not answer.cut:
             self.refused += 1
 
-    def act(self, answer: Answer) -> None:
+    def act(self, answer: ServiceAnswer) -> None:
         assert answer.text in self.said, "a part was obeyed"
         assert answer.text not in self.acted, "it was obeyed twice"
         assert self.clock.now() <= self.said[answer.text] + MAX_AGE_S, "it was obeyed late"
@@ -203,8 +203,8 @@ class TheTwo(RuleBasedStateMachine):
     def service_ends(self, kindly: bool, returns: bool) -> None:
         assert self.service is not None
         if kindly:
-            self.service.line.shut_down()
-            self.service.line.abandon()
+            self.service.service.shut_down()
+            self.service.service.abandon()
         self.service = None
         if returns:
             self.comes_back()
@@ -245,7 +245,7 @@ class TheTwo(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
         if self.service is not None:
-            self.service.line.tick()
+            self.service.service.tick()
         dropped = self.satellite.tick(self.clock.now())
         self.dropped += 0 if dropped is None else dropped.old + dropped.full
 

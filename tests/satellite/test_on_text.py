@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.satellite import on_text
 from stt_mqtt.satellite.on_text import MAX_TEXT, MAX_WAITING, Command, OnText, clean
-from tests.brokers import eventually
+from tools.brokers import eventually
 
 NEVER_TOO_OLD = float("inf")
 

@@ -16,14 +16,14 @@ from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.satellite import reader
-from stt_mqtt.satellite.answers import Answer, Answers
+from stt_mqtt.satellite.answers import Answers, ServiceAnswer
 from stt_mqtt.satellite.events import FRAME_BYTES
 from stt_mqtt.satellite.microphone import MicrophoneError
-from stt_mqtt.satellite.program import Program, Settings
-from stt_mqtt.satellite.reader import Source
+from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
+from stt_mqtt.satellite.reader import AudioSource
 from stt_mqtt.satellite.satellite import Place, Satellite
-from tests.brokers import Broker, eventually
-from tests.e2e.program import Peer
+from tools.brokers import Broker, eventually
+from tools.program import Peer
 
 STATE = "stt/kitchen/satellite/state"
 AVAILABILITY = "stt/kitchen/availability"
@@ -35,7 +35,7 @@ class Blind:
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
         pass
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ServiceAnswer) -> None:
         pass
 
 
@@ -45,7 +45,7 @@ class Plug:
     def __init__(self, plugged: bool) -> None:
         self.plugged = plugged
 
-    def open(self) -> Source:
+    def open(self) -> AudioSource:
         if not self.plugged:
             raise MicrophoneError("There is no microphone.")
         return PluggedIn(self)
@@ -72,7 +72,7 @@ class Silent:
     def __init__(self) -> None:
         self._frames: SimpleQueue[bytes | None] = SimpleQueue()
 
-    def open(self) -> Source:
+    def open(self) -> AudioSource:
         return self
 
     def frames(self) -> Iterator[bytes]:
@@ -84,11 +84,13 @@ class Silent:
 
 
 @contextmanager
-def running(broker: Broker, open_source: Callable[[], Source]) -> Iterator[Peer]:
+def running(broker: Broker, open_source: Callable[[], AudioSource]) -> Iterator[Peer]:
     peer = Peer(broker, STATE, AVAILABILITY)
     mqtt = MqttConfig.model_validate({"host": broker.host, "port": broker.port})
     place = Place(Topics("stt"), "kitchen")
-    program = Program(Settings(SatelliteConfig(), place, mqtt, None), open_source, Blind())
+    program = SatelliteProgram(
+        SatelliteSettings(SatelliteConfig(), place, mqtt, None), open_source, Blind()
+    )
     thread = threading.Thread(target=program.run, daemon=True)
     thread.start()
     try:
@@ -147,7 +149,7 @@ def test_what_the_service_says_about_the_audio_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # One that was never connected: only what it remembers of hints is wanted here.
-    program = Program.__new__(Program)
+    program = SatelliteProgram.__new__(SatelliteProgram)
     program._hints = set()
     payload = json.dumps({"id": "a", "outcome": "no_speech", "hint": "Lower the gain."}).encode()
     answers = Answers(30.0)

@@ -10,8 +10,8 @@ import pytest
 
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.satellite.microphone import MicrophoneError
-from stt_mqtt.satellite.reader import Reader, Source
-from tests.brokers import eventually
+from stt_mqtt.satellite.reader import AudioSource, SourceReader
+from tools.brokers import eventually
 
 GONE = MicrophoneError("'USB' gives no audio any more; was it unplugged?")
 NONE = MicrophoneError("There is no microphone.")
@@ -46,9 +46,9 @@ class Bench:
         self._opened = list(opened)
         self.told: list[str] = []
         self.frames: list[bytes] = []
-        self.reader = Reader(self._open, self._take, self.told.append, reopen_s=0.001)
+        self.reader = SourceReader(self._open, self._take, self.told.append, reopen_s=0.001)
 
-    def _open(self) -> Source:
+    def _open(self) -> AudioSource:
         found = self._opened.pop(0) if len(self._opened) > 1 else self._opened[0]
         if isinstance(found, SttMqttError):
             raise found

@@ -10,9 +10,9 @@ import pytest
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Ear
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, ListenState
 from stt_mqtt.satellite.satellite import Place, Satellite
 from stt_mqtt.satellite.uplink import Uplink, UplinkConfig
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
@@ -142,7 +142,7 @@ def test_mute_takes_back_what_is_being_said_and_hears_nothing_more() -> None:
     bench.told("satellite/set", {"muted": True})
     bench.hear(COMMAND)
     assert bench.marks == ["start", "abort"]
-    assert bench.satellite.ear is Ear.DEAF
+    assert bench.satellite.ear is ListenState.DEAF
     assert [state["muted"] for state in bench.states] == [False, True]
     bench.told("satellite/set", {"muted": False})
     bench.hear(room(2) + COMMAND + room(2))

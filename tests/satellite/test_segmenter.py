@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.config import VadConfig
-from stt_mqtt.satellite.events import FRAME_S, Closing, Ear, Frame, Step
+from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
 from stt_mqtt.satellite.segmenter import CLOSURE_S, ENDING_S, ONSET_S, TAIL_S, Segmenter
 
 CONFIG = VadConfig()
@@ -17,9 +17,9 @@ PRE_ROLL = CONFIG.pre_roll_ms // 30
 BEGINS_AFTER = CONFIG.min_speech_ms // 30
 
 
-def frame(number: int, sound: str) -> Frame:
+def frame(number: int, sound: str) -> VadFrame:
     """Frame `number`, recognisable by its bytes."""
-    return Frame(
+    return VadFrame(
         number.to_bytes(4, "little"),
         number * FRAME_S,
         begins=sound == SPEECH,
@@ -33,7 +33,7 @@ class Listening:
     """A segmenter and what it made of the sounds: utterances as lists of frame numbers."""
 
     config: VadConfig = CONFIG
-    ear: Ear = Ear.OPEN
+    ear: ListenState = ListenState.OPEN
     utterances: list[list[int]] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     heard: int = 0
@@ -148,30 +148,30 @@ def test_no_utterance_is_longer_than_its_limit_and_none_is_lost_at_the_seam() ->
 
 
 def test_who_waits_for_a_wake_up_hears_but_does_not_begin() -> None:
-    listening = Listening(ear=Ear.WAITING)
+    listening = Listening(ear=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 40)
     assert not listening.utterances
 
 
 def test_after_a_wake_up_the_wake_word_alone_begins_nothing() -> None:
-    listening = Listening(ear=Ear.WAITING)
+    listening = Listening(ear=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 30)
-    listening.ear = Ear.OPEN
+    listening.ear = ListenState.OPEN
     listening.hear(SPEECH * (BEGINS_AFTER - 1) + QUIET * 60)
     assert not listening.utterances
 
 
 def test_whoever_speaks_on_after_the_wake_word_is_heard_from_there() -> None:
-    listening = Listening(ear=Ear.WAITING)
+    listening = Listening(ear=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 30)
-    listening.ear = Ear.OPEN
+    listening.ear = ListenState.OPEN
     listening.hear(SPEECH * 30)
     (utterance,) = listening.utterances
     assert 50 - PRE_ROLL - 1 <= utterance[0] <= 50
 
 
 def test_while_the_button_is_held_no_pause_ends_it() -> None:
-    listening = Listening(ear=Ear.HELD)
+    listening = Listening(ear=ListenState.HELD)
     listening.hear(SPEECH * 20 + QUIET * 200 + SPEECH * 20)
     assert not listening.closings
     listening.take(listening.segmenter.cut(Closing.RELEASED))
@@ -182,9 +182,9 @@ def test_while_the_button_is_held_no_pause_ends_it() -> None:
 def test_nothing_heard_while_deaf_is_kept() -> None:
     listening = Listening()
     listening.hear(QUIET * 20)
-    listening.ear = Ear.DEAF
+    listening.ear = ListenState.DEAF
     listening.hear(SPEECH * 20)
-    listening.ear = Ear.OPEN
+    listening.ear = ListenState.OPEN
     listening.hear(SPEECH * 20)
     (utterance,) = listening.utterances
     assert utterance[0] == 40
@@ -198,7 +198,7 @@ SOUNDS = st.lists(
     st.tuples(
         st.sampled_from([QUIET, SOFT, "x", SPEECH]),
         st.integers(1, 60),
-        st.sampled_from([None, *Ear]),
+        st.sampled_from([None, *ListenState]),
         st.sampled_from([None, None, None, *Closing]),
     ),
     max_size=40,
@@ -213,23 +213,25 @@ CONFIGS = st.builds(
 
 
 @given(CONFIGS, SOUNDS)
-def test_whatever_is_heard(config: VadConfig, sounds: list[tuple[str, int, Ear, Closing]]) -> None:
+def test_whatever_is_heard(
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, Closing]]
+) -> None:
     listening = Listening(config)
     speech: set[int] = set()
     deaf: set[int] = set()
     for sound, count, ear, cut in sounds:
         if ear is not None:
             listening.ear = ear
-            if ear is Ear.DEAF:
+            if ear is ListenState.DEAF:
                 listening.take(listening.segmenter.cut(Closing.DEAFENED))
         start = listening.heard
         listening.hear(sound * count)
         numbers = range(start, listening.heard)
         speech.update(numbers if sound == SPEECH else ())
-        deaf.update(numbers if listening.ear is Ear.DEAF else ())
+        deaf.update(numbers if listening.ear is ListenState.DEAF else ())
         if cut is not None:
             listening.take(listening.segmenter.cut(cut))
-    listening.ear = Ear.OPEN
+    listening.ear = ListenState.OPEN
     listening.hear(QUIET * (int(config.max_utterance_s / FRAME_S) + 1))
 
     assert len(listening.utterances) == len(listening.closings), "it always ends"
@@ -245,7 +247,7 @@ def test_whatever_is_heard(config: VadConfig, sounds: list[tuple[str, int, Ear, 
 
 @given(CONFIGS, SOUNDS)
 def test_what_is_kept_is_bounded(
-    config: VadConfig, sounds: list[tuple[str, int, Ear, Closing]]
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, Closing]]
 ) -> None:
     listening = Listening(config)
     longest_s = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import MqttConfig
-from stt_mqtt.doors.mqtt.client import ClientOptions, MqttClient
-from stt_mqtt.doors.mqtt.messages import Inbound
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.mqtt.client import ClientOptions, MqttClient
+from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.satellite.uplink import Uplink, UplinkConfig
 from stt_mqtt.types import Codec
-from tests.brokers import Broker, Mosquitto, MosquittoOptions, Relay, eventually, needs_mosquitto
-from tests.doors.mqtt_peers import Recorder, connected_to
+from tests.mqtt.peers import Recorder, connected_to
+from tools.brokers import Broker, Mosquitto, MosquittoOptions, Relay, eventually, needs_mosquitto
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 

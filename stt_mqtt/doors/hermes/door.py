@@ -8,10 +8,12 @@ from collections.abc import Collection
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.hermes import payloads, topics
 from stt_mqtt.doors.hermes.requests import (
-    Address,
+    SessionAddress,
     StartListening,
     address_of,
     parse_start,
@@ -20,14 +22,12 @@ from stt_mqtt.doors.hermes.requests import (
 )
 from stt_mqtt.doors.hermes.sessions import Session, Sessions
 from stt_mqtt.doors.hermes.toggles import Toggles
-from stt_mqtt.doors.hermes.topics import Frame, Request, Voice, VoiceActivity
-from stt_mqtt.doors.mqtt.door import Publish
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.doors.hermes.topics import ActivityTopic, AudioFrameTopic, Request, VoiceTopic
 from stt_mqtt.errors import InferenceTimeoutError, OverloadedError, UtteranceError
-from stt_mqtt.observe.metrics import Dropped
-from stt_mqtt.service.clock import Clock
-from stt_mqtt.service.line import Line
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, DeviceKey, DeviceState, Outcome, Start
+from stt_mqtt.mqtt.door import Publish
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.observe.metrics import DropReason
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, DeviceKey, DeviceState, Outcome, UtteranceStart
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +55,27 @@ _FORMAT = AudioFormat()
 class HermesDoor:
     """Turns Hermes messages into the line's events, and is the line's outlet for them."""
 
-    def __init__(self, line: Line, clock: Clock, publish: Publish) -> None:
-        self._line = line
+    def __init__(self, service: SpeechService, clock: Clock, publish: Publish) -> None:
+        self._service = service
         self._clock = clock
         self._publish = publish
         self._sessions = Sessions()
         self._toggles = Toggles()
-        self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.subscriptions = topics.SUBSCRIPTIONS
         self.read_first: tuple[str, ...] = ()
         self.bulk: tuple[str, ...] = ()
         self.chunk_endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
         self.bulky_endings: tuple[str, ...] = ()
-        line.attach(DOOR, self)
-        line.follow(DOOR, self)
+        service.attach(DOOR, self)
+        service.follow(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
 
     def awaits(self, topic: str) -> bool:
         """Whether a session listens to the frames on this topic."""
         route = topics.parse(topic)
-        return not isinstance(route, Frame) or bool(self._sessions_of(route))
+        return not isinstance(route, AudioFrameTopic) or bool(self._sessions_of(route))
 
     def owns(self, topic: str) -> bool:
         """Whether a topic is one of Hermes."""
@@ -84,17 +84,17 @@ class HermesDoor:
     def handle(self, message: Inbound) -> None:
         """Act on one message. Never raises for what a client sends."""
         if message.retain:
-            self._line.metrics.drop(Dropped.RETAINED)
+            self._service.metrics.drop(DropReason.RETAINED)
             return
         route = topics.parse(message.topic)
-        if isinstance(route, Frame):
+        if isinstance(route, AudioFrameTopic):
             sessions = self._sessions_of(route)
             if sessions and self._fits(message):
                 self._frame(route.site, sessions, message.payload)
-        elif isinstance(route, VoiceActivity):
+        elif isinstance(route, ActivityTopic):
             self._voice(route)
         elif route is None:
-            self._line.metrics.drop(Dropped.BAD_TOPIC)
+            self._service.metrics.drop(DropReason.BAD_TOPIC)
         elif self._fits(message):
             self._request(route, message.payload)
 
@@ -113,18 +113,18 @@ class HermesDoor:
 
     def outcome(self, outcome: Outcome) -> None:
         """Answer the session that has come to its end."""
-        session = outcome.note
+        session = outcome.context
         if isinstance(session, Session) and not session.answered:
             self._answer(session, outcome, outcome.error)
         self._let_go(outcome.key)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """A session was ended by the line, at a cap."""
+        """A session was ended by the service, at a cap."""
         session = self._sessions.find(key.name, key.part)
         if session is not None and state is not DeviceState.LISTENING:
             self._finish_recording(session)
 
-    def settings(self, key: DeviceKey, settings: Settings) -> None:
+    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Nothing: Hermes knows no settings."""
 
     def forget(self, key: DeviceKey) -> None:
@@ -152,7 +152,7 @@ class HermesDoor:
     def _fits(self, message: Inbound) -> bool:
         fits = len(message.payload) <= self._max_payload_bytes
         if not fits:
-            self._line.metrics.drop(Dropped.PAYLOAD_TOO_LARGE)
+            self._service.metrics.drop(DropReason.PAYLOAD_TOO_LARGE)
         return fits
 
     def _request(self, request: Request, payload: bytes) -> None:
@@ -170,7 +170,7 @@ class HermesDoor:
                     toggle = parse_toggle(payload)
                     self._toggles.off(toggle.site, toggle.reason)
         except UtteranceError as error:
-            self._line.metrics.drop(Dropped.BAD_PAYLOAD)
+            self._service.metrics.drop(DropReason.BAD_PAYLOAD)
             self._publish_error(error, address_of(payload))
 
     def _start(self, request: StartListening) -> None:
@@ -182,23 +182,23 @@ class HermesDoor:
         crowded = self._crowded(address.site)
         session = self._new_session(key, request)
         self._sessions.add(session)
-        start = Start(
+        start = UtteranceStart(
             format=_FORMAT,
             language=request.language,
             ends_within_s=MAX_AUDIO_S,
-            note=session,
+            context=session,
         )
         if crowded is not None:
-            self._line.refuse(key, start, crowded)
+            self._service.refuse(key, start, crowded)
         else:
-            self._line.start(key, start)
+            self._service.start(key, start)
 
     def _crowded(self, site: str) -> OverloadedError | None:
         """Why there is no place for one more session; one that has fallen silent gives way."""
         if len(self._sessions.at(site)) >= MAX_SESSIONS_OF_SITE:
             return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
         # Half of the places for devices are for the other doors.
-        if len(self._sessions) < max(self._line.config.limits.max_devices // 2, 1):
+        if len(self._sessions) < max(self._service.config.limits.max_devices // 2, 1):
             return None
         error = OverloadedError("too many sessions are open")
         quietest = self._sessions.quietest
@@ -213,7 +213,7 @@ class HermesDoor:
         return heard_at is None or self._clock.now() - heard_at >= QUIET_S
 
     def _new_session(self, key: DeviceKey, request: StartListening) -> Session:
-        pause_ms = self._line.config.device(key.name).gap_timeout_ms
+        pause_ms = self._service.config.device(key.name).gap_timeout_ms
         config = EndpointConfig(pause_ms=pause_ms, no_speech_ms=NO_SPEECH_MS)
         return Session(
             key=key,
@@ -225,7 +225,7 @@ class HermesDoor:
             captured=bytearray() if request.send_audio_captured else None,
         )
 
-    def _sessions_of(self, route: Frame) -> Collection[Session]:
+    def _sessions_of(self, route: AudioFrameTopic) -> Collection[Session]:
         if route.session is None:
             return self._sessions.at(route.site)
         session = self._sessions.find(route.site, route.session)
@@ -237,20 +237,20 @@ class HermesDoor:
         for session in list(sessions):
             pcm = session.frames.read(payload)
             if pcm is None:
-                self._line.metrics.drop(Dropped.BAD_FRAME)
+                self._service.metrics.drop(DropReason.BAD_FRAME)
             else:
                 self._hear(session, pcm)
 
     def _hear(self, session: Session, pcm: bytes) -> None:
         self._sessions.sound(session, len(pcm), self._clock.now())
         self._capture(session, pcm)
-        self._line.chunk(session.key, pcm, None, None)
+        self._service.chunk(session.key, pcm, None, None)
         endpointer = session.endpointer
         if endpointer is not None and endpointer.push(pcm) in {Hearing.ENDED, Hearing.NOBODY}:
             self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:
-        captured, budget = session.captured, self._line.budget
+        captured, budget = session.captured, self._service.budget
         if captured is None:
             return
         room = int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)
@@ -258,9 +258,9 @@ class HermesDoor:
             budget.use(min(len(pcm), room))
             captured += pcm[:room]
 
-    def _voice(self, route: VoiceActivity) -> None:
+    def _voice(self, route: ActivityTopic) -> None:
         for session in list(self._sessions.at(route.site)):
-            if route.voice is Voice.UP:
+            if route.voice is VoiceTopic.UP:
                 session.voice_came_up = True
             elif session.request.stop_on_silence and (
                 session.voice_came_up or session.heard_ms >= ACCIDENTAL_MS
@@ -269,7 +269,7 @@ class HermesDoor:
 
     def _stop(self, session: Session) -> None:
         self._finish_recording(session)
-        self._line.stop(session.key, None, None)
+        self._service.stop(session.key, None, None)
 
     def _finish_recording(self, session: Session) -> None:
         if session.recording_finished:
@@ -293,15 +293,15 @@ class HermesDoor:
         if session.captured is not None:
             topic = topics.audio_captured(address.site, address.session)
             self._send(session, topic, wav_bytes(bytes(session.captured), SAMPLE_RATE))
-            self._line.budget.use(-len(session.captured))
+            self._service.budget.use(-len(session.captured))
             session.captured = None
 
     def _let_go(self, key: DeviceKey) -> None:
         """Give the place of a device back that has nothing to be answered any more."""
         if not self._sessions.concern(key):
-            self._line.leave(key)
+            self._service.leave(key)
 
-    def _publish_error(self, error: UtteranceError, address: Address) -> None:
+    def _publish_error(self, error: UtteranceError, address: SessionAddress) -> None:
         self._publish(Publication(topics.ERROR, payloads.error(error, address), qos=0))
 
     def _send(self, session: Session, topic: str, payload: bytes) -> None:

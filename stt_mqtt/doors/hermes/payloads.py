@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stt_mqtt.doors.hermes.requests import Address, StartListening
+from stt_mqtt.doors.hermes.requests import SessionAddress, StartListening
 from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import Outcome, OutcomeKind
@@ -30,15 +30,15 @@ def text_captured(request: StartListening, outcome: Outcome | None) -> bytes:
     )
 
 
-def recording_finished(address: Address) -> bytes:
+def recording_finished(address: SessionAddress) -> bytes:
     """`recordingFinished`: the microphone is not listened to any more."""
     return encode(_who(address))
 
 
-def error(failure: UtteranceError, address: Address) -> bytes:
+def error(failure: UtteranceError, address: SessionAddress) -> bytes:
     """`hermes/error/asr`, with the code of the error as its context."""
     return encode({"error": failure.detail, "context": failure.code, **_who(address)})
 
 
-def _who(address: Address) -> dict[str, object]:
+def _who(address: SessionAddress) -> dict[str, object]:
     return {"siteId": address.site, "sessionId": address.session or None}

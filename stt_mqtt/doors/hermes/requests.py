@@ -18,7 +18,7 @@ _SESSION_KEYS = ("sessionId", "session_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SessionAddress:
     """A site and a session there; `session` is empty where there is no id."""
 
     site: str = DEFAULT_SITE
@@ -29,7 +29,7 @@ class Address:
 class StartListening:
     """A wish to have a session opened."""
 
-    address: Address
+    address: SessionAddress
     language: str | None
     stop_on_silence: bool
     send_audio_captured: bool
@@ -56,7 +56,7 @@ def parse_start(payload: bytes) -> StartListening:
     """A start. Raises `BadPayloadError`."""
     fields = _parse_filled(payload)
     return StartListening(
-        address=Address(_site(fields) or DEFAULT_SITE, _session(fields)),
+        address=SessionAddress(_site(fields) or DEFAULT_SITE, _session(fields)),
         language=_language(fields.get("lang")),
         stop_on_silence=_get(fields, "stopOnSilence", "stop_on_silence") is not False,
         send_audio_captured=_get(fields, "sendAudioCaptured", "send_audio_captured") is True,
@@ -83,15 +83,15 @@ def parse_toggle(payload: bytes) -> Toggle:
     return Toggle(_site(fields) or DEFAULT_SITE, reason)
 
 
-def address_of(payload: bytes) -> Address:
+def address_of(payload: bytes) -> SessionAddress:
     """Whom a request that cannot be obeyed is about, as far as it can be told."""
     try:
         fields = parse_object(payload)
     except BadPayloadError:
-        return Address()
+        return SessionAddress()
     site = _get(fields, *_SITE_KEYS)
     session = _get(fields, *_SESSION_KEYS)
-    return Address(
+    return SessionAddress(
         site if isinstance(site, str) and is_site(site) else DEFAULT_SITE,
         session if isinstance(session, str) and is_session(session) else "",
     )

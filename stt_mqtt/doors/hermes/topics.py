@@ -34,7 +34,7 @@ class Request(StrEnum):
     TOGGLE_OFF = "hermes/asr/toggleOff"
 
 
-class Voice(StrEnum):
+class VoiceTopic(StrEnum):
     """What a satellite's own voice detection says, as its topic ends."""
 
     UP = "vadUp"
@@ -42,7 +42,7 @@ class Voice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class AudioFrameTopic:
     """A topic that audio of a site comes on. `session` None: for all sessions of the site."""
 
     site: str
@@ -50,25 +50,25 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceActivity:
+class ActivityTopic:
     """A topic on which a site says that somebody begins or ceases to speak."""
 
     site: str
-    voice: Voice
+    voice: VoiceTopic
 
 
-Route: TypeAlias = Request | Frame | VoiceActivity
+Route: TypeAlias = Request | AudioFrameTopic | ActivityTopic
 
 SUBSCRIPTIONS = (
     *(request.value for request in Request),
     f"{_AUDIO}+{FRAME_ENDING}",
     f"{_AUDIO}+/+{SESSION_FRAME_ENDING}",
-    *(f"{_VOICE}+/{voice.value}" for voice in Voice),
+    *(f"{_VOICE}+/{voice.value}" for voice in VoiceTopic),
 )
 """Filters of the input: they do not overlap, so nothing is delivered twice."""
 
 _REQUESTS = {request.value: request for request in Request}
-_VOICES = {voice.value: voice for voice in Voice}
+_VOICES = {voice.value: voice for voice in VoiceTopic}
 
 
 def parse(topic: str) -> Route | None:
@@ -106,18 +106,18 @@ def _parse(topic: str) -> Route | None:
     return _REQUESTS.get(topic)
 
 
-def _parse_frame(rest: str) -> Frame | None:
+def _parse_frame(rest: str) -> AudioFrameTopic | None:
     if rest.endswith(FRAME_ENDING):
         site = rest.removesuffix(FRAME_ENDING)
-        return Frame(site, None) if is_site(site) else None
+        return AudioFrameTopic(site, None) if is_site(site) else None
     site, _, last = rest.partition("/")
     if not last.endswith(SESSION_FRAME_ENDING):
         return None
     session = last.removesuffix(SESSION_FRAME_ENDING)
-    return Frame(site, session) if is_site(site) and is_session(session) else None
+    return AudioFrameTopic(site, session) if is_site(site) and is_session(session) else None
 
 
-def _parse_voice(rest: str) -> VoiceActivity | None:
+def _parse_voice(rest: str) -> ActivityTopic | None:
     site, _, said = rest.partition("/")
     voice = _VOICES.get(said)
-    return VoiceActivity(site, voice) if voice is not None and is_site(site) else None
+    return ActivityTopic(site, voice) if voice is not None and is_site(site) else None

@@ -9,19 +9,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant import payloads
 from stt_mqtt.doors.homeassistant.leftovers import Leftovers
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
 from stt_mqtt.doors.homeassistant.payloads import About
-from stt_mqtt.doors.mqtt.door import Publish
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.payloads import encode
-from stt_mqtt.doors.native.presence import Satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import RequestError
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.door import Publish
+from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.types import DeviceKey, DeviceState
 
 log = logging.getLogger(__name__)
@@ -44,17 +44,17 @@ class HomeAssistantDoor:
     """
 
     def __init__(
-        self, line: Line, publish: Publish, now: Callable[[], float] = time.monotonic
+        self, service: SpeechService, publish: Publish, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._line = line
-        self._enabled = line.config.homeassistant.enabled
-        self._topics = Topics(line.config.mqtt.base_topic)
+        self._service = service
+        self._enabled = service.config.homeassistant.enabled
+        self._topics = Topics(service.config.mqtt.base_topic)
         self._publish = publish
         self._now = now
-        prefix = line.config.homeassistant.discovery_prefix
+        prefix = service.config.homeassistant.discovery_prefix
         self._status_topic = f"{prefix}/status"
         self._config_prefix = f"{prefix}/device/"
-        self._service = b""
+        self._announced_service = b""
         """What was last said of the service."""
         self._devices: dict[str, About] = {}
         """Known devices, and what they tell of themselves."""
@@ -159,7 +159,7 @@ class HomeAssistantDoor:
         if not self._is_open:
             return
         service = encode(payloads.service_config(self._facts))
-        if service != self._service:
+        if service != self._announced_service:
             self._announce_service(service)
 
     def availability_seen(self, name: str) -> None:
@@ -170,11 +170,11 @@ class HomeAssistantDoor:
         """A device cleared its availability topic, on which nothing is retained any more."""
         self._learn(name, replace(self._about(name), has_availability=False))
 
-    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+    def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
         """A device told what it is, or cleared that."""
         self._learn(name, self._about(name).as_told(satellite))
 
-    def settings(self, key: DeviceKey, _settings: Settings) -> None:
+    def settings(self, key: DeviceKey, _settings: DeviceSettings) -> None:
         """A device became known, or its settings changed."""
         if key.name not in self._devices:
             self._devices[key.name] = self._strangers.pop(key.name, About())
@@ -197,8 +197,8 @@ class HomeAssistantDoor:
 
     @property
     def _facts(self) -> payloads.Facts:
-        rungs = tuple(rung.name for rung in self._line.rungs.rungs)
-        return payloads.Facts(self._topics, rungs, self._line.config.service.health_interval_s)
+        rungs = tuple(rung.name for rung in self._service.rungs.rungs)
+        return payloads.Facts(self._topics, rungs, self._service.config.service.health_interval_s)
 
     def _announced(self, topic: str) -> str | None:
         """The object id that a discovery topic is about; None if it is none of a device."""
@@ -220,7 +220,7 @@ class HomeAssistantDoor:
         else:
             self._strangers[name] = about
             self._strangers.move_to_end(name)
-            if len(self._strangers) > self._line.config.limits.max_devices:
+            if len(self._strangers) > self._service.config.limits.max_devices:
                 self._strangers.popitem(last=False)
 
     def _hold(self, name: str) -> None:
@@ -235,7 +235,7 @@ class HomeAssistantDoor:
             self._announce(name)
 
     def _announce_service(self, service: bytes) -> None:
-        self._service = service
+        self._announced_service = service
         self._retain(SERVICE_ID, service)
 
     def _announce(self, name: str) -> None:
@@ -249,7 +249,7 @@ class HomeAssistantDoor:
         if name is None:
             return
         try:
-            self._line.known.forget(DeviceKey(NATIVE, name))
+            self._service.known.forget(DeviceKey(NATIVE, name))
         except RequestError as error:
             log.info("deleted in Home Assistant, but not forgotten: %s", error)
             self._hold(name)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from stt_mqtt import __version__
 from stt_mqtt.config.ladder import AUTO
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
-from stt_mqtt.doors.native.presence import Satellite
+from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.types import DeviceState, OutcomeKind
 
@@ -91,10 +91,10 @@ class About:
     """
 
     has_availability: bool = False
-    satellite: Satellite = field(default_factory=Satellite)
+    satellite: SatelliteInfo = field(default_factory=SatelliteInfo)
     could_mute: bool = False
 
-    def as_told(self, satellite: Satellite) -> About:
+    def as_told(self, satellite: SatelliteInfo) -> About:
         """The same satellite after it told what it is."""
         could_mute = self.could_mute or satellite.can_mute
         return replace(self, satellite=satellite, could_mute=could_mute)
@@ -254,7 +254,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
         "ids": [id],
         "name": device,
         "mf": "stt-mqtt",
-        "mdl": satellite.model or "Satellite",
+        "mdl": satellite.model or "SatelliteInfo",
         "via_device": SERVICE_ID,
     }
     if satellite.version is not None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
-from stt_mqtt.doors.mqtt.door import Publish
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR
 from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
 from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
 from stt_mqtt.doors.native.topics import BRIDGE, BridgeRequest, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
+from stt_mqtt.mqtt.door import Publish
+from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.observe.process import CpuMeter, rss_mb
-from stt_mqtt.service.clock import Clock
-from stt_mqtt.service.line import Line
 from stt_mqtt.types import DeviceKey
 
 INFO_VERSION = 1
@@ -27,7 +27,7 @@ INFO_VERSION = 1
 class BridgeContext:
     """What the bridge looks at and what it may ask the application for."""
 
-    line: Line
+    service: SpeechService
     clock: Clock
     instances: Instances
     reload: Callable[[], Changes]
@@ -42,7 +42,7 @@ class Bridge:
 
     def __init__(self, context: BridgeContext, topics: Topics, publish: Publish) -> None:
         self._context = context
-        self._line = context.line
+        self._service = context.service
         self._instances = context.instances
         self._clock = context.clock
         self._topics = topics
@@ -99,7 +99,7 @@ class Bridge:
             case "health_check":
                 return {
                     "instance": self._instances.own,
-                    "healthy": self._line.dispatcher.healthy,
+                    "healthy": self._service.scheduler.healthy,
                     **self._health(),
                 }
             case "devices":
@@ -124,11 +124,11 @@ class Bridge:
         name = fields.get("device")
         if not isinstance(name, str) or not is_device(name) or name == BRIDGE:
             raise RequestError('say which device to forget: {"device": "kitchen"}')
-        self._line.known.forget(DeviceKey(DOOR, name))
+        self._service.known.forget(DeviceKey(DOOR, name))
         return name
 
     def _info(self) -> dict[str, object]:
-        rungs = self._line.rungs.rungs
+        rungs = self._service.rungs.rungs
         return {
             "v": INFO_VERSION,
             "version": __version__,
@@ -145,17 +145,17 @@ class Bridge:
                 for rung in rungs
             ],
             "rung": self._rung(),
-            "config": without_secrets(self._line.config),
+            "config": without_secrets(self._service.config),
         }
 
     def _rung(self) -> dict[str, object]:
-        status = self._line.rungs
+        status = self._service.rungs
         return {"mode": status.mode, "active": status.active, "reason": status.reason}
 
     def _health(self) -> dict[str, object]:
-        line, now = self._line, self._clock.now()
-        queue = line.dispatcher.queue
-        rtf = line.metrics.rtf
+        service, now = self._service, self._clock.now()
+        queue = service.scheduler.queue
+        rtf = service.metrics.rtf
         return {
             "ts": round(self._clock.epoch(), 3),
             "uptime_s": round(now - self._started_at, 1),
@@ -168,18 +168,18 @@ class Bridge:
                 "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
-            "rung": line.rungs.active,
+            "rung": service.rungs.active,
             "rss_mb": round(rss_mb(), 1),
-            "buffered_bytes": line.budget.used_bytes,
+            "buffered_bytes": service.budget.used_bytes,
             "devices": self._devices(),
-            "doors": {name: dict(outcomes) for name, outcomes in line.metrics.doors.items()},
+            "doors": {name: dict(outcomes) for name, outcomes in service.metrics.doors.items()},
             "counters": {
-                "outcomes": dict(line.metrics.outcomes),
-                "errors": dict(line.metrics.errors),
-                "hints": dict(line.metrics.hints),
-                "inferences": line.metrics.inferences,
-                "second_looks": line.metrics.second_looks,
-                "dropped": {**line.metrics.dropped, **self._context.transport_drops()},
+                "outcomes": dict(service.metrics.outcomes),
+                "errors": dict(service.metrics.errors),
+                "hints": dict(service.metrics.hints),
+                "inferences": service.metrics.inferences,
+                "second_looks": service.metrics.second_looks,
+                "dropped": {**service.metrics.dropped, **self._context.transport_drops()},
             },
         }
 
@@ -192,7 +192,7 @@ class Bridge:
                 "dropped_chunks": device.counters.dropped_chunks,
                 "last_seen": round(device.last_seen_ts, 3) if device.last_seen_ts else None,
             }
-            for device in self._line.registry
+            for device in self._service.registry
             if device.key.door == DOOR
         }
 

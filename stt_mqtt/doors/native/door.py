@@ -9,9 +9,8 @@ from functools import lru_cache
 
 from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
-from stt_mqtt.devices.settings import UNCHANGED, Settings
-from stt_mqtt.doors.mqtt.door import Publish
-from stt_mqtt.doors.mqtt.messages import Inbound, Publication
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.presence import Presence, parse_satellite
 from stt_mqtt.doors.native.requests import (
@@ -29,8 +28,9 @@ from stt_mqtt.errors import (
     PayloadTooLargeError,
     UtteranceError,
 )
-from stt_mqtt.observe.metrics import Dropped
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.door import Publish
+from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import (
     AudioFormat,
     DeviceKey,
@@ -39,7 +39,7 @@ from stt_mqtt.types import (
     NamedFormat,
     Outcome,
     OutcomeKind,
-    Start,
+    UtteranceStart,
 )
 
 DOOR = "native"
@@ -67,46 +67,46 @@ class NativeDoor:
 
     def __init__(
         self,
-        line: Line,
+        service: SpeechService,
         topics: Topics,
         publish: Publish,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
-        self._line = line
+        self._service = service
         self._topics = topics
         self._publish = publish
-        self._max_payload_bytes = line.config.mqtt.max_payload_kib * 1024
+        self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self._online: dict[str, None] = {}
         """Who is there by its own word, the newest last; as many as there may be devices."""
         self.presence: Presence | None = None
-        line.attach(DOOR, self)
-        line.follow(DOOR, self)
+        service.attach(DOOR, self)
+        service.follow(DOOR, self)
 
     def introduce_configured(self) -> None:
         """Make the devices known that the configuration names one by one."""
-        for name in self._line.config.named_devices:
+        for name in self._service.config.named_devices:
             if is_satellite(name):
-                self._line.known.introduce(DeviceKey(DOOR, name))
+                self._service.known.introduce(DeviceKey(DOOR, name))
 
     def handle(self, message: Inbound, route: DeviceMessage) -> None:
         """Act on one message of a device. Never raises for what a device sends."""
         if route.verb in _OWN_OUTPUT:
             return
         if message.retain and route.verb not in _MAY_BE_RETAINED:
-            self._line.metrics.drop(Dropped.RETAINED)
+            self._service.metrics.drop(DropReason.RETAINED)
             return
         key = DeviceKey(DOOR, route.device)
         try:
             self._check_size(message, route.verb)
             self._act(key, route.verb, message)
         except UtteranceError as error:
-            self._answer(key, route.verb, Start(), error)
+            self._answer(key, route.verb, UtteranceStart(), error)
 
     def shed(self, route: DeviceMessage) -> None:
         """A message of a device, not a chunk, was dropped: more came than could be taken."""
         error = OverloadedError("messages arrive faster than they can be taken")
-        self._answer(DeviceKey(DOOR, route.device), route.verb, Start(), error)
+        self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
 
     def outcome(self, outcome: Outcome) -> None:
         """Publish the text, the result and the copy of the result that was asked for.
@@ -120,15 +120,15 @@ class NativeDoor:
             topic = self._topics.of_device(device, "text")
             self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
-        if isinstance(outcome.note, Reply):
-            reply = outcome.note
+        if isinstance(outcome.context, Reply):
+            reply = outcome.context
             self._publish(Publication(reply.topic, result, correlation=reply.correlation))
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Publish a changed state."""
         self._retain(key, "state", state.value.encode())
 
-    def settings(self, key: DeviceKey, settings: Settings) -> None:
+    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Publish changed settings."""
         self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
 
@@ -149,14 +149,14 @@ class NativeDoor:
 
     def forget_silent(self, since_ts: float) -> None:
         """Forget who was not heard since then and does not say that it is there."""
-        self._line.known.forget_silent(DOOR, since_ts, self._online)
+        self._service.known.forget_silent(DOOR, since_ts, self._online)
 
     def _retain(self, key: DeviceKey, name: str, payload: bytes) -> None:
         self._publish(Publication(self._topics.of_device(key.name, name), payload, retain=True))
 
     def _check_size(self, message: Inbound, verb: Verb) -> None:
         if len(message.payload) > self._max_payload_bytes:
-            self._line.metrics.drop(Dropped.PAYLOAD_TOO_LARGE)
+            self._service.metrics.drop(DropReason.PAYLOAD_TOO_LARGE)
             raise PayloadTooLargeError(
                 f"{len(message.payload)} bytes on …/{verb.value}, at most "
                 f"{self._max_payload_bytes} are taken (mqtt.max_payload_kib)"
@@ -170,16 +170,16 @@ class NativeDoor:
                 self._start(key, message)
             case Verb.STOP:
                 stop = parse_stop(message.payload)
-                self._line.stop(key, stop.id, stop.chunks)
+                self._service.stop(key, stop.id, stop.chunks)
             case Verb.ABORT:
-                self._line.abort(key, parse_abort(message.payload))
+                self._service.abort(key, parse_abort(message.payload))
             case Verb.UTTERANCE:
                 self._single(key, message)
             case Verb.SET:
                 if message.payload:
                     self._set(key, message)
             case Verb.ENABLED:
-                self._line.change_settings(key, parse_switch(message.payload))
+                self._service.change_settings(key, parse_switch(message.payload))
             case Verb.AVAILABILITY:
                 self._availability(key, message)
             case Verb.SATELLITE:
@@ -195,61 +195,65 @@ class NativeDoor:
         if mark is not None:
             number = parse_sequence_number(mark)
             if number is None:
-                self._line.metrics.drop(Dropped.BAD_SEQUENCE)
-                self._line.count_dropped_chunk(key)
+                self._service.metrics.drop(DropReason.BAD_SEQUENCE)
+                self._service.count_dropped_chunk(key)
                 return
         format: NamedFormat = None
         if message.content_type is not None:
             format = _named_format(message.content_type, self._default_format(key))
-        self._line.chunk(key, message.payload, number, format)
+        self._service.chunk(key, message.payload, number, format)
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
         try:
             request = parse_start(message.payload, self._format(key, message))
         except UtteranceError as error:
-            self._line.refuse(key, Start(note=self._reply(key, message, None)), error)
+            self._service.refuse(
+                key, UtteranceStart(context=self._reply(key, message, None)), error
+            )
             return
-        start = replace(request.start, note=self._reply(key, message, request.reply_to))
+        start = replace(request.start, context=self._reply(key, message, request.reply_to))
         if request.error is None:
-            self._line.start(key, start)
+            self._service.start(key, start)
         else:
-            self._line.refuse(key, start, request.error)
+            self._service.refuse(key, start, request.error)
 
     def _single(self, key: DeviceKey, message: Inbound) -> None:
-        start = Start(note=self._reply(key, message, None))
+        start = UtteranceStart(context=self._reply(key, message, None))
         if sniff(message.payload) is None:
             try:
                 start = replace(start, format=self._format(key, message))
             except UtteranceError as error:
                 self._answer(key, Verb.UTTERANCE, start, error)
                 return
-        self._line.single(key, message.payload, start)
+        self._service.single(key, message.payload, start)
 
-    def _answer(self, key: DeviceKey, verb: Verb, start: Start, error: UtteranceError) -> None:
+    def _answer(
+        self, key: DeviceKey, verb: Verb, start: UtteranceStart, error: UtteranceError
+    ) -> None:
         """Answer what cannot be obeyed; a start ends the open utterance all the same."""
         if verb is Verb.START:
-            self._line.refuse(key, start, error)
+            self._service.refuse(key, start, error)
         else:
             end = EndReason.SINGLE if verb is Verb.UTTERANCE else None
-            self._line.answer_error(key, start, error, end)
+            self._service.answer_error(key, start, error, end)
 
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = parse_set(message.payload)
-        device = self._line.registry.find(key)
+        device = self._service.registry.find(key)
         if message.retain and device is not None and device.enabled_is_settled:
             # It was written before the device was switched on or off, which survives restarts.
             change = replace(change, enabled=UNCHANGED)
-        self._line.change_settings(key, change)
+        self._service.change_settings(key, change)
 
     def _availability(self, key: DeviceKey, message: Inbound) -> None:
         if message.payload == ONLINE:
             self._online[key.name] = None
-            if len(self._online) > self._line.config.limits.max_devices:
+            if len(self._online) > self._service.config.limits.max_devices:
                 del self._online[next(iter(self._online))]
         else:
             self._online.pop(key.name, None)
         if message.payload == OFFLINE:
-            self._line.disconnect(key)
+            self._service.disconnect(key)
         elif message.payload and message.payload not in AVAILABILITIES:
             raise BadPayloadError("availability: online or offline is needed")
         if self.presence is not None:
@@ -269,9 +273,9 @@ class NativeDoor:
 
     def _introduce(self, key: DeviceKey, message: Inbound) -> None:
         """Know a device that says it is there, so that its first words are heard by all."""
-        self._line.known.introduce(key)
+        self._service.known.introduce(key)
         if not message.retain:
-            self._line.known.heard(key)
+            self._service.known.heard(key)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
         default = self._default_format(key)
@@ -281,14 +285,14 @@ class NativeDoor:
         return parse_content_type(content_type, default)
 
     def _default_format(self, key: DeviceKey) -> AudioFormat:
-        return self._line.config.device(key.name).format
+        return self._service.config.device(key.name).format
 
     def _reply(self, key: DeviceKey, message: Inbound, reply_to: str | None) -> Reply | None:
         topic = message.response_topic or reply_to
         if topic is None:
             return None
         if not self._topics.is_reply(key.name, topic):
-            self._line.metrics.drop(Dropped.BAD_REPLY_TO)
+            self._service.metrics.drop(DropReason.BAD_REPLY_TO)
             return None
         return Reply(topic, message.correlation)
 

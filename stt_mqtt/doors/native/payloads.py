@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from math import isfinite
 
-from stt_mqtt.devices.settings import Settings
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.types import Outcome
 
 RESULT_VERSION = 1
@@ -48,7 +48,7 @@ def result(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def settings(settings: Settings) -> dict[str, object]:
+def settings(settings: DeviceSettings) -> dict[str, object]:
     """The `settings` message."""
     return {
         "enabled": settings.enabled,

@@ -12,7 +12,7 @@ MAX_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Satellite:
+class SatelliteInfo:
     """What a satellite is, as its `satellite/state` has it. None: it does not say."""
 
     model: str | None = None
@@ -30,17 +30,17 @@ class Presence(Protocol):
     def availability_cleared(self, name: str) -> None:
         """The device cleared what was retained there."""
 
-    def satellite_seen(self, name: str, satellite: Satellite) -> None:
+    def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
         """The device told what it is; `Satellite()`: it cleared what was retained there."""
 
 
-def parse_satellite(payload: bytes) -> Satellite:
+def parse_satellite(payload: bytes) -> SatelliteInfo:
     """A message on `satellite/state`, an empty one too. Raises `BadPayloadError`.
 
     What it tells beside that is for others. A model or version that nobody could show is none.
     """
     fields = parse_object(payload)
-    return Satellite(
+    return SatelliteInfo(
         _shown(fields.get("model")),
         _shown(fields.get("version")),
         isinstance(fields.get("muted"), bool),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from stt_mqtt.config import Config, DeviceConfig
 from stt_mqtt.config.devices import settings_for
-from stt_mqtt.devices.settings import UNCHANGED, Overrides, SettingsChange
+from stt_mqtt.core.settings import UNCHANGED, Overrides, SettingsChange
 from stt_mqtt.doors.native.requests import object_in, parse_set
 from stt_mqtt.errors import UtteranceError
 

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from stt_mqtt.audio.formats import parse_format
 from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
-from stt_mqtt.devices.settings import UNCHANGED, SettingsChange, Unchanged
+from stt_mqtt.core.settings import UNCHANGED, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
-from stt_mqtt.types import AudioFormat, Start
+from stt_mqtt.types import AudioFormat, UtteranceStart
 
 Json: TypeAlias = Mapping[str, object]
 
@@ -30,7 +30,7 @@ _MAX_CHUNKS = 2**32
 class StartRequest:
     """A start as it was asked for. `error`: why it cannot be obeyed, though its id is known."""
 
-    start: Start
+    start: UtteranceStart
     reply_to: str | None
     error: UtteranceError | None
 
@@ -79,7 +79,7 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
     reply_to = fields.get("reply_to")
     try:
         _text(fields, "reply_to")
-        start = Start(
+        start = UtteranceStart(
             id=id,
             format=parse_format(
                 fields.get("codec"), fields.get("rate"), fields.get("channels"), default
@@ -91,7 +91,7 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
         )
         error = None
     except UtteranceError as caught:
-        start, error = Start(id=id), caught
+        start, error = UtteranceStart(id=id), caught
     return StartRequest(start, reply_to if isinstance(reply_to, str) else None, error)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from stt_mqtt.doors.mqtt.messages import Inbound
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.door import DOOR, NativeDoor
 from stt_mqtt.doors.native.instances import Instances
@@ -18,8 +18,8 @@ from stt_mqtt.doors.native.topics import (
     Topics,
     Verb,
 )
-from stt_mqtt.observe.metrics import Dropped
-from stt_mqtt.service.line import Line
+from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
 MAX_NAMES_TOLD = 100
@@ -34,15 +34,20 @@ class NativeWire:
     """The native door and the bridge as one door on MQTT."""
 
     def __init__(
-        self, line: Line, topics: Topics, door: NativeDoor, bridge: Bridge, instances: Instances
+        self,
+        service: SpeechService,
+        topics: Topics,
+        door: NativeDoor,
+        bridge: Bridge,
+        instances: Instances,
     ) -> None:
-        self._line = line
+        self._service = service
         self._topics = topics
         self._prefix = topics.base + "/"
         self._door = door
         self._bridge = bridge
         self._instances = instances
-        self._previous: PreviousRun | None = PreviousRun(line.config)
+        self._previous: PreviousRun | None = PreviousRun(service.config)
         self._taken_over: set[str] = set()
         """Devices of the previous run that were dealt with."""
         self._names_told: set[str] = set()
@@ -72,7 +77,7 @@ class NativeWire:
         elif isinstance(route, IllegalDevice):
             self._refuse_name(route.name)
         else:
-            self._line.metrics.drop(Dropped.BAD_TOPIC)
+            self._service.metrics.drop(DropReason.BAD_TOPIC)
 
     def shed(self, topic: str) -> None:
         """Answer a device whose message was dropped."""
@@ -90,8 +95,8 @@ class NativeWire:
         # Who was taken over already may have been forgotten since.
         left = [one for one in self._previous.devices() if one.name not in self._taken_over]
         self._taken_over.update(one.name for one in left)
-        placed = self._known | set(self._line.config.named_devices)
-        places = self._line.config.limits.max_devices - len(placed)
+        placed = self._known | set(self._service.config.named_devices)
+        places = self._service.config.limits.max_devices - len(placed)
         too_many = sum(device.name not in placed for device in left) - places
         for device in left:
             key = DeviceKey(DOOR, device.name)
@@ -99,11 +104,11 @@ class NativeWire:
                 too_many -= 1
                 self._door.clear(key)
             else:
-                self._line.known.take_over(key, device.overrides, device.last_seen_ts)
+                self._service.known.take_over(key, device.overrides, device.last_seen_ts)
 
     def connected(self) -> None:
         """Tell about all devices and the service; that it is online comes last."""
-        self._line.known.announce(DOOR)
+        self._service.known.announce(DOOR)
         self._door.introduce_configured()
         self._bridge.announce()
 
@@ -113,12 +118,12 @@ class NativeWire:
             return
         self.take_over()
         for name in self._known:
-            self._line.known.introduce(DeviceKey(DOOR, name))
+            self._service.known.introduce(DeviceKey(DOOR, name))
         self._previous = None
 
     @property
     def _known(self) -> set[str]:
-        return {device.key.name for device in self._line.registry if device.key.door == DOOR}
+        return {device.key.name for device in self._service.registry if device.key.door == DOOR}
 
     def _device(self, route: DeviceMessage, message: Inbound) -> None:
         if route.verb in {Verb.STATE, Verb.SETTINGS}:
@@ -151,7 +156,7 @@ class NativeWire:
 
     def _refuse_name(self, name: str) -> None:
         """Say once for each name why nothing comes of it."""
-        self._line.metrics.drop(Dropped.BAD_NAME)
+        self._service.metrics.drop(DropReason.BAD_NAME)
         if name in self._names_told or len(self._names_told) >= MAX_NAMES_TOLD:
             return
         self._names_told.add(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from contextlib import suppress
 
-from stt_mqtt.config import Address, Scheme
+from stt_mqtt.config import ListenAddress, Scheme
 
 UNIX_PEER = "wyoming:unix"
 STDIO_PEER = "wyoming:stdio"
@@ -13,7 +13,7 @@ UNKNOWN_PEER = "wyoming:unknown"
 """With a colon, which no native device can have in its name."""
 
 
-def uri_of(address: Address) -> str:
+def uri_of(address: ListenAddress) -> str:
     """The address as `wyoming.listen` has it."""
     if address.scheme is Scheme.TCP:
         host = f"[{address.host}]" if ":" in address.host else address.host

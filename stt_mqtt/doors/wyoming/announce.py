@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from stt_mqtt.config import Address, Scheme
+from stt_mqtt.config import ListenAddress, Scheme
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Announcer:
         self._responder: Responder | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def announce(self, address: Address) -> None:
+    def announce(self, address: ListenAddress) -> None:
         """Announce an address that is listened on, unless only this machine can reach it."""
         if address.scheme is not Scheme.TCP:
             return
@@ -74,7 +74,7 @@ class Announcer:
             except Exception as error:
                 log.warning("zeroconf could not be ended in good order: %r", error)
 
-    async def _announce(self, address: Address) -> None:
+    async def _announce(self, address: ListenAddress) -> None:
         try:
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
                 reachable = await _reachable(address)
@@ -116,7 +116,7 @@ def machine_id() -> str:
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-async def _reachable(address: Address) -> list[_IP]:
+async def _reachable(address: ListenAddress) -> list[_IP]:
     """Where others reach what listens on `address`; nowhere if it is a loopback."""
     found = await asyncio.get_running_loop().getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM

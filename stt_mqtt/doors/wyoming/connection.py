@@ -1,4 +1,4 @@
-"""One client: a state machine from its events to calls of the line, and back from outcomes."""
+"""One client: a state machine from its events to calls of the service, and back from outcomes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from wyoming.ping import Pong
 from wyoming.server import AsyncEventHandler
 
 from stt_mqtt.audio.frames import Converter
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer, encode
 from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
@@ -25,17 +26,16 @@ from stt_mqtt.doors.wyoming.requests import (
     parse_transcribe,
 )
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.service.line import Line
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, Start
+from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, UtteranceStart
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class ServerContext:
     """What all connections share."""
 
-    line: Line
+    service: SpeechService
     settled: Callable[[], None]
     """To be called after calls of the line."""
     info: Callable[[], bytes]
@@ -44,16 +44,16 @@ class House:
     reserve: Reserve
 
 
-class Connection(AsyncEventHandler):
+class WyomingConnection(AsyncEventHandler):
     """Serves one client until it leaves or is sent away. Each is a device of its own."""
 
     def __init__(
-        self, peer: Peer, key: DeviceKey, house: House, left: Callable[[DeviceKey], None]
+        self, peer: Peer, key: DeviceKey, house: ServerContext, left: Callable[[DeviceKey], None]
     ) -> None:
         super().__init__(peer.reader, peer.writer)
         self.key = key
         self._peer = peer
-        self._line = house.line
+        self._service = house.service
         self._house = house
         self._left = left
         self._out = Outgoing(peer, house.bounds)
@@ -90,7 +90,7 @@ class Connection(AsyncEventHandler):
             log.exception("a Wyoming connection was lost to a defect, please report this")
         finally:
             self._over = True
-            self._line.leave(self.key)
+            self._service.leave(self.key)
             self._house.settled()
             self._out.close()
             self._left(self.key)
@@ -153,7 +153,7 @@ class Connection(AsyncEventHandler):
         if self._over:
             await self._events.discard()
         elif self._peer.finishes:
-            self._line.disconnect(self.key)
+            self._service.disconnect(self.key)
             self._house.settled()
             await self._answered.wait()
         elif self._events.finished and self._format is None:
@@ -191,8 +191,10 @@ class Connection(AsyncEventHandler):
         self._format = format
         self._converter = format.converter()
         self._owe()
-        start = Start(format=format.handed_on, language=wanted.language, hotwords=wanted.hotwords)
-        self._line.start(self.key, start)
+        start = UtteranceStart(
+            format=format.handed_on, language=wanted.language, hotwords=wanted.hotwords
+        )
+        self._service.start(self.key, start)
 
     def _chunk(self, event: Event) -> None:
         format = parse_audio_format(event.data)
@@ -206,15 +208,15 @@ class Connection(AsyncEventHandler):
             audio = event.payload or b""
             if self._converter is not None:
                 audio = self._converter.push(audio)
-            self._line.chunk(self.key, audio, None, None)
+            self._service.chunk(self.key, audio, None, None)
         else:
             # It has ended by itself, by its cap or a pause: what follows is not a new one.
-            self._line.count_dropped_chunk(self.key)
+            self._service.count_dropped_chunk(self.key)
 
     def _stop(self) -> None:
         if self._converter is not None and self._is_open:
-            self._line.chunk(self.key, self._converter.finish(), None, None)
-        self._line.stop(self.key, None, None)
+            self._service.chunk(self.key, self._converter.finish(), None, None)
+        self._service.stop(self.key, None, None)
         nothing_said = self._format is None and not self._unanswered
         self._format = None
         if nothing_said:
@@ -222,13 +224,13 @@ class Connection(AsyncEventHandler):
 
     @property
     def _is_open(self) -> bool:
-        device = self._line.registry.find(self.key)
+        device = self._service.registry.find(self.key)
         return device is not None and device.listening
 
     def _take_back(self) -> None:
         """Forget what the client is saying; nobody waits for the answer."""
         self._taking_back = True
-        self._line.abort(self.key, None)
+        self._service.abort(self.key, None)
         self._taking_back = False
         self._format = None
 
@@ -238,7 +240,7 @@ class Connection(AsyncEventHandler):
             return
         self._take_back()
         self._owe()
-        self._line.refuse(self.key, Start(), error)
+        self._service.refuse(self.key, UtteranceStart(), error)
 
     def _owe(self) -> None:
         self._unanswered += 1

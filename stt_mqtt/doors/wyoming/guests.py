@@ -11,10 +11,10 @@ from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.server import AsyncEventHandler
 
-from stt_mqtt.doors.wyoming.connection import Connection, House
+from stt_mqtt.doors.wyoming.connection import ServerContext, WyomingConnection
 from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer, encode
 from stt_mqtt.errors import OverloadedError, ShuttingDownError, UtteranceError
-from stt_mqtt.observe.metrics import Dropped
+from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, Outcome
 
 DOOR = "wyoming"
@@ -22,12 +22,12 @@ DOOR = "wyoming"
 log = logging.getLogger(__name__)
 
 
-class Guests:
+class Connections:
     """All connections, whatever they came through."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: ServerContext) -> None:
         self._house = house
-        self._connections: dict[DeviceKey, Connection] = {}
+        self._connections: dict[DeviceKey, WyomingConnection] = {}
         self._numbers = count(1)
         self._closing = False
         self._empty = asyncio.Event()
@@ -42,11 +42,11 @@ class Guests:
             return _Refusal(peer, self._house, ShuttingDownError("the service is stopping"))
         most = self._house.bounds.connections
         if len(self._connections) >= most and not self._make_room(peer.name):
-            self._house.line.metrics.drop(Dropped.TOO_MANY_CONNECTIONS)
+            self._house.service.metrics.drop(DropReason.TOO_MANY_CONNECTIONS)
             error = OverloadedError(f"all {most} connections are busy")
             return _Refusal(peer, self._house, error)
         key = DeviceKey(DOOR, peer.name, str(next(self._numbers)))
-        connection = Connection(peer, key, self._house, self._forget)
+        connection = WyomingConnection(peer, key, self._house, self._forget)
         self._connections[key] = connection
         self._empty.clear()
         return connection
@@ -99,7 +99,7 @@ class Guests:
 class _Refusal(AsyncEventHandler):
     """Says why, and hangs up."""
 
-    def __init__(self, peer: Peer, house: House, error: UtteranceError) -> None:
+    def __init__(self, peer: Peer, house: ServerContext, error: UtteranceError) -> None:
         super().__init__(peer.reader, peer.writer)
         self._out = Outgoing(peer, house.bounds)
         self._error = error

@@ -10,20 +10,24 @@ from collections.abc import Callable
 
 from wyoming.server import AsyncEventHandler, AsyncServer, AsyncTcpServer, AsyncUnixServer
 
-from stt_mqtt.config import Address, Scheme
+from stt_mqtt.config import ListenAddress, Scheme
 from stt_mqtt.doors.wyoming.addresses import UNIX_PEER, peer_name, uri_of
 from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.guests import Guests
+from stt_mqtt.doors.wyoming.guests import Connections
 from stt_mqtt.doors.wyoming.outgoing import Peer
 
 log = logging.getLogger(__name__)
 
 
-class Listener:
+class WyomingListener:
     """Listens on an address of TCP or on a Unix socket. `opened` is told once it does."""
 
     def __init__(
-        self, address: Address, guests: Guests, bounds: Bounds, opened: Callable[[Address], None]
+        self,
+        address: ListenAddress,
+        guests: Connections,
+        bounds: Bounds,
+        opened: Callable[[ListenAddress], None],
     ) -> None:
         self._address = address
         self._guests = guests

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 
 from stt_mqtt.doors.wyoming.addresses import STDIO_PEER
-from stt_mqtt.doors.wyoming.guests import Guests
+from stt_mqtt.doors.wyoming.guests import Connections
 from stt_mqtt.doors.wyoming.outgoing import Peer
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,10 @@ class Stdio:
     """Serves one client over two pipes. `ended` is told when it has said everything."""
 
     def __init__(
-        self, guests: Guests, ended: Callable[[], None], pipes: tuple[int, int] = (STDIN, STDOUT)
+        self,
+        guests: Connections,
+        ended: Callable[[], None],
+        pipes: tuple[int, int] = (STDIN, STDOUT),
     ) -> None:
         self._guests = guests
         self._ended = ended

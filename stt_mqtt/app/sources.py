@@ -1,0 +1,64 @@
+"""Where the configuration comes from: the YAML file, the environment, the password file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from stt_mqtt.config import Config, MqttConfig, read_config
+from stt_mqtt.errors import ConfigError
+
+_MAX_CONFIG_BYTES = 1024 * 1024
+_MAX_PASSWORD_BYTES = 4096
+
+
+class ConfigLoader(Protocol):
+    """Where the service reads its configuration, now and at each reload."""
+
+    def load(self) -> Config:
+        """Read the configuration. Raises `ConfigError` with all problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """The file (None: no file, all defaults) and the environment over it."""
+
+    path: Path | None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def load(self) -> Config:
+        """Read the configuration. Raises `ConfigError` with all problems."""
+        if self.path is None:
+            return read_config("", "defaults", self.environ)
+        text = _read(self.path, _MAX_CONFIG_BYTES, "the configuration file")
+        return read_config(text, str(self.path), self.environ)
+
+
+def resolve_password(config: MqttConfig) -> str | None:
+    """The password for the broker. Raises `ConfigError` if its file cannot be read."""
+    if config.password is not None:
+        return config.password.get_secret_value()
+    if config.password_file is None:
+        return None
+    text = _read(Path(config.password_file), _MAX_PASSWORD_BYTES, "mqtt.password_file")
+    lines = text.splitlines()
+    if not lines or not lines[0]:
+        raise ConfigError([f"{config.password_file}: mqtt.password_file: its first line is empty"])
+    return lines[0]
+
+
+def _read(path: Path, max_bytes: int, what: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise ConfigError([f"{path}: {what} is larger than {max_bytes} bytes"])
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError([f"{path}: {what} cannot be read: {reason}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: {what} is not UTF-8 text"]) from error

@@ -1,0 +1,189 @@
+"""The ladder at work: looks at the load, loads the next model beside the present one, swaps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import inf
+
+from stt_mqtt.config import AUTO, Config
+from stt_mqtt.core.background import in_background
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.rungs import RungStatus
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose
+from stt_mqtt.engine.loading import LoadedLadder, ModelLoader, shares_model
+from stt_mqtt.engine.memory import free_mb
+from stt_mqtt.engine.runner import Engine
+from stt_mqtt.engine.whisper import WhisperTranscriber
+from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
+from stt_mqtt.types import Rung
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+ASKED_FOR = "asked for"
+
+
+class LadderRunner:
+    """Moves the service between its rungs. Lives on the event loop."""
+
+    def __init__(
+        self, config: Config, start: LoadedLadder, shelf: ModelLoader, clock: Clock
+    ) -> None:
+        self._candidates = list(start.candidates)
+        self._rungs = config.rungs
+        self._mode = config.ladder.rung
+        self._policy = Policy(config.ladder.promised_wait_ms / 1000, config.ladder.min_stay_s)
+        self._shelf = shelf
+        self._clock = clock
+        self._state = LadderState(start.index, clock.now())
+        self._reason = _first_reason(self._mode, len(self._rungs))
+        self._woken = asyncio.Event()
+        self._retry_at = -inf
+        self._broken = False
+        self.loading = False
+        """Whether a thread is about to load a model. It goes on when nobody wants it any more."""
+
+    def attach(self, engine: Engine, service: SpeechService, changed: Callable[[], None]) -> None:
+        """What is moved, and who is told after a change."""
+        self._engine, self._service, self._changed = engine, service, changed
+
+    @property
+    def status(self) -> RungStatus:
+        """The ladder as it stands."""
+        return RungStatus(
+            self._rungs, self._mode, self._rungs[self._state.index].name, self._reason
+        )
+
+    def set_mode(self, mode: str) -> None:
+        """Hold the rung called `mode`, or choose by load with `auto`.
+
+        Raises RequestError for a rung that does not exist or cannot be used.
+        """
+        if self._broken:
+            raise RequestError("the ladder broke and stays where it is, see the log")
+        reason = "chosen by load"
+        if mode != AUTO:
+            index = self._index_of(mode)
+            candidate = self._candidates[index]
+            if candidate.cost is None and len(self._rungs) > 1:
+                raise RequestError(f"rung {mode} cannot be used: {candidate.reason}")
+            moves = index != self._state.index
+            reason = f"{ASKED_FOR}, as soon as it is loaded" if moves else ASKED_FOR
+        self._mode = mode
+        self._reason = reason
+        self._retry_at = -inf
+        self._tell()
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look at the load again and again; to be cancelled."""
+        while len(self._rungs) > 1:
+            try:
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+            try:
+                await self.look()
+            except Exception:
+                log.exception("the ladder broke and stays where it is, please report this")
+                self._broken = True
+                self._reason = "the ladder broke, see the log"
+                self._tell()
+                return
+
+    async def look(self) -> None:
+        """Move if the load, or the rung that is held, asks for it."""
+        choice = self._wanted()
+        if choice.index == self._state.index:
+            return
+        rung, mode = self._rungs[choice.index], self._mode
+        self.loading = True
+        try:
+            transcriber, max_batch = await in_background(partial(self._prepared, rung))
+        except NotEnoughMemoryError as error:
+            self._put_off(rung, error)
+            return
+        except ModelError as error:
+            self._give_up(choice.index, error)
+            return
+        if self._mode != mode:
+            # Something else was asked for while it was loaded.
+            if transcriber.loaded is not self._engine.transcriber.loaded:
+                transcriber.close()
+            self._woken.set()
+            return
+        self._engine.exchange(rung, transcriber)
+        self._service.scheduler.max_batch = max_batch
+        self._state = self._state.after(choice, self._clock.now(), self._policy)
+        self._reason = choice.reason
+        log.info("rung %s: %s", rung.name, choice.reason)
+        self._tell()
+
+    def _put_off(self, rung: Rung, error: NotEnoughMemoryError) -> None:
+        """There may be memory later."""
+        self._retry_at = self._clock.now() + self._policy.min_stay_s
+        self._reason = f"{rung.name} has to wait: {error}"
+        log.warning("staying on %s, %s", self.status.active, self._reason)
+        self._tell()
+
+    def _give_up(self, index: int, error: ModelError) -> None:
+        """A rung that cannot be loaded is not tried again; the load chooses among the others."""
+        name = self._rungs[index].name
+        log.warning("staying on %s, rung %s cannot be used: %s", self.status.active, name, error)
+        self._candidates[index] = replace(self._candidates[index], cost=None, reason=str(error))
+        # While it was loaded another one may have been asked for.
+        if self._mode in (AUTO, name):
+            self._mode = AUTO
+            self._reason = f"{name} cannot be used: {error}"
+        self._tell()
+
+    def _wanted(self) -> Choice:
+        now = self._clock.now()
+        if now < self._retry_at:
+            return Choice(self._state.index, self._reason)
+        if self._mode != AUTO:
+            return Choice(self._index_of(self._mode), ASKED_FOR)
+        scheduler = self._service.scheduler
+        load = Load(
+            scheduler.arrivals.read(now),
+            scheduler.queue.jobs,
+            scheduler.queue.audio_s,
+            self._shelf.parallelism.workers,
+            free_mb(),
+        )
+        return choose(self._candidates, self._policy, self._state, load, now)
+
+    def _prepared(self, rung: Rung) -> tuple[WhisperTranscriber, int]:
+        """In a thread: the model of a rung, this one's or one loaded beside it, and its batches."""
+        try:
+            if shares_model(self._rungs[self._state.index], rung):
+                transcriber = self._engine.transcriber.with_beam(rung.beam_size)
+            else:
+                transcriber = self._shelf.load_beside(rung)
+            return transcriber, self._shelf.largest_batch(rung)
+        finally:
+            self.loading = False
+
+    def _index_of(self, name: str) -> int:
+        for index, rung in enumerate(self._rungs):
+            if rung.name == name:
+                return index
+        known = ", ".join([AUTO, *(rung.name for rung in self._rungs)])
+        raise RequestError(f"no rung is called {name[:64]!r}: {known}")
+
+    def _tell(self) -> None:
+        self._service.rungs = self.status
+        self._changed()
+
+
+def _first_reason(mode: str, rungs: int) -> str:
+    if rungs == 1:
+        return "the only rung"
+    return "the start" if mode == AUTO else ASKED_FOR

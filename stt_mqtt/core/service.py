@@ -1,0 +1,302 @@
+"""The line: doors report what devices do, the line answers each utterance exactly once.
+
+Single-threaded (the event loop's), without locks. The clock, the inference threads and the
+doors' outlets are given to it, so that tests run it with fakes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.config import Config
+from stt_mqtt.core.alarms import Alarms
+from stt_mqtt.core.budget import Budget
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.context import DeviceContext
+from stt_mqtt.core.device import Device
+from stt_mqtt.core.ended import Ended, Repeated
+from stt_mqtt.core.known_devices import KnownDevices
+from stt_mqtt.core.outcomes import Moment, log_outcome, of_answer, of_ended, of_refusal
+from stt_mqtt.core.outlet import DeviceObserver, Outlet
+from stt_mqtt.core.rungs import EngineFacts
+from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
+from stt_mqtt.core.settings import SettingsChange
+from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.engine.transcriber import normalise_language
+from stt_mqtt.errors import (
+    ShuttingDownError,
+    TooManyDevicesError,
+    UnsupportedLanguageError,
+    UtteranceError,
+)
+from stt_mqtt.observe.metrics import DropReason, Metrics
+from stt_mqtt.types import (
+    DeviceKey,
+    EndReason,
+    InferenceResult,
+    NamedFormat,
+    Outcome,
+    Utterance,
+    UtteranceStart,
+)
+
+log = logging.getLogger(__name__)
+
+
+class SpeechService:
+    """Everything between the doors and the inference threads."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: EngineFacts,
+        clock: Clock,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        limits = config.limits
+        self.config = config
+        self.languages = engine.languages
+        self.rungs = engine.rungs
+        """The ladder as it stands, for the doors to tell; whoever moves it replaces this."""
+        self.metrics = Metrics()
+        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024, self._make_room)
+        cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
+        context = DeviceContext(cap, self.budget, new_id)
+        self.known = KnownDevices(config, context, clock)
+        self.registry = self.known.registry
+        self.scheduler = Scheduler(limits, self._on_answer)
+        self._clock = clock
+        self._outlets: dict[str, Outlet] = {}
+        self._alarms = Alarms(self.registry)
+        self._closing = False
+
+    def attach(self, door: str, outlet: Outlet) -> None:
+        """Connect a door; the keys of its devices carry its name."""
+        self._outlets[door] = outlet
+
+    def follow(self, door: str, follower: DeviceObserver) -> None:
+        """Have the devices of a door watched; followers are told in the order they came."""
+        self.known.followers.add(door, follower)
+
+    # What devices do ---------------------------------------------------------------------
+
+    def start(self, key: DeviceKey, start: UtteranceStart) -> None:
+        """A device opens an utterance."""
+        device = self._get_or_answer(key, start)
+        if device is None:
+            return
+        now = self._clock.now()
+        error = self._refusal(start, device)
+        self._settle(
+            device,
+            device.start(start, now) if error is None else device.refuse(start, error, now),
+        )
+
+    def refuse(self, key: DeviceKey, start: UtteranceStart, error: UtteranceError) -> None:
+        """A device tried to open an utterance in a way that cannot be obeyed."""
+        device = self._get_or_answer(key, start)
+        if device is not None:
+            self._settle(device, device.refuse(start, error, self._clock.now()))
+
+    def chunk(self, key: DeviceKey, chunk: bytes, number: int | None, format: NamedFormat) -> None:
+        """A device sends audio; `number` and `format` as in `Device.chunk`."""
+        try:
+            device = self.known.heard_or_made(key)
+        except TooManyDevicesError:
+            self.metrics.drop(DropReason.TOO_MANY_DEVICES)
+            return
+        if self._closing and not device.listening:
+            device.counters.dropped_chunks += 1
+            return
+        self._settle(device, device.chunk(chunk, number, format, self._clock.now()))
+
+    def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
+        """A device ends its utterance; `sent`: how many chunks it says it sent."""
+        device = self.known.heard(key)
+        if device is not None:
+            self._settle(device, device.stop(id, sent, self._clock.now()))
+
+    def abort(self, key: DeviceKey, id: str | None) -> None:
+        """A device takes its utterance back."""
+        device = self.known.heard(key)
+        if device is not None:
+            self._settle(device, device.abort(id, self._clock.now()))
+
+    def disconnect(self, key: DeviceKey) -> None:
+        """A device is gone, by the word of others; what it said so far is transcribed."""
+        device = self.registry.find(key)
+        if device is not None:
+            self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
+
+    def leave(self, key: DeviceKey) -> None:
+        """A device will not speak again: what is open or waits is taken back, its place is free."""
+        device = self.registry.find(key)
+        if device is None:
+            return
+        now = self._clock.now()
+        self.known.leaves(key)
+        self._settle(device, device.abort(None, now))
+        self.scheduler.withdraw(key, now)
+        self.known.let_go(device)
+
+    def single(self, key: DeviceKey, data: bytes, start: UtteranceStart) -> None:
+        """A device sends a whole utterance in one message."""
+        device = self._get_or_answer(key, start)
+        if device is None:
+            return
+        error = self._refusal(start, device)
+        if error is not None:
+            self.answer_error(key, start, error, EndReason.SINGLE)
+            return
+        self._settle(device, [device.single(data, start, self._clock.now())])
+
+    def answer_error(
+        self,
+        key: DeviceKey,
+        start: UtteranceStart,
+        error: UtteranceError,
+        end: EndReason | None = None,
+    ) -> None:
+        """Answer a message that opens nothing and leaves an open utterance alone."""
+        self._publish(of_refusal(key, start, error, end, self._stamp()))
+
+    def change_settings(self, key: DeviceKey, change: SettingsChange) -> None:
+        """A device's settings are changed until the restart."""
+        device = self._get_or_answer(key, UtteranceStart())
+        if device is not None:
+            self._settle(device, device.change(change, self._clock.now()))
+
+    def count_dropped_chunk(self, key: DeviceKey) -> None:
+        """A chunk of the device was dropped before it reached the line."""
+        device = self.registry.find(key)
+        if device is not None:
+            device.counters.dropped_chunks += 1
+
+    # What the service does -----------------------------------------------------------------
+
+    def reconfigure(self, config: Config) -> None:
+        """Take a new configuration for all devices."""
+        self.config = self.known.config = config
+        for device in self.registry:
+            configured = self.known.config_of(device.key)
+            self._settle(device, device.reconfigure(configured, self._clock.now()))
+
+    def serve(self, pool: Pool, capacity: Capacity) -> None:
+        """The model is loaded: transcribe, first of all what has come in meanwhile."""
+        self.scheduler.serve(pool, capacity, self._clock.now())
+
+    def delivered(self, batch: int, index: int, verdict: Verdict) -> None:
+        """An inference thread has the verdict on one utterance of a batch."""
+        self.scheduler.delivered(batch, index, verdict, self._clock.now())
+
+    def batch_finished(self, batch: int) -> None:
+        """An inference thread is done with a batch."""
+        self.scheduler.batch_finished(batch, self._clock.now())
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        both = (self._alarms.next_at, self.scheduler.deadline)
+        return min((at for at in both if at is not None), default=None)
+
+    def tick(self) -> None:
+        """End the utterances whose time is up and whatever else is due."""
+        now = self._clock.now()
+        for device in self._alarms.due(now):
+            self._settle(device, device.tick(now))
+        self.scheduler.tick(now)
+
+    def shut_down(self) -> None:
+        """Accept nothing new and end what is open."""
+        self._closing = True
+        for device in self.registry:
+            self._settle(device, device.end(EndReason.SHUTDOWN, self._clock.now()))
+
+    def abandon(self) -> None:
+        """Answer whatever is still unanswered with `shutting_down`."""
+        self.scheduler.abandon(self._clock.now())
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _get_or_answer(self, key: DeviceKey, start: UtteranceStart) -> Device | None:
+        try:
+            return self.known.heard_or_made(key)
+        except TooManyDevicesError as error:
+            self.answer_error(key, start, error)
+            return None
+
+    def _refusal(self, start: UtteranceStart, device: Device) -> UtteranceError | None:
+        if self._closing:
+            return ShuttingDownError("the service is stopping")
+        if not device.settings.enabled:
+            return None
+        language = start.language or device.settings.language
+        if language is None or normalise_language(language) in self.languages:
+            return None
+        return UnsupportedLanguageError(
+            f"no model of this service speaks {language!r}; leave the language out "
+            "or configure a multilingual model"
+        )
+
+    def _make_room(self, key: DeviceKey) -> bool:
+        return self.scheduler.make_room(key, self._clock.now())
+
+    def _settle(self, device: Device, ended: list[Ended]) -> None:
+        """Send on what ended, then tell what changed and see that the device is woken in time."""
+        for item in ended:
+            if isinstance(item, Utterance):
+                device.pending += 1
+                self.scheduler.put(item, self._clock.now())
+            elif isinstance(item, Repeated):
+                self._repeat(item)
+            else:
+                self._publish(of_ended(item, self._stamp()))
+        self.known.followers.announce(device)
+        self._alarms.set(device)
+
+    def _on_answer(self, answer: Answer) -> None:
+        utterance = answer.utterance
+        self.budget.use(-len(utterance.audio.data))
+        if isinstance(answer.verdict, InferenceResult):
+            self.metrics.count_inference(answer.verdict)
+        device = self.registry.find(utterance.key)
+        if device is not None:
+            device.pending -= 1
+        self._publish(of_answer(answer, self._stamp()))
+        if device is not None:
+            self.known.followers.announce(device)
+            self.known.let_go(device)
+
+    def _publish(self, outcome: Outcome) -> None:
+        self.metrics.count_outcome(outcome)
+        device = self.registry.find(outcome.key)
+        if device is not None:
+            device.counters.utterances += outcome.id is not None
+            device.counters.errors += outcome.error is not None
+            device.answered(outcome, self._clock.now())
+        self._tell(outcome)
+
+    def _repeat(self, repeated: Repeated) -> None:
+        """Say again what was answered; what waits for the model will be answered by that."""
+        self.metrics.drop(DropReason.REPEATED)
+        if repeated.outcome is not None:
+            self._tell(replace(repeated.outcome, repeated=True, context=repeated.start.context))
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Give a door an outcome. One that fails harms no other answer."""
+        log_outcome(outcome)
+        try:
+            self._outlets[outcome.key.door].outcome(outcome)
+        except Exception:
+            self.metrics.drop(DropReason.ANSWER)
+            log.exception(
+                "an answer was lost to a defect, please report this",
+                extra={"device": str(outcome.key), "utterance": outcome.id},
+            )
+
+    def _stamp(self) -> Moment:
+        return Moment(self._clock.now(), self._clock.epoch())

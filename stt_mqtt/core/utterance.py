@@ -1,0 +1,186 @@
+"""The open utterance: what a device has said since it began to speak, capped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import inf
+
+from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.core.resequencer import Resequencer
+from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
+
+SEQUENCE_PREFIX_BYTES = 4
+"""Length of the little-endian number before each chunk of a sequenced utterance."""
+SLEPT_S = 5.0
+"""A pause that is so much longer than the one that ends an utterance: the machine slept."""
+STRAGGLER_PATIENCE_S = 0.2
+"""How long a stop that counted its chunks waits for the missing ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How an utterance was opened, with every default filled in. Times in seconds.
+
+    `ends_within_s`: it must not stay open longer, whatever happens to be configured.
+    """
+
+    id: str
+    format: AudioFormat
+    language: str | None
+    prompt: str | None
+    sequenced: bool
+    age_s: float
+    quiet_timeout_s: float
+    ends_within_s: float | None = None
+    reject_over_cap: bool = False
+    languages: tuple[str, ...] = ()
+    hotwords: tuple[str, ...] = ()
+    context: object = None
+
+    def utterance(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
+        """An utterance that was opened like this, with nothing in it."""
+        return Utterance(
+            key=key,
+            id=self.id,
+            audio=EncodedAudio(None, b""),
+            language=self.language,
+            prompt=self.prompt,
+            end=end,
+            ended_at=ended_at,
+            age_s=self.age_s,
+            reject_over_cap=self.reject_over_cap,
+            languages=self.languages,
+            hotwords=self.hotwords,
+            context=self.context,
+        )
+
+
+class OpenUtterance:
+    """Collects chunks until somebody says that it ended. Times are monotonic seconds."""
+
+    def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
+        self.opening = opening
+        longest_s = opening.ends_within_s
+        if longest_s is not None:
+            cap = replace(cap, max_s=min(cap.max_s, longest_s))
+        self._buffer = AudioBuffer(opening.format, cap)
+        self._sequence = Resequencer()
+        self._max_bytes = cap.max_bytes
+        self.ends_at = inf if longest_s is None else now + longest_s
+        self._cap_at = min(now + cap.max_s + opening.quiet_timeout_s, self.ends_at)
+        self._numbered = opening.sequenced
+        self._received = 0
+        self._sent: int | None = None
+        self._stopped_at: float | None = None
+        self._opened_at = now
+        self._quiet_since = now
+        self._slept_s = 0.0
+        self._straggler_deadline = 0.0
+        self.capped = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory."""
+        return self._buffer.nbytes + self._sequence.held_bytes
+
+    @property
+    def deadline(self) -> float:
+        """When something has to happen if nothing more comes: the end, or the cap."""
+        if self._stopped_at is not None:
+            return self._straggler_deadline
+        return min(self.quiet_until, self.ends_at if self.capped else self._cap_at)
+
+    @property
+    def quiet_until(self) -> float:
+        """When the pause after the last chunk is long enough to be the end.
+
+        Before that, a `deadline` is the cap: it has been open for longer than the longest
+        utterance takes to say. So streams are capped whose length only decoding tells.
+        """
+        return self._quiet_since + self.opening.quiet_timeout_s
+
+    @property
+    def stopped_at(self) -> float | None:
+        """When a stop came that still waits for stragglers."""
+        return self._stopped_at
+
+    def add(self, chunk: bytes, number: int | None, now: float) -> bool:
+        """Append one chunk; return whether it was taken (False: dropped, over the cap or twice).
+
+        `number` is its sequence number; in a sequenced utterance that stands before the audio.
+
+        `capped` is set once the cap was reached; after that nothing more is taken.
+        """
+        self._note_pause(now)
+        self._quiet_since = now
+        if self.capped:
+            return False
+        if self.opening.sequenced:
+            if len(chunk) < SEQUENCE_PREFIX_BYTES:
+                return False
+            number = int.from_bytes(chunk[:SEQUENCE_PREFIX_BYTES], "little")
+            chunk = chunk[SEQUENCE_PREFIX_BYTES:]
+        if number is None:
+            self._received += 1
+            return self._append((chunk,))
+        self._numbered = True
+        dropped_before = self._sequence.dropped
+        ordered = self._sequence.push(number, chunk, self._max_bytes - self._buffer.nbytes)
+        if self._sequence.dropped == dropped_before:
+            self._received += 1
+        return self._append(ordered) and self._sequence.dropped == dropped_before
+
+    def await_stragglers(self, sent: int | None, now: float) -> bool:
+        """Note a stop; return whether chunks are still missing and worth waiting for."""
+        self._sent = sent
+        self._stopped_at = now
+        self._straggler_deadline = now + STRAGGLER_PATIENCE_S
+        return self.straggling
+
+    @property
+    def straggling(self) -> bool:
+        """Whether a stop came before all the chunks that it counted."""
+        return self._sent is not None and not self.capped and self._received < self._sent
+
+    def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
+        """Seal the utterance. The buffer must not be used afterwards."""
+        self._note_pause(ended_at)
+        lost = 0
+        if self._numbered:
+            self._append(self._sequence.flush(None if self.capped else self._sent))
+            lost = self._sequence.lost
+        elif self._sent is not None and not self.capped:
+            lost = max(self._sent - self._received, 0)
+        return replace(
+            self.opening.utterance(key, end, ended_at),
+            audio=self._buffer.close(),
+            age_s=self.opening.age_s + self._age_s(ended_at),
+            seconds=self._buffer.seconds,
+            truncated=self.capped,
+            lost_chunks=lost,
+        )
+
+    def _note_pause(self, until: float) -> None:
+        """Notice a pause after which nobody was there to end the utterance."""
+        pause_s = until - self._quiet_since
+        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+            self._slept_s += pause_s
+
+    def _age_s(self, ended_at: float) -> float:
+        """How old the speech became because the machine slept before its end.
+
+        It counts from its first sound, less its length: what came in together after the process
+        had stood still is not old.
+        """
+        return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
+
+    def _append(self, chunks: Iterable[bytes | None]) -> bool:
+        for chunk in chunks:
+            if self.capped:
+                break
+            if chunk is None:
+                self._buffer.append_loss(1)
+            elif not self._buffer.append(chunk):
+                self.capped = True
+        return not self.capped

@@ -1,0 +1,293 @@
+"""One connection to the broker, from its CONNECT to its end.
+
+paho is touched by the network thread only, through its interface for foreign event loops: its
+own loops retry refused credentials for ever, cannot change the protocol, send what is
+published before the CONNACK, and select() fails in a process with many open files.
+Each connection gets a paho client of its own, so nothing of an old connection leaks into a new
+one; what has to outlive a connection is in `ClientState`.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import ssl
+import time
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from paho.mqtt.client import MQTT_LOG_ERR, Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from stt_mqtt.config import Protocol
+from stt_mqtt.errors import BrokerError
+from stt_mqtt.mqtt.client_state import ClientState
+from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.options import ClientListener, ClientOptions
+from stt_mqtt.mqtt.properties import connect_properties, loss, refusal
+from stt_mqtt.mqtt.receiver import Receiver
+from stt_mqtt.mqtt.reconnect import Cause
+from stt_mqtt.mqtt.sender import MAX_IN_FLIGHT, Sender
+from stt_mqtt.mqtt.tls import explain, tls_context
+
+CONNECT_TIMEOUT_S = 10.0
+"""For TCP and TLS, and again for the CONNACK."""
+POLL_S = 1.0
+"""Longest sleep between two looks at the keep-alive."""
+READ_BATCH = 64
+"""Messages read before writing gets its turn."""
+COMPLAINT_INTERVAL_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Ending(NamedTuple):
+    """How a connection ended, for the state machine and for people."""
+
+    kind: Cause
+    reason: str
+
+
+class Connection:
+    """One connection. `run` returns when it is over; `connected` says whether it is up.
+
+    `greeting`: the level at which the log is told that it came up.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        protocol: Protocol,
+        listener: ClientListener,
+        lasting: ClientState,
+        greeting: int = logging.INFO,
+    ) -> None:
+        self.connected = False
+        self.connected_at: float | None = None
+        """When it came up, in monotonic seconds."""
+        self._greeting = greeting
+        self._options = options
+        self._v5 = protocol is Protocol.V5
+        self._protocol = protocol
+        self._listener = listener
+        self._lasting = lasting
+        self._client = self._make_client()
+        self._sender = Sender(self._client, self._v5, lasting)
+        self._ending: Ending | None = None
+        self._trouble = ""
+        self._leaving = False
+        self._quiet_until = 0.0
+
+    def run(self) -> Ending:
+        """Connect and work until the connection ends; with `stopping` set, end it cleanly."""
+        try:
+            self._connect()
+        except (OSError, UnicodeError, BrokerError) as error:
+            return Ending(Cause.UNREACHABLE, explain(error, self._options.address))
+        sock = self._client.socket()
+        try:
+            if isinstance(sock, socket.socket):
+                self._pump(sock)
+        finally:
+            self.connected = False
+            if isinstance(sock, socket.socket):
+                sock.close()
+        return self._ending or Ending(Cause.NO_ANSWER, self._silence())
+
+    def _make_client(self) -> Receiver:
+        client = Receiver(self._lasting.client_id, self._v5, self._on_message)
+        config = self._options.config
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages = MAX_IN_FLIGHT
+        client.username_pw_set(config.username, self._options.password)
+        will = self._options.will
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.on_log = self._on_log
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_open = _without_delay
+        client.on_socket_close = self._on_socket_close
+        # With a hook (of any kind) paho writes in loop_write() only, not inside publish().
+        client.on_socket_register_write = _leave_writing_to_the_pump
+        return client
+
+    def _connect(self) -> None:
+        options = self._options
+        if options.config.tls is not None:
+            self._client.tls_set_context(tls_context(options.config.tls))
+        address = (options.host, options.port, options.config.keepalive_s)
+        if self._v5:
+            properties = connect_properties(options.config)
+            self._client.connect(*address, clean_start=True, properties=properties)
+        else:
+            self._client.connect(*address)
+
+    def _pump(self, sock: socket.socket) -> None:
+        client, wakeup = self._client, self._lasting.wakeup
+        answer_by = time.monotonic() + CONNECT_TIMEOUT_S
+        with selectors.DefaultSelector() as selector:
+            interest = selectors.EVENT_READ
+            selector.register(sock, interest)
+            selector.register(wakeup, selectors.EVENT_READ)
+            while self._work(answer_by):
+                wanted = selectors.EVENT_READ
+                if client.want_write():
+                    wanted |= selectors.EVENT_WRITE
+                if wanted != interest:
+                    interest = wanted
+                    selector.modify(sock, interest)
+                # Bytes that wait here or inside TLS do not make the socket readable.
+                waiting = client.buffered or _pending(sock)
+                look = self._lasting.looks_asked
+                asked = look != self._lasting.looks_done
+                timeout_s = 0 if waiting or asked else POLL_S
+                ready = {key.fileobj for key, _ in selector.select(timeout_s)}
+                if wakeup in ready:
+                    wakeup.clear()
+                if waiting or sock in ready:
+                    self._read()
+                else:
+                    self._lasting.looks_done = look
+
+    def _work(self, answer_by: float) -> bool:
+        """Send what waits and look at the clocks; False: the connection is over."""
+        client, lasting = self._client, self._lasting
+        if lasting.stopping.is_set() and not self._leaving:
+            self._leaving = True
+            client.disconnect()
+        if self.connected and not self._leaving:
+            self._sender.hand_over()
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+        now = time.monotonic()
+        late = (self._leaving and now >= lasting.stop_by) or (
+            not self.connected and now >= answer_by
+        )
+        return client.socket() is not None and not late
+
+    def _read(self) -> None:
+        client = self._client
+        for _ in range(READ_BATCH):
+            before = client.received
+            client.loop_read()
+            if client.received == before and not client.buffered:
+                break
+        client.acknowledge()
+
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        """Keep what paho says about a failing socket; it tells nobody else."""
+        if level == MQTT_LOG_ERR:
+            self._trouble = text
+
+    def _on_connect(
+        self,
+        client: Client,
+        _data: Any,
+        _flags: ConnectFlags,
+        code: ReasonCode,
+        more: Properties | None,
+    ) -> None:
+        if code.is_failure:
+            self._ending = Ending(
+                refusal(code), f"{self._options.address} refuses the connection: {code}"
+            )
+            return
+        self._lasting.outbox.connection_began()
+        self.connected = True
+        self.connected_at = time.monotonic()
+        # From here on paho would format a line per message for it.
+        client.on_log = None
+        if more is not None:
+            self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
+        log.log(
+            self._greeting,
+            "connected to %s with MQTT %s",
+            self._options.address,
+            self._protocol.value,
+        )
+        self._sender.subscribe()
+        try:
+            self._listener.connected(self._protocol.value)
+        except Exception:
+            self._complain()
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _data: Any,
+        flags: DisconnectFlags,
+        code: ReasonCode,
+        _more: Properties | None,
+    ) -> None:
+        address = self._options.address
+        if self._ending is not None:
+            return
+        if self.connected:
+            said = flags.is_disconnect_packet_from_server
+            verb = "was closed by the broker" if said else "broke"
+            reason = f"the connection to {address} {verb} ({code})"
+            self._ending = Ending(loss(code, said), reason)
+        elif code.getName() == "Protocol error":
+            reason = f"{address} does not speak MQTT {self._protocol.value}"
+            self._ending = Ending(Cause.UNSUPPORTED, reason)
+        elif self._options.config.tls is not None and self._trouble:
+            reason = f"TLS with {address} failed ({self._trouble}): check mqtt.tls.cert_file"
+            self._ending = Ending(Cause.UNREACHABLE, reason)
+        else:
+            self._ending = Ending(Cause.NO_ANSWER, self._silence())
+
+    def _on_message(self, message: Inbound | None) -> None:
+        if message is None:
+            self._lasting.undecodable += 1
+            return
+        try:
+            self._listener.message(message)
+        except Exception:
+            self._complain()
+
+    def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
+        """Let the broker read our DISCONNECT before the socket goes.
+
+        Closing while messages still stream in resets the connection, and the broker may then
+        see the reset first and publish the last will.
+        """
+        if not self._leaving:
+            return
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+            while (left_s := self._lasting.stop_by - time.monotonic()) > 0:
+                sock.settimeout(left_s)
+                if not sock.recv(65536):
+                    return
+
+    def _silence(self) -> str:
+        return (
+            f"{self._options.address} does not answer in MQTT {self._protocol.value}: either it is "
+            "another protocol version, no MQTT broker, one that expects TLS, or one that refuses "
+            "the user without saying so"
+        )
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            log.exception(
+                "%s could not handle what came in, please report this",
+                type(self._listener).__name__,
+            )
+
+
+def _pending(sock: socket.socket) -> bool:
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+
+def _without_delay(_client: Client, _data: Any, sock: Any) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _leave_writing_to_the_pump(_client: Client, _data: Any, _sock: Any) -> None:
+    return None

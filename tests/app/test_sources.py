@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from stt_mqtt.app.sources import ConfigSource, resolve_password
+from stt_mqtt.config import Config, MqttConfig
+from stt_mqtt.errors import ConfigError
+
+
+def test_without_a_file_everything_has_its_default() -> None:
+    assert ConfigSource(None, {}).load() == Config()
+
+
+def test_the_environment_counts_without_a_file_too() -> None:
+    source = ConfigSource(None, {"STT_MQTT__MQTT__HOST": "broker.lan"})
+    assert source.load().mqtt.host == "broker.lan"
+
+
+def test_a_file_is_read_again_at_every_load(tmp_path: Path) -> None:
+    file = tmp_path / "stt.yaml"
+    file.write_text("mqtt: {port: 1}")
+    source = ConfigSource(file, {})
+    assert source.load().mqtt.port == 1
+    file.write_text("\ufeffmqtt: {port: 2}", encoding="utf-8")
+    assert source.load().mqtt.port == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "cannot be read"), (b"\xff\xfe\xff", "not UTF-8"), (b"#" * 1_048_577, "larger than")],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    file = tmp_path / "stt.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        ConfigSource(file, {}).load()
+    assert str(file) in str(caught.value)
+
+
+def test_the_password_comes_from_the_file_or_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("from file \nsecond line")
+    assert resolve_password(MqttConfig()) is None
+    assert resolve_password(MqttConfig(password=SecretStr("inline"))) == "inline"
+    assert resolve_password(MqttConfig(password_file=str(file))) == "from file "
+
+
+def test_a_password_file_without_a_password_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("\nsecret in the second line")
+    with pytest.raises(ConfigError, match="first line is empty") as caught:
+        resolve_password(MqttConfig(password_file=str(file)))
+    assert "secret" not in str(caught.value)

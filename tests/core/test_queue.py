@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_mqtt.core.queue import FairQueue, QueueLimits
+from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
+
+LIMITS = QueueLimits(
+    max_jobs=4, max_audio_s=10.0, max_wait_s=5.0, max_age_s=20.0, max_utterance_s=8.0
+)
+
+
+def utterance(
+    device: str,
+    id: str = "",
+    seconds: float = 1.0,
+    ended_at: float = 0.0,
+    age_s: float = 0.0,
+    part: str = "",
+) -> Utterance:
+    return Utterance(
+        key=DeviceKey("native", device, part),
+        id=id,
+        audio=EncodedAudio(AudioFormat(), bytes(int(seconds * 100))),
+        language=None,
+        prompt=None,
+        end=EndReason.STOP,
+        ended_at=ended_at,
+        age_s=age_s,
+        seconds=seconds,
+    )
+
+
+def drained(queue: FairQueue) -> list[str]:
+    ids = []
+    while (item := popped(queue)) is not None:
+        ids.append(item.id)
+        queue.done(item.key)
+    return ids
+
+
+def popped(queue: FairQueue) -> Utterance | None:
+    return next(iter(queue.pop_batch(1)), None)
+
+
+def test_devices_take_turns() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1")]:
+        assert queue.put(utterance(device, id)) == []
+    assert drained(queue) == ["a1", "b1", "a2", "a3"]
+    assert (queue.jobs, queue.audio_s) == (0, 0.0)
+
+
+def test_a_device_has_one_utterance_in_the_model_at_a_time() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1"))
+    queue.put(utterance("a", "a2"))
+    first = popped(queue)
+    assert first is not None
+    assert popped(queue) is None
+    queue.done(first.key)
+    second = popped(queue)
+    assert second is not None
+    assert second.id == "a2"
+
+
+def test_a_batch_has_one_utterance_of_each_device_in_turn() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")]:
+        queue.put(utterance(device, id))
+    assert [item.id for item in queue.pop_batch(2)] == ["a1", "b1"]
+    assert [item.id for item in queue.pop_batch(8)] == ["c1"]
+    assert queue.pop_batch(8) == ()
+
+
+def test_what_is_ready_is_counted_by_devices_that_have_none_in_the_model() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1")]:
+        queue.put(utterance(device, id))
+    assert queue.ready == 2
+    (first,) = queue.pop_batch(1)
+    assert queue.ready == 1
+    queue.put(utterance("a", "a3"))
+    assert queue.ready == 1
+    queue.done(first.key)
+    assert queue.ready == 2
+
+
+def test_a_device_that_talks_much_waits_behind_those_that_waited_meanwhile() -> None:
+    queue = FairQueue(LIMITS)
+    for device, id in [("a", "a1"), ("a", "a2")]:
+        queue.put(utterance(device, id))
+    (first,) = queue.pop_batch(8)
+    queue.put(utterance("b", "b1"))
+    queue.done(first.key)
+    assert [item.id for item in queue.pop_batch(1)] == ["b1"]
+    assert [item.id for item in queue.pop_batch(1)] == ["a2"]
+
+
+def test_what_a_busy_device_has_waiting_can_expire_and_be_refused() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1"))
+    (first,) = queue.pop_batch(1)
+    queue.put(utterance("a", "a2"))
+    assert [item.id for item in queue.expire(5.0)] == ["a2"]
+    queue.done(first.key)
+    assert (queue.ready, queue.jobs) == (0, 0)
+
+
+def test_a_full_queue_refuses_the_newcomer_when_all_wait_with_one() -> None:
+    queue = FairQueue(LIMITS)
+    for device in "abcd":
+        queue.put(utterance(device, device))
+    newcomer = utterance("e", "e")
+    assert queue.put(newcomer) == [newcomer]
+    assert queue.jobs == 4
+
+
+def test_a_full_queue_takes_the_newest_from_the_device_that_hoards() -> None:
+    queue = FairQueue(LIMITS)
+    for id in ["a1", "a2", "a3", "a4"]:
+        queue.put(utterance("a", id))
+    refused = queue.put(utterance("b", "b1"))
+    assert [item.id for item in refused] == ["a4"]
+    assert drained(queue) == ["a1", "b1", "a2", "a3"]
+
+
+def test_the_queue_is_bounded_in_seconds_of_audio() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1", seconds=6.0))
+    refused = queue.put(utterance("b", "b1", seconds=6.0))
+    assert [item.id for item in refused] == ["b1"]
+    assert queue.audio_s == 6.0
+
+
+def test_who_comes_from_one_address_gains_no_place_by_many_connections() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    for number in range(64):
+        queue.put(utterance("10.0.0.9", f"hog-{number}", ended_at=number, part=str(number)))
+    for room in ("kitchen", "bedroom"):
+        refused = queue.put(utterance(room, room, ended_at=64.0))
+        assert [item.key.name for item in refused] == ["10.0.0.9"]
+    assert queue.jobs == 64
+    refused = queue.put(utterance("10.0.0.9", "hog-64", ended_at=65.0, part="64"))
+    assert [item.id for item in refused] == ["hog-64"]
+
+
+def test_who_has_many_connections_has_every_other_turn_when_a_room_waits() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    for number in range(10):
+        queue.put(utterance("10.0.0.9", f"hog-{number}", part=str(number)))
+    for id in ("k1", "k2"):
+        queue.put(utterance("kitchen", id))
+    assert [item.id for item in queue.pop_batch(3)] == ["hog-0", "k1", "hog-1"]
+    queue.done(DeviceKey("native", "kitchen"))
+    assert [item.id for item in queue.pop_batch(3)] == ["hog-2", "k2", "hog-3"]
+
+
+def test_within_a_name_the_part_that_hoards_gives_way() -> None:
+    queue = FairQueue(LIMITS)
+    for part, id in [("1", "a"), ("2", "b"), ("2", "c"), ("3", "d")]:
+        queue.put(utterance("10.0.0.9", id, part=part))
+    assert [item.id for item in queue.put(utterance("kitchen", "k"))] == ["c"]
+
+
+def test_memory_is_taken_from_the_name_that_holds_most_in_several_parts() -> None:
+    queue = FairQueue(LIMITS)
+    for part in "123":
+        queue.put(utterance("10.0.0.9", part, seconds=2.0, ended_at=int(part), part=part))
+    assert queue.evict_from_hog(DeviceKey("native", "10.0.0.9", "4")) is None
+    evicted = queue.evict_from_hog(DeviceKey("native", "kitchen"))
+    assert evicted is not None
+    assert evicted.id == "3"
+
+
+def test_speech_that_came_old_may_wait_as_long_as_any_other_until_it_is_too_old() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "spooled", ended_at=0.0, age_s=15.0))
+    assert queue.expire(4.9) == []
+    assert [item.id for item in queue.expire(5.0)] == ["spooled"]
+
+
+def test_what_is_too_old_is_taken_out_also_counting_the_age_it_came_with() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "young", ended_at=0.0))
+    queue.put(utterance("b", "spooled", ended_at=0.0, age_s=19.0))
+    assert queue.next_expiry == pytest.approx(1.0)
+    assert [item.id for item in queue.expire(1.0)] == ["spooled"]
+    assert queue.next_expiry == pytest.approx(5.0)
+    assert queue.oldest_s(3.0) == pytest.approx(3.0)
+    assert [item.id for item in queue.expire(5.0)] == ["young"]
+    assert (queue.next_expiry, queue.oldest_s(9.0)) == (None, 0.0)
+
+
+def test_memory_is_taken_from_the_device_that_holds_most_in_several() -> None:
+    queue = FairQueue(LIMITS)
+    for id in ["a1", "a2"]:
+        queue.put(utterance("a", id, seconds=2.0))
+    queue.put(utterance("b", "b1", seconds=5.0))
+    evicted = queue.evict_from_hog(DeviceKey("native", "c"))
+    assert evicted is not None
+    assert evicted.id == "a2"
+    assert queue.evict_from_hog(DeviceKey("native", "c")) is None
+
+
+def test_no_memory_is_taken_for_the_device_that_hoards_itself() -> None:
+    queue = FairQueue(LIMITS)
+    for id in ["a1", "a2"]:
+        queue.put(utterance("a", id))
+    assert queue.evict_from_hog(DeviceKey("native", "a")) is None
+
+
+def test_clear_gives_everything_back() -> None:
+    queue = FairQueue(LIMITS)
+    for device in "ab":
+        queue.put(utterance(device, device))
+    assert {item.id for item in queue.clear()} == {"a", "b"}
+    assert popped(queue) is None
+
+
+def test_an_empty_queue_takes_any_utterance() -> None:
+    queue = FairQueue(QueueLimits(4, 10.0, 5.0, 20.0, max_utterance_s=60.0))
+    assert queue.put(utterance("a", "long", seconds=50.0)) == []
+    assert [item.id for item in queue.put(utterance("b", "short"))] == ["short"]
+
+
+def test_no_utterance_counts_for_more_than_will_be_decoded_of_it() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "endless", seconds=400.0))
+    assert queue.audio_s == 8.0
+    assert queue.put(utterance("b", "short", seconds=1.5)) == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"),
+            st.floats(0.0, 12.0),
+            st.sampled_from(["nothing", "pop", "done", "expire"]),
+        ),
+        max_size=40,
+    )
+)
+def test_the_sums_stay_true_whatever_comes_and_goes(
+    steps: list[tuple[str, float, str]],
+) -> None:
+    queue = FairQueue(LIMITS)
+    waiting: list[Utterance] = []
+    busy: set[DeviceKey] = set()
+    for now, (device, seconds, then) in enumerate(steps):
+        added = utterance(device, seconds=seconds, ended_at=now)
+        waiting.append(added)
+        gone = [*queue.put(added)]
+        if then == "pop":
+            batch = queue.pop_batch(2)
+            assert not busy & {item.key for item in batch}
+            busy |= {item.key for item in batch}
+            gone += batch
+        elif then == "done" and busy:
+            queue.done(busy.pop())
+        elif then == "expire":
+            gone += queue.expire(now)
+        waiting = [item for item in waiting if not any(item is other for other in gone)]
+        assert queue.jobs == len(waiting) <= LIMITS.max_jobs
+        assert queue.ready == len({item.key for item in waiting} - busy)
+    queue.clear()
+    assert (queue.jobs, queue.audio_s, queue.ready) == (0, 0.0, 0)

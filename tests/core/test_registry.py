@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import sys
+import tracemalloc
+
+import pytest
+
+from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.config import DeviceConfig
+from stt_mqtt.core.budget import Budget
+from stt_mqtt.core.context import DeviceContext
+from stt_mqtt.core.device import Device
+from stt_mqtt.core.registry import Registry
+from stt_mqtt.core.settings import SettingsChange
+from stt_mqtt.errors import TooManyDevicesError
+from stt_mqtt.types import DeviceKey
+
+
+def key(name: str) -> DeviceKey:
+    return DeviceKey("native", name)
+
+
+def registry(places: int, kept: str = "") -> Registry:
+    context = DeviceContext(AudioCap(30.0, 2**21), Budget(2**26, lambda _: False), lambda: "id")
+    return Registry(places, context, lambda _: DeviceConfig(), lambda key: key.name == kept)
+
+
+def names(devices: Registry) -> list[str]:
+    return [device.key.name for device in devices]
+
+
+def test_a_device_is_made_once_and_found_again() -> None:
+    devices = registry(2)
+    made, evicted = devices.get(key("a"))
+    assert evicted is None
+    assert devices.get(key("a")) == (made, None)
+    assert devices.find(key("a")) is made
+    assert devices.find(key("b")) is None
+    assert len(devices) == 1
+
+
+def test_the_least_recently_used_idle_device_leaves_for_a_new_one() -> None:
+    devices = registry(2)
+    devices.get(key("a"))
+    devices.get(key("b"))
+    devices.get(key("a"))
+    _, evicted = devices.get(key("c"))
+    assert isinstance(evicted, Device)
+    assert evicted.key.name == "b"
+    assert names(devices) == ["a", "c"]
+
+
+def test_busy_and_configured_devices_stay() -> None:
+    devices = registry(2, kept="a")
+    devices.get(key("a"))
+    busy, _ = devices.get(key("b"))
+    busy.chunk(b"xx", None, None, 0.0)
+    with pytest.raises(TooManyDevicesError):
+        devices.get(key("c"))
+    busy.abort(None, 0.1)
+    devices.get(key("c"))
+    assert names(devices) == ["a", "c"]
+
+
+def test_a_device_with_changed_settings_stays_because_a_mute_must_not_be_forgotten() -> None:
+    devices = registry(2)
+    muted, _ = devices.get(key("muted"))
+    muted.change(SettingsChange(enabled=False), 0.0)
+    devices.get(key("b"))
+    devices.get(key("c"))
+    assert names(devices) == ["muted", "c"]
+    muted.change(SettingsChange(enabled=None), 0.0)
+    devices.get(key("d"))
+    assert names(devices) == ["c", "d"]
+
+
+def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
+    devices = registry(1000)
+    sys.intern("native")
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(1000):
+        devices.get(key(f"room-{number}"))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / 1000 < 2048

@@ -1,0 +1,139 @@
+"""TLS to the broker, and its troubles in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stt_mqtt.config import MqttConfig, Protocol, TlsConfig
+from stt_mqtt.errors import BrokerError
+from stt_mqtt.mqtt.messages import Publication
+from stt_mqtt.mqtt.tls import explain, tls_context
+from tests.mqtt.peers import client_of
+from tools.brokers import Certificates, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+
+MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
+
+
+def with_ca(certificates: Certificates) -> MqttConfig:
+    return MqttConfig(tls=TlsConfig(ca_file=str(certificates.ca)))
+
+
+def with_client_certificate(certificates: Certificates) -> MqttConfig:
+    return MqttConfig(
+        tls=TlsConfig(
+            ca_file=str(certificates.ca),
+            cert_file=str(certificates.client),
+            key_file=str(certificates.client_key),
+        )
+    )
+
+
+@needs_mosquitto
+def test_a_broker_whose_authority_is_given_is_trusted(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    with client_of(broker, "room", config=with_ca(certificates)) as (client, heard):
+        eventually(lambda: client.connected)
+        client.publish(Publication("room", bytes(1_000_000)))
+        eventually(lambda: heard.payloads("room") == [bytes(1_000_000)])
+
+
+@needs_mosquitto
+def test_a_client_certificate_is_shown(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates, client_certificate=True))
+    with client_of(broker, config=with_client_certificate(certificates)) as (client, _):
+        eventually(lambda: client.connected)
+
+
+@needs_mosquitto
+def test_a_missing_client_certificate_is_explained_without_giving_up_mqtt_5(
+    mosquitto: MakeMosquitto, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates, client_certificate=True))
+    with client_of(broker, config=with_ca(certificates)) as (client, _):
+        eventually(lambda: "mqtt.tls" in caplog.text)
+        assert not client.connected
+    assert "trying 3.1.1" not in caplog.text
+
+
+@needs_mosquitto
+def test_an_authority_that_nobody_knows_is_one_sentence(
+    mosquitto: MakeMosquitto, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    with client_of(broker, config=MqttConfig(tls=TlsConfig())) as (client, _):
+        eventually(lambda: "mqtt.tls.ca_file" in caplog.text)
+        assert not client.connected
+    assert "Traceback" not in caplog.text
+    (line,) = {one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING}
+    assert "is not accepted" in line
+
+
+@needs_mosquitto
+def test_tls_with_a_broker_that_has_none_is_explained(
+    mosquitto: MakeMosquitto, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto(MosquittoOptions())
+    with client_of(broker, config=with_ca(certificates)):
+        eventually(lambda: "check the port and mqtt.tls" in caplog.text)
+
+
+@needs_mosquitto
+def test_no_tls_with_a_broker_that_wants_it_is_explained(
+    mosquitto: MakeMosquitto, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    with client_of(broker, config=MqttConfig(protocol=Protocol.V311)):
+        eventually(lambda: "one that expects TLS" in caplog.text)
+
+
+def test_the_name_in_the_certificate_is_checked(certificates: Certificates) -> None:
+    context = tls_context(TlsConfig(ca_file=str(certificates.ca)))
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file", "key_file"])
+def test_a_file_that_is_missing_is_named(
+    key: str, tmp_path: Path, certificates: Certificates
+) -> None:
+    files = {"cert_file": str(certificates.client), key: str(tmp_path / "missing.pem")}
+    with pytest.raises(BrokerError, match=rf"^mqtt\.tls\.{key}: .*missing\.pem cannot be read"):
+        tls_context(TlsConfig.model_validate(files))
+
+
+def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    with pytest.raises(BrokerError, match=r"mqtt\.tls\.ca_file: .*junk\.pem is not a PEM file"):
+        tls_context(TlsConfig(ca_file=str(junk)))
+
+
+def test_a_key_of_another_certificate_is_said(certificates: Certificates) -> None:
+    config = TlsConfig(cert_file=str(certificates.client), key_file=str(certificates.server_key))
+    with pytest.raises(BrokerError, match=r"mqtt\.tls\.cert_file: .*belong together"):
+        tls_context(config)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "h:1 cannot be reached: Connection "),
+        (socket.gaierror(-2, "Name or service not known"), "h:1 cannot be reached: Name or "),
+        (TimeoutError("timed out"), "h:1 cannot be reached: timed out"),
+        (OSError(), "h:1 cannot be reached: OSError"),
+        (BrokerError("as it is"), "as it is"),
+    ],
+)
+def test_every_failure_is_a_sentence(error: Exception, sentence: str) -> None:
+    assert explain(error, "h:1").startswith(sentence)
