@@ -83,7 +83,7 @@ class Running:
         """The health of the service, now."""
         asked = len(self.peer.payloads(HEALTH_TOPIC))
         self.peer.publish("stt/bridge/request/health_check")
-        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1)[-1]["data"]
+        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1, START_TIMEOUT_S)[-1]["data"]
         return data
 
     def broker_dropped(self) -> int | None:
