@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,9 @@ def run(benchmark: Benchmark, arguments: argparse.ArgumentParser) -> int:
     print(text, end="")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{benchmark.name}.json").write_text(json.dumps(data, indent=1) + "\n")
+        told = re.sub(r"\[[-\d\s.,e+]*\]", lambda numbers: " ".join(numbers[0].split()),
+                      json.dumps(data, indent=1))  # fmt: skip
+        (folder / f"{benchmark.name}.json").write_text(told + "\n")
         (folder / f"{benchmark.name}.md").write_text(text)
         if benchmark.draw is not None:
             benchmark.draw(data, folder)
