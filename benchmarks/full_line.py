@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import report, scoring, speech
 from benchmarks.harness import Running, Usage, a_service, say, spread, transcribed
 from benchmarks.speech import Clip
-from tools.clients import Answer, NativeClient
+from tools.clients import Answer, NativeClient, answer_of
 from tools.words import words
 
 SATELLITES = 8
@@ -92,10 +92,7 @@ def speak(clips: Sequence[Clip], running: Running) -> dict[str, Answer]:
         try:
             while True:
                 clip = waiting.get_nowait()
-                try:
-                    answers[clip.id] = satellite.hear(clip.pcm)
-                except TimeoutError:
-                    answers[clip.id] = Answer("", 0.0, "no_answer")
+                answers[clip.id] = answer_of(satellite.hear, clip.pcm)
                 if len(answers) % 50 == 0:
                     say(f"{len(answers)} of {len(clips)} clips answered")
         except Empty:

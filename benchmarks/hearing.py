@@ -34,7 +34,7 @@ from benchmarks.speech import Clip
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.errors import ModelError
 from stt_mqtt.types import SAMPLE_RATE
-from tools.clients import Answer, Hear, NativeClient, ask_wyoming
+from tools.clients import Answer, Hear, NativeClient, answer_of, ask_wyoming
 from tools.processes import pinned
 
 MODEL, LANGUAGE = "tiny.en", "en"
@@ -241,14 +241,14 @@ def one_room(starts: Sequence[Start], clips: Sequence[Clip]) -> dict[str, Answer
     with ExitStack() as stack:
         programs = [stack.enter_context(start(1)) for start in starts]
         for program, clip in itertools.product(programs, clips[:WARM_UP_CLIPS]):
-            program.rooms[0](clip.pcm)
+            answer_of(program.rooms[0], clip.pcm)
         heard: dict[str, dict[str, MeasuredAnswer]] = {program.name: {} for program in programs}
         for at in range(0, len(clips), TURN_CLIPS):
             for program in programs:
                 time.sleep(SETTLE_S)
                 used_s = cpu_s(program.process)
                 for clip in clips[at : at + TURN_CLIPS]:
-                    answer = answer_of(program.rooms[0], clip)
+                    answer = answer_of(program.rooms[0], clip.pcm)
                     now_s = cpu_s(program.process)
                     heard[program.name][clip.id] = MeasuredAnswer(answer, now_s - used_s)
                     used_s = now_s
@@ -261,7 +261,7 @@ def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
     with start(ROOMS) as program:
         say(f"{program.name}: {ROOMS} rooms at once")
         for hear, clip in zip(program.rooms, itertools.cycle(clips), strict=False):
-            hear(clip.pcm)
+            answer_of(hear, clip.pcm)
         time.sleep(SETTLE_S)
         waiting, lock = iter(clips), threading.Lock()
 
@@ -272,7 +272,7 @@ def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
                     clip = next(waiting, None)
                 if clip is None:
                     return answers
-                answers.append(answer_of(hear, clip))
+                answers.append(answer_of(hear, clip.pcm))
 
         used_s, began = cpu_s(program.process), time.perf_counter()
         with ThreadPoolExecutor(ROOMS) as pool:
@@ -286,15 +286,6 @@ def together(start: Start, clips: Sequence[Clip]) -> dict[str, Any]:
             "cpu_s_per_utterance": round(used_s / len(answers), 4),
             "peak_mb": harness.peak_mb(program.process),
         }
-
-
-def answer_of(hear: Hear, clip: Clip) -> Answer:
-    """The answer; one that never comes is an error, and no end of a run of half an hour."""
-    asked = time.perf_counter()
-    try:
-        return hear(clip.pcm)
-    except TimeoutError:
-        return Answer("", time.perf_counter() - asked, "no_answer")
 
 
 def errors(answers: Iterable[Answer]) -> dict[str, int]:

@@ -28,7 +28,7 @@ from benchmarks.harness import Cores, rss_mb, say
 from benchmarks.speech import Clip
 from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tools.clients import Hear, NativeClient
+from tools.clients import Hear, NativeClient, answer_of
 
 MODEL = "tiny.en"
 UTTERANCES = 200
@@ -138,7 +138,7 @@ def watch(
     started_mb, cpu_s, began = rss_mb(process), harness.cpu_s(process), time.monotonic()
 
     def live(number: int) -> int:
-        answers = [rooms[number](clip.pcm) for clip in clips[number :: len(rooms)]]
+        answers = [answer_of(rooms[number], clip.pcm) for clip in clips[number :: len(rooms)]]
         return sum(answer.error is None for answer in answers)
 
     with ThreadPoolExecutor(len(rooms)) as pool:

@@ -59,6 +59,15 @@ Hear = Callable[[bytes], Answer]
 """Speaks 16-bit mono at `SAMPLE_RATE`. Raises TimeoutError if there is no answer."""
 
 
+def answer_of(hear: Hear, pcm: bytes) -> Answer:
+    """The answer; `no_answer` is the error if none comes."""
+    asked = time.perf_counter()
+    try:
+        return hear(pcm)
+    except TimeoutError:
+        return Answer("", time.perf_counter() - asked, "no_answer")
+
+
 class _MqttClient:
     """A connection of its own that queues what comes on one topic."""
 

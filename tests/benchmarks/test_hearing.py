@@ -14,7 +14,6 @@ from benchmarks.hearing import (
     SCORES,
     Compared,
     MeasuredAnswer,
-    answer_of,
     by_corpus,
     compare,
     errors,
@@ -28,7 +27,7 @@ from benchmarks.hearing import (
 from benchmarks.scoring import Estimate
 from benchmarks.speech import Clip
 from stt_mqtt.types import SAMPLE_RATE
-from tools.clients import Answer
+from tools.clients import Answer, answer_of
 
 GOAL = {goal.key: goal for goal in GOALS}
 
@@ -155,6 +154,6 @@ def test_an_answer_that_never_comes_is_an_error_and_ends_no_run() -> None:
     def hear(_pcm: bytes) -> Answer:
         raise TimeoutError
 
-    answer = answer_of(hear, said(1))
+    answer = answer_of(hear, said(1).pcm)
     assert answer.text == ""
     assert errors([answer, Answer("lights on", 0.1)]) == {"no_answer": 1}
