@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.engine.pipeline import Verdict
@@ -13,9 +12,11 @@ from stt_mqtt.types import (
     Batch,
     DeviceKey,
     DeviceState,
+    EngineFacts,
     InferenceResult,
     Outcome,
     Rung,
+    RungStatus,
     Transcript,
     Utterance,
 )
@@ -42,9 +43,9 @@ class FakeClock:
 class Answered(Protocol):
     """Who waits for what the inference threads find: a line."""
 
-    def delivered(self, batch: int, index: int, verdict: Verdict) -> None: ...
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None: ...
 
-    def batch_finished(self, batch: int) -> None: ...
+    def finished(self, batch: int) -> None: ...
 
 
 @dataclass
@@ -61,8 +62,8 @@ class FakePool:
         """Answer all of the oldest batch alike and finish it."""
         batch = self.submitted.pop(0)
         for index in range(len(batch.utterances)):
-            line.delivered(batch.number, index, verdict)
-        line.batch_finished(batch.number)
+            line.verdict(batch.number, index, verdict)
+        line.finished(batch.number)
 
     @property
     def utterances(self) -> list[Utterance]:

@@ -16,7 +16,6 @@ from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
 from stt_mqtt.core.background import Unwaited, in_background
 from stt_mqtt.core.clock import SystemClock
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
@@ -36,6 +35,7 @@ from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
+from stt_mqtt.types import EngineFacts, RungStatus
 
 log = logging.getLogger(__name__)
 
@@ -220,13 +220,13 @@ class Application:
         return Delivery(verdict, finished)
 
     def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
-        self._service.delivered(batch, index, verdict)
+        self._service.verdict(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
         self._rest()
 
     def _on_finished(self, batch: int) -> None:
-        self._service.batch_finished(batch)
+        self._service.finished(batch)
         self._timer.arm()
         self._note_drained()
         self._rest()

@@ -12,7 +12,6 @@ from math import inf
 from stt_mqtt.config import AUTO, Config
 from stt_mqtt.core.background import in_background
 from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader, shares_model
@@ -20,7 +19,7 @@ from stt_mqtt.engine.memory import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import Rung
+from stt_mqtt.types import Rung, RungStatus
 
 log = logging.getLogger(__name__)
 

@@ -133,7 +133,7 @@ def test_a_service_told_to_stop_does_not_wait_for_a_model_that_loads_beside_the_
         return LoadedLadder(tuple(candidates), 0, Model("large").transcriber)
 
     monkeypatch.setattr(module, "load_ladder", start)
-    monkeypatch.setattr(module, "shelf_of", lambda _: shelf)
+    monkeypatch.setattr(module, "model_loader", lambda _: shelf)
 
     async def scenario() -> bool:
         rungs = [{"name": "best", "model": "large"}, {"name": "small", "model": "tiny"}]

@@ -10,7 +10,6 @@ import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.core import scaling as ladder
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
@@ -22,7 +21,7 @@ from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import DeviceKey, Rung, UtteranceStart
+from stt_mqtt.types import DeviceKey, EngineFacts, Rung, RungStatus, UtteranceStart
 from tests.app.toys import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard
