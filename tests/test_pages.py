@@ -12,9 +12,9 @@ import pytest
 from stt_mqtt.cli import main
 from stt_mqtt.config import SatelliteConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
-from tests.words import words
 from tools.brokers import Broker, eventually, needs_mosquitto
 from tools.program import running
+from tools.words import words
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -21,8 +21,8 @@ from stt_mqtt.config import BrokerMode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError
-from tests.words import words
 from tools.brokers import eventually
+from tools.words import words
 
 E2E_TIMEOUT_S = 300
 

@@ -24,9 +24,9 @@ from wyoming.error import Error
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
-from tests.words import words
 from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually, free_port
 from tools.program import PATIENT, Peer, Service, await_online
+from tools.words import words
 
 RHASSPY = os.environ.get("STT_MQTT_RHASSPY_PYTHON")
 """Python of a virtual environment with rhasspy-hermes."""

@@ -13,20 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.doors_attacks import ATTACKS
-from benchmarks.doors_attacks_wyoming import AUDIO, BLOCK, event
-from benchmarks.doors_rig import (
-    TEXT_CAPTURED,
-    Assault,
-    Heard,
-    an_attacker,
-    normal_clients,
-    peak_rss,
-    speaking,
-    unanswered,
-)
-from benchmarks.speech import samples
+from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.mqtt.intake import MAX_INBOX_BYTES
+from tools.attacks import ATTACKS, BLOCK, Assault, an_attacker, unanswered
 from tools.brokers import (
     KEEPS_ALL,
     MOSQUITTO,
@@ -37,6 +26,15 @@ from tools.brokers import (
     free_port,
     needs_mosquitto,
 )
+from tools.clients import (
+    TEXT_TOPIC,
+    WYOMING_AUDIO,
+    Tally,
+    one_client_a_door,
+    speaking,
+    wyoming_event,
+)
+from tools.processes import peak_rss
 from tools.program import Peer, Service, await_online
 
 WARM_S = 3.0
@@ -59,7 +57,7 @@ class House:
     def __init__(self, folder: Path, broker: Broker) -> None:
         self.broker = broker
         self.port = free_port()
-        self.peer = Peer(broker, "stt/bridge/#", TEXT_CAPTURED)
+        self.peer = Peer(broker, "stt/bridge/#", TEXT_TOPIC)
         self.service = Service(
             folder,
             broker,
@@ -91,7 +89,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         broker.stop()
 
 
-def assert_all_right(heard: dict[str, Heard]) -> None:
+def assert_all_right(heard: dict[str, Tally]) -> None:
     for door, one in heard.items():
         assert one.right == one.asked > 0, f"{door}: {one.wrong}"
 
@@ -99,7 +97,8 @@ def assert_all_right(heard: dict[str, Heard]) -> None:
 @pytest.mark.parametrize(
     "beginning",
     [
-        event("audio-start", AUDIO) + b'{"type":"audio-chunk","payload_length":10000000000}\n',
+        wyoming_event("audio-start", WYOMING_AUDIO)
+        + b'{"type":"audio-chunk","payload_length":10000000000}\n',
         b'{"type":"describe","data_length":10000000000}\n',
         b'{"type":"',
     ],
@@ -121,22 +120,20 @@ def test_who_sends_without_end_fills_no_memory(house: House, beginning: bytes) -
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
-def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(
-    house: House, tmp_path: Path
-) -> None:
+def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(house: House) -> None:
     broker = house.broker
-    clips = samples(tmp_path)
-    assault = Assault("test", tuple(ATTACKS), ATTACK_S)
-    with normal_clients(broker, house.port) as clients:
+    clips = [(sample.text, sample.pcm()) for sample in SAMPLES]
+    assault = Assault("test", ATTACK_S, tuple(ATTACKS))
+    with one_client_a_door(broker, house.port) as clients:
         with speaking(clients, clips) as before:
             time.sleep(WARM_S)
         assert_all_right(before)
         warm = house.process.memory_info().rss
         with an_attacker(assault, broker, house.port) as attacker, peak_rss(house.process) as peak:
             with speaking(clients, clips) as during:
-                attacker.nod()
+                attacker.go_on()
                 report = json.loads(attacker.line())
-            attacker.nod()
+            attacker.go_on()
             sessions = unanswered(house.peer, assault.run, report, ANSWERED_WITHIN_S)
         with speaking(clients, clips) as after:
             time.sleep(1.0)

@@ -17,7 +17,6 @@ from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.errors import ConfigError
-from tests.words import words
 from tools.brokers import (
     Broker,
     Mosquitto,
@@ -27,6 +26,7 @@ from tools.brokers import (
     needs_mosquitto,
 )
 from tools.program import PROGRAM, Peer, Service, await_online, running
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()

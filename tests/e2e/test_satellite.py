@@ -11,9 +11,9 @@ import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
 from tests.e2e.satellite import SatelliteProcess, scene
-from tests.words import words
 from tools.brokers import Mosquitto, eventually, needs_mosquitto, never
 from tools.program import Peer, running
+from tools.words import words
 
 pytestmark = needs_mosquitto
 AWAY_S = 18.0

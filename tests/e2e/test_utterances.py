@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.words import words
 from tools.brokers import MOSQUITTO, EmbeddedProcess, Mosquitto, eventually, needs_mosquitto
 from tools.program import Peer, running
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()

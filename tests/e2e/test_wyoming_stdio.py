@@ -21,9 +21,9 @@ from wyoming.info import Describe, Info
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
 from tests.e2e.waits import kept_waiting_s
-from tests.words import words
 from tools.brokers import eventually, free_port
 from tools.program import PROGRAM
+from tools.words import words
 
 CHUNK_BYTES = 2048
 TIMEOUT_S = 60.0

@@ -1,4 +1,7 @@
-"""Noises that are made: each maker gives another one of its kind with every call."""
+"""Sounds that are made: each maker gives another one of its kind with every call.
+
+How chance is drawn is part of what a maker is: another order makes other noises of the same seed.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from numpy.typing import NDArray
 from stt_mqtt.types import SAMPLE_RATE
 
 Sound = NDArray[np.float32]
-Response = Callable[[NDArray[Any]], Any]
-"""How much of each frequency, in hertz."""
 Rng = np.random.Generator
 Maker = Callable[[Rng], Sound]
+Response = Callable[[NDArray[Any]], Any]
+"""How much of each frequency, in hertz."""
 
 DTMF_LOW_HZ = (697, 770, 852, 941)
 DTMF_HIGH_HZ = (1209, 1336, 1477)
@@ -22,7 +25,7 @@ DTMF_HIGH_HZ = (1209, 1336, 1477)
 
 def beep(rng: Rng) -> Sound:
     """One tone of an appliance: sine, square or a pair of sines."""
-    seconds, hz = _s(rng, 0.2, 1.0), float(rng.uniform(300, 3500))
+    seconds, hz = _s(rng, 0.2, 1.0), _s(rng, 300, 3500)
     kind = int(rng.integers(3))
     wave = tone(hz, seconds)
     if kind == 1:
@@ -35,55 +38,53 @@ def beep(rng: Rng) -> Sound:
 def chime(rng: Rng) -> Sound:
     """Two to five notes that die away, as assistants and appliances play them."""
     ratios = rng.choice([1.0, 1.125, 1.25, 1.333, 1.5, 1.667, 2.0], int(rng.integers(2, 6)))
-    root, each_s = float(rng.uniform(250, 1400)), _s(rng, 0.08, 0.35)
+    root, each_s = _s(rng, 250, 1400), _s(rng, 0.08, 0.35)
     return sequence([struck(rng, root * ratio, each_s * 2.5) for ratio in ratios], each_s)
 
 
 def sweep(rng: Rng) -> Sound:
     """A tone that climbs or falls."""
     seconds = _s(rng, 0.2, 1.0)
-    low, high = float(rng.uniform(150, 900)), float(rng.uniform(1000, 3800))
+    low, high = _s(rng, 150, 900), _s(rng, 1000, 3800)
     first, last = (low, high) if rng.random() < 0.5 else (high, low)
-    at = _time(seconds) / seconds
-    return faded(_sine(first * (last / first) ** at))
+    return faded(_glide(first * (last / first) ** (_time(seconds) / seconds)))
 
 
 def doorbell(rng: Rng) -> Sound:
-    """Ding-dong, or a mechanical rattle of a bell."""
+    """Ding-dong, or the rattle of a mechanical bell."""
     if rng.random() < 0.6:
-        high = float(rng.uniform(500, 900))
-        notes = [struck(rng, high, 1.6), struck(rng, high * 0.8, 1.6)]
-        return sequence(notes, _s(rng, 0.4, 0.8))
-    strikes = [struck(rng, float(rng.uniform(1200, 2600)), 0.3)] * int(rng.integers(8, 30))
-    return sequence(strikes, 1 / float(rng.uniform(12, 25)))
+        high = _s(rng, 500, 900)
+        return sequence([struck(rng, high, 1.6), struck(rng, high * 0.8, 1.6)], _s(rng, 0.4, 0.8))
+    strikes = [struck(rng, _s(rng, 1200, 2600), 0.3)] * int(rng.integers(8, 30))
+    return sequence(strikes, 1 / _s(rng, 12, 25))
 
 
 def alarm(rng: Rng) -> Sound:
     """An alarm clock, a timer or a smoke detector: beeps in groups, over and over."""
-    hz, each_s = float(rng.uniform(800, 3300)), _s(rng, 0.06, 0.4)
-    square = np.sign(tone(hz, each_s)) if rng.random() < 0.5 else tone(hz, each_s)
-    group = sequence([faded(square)] * int(rng.integers(1, 5)), each_s * 1.6)
-    return sequence([group] * int(rng.integers(2, 5)), _seconds(group) + _s(rng, 0.2, 0.8))
+    hz, each_s = _s(rng, 800, 3300), _s(rng, 0.06, 0.4)
+    one = np.sign(tone(hz, each_s)) if rng.random() < 0.5 else tone(hz, each_s)
+    group = sequence([faded(one)] * int(rng.integers(1, 5)), each_s * 1.6)
+    times = int(rng.integers(2, 5))
+    return sequence([group] * times, len(group) / SAMPLE_RATE + _s(rng, 0.2, 0.8))
 
 
 def ring(rng: Rng) -> Sound:
     """A telephone: two tones in turn, or the tone of the line."""
-    low = float(rng.uniform(400, 1200))
+    low = _s(rng, 400, 1200)
     if rng.random() < 0.5:
         return faded(tone(low, 1.0) + tone(low * 1.1, 1.0))
-    pair = [faded(tone(low, 0.05)), faded(tone(low * 1.25, 0.05))] * int(rng.integers(8, 16))
-    return sequence(pair, 0.05)
+    pair = [faded(tone(low, 0.05)), faded(tone(low * 1.25, 0.05))]
+    return sequence(pair * int(rng.integers(8, 16)), 0.05)
 
 
 def dtmf(rng: Rng) -> Sound:
     """One to seven keys of a telephone."""
-    keys = [
-        faded(
-            tone(float(rng.choice(DTMF_LOW_HZ)), 0.12) + tone(float(rng.choice(DTMF_HIGH_HZ)), 0.12)
-        )
-        for _ in range(int(rng.integers(1, 8)))
-    ]
-    return sequence(keys, _s(rng, 0.14, 0.3))
+
+    def key() -> Sound:
+        low = tone(float(rng.choice(DTMF_LOW_HZ)), 0.12)
+        return faded(low + tone(float(rng.choice(DTMF_HIGH_HZ)), 0.12))
+
+    return sequence([key() for _ in range(int(rng.integers(1, 8)))], _s(rng, 0.14, 0.3))
 
 
 def hum(rng: Rng) -> Sound:
@@ -95,7 +96,7 @@ def hum(rng: Rng) -> Sound:
 
 def fan(rng: Rng) -> Sound:
     """Moving air and the tone of the blades: fans, hoods, hair dryers, vacuum cleaners."""
-    seconds, blade_hz = _s(rng, 0.8, 6.0), float(rng.uniform(60, 420))
+    seconds, blade_hz = _s(rng, 0.8, 6.0), _s(rng, 60, 420)
     air = shaped(rng, seconds, lambda f: 1 / (1 + (f / rng.uniform(400, 2500)) ** 2) ** 0.5)
     blades = [tone(blade_hz * n, seconds) / np.float32(n) for n in range(1, 5)]
     return air + np.float32(rng.uniform(0.05, 1.0)) * np.sum(blades, axis=0, dtype=np.float32)
@@ -105,9 +106,9 @@ def motor(rng: Rng) -> Sound:
     """Pulses at the speed of an engine that changes: mixers, mowers, scooters, washing machines."""
     seconds = _s(rng, 0.8, 6.0)
     speed = 1 + 0.3 * slow(rng, seconds, 0.7)
-    phase = np.cumsum(float(rng.uniform(18, 160)) * speed) / SAMPLE_RATE
-    pulses: Sound = np.exp(-float(rng.uniform(4, 14)) * (phase % 1)).astype(np.float32)
-    resonant = shaped(rng, seconds, _band(float(rng.uniform(200, 1500)), 1.5))
+    phase = np.cumsum(_s(rng, 18, 160) * speed) / SAMPLE_RATE
+    pulses: Sound = np.exp(-_s(rng, 4, 14) * (phase % 1)).astype(np.float32)
+    resonant = shaped(rng, seconds, _band(_s(rng, 200, 1500), 1.5))
     made: Sound = pulses * resonant + np.float32(0.3) * (pulses - pulses.mean())
     return made
 
@@ -129,12 +130,10 @@ def wind(rng: Rng) -> Sound:
 def water(rng: Rng) -> Sound:
     """A tap, a shower, a kettle: noise that flutters, and drops in it."""
     seconds = _s(rng, 0.8, 6.0)
-    flow = shaped(rng, seconds, _band(float(rng.uniform(600, 4000)), 0.9))
+    flow = shaped(rng, seconds, _band(_s(rng, 600, 4000), 0.9))
     flow = flow * (np.float32(0.5) + slow(rng, seconds, 15.0))
     for _ in range(int(seconds * rng.uniform(0, 12))):
-        add(
-            flow, 2 * struck(rng, float(rng.uniform(500, 2500)), 0.05), int(rng.integers(len(flow)))
-        )
+        add(flow, 2 * struck(rng, _s(rng, 500, 2500), 0.05), int(rng.integers(len(flow))))
     return flow
 
 
@@ -149,28 +148,28 @@ def crackle(rng: Rng) -> Sound:
 
 def knocks(rng: Rng) -> Sound:
     """Knocks, taps, steps, things put down."""
-    one = knock(rng)
-    times = int(rng.integers(1, 6))
-    return sequence(
-        [one * np.float32(rng.uniform(0.6, 1)) for _ in range(times)], _s(rng, 0.15, 0.5)
-    )
+    body = shaped(rng, 0.25, _band(_s(rng, 90, 900), 1.0))
+    knock = body * np.geomspace(1, 1e-4, len(body), dtype=np.float32)
+    times = range(int(rng.integers(1, 6)))
+    return sequence([knock * np.float32(rng.uniform(0.6, 1)) for _ in times], _s(rng, 0.15, 0.5))
 
 
 def keys(rng: Rng) -> Sound:
     """Somebody types, or presses switches."""
-    presses = [
-        np.concatenate([click(rng), np.zeros(int(rng.uniform(400, 1500)), np.float32), click(rng)])
-        for _ in range(int(rng.integers(1, 15)))
-    ]
-    return sequence(presses, _s(rng, 0.09, 0.3))
+
+    def press() -> Sound:
+        down, held = click(rng), np.zeros(int(rng.uniform(400, 1500)), np.float32)
+        return np.concatenate([down, held, click(rng)])
+
+    return sequence([press() for _ in range(int(rng.integers(1, 15)))], _s(rng, 0.09, 0.3))
 
 
 def whistle(rng: Rng) -> Sound:
     """Somebody whistles, or a bird, or a kettle: a tone that glides, with breath."""
     seconds = _s(rng, 0.25, 2.0)
-    glide = 1 + 0.35 * (slow(rng, seconds, float(rng.uniform(1, 5))) - 0.5)
+    glide = 1 + 0.35 * (slow(rng, seconds, _s(rng, 1, 5)) - 0.5)
     vibrato = 1 + 0.01 * np.sin(2 * np.pi * rng.uniform(4, 8) * _time(seconds))
-    made = _sine(float(rng.uniform(900, 2800)) * glide * vibrato)
+    made = _glide(_s(rng, 900, 2800) * glide * vibrato)
     return faded(made + np.float32(0.03) * pink(rng, seconds), 0.04)
 
 
@@ -179,8 +178,8 @@ def burst(rng: Rng) -> Sound:
     parts = []
     for _ in range(int(rng.integers(1, 4))):
         seconds = _s(rng, 0.08, 0.5)
-        first = shaped(rng, seconds, _band(float(rng.uniform(300, 1500)), 1.2))
-        second = shaped(rng, seconds, _band(float(rng.uniform(1500, 5000)), 1.2))
+        first = shaped(rng, seconds, _band(_s(rng, 300, 1500), 1.2))
+        second = shaped(rng, seconds, _band(_s(rng, 1500, 5000), 1.2))
         shape = _time(seconds) / seconds
         parts.append((first + second) * (shape**0.3 * (1 - shape) ** rng.uniform(0.7, 3)))
     return sequence(parts, _s(rng, 0.25, 0.6))
@@ -207,22 +206,15 @@ def tone(hz: float, seconds: float) -> Sound:
 
 def struck(rng: Rng, hz: float, seconds: float) -> Sound:
     """A note that is struck and dies away, with a partial that is not quite harmonic."""
-    made = tone(hz, seconds) + np.float32(0.3) * tone(hz * float(rng.uniform(1.9, 2.9)), seconds)
+    made = tone(hz, seconds) + np.float32(0.3) * tone(hz * _s(rng, 1.9, 2.9), seconds)
     return faded(made * np.exp(-_time(seconds) * (5 / seconds)).astype(np.float32), 0.004)
 
 
 def click(rng: Rng) -> Sound:
     """Some milliseconds of noise."""
     length = int(rng.uniform(30, 250))
-    return rng.standard_normal(length).astype(np.float32) * np.geomspace(
-        1, 0.01, length, dtype=np.float32
-    )
-
-
-def knock(rng: Rng) -> Sound:
-    """One dull blow."""
-    body = shaped(rng, 0.25, _band(float(rng.uniform(90, 900)), 1.0))
-    return body * np.geomspace(1, 1e-4, len(body), dtype=np.float32)
+    noise = rng.standard_normal(length).astype(np.float32)
+    return noise * np.geomspace(1, 0.01, length, dtype=np.float32)
 
 
 def pink(rng: Rng, seconds: float) -> Sound:
@@ -242,9 +234,9 @@ def shaped(rng: Rng, seconds: float, response: Response) -> Sound:
 
 def slow(rng: Rng, seconds: float, hz: float) -> Sound:
     """A curve between 0 and 1 that wanders about so many times per second."""
-    points = rng.random(max(int(seconds * hz), 1) + 2)
-    at = np.linspace(0, len(points) - 1, int(seconds * SAMPLE_RATE))
-    return np.interp(at, np.arange(len(points)), points).astype(np.float32)
+    values = rng.random(max(int(seconds * hz), 1) + 2)
+    at = np.linspace(0, len(values) - 1, int(seconds * SAMPLE_RATE))
+    return np.interp(at, np.arange(len(values)), values).astype(np.float32)
 
 
 def sequence(sounds: list[Sound], step_s: float) -> Sound:
@@ -271,11 +263,31 @@ def faded(sound: Sound, seconds: float = 0.008) -> Sound:
     return made
 
 
-def _sine(hz: object) -> Sound:
+def at_level(sound: Sound, dbfs: float) -> Sound:
+    """With this root mean square in dB of full scale."""
+    return sound * np.float32(10 ** ((dbfs - level_dbfs(sound)) / 20))
+
+
+def level_dbfs(sound: Sound) -> float:
+    """Root mean square in dB of full scale."""
+    return 10 * float(np.log10(np.mean(np.square(sound, dtype=np.float64)) + 1e-12))
+
+
+def pcm(sound: Sound) -> bytes:
+    """As 16-bit little-endian samples."""
+    samples = np.clip(np.round(sound * 32768), -32768, 32767).astype("<i2")
+    return bytes(samples.tobytes())
+
+
+def from_pcm(data: bytes) -> Sound:
+    """From 16-bit little-endian samples."""
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def _glide(hz: object) -> Sound:
     """A sine of a frequency that changes."""
-    return np.sin(2 * np.pi * np.cumsum(np.asarray(hz, np.float64)) / SAMPLE_RATE).astype(
-        np.float32
-    )
+    phase = 2 * np.pi * np.cumsum(np.asarray(hz, np.float64)) / SAMPLE_RATE
+    return np.sin(phase).astype(np.float32)
 
 
 def _band(centre_hz: float, octaves: float) -> Response:
@@ -285,10 +297,6 @@ def _band(centre_hz: float, octaves: float) -> Response:
 
 def _s(rng: Rng, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
-
-
-def _seconds(sound: Sound) -> float:
-    return len(sound) / SAMPLE_RATE
 
 
 def _time(seconds: float) -> Sound:

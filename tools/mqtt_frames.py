@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 frames made in advance: a load generator must cost less than what it measures."""
+"""MQTT 3.1.1 packets made in advance, for load that must cost less than what it measures."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ KEEP_ALIVE_S = 900
 _ACCEPTED = b"\x20\x02\x00\x00"
 
 
-def connect(name: str) -> bytes:
-    """CONNECT with a clean session and a keep-alive that outlasts a benchmark."""
-    return _frame(0x10, _text("MQTT") + b"\x04\x02" + struct.pack(">H", KEEP_ALIVE_S) + _text(name))
-
-
 def publish(topic: str, payload: bytes, packet_id: int | None = None) -> bytes:
-    """PUBLISH with QoS 1 if there is a packet id, else QoS 0."""
+    """PUBLISH, with QoS 1 if there is a packet id, else with QoS 0."""
     if packet_id is None:
-        return _frame(0x30, _text(topic) + payload)
-    return _frame(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
+        return _packet(0x30, _text(topic) + payload)
+    return _packet(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
 
 
 def open_connection(host: str, port: int, name: str) -> socket.socket:
-    """A connected client; raises ConnectionError where the broker does not accept it."""
+    """Connect with a clean session. Raises ConnectionError if the broker does not accept it."""
     sock = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(connect(name))
+    header = _text("MQTT") + b"\x04\x02" + struct.pack(">H", KEEP_ALIVE_S)
+    sock.sendall(_packet(0x10, header + _text(name)))
     answer = b""
-    while len(answer) < len(_ACCEPTED):
-        received = sock.recv(len(_ACCEPTED) - len(answer))
-        if not received:
-            break
-        answer += received
+    while len(answer) < len(_ACCEPTED) and (data := sock.recv(len(_ACCEPTED) - len(answer))):
+        answer += data
     if answer != _ACCEPTED:
         sock.close()
         raise ConnectionError(f"the broker answers {answer!r} to {name}")
@@ -41,7 +34,7 @@ def open_connection(host: str, port: int, name: str) -> socket.socket:
     return sock
 
 
-def _frame(kind: int, body: bytes) -> bytes:
+def _packet(kind: int, body: bytes) -> bytes:
     header = bytearray([kind])
     length = len(body)
     while True:
