@@ -12,8 +12,8 @@ from pathlib import Path
 from stt_mqtt.app import addon_devices
 from stt_mqtt.app.addon_devices import NOT_SET, device_options
 from stt_mqtt.config import Config, read_config
+from stt_mqtt.config.diagnostics import shown
 from stt_mqtt.config.environment import PREFIX
-from stt_mqtt.config.messages import shown
 from stt_mqtt.errors import ConfigError
 
 WYOMING_URI = "tcp://0.0.0.0:10300"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from stt_mqtt.config.findings import dotted
-from stt_mqtt.config.messages import PATTERNS, shown
+from stt_mqtt.config.diagnostics import PATTERNS, dotted, shown
 from stt_mqtt.config.root import NAME_PATTERN
 
 OPTION = "devices"

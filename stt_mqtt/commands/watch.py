@@ -21,7 +21,7 @@ from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.commands.watching import DeviceRow, Watching, ago, line, printable
 from stt_mqtt.config import Config, MqttConfig
-from stt_mqtt.config.hosts import host_problem
+from stt_mqtt.config.network import host_problem
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError

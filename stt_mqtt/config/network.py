@@ -1,20 +1,40 @@
-"""`mqtt:` and `broker:`: how the service reaches its broker, or runs one inside."""
+"""The ways into the service: `mqtt:`, `broker:`, `hermes:`, `wyoming:` and `homeassistant:`."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from stt_mqtt.config.base import Section
-from stt_mqtt.config.hosts import host_problem
+from stt_mqtt.config.section import Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 BaseTopic = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=128)
 ]
+HOST_FORM = "must be a name or an address alone, as in broker.lan, 192.168.1.5 or ::1"
+MAX_LISTENERS = 8
+_URI_HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})"
+_URI_PORT = (
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+_URI_SOCKET = r"/[A-Za-z0-9_.@/+-]{1,100}"
+"""Linux has no room for more than 107 bytes."""
+Uri = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(tcp://{_URI_HOST}:{_URI_PORT}|unix://{_URI_SOCKET}|stdio://)$"),
+]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NAME = re.compile(r"[^\s/@:?#,%\[\]]{1,253}")
+_PORT = re.compile(r"[0-9]{1,5}")
+_WITH_TLS = {"mqtts", "ssl", "tls"}
+_IN_WEB_SOCKETS = {"ws", "wss"}
 
 
 class Protocol(StrEnum):
@@ -102,6 +122,8 @@ class BrokerMode(StrEnum):
 class BrokerConfig(Section):
     """The broker itself; `broker: embedded` is short for `broker: {mode: embedded}`."""
 
+    SHORT_FORM = "mode"
+
     mode: BrokerMode = BrokerMode.EXTERNAL
     """`external`: connect to `mqtt.host`. `embedded`: run one inside this process."""
     listen: str = Field(default="127.0.0.1", min_length=1, max_length=64)
@@ -118,7 +140,110 @@ class BrokerConfig(Section):
             raise ValueError("an IP address is needed, such as 127.0.0.1") from None
         return listen
 
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_short_form(cls, value: object) -> object:
-        return {"mode": value} if isinstance(value, str) else value
+
+class Scheme(StrEnum):
+    """How Wyoming is spoken."""
+
+    TCP = "tcp"
+    UNIX = "unix"
+    STDIO = "stdio"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where Wyoming is spoken: host and port of `tcp`, path of `unix`."""
+
+    scheme: Scheme
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+
+class HermesConfig(Section):
+    """Hermes, the protocol of Rhasspy 2.5 and Snips, on the same broker."""
+
+    enabled: bool = True
+    """Off: nothing of Hermes is subscribed or answered."""
+
+
+class WyomingConfig(Section):
+    """Wyoming, the voice protocol of Home Assistant."""
+
+    enabled: bool = True
+    """Off: nothing listens."""
+    listen: tuple[Uri, ...] = Field(default=("tcp://127.0.0.1:10300",), max_length=MAX_LISTENERS)
+    """Where to listen: `tcp://0.0.0.0:10300` for the whole network, `unix:///path`, `stdio://`."""
+    zeroconf: bool = True
+    """Announce listeners that the network can reach, so that Home Assistant finds them."""
+
+    @property
+    def addresses(self) -> tuple[ListenAddress, ...]:
+        """Where to listen, taken apart."""
+        return tuple(_address(uri) for uri in self.listen)
+
+
+class HomeAssistantConfig(Section):
+    """Home Assistant's MQTT discovery, on the same broker."""
+
+    enabled: bool = True
+    """Off: nothing is announced to Home Assistant."""
+    discovery_prefix: BaseTopic = "homeassistant"
+    """Home Assistant's own setting of this name."""
+
+
+def _address(uri: str) -> ListenAddress:
+    parts = urlsplit(uri)
+    return ListenAddress(Scheme(parts.scheme), parts.hostname or "", parts.port or 0, parts.path)
+
+
+def host_problem(text: str) -> str | None:
+    """Why `text` is no host, and what to write instead; None: it is one.
+
+    A login in it is never repeated.
+    """
+    if _is_host(text):
+        return None
+    scheme = _SCHEME.match(text)
+    protocol = "" if scheme is None else scheme[1].lower()
+    if protocol in _IN_WEB_SOCKETS:
+        return f"{HOST_FORM}; MQTT over WebSockets is not spoken, only MQTT itself (mqtt.port)"
+    rest = text if scheme is None else text[scheme.end() :]
+    if "@" in rest:
+        return f"{HOST_FORM}; the login belongs under mqtt.username and mqtt.password"
+    host, port = _split(rest.partition("/")[0])
+    if not _is_host(host):
+        return HOST_FORM
+    parts = [f"host: {host}"]
+    if port is not None:
+        parts.append(f"port: {port}")
+    if protocol in _WITH_TLS:
+        parts.append("tls: {}")
+    return f"{HOST_FORM}; write {' and '.join(parts)}"
+
+
+def _is_host(text: str) -> bool:
+    if ":" in text:
+        return _is_address(text)
+    return text.isprintable() and _NAME.fullmatch(text) is not None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Host and port of `text`, as far as they can be told apart."""
+    if _is_address(text):
+        return text, None
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, ""
+    elif _PORT.fullmatch(port) is None:
+        return text, None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    return host, port or None
