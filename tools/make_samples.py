@@ -16,7 +16,7 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import MAX_SAMPLE_S, SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
 
-FOLDER = Path(__file__).parent / "samples"
+FOLDER = Path(__file__).parents[1] / "stt_mqtt" / "demo" / "samples"
 PEAK = 0.5
 LEAD_S, TAIL_S = 0.3, 0.4
 """Silence around the words, as a satellite sends it that listens a little before and after."""

@@ -243,10 +243,8 @@ class TheUplink(RuleBasedStateMachine):
 
     @rule()
     def clear(self) -> None:
-        for id, said in self.said.items():
-            if id != self.speaking and not said.cancelled:
-                said.cleared = True
-        self.uplink.clear()
+        for id in self.uplink.clear():
+            self.said[id].cleared = True
 
     @invariant()
     def what_waits_is_what_nothing_became_of_yet(self) -> None:
