@@ -20,7 +20,7 @@ from rich.console import Console
 from stt_mqtt.cli import main
 from stt_mqtt.commands.watch import WatchListener, view
 from stt_mqtt.commands.watching import Watching
-from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
+from stt_mqtt.demo.satellite import BrokerAddress, DemoConnection
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound
 from tools.brokers import (
