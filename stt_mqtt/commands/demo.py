@@ -21,8 +21,8 @@ from rich.console import Console
 from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands.demo_report import exchange_line, invitation, summary, verdict
+from stt_mqtt.commands.overview import Overview, utterance_line
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import Watching, line
 from stt_mqtt.config import LogConfig, LogLevel
 from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, BrokerAddress, DemoConnection, Exchange, speak
 from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
@@ -180,17 +180,17 @@ async def _during(
 
 async def _stay(broker: DemoBroker, service: asyncio.Task[bool], console: Console) -> None:
     """Print what anybody says until Ctrl-C."""
-    watching = Watching(TOPICS)
+    overview = Overview(TOPICS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def hear(message: Inbound, now: float) -> None:
-        spoken = watching.take(message.topic, message.payload, now)
-        if spoken is not None:
-            console.print(line(spoken), soft_wrap=True)
+        utterance = overview.take(message.topic, message.payload, now)
+        if utterance is not None:
+            console.print(utterance_line(utterance), soft_wrap=True)
 
-    connection = DemoConnection(broker.address, watching.filters, None, hear)
+    connection = DemoConnection(broker.address, overview.filters, None, hear)
     try:
         await connection.open()
         console.print(invitation(broker.listen, broker.port), soft_wrap=True)

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from stt_mqtt.app.sources import ConfigSource, resolve_password
-from stt_mqtt.audio.activity import Activity
+from stt_mqtt.audio.activity import Activity, VoiceActivity
+from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.commands.options import add_config
-from stt_mqtt.commands.satellite_calibrate import calibrate
 from stt_mqtt.commands.satellite_meter import Meter, MeterState
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig
+from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig, VadConfig
 from stt_mqtt.config.environment import PREFIX
 from stt_mqtt.config.root import RESERVED_NAME
 from stt_mqtt.doors.embedded import reachable
@@ -29,6 +29,7 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.satellite.answers import ServiceAnswer
+from stt_mqtt.satellite.calibrate import PHASES, MicrophoneCalibration, Proposal, is_clipped
 from stt_mqtt.satellite.events import ListenState
 from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
 from stt_mqtt.satellite.on_text import Command, OnText
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     config = _load(options)
     logs.set_up(config.log)
     if options.calibrate:
-        return calibrate(_open_source(options, config.satellite), config.satellite)
+        return _calibrate(_open_source(options, config.satellite), config.satellite)
     return _listen(config, options)
 
 
@@ -210,6 +211,46 @@ def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> AudioS
 def _press_on_enter(program: SatelliteProgram) -> None:
     for _ in sys.stdin:
         program.press()
+
+
+def _calibrate(source: AudioSource, config: SatelliteConfig) -> int:
+    """Listen, then print what to write into the configuration; exit 75 if nothing can be used.
+
+    Raises what the source fails of.
+    """
+    console = open_console()
+    calibration = MicrophoneCalibration()
+    # What is amplified tells nothing about the room.
+    cleanup = Cleanup(config.cleanup.model_copy(update={"auto_gain": False}))
+    modes = [VoiceActivity(VadConfig(aggressiveness=mode)) for mode in range(4)]
+    phase = None
+    try:
+        for pcm in source.frames():
+            if calibration.phase != phase:
+                phase = calibration.phase
+                if phase is None:
+                    break
+                console.print(PHASES[phase].request, soft_wrap=True)
+            clean = cleanup.process(pcm)
+            first, *others = [mode.hear(clean) for mode in modes]
+            second, third, fourth = (other.voiced for other in others)
+            voiced = (first.voiced, second, third, fourth)
+            calibration.hear(first.level_dbfs, voiced, is_clipped(pcm))
+    finally:
+        source.close()
+    proposal = calibration.propose()
+    _show_proposal(console, proposal)
+    return 0 if proposal.usable else EXIT_TEMPORARY
+
+
+def _show_proposal(console: Console, proposal: Proposal) -> None:
+    speech = "" if proposal.speech_dbfs is None else f", speech {proposal.speech_dbfs:.0f} dB"
+    console.print(f"\nThe room has {proposal.room_dbfs:.0f} dB{speech} (0 dB is the loudest).")
+    for finding in proposal.findings:
+        console.print(f"- {finding}", soft_wrap=True)
+    if proposal.usable:
+        console.print("\nFor the configuration file:\n")
+        console.print(proposal.yaml)
 
 
 def _list_devices(console: Console) -> int:
