@@ -19,7 +19,7 @@ from stt_mqtt.app.sources import ConfigSource, resolve_password
 from stt_mqtt.audio.activity import Activity, VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.commands.options import add_config
-from stt_mqtt.commands.satellite_meter import Meter, MeterState
+from stt_mqtt.commands.satellite_meter import LevelMeter, MeterState
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig, VadConfig
 from stt_mqtt.config.environment import PREFIX
@@ -29,19 +29,24 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.satellite.answers import ServiceAnswer
-from stt_mqtt.satellite.calibrate import PHASES, MicrophoneCalibration, Proposal, is_clipped
-from stt_mqtt.satellite.events import ListenState
+from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
-from stt_mqtt.satellite.on_text import Command, OnText
+from stt_mqtt.satellite.microphone_calibration import (
+    PHASES,
+    MicrophoneCalibration,
+    Proposal,
+    is_clipped,
+)
+from stt_mqtt.satellite.on_text import TextCommand, TextCommandRunner
 from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
-from stt_mqtt.satellite.reader import AudioSource
-from stt_mqtt.satellite.satellite import Place, Satellite
-from stt_mqtt.satellite.sources import FileSource, StreamSource
+from stt_mqtt.satellite.satellite import Satellite
+from stt_mqtt.satellite.segmenter import ListenState
+from stt_mqtt.satellite.sources import AudioSource, FileSource, StreamSource
 
 _STATES = {
-    ListenState.DEAF: "deaf",
+    ListenState.OFF: "deaf",
     ListenState.WAITING: "waiting",
-    ListenState.OPEN: "idle",
+    ListenState.ACTIVE: "idle",
     ListenState.HELD: "held",
 }
 
@@ -58,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", help="its port")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--mic", metavar="NAME", help="microphone by name or a part of it")
-    source.add_argument("--file", type=Path, help="a WAV or FLAC file in place of a microphone")
+    source.add_argument("--file", type=Path, help="a WAV or FLAC file in topics of a microphone")
     source.add_argument(
         "--stdin",
         action="store_true",
@@ -98,20 +103,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _listen(config: Config, options: argparse.Namespace) -> int:
     satellite = config.satellite
-    command = None if satellite.on_text is None else Command(satellite.on_text)
+    command = None if satellite.on_text is None else TextCommand(satellite.on_text)
     settings = SatelliteSettings(
         config=satellite,
-        place=Place(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
+        topics=SatelliteTopics(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
         mqtt=reachable(config.mqtt, config.broker),
         password=resolve_password(config.mqtt),
         recording=options.file is not None,
         fast=options.fast,
     )
-    meter = Meter(open_console())
+    meter = LevelMeter(open_console())
     for handler in logging.getLogger().handlers:
-        handler.addFilter(meter.make_way)
-    screen = Screen(meter, satellite, None if command is None else OnText(command))
-    program = SatelliteProgram(settings, lambda: _open_source(options, satellite), screen)
+        handler.addFilter(meter.give_way)
+    display = TerminalDisplay(
+        meter, satellite, None if command is None else TextCommandRunner(command)
+    )
+    program = SatelliteProgram(settings, lambda: _open_source(options, satellite), display)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: program.stop())
     if satellite.mode is ListenMode.PUSH_TO_TALK and sys.stdin.isatty():
@@ -120,14 +127,16 @@ def _listen(config: Config, options: argparse.Namespace) -> int:
     try:
         answered = program.run()
     finally:
-        screen.close()
+        display.close()
     return 0 if answered else EXIT_TEMPORARY
 
 
-class Screen:
+class TerminalDisplay:
     """The terminal and the command that gets the words."""
 
-    def __init__(self, meter: Meter, config: SatelliteConfig, on_text: OnText | None) -> None:
+    def __init__(
+        self, meter: LevelMeter, config: SatelliteConfig, on_text: TextCommandRunner | None
+    ) -> None:
         self._meter = meter
         self._begin_db = config.vad.begin_db
         self._on_text = on_text
@@ -170,12 +179,12 @@ def machine_name() -> str:
 def _state_of(satellite: Satellite) -> str:
     if satellite.speaking:
         return "speech"
-    return "muted" if satellite.attention.muted else _STATES[satellite.ear]
+    return "muted" if satellite.policy.muted else _STATES[satellite.listen_state]
 
 
 def _load(options: argparse.Namespace) -> Config:
     """The configuration, over which the command line comes like the environment does."""
-    wishes = {
+    command = {
         "--device": ("SATELLITE__DEVICE", options.device),
         "--mode": ("SATELLITE__MODE", options.mode),
         "--on-text": ("SATELLITE__ON_TEXT", options.on_text),
@@ -185,7 +194,7 @@ def _load(options: argparse.Namespace) -> Config:
     }
     given = {
         f"{PREFIX}{key}": (option, wish)
-        for option, (key, wish) in wishes.items()
+        for option, (key, wish) in command.items()
         if wish is not None
     }
     environ = {**os.environ, **{key: wish for key, (_, wish) in given.items()}}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from stt_mqtt.satellite.answers import Again, Answers, ServiceAnswer
+from stt_mqtt.satellite.answers import AnswerTracker, Resend, ServiceAnswer
 from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
 from stt_mqtt.types import DeviceState
 
@@ -16,7 +16,7 @@ class Conversation:
     def __init__(self, uplink: Uplink, max_age_s: float) -> None:
         """`max_age_s`: how long after the end of the speech its words may be acted upon."""
         self.uplink = uplink
-        self.answers = Answers(max_age_s)
+        self.answers = AnswerTracker(max_age_s)
         self.id = ""
         """Of the utterance that was begun last."""
 
@@ -63,13 +63,13 @@ class Conversation:
     def state(self, payload: bytes, retained: bool) -> None:
         """What the service says that it does for this device; what is retained it did long ago."""
         if retained:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
         elif payload == DeviceState.LISTENING.value.encode():
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         elif payload == DeviceState.IDLE.value.encode():
-            self.uplink.heard_idle()
+            self.uplink.service_idle()
         else:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
 
     def connected(self, connection: int, now: float) -> None:
         """A connection is up, `MqttClient.connection` its number."""
@@ -91,15 +91,15 @@ class Conversation:
         return dropped
 
     def _answered(self, id: str, answer: ServiceAnswer, now: float) -> None:
-        match answer.again:
-            case Again.NO:
-                self.uplink.heard_answer(id)
-            case Again.WHOLE:
-                self.uplink.send_again(id)
-            case Again.LATER:
-                self.uplink.send_later(id, now)
-            case Again.ANEW:
-                name = self.uplink.send_anew(id, answer.repeated)
+        match answer.resend:
+            case Resend.NO:
+                self.uplink.answered(id)
+            case Resend.SAME_ID:
+                self.uplink.resend(id)
+            case Resend.LATER:
+                self.uplink.resend_later(id, now)
+            case Resend.NEW_ID:
+                name = self.uplink.resend_with_new_id(id, answer.repeated)
                 if name is not None:
                     self.answers.rename(id, name)
                     self.id = name if self.id == id else self.id

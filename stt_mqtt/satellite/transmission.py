@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stt_mqtt.doors.native.topics import Topics, Verb
+from stt_mqtt.doors.native.topics import Verb
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.spool import Record
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.spool import SpooledUtterance
 from stt_mqtt.types import SAMPLE_RATE, Codec
 
 _START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
@@ -18,8 +19,7 @@ _START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
 class UplinkConfig:
     """What is sent where, and how long it is kept."""
 
-    topics: Topics
-    device: str
+    topics: SatelliteTopics
     codec: Codec
     qos: int
     """0 or 1, of marks and audio alike."""
@@ -37,12 +37,12 @@ class Transmission:
         config: UplinkConfig,
         publish: Callable[[Publication], None],
         connection: int,
-        record: Record,
+        utterance: SpooledUtterance,
     ) -> None:
         self._config = config
         self._publish = publish
         self._connection = connection
-        self._record = record
+        self._utterance = utterance
         self._chunks = 0
         self._started = False
         self._stopped = False
@@ -58,24 +58,24 @@ class Transmission:
 
         What the transport holds while the network stalls is dropped at `expires_at`.
         """
-        record = self._record
+        utterance = self._utterance
         if not self._started:
             self._started = True
             codec = self._config.codec.value
-            start = _json({"id": record.id, "codec": codec, **_START, **age})
+            start = _json({"id": utterance.id, "codec": codec, **_START, **age})
             self._hand_over(Verb.START, start, expires_at)
-        for chunk in record.chunks[self._chunks :]:
+        for chunk in utterance.chunks[self._chunks :]:
             number = self._chunks.to_bytes(4, "little")
             self._hand_over(Verb.CHUNK, number + chunk, expires_at)
             self._chunks += 1
-        if record.closed_at is not None and not self._stopped:
+        if utterance.closed_at is not None and not self._stopped:
             self._stopped = True
-            stop = _json({"id": record.id, "chunks": self._chunks})
+            stop = _json({"id": utterance.id, "chunks": self._chunks})
             self._hand_over(Verb.STOP, stop, expires_at, self._confirm)
 
     def take_back(self) -> None:
         """Have the service forget what it got of it."""
-        self._hand_over(Verb.ABORT, _json({"id": self._record.id}))
+        self._hand_over(Verb.ABORT, _json({"id": self._utterance.id}))
 
     def _confirm(self) -> None:
         self.confirmed = True
@@ -88,7 +88,7 @@ class Transmission:
         receipt: Callable[[], None] | None = None,
     ) -> None:
         publication = Publication(
-            self._config.topics.of_device(self._config.device, verb),
+            self._config.topics.topic(verb),
             payload,
             self._config.qos,
             expires_at=expires_at,

@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.spool import Record, Spool, Unanswered
+from stt_mqtt.satellite.spool import Spool, SpooledUtterance, UnansweredUtterances
 from stt_mqtt.satellite.transmission import Transmission, UplinkConfig
-
-__all__ = ["Delivered", "DroppedUtterance", "Uplink", "UplinkConfig"]
 
 SILENCE_S = 4.0
 """The service says that it listens as soon as it gets a start; then it is not there."""
@@ -35,7 +33,7 @@ class DroppedUtterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveredUtterance:
     """An utterance that the broker has; `heard`: the service is known to have it, too."""
 
     id: str
@@ -55,7 +53,7 @@ class Uplink:
         self._config = config
         self._publish = publish
         self._spool = Spool(config.max_age_s, config.max_bytes)
-        self._unanswered = Unanswered()
+        self._unanswered = UnansweredUtterances()
         self._connection = 0
         self._under_way: Transmission | None = None
         """Of the oldest utterance, on this connection."""
@@ -66,7 +64,7 @@ class Uplink:
         self._held_until: float | None = None
         """Until when nothing is sent, because the service was about to leave."""
         self._untold = DroppedUtterance()
-        self._delivered: list[Delivered] = []
+        self._delivered: list[DeliveredUtterance] = []
 
     @property
     def waiting(self) -> int:
@@ -75,14 +73,14 @@ class Uplink:
 
     # What the service says -------------------------------------------------------------------
 
-    def heard_listening(self) -> None:
+    def service_listens(self) -> None:
         """It listens to this device: it has heard a start just now."""
         self._is_audible = True
         self._held_until = None
         if self._under_way is not None:
             self._under_way.heard = True
 
-    def heard_idle(self) -> None:
+    def service_idle(self) -> None:
         """It has just answered all that it knows of this device.
 
         What it heard and has not answered by now it lost, as in a restart.
@@ -95,11 +93,11 @@ class Uplink:
             if self._under_way is not None and self._under_way.heard:
                 self._under_way = None
 
-    def heard_state(self) -> None:
+    def service_seen(self) -> None:
         """It does something else, or did so some time ago: it is there, or was."""
         self._is_audible = True
 
-    def heard_answer(self, id: str) -> None:
+    def answered(self, id: str) -> None:
         """It has answered an utterance, which is not sent again."""
         self._is_audible = self._is_answering = True
         self._settle()
@@ -109,11 +107,11 @@ class Uplink:
             oldest.answered = True
             self._settle()
 
-    def send_again(self, id: str) -> None:
+    def resend(self, id: str) -> None:
         """It has only a part of an utterance, and waits for all of it."""
         self._recall(id)
 
-    def send_anew(self, id: str, repeated: bool) -> str | None:
+    def resend_with_new_id(self, id: str, repeated: bool) -> str | None:
         """It takes a part of an utterance for all of it: send that under another id.
 
         Returns the id; None: the utterance is not known any more, or the answer is of an earlier
@@ -123,16 +121,16 @@ class Uplink:
         is_under_way = sent is not None and oldest is not None and oldest.id == id
         if is_under_way and not repeated and sent is not None and not sent.heard:
             return None
-        record = self._recall(id)
-        if record is None:
+        utterance = self._recall(id)
+        if utterance is None:
             return None
         kept = self._unanswered.remove(id)
-        record.id = uuid4().hex
+        utterance.id = uuid4().hex
         if kept is not None:
             self._unanswered.keep(kept)
-        return record.id
+        return utterance.id
 
-    def send_later(self, id: str, now: float) -> None:
+    def resend_later(self, id: str, now: float) -> None:
         """It leaves without an utterance: send that when it may be back."""
         if self._recall(id) is not None:
             self._held_until = now + SILENCE_S
@@ -158,17 +156,17 @@ class Uplink:
 
     def cancel(self) -> None:
         """Take back the open utterance, if there is one."""
-        record = self._spool.open
-        if record is None:
+        utterance = self._spool.open
+        if utterance is None:
             return
-        if record is self._spool.oldest:
+        if utterance is self._spool.oldest:
             self._take_back()
         self._spool.remove_open()
 
     def clear(self) -> list[str]:
         """Forget every utterance that has ended; returns the ids of those that were to be sent."""
-        forgotten = [record.id for record in self._unanswered.to_send]
-        self._unanswered = Unanswered()
+        forgotten = [utterance.id for utterance in self._unanswered.to_send]
+        self._unanswered = UnansweredUtterances()
         while (oldest := self._spool.oldest) is not None and oldest.closed_at is not None:
             self._take_back()
             forgotten.append(self._spool.remove_oldest().id)
@@ -198,7 +196,7 @@ class Uplink:
         dropped, self._untold = self._untold, DroppedUtterance()
         return None if dropped == DroppedUtterance() else dropped
 
-    def delivered(self) -> list[Delivered]:
+    def delivered(self) -> list[DeliveredUtterance]:
         """What the broker, and then the service, got since the last call."""
         delivered, self._delivered = self._delivered, []
         return delivered
@@ -209,9 +207,9 @@ class Uplink:
         """Send what is being spoken if it is its turn, for which nobody needs the time."""
         self._settle()
         self._make_room()
-        record = self._spool.open
-        if record is not None and record is self._spool.oldest:
-            self._send(record, {})
+        utterance = self._spool.open
+        if utterance is not None and utterance is self._spool.oldest:
+            self._send(utterance, {})
 
     def _pump(self, now: float) -> None:
         """Drop what came too late, and send the utterance whose turn it is."""
@@ -227,88 +225,88 @@ class Uplink:
             self._held_until = None
         if self._under_way is None:
             self._put_back()
-        record = self._spool.oldest
-        if record is not None:
-            ended_at = record.closed_at
+        utterance = self._spool.oldest
+        if utterance is not None:
+            ended_at = utterance.closed_at
             age = {} if ended_at is None else {"age_ms": round((now - ended_at) * 1000)}
-            self._send(record, age)
+            self._send(utterance, age)
 
-    def _send(self, record: Record, age: dict[str, int]) -> None:
+    def _send(self, utterance: SpooledUtterance, age: dict[str, int]) -> None:
         """Hand over what is new of the oldest utterance; `age` goes with its start."""
-        if not self._connection or self._held_until is not None or record.answered:
+        if not self._connection or self._held_until is not None or utterance.answered:
             return
         if self._under_way is None:
-            self._under_way = Transmission(self._config, self._publish, self._connection, record)
-        self._under_way.send(age, self._spool.expires_at(record))
+            self._under_way = Transmission(self._config, self._publish, self._connection, utterance)
+        self._under_way.send(age, self._spool.expires_at(utterance))
 
     def _settle(self) -> None:
         """Be done with the oldest utterance if the broker and the service have it."""
-        record, sent = self._spool.oldest, self._under_way
-        if record is None or record.closed_at is None:
+        utterance, sent = self._spool.oldest, self._under_way
+        if utterance is None or utterance.closed_at is None:
             return
-        if record.answered:
+        if utterance.answered:
             self._under_way = None
             self._spool.remove_oldest()
         elif sent is not None and sent.confirmed and (sent.heard or not self._is_audible):
             self._under_way = None
             self._unanswered.keep(self._spool.remove_oldest())
-            self._delivered.append(Delivered(record.id, sent.heard))
+            self._delivered.append(DeliveredUtterance(utterance.id, sent.heard))
 
     def _is_unheard(self, now: float) -> bool:
         """Whether the service was not there for what the broker has confirmed."""
-        sent, record = self._under_way, self._spool.oldest
-        if sent is None or not sent.confirmed or record is None:
+        sent, utterance = self._under_way, self._spool.oldest
+        if sent is None or not sent.confirmed or utterance is None:
             return False
         if sent.confirmed_at is None:
             sent.confirmed_at = now
-            self._delivered.append(Delivered(record.id, heard=False))
+            self._delivered.append(DeliveredUtterance(utterance.id, heard=False))
         return now - sent.confirmed_at >= SILENCE_S
 
     def _miss_answers(self) -> None:
         """What has no answer by now has to be sent again; an id is never obeyed twice."""
-        for record in self._unanswered.records:
-            record.again = True
+        for utterance in self._unanswered.utterances:
+            utterance.resend = True
 
-    def _recall(self, id: str) -> Record | None:
+    def _recall(self, id: str) -> SpooledUtterance | None:
         """Have an utterance sent once more; None: it is not known any more."""
         self._settle()
         oldest = self._spool.oldest
         if oldest is not None and oldest.id == id:
             self._under_way = None
             return oldest
-        record = self._unanswered.find(id)
-        if record is not None:
-            record.again = True
-        return record
+        utterance = self._unanswered.find(id)
+        if utterance is not None:
+            utterance.resend = True
+        return utterance
 
     def _put_back(self) -> None:
         """Send again what has to be, before all others."""
-        for record in reversed(self._unanswered.to_send):
-            self._unanswered.remove(record.id)
-            record.again = False
-            self._spool.put_back(record)
+        for utterance in reversed(self._unanswered.to_send):
+            self._unanswered.remove(utterance.id)
+            utterance.resend = False
+            self._spool.put_back(utterance)
 
     def _make_room(self) -> None:
-        for record in self._unanswered.records:
+        for utterance in self._unanswered.utterances:
             if self._spool.size_bytes + self._unanswered.size_bytes > self._config.max_bytes:
-                self._let_go(record, DroppedUtterance(full=1))
+                self._let_go(utterance, DroppedUtterance(full=1))
         while self._spool.too_full:
             self._drop_oldest(DroppedUtterance(full=1))
 
-    def _let_go(self, record: Record, why: DroppedUtterance) -> None:
+    def _let_go(self, utterance: SpooledUtterance, why: DroppedUtterance) -> None:
         """Keep no longer what was sent; it is lost only if it had to be sent again."""
-        self._unanswered.remove(record.id)
-        if record.again:
-            self._count(record, why)
+        self._unanswered.remove(utterance.id)
+        if utterance.resend:
+            self._count(utterance, why)
 
     def _drop_oldest(self, why: DroppedUtterance) -> None:
         self._take_back()
         self._count(self._spool.remove_oldest(), why)
 
-    def _count(self, record: Record, why: DroppedUtterance) -> None:
+    def _count(self, utterance: SpooledUtterance, why: DroppedUtterance) -> None:
         self.dropped += 1
         told = self._untold
-        ids = (*told.ids, record.id)
+        ids = (*told.ids, utterance.id)
         self._untold = DroppedUtterance(told.old + why.old, told.full + why.full, ids)
 
     def _take_back(self) -> None:

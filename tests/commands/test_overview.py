@@ -15,6 +15,7 @@ from stt_mqtt.commands.overview import (
     WatchedUtterance,
     ago,
     printable,
+    utterance_line,
 )
 from stt_mqtt.doors.native.topics import Topics
 

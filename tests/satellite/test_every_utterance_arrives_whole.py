@@ -13,9 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
 from stt_mqtt.types import Codec
 
+KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MAX_AGE_S = 30.0
 AMPLE, SCANT = 1_000_000, 3000
 TOPIC = "stt/kitchen/audio"
@@ -96,7 +99,7 @@ class TheUplink(RuleBasedStateMachine):
     )
     def begin(self, qos: int, room: int, online: bool) -> None:
         self.qos, self.room, self.now = qos, room, 1000.0
-        config = UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, MAX_AGE_S, room)
+        config = UplinkConfig(KITCHEN, Codec.OPUS, qos, MAX_AGE_S, room)
         self.uplink = Uplink(config, self.publish)
         self.said: dict[str, Said] = {}
         self.speaking: str | None = None
@@ -227,9 +230,9 @@ class TheUplink(RuleBasedStateMachine):
         """From here on what it did not hear is sent again."""
         self.audible = True
         if listens:
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         else:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
 
     @precondition(lambda self: self.ears.open is not None)
     @rule()
@@ -239,7 +242,7 @@ class TheUplink(RuleBasedStateMachine):
         id = self.ears.open
         self.said[id].answered = True
         self.ears.answer(id)
-        self.uplink.heard_answer(id)
+        self.uplink.answered(id)
 
     @rule()
     def clear(self) -> None:
@@ -272,7 +275,7 @@ class TheUplink(RuleBasedStateMachine):
             self.tick()
             self.transport_writes(1000)
             self.broker_answers()
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         self.tick()
         self.transport_writes(1000)
         assert self.uplink.waiting == 0

@@ -22,13 +22,16 @@ from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.topics import DeviceMessage, Topics
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.satellite.answers import ServiceAnswer
+from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.conversation import Conversation
-from stt_mqtt.satellite.uplink import SILENCE_S, Uplink, UplinkConfig
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import SILENCE_S, Uplink
 from stt_mqtt.types import Codec
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
 MAX_AGE_S = 30.0
 TOPICS = Topics("stt")
+KITCHEN = SatelliteTopics(TOPICS, "kitchen")
 STATE = "stt/kitchen/state"
 RESULT = "stt/kitchen/result"
 HEARD = (STATE, RESULT)
@@ -64,7 +67,7 @@ class TheTwo(RuleBasedStateMachine):
     @initialize(online=st.booleans())
     def begin(self, online: bool) -> None:
         self.clock = FakeClock()
-        config = UplinkConfig(TOPICS, "kitchen", Codec.PCM_S16LE, 1, MAX_AGE_S, 1 << 20)
+        config = UplinkConfig(KITCHEN, Codec.PCM_S16LE, 1, MAX_AGE_S, 1 << 20)
         self.satellite = Conversation(Uplink(config, self.satellite_publishes), MAX_AGE_S)
         self.upwards: deque[Publication] = deque()
         """What the satellite has handed over and the broker has not got."""

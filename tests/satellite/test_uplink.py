@@ -10,15 +10,18 @@ import pytest
 
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.uplink import SILENCE_S, Delivered, DroppedUtterance, Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import SILENCE_S, DeliveredUtterance, DroppedUtterance, Uplink
 from stt_mqtt.types import Codec
 
+KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 NOW = 1000.0
 MAX_AGE_S = 30.0
 
 
 def config(qos: int = 1, max_bytes: int = 100_000) -> UplinkConfig:
-    return UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, MAX_AGE_S, max_bytes)
+    return UplinkConfig(KITCHEN, Codec.OPUS, qos, MAX_AGE_S, max_bytes)
 
 
 @dataclass
@@ -424,7 +427,7 @@ def test_marks_out_of_order_are_mistakes_of_the_caller() -> None:
 
 def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     first = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW + 0.1)
@@ -434,7 +437,7 @@ def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
     start, *rest = sent.publications
     assert (fields(start)["id"], fields(start)["age_ms"]) == (first, round(SILENCE_S * 1000) + 100)
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
-    uplink.heard_listening()
+    uplink.service_listens()
     uplink.tick(NOW + 5)
     assert uplink.waiting == 1
     sent.confirm()
@@ -444,20 +447,20 @@ def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
 
 def test_a_service_that_comes_back_has_not_heard_what_was_said_before() -> None:
     uplink, sent = online()
-    uplink.heard_listening()
+    uplink.service_listens()
     say(uplink, b"one")
     sent.confirm()
-    uplink.heard_state()
-    uplink.heard_answer("another")
+    uplink.service_seen()
+    uplink.answered("another")
     uplink.tick(NOW + 1)
     assert uplink.waiting == 1
 
 
 def test_a_refusal_is_heard_too() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     id = say(uplink, b"one")
-    uplink.heard_answer(id)
+    uplink.answered(id)
     sent.confirm()
     uplink.tick(NOW + 1)
     assert uplink.waiting == 0
@@ -468,17 +471,17 @@ def test_what_the_service_has_only_a_part_of_is_sent_again_whole() -> None:
     id = uplink.open()
     uplink.audio(b"one")
     assert sent.words() == ["start", "0 one"]
-    uplink.send_again(id)
+    uplink.resend(id)
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 one", "1 two"]
-    uplink.send_again("another")
+    uplink.resend("another")
     uplink.close(NOW)
     assert sent.words() == ["stop 2"]
 
 
 def test_what_nobody_heard_is_not_said_for_ever() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     say(uplink, b"one")
     for second in range(1, 30):
         sent.confirm()
@@ -516,9 +519,9 @@ def test_what_is_cleared_is_taken_back_and_what_is_being_said_goes_on() -> None:
 
 def taken(uplink: Uplink, sent: Sent, now: float = NOW) -> str:
     """An utterance that the broker and the service have, of a service that answers."""
-    uplink.heard_answer("another")
+    uplink.answered("another")
     id = say(uplink, b"one", now=now)
-    uplink.heard_listening()
+    uplink.service_listens()
     sent.confirm()
     uplink.tick(now)
     return id
@@ -527,14 +530,14 @@ def taken(uplink: Uplink, sent: Sent, now: float = NOW) -> str:
 def test_what_was_taken_and_not_answered_is_sent_again_when_the_connection_is_back() -> None:
     uplink, sent = online()
     lost, answered = taken(uplink, sent), taken(uplink, sent)
-    uplink.heard_answer(answered)
+    uplink.answered(answered)
     assert uplink.waiting == 0
     uplink.disconnected()
     uplink.connected(2, NOW + 5)
     start, *rest = sent.take()
     assert (fields(start)["id"], fields(start)["age_ms"]) == (lost, 5000)
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
-    uplink.heard_answer(lost)
+    uplink.answered(lost)
     uplink.tick(NOW + 5)
     assert (uplink.waiting, sent.words()) == (0, [])
 
@@ -542,31 +545,31 @@ def test_what_was_taken_and_not_answered_is_sent_again_when_the_connection_is_ba
 def test_what_a_service_has_lost_is_sent_again_when_it_says_that_it_is_idle() -> None:
     uplink, sent = online()
     first, second = taken(uplink, sent), taken(uplink, sent)
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.tick(NOW + 1)
     assert uplink.waiting == 2
     assert fields(sent.publications[0])["id"] == first
     sent.confirm()
-    uplink.heard_listening()
+    uplink.service_listens()
     uplink.tick(NOW + 1)
     assert fields(sent.publications[0])["id"] == second
-    uplink.heard_answer(first)
-    uplink.heard_answer(second)
-    uplink.heard_idle()
+    uplink.answered(first)
+    uplink.answered(second)
+    uplink.service_idle()
     uplink.tick(NOW + 2)
     assert uplink.waiting == 0
 
 
 def test_what_is_being_said_begins_anew_for_a_service_that_has_lost_its_beginning() -> None:
     uplink, sent = online()
-    uplink.heard_answer("another")
+    uplink.answered("another")
     uplink.open()
     uplink.audio(b"one")
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 one", "1 two"], "the service was idle before it heard it"
-    uplink.heard_listening()
-    uplink.heard_idle()
+    uplink.service_listens()
+    uplink.service_idle()
     uplink.audio(b"three")
     assert sent.words() == ["start", "0 one", "1 two", "2 three"]
 
@@ -574,10 +577,10 @@ def test_what_is_being_said_begins_anew_for_a_service_that_has_lost_its_beginnin
 def test_who_never_reads_an_answer_does_not_miss_one() -> None:
     uplink, sent = online()
     say(uplink, b"one")
-    uplink.heard_listening()
+    uplink.service_listens()
     sent.confirm()
     uplink.tick(NOW)
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.tick(NOW + 1)
     assert (uplink.waiting, sent.words()) == (0, [])
 
@@ -588,14 +591,14 @@ def test_what_is_sent_again_goes_before_the_rest_but_interrupts_nothing() -> Non
     uplink.open()
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 two"]
-    uplink.send_again(first)
+    uplink.resend(first)
     uplink.tick(NOW)
     uplink.audio(b"three")
     assert sent.words() == ["1 three"]
     uplink.close(NOW)
     assert sent.words() == ["stop 2"]
     assert uplink.waiting == 2
-    uplink.heard_listening()
+    uplink.service_listens()
     later = say(uplink, b"four")
     uplink.disconnected()
     uplink.connected(2, NOW)
@@ -606,42 +609,42 @@ def test_what_is_sent_again_goes_before_the_rest_but_interrupts_nothing() -> Non
 def test_what_the_service_takes_for_all_of_it_gets_another_id() -> None:
     uplink, sent = online()
     old = taken(uplink, sent)
-    new = uplink.send_anew(old, repeated=False)
+    new = uplink.resend_with_new_id(old, repeated=False)
     assert new not in {None, old}
     uplink.tick(NOW + 1)
     assert fields(sent.publications[0])["id"] == new
-    assert uplink.send_anew(old, repeated=False) is None
+    assert uplink.resend_with_new_id(old, repeated=False) is None
     being_said, _ = online()
     open_id = being_said.open()
-    being_said.heard_listening()
-    assert being_said.send_anew(open_id, repeated=False) not in {None, open_id}
+    being_said.service_listens()
+    assert being_said.resend_with_new_id(open_id, repeated=False) not in {None, open_id}
 
 
 def test_an_answer_to_an_earlier_attempt_changes_no_id_unless_it_is_repeated() -> None:
     uplink, _ = online()
     id = say(uplink, b"one")
-    assert uplink.send_anew(id, repeated=False) is None
-    assert uplink.send_anew(id, repeated=True) not in {None, id}
+    assert uplink.resend_with_new_id(id, repeated=False) is None
+    assert uplink.resend_with_new_id(id, repeated=True) not in {None, id}
 
 
 def test_what_a_service_leaves_behind_is_sent_when_it_may_be_back() -> None:
     uplink, sent = online()
     id = taken(uplink, sent)
-    uplink.send_later(id, NOW)
+    uplink.resend_later(id, NOW)
     uplink.tick(NOW + SILENCE_S - 0.1)
     uplink.open()
     uplink.audio(b"two")
     assert sent.words() == []
     uplink.tick(NOW + SILENCE_S)
     assert fields(sent.publications[0])["id"] == id
-    uplink.send_later("never-heard-of", NOW + SILENCE_S)
+    uplink.resend_later("never-heard-of", NOW + SILENCE_S)
     assert sent.words() == ["start", "0 one", "stop 1"]
 
 
 def test_it_is_sent_at_once_when_the_service_says_that_it_is_back() -> None:
     uplink, sent = online()
-    uplink.send_later(taken(uplink, sent), NOW)
-    uplink.heard_idle()
+    uplink.resend_later(taken(uplink, sent), NOW)
+    uplink.service_idle()
     uplink.tick(NOW + 0.1)
     assert sent.words() == ["start", "0 one", "stop 1"]
 
@@ -651,7 +654,7 @@ def test_what_was_refused_while_it_is_being_said_is_not_sent_any_further() -> No
     id = uplink.open()
     uplink.audio(b"one")
     sent.take()
-    uplink.heard_answer(id)
+    uplink.answered(id)
     uplink.audio(b"two")
     uplink.close(NOW)
     assert (uplink.waiting, sent.words()) == (0, [])
@@ -659,14 +662,14 @@ def test_what_was_refused_while_it_is_being_said_is_not_sent_any_further() -> No
 
 def test_who_gets_an_utterance_and_when_is_told_once() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     id = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW)
-    assert uplink.delivered() == [Delivered(id, heard=False)]
-    uplink.heard_listening()
+    assert uplink.delivered() == [DeliveredUtterance(id, heard=False)]
+    uplink.service_listens()
     uplink.tick(NOW + 1)
-    assert uplink.delivered() == [Delivered(id, heard=True)]
+    assert uplink.delivered() == [DeliveredUtterance(id, heard=True)]
     assert uplink.delivered() == []
 
 
@@ -687,7 +690,7 @@ def test_what_waits_for_an_answer_is_bounded_in_age_and_in_bytes() -> None:
 def test_what_has_to_be_sent_again_and_finds_no_room_is_dropped_and_told() -> None:
     uplink, sent = online(config(max_bytes=4000))
     id = taken(uplink, sent)
-    uplink.send_again(id)
+    uplink.resend(id)
     uplink.disconnected()
     uplink.open()
     uplink.audio(bytes(3500))
@@ -699,7 +702,7 @@ def test_what_has_to_be_sent_again_and_finds_no_room_is_dropped_and_told() -> No
 def test_what_is_cleared_is_not_sent_again_either() -> None:
     uplink, sent = online()
     id = taken(uplink, sent)
-    uplink.send_again(id)
+    uplink.resend(id)
     assert uplink.clear() == [id]
     uplink.tick(NOW)
     assert (uplink.waiting, sent.words()) == (0, [])
