@@ -118,10 +118,10 @@ class AnswerTracker:
         if utterance in self._expected:
             self._expected[utterance].closed_at = closed_at
 
-    def sent(self, utterance: str, heard: bool, now: float) -> None:
-        """The broker has all of it; `heard`: the service is known to have it, too."""
+    def sent(self, utterance: str, acknowledged: bool, now: float) -> None:
+        """The broker has all of it; `acknowledged`: the service is known to have it, too."""
         one = self._expected.get(utterance)
-        if one is not None and (heard or one.sent_at is None):
+        if one is not None and (acknowledged or one.sent_at is None):
             one.sent_at = now
 
     def connected(self, now: float) -> None:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from stt_mqtt.satellite.answers import AnswerTracker, Resend, ServiceAnswer
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import DeviceState
 
 
@@ -80,12 +81,12 @@ class Conversation:
         """The connection is gone."""
         self.uplink.disconnected()
 
-    def tick(self, now: float) -> DroppedUtterance | None:
+    def tick(self, now: float) -> DroppedUtterances | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         self.answers.tick(now)
         dropped = self.uplink.tick(now)
         for one in self.uplink.delivered():
-            self.answers.sent(one.id, one.heard, now)
+            self.answers.sent(one.id, one.acknowledged, now)
         for id in () if dropped is None else dropped.ids:
             self.answers.forget(id)
         return dropped

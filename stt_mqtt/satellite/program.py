@@ -21,8 +21,9 @@ from stt_mqtt.satellite.segmenter import ListenState
 from stt_mqtt.satellite.sleep import SleepDetector
 from stt_mqtt.satellite.source_reader import Mailbox, SourceReader
 from stt_mqtt.satellite.sources import OpenSource
+from stt_mqtt.satellite.spool import DroppedUtterances
 from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
 TICK_S = 0.1
@@ -264,7 +265,7 @@ def _client_options(settings: SatelliteSettings) -> ClientOptions:
     )
 
 
-def _report(dropped: DroppedUtterance) -> None:
+def _report(dropped: DroppedUtterances) -> None:
     if dropped.old:
         log.warning(
             "dropped because too old to be sent (spool_max_age_s): %d; the broker or the service "

@@ -25,7 +25,8 @@ from stt_mqtt.satellite.segmenter import (
     SegmenterOutput,
     VadFrame,
 )
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
 CHUNK_FRAMES = 8
@@ -200,7 +201,7 @@ class Satellite:
         self.online = False
         self._conversation.disconnected()
 
-    def tick(self, now: float) -> DroppedUtterance | None:
+    def tick(self, now: float) -> DroppedUtterances | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
             # We stood still ourselves: what the source has is yet to be read.

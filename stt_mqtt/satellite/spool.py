@@ -27,6 +27,15 @@ class SpooledUtterance:
     """Whether it was sent and has to be sent once more."""
 
 
+@dataclass(frozen=True, slots=True)
+class DroppedUtterances:
+    """How many utterances were dropped: too old, or no room in the spool."""
+
+    old: int = 0
+    full: int = 0
+    ids: tuple[str, ...] = field(default=(), compare=False)
+
+
 class Spool:
     """First in, first out; only the newest utterance may be open.
 

@@ -1,4 +1,4 @@
-"""One utterance on its way to the broker, on one connection."""
+"""One utterance on its way to the broker, over one connection."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ _START = {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
 
 @dataclass(frozen=True, slots=True)
 class UplinkConfig:
-    """What is sent where, and how long it is kept."""
+    """Where utterances are sent, and how long and how many of them are kept."""
 
     topics: SatelliteTopics
     codec: Codec
     qos: int
-    """0 or 1, of marks and audio alike."""
+    """MQTT QoS of start, chunks and stop: 0 or 1."""
     max_age_s: float
-    """Speech that ended longer ago is never sent."""
+    """An utterance that ended longer ago is never sent, in seconds."""
     max_bytes: int
-    """Most that waits, overheads included; the newest utterance alone may be larger."""
+    """Size of the spool, overheads included. The newest utterance alone may be larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredUtterance:
+    """An utterance that the broker has. `acknowledged`: the service is known to have it too."""
+
+    id: str
+    acknowledged: bool
 
 
 class Transmission:
-    """Hands over what is new of an utterance, and knows how far it got."""
+    """Publishes what is new of an utterance, and knows how far it got."""
 
     def __init__(
         self,
@@ -47,40 +55,40 @@ class Transmission:
         self._started = False
         self._stopped = False
         self.confirmed = False
-        """The broker has all of it. Set by the thread that hears the broker."""
+        """The broker has all of it. Set by the network thread."""
         self.confirmed_at: float | None = None
-        """When that was first looked at."""
-        self.heard = False
-        """The service said something since its start, so it is there."""
+        """When the uplink saw that first, in monotonic seconds."""
+        self.acknowledged = False
+        """The service has published `listening` since the start was sent."""
 
     def send(self, age: dict[str, int], expires_at: float | None) -> None:
-        """Hand over what is new; `age` goes with the start.
+        """Publish what is new; `age` goes into the start.
 
-        What the transport holds while the network stalls is dropped at `expires_at`.
+        The transport drops at `expires_at` what it could not write before.
         """
         utterance = self._utterance
         if not self._started:
             self._started = True
             codec = self._config.codec.value
             start = _json({"id": utterance.id, "codec": codec, **_START, **age})
-            self._hand_over(Verb.START, start, expires_at)
+            self._publish_verb(Verb.START, start, expires_at)
         for chunk in utterance.chunks[self._chunks :]:
             number = self._chunks.to_bytes(4, "little")
-            self._hand_over(Verb.CHUNK, number + chunk, expires_at)
+            self._publish_verb(Verb.CHUNK, number + chunk, expires_at)
             self._chunks += 1
         if utterance.closed_at is not None and not self._stopped:
             self._stopped = True
             stop = _json({"id": utterance.id, "chunks": self._chunks})
-            self._hand_over(Verb.STOP, stop, expires_at, self._confirm)
+            self._publish_verb(Verb.STOP, stop, expires_at, self._confirm)
 
-    def take_back(self) -> None:
+    def abort(self) -> None:
         """Have the service forget what it got of it."""
-        self._hand_over(Verb.ABORT, _json({"id": self._utterance.id}))
+        self._publish_verb(Verb.ABORT, _json({"id": self._utterance.id}))
 
     def _confirm(self) -> None:
         self.confirmed = True
 
-    def _hand_over(
+    def _publish_verb(
         self,
         verb: Verb,
         payload: bytes,

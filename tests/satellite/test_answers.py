@@ -38,7 +38,7 @@ def said(answers: AnswerTracker, utterance: str, closed_at: float) -> None:
     """An utterance that reaches the service at its end."""
     answers.begin(utterance)
     answers.end(utterance, closed_at)
-    answers.sent(utterance, heard=True, now=closed_at)
+    answers.sent(utterance, acknowledged=True, now=closed_at)
 
 
 def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() -> None:
@@ -268,7 +268,7 @@ def test_a_part_is_what_the_service_calls_incomplete_whatever_else_it_says_of_it
 
 
 @pytest.mark.parametrize(
-    ("changes", "again"),
+    ("changes", "resend"),
     [
         ({"end": "stop"}, Resend.NO),
         ({"end": "endpoint"}, Resend.NO),
@@ -342,12 +342,12 @@ def test_what_was_not_sent_is_waited_for_when_it_was() -> None:
     answers.end("a", 0.0)
     answers.tick(500.0)
     assert (answers.outstanding, answers.waiting_since) == (1, None)
-    answers.sent("a", heard=False, now=500.0)
-    answers.sent("a", heard=False, now=504.0)
+    answers.sent("a", acknowledged=False, now=500.0)
+    answers.sent("a", acknowledged=False, now=504.0)
     assert answers.waiting_since == 500.0
-    answers.sent("a", heard=True, now=508.0)
+    answers.sent("a", acknowledged=True, now=508.0)
     assert answers.waiting_since == 508.0
-    answers.sent("never-heard-of", heard=True, now=0.0)
+    answers.sent("never-heard-of", acknowledged=True, now=0.0)
     assert answers.waiting_since == 508.0
 
 

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.spool import DroppedUtterances
 from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
 KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
@@ -108,7 +109,7 @@ class TheUplink(RuleBasedStateMachine):
         self.transport: deque[Publication] = deque()
         self.unanswered: deque[Callable[[], None]] = deque()
         self.untold: deque[int] = deque()
-        self.told = DroppedUtterance()
+        self.told = DroppedUtterances()
         self.audible = False
         if online:
             self.connection_comes()
@@ -165,8 +166,8 @@ class TheUplink(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        new = self.uplink.tick(self.now) or DroppedUtterance()
-        self.told = DroppedUtterance(self.told.old + new.old, self.told.full + new.full)
+        new = self.uplink.tick(self.now) or DroppedUtterances()
+        self.told = DroppedUtterances(self.told.old + new.old, self.told.full + new.full)
 
     @precondition(lambda self: not self.up)
     @rule()

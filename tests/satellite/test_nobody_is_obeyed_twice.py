@@ -25,7 +25,7 @@ from stt_mqtt.satellite.answers import ServiceAnswer
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import SILENCE_S, Uplink
+from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
@@ -244,7 +244,7 @@ class TheTwo(RuleBasedStateMachine):
         self.speaking = None
         self.satellite.cancel()
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, SILENCE_S + 0.1, 7.0]))
+    @rule(seconds=st.sampled_from([0.1, 1.0, ACKNOWLEDGE_TIMEOUT_S + 0.1, 7.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
         if self.service is not None:
@@ -271,7 +271,7 @@ class TheTwo(RuleBasedStateMachine):
         if self.satellite.uplink.waiting:
             # What nobody showed to have heard is waited for.
             for _ in range(2 * len(self.said)):
-                self.time_passes(SILENCE_S + 0.1)
+                self.time_passes(ACKNOWLEDGE_TIMEOUT_S + 0.1)
                 self.broker_hears(1000)
                 while self.service.pool.submitted:
                     self.model_answers()

@@ -11,8 +11,9 @@ import pytest
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteTopics
-from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import SILENCE_S, DeliveredUtterance, DroppedUtterance, Uplink
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.transmission import DeliveredUtterance, UplinkConfig
+from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
 
 KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
@@ -260,7 +261,7 @@ def test_speech_that_is_too_old_is_never_sent_and_told_once() -> None:
     say(uplink, b"one", now=NOW)
     say(uplink, b"two", now=NOW + 10)
     assert uplink.tick(NOW + 29.9) is None
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     assert uplink.tick(NOW + 30) is None
     uplink.connected(1, NOW + 31)
     assert sent.words() == ["start", "0 two", "stop 1"]
@@ -272,7 +273,7 @@ def test_a_connection_that_comes_too_late_sends_nothing_old() -> None:
     say(uplink, b"one", now=NOW)
     uplink.connected(1, NOW + 40)
     assert sent.words() == []
-    assert uplink.tick(NOW + 40) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 40) == DroppedUtterances(old=1)
 
 
 def test_an_utterance_does_not_become_old_while_it_is_being_spoken() -> None:
@@ -288,7 +289,7 @@ def test_speech_that_gets_old_in_the_transport_expires_there_and_is_taken_back()
     id = say(uplink, b"one", now=NOW)
     uplink.connected(1, NOW + 29)
     assert [one.expires_at for one in sent.take()] == [NOW + MAX_AGE_S] * 3
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     (abort,) = sent.take()
     assert (word_of(abort), fields(abort), abort.expires_at) == ("abort", {"id": id}, None)
 
@@ -298,7 +299,7 @@ def test_speech_that_was_on_its_way_when_it_got_old_is_not_sent_again() -> None:
     say(uplink, b"one", now=NOW)
     sent.take()
     uplink.disconnected()
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     uplink.connected(2, NOW + 31)
     assert sent.words() == []
 
@@ -329,12 +330,12 @@ def test_when_there_is_no_more_room_the_oldest_utterances_are_dropped_and_told()
     uplink, sent = offline(config(max_bytes=4000))
     for _ in range(3):
         say(uplink, bytes(1000))
-    assert uplink.tick(NOW) == DroppedUtterance(full=1)
+    assert uplink.tick(NOW) == DroppedUtterances(full=1)
     uplink.open()
     uplink.audio(bytes(3000))
     assert uplink.waiting == 1
     uplink.audio(b"more")
-    assert uplink.tick(NOW) == DroppedUtterance(full=2)
+    assert uplink.tick(NOW) == DroppedUtterances(full=2)
     assert uplink.dropped == 3
     uplink.connected(1, NOW)
     assert len(sent.take()) == 3
@@ -356,7 +357,7 @@ def test_both_reasons_are_told_apart() -> None:
     uplink, _ = offline(config(max_bytes=4000))
     for _ in range(3):
         say(uplink, bytes(1000), now=NOW)
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=2, full=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=2, full=1)
 
 
 def test_an_utterance_that_is_taken_back_is_aborted_and_forgotten() -> None:
@@ -431,11 +432,14 @@ def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
     first = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW + 0.1)
-    uplink.tick(NOW + SILENCE_S)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert sent.words() == []
-    uplink.tick(NOW + SILENCE_S + 0.1)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S + 0.1)
     start, *rest = sent.publications
-    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, round(SILENCE_S * 1000) + 100)
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (
+        first,
+        round(ACKNOWLEDGE_TIMEOUT_S * 1000) + 100,
+    )
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
     uplink.service_listens()
     uplink.tick(NOW + 5)
@@ -487,7 +491,7 @@ def test_what_nobody_heard_is_not_said_for_ever() -> None:
         sent.confirm()
         assert uplink.tick(NOW + second) is None
     assert uplink.waiting == 1
-    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterances(old=1)
     assert uplink.waiting == 0
 
 
@@ -631,13 +635,13 @@ def test_what_a_service_leaves_behind_is_sent_when_it_may_be_back() -> None:
     uplink, sent = online()
     id = taken(uplink, sent)
     uplink.resend_later(id, NOW)
-    uplink.tick(NOW + SILENCE_S - 0.1)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S - 0.1)
     uplink.open()
     uplink.audio(b"two")
     assert sent.words() == []
-    uplink.tick(NOW + SILENCE_S)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert fields(sent.publications[0])["id"] == id
-    uplink.resend_later("never-heard-of", NOW + SILENCE_S)
+    uplink.resend_later("never-heard-of", NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert sent.words() == ["start", "0 one", "stop 1"]
 
 
@@ -666,10 +670,10 @@ def test_who_gets_an_utterance_and_when_is_told_once() -> None:
     id = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW)
-    assert uplink.delivered() == [DeliveredUtterance(id, heard=False)]
+    assert uplink.delivered() == [DeliveredUtterance(id, acknowledged=False)]
     uplink.service_listens()
     uplink.tick(NOW + 1)
-    assert uplink.delivered() == [DeliveredUtterance(id, heard=True)]
+    assert uplink.delivered() == [DeliveredUtterance(id, acknowledged=True)]
     assert uplink.delivered() == []
 
 
@@ -680,7 +684,7 @@ def test_what_waits_for_an_answer_is_bounded_in_age_and_in_bytes() -> None:
     uplink.disconnected()
     uplink.connected(2, NOW + 1)
     assert uplink.waiting <= 4000 // 512
-    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterance(old=uplink.dropped)
+    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterances(old=uplink.dropped)
     assert uplink.waiting == 0
     quiet, heard = online(config(max_bytes=4000))
     taken(quiet, heard)
@@ -695,7 +699,7 @@ def test_what_has_to_be_sent_again_and_finds_no_room_is_dropped_and_told() -> No
     uplink.open()
     uplink.audio(bytes(3500))
     dropped = uplink.tick(NOW)
-    assert dropped == DroppedUtterance(full=1)
+    assert dropped == DroppedUtterances(full=1)
     assert dropped.ids == (id,)
 
 
