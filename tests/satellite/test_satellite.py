@@ -62,19 +62,21 @@ class Bench:
 
     def connect(self, connection: int = 1) -> None:
         self.satellite.connected(connection, lambda: None)
-        self.satellite.greeted(connection, self.now)
+        self.satellite.announced(connection, self.now)
 
     def hear(self, pcm: bytes) -> None:
         for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES):
-            self.satellite.hear(pcm[at : at + FRAME_BYTES], self.now)
+            self.satellite.process(pcm[at : at + FRAME_BYTES], self.now)
             self.now += FRAME_S
 
     def told(self, name: str, fields: dict[str, Any], retain: bool = False) -> None:
         topic = name if "/" in name[:5] else f"stt/kitchen/{name}"
-        self.satellite.told(Inbound(topic, json.dumps(fields).encode(), retain=retain), self.now)
+        self.satellite.receive(Inbound(topic, json.dumps(fields).encode(), retain=retain), self.now)
 
     def told_state(self, state: str, retain: bool = False) -> None:
-        self.satellite.told(Inbound("stt/kitchen/state", state.encode(), retain=retain), self.now)
+        self.satellite.receive(
+            Inbound("stt/kitchen/state", state.encode(), retain=retain), self.now
+        )
 
     def of(self, name: str) -> list[bytes]:
         return [item.payload for item in self.sent if item.topic == f"stt/kitchen/{name}"]
@@ -156,7 +158,7 @@ def test_a_retained_mute_is_heeded_before_anything_is_sent() -> None:
     bench.satellite.connected(1, lambda: None)
     bench.satellite.tick(bench.now)
     bench.told("satellite/set", {"muted": True}, retain=True)
-    bench.satellite.greeted(1, bench.now)
+    bench.satellite.announced(1, bench.now)
     bench.hear(COMMAND)
     assert bench.marks == []
     assert bench.satellite.uplink.waiting == 0
@@ -234,7 +236,7 @@ def test_a_result_is_the_answer_to_what_was_said() -> None:
         "end": "stop",
     }
     topic = "stt/kitchen/result"
-    answer = bench.satellite.told(Inbound(topic, json.dumps(result).encode()), bench.now)
+    answer = bench.satellite.receive(Inbound(topic, json.dumps(result).encode()), bench.now)
     assert answer is not None
     assert (answer.text, answer.ours, answer.late) == ("Hello.", True, False)
     assert bench.satellite.answers.outstanding == 0
@@ -274,7 +276,7 @@ def test_a_greeting_of_a_connection_that_is_gone_starts_nothing() -> None:
     bench.hear(room(4) + COMMAND + room(2))
     bench.satellite.connected(1, lambda: None)
     bench.satellite.disconnected()
-    bench.satellite.greeted(1, bench.now)
+    bench.satellite.announced(1, bench.now)
     assert not bench.satellite.online
     assert bench.marks == []
 
@@ -323,7 +325,7 @@ def test_half_an_utterance_that_the_service_ended_is_sent_again_whole() -> None:
     (start,) = bench.of("audio/start")
     half = {"id": json.loads(start)["id"], "outcome": "transcript", "text": "How", "end": "gap"}
     bench.told_state("listening")
-    answer = bench.satellite.told(
+    answer = bench.satellite.receive(
         Inbound("stt/kitchen/result", json.dumps(half).encode()), bench.now
     )
     assert answer is not None
@@ -430,7 +432,7 @@ def test_an_utterance_whose_answer_was_lost_in_an_outage_is_obeyed_by_the_repeat
     acted = []
     for repeated in (True, False, True):
         payload = json.dumps({**result, "repeated": repeated, "incomplete": False}).encode()
-        answer = bench.satellite.told(Inbound("stt/kitchen/result", payload), bench.now)
+        answer = bench.satellite.receive(Inbound("stt/kitchen/result", payload), bench.now)
         acted.append(answer is not None and answer.act_until is not None)
     assert acted == [True, False, False]
 
@@ -460,7 +462,7 @@ def test_a_part_that_the_service_takes_for_all_of_it_is_sent_again_under_another
     new = json.loads(bench.of("audio/start")[-1])["id"]
     assert new != old
     payload = json.dumps({"id": new, "outcome": "transcript", "text": "Hi.", "end": "stop"})
-    answer = bench.satellite.told(Inbound("stt/kitchen/result", payload.encode()), bench.now)
+    answer = bench.satellite.receive(Inbound("stt/kitchen/result", payload.encode()), bench.now)
     assert answer is not None
     assert answer.act_until is not None
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.satellite.spool import CHUNK_OVERHEAD, RECORD_OVERHEAD, Spool
+from stt_mqtt.satellite.spool import CHUNK_OVERHEAD, UTTERANCE_OVERHEAD, Spool
 
 
 def spool(max_age_s: float = 30.0, max_bytes: int = 10_000) -> Spool:
@@ -73,7 +73,7 @@ def test_nothing_can_be_done_with_an_open_utterance_that_is_not_there() -> None:
         kept.close(1.0)
     with pytest.raises(ValueError, match="no utterance is open"):
         kept.remove_open()
-    assert kept.size_bytes == RECORD_OVERHEAD + CHUNK_OVERHEAD + 1
+    assert kept.size_bytes == UTTERANCE_OVERHEAD + CHUNK_OVERHEAD + 1
 
 
 def test_an_utterance_is_too_old_so_long_after_its_end_and_not_after_its_beginning() -> None:
@@ -97,7 +97,7 @@ def test_age_is_that_of_the_oldest() -> None:
 
 
 def test_it_is_too_full_beyond_its_bytes_with_overheads() -> None:
-    one = RECORD_OVERHEAD + CHUNK_OVERHEAD + 100
+    one = UTTERANCE_OVERHEAD + CHUNK_OVERHEAD + 100
     kept = spool(max_bytes=2 * one)
     keep(kept, "a", bytes(100))
     keep(kept, "b", bytes(100))
@@ -132,7 +132,7 @@ def test_what_has_made_room_is_bounded_and_counts_what_it_holds(
     sizes: list[int] = []
     for number, chunks in enumerate(utterances):
         kept.begin(str(number))
-        sizes.append(RECORD_OVERHEAD)
+        sizes.append(UTTERANCE_OVERHEAD)
         for chunk in chunks:
             kept.add(chunk)
             sizes[-1] += CHUNK_OVERHEAD + len(chunk)
