@@ -78,7 +78,7 @@ class Ears:
             for data in batch
         )
         texts = [""] * len(batch)
-        work = Batch(0, utterances, second_look=True, together=TOGETHER)
+        work = Batch(0, utterances, may_retry=True, together=TOGETHER)
         for index, verdict in self._pipeline.run(work):
             if isinstance(verdict, InferenceResult) and verdict.transcript is not None:
                 texts[index] = verdict.transcript.text

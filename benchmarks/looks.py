@@ -120,7 +120,7 @@ class Ears:
     def _closer(self, said: Speech, speech_s: float, first_s: float) -> Reading | None:
         listener = Recognizer(self.transcriber, self.voice)
         ((_, finding),), cpu_s = _timed(lambda: list(listener.hear([Piece(said, speech_s)], True)))
-        if not (isinstance(finding, Finding) and finding.second_look):
+        if not (isinstance(finding, Finding) and finding.retried):
             return None
         return Reading(finding.hypothesis.text, max(cpu_s - first_s, 0.0), 0.0)
 

@@ -5,6 +5,7 @@ Times named `*_at` are seconds of a monotonic clock; `ts` is seconds of the Unix
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -214,10 +215,14 @@ class InferenceResult:
     """Seconds of an inference thread that this utterance took: its share of its batch."""
     model: str | None = None
     rung: str | None = None
-    second_look: bool = False
-    """Whether it was doubtful and heard twice."""
+    retried: bool = False
+    """Whether it was doubtful and was decoded again."""
     hint: Hint | None = None
     """What looks wrong with the audio."""
+
+
+Verdict: TypeAlias = InferenceResult | UtteranceError
+"""What an inference thread answers: what it found, or why it could not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +231,8 @@ class Batch:
 
     number: int
     utterances: tuple[Utterance, ...]
-    second_look: bool
-    """Whether there is time to hear a doubtful one twice."""
+    may_retry: bool
+    """Whether there is time to decode a doubtful utterance again."""
     together: int
     """Most pieces of speech that may be decoded together."""
 
@@ -267,3 +272,8 @@ class Outcome:
     def incomplete(self) -> bool:
         """Whether only a part was heard, on which nobody should act."""
         return self.end is not None and self.end.is_incomplete
+
+
+def normalise_language(tag: str) -> str:
+    """Language code of a tag: `en-US`, `EN` and `en_GB` are all `en`."""
+    return re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()

@@ -8,7 +8,6 @@ from typing import Protocol
 from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.types import (
     Batch,
     DeviceKey,
@@ -18,6 +17,7 @@ from stt_mqtt.types import (
     Rung,
     Transcript,
     Utterance,
+    Verdict,
 )
 
 

@@ -30,12 +30,12 @@ from stt_mqtt.engine.loading import (
     spoken_languages,
 )
 from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
+from stt_mqtt.types import Verdict
 
 log = logging.getLogger(__name__)
 

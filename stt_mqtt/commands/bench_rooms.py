@@ -16,11 +16,10 @@ import numpy as np
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.errors import SttMqttError, UtteranceError
 from stt_mqtt.observe.process import rss_mb
-from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance
+from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance, Verdict
 
 MAX_ROOMS = 16
 PATIENCE_S = 600.0

@@ -17,9 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import ConfigError, MissingExtraError, UtteranceError
-from stt_mqtt.types import EncodedAudio
+from stt_mqtt.types import EncodedAudio, normalise_language
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_LINES = 10_000

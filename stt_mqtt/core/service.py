@@ -25,8 +25,6 @@ from stt_mqtt.core.outlet import DeviceObserver, Outlet
 from stt_mqtt.core.rungs import EngineFacts
 from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import (
     ShuttingDownError,
     TooManyDevicesError,
@@ -42,6 +40,8 @@ from stt_mqtt.types import (
     Outcome,
     Utterance,
     UtteranceStart,
+    Verdict,
+    normalise_language,
 )
 
 log = logging.getLogger(__name__)

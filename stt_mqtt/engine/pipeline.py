@@ -16,12 +16,7 @@ from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.engine.recognizer import Finding, Piece, Recognizer
-from stt_mqtt.engine.transcriber import (
-    MAX_SPEECH_S,
-    Hypothesis,
-    Speech,
-    normalise_language,
-)
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
     TooLongError,
@@ -30,14 +25,20 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
-from stt_mqtt.types import SAMPLE_RATE, Batch, InferenceResult, Samples, Transcript, Utterance
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    Batch,
+    InferenceResult,
+    Samples,
+    Transcript,
+    Utterance,
+    Verdict,
+    normalise_language,
+)
 
 log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[float, float], None]
-
-Verdict: TypeAlias = InferenceResult | UtteranceError
-"""What an inference thread answers: what it found, or why it could not."""
 
 MIN_UTTERANCE_S = 0.1
 """Less audio than this is an error of the device, not an utterance."""
@@ -92,7 +93,7 @@ class Pipeline:
         started = time.perf_counter()
         for start in range(0, len(pieces), batch.together):
             together = pieces[start : start + batch.together]
-            found = self.listener.hear([placed.piece for placed in together], batch.second_look)
+            found = self.listener.hear([placed.piece for placed in together], batch.may_retry)
             for number, finding in found:
                 placed = together[number]
                 done_s += placed.piece.speech_s
@@ -108,7 +109,7 @@ class Pipeline:
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
         `TooShortError`, `TooLongError`, `UnsupportedLanguageError` or `InferenceFailedError`.
         """
-        batch = Batch(0, (utterance,), second_look=True, together=FILE_TOGETHER)
+        batch = Batch(0, (utterance,), may_retry=True, together=FILE_TOGETHER)
         ((_, verdict),) = self.run(batch, progress)
         if isinstance(verdict, UtteranceError):
             raise verdict
@@ -213,7 +214,7 @@ class _Assembly:
             join([finding.hypothesis for finding in findings]),
             self.truncated,
             work_s=sum(finding.work_s for finding in findings),
-            second_look=any(finding.second_look for finding in findings),
+            retried=any(finding.retried for finding in findings),
             hint=self.hint,
         )
 

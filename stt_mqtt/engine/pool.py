@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.types import Batch
+from stt_mqtt.types import Batch, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -58,7 +58,7 @@ class Finding:
 
     hypothesis: Hypothesis
     work_s: float
-    second_look: bool = False
+    retried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Recognizer:
     voice: VoiceDetector
 
     def hear(
-        self, pieces: Sequence[Piece], second_look: bool
+        self, pieces: Sequence[Piece], may_retry: bool
     ) -> Iterator[tuple[int, Finding | UtteranceError]]:
         """What was said in each piece, with its index; those that are looked at twice come last."""
         started = time.perf_counter()
@@ -83,16 +83,16 @@ class Recognizer:
             work_s = share_s + now - since
             if isinstance(judged, UtteranceError):
                 yield index, judged
-            elif second_look and doubt is not None:
+            elif may_retry and doubt is not None:
                 doubtful.append((index, judged, doubt, work_s))
             else:
                 yield index, Finding(_undoubted(judged, pieces[index].speech), work_s)
         for index, first, doubt, first_work_s in doubtful:
             since = time.perf_counter()
-            best = self._second_look(pieces[index], first, doubt)
+            best = self._retry(pieces[index], first, doubt)
             now = time.perf_counter()
             work_s = first_work_s + now - since
-            yield index, Finding(_without_loop(best), work_s, second_look=True)
+            yield index, Finding(_without_loop(best), work_s, retried=True)
 
     def _first_look(
         self, piece: Piece, answer: Hypothesis | UtteranceError
@@ -123,7 +123,7 @@ class Recognizer:
         noise = is_noise(hypothesis, speech_s, voice, prompted)
         return replace(hypothesis, text="") if noise else hypothesis
 
-    def _second_look(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
+    def _retry(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
         """The better of the first answer and another one; the first if that one fails."""
         try:
             return self._decided_again(piece, first, doubt)

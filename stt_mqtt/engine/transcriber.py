@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -85,8 +84,3 @@ class Transcriber(Protocol):
 
 MAX_SPEECH_S = 28.0
 """Longest piece that a model looks at in one go; Whisper's window has 30 s."""
-
-
-def normalise_language(tag: str) -> str:
-    """Language code of a tag: `en-US`, `EN` and `en_GB` are all `en`."""
-    return re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()

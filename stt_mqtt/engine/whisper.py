@@ -23,7 +23,7 @@ from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.speaking_rate import relative_token_rate
-from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, normalise_language
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.words import ENGLISH, MAX_TOKENS, Words
 from stt_mqtt.errors import (
     InferenceFailedError,
@@ -32,7 +32,7 @@ from stt_mqtt.errors import (
     UnsupportedLanguageError,
     UtteranceError,
 )
-from stt_mqtt.types import SAMPLE_RATE, Rung, Samples
+from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
 
 SECOND_LOOK_BEAM = 5
 SENTENCE_S = 2.0

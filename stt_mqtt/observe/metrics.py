@@ -44,8 +44,8 @@ class Metrics:
         """Outcomes by the door that they went through."""
         self.inferences = 0
         """Utterances that reached a model."""
-        self.second_looks = 0
-        """Those of them that were doubtful and heard twice."""
+        self.retries = 0
+        """Those of them that were doubtful and were decoded again."""
         self.rtf: float | None = None
         """Seconds of an inference thread's work per second of audio, a running mean."""
 
@@ -63,7 +63,7 @@ class Metrics:
         if heard.work_s is None:
             return
         self.inferences += 1
-        self.second_looks += heard.second_look
+        self.retries += heard.retried
         rtf = heard.work_s / heard.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 

@@ -24,7 +24,6 @@ from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, MissingExtraError, SttMqttError
 from stt_mqtt.types import (
     AudioFormat,
@@ -34,6 +33,7 @@ from stt_mqtt.types import (
     EndReason,
     Rung,
     Utterance,
+    Verdict,
 )
 from tests.fakes import heard
 

@@ -11,7 +11,7 @@ import pytest
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.pipeline import Pipeline, Verdict, join
+from stt_mqtt.engine.pipeline import Pipeline, join
 from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import (
@@ -33,6 +33,7 @@ from stt_mqtt.types import (
     EndReason,
     InferenceResult,
     Utterance,
+    Verdict,
 )
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis
 
@@ -71,9 +72,9 @@ def pipeline(
     )
 
 
-def run(used: Pipeline, *utterances: Utterance, second_look: bool = False) -> dict[int, Verdict]:
+def run(used: Pipeline, *utterances: Utterance, may_retry: bool = False) -> dict[int, Verdict]:
     """The verdicts by their index; there may be only one for each."""
-    found = list(used.run(Batch(7, utterances, second_look, together=TOGETHER)))
+    found = list(used.run(Batch(7, utterances, may_retry, together=TOGETHER)))
     assert Counter(index for index, _ in found) == Counter(range(len(utterances)))
     return dict(found)
 
@@ -242,24 +243,22 @@ def test_one_that_is_looked_at_twice_does_not_keep_the_others_waiting() -> None:
     def answer(said: Speech, look: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > SAMPLE_RATE else hypothesis()
 
-    batch = Batch(
-        7, (utterance(pcm(4.0)), utterance(pcm(1.0))), second_look=True, together=TOGETHER
-    )
+    batch = Batch(7, (utterance(pcm(4.0)), utterance(pcm(1.0))), may_retry=True, together=TOGETHER)
     found = list(pipeline(Scripted(answer)).run(batch))
     assert [index for index, _ in found] == [1, 0]
-    assert [v.second_look for _, v in found if isinstance(v, InferenceResult)] == [False, True]
+    assert [v.retried for _, v in found if isinstance(v, InferenceResult)] == [False, True]
 
 
 def test_a_batch_without_time_is_looked_at_once() -> None:
     model = Scripted(lambda *_: hypothesis("Go.", 1))
-    run(pipeline(model), utterance(pcm(4.0)), second_look=False)
-    run(pipeline(model), utterance(pcm(4.0)), second_look=True)
+    run(pipeline(model), utterance(pcm(4.0)), may_retry=False)
+    run(pipeline(model), utterance(pcm(4.0)), may_retry=True)
     assert [look for look, _ in model.looks] == ["first", "first", "second"]
 
 
 def test_one_utterance_alone_always_has_time_for_a_second_look() -> None:
     model = Scripted(lambda *_: hypothesis("Go.", 1))
-    assert pipeline(model).hear(utterance(pcm(4.0))).second_look
+    assert pipeline(model).hear(utterance(pcm(4.0))).retried
     assert [look for look, _ in model.looks] == ["first", "second"]
 
 
@@ -314,7 +313,7 @@ def test_each_of_two_commands_is_doubted_by_its_own_length() -> None:
     # Eight tokens are few for the whole, and enough for each.
     model = Scripted(lambda *_: hypothesis(tokens=8))
     both = utterance(SAMPLES[0].pcm() + SILENCE * 10 + SAMPLES[0].pcm())
-    assert not pipeline(model, GateConfig()).hear(both).second_look
+    assert not pipeline(model, GateConfig()).hear(both).retried
     ((look, marks),) = model.looks
     assert (look, len(marks)) == ("first", 2)
 
@@ -386,7 +385,7 @@ def test_the_numbers_of_a_long_utterance_are_those_of_its_pieces() -> None:
         return hypothesis("Go.", 1) if len(said.samples) > 19 * SAMPLE_RATE else hypothesis()
 
     heard = pipeline(Scripted(answer)).hear(utterance(long_talk(20.0, seconds=30.0)))
-    assert heard.second_look
+    assert heard.retried
     assert heard.infer_s is not None
     assert heard.work_s is not None
     assert heard.infer_s >= heard.work_s > 0

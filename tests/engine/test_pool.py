@@ -11,10 +11,9 @@ from queue import Queue
 
 import pytest
 
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery, InferencePool, Work
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
-from stt_mqtt.types import Batch
+from stt_mqtt.types import Batch, Verdict
 from tests.core.test_queue import utterance
 from tests.fakes import heard
 from tools.brokers import eventually
@@ -24,7 +23,7 @@ TIMEOUT_S = 20
 
 def batch(number: int, *ids: str) -> Batch:
     utterances = tuple(utterance(f"room-{place}", id) for place, id in enumerate(ids))
-    return Batch(number, utterances, second_look=False, together=2)
+    return Batch(number, utterances, may_retry=False, together=2)
 
 
 class Deliveries:
@@ -178,7 +177,7 @@ def test_an_idle_thread_holds_no_audio(work: Work, monkeypatch: pytest.MonkeyPat
     pool = InferencePool(work, 1, deliveries.to)
     note = Traced()
     held = weakref.ref(note)
-    pool.submit(Batch(1, (replace(utterance("a"), context=note),), second_look=False, together=2))
+    pool.submit(Batch(1, (replace(utterance("a"), context=note),), may_retry=False, together=2))
     del note
     deliveries.of_batch()
     eventually(lambda: held() is None)

@@ -38,13 +38,13 @@ def by_mark(
 
 
 def findings(
-    model: Scripted, pieces: Sequence[Piece], second_look: bool = True, voice: float = 0.9
+    model: Scripted, pieces: Sequence[Piece], may_retry: bool = True, voice: float = 0.9
 ) -> list[tuple[int, Finding | UtteranceError]]:
-    return list(Recognizer(model, FakeVoice(voice)).hear(pieces, second_look))
+    return list(Recognizer(model, FakeVoice(voice)).hear(pieces, may_retry))
 
 
-def find(model: Scripted, said: Piece, second_look: bool = True, voice: float = 0.9) -> Finding:
-    ((index, finding),) = findings(model, [said], second_look, voice)
+def find(model: Scripted, said: Piece, may_retry: bool = True, voice: float = 0.9) -> Finding:
+    ((index, finding),) = findings(model, [said], may_retry, voice)
     assert index == 0
     assert isinstance(finding, Finding)
     return finding
@@ -61,7 +61,7 @@ def test_all_pieces_go_to_the_model_together() -> None:
 
 def test_a_clear_transcript_is_believed_without_the_voice_detector() -> None:
     voice = FakeVoice(0.0)
-    ((_, finding),) = Recognizer(Scripted(), voice).hear([piece()], second_look=True)
+    ((_, finding),) = Recognizer(Scripted(), voice).hear([piece()], may_retry=True)
     assert isinstance(finding, Finding)
     assert (finding.hypothesis, voice.asked) == (GOOD, [])
 
@@ -72,7 +72,7 @@ def test_a_clear_transcript_is_believed_without_the_voice_detector() -> None:
 def test_the_voice_detector_is_asked_about_what_is_in_doubt_only(answer: Hypothesis) -> None:
     voice = FakeVoice()
     model = by_mark({1: GOOD, 2: answer, 3: hypothesis("", 0, no_speech=0.9)})
-    list(Recognizer(model, voice).hear([piece(n) for n in (1, 2, 3)], second_look=False))
+    list(Recognizer(model, voice).hear([piece(n) for n in (1, 2, 3)], may_retry=False))
     assert voice.asked == [2]
 
 
@@ -90,14 +90,14 @@ def test_noise_leaves_no_text_but_its_numbers() -> None:
 def test_noise_gets_no_second_look() -> None:
     model = Scripted(lambda *_: replace(LOOP, no_speech_prob=0.7))
     finding = find(model, piece(speech_s=5.0), voice=0.03)
-    assert not finding.second_look
+    assert not finding.retried
     assert model.looks == [("first", [1])]
 
 
 def test_a_doubtful_transcript_is_looked_at_once_more() -> None:
     model = by_mark({1: SPARSE}, {1: GOOD})
     finding = find(model, piece())
-    assert (finding.hypothesis, finding.second_look) == (GOOD, True)
+    assert (finding.hypothesis, finding.retried) == (GOOD, True)
     assert model.looks == [("first", [1]), ("second", [1])]
 
 
@@ -109,8 +109,8 @@ def test_a_second_look_that_is_as_doubtful_is_the_last() -> None:
 
 def test_without_time_there_is_no_second_look() -> None:
     model = by_mark({1: SPARSE})
-    finding = find(model, piece(), second_look=False)
-    assert (finding.hypothesis, finding.second_look) == (SPARSE, False)
+    finding = find(model, piece(), may_retry=False)
+    assert (finding.hypothesis, finding.retried) == (SPARSE, False)
     assert model.looks == [("first", [1])]
 
 
@@ -119,12 +119,12 @@ def test_without_time_there_is_no_second_look() -> None:
 )
 def test_a_worse_second_look_changes_nothing(second: Hypothesis) -> None:
     finding = find(by_mark({1: SPARSE}, {1: second}), piece())
-    assert (finding.hypothesis, finding.second_look) == (SPARSE, True)
+    assert (finding.hypothesis, finding.retried) == (SPARSE, True)
 
 
 def test_a_second_look_that_fails_leaves_the_first() -> None:
     finding = find(by_mark({1: SPARSE}, {1: InferenceFailedError("broken")}), piece())
-    assert (finding.hypothesis, finding.second_look) == (SPARSE, True)
+    assert (finding.hypothesis, finding.retried) == (SPARSE, True)
 
 
 def test_what_is_looked_at_twice_comes_last() -> None:
@@ -168,7 +168,7 @@ def test_what_may_be_the_prompts_is_decided_without_it() -> None:
         lambda said, _: hypothesis("Turn on the kitchen floor lamp.") if said.prompt else pause
     )
     finding = find(model, Piece(LAMP, 1.0))
-    assert (finding.hypothesis, finding.second_look) == (pause, True)
+    assert (finding.hypothesis, finding.retried) == (pause, True)
     assert [(look.name, said.prompt, said.hotwords) for look, (said,) in model.asked] == [
         ("FIRST", LAMP.prompt, LAMP.hotwords),
         ("PLAIN", None, ()),
@@ -189,36 +189,36 @@ def test_noise_that_becomes_a_name_is_noise_without_the_hotwords() -> None:
 
 def test_with_others_waiting_the_prompts_words_are_believed() -> None:
     model = Scripted(lambda *_: hypothesis("Siobhan.", 3))
-    assert find(model, Piece(LAMP, 0.7), second_look=False).hypothesis.text == "Siobhan."
+    assert find(model, Piece(LAMP, 0.7), may_retry=False).hypothesis.text == "Siobhan."
     assert len(model.asked) == 1
 
 
 def test_a_loop_is_decided_again_without_what_led_to_it() -> None:
     model = Scripted(lambda _, look: GOOD if look is DecodePass.PLAIN else LOOP)
     finding = find(model, Piece(LAMP, 2.0))
-    assert (finding.hypothesis, finding.second_look) == (GOOD, True)
+    assert (finding.hypothesis, finding.retried) == (GOOD, True)
     assert [(look.name, said.prompt) for look, (said,) in model.asked][1:] == [("PLAIN", None)]
 
 
-@pytest.mark.parametrize("second_look", [True, False])
+@pytest.mark.parametrize("may_retry", [True, False])
 @pytest.mark.parametrize("said", [speech(), LAMP], ids=["bare", "prompted"])
-def test_a_loop_is_never_published(said: Speech, second_look: bool) -> None:
+def test_a_loop_is_never_published(said: Speech, may_retry: bool) -> None:
     prompted = hypothesis("Turn on the kitchen floor lamp. " * 6, 42)
     model = Scripted(lambda one, _: prompted if one.prompt else LOOP)
-    finding = find(model, Piece(said, 3.0), second_look)
+    finding = find(model, Piece(said, 3.0), may_retry)
     assert finding.hypothesis.text == ""
 
 
 def test_what_is_said_again_is_published_once_where_there_is_no_time() -> None:
     model = Scripted(lambda *_: hypothesis("Cancel timer. Cancel timer.", 6))
-    finding = find(model, Piece(LAMP, 1.0), second_look=False)
+    finding = find(model, Piece(LAMP, 1.0), may_retry=False)
     assert finding.hypothesis.text == "Cancel timer."
 
 
-@pytest.mark.parametrize("second_look", [True, False])
-def test_who_says_it_twice_is_heard_twice(second_look: bool) -> None:
+@pytest.mark.parametrize("may_retry", [True, False])
+def test_who_says_it_twice_is_heard_twice(may_retry: bool) -> None:
     model = Scripted(lambda *_: hypothesis("New York, New York.", 5))
-    assert find(model, piece(), second_look).hypothesis.text == "New York, New York."
+    assert find(model, piece(), may_retry).hypothesis.text == "New York, New York."
 
 
 @pytest.mark.parametrize("plain", [hypothesis("", 0), LOOP], ids=["nothing", "loop"])
@@ -290,7 +290,7 @@ class DeafTo2(FakeVoice):
 def test_an_unexpected_failure_harms_only_its_own_piece(caplog: pytest.LogCaptureFixture) -> None:
     listener = Recognizer(Scripted(lambda *_: DOUBTED), DeafTo2())
     with caplog.at_level(logging.ERROR):
-        found = list(listener.hear([piece(n) for n in (1, 2, 3)], second_look=True))
+        found = list(listener.hear([piece(n) for n in (1, 2, 3)], may_retry=True))
     assert [index for index, _ in found] == [0, 1, 2]
     assert isinstance(found[1][1], InferenceFailedError)
     assert "unexpected ZeroDivisionError" in found[1][1].detail
@@ -331,7 +331,7 @@ def test_the_work_of_all_pieces_adds_up_to_the_time_that_it_took(
     sparse = replace(SPARSE, no_speech_prob=0.4)
     answers = by_mark({1: sparse, 2: GOOD, 3: DOUBTED}, {1: GOOD}).answer
     listener = Recognizer(Scripted(Slow(clock, answers)), SlowVoice(clock))
-    found = dict(listener.hear([piece(n) for n in (1, 2, 3)], second_look=True))
+    found = dict(listener.hear([piece(n) for n in (1, 2, 3)], may_retry=True))
     times = {
         index: finding.work_s for index, finding in found.items() if isinstance(finding, Finding)
     }
@@ -346,7 +346,7 @@ def test_who_takes_long_to_fetch_an_answer_is_not_charged_to_the_next(
     clock = FakeClock()
     monkeypatch.setattr("stt_mqtt.engine.recognizer.time", SimpleNamespace(perf_counter=clock.now))
     listener = Recognizer(Scripted(Slow(clock, lambda *_: GOOD)), FakeVoice())
-    found = listener.hear([piece(1), piece(2)], second_look=False)
+    found = listener.hear([piece(1), piece(2)], may_retry=False)
     next(found)
     clock.advance(100.0)
     _, last = next(found)

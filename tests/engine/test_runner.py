@@ -7,7 +7,6 @@ from queue import Queue
 import numpy as np
 
 from stt_mqtt.config import Config
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.errors import InferenceFailedError
@@ -21,6 +20,7 @@ from stt_mqtt.types import (
     InferenceResult,
     Rung,
     Utterance,
+    Verdict,
 )
 from tests.app.toys import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
@@ -44,7 +44,7 @@ def batch(number: int) -> Batch:
         end=EndReason.STOP,
         ended_at=0.0,
     )
-    return Batch(number, (utterance,), second_look=False, together=2)
+    return Batch(number, (utterance,), may_retry=False, together=2)
 
 
 class Bench:

@@ -243,7 +243,7 @@ def test_noise_of_any_colour_and_loudness_gives_nothing(pipeline: Pipeline, seco
         for level in (-60.0, -15.0)
         for colour in (0.0, 0.5, 1.0)
     )
-    verdicts = dict(pipeline.run(Batch(1, utterances, second_look=True, together=4)))
+    verdicts = dict(pipeline.run(Batch(1, utterances, may_retry=True, together=4)))
     assert [text_of(verdicts[n]) for n in range(6)] == [""] * 6
 
 
@@ -251,13 +251,13 @@ def test_silence_clicks_and_beeps_give_nothing(pipeline: Pipeline) -> None:
     click = np.zeros(2 * SAMPLE_RATE, np.float32)
     click[9_000:9_020] = 0.9
     sounds = [np.zeros(SAMPLE_RATE, np.float32), click, *map(beep, (50.0, 1000.0, 3000.0))]
-    batch = Batch(1, tuple(map(utterance, sounds)), second_look=True, together=4)
+    batch = Batch(1, tuple(map(utterance, sounds)), may_retry=True, together=4)
     verdicts = dict(pipeline.run(batch))
     assert [text_of(verdicts[n]) for n in range(len(sounds))] == [""] * len(sounds)
 
 
 def test_the_quality_gate_lets_every_command_through(pipeline: Pipeline) -> None:
-    batch = Batch(1, tuple(utterance(c.samples) for c in COMMANDS), second_look=False, together=4)
+    batch = Batch(1, tuple(utterance(c.samples) for c in COMMANDS), may_retry=False, together=4)
     verdicts = dict(pipeline.run(batch))
     assert [NORMALISE(text_of(verdicts[n])) for n in range(len(COMMANDS))] == WORDS
 

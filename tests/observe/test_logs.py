@@ -254,9 +254,9 @@ def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
     metrics.count_inference(InferenceResult(2.0, words, infer_s=3.0, work_s=1.0))
     assert metrics.rtf == 0.5
     metrics.count_inference(InferenceResult(2.0))
-    metrics.count_inference(InferenceResult(1.0, words, infer_s=3.0, work_s=1.5, second_look=True))
+    metrics.count_inference(InferenceResult(1.0, words, infer_s=3.0, work_s=1.5, retried=True))
     assert metrics.rtf == pytest.approx(0.6)
-    assert (metrics.inferences, metrics.second_looks) == (2, 1)
+    assert (metrics.inferences, metrics.retries) == (2, 1)
 
 
 def test_the_process_knows_its_memory_and_its_work() -> None:
