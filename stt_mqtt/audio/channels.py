@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stt_mqtt.audio.offset import block_powers
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 
@@ -168,6 +167,14 @@ def mixed(planar: Planar, mix: Mix, before: Mix | None = None) -> Samples:
     left = before.left + (mix.left - before.left) * ramp
     right = before.right + (mix.right - before.right) * ramp
     return np.asarray(left * planar[0] + right * planar[1], np.float32)
+
+
+def block_powers(samples: Samples, block: int) -> Samples:
+    """Power without offset of each whole block."""
+    count = len(samples) // block
+    blocks = samples[: count * block].reshape(count, block)
+    squares = np.einsum("ij,ij->i", blocks, blocks) / block - np.square(blocks.mean(axis=1))
+    return np.asarray(np.maximum(squares, 0), np.float32)
 
 
 def _level(powers: Samples) -> float:

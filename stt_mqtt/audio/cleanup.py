@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from stt_mqtt.audio.levels import FRAME_SAMPLES, NoiseFloor, band_power_db
+from stt_mqtt.audio.activity import FRAME_SAMPLES, NoiseFloor, band_power_db
 from stt_mqtt.config.satellite import CleanupConfig
 from stt_mqtt.errors import MissingExtraError
 from stt_mqtt.types import SAMPLE_RATE

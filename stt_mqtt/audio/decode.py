@@ -12,9 +12,8 @@ import numpy as np
 from stt_mqtt.audio.adpcm import adpcm_pieces
 from stt_mqtt.audio.conditioner import Conditioner
 from stt_mqtt.audio.layout import Layout
-from stt_mqtt.audio.magic import TAKEN, refuse_foreign, sniff
+from stt_mqtt.audio.magic import TAKEN, id3_bytes, refuse_foreign, sniff
 from stt_mqtt.audio.media import media_pieces
-from stt_mqtt.audio.mpeg import id3_bytes
 from stt_mqtt.audio.opus import OPUS_RATE, opus_pieces
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
 from stt_mqtt.audio.wav import parse_wav

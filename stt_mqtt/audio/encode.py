@@ -1,4 +1,4 @@
-"""What a satellite sends: speech as Opus packets, as a FLAC stream, or as it is."""
+"""Encoders of a satellite: Opus packets, a FLAC stream, or PCM as it is."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def make_encoder(codec: Codec, opus_kbps: int) -> Encoder:
     if codec is Codec.OPUS:
         return OpusEncoder(opus_kbps)
     if codec is Codec.FLAC:
-        return _Flac()
+        return _FlacEncoder()
     if codec is Codec.PCM_S16LE:
-        return _Pcm()
+        return _PcmEncoder()
     raise ValueError(f"{codec} is decoded here, not encoded")
 
 
-class _Pcm:
+class _PcmEncoder:
     codec = Codec.PCM_S16LE
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class OpusEncoder:
         return b"".join(map(_behind_length, self._coder.finish()))
 
 
-class _Flac:
+class _FlacEncoder:
     """A FLAC file whose length is not known: its frames follow each other to the end."""
 
     codec = Codec.FLAC

@@ -18,7 +18,7 @@ from math import inf
 
 import webrtcvad
 
-from stt_mqtt.audio.levels import (
+from stt_mqtt.audio.activity import (
     FRAME_MS,
     FRAME_SAMPLES,
     LOWEST_FLOOR_DBFS,

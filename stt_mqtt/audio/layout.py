@@ -1,8 +1,9 @@
-"""Signs that plain samples are not what they are declared to be.
+"""Signs that PCM samples are not in the format they are declared to be in.
 
-Sounds are smooth: a sample differs little from the one before it in the same channel. Read in a
-wrong way they become rough, and read in the right way they are smooth again. Noise is rough either
-way, so it raises no alarm. All is compared within blocks, because loud and quiet sounds differ.
+Sound is smooth: a sample differs little from the one before it in the same channel. Samples that
+are read in the wrong format are rough, and read in the right format they are smooth again. Noise
+is rough either way, so it raises no alarm. Blocks are compared with themselves, because loud and
+quiet sounds differ.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_mqtt.audio.pcm import SampleType
-from stt_mqtt.audio.steps import Floats, Steps
 from stt_mqtt.hints import Hint
 
 _INSPECTED_S = 30
@@ -42,6 +42,8 @@ _LEAST_BYTES_POWER = 2
 _MOST_BYTES_LEVEL = 96
 _LEAST_UNLIKE = 0.2
 """Share of the pairs of bytes that differ, at least, where two bytes are two samples."""
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -201,3 +203,63 @@ def _are_floats(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     # An offset has the high halves of all in one place; those of floats are all over it.
     varied = np.ptp(samples[:, 1::2].astype(np.int32), axis=1) > _FLOATS_RANGE
     return np.asarray((usual > 0.9 * sounding) & (sounding > 0.05 * sizes.shape[1]) & varied)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Sums of squares over blocks of samples that are looked at in pairs; one value per block."""
+
+    even: Floats
+    odd: Floats
+    """Of the first and the second ones of the pairs, without offset."""
+    within: Floats
+    """Of the steps from the first to the second one of a pair."""
+    across: Floats
+    """Of those from the second one to the first one of the next pair."""
+    apart: Floats
+    """Of those from first one to first one, and from second one to second one."""
+
+    @classmethod
+    def none(cls) -> Steps:
+        """Those of one block of nothing."""
+        nothing = np.zeros(1, np.float32)
+        return cls(nothing, nothing, nothing, nothing, nothing)
+
+    @classmethod
+    def of(cls, blocks: npt.NDArray[np.generic]) -> Steps:
+        """Those of each row; a row has an even number of samples."""
+        pairs = blocks.astype(np.float32)
+        even, odd = pairs[:, 0::2], pairs[:, 1::2]
+        even = even - even.mean(axis=1, keepdims=True)
+        odd = odd - odd.mean(axis=1, keepdims=True)
+        return cls(
+            _power(even),
+            _power(odd),
+            _power(odd - even),
+            _power(even[:, 1:] - odd[:, :-1]),
+            _power(np.diff(even)) + _power(np.diff(odd)),
+        )
+
+    @property
+    def power(self) -> Floats:
+        """Of all samples, without offset."""
+        return self.even + self.odd
+
+    def roughness(self, channels: int) -> Floats:
+        """How much the samples of each of the interleaved channels change; 1 for white noise."""
+        steps = self.apart if channels == 2 else self.within + self.across
+        return np.asarray(steps / np.maximum(2 * self.power, 1e-20), np.float32)
+
+    def __add__(self, more: Steps) -> Steps:
+        """All blocks of both as one."""
+        return Steps(
+            self.even.sum(keepdims=True) + more.even.sum(),
+            self.odd.sum(keepdims=True) + more.odd.sum(),
+            self.within.sum(keepdims=True) + more.within.sum(),
+            self.across.sum(keepdims=True) + more.across.sum(),
+            self.apart.sum(keepdims=True) + more.apart.sum(),
+        )
+
+
+def _power(rows: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
