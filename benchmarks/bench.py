@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from stt_mqtt.engine.cpu import usable_cores
+from stt_mqtt.engine.resources import usable_cores
 from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, MosquittoOptions
 from tools.program import Peer, Service, await_online
 

@@ -221,7 +221,7 @@ def main(options: argparse.Namespace) -> int:
     def hear(pcm: bytes) -> str:
         audio = EncodedAudio(AudioFormat(), pcm)
         key = DeviceKey("benchmark", "cleanup")
-        heard = pipeline.hear(Utterance(key, "clip", audio, "en", None, EndReason.STOP, 0.0))
+        heard = pipeline.transcribe(Utterance(key, "clip", audio, "en", None, EndReason.STOP, 0.0))
         return heard.transcript.text if heard.transcript is not None else ""
 
     kinds = noises.kinds

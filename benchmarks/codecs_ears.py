@@ -92,9 +92,9 @@ class Ears:
         model = self._transcriber.loaded
         speech = Speech(samples[span.start : span.end], "en")
         states = model.states(speech.samples, model.calibration.first)
-        prompt = model.words.prompt(speech, "en", timestamps=False)
+        prompt = model.tokenizer.prompt(speech, "en", timestamps=False)
         written = " " + said[0].upper() + said[1:].rstrip(".") + "."
-        tokens = model.words.tokenizer.encode(written, add_special_tokens=False).ids
+        tokens = model.tokenizer.tokenizer.encode(written, add_special_tokens=False).ids
         (aligned,) = model.network.align(
             as_view(states[np.newaxis]), prompt, [tokens], len(states), median_filter_width=7
         )

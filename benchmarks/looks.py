@@ -24,11 +24,11 @@ from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.audio.pcm import scale
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibration import FULL_WINDOW
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.loaded import as_view
 from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.engine.recognizer import Finding, Piece, Recognizer
-from stt_mqtt.engine.transcriber import Speech
+from stt_mqtt.engine.recognizer import Piece, Recognizer
+from stt_mqtt.engine.resources import Parallelism
+from stt_mqtt.engine.transcriber import Hypothesis, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import MAX_INITIAL_TIMESTAMP, SENTENCE_S, WhisperTranscriber, load
 from stt_mqtt.types import SAMPLE_RATE, Rung
@@ -104,7 +104,7 @@ class Ears:
         self, states: Any, encode_s: float, said: Speech, *, timestamps: bool, by_mean: bool
     ) -> Reading:
         model = self.transcriber.loaded
-        prompt = model.words.prompt(said, "en", timestamps)
+        prompt = model.tokenizer.prompt(said, "en", timestamps)
         (answer,), decode_s = _timed(
             lambda: model.network.generate(
                 as_view(states[np.newaxis]),
@@ -115,14 +115,16 @@ class Ears:
                 max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
             )
         )
-        return Reading(model.words.spoken(answer.sequences_ids[0])[0], encode_s, decode_s)
+        return Reading(model.tokenizer.decode(answer.sequences_ids[0])[0], encode_s, decode_s)
 
     def _closer(self, said: Speech, speech_s: float, first_s: float) -> Reading | None:
         listener = Recognizer(self.transcriber, self.voice)
-        ((_, finding),), cpu_s = _timed(lambda: list(listener.hear([Piece(said, speech_s)], True)))
-        if not (isinstance(finding, Finding) and finding.retried):
+        ((_, finding),), cpu_s = _timed(
+            lambda: list(listener.recognize([Piece(said, speech_s)], True))
+        )
+        if not (isinstance(finding, Hypothesis) and finding.retried):
             return None
-        return Reading(finding.hypothesis.text, max(cpu_s - first_s, 0.0), 0.0)
+        return Reading(finding.text, max(cpu_s - first_s, 0.0), 0.0)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -26,8 +26,8 @@ import psutil
 
 from benchmarks import bench, speech, wyoming
 from benchmarks.speech import Clip
-from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.resources import choose_parallelism, usable_cores
 from tools.program import Peer
 
 MODEL = "tiny.en"
@@ -59,9 +59,9 @@ import stt_mqtt.commands.run
 from pathlib import Path
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.recognizer import Listener
-from stt_mqtt.engine.memory import give_back_freed_memory
+from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.voice import VoiceDetector
@@ -75,7 +75,7 @@ HEARD = """
 pipeline = Pipeline(listener, GateConfig(), 30.0, rung.name, transcriber.languages)
 for sample in SAMPLES:
     audio = EncodedAudio(AudioFormat(), sample.pcm())
-    pipeline.hear(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
+    pipeline.transcribe(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
 """
 WORKING = {
     "working memory: the model has warmed up": LOADED,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from stt_mqtt.engine.calibration import shipped
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import load_with
 from stt_mqtt.types import Rung
 
@@ -25,7 +25,7 @@ def main() -> None:
         rung = Rung(entry.model, entry.model, 1, "float32")
         model = resolve(entry.model, default_models_dir())
         loaded = load_with(None, model, rung, Parallelism(1, 1)).loaded
-        states = loaded.hear_silence(entry.calibration.silence_level).states
+        states = loaded.encode_silence(entry.calibration.silence_level).states
         file = FOLDER / f"{entry.model}.npy"
         np.save(file, states.astype(np.float16))
         print(f"{file}: {states.shape}")

@@ -270,7 +270,7 @@ class Hearer:
             DeviceKey("file", "edge"), "edge", audio, "en", None, EndReason.SINGLE, 0.0
         )
         try:
-            transcript = self.pipeline.hear(utterance).transcript
+            transcript = self.pipeline.transcribe(utterance).transcript
         except TooShortError:
             return ""
         return transcript.text if transcript is not None else ""

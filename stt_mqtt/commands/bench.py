@@ -33,11 +33,15 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.cost import largest_batch
-from stt_mqtt.engine.cpu import usable_cores
-from stt_mqtt.engine.loading import load_rung, needed_mb, parallelism_of, preferred_rung
-from stt_mqtt.engine.memory import free_mb
+from stt_mqtt.engine.loading import (
+    largest_batch,
+    load_rung,
+    needed_mb,
+    parallelism_of,
+    preferred_rung,
+)
 from stt_mqtt.engine.pipeline import MIN_UTTERANCE_S
+from stt_mqtt.engine.resources import free_mb, usable_cores
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, MissingExtraError
@@ -125,7 +129,7 @@ def measure(config: Config, clips: Sequence[Clip], seconds: float, progress: Pro
     events = Events()
     engine = Engine(config, rung, transcriber, transcriber.languages, VoiceDetector.load())
     start_mb = rss_mb()
-    pool = engine.start(parallelism.workers, events.delivery)
+    pool = engine.start(parallelism.workers, events.verdict, events.finished)
     house = SimulatedRooms(config.limits, Capacity(parallelism.workers, most), pool, events)
     try:
         levels = _levels(house, sayings, seconds, progress)

@@ -16,7 +16,6 @@ import numpy as np
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
-from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.errors import SttMqttError, UtteranceError
 from stt_mqtt.observe.process import rss_mb
 from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance, Verdict
@@ -82,13 +81,13 @@ class Events:
     def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[int, int, Verdict] | int] = SimpleQueue()
 
-    @property
-    def delivery(self) -> Delivery:
-        """Where the threads report to."""
-        return Delivery(
-            lambda batch, index, verdict: self._queue.put((batch, index, verdict)),
-            self._queue.put,
-        )
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
+        """Report a verdict; called by the inference threads."""
+        self._queue.put((batch, index, verdict))
+
+    def finished(self, batch: int) -> None:
+        """Report the end of a batch; called by the inference threads."""
+        self._queue.put(batch)
 
     def next(self, timeout_s: float | None) -> tuple[int, int, Verdict] | int | None:
         """A verdict with its batch and place, or the number of a finished batch; None: too late."""

@@ -36,8 +36,8 @@ class Recording:
     asked: Utterance
     stretch_s: float
 
-    def hear(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
-        """All that is said in it. Raises as `Pipeline.hear` does.
+    def transcribe(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
+        """All that is said in it. Raises as `Pipeline.transcribe` does.
 
         `progress` is told the seconds of speech done, and of how many that are known yet.
         """
@@ -55,7 +55,7 @@ class Recording:
             for stretch in stretches(decoding, self.stretch_s):
                 before_s = told_s
                 audio = EncodedAudio(_DECODED, stretch.tobytes(), ready=True)
-                found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
+                found.append(pipeline.transcribe(replace(self.asked, audio=audio), tell))
         except UtteranceError as error:
             error.hint = decoding.hint
             raise

@@ -138,9 +138,9 @@ def _transcribe(
         )
         recording = Recording(audio, utterance, STRETCH_S)
         if len(audio.data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
-            heard = _with_progress(path.name, lambda tell: recording.hear(pipeline, tell))
+            heard = _with_progress(path.name, lambda tell: recording.transcribe(pipeline, tell))
         else:
-            heard = recording.hear(pipeline)
+            heard = recording.transcribe(pipeline)
     except UtteranceError as error:
         problem = error
     return FileResult(path, heard, problem, time.perf_counter() - started)

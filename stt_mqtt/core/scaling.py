@@ -16,7 +16,7 @@ from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader, shares_model
-from stt_mqtt.engine.memory import free_mb
+from stt_mqtt.engine.resources import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
@@ -32,13 +32,13 @@ class LadderRunner:
     """Moves the service between its rungs. Lives on the event loop."""
 
     def __init__(
-        self, config: Config, start: LoadedLadder, shelf: ModelLoader, clock: Clock
+        self, config: Config, start: LoadedLadder, loader: ModelLoader, clock: Clock
     ) -> None:
         self._candidates = list(start.candidates)
         self._rungs = config.rungs
         self._mode = config.ladder.rung
         self._policy = Policy(config.ladder.promised_wait_ms / 1000, config.ladder.min_stay_s)
-        self._shelf = shelf
+        self._loader = loader
         self._clock = clock
         self._state = LadderState(start.index, clock.now())
         self._reason = _first_reason(self._mode, len(self._rungs))
@@ -155,7 +155,7 @@ class LadderRunner:
             scheduler.arrivals.read(now),
             scheduler.queue.jobs,
             scheduler.queue.audio_s,
-            self._shelf.parallelism.workers,
+            self._loader.parallelism.workers,
             free_mb(),
         )
         return choose(self._candidates, self._policy, self._state, load, now)
@@ -166,8 +166,8 @@ class LadderRunner:
             if shares_model(self._rungs[self._state.index], rung):
                 transcriber = self._engine.transcriber.with_beam(rung.beam_size)
             else:
-                transcriber = self._shelf.load_beside(rung)
-            return transcriber, self._shelf.largest_batch(rung)
+                transcriber = self._loader.load_beside(rung)
+            return transcriber, self._loader.largest_batch(rung)
         finally:
             self.loading = False
 

@@ -1,7 +1,7 @@
-"""Whether a transcript can be believed: nothing said, worth a second look, or good.
+"""Whether a hypothesis can be believed: good, doubtful, or nothing was said.
 
-Pure judgements over what the model and the voice detector say. The numbers were fitted on real
-speech and real noise (`benchmarks/results/hearing.md`).
+Pure functions of what the model and the voice detector say. The numbers were fitted on real speech
+and real noise (`benchmarks/results/hearing.md`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import Enum, auto
 import numpy as np
 
 from stt_mqtt.engine.calibration import Floats
-from stt_mqtt.engine.speaking_rate import relative_token_rate
+from stt_mqtt.engine.tokenizer import relative_token_rate
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 
 LOOP_COMPRESSION_RATIO = 2.2
@@ -32,8 +32,8 @@ PROMPT_LOG_ODDS = 2.3
 """By how much a prompt lowers those of `no_speech_prob`: of real speech from 0.21 to 0.02."""
 ALIKE = 0.4
 """Share of the letters that two spellings of the same words have in common, at least."""
-SECOND_LOOK_HANDICAP = 0.5
-"""How much worse the mean log-probability of a second look may be: timestamps cost it some."""
+SECOND_PASS_HANDICAP = 0.5
+"""How much worse the mean log-probability of the second pass may be: timestamps cost it some."""
 
 _WORD = re.compile(r"[^\W_]+")
 _SPACED = re.compile(r"\S+")
@@ -119,7 +119,7 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float, prompted: bo
 
 
 class Doubt(Enum):
-    """Why a transcript should be decided again."""
+    """Why speech should be decoded again."""
 
     PROMPTED = auto()
     """It may be the prompt's: its words, or none where there is a prompt."""
@@ -130,7 +130,7 @@ class Doubt(Enum):
 
 
 def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doubt | None:
-    """Why another look would pay; None: it would not."""
+    """Why decoding again would pay; None: it would not."""
     if not hypothesis.text:
         return Doubt.PROMPTED if is_prompted(speech) else None
     if is_loop(hypothesis) or said_once(hypothesis.text) != hypothesis.text:
@@ -180,12 +180,12 @@ def is_alike(text: str, other: str) -> bool:
 
 
 def prefer(first: Hypothesis, second: Hypothesis) -> Hypothesis:
-    """The better of two looks at the same speech."""
+    """The better of two hypotheses on the same speech."""
     if not second.text or is_loop(second):
         return first
     if is_loop(first):
         return second
-    return second if second.mean_log_prob >= first.mean_log_prob - SECOND_LOOK_HANDICAP else first
+    return second if second.mean_log_prob >= first.mean_log_prob - SECOND_PASS_HANDICAP else first
 
 
 def is_loop(hypothesis: Hypothesis) -> bool:

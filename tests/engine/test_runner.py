@@ -7,7 +7,6 @@ from queue import Queue
 import numpy as np
 
 from stt_mqtt.config import Config
-from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import (
@@ -56,9 +55,8 @@ class Bench:
         self.engine = Engine(ANYTHING, OLD, self.old.transcriber, frozenset({"en"}), FakeVoice())
         self.pool = self.engine.start(
             workers,
-            Delivery(
-                lambda number, _, verdict: self.verdicts.put((number, verdict)), lambda _: None
-            ),
+            verdict=lambda number, _, verdict: self.verdicts.put((number, verdict)),
+            finished=lambda _: None,
         )
 
     def hold_a_batch(self, number: int = 1) -> None:
