@@ -3,8 +3,8 @@
 Of audio that is there as a whole, only the recurrence has to go step by step; in numpy that costs
 less than an inference runtime takes in memory. The weights in `silero_vad_v6.npz` are those of
 Silero VAD v6 (github.com/snakers4/silero-vad, MIT licence, copyright 2020-present Silero Team; the
-text is in `silero_vad_v6.LICENSE`), as `make_voice_weights.py` took them from the ONNX file that
-faster-whisper 1.2.1 ships.
+text is in `silero_vad_v6.LICENSE`). `tools/make_voice_weights.py` took them from the ONNX file
+that faster-whisper 1.2.1 ships.
 """
 
 from __future__ import annotations
