@@ -21,7 +21,7 @@ from stt_mqtt.types import SAMPLE_RATE
 FRAME_MS = 30
 FRAME_SAMPLES = SAMPLE_RATE * FRAME_MS // 1000
 LOWEST_FLOOR_DBFS = -78.0
-"""A noise floor is never taken to be lower than this: digital silence is no room."""
+"""The lowest noise floor; digital silence is below what any room has."""
 
 _HZ_PER_BIN = SAMPLE_RATE / FRAME_SAMPLES
 _BAND = slice(round(200 / _HZ_PER_BIN), round(4000 / _HZ_PER_BIN))
@@ -40,12 +40,12 @@ none."""
 _BIAS_DB = 1.5
 """How far the least smoothed power of steady noise lies below its mean."""
 _FIRST_GUESS_DBFS = -60.0
-"""A room is not louder, as long as only a moment of it was heard: it may begin with speech."""
+"""Highest floor in the first moments, which may be speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What one frame sounds like; levels in dB below a full-scale sine."""
+    """What is known of one frame; levels are in dB relative to a full-scale sine."""
 
     level_dbfs: float
     floor_dbfs: float
@@ -53,11 +53,11 @@ class Activity:
     voiced: bool
     """Whether the detector takes it for a voice."""
     begins: bool
-    """Clear enough for an utterance to begin."""
+    """Whether it is clear enough for an utterance to begin."""
     goes_on: bool
-    """Clear enough for one to go on."""
+    """Whether it is clear enough for an utterance to go on."""
     sounds: bool
-    """Louder than the room, whether a voice or not."""
+    """Whether it is louder than the room, a voice or not."""
 
 
 class VoiceActivity:
@@ -95,8 +95,8 @@ def band_power_db(frame: bytes) -> float:
 class NoiseFloor:
     """The level of the room by minimum statistics (R. Martin, 2001, in one band).
 
-    Power is smoothed over a few frames; its least value of the last seconds, taken over spans, is
-    what sounds when nobody speaks. So the floor comes down at once and goes up within seconds.
+    The floor is the least smoothed power of the last seconds. So it comes down at once and goes up
+    within seconds.
     """
 
     def __init__(self) -> None:

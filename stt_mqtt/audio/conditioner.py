@@ -15,7 +15,7 @@ from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 
 WINDOW_S = 30
-"""Audio that is judged together, and so held: all of an utterance, a part of a recording."""
+"""Audio that is judged, and so held, together: a whole utterance, or a part of a recording."""
 
 
 _LEAST_REST = SAMPLE_RATE // 10
@@ -24,30 +24,30 @@ _FULL = 0.999
 _RUN = 3
 """Samples in a row at full scale that are cut off; a lone one is a peak that just fits."""
 _CLIPPED = 0.003
-"""Share of the samples from which on it is worth a word."""
+"""Share of cut-off samples from which on there is a hint."""
 _BLOCK = SAMPLE_RATE // 10
 _COARSE = 5
-"""Blocks over which a mean is taken for the offset: in half a second sounds have none."""
+"""Blocks whose mean is an offset: over half a second, sound has none."""
 _POWER_BLOCK = SAMPLE_RATE // 50
 _LOUD = 0.95
 """Share of the blocks that are no louder than what counts as the level of the speech."""
 _HARMLESS = 1e-3
-"""Power of an offset over that of the speech up to which it disturbs nothing. Audio with less is
-left bit by bit as it is, because any touch changes a word here and there."""
+"""Power of an offset, as a share of that of the speech, up to which it is harmless. Audio with less
+stays as it is to the last bit, because every change alters a word here and there."""
 _LASTING = 0.25
-"""Share of the time in which an offset may be less than what it is called."""
+"""Share of the time in which the offset may be smaller than the one reported."""
 _NOTEWORTHY = 0.02
-"""Offset, of full scale, that somebody should mend."""
+"""Offset, as a share of full scale, from which on there is a hint."""
 
 
 class Conditioner:
-    """Takes decoded samples of one rate and gives them ready for the model.
+    """Turns decoded samples of one rate into samples for the model.
 
-    What is done is decided for `WINDOW_S` at a time, so nothing changes within an utterance.
+    Offset and mix are decided for `WINDOW_S` at a time, so they do not change in an utterance.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
-        """`rate` in Hz of what is taken."""
+        """`rate` of the input in Hz."""
         self._resampler = BatchResampler(rate, channels)
         self._clipping = Clipping()
         self._waiting: list[Planar] = []
@@ -64,7 +64,7 @@ class Conditioner:
         return foremost([*self._hints, clipping])
 
     def push(self, planar: Planar) -> Iterator[Samples]:
-        """What is ready after the next samples; mostly nothing."""
+        """Take the next samples; yields what is ready, which is mostly nothing."""
         self._clipping.push(planar)
         self._wait(self._resampler.push(planar))
         # What is left has an offset of its own, if it has any: so it is never next to nothing.
@@ -104,14 +104,14 @@ class Conditioner:
 
 
 class Clipping:
-    """Counts, channel by channel, what is cut off."""
+    """Counts the samples of each channel that are cut off at full scale."""
 
     def __init__(self) -> None:
         self._cut_off = np.zeros(2, np.int64)
         self._samples = 0
 
     def push(self, planar: Planar) -> None:
-        """Look at the next samples, at the rate that they came in."""
+        """Take the next samples, at the rate in which they arrived."""
         self._samples += planar.shape[1]
         for channel, samples in enumerate(planar):
             if not len(samples) or max(samples.max(), -samples.min()) < _FULL:
@@ -124,15 +124,15 @@ class Clipping:
 
     @property
     def found(self) -> bool:
-        """Whether so much was cut off that words suffer."""
+        """Whether so much is cut off that recognition suffers."""
         return bool(self._cut_off.max() > _CLIPPED * self._samples)
 
 
 def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
-    """The samples around zero, and whether they were so far from it that it is worth a word.
+    """The samples without their offset, and whether it was large enough for a hint.
 
-    A steady offset is one number. One that drifts is a line through the means of tenths of a
-    second. In less than that nobody can tell it from a sound.
+    A steady offset is one number. A drifting one is a line through the means of tenths of a
+    second; what is shorter cannot be told from sound.
     """
     count = len(samples) // _BLOCK
     if not count:

@@ -53,10 +53,10 @@ def decode(audio: EncodedAudio, max_s: float) -> Decoded:
 
 
 class Decoding:
-    """All of the audio, in pieces that are decoded when they are asked for.
+    """Decodes audio piece by piece, on demand.
 
-    They are long, up to half a minute: what is done to the audio is decided for so much at a time.
-    Raises as `decode` does, where it is found out.
+    A piece has up to half a minute, which is what the conditioner judges together. Iterating
+    raises as `decode` does.
     """
 
     def __init__(self, audio: EncodedAudio, at_least: int | None = None) -> None:

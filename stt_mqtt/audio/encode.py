@@ -15,9 +15,9 @@ from stt_mqtt.types import SAMPLE_RATE, Codec
 OPUS_OPTIONS: Mapping[str, str] = MappingProxyType(
     {"application": "voip", "frame_duration": "60", "compression_level": "6"}
 )
-"""Speech is coded as speech, by SILK. With "audio" libopus takes what it does not look into for
-music, and codes it with CELT above 18 kbit/s. It looks into the sound from level 7 on; up to 6
-"voip" stands for a voice whatever else is heard, and costs less time."""
+"""Up to complexity 6 libopus does not analyse the sound: with "voip" it codes everything as speech
+(SILK), with "audio" it takes everything for music and uses CELT above 18 kbit/s. From 7 on it
+analyses the sound, which takes more time."""
 _FLAC_OPTIONS = {"compression_level": "5"}
 _FLAC_MAGIC = b"fLaC"
 _LAST_STREAMINFO = b"\x80"
@@ -95,7 +95,7 @@ class OpusEncoder:
 
 
 class _FlacEncoder:
-    """A FLAC file whose length is not known: its frames follow each other to the end."""
+    """A FLAC stream of unknown length."""
 
     codec = Codec.FLAC
 

@@ -21,16 +21,16 @@ _INSPECTED_S = 30
 _BLOCK = 2048
 """Samples of a block, of all channels together; where there are fewer, they are one block."""
 _LOUDEST = 4
-"""One in so many blocks is looked at closely, the loudest ones, and at least so many."""
+"""One in this many blocks is inspected, the loudest ones, and at least this many."""
 _FLOATS_RANGE = 2048
 """Range of the high halves of floats of usual sizes, at least."""
 _FEWEST = 800
-"""Samples below which nothing is said."""
+"""Samples below which there is no hint."""
 _ROUGH = 0.5
 """Roughness of what may be misread; white noise has 1."""
 _SMOOTH = 0.35
 _SMOOTHER = 0.4
-"""What another reading has to have of the roughness of this one, at most."""
+"""Roughness of another reading, at most, as a share of this one."""
 _MISREAD = 0.1
 """Share of the power from which on the blocks that are smooth in another reading decide."""
 _BYTES_SMOOTHER = 0.6
@@ -48,7 +48,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class _Votes:
-    """Power of the blocks that are what they are declared to be or another thing."""
+    """Power of all blocks, and of those that are in another format than declared."""
 
     all: float = 0.0
     swapped: float = 0.0
@@ -58,7 +58,7 @@ class _Votes:
 
 
 class Layout:
-    """Looks at samples as they come in, and says what is wrong with their form."""
+    """Inspects samples as they arrive and tells what is wrong with their format."""
 
     def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
         self._type = sample_type
@@ -72,7 +72,7 @@ class Layout:
         self._beyond: float = 0
 
     def push(self, data: memoryview) -> None:
-        """Look at more bytes, from the first one of a sample on."""
+        """Inspect more bytes, which begin with a whole sample."""
         count = min(len(data) // self._type.width, self._left)
         block = min(_BLOCK, count // 2 * 2)
         if self._type not in {SampleType.S16, SampleType.F32} or block < 4:
@@ -159,7 +159,7 @@ class Layout:
 
 
 def _loudest(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Those of the rows that have the widest range."""
+    """The rows with the widest range."""
     count = max(len(blocks) // _LOUDEST, _LOUDEST)
     if count >= len(blocks):
         return blocks
@@ -168,7 +168,7 @@ def _loudest(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
-    """Whether both bytes of the samples vary by as much; looked up at a few of them."""
+    """Whether both bytes of the samples vary alike, by a few of the samples."""
     few = samples.reshape(-1)[::8].copy().view(np.int8).reshape(-1, 2)
     for zero in (0, -128):
         low, high = (few ^ np.int8(zero)).astype(np.float32).var(axis=0)
@@ -178,7 +178,7 @@ def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
 
 
 def _bytes_roughness(samples: npt.NDArray[np.int16]) -> Floats:
-    """How rough the bytes are, each taken for a sample: signed or not, whatever is smoother."""
+    """Roughness of the bytes, each taken for a sample: signed or not, whichever is smoother."""
     found = []
     for zero in (0, -128):
         values = samples.view(np.int8) ^ np.int8(zero)
@@ -207,7 +207,7 @@ def _are_floats(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Sums of squares over blocks of samples that are looked at in pairs; one value per block."""
+    """How much samples change: sums of squares over blocks, taken in pairs; one value per block."""
 
     even: Floats
     odd: Floats

@@ -1,4 +1,4 @@
-"""Rooms that talk to the engine without a broker.
+"""Simulated rooms that talk to the engine without a broker.
 
 Each says its next sentence when it has its answer. Queue, scheduler, threads and model are those
 of the service.
@@ -27,16 +27,16 @@ PATIENCE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class SpokenClip:
-    """An utterance, what was heard in it, and seconds from its end to the answer."""
+    """An utterance, its result, and the seconds from its end to the answer."""
 
     utterance: Utterance
-    heard: InferenceResult
+    result: InferenceResult
     latency_s: float
 
 
 @dataclass(slots=True)
 class Level:
-    """What so many rooms at once got in so many seconds."""
+    """What a number of rooms that talk at once got."""
 
     rooms: int
     seconds: float = 0.0
@@ -148,7 +148,7 @@ class SimulatedRooms:
             if level.seconds > 0:
                 continue
             level.latencies_s.append(spoken.latency_s)
-            level.work_s += spoken.heard.work_s or 0.0
+            level.work_s += spoken.result.work_s or 0.0
             level.peak_mb = max(level.peak_mb, rss_mb())
             elapsed_s = time.monotonic() - started
             tell(elapsed_s)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from stt_mqtt.config import AUTO, Config
-from stt_mqtt.engine.ladder import Candidate, RungCost
+from stt_mqtt.engine.ladder import Candidate, RungCost, shares_model
 from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, resolve
 from stt_mqtt.engine.resources import (
     Parallelism,
@@ -189,11 +189,6 @@ def model_loader(config: Config) -> ModelLoader:
 def needed_mb(rung: Rung) -> float:
     """Memory that loading a rung may take, in MB. Raises `ModelError`."""
     return memory_mb(resolve(rung.model, default_models_dir()), rung.compute_type)
-
-
-def shares_model(one: Rung, other: Rung) -> bool:
-    """Whether two rungs are the same model in memory."""
-    return (one.model, one.compute_type) == (other.model, other.compute_type)
 
 
 def check_memory(rung: Rung) -> None:

@@ -1,4 +1,4 @@
-"""How many cores this process may really use, and how the model shares them."""
+"""What the process may use of the machine: cores and memory, also within control groups."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def subject(decode: Decode = lambda *_: hypothesis(SAMPLES[1].text)) -> Subject:
     def encode(*_: object) -> Floats:
         return np.zeros((200, 1), np.float32)
 
-    ears = SplitModel(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
-    return Subject(ears, frozenset({"en"}), GateConfig())
+    model = SplitModel(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
+    return Subject(model, frozenset({"en"}), GateConfig())
 
 
 def quiet() -> Progress:

@@ -68,8 +68,8 @@ class Counting(Scripted):
         super().__init__(self._count)
         self.heard_s: list[float] = []
 
-    def _count(self, speech: Speech, look: DecodePass) -> Hypothesis:
-        if look is DecodePass.FIRST:
+    def _count(self, speech: Speech, decode_pass: DecodePass) -> Hypothesis:
+        if decode_pass is DecodePass.FIRST:
             self.heard_s.append(len(speech.samples) / SAMPLE_RATE)
         return hypothesis(f"Part {len(self.heard_s)}.")
 
@@ -229,4 +229,4 @@ def test_the_json_of_a_file_has_the_hint_as_a_sentence() -> None:
     heard = InferenceResult(1.0, hint=Hint.CLIPPING)
     result = transcribe.FileResult(Path("a.wav"), heard, None, 0.1)
     assert transcribe._as_json(result)["hint"] == Hint.CLIPPING.sentence
-    assert transcribe._as_json(replace(result, heard=InferenceResult(1.0)))["hint"] is None
+    assert transcribe._as_json(replace(result, result=InferenceResult(1.0)))["hint"] is None

@@ -115,7 +115,7 @@ def test_there_is_time_for_a_second_look_only_when_nothing_is_left_waiting() -> 
     assert [batch.may_retry for batch in desk.pool.submitted] == [True]
 
 
-def test_what_waits_for_its_own_device_allows_no_second_look() -> None:
+def test_what_waits_for_its_own_device_allows_no_retry() -> None:
     desk = Desk()
     (first,) = desk.occupy()
     desk.put("a", id="a1")

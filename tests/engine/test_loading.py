@@ -28,7 +28,6 @@ from stt_mqtt.engine.loading import (
     model_loader,
     parallelism_of,
     preferred_rung,
-    shares_model,
     spoken_languages,
 )
 from stt_mqtt.engine.models import WEIGHTS, ResolvedModel
@@ -275,12 +274,6 @@ def test_models_come_under_the_configured_threads_and_batches() -> None:
     config = Config.model_validate({"engine": {"workers": 3, "threads": 2, "max_batch": 5}})
     assert model_loader(config) == ModelLoader(parallelism_of(config), 5)
     assert parallelism_of(config) == Parallelism(workers=3, threads=2)
-
-
-def test_rungs_share_a_model_of_one_name_and_number_type() -> None:
-    assert shares_model(BEST, QUICK)
-    assert not shares_model(BEST, SMALL)
-    assert not shares_model(BEST, Rung("wide", "large", 5, "float32"))
 
 
 @pytest.mark.parametrize(("wanted", "name"), [("auto", "a"), ("a", "a"), ("b", "b")])

@@ -92,7 +92,7 @@ class Numbered:
     errors: dict[int, UtteranceError]
     count: int = 0
 
-    def __call__(self, said: Speech, look: DecodePass) -> Hypothesis | UtteranceError:
+    def __call__(self, said: Speech, decode_pass: DecodePass) -> Hypothesis | UtteranceError:
         self.count += 1
         return self.errors.get(self.count) or hypothesis(f"Part {self.count}.")
 
@@ -242,7 +242,7 @@ def test_languages_of_which_none_is_spoken_are_an_error_and_not_any_language() -
 
 
 def test_one_that_is_looked_at_twice_does_not_keep_the_others_waiting() -> None:
-    def answer(said: Speech, look: DecodePass) -> Hypothesis:
+    def answer(said: Speech, decode_pass: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > SAMPLE_RATE else hypothesis()
 
     batch = Batch(7, (utterance(pcm(4.0)), utterance(pcm(1.0))), may_retry=True, together=TOGETHER)
@@ -258,7 +258,7 @@ def test_a_batch_without_time_is_looked_at_once() -> None:
     assert [name for name, _ in model.passes] == ["first", "first", "second"]
 
 
-def test_one_utterance_alone_always_has_time_for_a_second_look() -> None:
+def test_one_utterance_alone_always_has_time_for_a_retry() -> None:
     model = Scripted(lambda *_: hypothesis("Go.", 1))
     assert pipeline(model).transcribe(utterance(pcm(4.0))).retried
     assert [name for name, _ in model.passes] == ["first", "second"]
@@ -383,7 +383,7 @@ def test_a_failing_piece_of_a_long_utterance_answers_it_once(failing: set[int]) 
 
 
 def test_the_numbers_of_a_long_utterance_are_those_of_its_pieces() -> None:
-    def answer(said: Speech, look: DecodePass) -> Hypothesis:
+    def answer(said: Speech, decode_pass: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > 19 * SAMPLE_RATE else hypothesis()
 
     heard = pipeline(Scripted(answer)).transcribe(utterance(long_talk(20.0, seconds=30.0)))

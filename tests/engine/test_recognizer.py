@@ -93,7 +93,7 @@ def test_noise_leaves_no_text_but_its_numbers() -> None:
     assert bare(found_one) == replace(phantom, text="")
 
 
-def test_noise_gets_no_second_look() -> None:
+def test_noise_gets_no_retry() -> None:
     model = Scripted(lambda *_: replace(LOOP, no_speech_prob=0.7))
     found_one = find(model, piece(speech_s=5.0), voice=0.03)
     assert not found_one.retried
@@ -113,7 +113,7 @@ def test_a_second_look_that_is_as_doubtful_is_the_last() -> None:
     assert model.passes == [("first", [1]), ("second", [1])]
 
 
-def test_without_time_there_is_no_second_look() -> None:
+def test_without_time_there_is_no_retry() -> None:
     model = by_mark({1: SPARSE})
     found_one = find(model, piece(), may_retry=False)
     assert (bare(found_one), found_one.retried) == (SPARSE, False)
@@ -152,7 +152,7 @@ class Wiped:
 
     bare: Hypothesis | UtteranceError = GOOD
 
-    def __call__(self, said: Speech, look: DecodePass) -> Hypothesis | UtteranceError:
+    def __call__(self, said: Speech, decode_pass: DecodePass) -> Hypothesis | UtteranceError:
         return hypothesis("", 0) if said.prompt or said.hotwords else self.bare
 
 
@@ -175,7 +175,9 @@ def test_what_may_be_the_prompts_is_decided_without_it() -> None:
     )
     found_one = find(model, Piece(LAMP, 1.0))
     assert (bare(found_one), found_one.retried) == (pause, True)
-    assert [(look.name, said.prompt, said.hotwords) for look, (said,) in model.asked] == [
+    assert [
+        (decode_pass.name, said.prompt, said.hotwords) for decode_pass, (said,) in model.asked
+    ] == [
         ("FIRST", LAMP.prompt, LAMP.hotwords),
         ("PLAIN", None, ()),
     ]
@@ -200,10 +202,12 @@ def test_with_others_waiting_the_prompts_words_are_believed() -> None:
 
 
 def test_a_loop_is_decided_again_without_what_led_to_it() -> None:
-    model = Scripted(lambda _, look: GOOD if look is DecodePass.PLAIN else LOOP)
+    model = Scripted(lambda _, decode_pass: GOOD if decode_pass is DecodePass.PLAIN else LOOP)
     found_one = find(model, Piece(LAMP, 2.0))
     assert (bare(found_one), found_one.retried) == (GOOD, True)
-    assert [(look.name, said.prompt) for look, (said,) in model.asked][1:] == [("PLAIN", None)]
+    assert [(decode_pass.name, said.prompt) for decode_pass, (said,) in model.asked][1:] == [
+        ("PLAIN", None)
+    ]
 
 
 @pytest.mark.parametrize("may_retry", [True, False])
@@ -230,7 +234,9 @@ def test_who_says_it_twice_is_heard_twice(may_retry: bool) -> None:
 @pytest.mark.parametrize("plain", [hypothesis("", 0), LOOP], ids=["nothing", "loop"])
 def test_a_worse_plain_look_changes_nothing(plain: Hypothesis) -> None:
     model = Scripted(
-        lambda _, look: hypothesis("Go on, go on.") if look is DecodePass.FIRST else plain
+        lambda _, decode_pass: (
+            hypothesis("Go on, go on.") if decode_pass is DecodePass.FIRST else plain
+        )
     )
     assert find(model, piece()).text == "Go on, go on."
 
@@ -243,8 +249,8 @@ def test_a_loop_without_the_prompt_leaves_what_may_be_the_prompts() -> None:
 def test_a_decision_that_fails_unexpectedly_leaves_the_first(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: Speech, look: DecodePass) -> Hypothesis:
-        if look is DecodePass.FIRST:
+    def broken(_: Speech, decode_pass: DecodePass) -> Hypothesis:
+        if decode_pass is DecodePass.FIRST:
             return SPARSE
         raise ZeroDivisionError
 
@@ -308,14 +314,14 @@ def test_an_unexpected_failure_harms_only_its_own_piece(caplog: pytest.LogCaptur
 
 @dataclass
 class Slow:
-    """Takes a second for each piece at first sight, four for a second look."""
+    """Takes a second for each piece at first sight, four for a retry."""
 
     clock: FakeClock
     answers: Callable[[Speech, DecodePass], Hypothesis | UtteranceError]
 
-    def __call__(self, said: Speech, look: DecodePass) -> Hypothesis | UtteranceError:
-        self.clock.advance(1.0 if look is DecodePass.FIRST else 4.0)
-        return self.answers(said, look)
+    def __call__(self, said: Speech, decode_pass: DecodePass) -> Hypothesis | UtteranceError:
+        self.clock.advance(1.0 if decode_pass is DecodePass.FIRST else 4.0)
+        return self.answers(said, decode_pass)
 
 
 @dataclass
@@ -343,7 +349,7 @@ def test_the_work_of_all_pieces_adds_up_to_the_time_that_it_took(
         for index, found_one in found.items()
         if isinstance(found_one, Hypothesis)
     }
-    # Three together take 3 s; asking for a voice 0.5 s, twice; the second look 4 s.
+    # Three together take 3 s; asking for a voice 0.5 s, twice; the retry 4 s.
     assert times == {1: 1.0, 2: 1.5, 0: 5.5}
     assert sum(times.values()) == clock.now() - 100.0
 

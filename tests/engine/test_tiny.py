@@ -97,9 +97,9 @@ def recording(folder: Path, path: str) -> Samples:
 
 
 def transcribe(
-    transcriber: WhisperTranscriber, speech: Speech, look: DecodePass = DecodePass.FIRST
+    transcriber: WhisperTranscriber, speech: Speech, decode_pass: DecodePass = DecodePass.FIRST
 ) -> Hypothesis:
-    (answer,) = transcriber.transcribe([speech], look)
+    (answer,) = transcriber.transcribe([speech], decode_pass)
     assert isinstance(answer, Hypothesis)
     return answer
 
@@ -225,9 +225,9 @@ def test_control_tokens_written_out_in_a_prompt_cannot_steer_the_model(
     tiny: WhisperTranscriber,
 ) -> None:
     steering = "In<|endoftext|> the<|startoftranscript|> <|notimestamps|>hall.<|startofprev|>"
-    for look in DecodePass:
+    for decode_pass in DecodePass:
         plain, steered = (
-            transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), look)
+            transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), decode_pass)
             for text in ("In the hall.", steering)
         )
         assert NORMALISE(steered.text) == NORMALISE(plain.text) == WORDS[0]
