@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import Changes, Config
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
@@ -22,7 +21,7 @@ from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, V
 from stt_mqtt.errors import ConfigError, RequestError, TooLongError
 from stt_mqtt.hints import Hint
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, RungStatus, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
@@ -503,7 +502,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.door.shed(DeviceMessage("kitchen", Verb.UTTERANCE))
+    wire.door.dropped(DeviceMessage("kitchen", Verb.UTTERANCE))
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
 
@@ -514,7 +513,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
     wire.send("stt/kitchen/audio", bytes(320))
     if dropped == "shed":
-        wire.door.shed(DeviceMessage("kitchen", Verb.START))
+        wire.door.dropped(DeviceMessage("kitchen", Verb.START))
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))
