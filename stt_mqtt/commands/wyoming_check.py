@@ -15,8 +15,8 @@ from stt_mqtt.commands.screen import open_console
 from stt_mqtt.commands.wyoming_client import WyomingProgram, ask, speak
 from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import WyomingServerError
+from stt_mqtt.types import normalise_language
 
 SAMPLE = SAMPLES[0]
 LANGUAGE = "en"

@@ -14,9 +14,9 @@ from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import HermesDoor
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.types import Verdict
 from tests.audio.synth import s16, tone
 from tests.doors.hermes_frames import at_rate, classic, with_time
 from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard

@@ -17,8 +17,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.door import WyomingDoor
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.types import Outcome, Utterance
+from stt_mqtt.types import Outcome, Utterance, Verdict
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 from tools.brokers import free_port
 

@@ -177,7 +177,7 @@ class Bridge:
                 "errors": dict(service.metrics.errors),
                 "hints": dict(service.metrics.hints),
                 "inferences": service.metrics.inferences,
-                "second_looks": service.metrics.second_looks,
+                "second_looks": service.metrics.retries,
                 "dropped": {**service.metrics.dropped, **self._context.transport_drops()},
             },
         }

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.audio.conditioner import take_out_offset
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
 from stt_mqtt.audio.gate import find_speech
-from stt_mqtt.audio.offset import take_out_offset
 from stt_mqtt.config import GateConfig
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples

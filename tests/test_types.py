@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.engine.transcriber import normalise_language
+from stt_mqtt.types import normalise_language
 
 
 @pytest.mark.parametrize("tag", ["en", "EN", "en-US", "en_GB", " en ", "en-Latn-US"])

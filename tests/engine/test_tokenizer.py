@@ -1,3 +1,5 @@
+"""The tokenizer of a model, and how many tokens people speak in a second, relative to English."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,16 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stt_mqtt.engine.tokenizer import (
+    MAX_RELATIVE_RATE,
+    WhisperTokenizer,
+    relative_token_rate,
+    token_counts,
+)
 from stt_mqtt.engine.transcriber import Speech
-from stt_mqtt.engine.words import Words
-from tests.engine.scripted import END_OF_TEXT, byte_tokenizer, byte_words
+from tests.engine.scripted import END_OF_TEXT, byte_tokenizer, whisper_tokenizer
 
-ENGLISH = byte_words("en")
-MULTILINGUAL = byte_words("en", "de", "cy")
+ENGLISH = whisper_tokenizer("en")
+MULTILINGUAL = whisper_tokenizer("en", "de", "cy")
 QUIET = np.zeros(0, np.float32)
 
 
-def names(words: Words, tokens: list[int]) -> list[str]:
+def names(tokenizer: WhisperTokenizer, tokens: list[int]) -> list[str]:
     """Control tokens by their names, text as text."""
     told: list[str] = []
     text: list[int] = []
@@ -25,20 +32,20 @@ def names(words: Words, tokens: list[int]) -> list[str]:
             text.append(token)
             continue
         if text:
-            told.append(words.tokenizer.decode(text))
+            told.append(tokenizer.tokenizer.decode(text))
             text = []
-        told.append(str(words.tokenizer.id_to_token(token)))
+        told.append(str(tokenizer.tokenizer.id_to_token(token)))
     return told[:-1]
 
 
 def prompt(
-    words: Words = ENGLISH,
+    tokenizer: WhisperTokenizer = ENGLISH,
     prompt: str | None = None,
     hotwords: tuple[str, ...] = (),
     timestamps: bool = False,
 ) -> list[str]:
     speech = Speech(QUIET, prompt=prompt, hotwords=hotwords)
-    return names(words, words.prompt(speech, "de", timestamps))
+    return names(tokenizer, tokenizer.prompt(speech, "de", timestamps))
 
 
 def test_an_english_model_is_told_no_language() -> None:
@@ -108,35 +115,68 @@ def test_no_prompt_takes_more_than_223_tokens_or_steers_the_decoder(
 @pytest.mark.parametrize("text", ["", " ", " ...", " - ♪ !", "。、", "\n"])
 def test_text_without_a_letter_or_digit_is_no_text(text: str) -> None:
     tokens = ENGLISH.tokenizer.encode(text).ids
-    assert ENGLISH.spoken(tokens) == ("", len(tokens))
+    assert ENGLISH.decode(tokens) == ("", len(tokens))
 
 
 @pytest.mark.parametrize("text", ["7", "ok", "да", "はい", "نعم", "네", "ไม่"])
 def test_a_letter_or_digit_of_any_script_is_text(text: str) -> None:
-    heard, _ = ENGLISH.spoken(ENGLISH.tokenizer.encode(f" {text}. ").ids)
+    heard, _ = ENGLISH.decode(ENGLISH.tokenizer.encode(f" {text}. ").ids)
     assert heard == f"{text}."
 
 
 def test_only_tokens_of_text_are_spoken_and_counted() -> None:
     hi = ENGLISH.tokenizer.encode(" hi").ids
     timestamp = END_OF_TEXT + 100
-    assert ENGLISH.spoken([timestamp, *hi, timestamp + 20, END_OF_TEXT]) == ("hi", 3)
+    assert ENGLISH.decode([timestamp, *hi, timestamp + 20, END_OF_TEXT]) == ("hi", 3)
 
 
 def test_an_english_model_speaks_english_whatever_its_tokenizer_knows(tmp_path: Path) -> None:
     byte_tokenizer("en", "de").save(str(tmp_path / "tokenizer.json"))
-    words = Words.of(tmp_path, languages=1)
-    assert words.languages == {"en"}
-    assert not words.multilingual
+    tokenizer = WhisperTokenizer.of(tmp_path, languages=1)
+    assert tokenizer.languages == {"en"}
+    assert not tokenizer.multilingual
 
 
 def test_a_multilingual_model_speaks_what_its_tokenizer_names(tmp_path: Path) -> None:
     byte_tokenizer("en", "de", "yue").save(str(tmp_path / "tokenizer.json"))
-    words = Words.of(tmp_path, languages=3)
-    assert words.languages == {"en", "de", "yue"}
-    assert words.multilingual
+    tokenizer = WhisperTokenizer.of(tmp_path, languages=3)
+    assert tokenizer.languages == {"en", "de", "yue"}
+    assert tokenizer.multilingual
 
 
 def test_a_tokenizer_of_another_kind_of_model_is_told_apart() -> None:
     with pytest.raises(LookupError, match=r"the tokenizer has no <\|de\|>"):
-        byte_words("en", "cy").prompt(Speech(QUIET), "de", timestamps=False)
+        whisper_tokenizer("en", "cy").prompt(Speech(QUIET), "de", timestamps=False)
+
+
+def test_english_is_the_measure() -> None:
+    assert relative_token_rate("en") == 1.0
+
+
+@pytest.mark.parametrize("language", ["", "xx", "en-GB", "<|fr|>"])
+def test_what_is_no_known_language_counts_like_english(language: str) -> None:
+    assert relative_token_rate(language) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("language", "spoken"),
+    # Tokens per second in commands of speech-to-phrase, against the 3.39 of English there.
+    [("fr", 4.67), ("es", 3.85), ("it", 3.68), ("de", 3.87), ("nl", 3.78), ("el", 6.18)],
+)
+def test_the_rate_is_that_of_recordings(language: str, spoken: float) -> None:
+    assert relative_token_rate(language) == pytest.approx(spoken / 3.39, rel=0.2)
+
+
+def test_scripts_that_the_tokenizer_hardly_knows_have_many_tokens() -> None:
+    rates = [relative_token_rate(language) for language in ("en", "fr", "el", "hi", "ml")]
+    assert rates == sorted(rates)
+    assert rates[-1] > 3 * rates[0]
+
+
+def test_no_rate_is_below_english_or_beyond_its_bound() -> None:
+    assert all(1.0 <= relative_token_rate(code) <= MAX_RELATIVE_RATE for code in token_counts())
+
+
+def test_every_count_is_one_that_a_tokenizer_can_give() -> None:
+    assert len(token_counts()) >= 99
+    assert all(1.0 <= counted < 20.0 for counted in token_counts().values())
