@@ -21,11 +21,9 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import NativeWire
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
-from stt_mqtt.mqtt.arrivals import InboxBacklog
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
-from stt_mqtt.mqtt.messages import Publication, Will
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.inbox import Inbox, InboxBacklog
+from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
 
@@ -73,14 +71,16 @@ class Doors:
         self._topics = Topics(config.mqtt.base_topic)
         self._clock = clock
         self._opened_at = clock.now()
+        self._client = MqttClient(self._client_options(config, password))
+        publish = self._client.publish
         # First of all, so that Home Assistant knows a device before it is told about it.
-        self._discovery = HomeAssistantDoor(service, self._publish, clock.now)
+        self._discovery = HomeAssistantDoor(service, publish, clock.now)
         if config.homeassistant.enabled:
             service.follow(DOOR, self._discovery)
-        self._native = NativeDoor(service, self._topics, self._publish, clock.now)
+        self._native = NativeDoor(service, self._topics, publish, clock.now)
         if config.homeassistant.enabled:
             self._native.presence = self._discovery
-        self._instances = Instances(token_hex(8), self._topics, self._publish)
+        self._instances = Instances(token_hex(8), self._topics, publish)
         self._bridge = Bridge(
             BridgeContext(
                 service,
@@ -91,7 +91,7 @@ class Doors:
                 wishes.set_rung,
             ),
             self._topics,
-            self._publish,
+            publish,
         )
         watcher = Watcher(self._on_probed, self._bridge.say_online, self._on_said_offline)
         self._instances.attach(watcher)
@@ -101,18 +101,15 @@ class Doors:
         on_broker: list[MqttDoor] = [self._discovery, wire]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
-            self._hermes = HermesDoor(service, clock, self._publish)
+            self._hermes = HermesDoor(service, clock, publish)
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, wishes.rearm_timer, wishes.stop)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
-        handlers = IntakeHandlers(self._router, self._on_connected, wishes.rearm_timer)
-        self._intake = Intake(asyncio.get_running_loop(), handlers)
-        options = self._client_options(config, password)
-        self._address = options.address
-        self._client = MqttClient(options, self._intake)
-        self.arrivals = InboxBacklog(self._client, self._intake)
+        loop = asyncio.get_running_loop()
+        self._inbox = Inbox(loop, self._router, self._on_connected, wishes.rearm_timer)
+        self.backlog = InboxBacklog(self._client, self._inbox)
         """What has come in and waits."""
         self._leaving = False
         self._is_sole = False
@@ -137,7 +134,8 @@ class Doors:
 
     def connect(self) -> None:
         """Connect to the broker, and stay connected."""
-        self._client.start()
+        self._client.subscribe(self._router.read_first, self._router.bulk)
+        self._client.start(self._inbox)
 
     @property
     def deadline(self) -> float | None:
@@ -195,7 +193,7 @@ class Doors:
 
     def take_in_the_rest(self) -> None:
         """Handle what has come in and waits."""
-        self._intake.pump()
+        self._inbox.pump()
 
     async def say_goodbye(self) -> None:
         """Let the last answers out. The line is empty by now."""
@@ -211,9 +209,6 @@ class Doors:
             await self._wyoming.close()
         await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
 
-    def _publish(self, publication: Publication) -> None:
-        self._client.publish(publication)
-
     def _client_options(self, config: Config, password: str | None) -> ClientOptions:
         mqtt = reachable(config.mqtt, config.broker)
         return ClientOptions(
@@ -222,14 +217,12 @@ class Doors:
             port=mqtt.effective_port,
             will=Will(self._topics.of_bridge("state"), b"offline"),
             password=password,
-            subscriptions=self._router.read_first,
-            bulk=frozenset(self._router.bulk),
             now=self._clock.now,
         )
 
     def _transport_drops(self) -> dict[str, int]:
         return {
-            "inbox_full": self._intake.dropped,
+            "inbox_full": self._inbox.dropped,
             "undecodable_topic": self._client.undecodable_messages,
             "publications_lost": self._client.lost_publications,
         }
@@ -272,7 +265,7 @@ class Doors:
             self._give_up(
                 AnotherServiceError(
                     f"another service, instance {other}, is live on the base topic "
-                    f"{mqtt.base_topic} of {self._address}; end it, give this one another "
+                    f"{mqtt.base_topic} of {self._client.address}; end it, give this one another "
                     "mqtt.base_topic, or set mqtt.takeover: true to have both answer"
                 )
             )
@@ -288,7 +281,7 @@ class Doors:
         self._shares = other is not None
         if not self._shares:
             self._wire.take_over()
-        self._client.subscribe(self._router.subscriptions)
+        self._client.subscribe(self._router.subscriptions, self._router.bulk)
         self._serve()
 
     def _serve(self) -> None:
@@ -303,8 +296,7 @@ class Doors:
             # Not all of it was read; the next connection begins anew.
             return
         self._cleaned = True
-        wanted = set(self._router.subscriptions)
-        self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
+        self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))
         if not self._shares:
             self._router.clean_up()
         self._rearm_timer()

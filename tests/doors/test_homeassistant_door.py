@@ -54,7 +54,7 @@ class Home:
         return self
 
     def says(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        self.router.handle(Inbound(topic, payload, retain=retain))
+        self.router.route(topic).door.handle(Inbound(topic, payload, retain=retain))
 
     def speaks(self, *names: str) -> None:
         for name in names:
@@ -487,13 +487,14 @@ def test_the_door_takes_its_topics_and_no_others(topic: str, owned: bool) -> Non
 
 def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
     home = Home().connects()
-    home.router.dropped("homeassistant/status")
+    home.router.route("homeassistant/status").topics.dropped("homeassistant/status")
     home.says("homeassistant/sensor/a/config", b"{}")
     assert home.lost == 1
     assert home.announcements() == []
-    assert home.router.audio_of("homeassistant/status") is None
-    assert home.router.is_large("homeassistant/device/a/config")
-    assert not home.router.is_large("homeassistant/status")
+    topics = home.door.subscriptions
+    assert not topics.is_audio("homeassistant/status")
+    assert topics.is_large("homeassistant/device/a/config")
+    assert not topics.is_large("homeassistant/status")
 
 
 def test_a_device_of_another_door_is_not_announced() -> None:

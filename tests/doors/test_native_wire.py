@@ -13,7 +13,6 @@ from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.mqtt.routing import Router
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'
@@ -67,12 +66,11 @@ class Bench:
 
 
 def test_chunks_and_whole_utterances_are_known_by_their_topic() -> None:
-    router = Router([Bench().wire], lambda: None)
-    assert router.audio_of("stt/kitchen/audio") is not None
-    assert router.audio_of("stt/kitchen/audio/stop") is None
-    assert router.audio_of("stting/kitchen/audio") is None
-    assert router.is_large("stt/kitchen/utterance")
-    assert not router.is_large("stt/kitchen/set")
+    topics = Bench().wire.subscriptions
+    assert topics.is_audio("stt/kitchen/audio")
+    assert not topics.is_audio("stt/kitchen/audio/stop")
+    assert topics.is_large("stt/kitchen/utterance")
+    assert not topics.is_large("stt/kitchen/set")
 
 
 def test_requests_are_answered_and_messages_of_devices_reach_the_line() -> None:
