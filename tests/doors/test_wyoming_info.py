@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from wyoming.info import Info
 
 from stt_mqtt.config import WyomingConfig
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.doors.wyoming.addresses import peer_name, uri_of
 from stt_mqtt.doors.wyoming.info import describe
 from stt_mqtt.doors.wyoming.requests import PcmFormat, Wanted, parse_audio_format, parse_transcribe
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import AudioFormat, Codec, Rung
+from stt_mqtt.types import AudioFormat, Codec, Rung, RungStatus
 
 LADDER = RungStatus(
     (

@@ -240,13 +240,13 @@ class HermesDoor(MqttDoor):
             self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:
-        captured, budget = session.captured, self._service.budget
+        captured = session.captured
         if captured is None:
             return
-        room = int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)
-        if budget.admits(min(len(pcm), room), session.key):
-            budget.use(min(len(pcm), room))
-            captured += pcm[:room]
+        kept = pcm[: int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)]
+        if self._service.make_room(len(kept), session.key):
+            self._service.budget.use(len(kept))
+            captured += kept
 
     def _voice(self, route: ActivityTopic) -> None:
         for session in list(self._sessions.at(route.site)):

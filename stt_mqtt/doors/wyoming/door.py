@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from stt_mqtt import __version__
 from stt_mqtt.config import ListenAddress, Scheme
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.announce import Announcer, Responder, machine_id
 from stt_mqtt.doors.wyoming.bounds import Bounds
@@ -18,7 +17,7 @@ from stt_mqtt.doors.wyoming.outgoing import encode
 from stt_mqtt.doors.wyoming.reader import Reserve
 from stt_mqtt.doors.wyoming.server import WyomingListener
 from stt_mqtt.doors.wyoming.stdio import Stdio
-from stt_mqtt.types import Outcome
+from stt_mqtt.types import Outcome, RungStatus
 
 __all__ = ["DOOR", "WyomingDoor"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
-from stt_mqtt.core.rungs import RungStatus
+from stt_mqtt.types import RungStatus
 
 PROGRAM = "stt-mqtt"
 
