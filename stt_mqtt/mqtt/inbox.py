@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.mqtt.routing import Route, Router
 
+MAX_INBOX_MESSAGES = 20_000
+MAX_INBOX_BYTES = 64 * 1024 * 1024
 ITEM_OVERHEAD = 512
 """Bytes that a message occupies besides its texts and its payload, rounded up."""
 RESERVED_SHARE = 10
@@ -35,8 +37,8 @@ class InboxLimits:
     Raises ValueError when there is no room for a reserve.
     """
 
-    max_items: int = 20_000
-    max_bytes: int = 64 * 1024 * 1024
+    max_items: int = MAX_INBOX_MESSAGES
+    max_bytes: int = MAX_INBOX_BYTES
 
     def __post_init__(self) -> None:
         if self.max_items < RESERVED_SHARE or self.max_bytes < RESERVED_SHARE * ITEM_OVERHEAD:
