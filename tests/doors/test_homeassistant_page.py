@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt.config import read_config
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
-from stt_mqtt.doors.native.presence import SatelliteInfo
+from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from tests.doors.homeassistant_rules import entities
 
