@@ -221,7 +221,7 @@ def test_what_a_satellite_tells_of_itself_is_shown() -> None:
     shown: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE)
     assert (shown["dev"]["mdl"], shown["dev"]["sw"]) == ("ReSpeaker Lite", "1.4")
     silent: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
-    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("SatelliteInfo", False)
+    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("Satellite", False)
 
 
 def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:

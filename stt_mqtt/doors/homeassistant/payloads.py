@@ -254,7 +254,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
         "ids": [id],
         "name": device,
         "mf": "stt-mqtt",
-        "mdl": satellite.model or "SatelliteInfo",
+        "mdl": satellite.model or "Satellite",
         "via_device": SERVICE_ID,
     }
     if satellite.version is not None:
