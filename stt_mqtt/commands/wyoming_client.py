@@ -14,9 +14,7 @@ from wyoming.event import Event, Eventable, async_write_event
 from wyoming.info import AsrProgram, Describe, Info
 
 from stt_mqtt.config import ListenAddress, Scheme
-from stt_mqtt.doors.wyoming.addresses import uri_of
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.errors import UtteranceError, WyomingServerError
 from stt_mqtt.types import SAMPLE_RATE
 
@@ -66,7 +64,7 @@ async def ask(address: ListenAddress, timeout_s: float) -> tuple[WyomingProgram,
         return tuple(_program(asr) for asr in Info.from_event(event).asr if asr.installed)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError):
         raise WyomingServerError(
-            f"the info of {uri_of(address)} is not as Wyoming has it; update that server"
+            f"the info of {address.uri} is not as Wyoming has it; update that server"
         ) from None
 
 
@@ -103,10 +101,10 @@ class _Link:
         self, address: ListenAddress, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.seen: list[str] = []
-        self._where = uri_of(address)
+        self._where = address.uri
         self._writer = writer
-        reserve = Reserve(_BOUNDS.large_payloads_bytes)
-        self._events = EventReader(reader, _BOUNDS, reserve, lambda: None)
+        budget = PayloadBudget(_BOUNDS.large_payloads_bytes)
+        self._events = EventReader(reader, _BOUNDS, budget, lambda: None)
 
     async def send(self, event: Eventable) -> None:
         try:
@@ -146,7 +144,7 @@ async def _connect(address: ListenAddress) -> AsyncIterator[_Link]:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
     except (OSError, UnicodeError) as error:
         raise WyomingServerError(
-            f"{uri_of(address)} cannot be reached ({error or 'no answer'}); check that the server "
+            f"{address.uri} cannot be reached ({error or 'no answer'}); check that the server "
             "runs, listens on this address (wyoming.listen) and is not behind a firewall"
         ) from error
     try:

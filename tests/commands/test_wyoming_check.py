@@ -19,10 +19,9 @@ from wyoming.info import Info
 from stt_mqtt.commands import wyoming_check
 from stt_mqtt.commands.wyoming_check import SAMPLE, Patience, check
 from stt_mqtt.config import ListenAddress, Scheme
-from stt_mqtt.doors.wyoming.info import describe
-from stt_mqtt.doors.wyoming.outgoing import encode
+from stt_mqtt.doors.wyoming.messages import describe, encode
 from stt_mqtt.errors import EXIT_TEMPORARY, InferenceFailedError, WyomingServerError
-from tests.doors.wyoming_peers import LOOPBACK, Bench, TcpBench, drive, until
+from tests.doors.wyoming.peers import LOOPBACK, Bench, TcpBench, drive, until
 from tests.fakes import engine_facts, heard, nothing_heard
 from tools.brokers import free_port
 

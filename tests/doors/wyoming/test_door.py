@@ -18,11 +18,11 @@ from wyoming.ping import Ping
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import Config
 from stt_mqtt.core.rungs import RungStatus
-from stt_mqtt.doors.wyoming.bounds import Bounds
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.errors import InferenceFailedError, TooShortError
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, OutcomeKind, Rung
 from tests.audio.synth import is_tone, tone
-from tests.doors.wyoming_peers import (
+from tests.doors.wyoming.peers import (
     CHUNK,
     MONO,
     PATIENCE_S,
@@ -80,7 +80,7 @@ def test_an_utterance_as_home_assistant_says_it_gets_its_words() -> None:
 
     drive(bench, scenario)
     assert [outcome.kind for outcome in bench.door.outcomes] == [OutcomeKind.TRANSCRIPT]
-    assert bench.settled >= 6
+    assert bench.rearmed >= 6
 
 
 def test_the_streaming_events_come_in_their_order_with_the_whole_text_in_one_chunk() -> None:

@@ -15,8 +15,8 @@ from wyoming.info import Describe, Info
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.door import WyomingDoor
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.types import Outcome, Utterance
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
@@ -50,9 +50,9 @@ class Bench:
         self.service = SpeechService(
             Config.model_validate({"wyoming": wyoming, **config}), engine_facts(), self.clock
         )
-        self.settled = 0
+        self.rearmed = 0
         self.ended = asyncio.Event()
-        self.door = RecordingDoor(self.service, self._settle, self.ended.set, bounds)
+        self.door = RecordingDoor(self.service, self._rearm, self.ended.set, bounds)
         self.door.outcomes = []
 
     def load(self) -> None:
@@ -70,8 +70,8 @@ class Bench:
         self.pool.answer(self.service, verdict or heard())
         return utterance
 
-    def _settle(self) -> None:
-        self.settled += 1
+    def _rearm(self) -> None:
+        self.rearmed += 1
 
 
 class TcpBench(Bench):

@@ -12,10 +12,10 @@ import pytest
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.connection import WyomingConnection
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.types import DeviceKey, OutcomeKind, UtteranceStart
-from tests.doors.wyoming_peers import (
+from tests.doors.wyoming.peers import (
     CHUNK,
     LOOPBACK,
     MONO,

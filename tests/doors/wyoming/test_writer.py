@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer
-from tests.doors.wyoming_peers import until
+from stt_mqtt.doors.wyoming.reader import Bounds
+from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
+from tests.doors.wyoming.peers import until
 
 WRITE_S = 0.05
 BOUNDS = replace(Bounds(), write_s=WRITE_S, linger_s=0.01, outgoing_bytes=250)
@@ -25,7 +25,7 @@ class Sink:
         self.hung_up_at: float | None = None
         self.transport = self
         writer = cast(asyncio.StreamWriter, self)
-        self.out = Outgoing(Peer("x", asyncio.StreamReader(), writer, self._hang_up), bounds)
+        self.out = EventWriter(Peer("x", asyncio.StreamReader(), writer, self._hang_up), bounds)
 
     def write(self, data: bytes) -> None:
         self.waiting_bytes += len(data)
