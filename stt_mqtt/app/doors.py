@@ -23,11 +23,10 @@ from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.mqtt.arrivals import InboxBacklog
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.door import MqttDoor
 from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
 from stt_mqtt.mqtt.messages import Publication, Will
 from stt_mqtt.mqtt.options import ClientOptions
-from stt_mqtt.mqtt.router import Router
+from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,8 @@ class ApplicationCallbacks:
 
     reload: Callable[[], Changes]
     set_rung: Callable[[str], None]
-    settled: Callable[[], None]
-    """The line was called: look at its deadline."""
+    rearm_timer: Callable[[], None]
+    """The service was called: look at the deadline again."""
     stop: Callable[[], None]
     give_up: Callable[[SttMqttError], None]
     """The service must not go on, and leaves no trace."""
@@ -106,9 +105,9 @@ class Doors:
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
-            self._wyoming = WyomingDoor(service, wishes.settled, wishes.stop)
+            self._wyoming = WyomingDoor(service, wishes.rearm_timer, wishes.stop)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
-        handlers = IntakeHandlers(self._router, self._on_connected, wishes.settled)
+        handlers = IntakeHandlers(self._router, self._on_connected, wishes.rearm_timer)
         self._intake = Intake(asyncio.get_running_loop(), handlers)
         options = self._client_options(config, password)
         self._address = options.address
@@ -129,7 +128,7 @@ class Doors:
         self._clean_up_at: float | None = None
         self._online = wishes.online
         self._give_up = wishes.give_up
-        self._settled = wishes.settled
+        self._rearm_timer = wishes.rearm_timer
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -251,7 +250,7 @@ class Doors:
         else:
             self._instances.probe()
             self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
-        self._settled()
+        self._rearm_timer()
 
     def _on_said_offline(self) -> None:
         """Say what this service is. A broker that ends, and a lost link, tell of its own will."""
@@ -259,7 +258,7 @@ class Doors:
         now = self._clock.now()
         if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
             self._doubt_until = now + DOUBT_S
-        self._settled()
+        self._rearm_timer()
 
     def _on_probed(self, other: str | None) -> None:
         """Take input, unless another service does already."""
@@ -295,8 +294,8 @@ class Doors:
     def _serve(self) -> None:
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
-        self._router.connected()
-        self._settled()
+        self._router.on_connected()
+        self._rearm_timer()
         self._online.set()
 
     def _clean_up(self) -> None:
@@ -308,4 +307,4 @@ class Doors:
         self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
         if not self._shares:
             self._router.clean_up()
-        self._settled()
+        self._rearm_timer()

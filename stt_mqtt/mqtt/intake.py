@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from stt_mqtt.mqtt.inbox import Inbox, InboxLimits
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.router import Router
+from stt_mqtt.mqtt.routing import Router
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ BATCH = 256
 LINGER_S = 0.005
 """Pause between batches while messages keep coming: waking the loop for each costs more."""
 
-MAX_SHED_NOTES = 1000
+MAX_DROPPED_NOTES = 1000
 COMPLAINT_INTERVAL_S = 10.0
 """Least time between two tracebacks in the log: what breaks once breaks fifty times a second."""
 
@@ -34,8 +34,8 @@ class IntakeHandlers:
 
     router: Router
     connected: Callable[[], None]
-    settled: Callable[[], None]
-    """A batch of messages is done."""
+    rearm_timer: Callable[[], None]
+    """A batch of messages was handled: look at the deadline again."""
 
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Intake:
         self._loop = loop
         self._handlers = handlers
         self._inbox = Inbox(InboxLimits(MAX_INBOX_MESSAGES, MAX_INBOX_BYTES), self._wake)
-        self._shed: deque[str] = deque(maxlen=MAX_SHED_NOTES)
+        self._dropped: deque[str] = deque(maxlen=MAX_DROPPED_NOTES)
         self._quiet_until = 0.0
         self._waiting = 0
         """Messages other than chunks that came in. The network thread alone changes it."""
@@ -67,16 +67,17 @@ class Intake:
     def message(self, message: Inbound) -> None:
         """Network thread: a message came in."""
         router = self._handlers.router
-        door = router.chunk_door(message.topic)
-        if door is not None:
+        audio = router.audio_of(message.topic)
+        if audio is not None:
             # What is not handled yet may be the start that makes this chunk welcome.
-            if self._waiting == self._handled and not door.awaits(message.topic):
+            all_handled = self._waiting == self._handled
+            if all_handled and audio.wants_audio and not audio.wants_audio(message.topic):
                 return
             self._inbox.put(message, urgent=False)
-        elif self._inbox.put(message, urgent=not router.is_bulky(message.topic)):
+        elif self._inbox.put(message, urgent=not router.is_large(message.topic)):
             self._waiting += 1
         else:
-            self._shed.append(message.topic)
+            self._dropped.append(message.topic)
 
     def connected(self, _protocol: str) -> None:
         """Network thread: the broker accepted the connection."""
@@ -111,11 +112,11 @@ class Intake:
         router = self._handlers.router
         for message in batch:
             self._guarded(router.handle, message, message.topic)
-            self._handled += router.chunk_door(message.topic) is None
-        while self._shed:
-            topic = self._shed.popleft()
-            self._guarded(router.shed, topic, topic)
-        self._handlers.settled()
+            self._handled += router.audio_of(message.topic) is None
+        while self._dropped:
+            topic = self._dropped.popleft()
+            self._guarded(router.dropped, topic, topic)
+        self._handlers.rearm_timer()
 
     def _wake(self) -> None:
         self._call(self.pump)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 MAX_USER_PROPERTIES = 16
 """Most MQTT 5 user properties of one message that are looked at; the rest is ignored."""
@@ -48,6 +49,9 @@ class Publication:
     def may_wait(self) -> bool:
         """Whether it is worth sending when the broker was away meanwhile."""
         return self.connection is None and (self.qos > 0 or self.expires_at is not None)
+
+
+Publish: TypeAlias = Callable[[Publication], None]
 
 
 @dataclass(frozen=True, slots=True)

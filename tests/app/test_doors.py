@@ -31,14 +31,14 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
     config = Config.model_validate(
         {"mqtt": {"host": "127.0.0.1", "port": free_port()}, "wyoming": {"enabled": False}}
     )
-    settled: list[None] = []
+    rearmed: list[None] = []
 
     async def scenario() -> None:
         online = asyncio.Event()
         wishes = ApplicationCallbacks(
             reload=lambda: Changes((), ()),
             set_rung=lambda _: None,
-            settled=lambda: settled.append(None),
+            rearm_timer=lambda: rearmed.append(None),
             stop=lambda: None,
             give_up=lambda _: None,
             online=online,
@@ -54,7 +54,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
         assert doors.deadline is None
         Broker.is_up = True
         doors._on_connected()
-        assert settled
+        assert rearmed
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
         doors.tick()
         assert not online.is_set()

@@ -22,7 +22,7 @@ from stt_mqtt.mqtt.arrivals import InboxBacklog
 from stt_mqtt.mqtt.inbox import Inbox, InboxLimits
 from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.router import Router
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Subscriptions
 
 
 @dataclass(eq=False)
@@ -258,7 +258,7 @@ def test_a_deadline_that_goes_away_while_it_is_read_leaves_nothing_behind() -> N
     assert ticking.ticks == [50.8]
 
 
-class Handled:
+class Handled(MqttDoor):
     """A door that knows what reached the event loop, and on which thread."""
 
     def __init__(self) -> None:
@@ -268,26 +268,16 @@ class Handled:
         """Topics of chunks that nobody waits for until a message on `opens/…` is handled."""
         self.threads: set[int] = set()
         self.batches = 0
-        self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._settle)
+        self.handlers = IntakeHandlers(Router([self], self._note), self._note, self._rearm)
 
-    subscriptions = read_first = bulk = ()
-    chunk_endings = ("/audio",)
-    bulky_endings = ("/utterance",)
-
-    def awaits(self, topic: str) -> bool:
-        return topic not in self.unwanted
-
-    def owns(self, topic: str) -> bool:
-        return True
-
-    def shed(self, topic: str) -> None:
-        self.dropped.append(topic)
-
-    def connected(self) -> None:
-        self._note()
-
-    def clean_up(self) -> None:
-        self._note()
+    @property
+    def subscriptions(self) -> Subscriptions:
+        return Subscriptions(
+            ("#",),
+            AudioTopics(("/audio",), lambda topic: topic not in self.unwanted),
+            large_endings=("/utterance",),
+            dropped=self.dropped.append,
+        )
 
     def handle(self, message: Inbound) -> None:
         self._note()
@@ -300,7 +290,7 @@ class Handled:
     def _note(self) -> None:
         self.threads.add(threading.get_ident())
 
-    def _settle(self) -> None:
+    def _rearm(self) -> None:
         self.batches += 1
 
 

@@ -15,9 +15,10 @@ from stt_mqtt.core.recent_outcomes import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.doors.native.payloads import encode, result
+from stt_mqtt.doors.native.payloads import result
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError, TooManyDevicesError
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Transcript, UtteranceStart
 from tests.fakes import (
     FakeClock,

@@ -16,8 +16,8 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
 from stt_mqtt.doors.hermes.toggles import MAX_SITES
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.mqtt.door import MqttDoor
 from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.routing import Router
 from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript, UtteranceStart
 from tests.audio.synth import s16, tone
 from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
@@ -105,14 +105,13 @@ def second(hz: float = 440.0) -> bytes:
     return classic(s16(tone(hz)))
 
 
-def test_the_door_is_one_on_mqtt_that_owns_what_begins_with_hermes() -> None:
-    door: MqttDoor = Wire().door
-    assert door.owns("hermes/asr/startListening")
-    assert not door.owns("stt/kitchen/audio")
-    assert door.read_first == door.bulky_endings == ()
-    topic = "hermes/audioServer/kitchen/audioFrame"
-    assert topic.endswith(door.chunk_endings)
-    assert "hermes/audioServer/kitchen/s/audioSessionFrame".endswith(door.chunk_endings)
+def test_frames_are_audio_and_nothing_is_read_before_the_input() -> None:
+    router = Router([Wire().door], lambda: None)
+    assert router.audio_of("hermes/audioServer/kitchen/audioFrame") is not None
+    assert router.audio_of("hermes/audioServer/kitchen/s/audioSessionFrame") is not None
+    assert router.audio_of("hermes/asr/startListening") is None
+    assert router.audio_of("stt/kitchen/audio") is None
+    assert router.read_first == ()
 
 
 def test_a_session_from_its_start_to_its_text() -> None:
@@ -714,9 +713,7 @@ def test_a_topic_that_names_nobody_is_counted() -> None:
 def test_the_broker_coming_back_changes_nothing() -> None:
     wire = Wire()
     wire.start(stopOnSilence=False)
-    wire.door.connected()
-    wire.door.clean_up()
-    wire.door.shed("hermes/asr/startListening")
+    wire.door.on_connected()
     wire.frame(second())
     wire.stop()
     wire.answer()

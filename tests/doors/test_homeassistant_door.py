@@ -17,12 +17,11 @@ from stt_mqtt.doors.homeassistant.names import object_id
 from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config
 from stt_mqtt.doors.native.door import DOOR as NATIVE
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.mqtt.door import MqttDoor
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.mqtt.router import Router
+from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.types import DeviceKey, Rung, UtteranceStart
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
@@ -50,7 +49,7 @@ class Home:
         self.router = Router(doors, self._lose)
 
     def connects(self) -> Home:
-        self.router.connected()
+        self.router.on_connected()
         self.published.clear()
         return self
 
@@ -96,7 +95,7 @@ def test_before_the_first_connection_devices_are_only_noted() -> None:
     home.speaks("kitchen")
     home.door.availability_seen("kitchen")
     assert home.topics() == []
-    home.router.connected()
+    home.router.on_connected()
     assert home.topics() == [SERVICE, KITCHEN]
 
 
@@ -113,7 +112,7 @@ def test_a_connection_announces_the_service_and_then_all_devices() -> None:
     home = Home().connects()
     home.speaks("kitchen", "a.b")
     home.announcements()
-    home.router.connected()
+    home.router.on_connected()
     announced = home.announcements()
     assert [item.topic for item in announced] == [
         SERVICE, KITCHEN, f"homeassistant/device/{object_id('a.b')}/config",
@@ -165,7 +164,7 @@ def test_a_forgotten_device_is_taken_back() -> None:
     taken_back, announced = home.announcements()
     assert (taken_back.topic, taken_back.payload, taken_back.retain) == (KITCHEN, b"", True)
     assert announced.topic == "homeassistant/device/stt_mqtt_hall/config"
-    home.router.connected()
+    home.router.on_connected()
     assert KITCHEN not in home.topics()
 
 
@@ -178,7 +177,7 @@ def test_a_devices_availability_is_listed_from_the_moment_it_speaks_there() -> N
     home.door.availability_seen("kitchen")
     (second,) = home.waits().announcements()
     assert availability(second) == ["stt/bridge/state", "stt/kitchen/availability"]
-    home.router.connected()
+    home.router.on_connected()
     assert availability(home.announcements()[1]) == availability(second)
 
 
@@ -373,7 +372,7 @@ def test_who_is_needed_is_not_forgotten_when_home_assistant_deletes_it(
 
 def test_switched_off_it_takes_back_what_was_announced_and_nothing_else() -> None:
     home = Home(homeassistant={"enabled": False}).connects()
-    assert home.door.subscriptions == ()
+    assert home.router.subscriptions == ()
     home.speaks("kitchen")
     home.says(SERVICE, retained("bridge"), retain=True)
     home.says(KITCHEN, retained("kitchen"), retain=True)
@@ -434,7 +433,7 @@ def test_nothing_is_announced_before_the_broker_was_there() -> None:
 
 def test_the_service_is_announced_again_only_when_something_changed_about_it() -> None:
     home = Home().connects()
-    home.router.connected()
+    home.router.on_connected()
     home.announcements()
     home.door.info_changed()
     home.service.rungs = replace(home.service.rungs, active="other", mode="default")
@@ -460,8 +459,8 @@ def test_base_topic_and_discovery_prefix_come_from_the_configuration() -> None:
     (announced,) = home.announcements()
     assert announced.topic == "ha/discovery/device/stt_mqtt_kitchen/config"
     assert availability(announced) == ["house/voice/bridge/state"]
-    assert home.door.subscriptions == ("ha/discovery/status", "ha/discovery/device/+/config")
-    assert home.door.read_first == ("ha/discovery/device/+/config",)
+    assert home.router.subscriptions == ("ha/discovery/status", "ha/discovery/device/+/config")
+    assert home.router.read_first == ("ha/discovery/device/+/config",)
     home.says("ha/discovery/status", b"online")
     assert len(home.announcements()) == 2
 
@@ -479,19 +478,22 @@ def test_base_topic_and_discovery_prefix_come_from_the_configuration() -> None:
         ("stt/kitchen/audio", False),
     ],
 )
-def test_the_door_owns_its_topics_and_no_others(topic: str, owned: bool) -> None:
-    assert Home().door.owns(topic) is owned
+def test_the_door_takes_its_topics_and_no_others(topic: str, owned: bool) -> None:
+    home = Home()
+    home.says(topic, b"{}")
+    counted = home.service.metrics.dropped.get("bad_topic", 0)
+    assert home.lost + counted == (0 if owned else 1)
 
 
 def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
     home = Home().connects()
-    home.router.shed("homeassistant/status")
+    home.router.dropped("homeassistant/status")
     home.says("homeassistant/sensor/a/config", b"{}")
     assert home.lost == 1
     assert home.announcements() == []
-    assert home.router.chunk_door("homeassistant/status") is None
-    assert home.router.is_bulky("homeassistant/device/a/config")
-    assert not home.router.is_bulky("homeassistant/status")
+    assert home.router.audio_of("homeassistant/status") is None
+    assert home.router.is_large("homeassistant/device/a/config")
+    assert not home.router.is_large("homeassistant/status")
 
 
 def test_a_device_of_another_door_is_not_announced() -> None:

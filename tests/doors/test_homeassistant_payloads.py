@@ -28,6 +28,7 @@ from stt_mqtt.doors.native.presence import SatelliteInfo, parse_satellite
 from stt_mqtt.doors.native.requests import parse_switch
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteState, parse_wishes
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
@@ -77,7 +78,7 @@ abouts = st.builds(
     About,
     st.booleans(),
     st.builds(
-        lambda **fields: parse_satellite(native.encode(fields)),
+        lambda **fields: parse_satellite(encode(fields)),
         model=printable,
         version=printable,
         muted=st.none() | st.booleans(),
@@ -91,7 +92,7 @@ def test_every_satellite_keeps_home_assistants_rules(name: str, base: str, about
     facts = Facts(Topics(base), ("default",), 30.0)
     config = device_config(facts, name, about)
     assert problems(object_id(name), config) == []
-    assert json.loads(native.encode(config)) == config
+    assert json.loads(encode(config)) == config
     assert all("{" not in item["state_topic"] for item in entities(config).values())
 
 
@@ -101,7 +102,7 @@ def test_the_service_keeps_home_assistants_rules(
 ) -> None:
     config = service_config(Facts(Topics(base), tuple(rungs), interval_s))
     assert problems(SERVICE_ID, config) == []
-    assert json.loads(native.encode(config)) == config
+    assert json.loads(encode(config)) == config
 
 
 @given(st.sets(st.from_regex(r"[A-Za-z0-9_-]{1,8}", fullmatch=True), max_size=20))
@@ -185,7 +186,7 @@ def test_a_satellite_is_connected_through_the_service() -> None:
 
 def test_a_new_version_of_the_service_changes_nothing_about_its_satellites() -> None:
     # Home Assistant would take their last text for expired until the next one.
-    config = native.encode(device_config(FACTS, "kitchen", SILENT))
+    config = encode(device_config(FACTS, "kitchen", SILENT))
     assert json.loads(config)["o"] == {"name": "stt-mqtt"}
     assert __version__.encode() not in config
 
@@ -349,7 +350,7 @@ OUTCOMES = [
 def test_every_result_becomes_an_event_with_all_its_keys(outcome: Outcome) -> None:
     event = satellite("utterance")
     result = native.result(outcome)
-    told = json.loads(rendered(event["value_template"], native.encode(result)))
+    told = json.loads(rendered(event["value_template"], encode(result)))
     assert told.pop("event_type") == outcome.kind.value
     assert outcome.kind.value in event["event_types"]
     assert told == result
@@ -360,7 +361,7 @@ def test_a_result_that_is_sent_again_is_no_second_event() -> None:
     # Home Assistant passes over what a template makes nothing of.
     event = satellite("utterance")
     for outcome in OUTCOMES:
-        again = native.encode(native.result(replace(outcome, repeated=True)))
+        again = encode(native.result(replace(outcome, repeated=True)))
         assert rendered(event["value_template"], again) == ""
 
 
@@ -374,7 +375,7 @@ def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
 @pytest.mark.parametrize(("enabled", "payload"), [(True, "payload_on"), (False, "payload_off")])
 def test_the_switch_follows_the_settings(enabled: bool, payload: str) -> None:
     switch = satellite("enabled")
-    told = native.encode(native.settings(DeviceSettings(enabled, "en", None)))
+    told = encode(native.settings(DeviceSettings(enabled, "en", None)))
     assert rendered(switch["value_template"], told) == switch[payload]
 
 

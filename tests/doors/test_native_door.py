@@ -503,7 +503,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.door.shed(DeviceMessage("kitchen", Verb.UTTERANCE))
+    wire.door.dropped(DeviceMessage("kitchen", Verb.UTTERANCE))
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
 
@@ -514,7 +514,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
     wire.send("stt/kitchen/audio", bytes(320))
     if dropped == "shed":
-        wire.door.shed(DeviceMessage("kitchen", Verb.START))
+        wire.door.dropped(DeviceMessage("kitchen", Verb.START))
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.core.settings import UNCHANGED, SettingsChange
 from stt_mqtt.doors.native.requests import (
-    MAX_JSON_BYTES,
     parse_abort,
-    parse_object,
     parse_sequence_number,
     parse_set,
     parse_start,
@@ -19,6 +17,7 @@ from stt_mqtt.doors.native.requests import (
     transaction_of,
 )
 from stt_mqtt.errors import BadPayloadError
+from stt_mqtt.mqtt.json import MAX_JSON_BYTES, parse_object
 from stt_mqtt.types import AudioFormat, Codec, UtteranceStart
 
 DEFAULT = AudioFormat(Codec.PCM_S16LE, 16_000, 1)

@@ -13,6 +13,7 @@ from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
 from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.routing import Router
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'
@@ -65,18 +66,13 @@ class Bench:
         raise AssertionError
 
 
-def test_only_what_is_under_the_base_topic_is_owned() -> None:
-    wire = Bench().wire
-    assert wire.owns("stt/kitchen/audio")
-    assert not wire.owns("stting/kitchen/audio")
-    assert not wire.owns("hermes/asr/toggleOn")
-
-
-def test_chunks_and_whole_utterances_are_known_by_the_end_of_their_topic() -> None:
-    wire = Bench().wire
-    assert "stt/kitchen/audio".endswith(wire.chunk_endings)
-    assert not "stt/kitchen/audio/stop".endswith(wire.chunk_endings)
-    assert "stt/kitchen/utterance".endswith(wire.bulky_endings)
+def test_chunks_and_whole_utterances_are_known_by_their_topic() -> None:
+    router = Router([Bench().wire], lambda: None)
+    assert router.audio_of("stt/kitchen/audio") is not None
+    assert router.audio_of("stt/kitchen/audio/stop") is None
+    assert router.audio_of("stting/kitchen/audio") is None
+    assert router.is_large("stt/kitchen/utterance")
+    assert not router.is_large("stt/kitchen/set")
 
 
 def test_requests_are_answered_and_messages_of_devices_reach_the_line() -> None:
@@ -183,8 +179,8 @@ def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there()
 
 def test_a_dropped_message_is_answered_overloaded() -> None:
     bench = Bench()
-    bench.wire.shed("stt/kitchen/utterance")
-    bench.wire.shed("stt/bridge/request/devices")
+    bench.wire.dropped("stt/kitchen/utterance")
+    bench.wire.dropped("stt/bridge/request/devices")
     results = [item for item in bench.published if item.topic == "stt/kitchen/result"]
     assert len(results) == 1
     assert b'"overloaded"' in results[0].payload
@@ -192,7 +188,7 @@ def test_a_dropped_message_is_answered_overloaded() -> None:
 
 def test_after_connecting_configured_satellites_are_told_and_online_comes_last() -> None:
     bench = Bench(devices={"kitchen": {}, "192.168.1.20": {}, "2001:db8::1": {}, "kids_*": {}})
-    bench.wire.connected()
+    bench.wire.on_connected()
     assert bench.topics[:2] == ["stt/kitchen/settings", "stt/kitchen/state"]
     assert bench.published[-1].topic == "stt/bridge/state"
     assert bench.published[-1].payload == b"online"
@@ -209,7 +205,7 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
     assert bench.published == []
     bench.wire.take_over()
     assert bench.published == []
-    bench.wire.connected()
+    bench.wire.on_connected()
     assert bench.retained["stt/kitchen/state"] == b"idle"
     assert b'"enabled":false' in bench.retained["stt/kitchen/settings"]
     assert b'"enabled":false' in bench.retained["stt/hall/settings"]
@@ -221,7 +217,7 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
 def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     bench = Bench()
     bench.wire.take_over()
-    bench.wire.connected()
+    bench.wire.on_connected()
     bench.published.clear()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.wire.clean_up()
@@ -237,7 +233,7 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
     bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
     bench.send("stt/attic/state", b"idle", retain=True)
     bench.wire.take_over()
-    bench.wire.connected()
+    bench.wire.on_connected()
     for name in ("kitchen", "attic"):
         bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
     assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
@@ -248,7 +244,7 @@ def test_who_was_forgotten_right_after_the_start_stays_forgotten() -> None:
     bench = Bench()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.wire.take_over()
-    bench.wire.connected()
+    bench.wire.on_connected()
     bench.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
     bench.wire.clean_up()
     assert bench.seen == {}
@@ -289,7 +285,7 @@ def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
     assert bench.retained == {
         "stt/third/state": b"", "stt/third/settings": b"",
     }  # fmt: skip
-    bench.wire.connected()
+    bench.wire.on_connected()
     assert list(bench.seen) == ["second", "first", "hall"]
 
 

@@ -24,8 +24,8 @@ from stt_mqtt.doors.hermes.sessions import Session, Sessions
 from stt_mqtt.doors.hermes.toggles import Toggles
 from stt_mqtt.doors.hermes.topics import ActivityTopic, AudioFrameTopic, Request, VoiceTopic
 from stt_mqtt.errors import InferenceTimeoutError, OverloadedError, UtteranceError
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Subscriptions
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, DeviceKey, DeviceState, Outcome, UtteranceStart
 
@@ -52,7 +52,7 @@ QUIET_S = 0.25
 _FORMAT = AudioFormat()
 
 
-class HermesDoor:
+class HermesDoor(MqttDoor):
     """Turns Hermes messages into the line's events, and is the line's outlet for them."""
 
     def __init__(self, service: SpeechService, clock: Clock, publish: Publish) -> None:
@@ -62,24 +62,25 @@ class HermesDoor:
         self._sessions = Sessions()
         self._toggles = Toggles()
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
-        self.subscriptions = topics.SUBSCRIPTIONS
-        self.read_first: tuple[str, ...] = ()
-        self.bulk: tuple[str, ...] = ()
-        self.chunk_endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
-        self.bulky_endings: tuple[str, ...] = ()
         service.attach(DOOR, self)
         service.follow(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
 
-    def awaits(self, topic: str) -> bool:
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Its topics.
+
+        A request that was dropped unread cannot be answered: nobody knows whose it was. A session
+        whose stop was dropped ends by itself.
+        """
+        endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
+        return Subscriptions(topics.SUBSCRIPTIONS, AudioTopics(endings, self.wants_audio))
+
+    def wants_audio(self, topic: str) -> bool:
         """Whether a session listens to the frames on this topic."""
         route = topics.parse(topic)
         return not isinstance(route, AudioFrameTopic) or bool(self._sessions_of(route))
-
-    def owns(self, topic: str) -> bool:
-        """Whether a topic is one of Hermes."""
-        return topic.startswith(topics.ROOT)
 
     def handle(self, message: Inbound) -> None:
         """Act on one message. Never raises for what a client sends."""
@@ -97,17 +98,6 @@ class HermesDoor:
             self._service.metrics.drop(DropReason.BAD_TOPIC)
         elif self._fits(message):
             self._request(route, message.payload)
-
-    def shed(self, topic: str) -> None:
-        """Nothing: a request that was dropped unread cannot be answered, for nobody knows whose
-        it was. A session whose stop was lost ends by itself.
-        """
-
-    def connected(self) -> None:
-        """Nothing: there is nothing to announce, and sessions outlive a connection."""
-
-    def clean_up(self) -> None:
-        """Nothing: the door leaves nothing retained."""
 
     # As the outlet of the line -----------------------------------------------------------------
 

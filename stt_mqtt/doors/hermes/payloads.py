@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stt_mqtt.doors.hermes.requests import SessionAddress, StartListening
-from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.errors import UtteranceError
+from stt_mqtt.mqtt.json import encode
 from stt_mqtt.types import Outcome, OutcomeKind
 
 

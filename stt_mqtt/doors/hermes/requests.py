@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stt_mqtt.config.devices import is_language
 from stt_mqtt.doors.hermes.topics import MAX_SESSION, MAX_SITE, is_session, is_site
-from stt_mqtt.doors.native.requests import Json, parse_object
 from stt_mqtt.errors import BadPayloadError
+from stt_mqtt.mqtt.json import Json, parse_object
 
 DEFAULT_SITE = "default"
 MAX_WAKEWORD = 256

@@ -16,12 +16,13 @@ from stt_mqtt.doors.homeassistant.leftovers import Leftovers
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
 from stt_mqtt.doors.homeassistant.payloads import About
 from stt_mqtt.doors.native.door import DOOR as NATIVE
-from stt_mqtt.doors.native.payloads import encode
 from stt_mqtt.doors.native.presence import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import RequestError
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.json import encode
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.mqtt.routing import RetainedTopics, Subscriptions
+from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
 log = logging.getLogger(__name__)
@@ -72,37 +73,17 @@ class HomeAssistantDoor:
     # On the broker -----------------------------------------------------------------------
 
     @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """Where Home Assistant says that it has started, and where it deletes devices."""
-        return (self._status_topic, *self.read_first) if self._enabled else ()
+    def subscriptions(self) -> Subscriptions:
+        """Where Home Assistant says that it has started, and where it deletes devices.
 
-    @property
-    def read_first(self) -> tuple[str, ...]:
-        """Discovery messages, of whomever; `clean_up` takes care of ours."""
-        return (f"{self._config_prefix}+/config",)
-
-    @property
-    def bulk(self) -> tuple[str, ...]:
-        """Everybody's discovery messages."""
-        return self.read_first
-
-    @property
-    def chunk_endings(self) -> tuple[str, ...]:
-        """No audio comes here."""
-        return ()
-
-    @property
-    def bulky_endings(self) -> tuple[str, ...]:
-        """Other programs announce large devices, too."""
-        return ("/config",)
-
-    def awaits(self, _topic: str) -> bool:
-        """There are no chunks here."""
-        return False
-
-    def owns(self, topic: str) -> bool:
-        """Whether a topic is for this door."""
-        return topic == self._status_topic or self._announced(topic) is not None
+        The discovery messages of all programs are read first. Some of them are large.
+        """
+        configs = (f"{self._config_prefix}+/config",)
+        return Subscriptions(
+            filters=(self._status_topic, *configs) if self._enabled else (),
+            large_endings=("/config",),
+            retained=RetainedTopics(configs, self.clean_up, bulk=configs),
+        )
 
     def handle(self, message: Inbound) -> None:
         """Announce everything when Home Assistant starts; note what is left, or deleted there."""
@@ -114,8 +95,8 @@ class HomeAssistantDoor:
             return
         announced = self._announced(message.topic)
         if announced is None:
-            return
-        if message.payload:
+            self._service.metrics.drop(DropReason.BAD_TOPIC)
+        elif message.payload:
             if message.retain:
                 self._leftovers.note(announced, message.payload)
         elif announced in self._clearing:
@@ -124,10 +105,7 @@ class HomeAssistantDoor:
         else:
             self._deleted(announced)
 
-    def shed(self, topic: str) -> None:
-        """Nobody waits for an answer here."""
-
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         """Announce everything."""
         if not self._enabled:
             return

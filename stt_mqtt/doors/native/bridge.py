@@ -9,14 +9,13 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native import payloads
 from stt_mqtt.doors.native.door import DOOR
 from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
-from stt_mqtt.doors.native.requests import Json, parse_object, transaction_of
+from stt_mqtt.doors.native.requests import transaction_of
 from stt_mqtt.doors.native.topics import BRIDGE, BridgeRequest, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.json import Json, encode, parse_object
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.types import DeviceKey
 
@@ -64,12 +63,12 @@ class Bridge:
 
     def publish_info(self) -> None:
         """Publish what the service is."""
-        self._retain("info", payloads.encode(self._info()), qos=1)
+        self._retain("info", encode(self._info()), qos=1)
 
     def publish_health(self) -> None:
         """Publish how the service is, with the load since the last time."""
         self._cpu = self._cpu_meter.read()
-        self._retain("health", payloads.encode(self._health()), qos=0)
+        self._retain("health", encode(self._health()), qos=0)
 
     def say_goodbye(self) -> None:
         """Publish that the service is leaving on purpose."""
@@ -92,7 +91,7 @@ class Bridge:
             response = _response({}, str(error))
         response["transaction"] = transaction
         topic = self._topics.of_bridge(f"response/{route.request}")
-        self._publish(Publication(topic, payloads.encode(response)))
+        self._publish(Publication(topic, encode(response)))
 
     def _answer(self, request: str, fields: Json) -> dict[str, object]:
         match request:

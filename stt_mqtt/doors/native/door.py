@@ -28,8 +28,8 @@ from stt_mqtt.errors import (
     PayloadTooLargeError,
     UtteranceError,
 )
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.json import encode
+from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import (
     AudioFormat,
@@ -103,7 +103,7 @@ class NativeDoor:
         except UtteranceError as error:
             self._answer(key, route.verb, UtteranceStart(), error)
 
-    def shed(self, route: DeviceMessage) -> None:
+    def dropped(self, route: DeviceMessage) -> None:
         """A message of a device, not a chunk, was dropped: more came than could be taken."""
         error = OverloadedError("messages arrive faster than they can be taken")
         self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
@@ -114,7 +114,7 @@ class NativeDoor:
         What was heard in part, or was told before, leaves no text: somebody would act on it.
         """
         device = outcome.key.name
-        result = payloads.encode(payloads.result(outcome))
+        result = encode(payloads.result(outcome))
         if outcome.transcript is not None and _is_news(outcome):
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
@@ -130,7 +130,7 @@ class NativeDoor:
 
     def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Publish changed settings."""
-        self._retain(key, "settings", payloads.encode(payloads.settings(settings)))
+        self._retain(key, "settings", encode(payloads.settings(settings)))
 
     def clear(self, key: DeviceKey) -> None:
         """Clear what the service left retained about a device."""

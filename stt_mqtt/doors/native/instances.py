@@ -11,10 +11,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stt_mqtt.doors.native.requests import Json, object_in
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.mqtt.door import Publish
-from stt_mqtt.mqtt.messages import Publication
+from stt_mqtt.mqtt.json import Json, object_in
+from stt_mqtt.mqtt.messages import Publication, Publish
 
 ONLINE = b"online"
 OFFLINE = b"offline"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from math import isfinite
 
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.types import Outcome
 
 RESULT_VERSION = 1
-
-
-def encode(value: object) -> bytes:
-    """Compact UTF-8 JSON; what Unicode cannot encode becomes a question mark."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "replace")
 
 
 def result(outcome: Outcome) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from stt_mqtt.doors.native.requests import parse_object
+from stt_mqtt.mqtt.json import parse_object
 
 MAX_CHARACTERS = 64
 """Longer names of models and versions are cut."""

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 from stt_mqtt.config import Config, DeviceConfig
 from stt_mqtt.config.devices import settings_for
 from stt_mqtt.core.settings import UNCHANGED, Overrides, SettingsChange
-from stt_mqtt.doors.native.requests import object_in, parse_set
+from stt_mqtt.doors.native.requests import parse_set
 from stt_mqtt.errors import UtteranceError
+from stt_mqtt.mqtt.json import object_in
 
 MAX_DEVICES = 100_000
 """Devices looked at in one start; a bound, not an expectation."""

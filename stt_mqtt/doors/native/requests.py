@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from stt_mqtt.audio.formats import parse_format
 from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
 from stt_mqtt.core.settings import UNCHANGED, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
+from stt_mqtt.mqtt.json import Json, parse_object
 from stt_mqtt.types import AudioFormat, UtteranceStart
-
-Json: TypeAlias = Mapping[str, object]
-
-MAX_JSON_BYTES = 16 * 1024
-"""No request of the contract needs more."""
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_AGE_MS = 24 * 3600 * 1000
@@ -41,32 +33,6 @@ class StopRequest:
 
     id: str | None
     chunks: int | None
-
-
-def parse_object(payload: bytes) -> Json:
-    """A JSON object; a payload of nothing or blanks is an empty one. Raises `BadPayloadError`."""
-    if len(payload) > MAX_JSON_BYTES:
-        raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
-    if not payload.strip():
-        return {}
-    try:
-        value = json.loads(payload, parse_constant=_refuse_constant, parse_float=_finite)
-        # Half a surrogate pair is a legal escape in JSON and can never be published again.
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise BadPayloadError(f"not JSON: {str(error)[:120]}") from error
-    if not isinstance(value, dict):
-        raise BadPayloadError("a JSON object is needed")
-    return value
-
-
-def object_in(payload: bytes, max_bytes: int) -> Json:
-    """A JSON object that a service wrote; an empty one if it is none, or larger than that."""
-    try:
-        value = json.loads(payload) if len(payload) <= max_bytes else None
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}
 
 
 def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
@@ -145,17 +111,6 @@ def transaction_of(fields: Json) -> str | int | float | None:
     """The mark by which the sender of a bridge request knows its response again."""
     value = fields.get("transaction")
     return value if isinstance(value, str | int | float) else None
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number out of range")
-    return value
 
 
 def _id(fields: Json) -> str | None:

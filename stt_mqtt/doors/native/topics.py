@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from stt_mqtt.config.root import RESERVED_NAME
 
@@ -91,9 +91,6 @@ class Topics:
             self.of_bridge("info"),
             self.of_bridge("state"),
         )
-
-    chunk_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.CHUNK}",)
-    bulky_endings: ClassVar[tuple[str, ...]] = (f"/{Verb.UTTERANCE}",)
 
     @property
     def read_first(self) -> tuple[str, ...]:

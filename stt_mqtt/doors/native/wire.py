@@ -19,6 +19,7 @@ from stt_mqtt.doors.native.topics import (
     Verb,
 )
 from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Subscriptions
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
@@ -43,7 +44,6 @@ class NativeWire:
     ) -> None:
         self._service = service
         self._topics = topics
-        self._prefix = topics.base + "/"
         self._door = door
         self._bridge = bridge
         self._instances = instances
@@ -51,19 +51,14 @@ class NativeWire:
         self._taken_over: set[str] = set()
         """Devices of the previous run that were dealt with."""
         self._names_told: set[str] = set()
-        self.subscriptions = topics.subscriptions
-        self.read_first = topics.read_first
-        self.bulk = topics.bulk
-        self.chunk_endings = topics.chunk_endings
-        self.bulky_endings = topics.bulky_endings
-
-    def awaits(self, _topic: str) -> bool:
-        """Any chunk can open an utterance."""
-        return True
-
-    def owns(self, topic: str) -> bool:
-        """Whether a topic is under the base topic."""
-        return topic.startswith(self._prefix)
+        self.subscriptions = Subscriptions(
+            filters=topics.subscriptions,
+            # Any chunk can open an utterance.
+            audio=AudioTopics((f"/{Verb.CHUNK}",)),
+            large_endings=(f"/{Verb.UTTERANCE}",),
+            dropped=self.dropped,
+            retained=RetainedTopics(topics.read_first, self.clean_up, topics.bulk),
+        )
 
     def handle(self, message: Inbound) -> None:
         """Act on a message of a device, on a request, or on what a service tells of itself."""
@@ -79,11 +74,11 @@ class NativeWire:
         else:
             self._service.metrics.drop(DropReason.BAD_TOPIC)
 
-    def shed(self, topic: str) -> None:
+    def dropped(self, topic: str) -> None:
         """Answer a device whose message was dropped."""
         route = self._topics.parse(topic)
         if isinstance(route, DeviceMessage):
-            self._door.shed(route)
+            self._door.dropped(route)
 
     def take_over(self) -> None:
         """Know the devices of the previous run, as far as it has been read.
@@ -106,7 +101,7 @@ class NativeWire:
             else:
                 self._service.known.take_over(key, device.overrides, device.last_seen_ts)
 
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         """Tell about all devices and the service; that it is online comes last."""
         self._service.known.announce(DOOR)
         self._door.introduce_configured()

@@ -1,0 +1,106 @@
+"""Doors that share one connection: which message is for which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Router, Subscriptions
+
+
+@dataclass
+class Door:
+    """A door that remembers what it is told."""
+
+    name: str
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        return Subscriptions(
+            (f"{self.name}/#",),
+            AudioTopics(("/audio",)) if self.name == "one" else None,
+            large_endings=("/whole",),
+            dropped=lambda topic: self.told.append(f"dropped {topic}"),
+            retained=RetainedTopics(
+                (f"{self.name}/out",),
+                lambda: self.told.append(f"{self.name} cleaned up"),
+                bulk=(f"{self.name}/out",),
+            ),
+        )
+
+    def handle(self, message: Inbound) -> None:
+        self.told.append(message.topic)
+
+    def on_connected(self) -> None:
+        self.told.append(f"{self.name} connected")
+
+
+@dataclass
+class Listening:
+    """A door with nothing but filters."""
+
+    subscriptions: Subscriptions
+    heard: list[str] = field(default_factory=list)
+
+    def handle(self, message: Inbound) -> None:
+        self.heard.append(message.topic)
+
+    def on_connected(self) -> None:
+        self.heard.append("connected")
+
+
+def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> None:
+    lost: list[str] = []
+    one, other = Door("one"), Door("other")
+    router = Router([one, other], lambda: lost.append("lost"))
+    router.handle(Inbound("one/a", b""))
+    router.dropped("other/b")
+    router.dropped("nobody/c")
+    router.handle(Inbound("nobody/c", b""))
+    assert (one.told, other.told, lost) == (["one/a"], ["dropped other/b"], ["lost"])
+
+
+@pytest.mark.parametrize(
+    ("filter", "topic", "matches"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/b/c", False),
+        ("a.b", "axb", False),
+        ("a/+/c", "a/b/c", True),
+        ("a/+/c", "a//c", True),
+        ("a/+/c", "a/b\n/c", True),
+        ("a/+/c", "a/b/b/c", False),
+        ("a/#", "a", True),
+        ("a/#", "a/b\n/c", True),
+        ("a/#", "ab", False),
+        ("#", "a/b", True),
+    ],
+)
+def test_a_filter_matches_as_mqtt_has_it(filter: str, topic: str, matches: bool) -> None:
+    door, lost = Listening(Subscriptions((filter,))), list[str]()
+    Router([door], lambda: lost.append("lost")).handle(Inbound(topic, b""))
+    assert (door.heard, lost) == (([topic], []) if matches else ([], ["lost"]))
+
+
+def test_doors_are_told_of_the_connection_in_order_and_clean_up_in_reverse() -> None:
+    told: list[str] = []
+    router = Router([Door("one", told), Door("other", told)], lambda: None)
+    router.on_connected()
+    router.clean_up()
+    assert told == ["one connected", "other connected", "other cleaned up", "one cleaned up"]
+
+
+def test_what_the_doors_listen_to_is_put_together() -> None:
+    router = Router([Door("one"), Door("other"), Listening(Subscriptions(("x",)))], lambda: None)
+    assert router.subscriptions == ("one/#", "other/#", "x")
+    assert router.read_first == router.bulk == ("one/out", "other/out")
+
+
+def test_audio_and_large_messages_are_known_by_the_end_of_their_topic() -> None:
+    router = Router([Door("one"), Door("other")], lambda: None)
+    topics = ("one/audio", "one/audio/stop", "other/audio", "one/whole", "nobody/whole")
+    assert [router.audio_of(topic) is not None for topic in topics] == [1, 0, 0, 0, 0]
+    assert [router.is_large(topic) for topic in topics] == [0, 0, 0, 1, 0]
