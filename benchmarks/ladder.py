@@ -10,13 +10,16 @@ import argparse
 import heapq
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench
+from benchmarks import report
+from benchmarks.harness import say, spread
+from benchmarks.report import Curve, Panel
 from stt_mqtt.engine.ladder import Candidate, LadderState, Load, Policy, RungCost, choose
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.types import Rung
@@ -52,7 +55,10 @@ BURST_ROOMS = 20
 BURST_EVERY_S = 6.0
 BURST_LASTS_S = 180.0
 
-LADDER_COLOUR, BEST_COLOUR, LOAD_COLOUR = "#c2410c", "#94a3b8", "#1d4ed8"
+ORANGE, GREY, BLUE = "#c2410c", "#94a3b8", "#1d4ed8"
+WITH, BEST_ONLY = "ladder", f"{LADDER[0].name}, always"
+BINS = 144
+"""Of the plot of the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,6 @@ class Scenario:
     spoken: Sequence[Spoken]
     ladder: tuple[Candidate, ...]
     lasts_s: float
-    bin_s: float
-    """Width of the bars of the plot."""
 
 
 @dataclass(slots=True)
@@ -180,11 +184,10 @@ def scenarios(quick: bool) -> list[Scenario]:
     hours = 2.0 if quick else 24.0
     day = household(hours)
     slow = tuple(replace(candidate, cost=_slower(candidate.cost)) for candidate in LADDER)
-    lasts_s, bin_s = hours * HOUR_S, 600.0
     return [
-        Scenario("Household, four rooms", day, LADDER, lasts_s, bin_s),
-        Scenario("20 rooms at once, every 6 s for 3 minutes", burst(), LADDER, 480.0, 2.0),
-        Scenario("The household, six times slower", day, slow, lasts_s, bin_s),
+        Scenario("Household, four rooms", day, LADDER, hours * HOUR_S),
+        Scenario("20 rooms at once, every 6 s for 3 minutes", burst(), LADDER, 480.0),
+        Scenario("The household, six times slower", day, slow, hours * HOUR_S),
     ]
 
 
@@ -194,11 +197,7 @@ def summary(run: Run, ladder: Sequence[Candidate]) -> dict[str, Any]:
     over = sum(wait > POLICY.promised_wait_s for wait in run.waits)
     return {
         "utterances": count,
-        "wait_s": {
-            "p50": bench.percentile(run.waits, 0.5),
-            "p95": bench.percentile(run.waits, 0.95),
-            "max": bench.percentile(run.waits, 1.0),
-        },
+        "wait_s": spread(run.waits),
         "over_the_promise": round(over / count, 4),
         "rungs": {
             rung.name: round(run.rungs.count(number) / count, 4)
@@ -211,129 +210,105 @@ def summary(run: Run, ladder: Sequence[Candidate]) -> dict[str, Any]:
     }
 
 
-def markdown(data: dict[str, Any]) -> list[str]:
-    """The page."""
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Every scenario with the ladder and with each rung held."""
+    told = []
+    for scenario in scenarios(options.quick):
+        say(f"{scenario.title}: {len(scenario.spoken)} utterances")
+        runs = {"ladder": simulate(scenario)}
+        for number, rung in enumerate(LADDER):
+            runs[f"{rung.name}, always"] = simulate(scenario, number)
+        told.append(
+            {
+                "title": scenario.title,
+                "utterances": len(scenario.spoken),
+                "lasts_s": scenario.lasts_s,
+                "runs": {how: summary(run, scenario.ladder) for how, run in runs.items()},
+                "at_s": [round(spoken.at, 1) for spoken in scenario.spoken],
+                "waits_s": {
+                    how: [round(wait, 2) for wait in runs[how].waits] for how in (WITH, BEST_ONLY)
+                },
+            }
+        )
+    return {"seed": SEED, "scenarios": told}
+
+
+def page(data: Mapping[str, Any]) -> list[str]:
+    """The page for people."""
+    costs = "; ".join(
+        f"{rung.name} {rung.cost.utterance_s:g} s + {rung.cost.per_audio_s:g} s per s of audio"
+        for rung in LADDER
+        if rung.cost is not None
+    )
     lines = [
         "# The load ladder, simulated",
         "",
-        __doc__.partition("\n\n")[2].replace("\n", " ").strip(),
+        "The load meter and the choice are those of the service; the queue is a simple one, first "
+        "come, first served, without batches. Nothing is transcribed: the costs of the rungs are "
+        "constants.",
         "",
         f"Promised wait {POLICY.promised_wait_s:g} s, minimum stay {POLICY.min_stay_s:g} s, "
         f"{WORKERS} workers, {LOADING_S:g} s to load a model. Work per utterance, measured on a "
-        "two-core machine: "
-        + "; ".join(_cost_in_words(rung) for rung in LADDER)
-        + ". The wait is the time between the end of an utterance and its turn.",
+        f"two-core machine: {costs}. The wait is the time between the end of an utterance and its "
+        "turn.",
         "",
         "![load, rung and wait](ladder.png)",
     ]
     names = [rung.name for rung in LADDER]
     header = ["", "median wait", "95 % wait", "longest", "over the promise", *names, "moves"]
     for scenario in data["scenarios"]:
-        rows = [_row(how, result) for how, result in scenario["runs"].items()]
+        rows = [
+            [
+                how,
+                *(f"{result['wait_s'][name]:.2f} s" for name in ("p50", "p95", "max")),
+                f"{result['over_the_promise']:.1%}",
+                *(f"{share:.1%}" for share in result["rungs"].values()),
+                len(result["moves"]),
+            ]
+            for how, result in scenario["runs"].items()
+        ]
         title = f"{scenario['title']}, {scenario['utterances']} utterances"
-        lines += ["", f"## {title}", "", *bench.table(header, rows)]
-        moves = scenario["runs"]["ladder"]["moves"]
+        lines += ["", f"## {title}", "", *report.table(header, rows)]
+        moves = scenario["runs"][WITH]["moves"]
         if moves:
             lines += ["", f"The first moves ({len(moves)} in all):", ""]
             lines += [f"- at {move['at_s']:.0f} s {move['reason']}" for move in moves[:4]]
-    return [*lines, "", bench.describe(data["machine"])]
+    return lines
 
 
-def plot(drawn: Sequence[tuple[Scenario, Run, Run]], file: Path) -> None:
-    """Draw load, rung and wait of each scenario: with the ladder, and with its best rung only."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 9), layout="constrained")
-    figure.suptitle("The load ladder in simulated time", fontsize=16)
-    axes = figure.subplots(
-        3, len(drawn), sharex="col", squeeze=False, gridspec_kw={"height_ratios": (1, 0.7, 1.2)}
+def draw(data: Mapping[str, Any], folder: Path) -> None:
+    """Load, rung and wait of each scenario: with the ladder, and with its best rung only."""
+    report.plot(
+        folder / "ladder.png",
+        "The load ladder in simulated time",
+        [panels(scenario) for scenario in data["scenarios"]],
     )
-    for column, (scenario, with_ladder, best_only) in enumerate(drawn):
-        load, rung, wait = axes[:, column]
-        load.set_title(scenario.title)
-        in_hours = scenario.lasts_s > HOUR_S
-        unit = HOUR_S if in_hours else 60.0
-        times = [spoken.at / unit for spoken in scenario.spoken]
-        bins = [
-            n * scenario.bin_s / unit for n in range(int(scenario.lasts_s / scenario.bin_s) + 1)
-        ]
-        load.hist(
-            times, bins, weights=[60.0 / scenario.bin_s] * len(times), color=LOAD_COLOUR, alpha=0.8
-        )
-        moves = [(0.0, 0), *((at, index) for at, index, _ in with_ladder.moves)]
-        moves.append((scenario.lasts_s, moves[-1][1]))
-        rung.step(
-            [at / unit for at, _ in moves],
-            [index for _, index in moves],
-            where="post",
-            color=LADDER_COLOUR,
-            linewidth=1.5,
-        )
-        rung.set_yticks(range(len(LADDER)), [candidate.name for candidate in LADDER])
-        rung.set_ylim(len(LADDER) - 0.6, -0.4)
-        wait.scatter(
-            times, best_only.waits, s=24.0, color=BEST_COLOUR, label=f"{LADDER[0].name}, always"
-        )
-        wait.scatter(times, with_ladder.waits, s=5.0, color=LADDER_COLOUR, label="with the ladder")
-        wait.axhline(
-            POLICY.promised_wait_s,
-            color="black",
-            linestyle="--",
-            linewidth=1,
-            label="promised wait",
-        )
-        wait.set_ylim(bottom=0)
-        wait.set_xlabel("time in hours" if in_hours else "time in minutes")
-        wait.set_xlim(0, scenario.lasts_s / unit)
-        if scenario.lasts_s == 24 * HOUR_S:
-            wait.set_xticks(range(0, 25, 3))
-        for panel in (load, rung, wait):
-            panel.grid(alpha=0.25)
-    for panel, label in zip(
-        axes[:, 0],
-        ("load in utterances per minute", "rung", "wait of an utterance in s"),
-        strict=True,
-    ):
-        panel.set_ylabel(label)
-    figure.align_ylabels(axes[:, 0])
-    handles, labels = axes[2, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2.5)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=100)
 
 
-def main(options: argparse.Namespace) -> int:
-    """Run the simulation."""
-    told, drawn = [], []
-    for scenario in scenarios(options.quick):
-        bench.say(f"{scenario.title}: {len(scenario.spoken)} utterances")
-        with_ladder = simulate(scenario)
-        fixed = [simulate(scenario, number) for number in range(len(scenario.ladder))]
-        runs = {"ladder": with_ladder}
-        runs |= {f"{rung.name}, always": run for rung, run in zip(LADDER, fixed, strict=True)}
-        told.append(
-            {
-                "title": scenario.title,
-                "utterances": len(scenario.spoken),
-                "runs": {how: summary(run, scenario.ladder) for how, run in runs.items()},
-            }
-        )
-        drawn.append((scenario, with_ladder, fixed[0]))
-    data = {
-        "benchmark": "ladder",
-        "quick": options.quick,
-        "machine": bench.machine(),
-        "seed": SEED,
-        "scenarios": told,
-    }
-    folder: Path | None = options.results or (None if options.quick else bench.RESULTS)
-    if folder is not None:
-        try:
-            plot(drawn, folder / "ladder.png")
-        except ImportError:
-            bench.say("matplotlib is not installed: no plot")
-    bench.finish("ladder", options, data, markdown(data))
-    return 0
+def panels(scenario: Mapping[str, Any]) -> list[Panel]:
+    """The plots of one scenario, one below the other."""
+    unit_s, unit = (HOUR_S, "hours") if scenario["lasts_s"] > HOUR_S else (60.0, "minutes")
+    step_s = scenario["lasts_s"] / BINS
+    bins = Counter(int(at_s / step_s) for at_s in scenario["at_s"])
+    names = [rung.name for rung in LADDER]
+    moves = [(0.0, 0)]
+    moves += [(one["at_s"], names.index(one["to"])) for one in scenario["runs"][WITH]["moves"]]
+    moves.append((scenario["lasts_s"], moves[-1][1]))
+    at = [at_s / unit_s for at_s in scenario["at_s"]]
+    waits = scenario["waits_s"]
+    load = [60 * bins[number] / step_s for number in range(BINS)]
+    times = [number * step_s / unit_s for number in range(BINS)]
+    rungs = [-float(rung) for _, rung in moves]
+    return [
+        Panel("utterances per minute", [Curve(times, load, BLUE, style="step")],
+              title=scenario["title"]),
+        Panel("rung", [Curve([at_s / unit_s for at_s, _ in moves], rungs, ORANGE, style="step")],
+              ticks={-float(number): name for number, name in enumerate(names)}),
+        Panel("wait of an utterance in s",
+              [Curve(at, waits[BEST_ONLY], GREY, BEST_ONLY, "dots"),
+               Curve(at, waits[WITH], ORANGE, "with the ladder", "dots")],
+              x_label=f"time in {unit}", promised=POLICY.promised_wait_s),
+    ]  # fmt: skip
 
 
 def _events(scenario: Scenario) -> Iterator[tuple[float, Spoken | None]]:
@@ -351,21 +326,6 @@ def _slower(cost: RungCost | None) -> RungCost | None:
     return cost and RungCost(cost.utterance_s * SLOW, cost.per_audio_s * SLOW, cost.memory_mb)
 
 
-def _cost_in_words(rung: Candidate) -> str:
-    assert rung.cost is not None
-    return f"{rung.name} {rung.cost.utterance_s:g} s + {rung.cost.per_audio_s:g} per s of audio"
-
-
-def _row(how: str, result: dict[str, Any]) -> list[str]:
-    wait = result["wait_s"]
-    return [
-        how,
-        *(f"{wait[name]:.2f} s" for name in ("p50", "p95", "max")),
-        f"{result['over_the_promise']:.1%}",
-        *(f"{share:.1%}" for share in result["rungs"].values()),
-        str(len(result["moves"])),
-    ]
-
-
 if __name__ == "__main__":
-    sys.exit(main(bench.parser(__doc__).parse_args()))
+    benchmark = report.Benchmark("ladder", measure, page, draw=draw, needs_speech=False)
+    sys.exit(report.run(benchmark, report.parser(__doc__)))

@@ -1,7 +1,7 @@
 """Resident memory with tiny.en int8 after 200 utterances, and where it goes.
 
-The service takes them over MQTT; wyoming-faster-whisper, if `--wyoming` names its program, the
-same ones over TCP with the same model. Then what each part needs, in fresh processes.
+The service hears them over MQTT. Then what each part needs, in fresh processes. How much memory the
+peer needs is on the page of `hearing`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks import bench, speech, wyoming
+from benchmarks import harness, report, speech
+from benchmarks.harness import Cores, rss_mb, say
 from benchmarks.speech import Clip
 from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tools.program import Peer
+from tools.clients import Hear, NativeClient, answer_of
 
 MODEL = "tiny.en"
 UTTERANCES = 200
 QUICK_UTTERANCES = 3
 ROOMS = 4
-"""Devices that speak in turn; each has its answer before it speaks again."""
+"""That speak at once; each has its answer before it speaks again."""
 IDLE_S = 26.0
 """The service gives memory back after 20 s of rest."""
-ANSWER_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 60.0
 
 STEPS = {
@@ -47,29 +46,25 @@ STEPS = {
     "PyAV": "import av",
     "the service itself": "import stt_mqtt.commands.run",
     "CTranslate2": "import ctranslate2",
-    "weights": (
-        "whisper = ctranslate2.models.Whisper(folder, compute_type='int8', intra_threads=2)"
-    ),
-    "tokenizer": "import tokenizers; words = tokenizers.Tokenizer.from_file(tokenizer)",
+    "weights": "w = ctranslate2.models.Whisper(folder, compute_type='int8', intra_threads=2)",
+    "tokenizer": "import tokenizers as t; w2 = t.Tokenizer.from_file(folder + '/tokenizer.json')",
 }
 """Each in a fresh process, after those before it."""
 
 LOADED = """
 import stt_mqtt.commands.run
-from pathlib import Path
+from stt_mqtt.engine.loading import load_rung
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.recognizer import Listener
+from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.engine.whisper import load
 from stt_mqtt.types import *
 rung = Rung('default', 'tiny.en', 5, 'int8')
-transcriber = load(ResolvedModel('tiny.en', Path(folder)), rung, Parallelism(1, 2))
-listener = Listener(transcriber, VoiceDetector.load())
+transcriber = load_rung(rung, Parallelism(1, 2))
+listener = Recognizer(transcriber, VoiceDetector.load())
 """
 HEARD = """
 pipeline = Pipeline(listener, GateConfig(), 30.0, rung.name, transcriber.languages)
@@ -78,11 +73,10 @@ for sample in SAMPLES:
     pipeline.hear(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
 """
 WORKING = {
-    "working memory: the model has warmed up": LOADED,
-    "working memory: nine commands heard": LOADED + HEARD,
+    "the model has warmed up": LOADED,
+    "nine commands heard": LOADED + HEARD,
     "given back when idle": LOADED + HEARD + "give_back_freed_memory()",
 }
-
 REPORT = """
 import json
 kinds = ('VmRSS', 'RssAnon', 'RssFile')
@@ -91,237 +85,133 @@ print(json.dumps({line[0][:-1]: int(line[1]) * 1024 for line in lines if line[0]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One way to run one of the programs. `cores` None: all; `threads` None: its default."""
-
-    name: str
-    cores: set[int] | None
-    threads: int | None
-
-
-def speak_mqtt(peer: Peer, room: str, clip: Clip) -> None:
-    """One utterance of one device."""
-    peer.publish(f"stt/{room}/audio/start", "{}")
-    for chunk in clip.chunks:
-        peer.publish(f"stt/{room}/audio", chunk)
-    peer.publish(f"stt/{room}/audio/stop", json.dumps({"chunks": len(clip.chunks)}))
-
-
-def of_service(setting: Setting, clips: Sequence[Clip], idle_s: float) -> dict[str, Any]:
-    """The service, through the broker."""
-    config: dict[str, Any] = {"engine": {"model": MODEL}}
-    if setting.threads is not None:
-        config["engine"] |= {"workers": 1, "threads": setting.threads}
-    with tempfile.TemporaryDirectory() as name, bench.a_broker(Path(name)) as running:
-        broker = running.broker
-        with (
-            bench.a_peer(broker, "stt/+/result", "stt/bridge/state") as peer,
-            bench.a_service(Path(name), broker, peer, setting.cores, **config) as process,
-        ):
-
-            def answered() -> int:
-                return sum(message.topic.endswith("/result") for message in list(peer.messages))
-
-            def speak() -> int:
-                for number, clip in enumerate(clips):
-                    wanted = number - ROOMS + 1
-                    if bench.await_count(answered, wanted, ANSWER_TIMEOUT_S) < wanted:
-                        break
-                    speak_mqtt(peer, f"room-{number % ROOMS}", clip)
-                    _progress(number)
-                return bench.await_count(answered, len(clips), ANSWER_TIMEOUT_S)
-
-            return {"program": "stt-mqtt", **_watch(setting, process, speak, idle_s)}
-
-
-def of_wyoming(
-    program: str, setting: Setting, clips: Sequence[Clip], idle_s: float
-) -> dict[str, Any]:
-    """wyoming-faster-whisper, one utterance after the other: it has a lock around its model."""
-    with (
-        tempfile.TemporaryDirectory() as name,
-        wyoming.a_wyoming(
-            Path(name),
-            wyoming.Options(
-                program,
-                resolve(MODEL, default_models_dir()).folder,
-                setting.cores,
-                setting.threads,
-            ),
-        ) as (process, port),
-    ):
-
-        def speak() -> int:
-            for number, clip in enumerate(clips):
-                wyoming.speak(port, clip)
-                _progress(number)
-            return len(clips)
-
-        return {"program": wyoming.NAME, **_watch(setting, process, speak, idle_s)}
-
-
-def parts() -> list[dict[str, Any]]:
-    """Resident memory of fresh processes that go one step further each."""
-    bench.say("where it goes")
-    folder = resolve(MODEL, default_models_dir()).folder
-    head = f"folder = {str(folder)!r}; tokenizer = {str(folder / 'tokenizer.json')!r}\n"
-    together = itertools.accumulate(STEPS.values(), lambda before, step: f"{before}\n{step}")
-    programs = dict(zip(STEPS, together, strict=True)) | WORKING
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        sizes = list(threads.map(lambda code: _sizes(head + code), programs.values()))
-    rows = []
-    before = 0
-    for name, size in zip(programs, sizes, strict=True):
-        rows.append(
-            {
-                "step": name,
-                "rss_mb": bench.mb(size["VmRSS"]),
-                "anonymous_mb": bench.mb(size["RssAnon"]),
-                "files_mb": bench.mb(size["RssFile"]),
-                "added_mb": bench.mb(size["VmRSS"] - before),
-            }
-        )
-        before = size["VmRSS"]
-    return rows
-
-
-def markdown(data: Mapping[str, Any]) -> list[str]:
-    """The page for people."""
-    rows = [
-        [
-            f"{run['program']}, {run['setting']}",
-            run["utterances_answered"],
-            run["started_mb"],
-            run["after_mb"],
-            run["peak_mb"],
-            run["idle_mb"],
-            run["cpu_s_per_utterance"],
-            run["seconds"],
-        ]
-        for run in data["runs"]
-    ]
-    header = [
-        "MB resident",
-        "answered",
-        "started",
-        "after",
-        "peak",
-        "idle",
-        "CPU s each",
-        "seconds",
-    ]
-    steps = [
-        [part["step"], part["rss_mb"], part["added_mb"], part["anonymous_mb"], part["files_mb"]]
-        for part in data["parts"]
-    ]
-    return [
-        "# Memory",
-        "",
-        f"Model {MODEL}, int8, beam 5; {data['utterances']} utterances, {data['audio_s']:.0f} s. "
-        f"Idle: {data['idle_s']:g} s after the last answer. The defaults of stt-mqtt here: "
-        f"{data['default_parallelism']['workers']} worker(s) with "
-        f"{data['default_parallelism']['threads']} thread(s) each.",
-        "",
-        *bench.table(header, rows),
-        "",
-        "Where it goes: fresh processes, each with all that stands above it (one worker, two "
-        "threads).",
-        "",
-        *bench.table(["MB", "resident", "added", "anonymous", "files"], steps),
-        "",
-        *(
-            []
-            if data["wyoming"]
-            else ["wyoming-faster-whisper was not measured (`--wyoming`).", ""]
-        ),
-        bench.describe(data["machine"]),
-    ]
-
-
-def main(options: argparse.Namespace) -> int:
-    """Run the benchmark; 1 if an utterance was not answered."""
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The service on two cores and with its defaults; then the parts."""
     idle_s = 0.0 if options.quick else IDLE_S
-    machine = {**bench.machine(), "broker": bench.broker_name()}
-    two, _ = bench.two_cores()
-    settings = [Setting("2 threads on 2 cores", two, 2)]
+    settings = {"2 threads on 2 cores": (Cores(harness.two_cores().program), 2)}
     if not options.quick:
-        settings.append(Setting("its defaults", None, None))
-    with tempfile.TemporaryDirectory() as name:
-        clips = _clips(options.quick, Path(name))
-        runs = [of_service(setting, clips, idle_s) for setting in settings]
-        if options.wyoming:
-            runs += [of_wyoming(options.wyoming, setting, clips, idle_s) for setting in settings]
-        else:
-            bench.say("wyoming-faster-whisper is not measured: --wyoming names no program")
-    data = {
-        "benchmark": "memory",
-        "quick": options.quick,
-        "machine": machine,
+        settings["its defaults"] = (Cores(), 0)
+    with tempfile.TemporaryDirectory() as folder:
+        clips = chosen(options.quick, Path(folder))
+        runs = [
+            {"setting": name, **of_service(cores, threads, clips, idle_s)}
+            for name, (cores, threads) in settings.items()
+        ]
+    return {
         "utterances": len(clips),
         "audio_s": round(sum(clip.seconds for clip in clips), 1),
         "idle_s": idle_s,
         "default_parallelism": dataclasses.asdict(choose_parallelism(usable_cores(), None, None)),
-        "wyoming": bool(options.wyoming),
         "runs": runs,
-        "parts": parts(),
-    }
-    bench.finish("memory", options, data, markdown(data))
-    return 0 if all(run["utterances_answered"] == len(clips) for run in runs) else 1
-
-
-def _watch(
-    setting: Setting, process: psutil.Process, speak: Callable[[], int], idle_s: float
-) -> dict[str, Any]:
-    """What a program needs before, while and after it hears the utterances."""
-    bench.say(f"{process.name()} hears the utterances, {setting.name}")
-    started = process.memory_info().rss
-    cpu, clock = bench.cpu_s(process), time.monotonic()
-    answered = speak()
-    seconds = time.monotonic() - clock
-    used = bench.cpu_s(process) - cpu
-    after = process.memory_info().rss
-    time.sleep(idle_s)
-    return {
-        "setting": setting.name,
-        "utterances_answered": answered,
-        "started_mb": bench.mb(started),
-        "after_mb": bench.mb(after),
-        "peak_mb": bench.mb(max(bench.peak_bytes(process), after)),
-        "idle_mb": bench.mb(process.memory_info().rss),
-        "cpu_s_per_utterance": round(used / max(answered, 1), 3),
-        "seconds": round(seconds, 1),
+        "parts": parts(options.quick),
     }
 
 
-def _clips(quick: bool, folder: Path) -> list[Clip]:
+def chosen(quick: bool, folder: Path) -> list[Clip]:
+    """So many clips of the speech data; without it, samples of the demo again and again."""
     recorded = not quick and os.environ.get(speech.VARIABLE)
-    if not recorded:
-        bench.say("the samples of the demo are spoken")
     clips = speech.recordings() if recorded else speech.samples(folder)
     random.Random(0).shuffle(clips)
     count = QUICK_UTTERANCES if quick else UTTERANCES
     return list(itertools.islice(itertools.cycle(clips), count))
 
 
-def _progress(number: int) -> None:
-    if (number + 1) % 50 == 0:
-        bench.say(f"{number + 1} utterances spoken")
+def of_service(cores: Cores, threads: int, clips: Sequence[Clip], idle_s: float) -> dict[str, Any]:
+    """The service, through the broker, with several rooms at once."""
+    engine = {"model": MODEL} | ({"workers": 1, "threads": threads} if threads else {})
+    # How much memory words take is measured, not how fast they come.
+    limits = {"max_queue_age_s": 60}
+    with harness.a_service(cores=cores, engine=engine, limits=limits) as running:
+        rooms = [NativeClient(running.broker, f"room-{number}") for number in range(ROOMS)]
+        try:
+            return watch(running.process, [room.hear for room in rooms], clips, idle_s)
+        finally:
+            for room in rooms:
+                room.close()
 
 
-def _sizes(code: str) -> dict[str, int]:
-    done = subprocess.run(
-        [sys.executable, "-c", code + REPORT],
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT_S,
-        check=True,
-    )
-    sizes: dict[str, int] = json.loads(done.stdout)
-    return sizes
+def watch(
+    process: psutil.Process, rooms: Sequence[Hear], clips: Sequence[Clip], idle_s: float
+) -> dict[str, Any]:
+    """What a program needs before, while and after it hears the utterances."""
+    say(f"{process.name()} hears {len(clips)} utterances")
+    started_mb, cpu_s, began = rss_mb(process), harness.cpu_s(process), time.monotonic()
+
+    def live(number: int) -> int:
+        answers = [answer_of(rooms[number], clip.pcm) for clip in clips[number :: len(rooms)]]
+        return sum(answer.error is None for answer in answers)
+
+    with ThreadPoolExecutor(len(rooms)) as pool:
+        answered = sum(pool.map(live, range(len(rooms))))
+    seconds, used_s = time.monotonic() - began, harness.cpu_s(process) - cpu_s
+    after_mb = rss_mb(process)
+    time.sleep(idle_s)
+    return {
+        "answered": answered,
+        "started_mb": started_mb,
+        "after_mb": after_mb,
+        "peak_mb": max(harness.peak_mb(process), after_mb),
+        "idle_mb": rss_mb(process),
+        "cpu_s_per_utterance": round(used_s / max(answered, 1), 3),
+        "seconds": round(seconds, 1),
+    }
+
+
+def parts(quick: bool) -> list[dict[str, Any]]:
+    """Resident memory of fresh processes that go one step further each; with `quick` the last."""
+    say("where it goes")
+    head = f"folder = {str(resolve(MODEL, default_models_dir()).folder)!r}\n"
+    together = itertools.accumulate(STEPS.values(), lambda before, step: f"{before}\n{step}")
+    programs = WORKING if quick else dict(zip(STEPS, together, strict=True)) | WORKING
+
+    def sizes(code: str) -> dict[str, int]:
+        command = [sys.executable, "-c", head + code + REPORT]
+        done = subprocess.run(command, capture_output=True, timeout=START_TIMEOUT_S, check=True)
+        found: dict[str, int] = json.loads(done.stdout)
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(sizes, programs.values()))
+    before = [{"VmRSS": 0}, *found]
+    names = {"rss_mb": "VmRSS", "anonymous_mb": "RssAnon", "files_mb": "RssFile"}
+    return [
+        {"step": name, "added_mb": round((size["VmRSS"] - last["VmRSS"]) / 1e6, 1)}
+        | {key: round(size[kind] / 1e6, 1) for key, kind in names.items()}
+        for name, size, last in zip(programs, found, before, strict=False)
+    ]
+
+
+def lost(data: Mapping[str, Any]) -> list[str]:
+    """Utterances that were not answered."""
+    missing = sum(data["utterances"] - run["answered"] for run in data["runs"])
+    return [f"{missing} utterances"] if missing else []
+
+
+def page(data: Mapping[str, Any]) -> list[str]:
+    """The page for people."""
+    sizes = ("started_mb", "after_mb", "peak_mb", "idle_mb")
+    keys = ("answered", *sizes, "cpu_s_per_utterance", "seconds")
+    runs = [[run["setting"], *(run[key] for key in keys)] for run in data["runs"]]
+    header = ["", "answered", "MB at the start", "after", "peak", "idle", "CPU s each", "seconds"]
+    columns = ("step", "rss_mb", "added_mb", "anonymous_mb", "files_mb")
+    steps = [[part[key] for key in columns] for part in data["parts"]]
+    ours = data["default_parallelism"]
+    return [
+        "# Memory",
+        "",
+        f"Model {MODEL}, int8, beam 5; {data['utterances']} utterances, {data['audio_s']:.0f} s. "
+        f"{ROOMS} rooms speak at once. Idle: {data['idle_s']:g} s after the last answer. The "
+        f"defaults here: {ours['workers']} worker(s) with {ours['threads']} thread(s) each.",
+        "",
+        *report.table(header, runs),
+        "",
+        "Where it goes: fresh processes, each with all that stands above it (one worker, two "
+        "threads).",
+        "",
+        *report.table(["MB", "resident", "added", "anonymous", "files"], steps),
+    ]
 
 
 if __name__ == "__main__":
-    arguments = bench.parser(__doc__)
-    arguments.add_argument("--wyoming", help="the wyoming-faster-whisper program, to compare with")
-    sys.exit(main(arguments.parse_args()))
+    benchmark = report.Benchmark("memory", measure, page, lost, needs_speech=False)
+    sys.exit(report.run(benchmark, report.parser(__doc__)))

@@ -1,23 +1,24 @@
-"""How what was heard is held against what was said, and how sure one can be of a difference."""
+"""How a text is compared with what was said, and how certain a figure is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 from numpy.typing import NDArray
-from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
+
+from stt_mqtt.commands import manifest
 
 ROUNDS = 2000
 SEED = 5
 LEVEL_PERCENT = 95.0
 FEW_SPEAKERS = 5
-"""With fewer, one resamples clips: the answer is about these speakers then."""
+"""With fewer, clips are drawn instead: the interval is about these speakers then."""
 SAME = {"ounces": "ounce", "oz": "ounce", "shots": "shot", "roasts": "roast", "1": "one"}
 """Ways to write the same order or word that Whisper's normalisation leaves apart."""
 
@@ -28,31 +29,27 @@ Statistic = Callable[[Sums], Any]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and the ends of its interval; None where it cannot be told."""
+    """A figure and its interval; None where it is not known."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
 
-
-@cache
-def normalised(text: str, language: str = "en") -> str:
-    """A text after Whisper's normalisation, in which numbers, case and spelling count no more."""
-    return str(_normaliser(language)(text)).strip()
+    @property
+    def limits(self) -> tuple[float | None, float | None, float | None]:
+        """Value, low and high."""
+        return self.value, self.low, self.high
 
 
 @cache
 def word_errors(said: str, heard: str, language: str = "en") -> tuple[int, int]:
-    """Words that are wrong, missing or too many; and how many were said."""
-    said, heard = normalised(said, language), normalised(heard, language)
-    if not said:
-        return len(heard.split()), 0
-    found = jiwer.process_words(said, heard)
-    return found.substitutions + found.deletions + found.insertions, len(said.split())
+    """Words that are wrong, missing or too many, as `stt-mqtt bench` counts; and words said."""
+    score = _scorer().score(manifest.Clip("", Path(), said, language, ""), heard)
+    return score.wrong, score.words
 
 
 def wer(said_and_heard: Iterable[tuple[str, str]], language: str = "en") -> float | None:
-    """The word error rate over all texts as one; None without words."""
+    """The word error rate over all texts as one; None if nothing was said."""
     errors = [word_errors(said, heard, language) for said, heard in said_and_heard]
     words = sum(count for _, count in errors)
     return sum(wrong for wrong, _ in errors) / words if words else None
@@ -82,18 +79,17 @@ def has_words(text: str) -> bool:
 def bootstrap(
     columns: Sequence[Sequence[float]], clusters: Sequence[str], of: Statistic
 ) -> Estimate:
-    """A figure of the columns' sums, with the interval of `LEVEL_PERCENT` if clusters are redrawn.
+    """A figure of the columns' sums, with its interval of `LEVEL_PERCENT` if clusters are redrawn.
 
-    A row is one clip. What both programs made of a clip stands in the same row, so the bootstrap is
-    paired. Where there are few clusters, each row is one by itself.
+    A row is one clip. What two programs made of a clip stands in the same row, so the bootstrap is
+    paired. With few clusters each row is a cluster of its own.
     """
     rows = np.asarray(columns, np.float64).T
     if not rows.size:
         return Estimate(None)
     names, members = np.unique(np.asarray(clusters), return_inverse=True)
-    if len(names) < FEW_SPEAKERS:
-        sums = rows
-    else:
+    sums = rows
+    if len(names) >= FEW_SPEAKERS:
         sums = np.zeros((len(names), rows.shape[1]))
         np.add.at(sums, members, rows)
     rng = np.random.default_rng(SEED)
@@ -110,7 +106,7 @@ def bootstrap(
 
 
 def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) -> Estimate:
-    """A share with its interval. None of all is no certainty: as many more might show one."""
+    """A share with its interval. None of all may still be what would rarely give none by chance."""
     found = bootstrap([counts, of], clusters, share)
     if found.value == 0:
         independent = len(set(clusters))
@@ -120,7 +116,7 @@ def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) 
 
 
 def share(sums: Sums) -> Any:
-    """First column over second: a rate."""
+    """First column over second."""
     return sums[..., 0] / sums[..., 1]
 
 
@@ -136,12 +132,15 @@ def difference_of_shares(sums: Sums) -> Any:
 
 
 def _unified(text: str) -> str:
-    return " ".join(SAME.get(word, word) for word in normalised(text).split())
+    return " ".join(SAME.get(word, word) for word in _english()(text).split())
 
 
 @cache
-def _normaliser(language: str) -> Callable[[str], str]:
-    made: Callable[[str], str] = (
-        EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-    )
+def _english() -> Callable[[str], str]:
+    made: Callable[[str], str] = EnglishTextNormalizer()
     return made
+
+
+@cache
+def _scorer() -> manifest.Scorer:
+    return manifest.Scorer()

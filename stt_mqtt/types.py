@@ -188,6 +188,28 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class RungStatus:
+    """The load ladder as it stands, best rung first.
+
+    `mode`: `auto` (the load chooses) or the name of the rung that is held. `active`: the rung
+    that serves. `reason`: why it is this one, in words.
+    """
+
+    rungs: tuple[Rung, ...]
+    mode: str
+    active: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What a service starts with. `languages`: codes of those that every rung speaks."""
+
+    languages: frozenset[str]
+    rungs: RungStatus
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What the model heard. `confidence` is exp(mean log-probability of the tokens)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from stt_mqtt.observe import logs
 from tools.brokers import (
+    KEEPS_ALL,
     MOSQUITTO,
     OPENSSL,
     Broker,
@@ -31,6 +33,17 @@ hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background, and the programs of the tests inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core, as half of the time a test waits for another program."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_report_header() -> str:
@@ -76,7 +89,9 @@ def logs_as_they_were() -> Iterator[None]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A fresh broker without login: Mosquitto, or the embedded one where that is missing."""
-    running: Broker = EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path)
+    running: Broker = (
+        EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path, KEEPS_ALL)
+    )
     running.start()
     try:
         yield running

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.engine.pipeline import Verdict
@@ -13,9 +12,11 @@ from stt_mqtt.types import (
     Batch,
     DeviceKey,
     DeviceState,
+    EngineFacts,
     InferenceResult,
     Outcome,
     Rung,
+    RungStatus,
     Transcript,
     Utterance,
 )
@@ -40,11 +41,11 @@ class FakeClock:
 
 
 class Answered(Protocol):
-    """Who waits for what the inference threads find: a line."""
+    """Who waits for what the inference threads find: a speech service."""
 
-    def delivered(self, batch: int, index: int, verdict: Verdict) -> None: ...
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None: ...
 
-    def batch_finished(self, batch: int) -> None: ...
+    def finished(self, batch: int) -> None: ...
 
 
 @dataclass
@@ -57,12 +58,12 @@ class FakePool:
     def submit(self, batch: Batch) -> None:
         self.submitted.append(batch)
 
-    def answer(self, line: Answered, verdict: Verdict) -> None:
+    def answer(self, service: Answered, verdict: Verdict) -> None:
         """Answer all of the oldest batch alike and finish it."""
         batch = self.submitted.pop(0)
         for index in range(len(batch.utterances)):
-            line.delivered(batch.number, index, verdict)
-        line.batch_finished(batch.number)
+            service.verdict(batch.number, index, verdict)
+        service.finished(batch.number)
 
     @property
     def utterances(self) -> list[Utterance]:

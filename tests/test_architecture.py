@@ -33,8 +33,7 @@ LAYERS = [
 
 PURE_ROOMS = {"types", "errors", "hints", "config", "audio"}
 PURE_CORE = {
-    "budget", "device", "ended", "late_chunks", "queue", "recent_outcomes", "registry",
-    "resequencer", "settings", "utterance",
+    "budget", "device", "filters", "outcomes", "queue", "resequencer", "settings", "utterance",
 }  # fmt: skip
 """Modules of `core` that hold state and decide, and touch nothing of the world."""
 IMPURE_MODULES = {

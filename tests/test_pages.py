@@ -12,9 +12,9 @@ import pytest
 from stt_mqtt.cli import main
 from stt_mqtt.config import SatelliteConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
-from tests.words import words
 from tools.brokers import Broker, eventually, needs_mosquitto
 from tools.program import running
+from tools.words import words
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -120,16 +120,16 @@ def test_what_the_pages_have_people_publish_is_heard(tmp_path: Path, broker: Bro
             listening = subprocess.Popen(command, shell=True, stdout=file)
             try:
                 command = publisher.replace("mosquitto_pub", f"mosquitto_pub -p {broker.port}")
-                subprocess.run(command, shell=True, check=True, timeout=30, cwd=ROOT)
+                subprocess.run(command, shell=True, check=True, timeout=60, cwd=ROOT)
                 expected = f"stt/phone/text {SAMPLES[0].text}"
                 assert f"`{expected}`" in README
-                eventually(lambda: words(expected) == words(output.read_text(encoding="utf-8")), 30)
+                eventually(lambda: words(expected) == words(output.read_text(encoding="utf-8")))
             finally:
                 listening.terminate()
-                listening.wait(10)
+                listening.wait(60)
         assert len(peer.json("stt/phone/result")) == 1
         page = (ROOT / "docs" / "home-assistant.md").read_text(encoding="utf-8")
         command = block("command: satellite", page)
         command = command.replace("-h homeassistant.local", f"-h 127.0.0.1 -p {broker.port}")
-        subprocess.run(command, shell=True, check=True, timeout=30, cwd=ROOT)
+        subprocess.run(command, shell=True, check=True, timeout=60, cwd=ROOT)
         assert words(peer.json("stt/kitchen/result")[0]["text"]) == words(SAMPLES[0].text)

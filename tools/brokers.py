@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
+from random import SystemRandom
 from typing import Protocol, TypeVar
 
 import pytest
@@ -30,10 +32,11 @@ needs_mosquitto = pytest.mark.skipif(
     MOSQUITTO is None, reason="needs Mosquitto (apt install mosquitto), which is not installed"
 )
 
-START_TIMEOUT_S = 10.0
+PATIENCE_S = 60.0
+"""How long a test waits for what has to happen. Only a failing test waits so long."""
 
 
-def eventually(predicate: Callable[[], T], timeout_s: float = 10.0) -> T:
+def eventually(predicate: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
     """The first true value of `predicate`, asked again until `timeout_s` have passed."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -54,12 +57,25 @@ def never(predicate: Callable[[], object], within_s: float) -> None:
         time.sleep(0.02)
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports that no other process of this test run takes, nor the system for a client."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(11_000 + worker, 32_000, workers)
+    start = SystemRandom().randrange(len(ports))
+    return cycle([*ports[start:], *ports[:start]])
+
+
+_PORTS = _own_ports()
+
+
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port that nobody listens on, and nobody will before the test does."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def describe_broker() -> str:
@@ -106,6 +122,10 @@ class MosquittoOptions:
     lines: tuple[str, ...] = ()
 
 
+KEEPS_ALL = MosquittoOptions(lines=("max_queued_messages 0",))
+"""Otherwise it drops what comes faster than a program on a busy machine can take it."""
+
+
 class Mosquitto:
     """A Mosquitto process. After `stop`, `start` brings it back on the same port."""
 
@@ -132,7 +152,7 @@ class Mosquitto:
         """Terminate it; clients see the connection close."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def _config(self) -> list[str]:
@@ -204,7 +224,7 @@ class EmbeddedProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             if self._process.stdin is not None:
                 self._process.stdin.close()
             self._process = None
@@ -243,7 +263,7 @@ class Relay:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     def _accept(self) -> None:
         while True:
@@ -298,7 +318,7 @@ class FakeServer:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def protocol_levels(self) -> list[int]:
         """Byte of the protocol version in each CONNECT: 4 is 3.1.1, 5 is 5."""
@@ -311,7 +331,7 @@ class FakeServer:
             except OSError:
                 return
             with sock, suppress(OSError):
-                sock.settimeout(10)
+                sock.settimeout(60)
                 connect = sock.recv(65536)
                 if connect:
                     self.connects.append(connect)
@@ -368,4 +388,4 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             return False
 
-    eventually(listening, START_TIMEOUT_S)
+    eventually(listening)

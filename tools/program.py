@@ -21,6 +21,8 @@ from tools.brokers import Broker, Mosquitto, eventually
 
 PROGRAM = Path(sys.executable).parent / "stt-mqtt"
 ONLINE_TIMEOUT_S = 60.0
+PATIENT = {"max_queue_age_s": 120, "inference_timeout_s": 600}
+"""`limits` of a service that gives nobody up because the machine is busy."""
 
 
 class Peer:
@@ -58,12 +60,12 @@ class Peer:
         for name, value in properties.items():
             setattr(extra, name, value)
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=extra)
-        info.wait_for_publish(10)
+        info.wait_for_publish(60)
 
     def payloads(self, topic: str) -> list[bytes]:
         return [bytes(message.payload) for message in list(self.messages) if message.topic == topic]
 
-    def json(self, topic: str, count: int = 1, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+    def json(self, topic: str, count: int = 1, timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """The first `count` JSON messages on a topic, awaited."""
         eventually(lambda: len(self.payloads(topic)) >= count, timeout_s)
         return [json.loads(payload) for payload in self.payloads(topic)]
@@ -99,13 +101,13 @@ class Service:
         wyoming = config.pop("wyoming", {"enabled": False})
         self.config_file.write_text(yaml.safe_dump({**config, "mqtt": mqtt, "wyoming": wyoming}))
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """Ask the process to end; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.end(timeout_s)
 
-    def end(self, timeout_s: float = 30.0) -> int:
+    def end(self, timeout_s: float = 60.0) -> int:
         """Wait until the process has ended by itself."""
         try:
             return self.process.wait(timeout_s)
@@ -119,7 +121,10 @@ class Service:
 def running(
     folder: Path, broker: Broker, make: type[Service] = Service, /, **config: Any
 ) -> Iterator[tuple[Service, Peer]]:
-    """An online service, and a peer that hears everything that it says."""
+    """An online service, and a peer that hears everything that it says.
+
+    Its `limits` are `PATIENT`, unless `config` has others.
+    """
     peer = Peer(
         broker,
         "stt/+/result",
@@ -129,7 +134,7 @@ def running(
         "stt/+/reply/#",
         "stt/bridge/#",
     )
-    service = make(folder, broker, **config)
+    service = make(folder, broker, **{"limits": PATIENT, **config})
     try:
         await_online(service, peer)
         yield service, peer

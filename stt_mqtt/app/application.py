@@ -16,7 +16,6 @@ from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
 from stt_mqtt.core.background import Unwaited, in_background
 from stt_mqtt.core.clock import SystemClock
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
@@ -36,6 +35,7 @@ from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
+from stt_mqtt.types import EngineFacts, RungStatus
 
 log = logging.getLogger(__name__)
 
@@ -160,13 +160,13 @@ class Application:
         config = self._config
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
-        shelf = model_loader(config)
-        workers = shelf.parallelism.workers
-        self._ladder = LadderRunner(config, start, shelf, self._clock)
+        models = model_loader(config)
+        workers = models.parallelism.workers
+        self._ladder = LadderRunner(config, start, models, self._clock)
         self._ladder.attach(self._engine, self._service, self._doors.tell_info)
         self._service.rungs = self._ladder.status
         pool = self._engine.start(workers, self._delivery_to(asyncio.get_running_loop()))
-        self._service.serve(pool, Capacity(workers, shelf.largest_batch(rung)))
+        self._service.serve(pool, Capacity(workers, models.largest_batch(rung)))
         self._serving = True
         self._arm()
         self._doors.connect()
@@ -220,13 +220,13 @@ class Application:
         return Delivery(verdict, finished)
 
     def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
-        self._service.delivered(batch, index, verdict)
+        self._service.verdict(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
         self._rest()
 
     def _on_finished(self, batch: int) -> None:
-        self._service.batch_finished(batch)
+        self._service.finished(batch)
         self._timer.arm()
         self._note_drained()
         self._rest()

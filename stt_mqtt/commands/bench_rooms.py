@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
+from stt_mqtt.core.outcomes import Answer
+from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.errors import SttMqttError, UtteranceError
@@ -164,34 +165,33 @@ class SimulatedRooms:
         Raises SttMqttError where an utterance fails.
         """
         answers: list[Answer] = []
-        scheduler = Scheduler(self._limits, answers.append)
+        scheduler = Scheduler(self._limits)
         scheduler.serve(self._pool, self._capacity, time.monotonic())
 
         def speak(key: DeviceKey) -> None:
             if (saying := next(sayings, None)) is not None:
                 now = time.monotonic()
-                scheduler.put(replace(saying, key=key, ended_at=now), now)
+                answers.extend(scheduler.put(replace(saying, key=key, ended_at=now), now))
 
         for room in range(rooms):
             speak(DeviceKey("bench", f"room-{room + 1}"))
         while self._pool.finished < self._pool.batches:
-            self._take_event(scheduler)
-            for answer in answers:
+            answers += self._take_event(scheduler)
+            while answers:
+                answer = answers.pop(0)
                 yield _spoken(answer)
                 speak(answer.utterance.key)
-            answers.clear()
 
-    def _take_event(self, scheduler: Scheduler) -> None:
+    def _take_event(self, scheduler: Scheduler) -> list[Answer]:
         deadline, now = scheduler.deadline, time.monotonic()
         event = self._events.next(None if deadline is None else max(deadline - now, 0.0))
         now = time.monotonic()
         if event is None:
-            scheduler.tick(now)
-        elif isinstance(event, int):
+            return scheduler.tick(now)
+        if isinstance(event, int):
             self._pool.finished += 1
-            scheduler.batch_finished(event, now)
-        else:
-            scheduler.delivered(*event, now)
+            return scheduler.finished(event, now)
+        return scheduler.verdict(*event, now)
 
 
 def _spoken(answer: Answer) -> SpokenClip:

@@ -193,7 +193,7 @@ def _show_table(ears: WatchListener, console: Console) -> NoReturn:
 
 
 def _print_lines(ears: WatchListener) -> NoReturn:
-    told = ""
+    told: str | None = None
     while True:
         with ears.lock:
             lines, trouble = list(ears.waiting), ears.trouble

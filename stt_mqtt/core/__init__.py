@@ -1,1 +1,1 @@
-"""The line: from what the doors report to exactly one outcome per utterance."""
+"""The core: from what the doors report to exactly one outcome per utterance."""

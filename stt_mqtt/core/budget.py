@@ -1,31 +1,45 @@
-"""The memory that all audio of all devices may take together."""
+"""What all devices share, and what is counted of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.audio.buffer import AudioCap
 
 
 class Budget:
-    """Counts bytes held against a limit.
+    """Counts the bytes of audio that all devices hold together, open and queued.
 
-    `make_room` is asked, on behalf of a device, to free something of others when it gets tight;
-    it answers whether there was anything to free.
+    It decides nothing: the service makes room, a device asks whether there is enough.
     """
 
-    def __init__(self, limit_bytes: int, make_room: Callable[[DeviceKey], bool]) -> None:
+    def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._make_room = make_room
         self.used_bytes = 0
 
-    def admits(self, nbytes: int, key: DeviceKey) -> bool:
-        """Whether the device `key` may hold `nbytes` more."""
-        while self.used_bytes + nbytes > self._limit_bytes:
-            if not self._make_room(key):
-                return False
-        return True
+    def missing_bytes(self, nbytes: int) -> int:
+        """How many bytes have to be freed before `nbytes` more may be held; 0: none."""
+        return max(self.used_bytes + nbytes - self._limit_bytes, 0)
 
     def use(self, nbytes: int) -> None:
-        """Note that `nbytes` more are held; negative gives back."""
+        """Note that `nbytes` more are held; a negative number gives back."""
         self.used_bytes += nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceContext:
+    """What all devices share: the cap of an utterance, the memory budget, a source of ids."""
+
+    cap: AudioCap
+    budget: Budget
+    new_id: Callable[[], str]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to a device since it became known."""
+
+    utterances: int = 0
+    errors: int = 0
+    dropped_chunks: int = 0

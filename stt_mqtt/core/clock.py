@@ -1,8 +1,9 @@
-"""Where the line gets its time from."""
+"""Where the service gets its time from."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -33,3 +34,15 @@ class SystemClock:
 
 
 _WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment on both clocks: monotonic seconds and seconds of the epoch."""
+
+    now: float
+    epoch: float
+
+    def epoch_of(self, at: float) -> float:
+        """The epoch seconds of a monotonic moment."""
+        return self.epoch - (self.now - at)

@@ -9,10 +9,9 @@ from dataclasses import replace
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.core.context import Counters, DeviceContext
-from stt_mqtt.core.ended import Aborted, Ended, Failed, Repeated
-from stt_mqtt.core.late_chunks import LateChunkFilter
-from stt_mqtt.core.recent_outcomes import RecentOutcomes
+from stt_mqtt.core.budget import Counters, DeviceContext
+from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
+from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
 from stt_mqtt.core.utterance import Opening, OpenUtterance
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
@@ -33,10 +32,10 @@ class Device:
     """State of one device. At most one utterance is open."""
 
     __slots__ = (
-        "_answers",
         "_context",
-        "_deafness",
+        "_late_chunks",
         "_open",
+        "_recent",
         "announced",
         "config",
         "counters",
@@ -69,8 +68,8 @@ class Device:
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
-        self._deafness = LateChunkFilter()
-        self._answers = RecentOutcomes()
+        self._late_chunks = LateChunkFilter()
+        self._recent = RecentOutcomes()
 
     @property
     def listening(self) -> bool:
@@ -94,6 +93,14 @@ class Device:
         """When `tick` has something to do; None while no utterance is open."""
         return None if self._open is None else self._open.deadline
 
+    def takes_chunk(self, now: float) -> bool:
+        """Whether a chunk that comes now would be kept, if there is memory for it."""
+        if not self.settings.enabled:
+            return False
+        if self._open is None:
+            return not self._late_chunks.would_drop_chunk(now)
+        return not self._open.capped
+
     def start(self, start: UtteranceStart, now: float) -> list[Ended]:
         """Open an utterance, ending an open one; one that repeats the open id is ignored.
 
@@ -105,7 +112,7 @@ class Device:
         if not self.settings.enabled:
             return self.refuse(start, DisabledError("the device is disabled"), now)
         ended = self.end(EndReason.RESTART, now)
-        self._deafness.end()
+        self._late_chunks.end()
         idle_timeout_s = self.config.idle_timeout_ms / 1000
         self._open_new(start, start.ends_within_s or idle_timeout_s, now)
         return ended
@@ -114,9 +121,9 @@ class Device:
         """Answer a start that cannot be obeyed; it ends and repeats what `start` would."""
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
-        self._answers.expect(start.id, now)
+        self._recent.expect(start.id, now)
         unopened = self._opening(start, start.id or "").utterance(self.key, None, now)
-        return [*self._end_and_drop(now), Failed(unopened, error)]
+        return [*self._end_and_drop(now), Answer(unopened, error)]
 
     def chunk(
         self, chunk: bytes, number: int | None, format: NamedFormat, now: float
@@ -128,7 +135,7 @@ class Device:
         """
         if not chunk:
             return []
-        if not self.settings.enabled or (self._open is None and self._deafness.drops_chunk(now)):
+        if not self.settings.enabled or (self._open is None and self._late_chunks.drops_chunk(now)):
             self.counters.dropped_chunks += 1
             return []
         utterance = self._open
@@ -144,7 +151,7 @@ class Device:
         """End the open utterance; with `sent`, wait a little for chunks that are missing."""
         utterance = self._open
         if utterance is None:
-            self._deafness.for_stragglers(now)
+            self._late_chunks.for_stragglers(now)
             return []
         if id not in {None, utterance.opening.id} or utterance.stopped_at is not None:
             return []
@@ -156,7 +163,7 @@ class Device:
         """Forget the open utterance."""
         utterance = self._open
         if utterance is None:
-            self._deafness.for_stragglers(now)
+            self._late_chunks.for_stragglers(now)
             return []
         if id not in {None, utterance.opening.id}:
             return []
@@ -170,9 +177,9 @@ class Device:
         if utterance.stopped_at is not None:
             end, ended_at = EndReason.STOP, utterance.stopped_at
         if end is EndReason.STOP:
-            self._deafness.for_stragglers(ended_at)
+            self._late_chunks.for_stragglers(ended_at)
         if end.is_incomplete:
-            self._answers.give_up(utterance.opening.id)
+            self._recent.give_up(utterance.opening.id)
         return [self._seal(utterance, end, ended_at)]
 
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
@@ -180,19 +187,21 @@ class Device:
         opening = self._opening(start, start.id or "")
         bare = opening.utterance(self.key, EndReason.SINGLE, now)
         if not self.settings.enabled:
-            return Failed(bare, DisabledError("the device is disabled"))
-        if not self._context.budget.admits(len(data), self.key):
-            return Failed(bare, OverloadedError("the memory for audio of all devices is full"))
+            return Answer(bare, DisabledError("the device is disabled"))
+        if self._context.budget.missing_bytes(len(data)):
+            return Answer(bare, OverloadedError("the memory for audio of all devices is full"))
         try:
             audio = whole(data, opening.format)
         except UtteranceError as error:
-            return Failed(bare, error)
+            return Answer(bare, error)
         self._context.budget.use(len(audio.data))
         return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
 
     def answered(self, outcome: Outcome, now: float) -> None:
         """An utterance of the device was given its outcome."""
-        self._answers.note(outcome, now)
+        self.counters.utterances += outcome.id is not None
+        self.counters.errors += outcome.error is not None
+        self._recent.note(outcome, now)
 
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
@@ -226,7 +235,7 @@ class Device:
         self, utterance: OpenUtterance, chunk: bytes, number: int | None, now: float
     ) -> list[Ended]:
         held = utterance.nbytes
-        if not utterance.capped and not self._context.budget.admits(len(chunk), self.key):
+        if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
             self.counters.dropped_chunks += 1
             error = OverloadedError("the memory for audio of all devices is full")
             return self._fail_open(utterance, error, now)
@@ -242,27 +251,13 @@ class Device:
 
     def _open_new(self, start: UtteranceStart, quiet_timeout_s: float, now: float) -> OpenUtterance:
         id = start.id or self._context.new_id()
-        self._answers.expect(start.id, now)
+        self._recent.expect(start.id, now)
         opening = self._opening(start, id, quiet_timeout_s)
         self._open = OpenUtterance(opening, self._context.cap, now)
         return self._open
 
     def _opening(self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0) -> Opening:
-        config, settings = self.config, self.settings
-        return Opening(
-            id=id,
-            format=start.format or config.format,
-            language=start.language or settings.language,
-            prompt=start.prompt if start.prompt is not None else settings.prompt,
-            sequenced=start.sequenced,
-            age_s=start.age_s,
-            quiet_timeout_s=quiet_timeout_s,
-            ends_within_s=start.ends_within_s,
-            reject_over_cap=config.on_cap is OnCap.REJECT,
-            languages=config.languages,
-            hotwords=config.hotwords + start.hotwords,
-            context=start.context,
-        )
+        return Opening.of(start, id, self.config, self.settings, quiet_timeout_s)
 
     def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
         """Close the open utterance; the budget then holds what its sealed form holds."""
@@ -277,17 +272,17 @@ class Device:
         return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
 
     def _abort_open(self, now: float) -> list[Ended]:
-        self._deafness.for_stragglers(now)
+        self._late_chunks.for_stragglers(now)
         if self._open is None:
             return []
-        return [Aborted(self._discard(self._seal(self._open, None, now)))]
+        return [Answer(self._discard(self._seal(self._open, None, now)), None)]
 
     def _fail_open(
         self, utterance: OpenUtterance, error: UtteranceError, now: float
     ) -> list[Ended]:
         # Until a pause as long as the one that would have ended the utterance.
-        self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
-        return [Failed(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
+        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
+        return [Answer(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
 
     def _settings_changed(self, now: float) -> list[Ended]:
         self.settings = self.overrides.over(self.config)
@@ -299,20 +294,20 @@ class Device:
         if self.config.on_cap is OnCap.REJECT:
             error = TooLongError("the utterance reached its cap")
             return self._fail_open(utterance, error, now)
-        self._deafness.until_pause(now, utterance.opening.quiet_timeout_s)
+        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
         return self.end(EndReason.CAP, now)
 
     def _end_and_drop(self, now: float) -> list[Ended]:
         """End the open utterance for a start that opens nothing, and drop the chunks of that."""
         ended = self.end(EndReason.RESTART, now)
-        self._deafness.until_pause(now, self.config.idle_timeout_ms / 1000)
+        self._late_chunks.until_pause(now, self.config.idle_timeout_ms / 1000)
         return ended
 
     def _repetition(self, start: UtteranceStart, now: float) -> list[Ended] | None:
         """What a start brings about whose id was used before; None: it was not."""
         if self._open is not None and start.id == self._open.opening.id:
             return []
-        before = self._answers.find(start.id, now)
+        before = self._recent.find(start.id, now)
         if before is None:
             return None
         return [*self._end_and_drop(now), Repeated(start, before.outcome)]

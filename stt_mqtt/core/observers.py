@@ -1,4 +1,4 @@
-"""Who is told about the devices, and of what."""
+"""Who is told of outcomes and of devices."""
 
 from __future__ import annotations
 
@@ -6,26 +6,49 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.outlet import DeviceObserver
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.core.settings import DeviceSettings
+from stt_mqtt.types import DeviceKey, DeviceState, Outcome
 
 log = logging.getLogger(__name__)
 
 
-class Observers:
-    """Tells of each change once, to all followers of a door in the order in which they came.
+class Outlet(Protocol):
+    """The door that an utterance came through."""
 
-    A follower that fails keeps nobody else from being told.
+    def outcome(self, outcome: Outcome) -> None:
+        """Give the device the one outcome of its utterance."""
+
+
+class DeviceObserver(Protocol):
+    """Whoever tells the world about the devices of a door. Inherits what it has no use for."""
+
+    def state(self, key: DeviceKey, state: DeviceState) -> None:
+        """A device changed its state; comes after the outcome that changed it."""
+
+    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:  # noqa: ARG002
+        """A device became known or its settings changed; comes before its state."""
+        return
+
+    def forget(self, key: DeviceKey) -> None:  # noqa: ARG002
+        """A device left."""
+        return
+
+
+class Observers:
+    """Tells of each change once, to all observers of a door in the order in which they came.
+
+    A observer that fails keeps nobody else from being told.
     """
 
     def __init__(self) -> None:
         self._by_door: defaultdict[str, list[DeviceObserver]] = defaultdict(list)
 
-    def add(self, door: str, follower: DeviceObserver) -> None:
+    def add(self, door: str, observer: DeviceObserver) -> None:
         """Have the devices of a door watched."""
-        self._by_door[door].append(follower)
+        self._by_door[door].append(observer)
 
     def announce(self, device: Device) -> None:
         """Tell what changed about a device since the last time."""
@@ -34,16 +57,16 @@ class Observers:
         if current == before:
             return
         device.announced = current
-        for follower in self._by_door[device.key.door]:
+        for observer in self._by_door[device.key.door]:
             if before is None or before[0] != current[0]:
-                _guarded(device.key, partial(follower.settings, device.key, current[0]))
+                _guarded(device.key, partial(observer.settings, device.key, current[0]))
             if before is None or before[1] != current[1]:
-                _guarded(device.key, partial(follower.state, device.key, current[1]))
+                _guarded(device.key, partial(observer.state, device.key, current[1]))
 
     def forget(self, key: DeviceKey) -> None:
         """Tell that a device left."""
-        for follower in self._by_door[key.door]:
-            _guarded(key, partial(follower.forget, key))
+        for observer in self._by_door[key.door]:
+            _guarded(key, partial(observer.forget, key))
 
 
 def _guarded(key: DeviceKey, tell: Callable[[], None]) -> None:

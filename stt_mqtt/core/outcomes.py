@@ -1,12 +1,13 @@
-"""How the end of an utterance becomes its outcome, and the one line that the log gets of it."""
+"""How an utterance ends, how that becomes its outcome, and the one line that the log gets."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from stt_mqtt.core.ended import Aborted, Failed
-from stt_mqtt.core.scheduler import Answer
+from stt_mqtt.core.clock import Moment
+from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -22,55 +23,73 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment on both clocks: monotonic seconds and seconds of the epoch."""
+class Answer:
+    """What became of an utterance. `verdict` None: its device took it back.
 
-    now: float
-    epoch: float
+    `wait_s`: time in the queue, in seconds; None: it never was in it.
+    """
 
-    def epoch_of(self, at: float) -> float:
-        """The epoch seconds of a monotonic moment."""
-        return self.epoch - (self.now - at)
+    utterance: Utterance
+    verdict: Verdict | None
+    wait_s: float | None = None
 
 
-def of_answer(answer: Answer, stamp: Moment) -> Outcome:
-    """The outcome of an utterance that was queued."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A start whose id was used before: nothing was opened.
+
+    `outcome` None: the utterance waits for the model, its answer is to come.
+    """
+
+    start: UtteranceStart
+    outcome: Outcome | None
+
+
+Ended: TypeAlias = Utterance | Answer | Repeated
+"""What a device hands on. A bare utterance is on its way to the model."""
+
+
+def outcome_of(answer: Answer, moment: Moment) -> Outcome:
+    """The outcome of an utterance that was answered at `moment`."""
     utterance, verdict = answer.utterance, answer.verdict
-    if verdict is None:
-        return _outcome(utterance, OutcomeKind.ABORTED, stamp, wait_s=answer.wait_s)
-    if isinstance(verdict, UtteranceError):
-        return _outcome(
-            utterance,
-            OutcomeKind.ERROR,
-            stamp,
-            wait_s=answer.wait_s,
-            error=verdict,
-        )
-    return _heard(answer, verdict, stamp)
+    result = verdict if isinstance(verdict, InferenceResult) else None
+    error = verdict if isinstance(verdict, UtteranceError) else None
+    return Outcome(
+        key=utterance.key,
+        id=utterance.id or None,
+        ts=moment.epoch_of(utterance.ended_at) - utterance.age_s,
+        kind=_kind(verdict),
+        age_s=utterance.age_s,
+        transcript=None if result is None else result.transcript,
+        audio_s=utterance.seconds if result is None else result.audio_s,
+        end=utterance.end,
+        truncated=utterance.truncated or (result is not None and result.truncated),
+        lost_chunks=utterance.lost_chunks,
+        model=None if result is None else result.model,
+        rung=None if result is None else result.rung,
+        wait_s=answer.wait_s,
+        infer_s=None if result is None else result.infer_s,
+        latency_s=moment.now - utterance.ended_at,
+        error=error,
+        hint=None if verdict is None else verdict.hint,
+        context=utterance.context,
+    )
 
 
-def of_ended(ended: Aborted | Failed, stamp: Moment) -> Outcome:
-    """The outcome of an utterance that never reached the queue."""
-    if isinstance(ended, Aborted):
-        return _outcome(ended.utterance, OutcomeKind.ABORTED, stamp)
-    return _outcome(ended.utterance, OutcomeKind.ERROR, stamp, error=ended.error)
-
-
-def of_refusal(
+def outcome_of_refusal(
     key: DeviceKey,
     start: UtteranceStart,
     error: UtteranceError,
     end: EndReason | None,
-    stamp: Moment,
+    moment: Moment,
 ) -> Outcome:
     """The answer to a message that opened nothing."""
     return Outcome(
         key=key,
         id=start.id,
-        ts=stamp.epoch - start.age_s,
+        ts=moment.epoch - start.age_s,
         kind=OutcomeKind.ERROR,
         age_s=start.age_s,
-        audio_s=0.0,
         end=end,
         latency_s=0.0,
         error=error,
@@ -105,50 +124,10 @@ def log_outcome(outcome: Outcome) -> None:
         log.debug("text: %s", outcome.transcript.text, extra=where)
 
 
-def _heard(answer: Answer, heard: InferenceResult, stamp: Moment) -> Outcome:
-    utterance = answer.utterance
-    spoken = heard.transcript is not None and heard.transcript.text != ""
-    return Outcome(
-        key=utterance.key,
-        id=utterance.id,
-        ts=stamp.epoch_of(utterance.ended_at) - utterance.age_s,
-        kind=OutcomeKind.TRANSCRIPT if spoken else OutcomeKind.NO_SPEECH,
-        age_s=utterance.age_s,
-        transcript=heard.transcript,
-        audio_s=heard.audio_s,
-        end=utterance.end,
-        truncated=utterance.truncated or heard.truncated,
-        lost_chunks=utterance.lost_chunks,
-        model=heard.model,
-        rung=heard.rung,
-        wait_s=answer.wait_s,
-        infer_s=heard.infer_s,
-        latency_s=stamp.now - utterance.ended_at,
-        hint=heard.hint,
-        context=utterance.context,
-    )
-
-
-def _outcome(
-    utterance: Utterance,
-    kind: OutcomeKind,
-    stamp: Moment,
-    wait_s: float | None = None,
-    error: UtteranceError | None = None,
-) -> Outcome:
-    return Outcome(
-        key=utterance.key,
-        id=utterance.id or None,
-        ts=stamp.epoch_of(utterance.ended_at) - utterance.age_s,
-        kind=kind,
-        age_s=utterance.age_s,
-        audio_s=utterance.seconds,
-        end=utterance.end,
-        truncated=utterance.truncated,
-        lost_chunks=utterance.lost_chunks,
-        wait_s=wait_s,
-        latency_s=stamp.now - utterance.ended_at,
-        error=error,
-        hint=None if error is None else error.hint,
-        context=utterance.context,
-    )
+def _kind(verdict: Verdict | None) -> OutcomeKind:
+    if verdict is None:
+        return OutcomeKind.ABORTED
+    if isinstance(verdict, UtteranceError):
+        return OutcomeKind.ERROR
+    spoken = verdict.transcript is not None and verdict.transcript.text != ""
+    return OutcomeKind.TRANSCRIPT if spoken else OutcomeKind.NO_SPEECH

@@ -63,21 +63,25 @@ class FairQueue:
         self._append(utterance)
         refused: list[Utterance] = []
         while self.jobs > 1 and self._is_overfull():
-            hog = self._largest(lambda _: 1)
-            refused.append(self._remove_newest(_name_of(utterance.key) if hog is None else hog))
+            largest = self._largest(lambda _: 1)
+            refused.append(
+                self._remove_newest(_name_of(utterance.key) if largest is None else largest)
+            )
         return refused
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
         """Whether an utterance is too old to be worth a place."""
         return now >= self._deadline(utterance)
 
-    def evict_from_hog(self, spare: DeviceKey) -> Utterance | None:
+    def evict_from_largest(self, spare: DeviceKey) -> Utterance | None:
         """Take out the newest utterance of whoever holds most bytes in several.
 
         None when that is nobody, or `spare` itself under its name.
         """
-        hog = self._largest(lambda utterance: len(utterance.audio.data))
-        return None if hog is None or hog == _name_of(spare) else self._remove_newest(hog)
+        largest = self._largest(lambda utterance: len(utterance.audio.data))
+        return (
+            None if largest is None or largest == _name_of(spare) else self._remove_newest(largest)
+        )
 
     @property
     def ready(self) -> int:

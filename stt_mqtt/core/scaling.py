@@ -1,4 +1,4 @@
-"""The ladder at work: looks at the load, loads the next model beside the present one, swaps."""
+"""Scaling with the load: watches the load, loads the next model beside the present one, swaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from math import inf
 from stt_mqtt.config import AUTO, Config
 from stt_mqtt.core.background import in_background
 from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader, shares_model
@@ -20,7 +19,7 @@ from stt_mqtt.engine.memory import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import Rung
+from stt_mqtt.types import Rung, RungStatus
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ class LadderRunner:
     """Moves the service between its rungs. Lives on the event loop."""
 
     def __init__(
-        self, config: Config, start: LoadedLadder, shelf: ModelLoader, clock: Clock
+        self, config: Config, start: LoadedLadder, models: ModelLoader, clock: Clock
     ) -> None:
         self._candidates = list(start.candidates)
         self._rungs = config.rungs
         self._mode = config.ladder.rung
         self._policy = Policy(config.ladder.promised_wait_ms / 1000, config.ladder.min_stay_s)
-        self._shelf = shelf
+        self._models = models
         self._clock = clock
         self._state = LadderState(start.index, clock.now())
         self._reason = _first_reason(self._mode, len(self._rungs))
@@ -77,11 +76,11 @@ class LadderRunner:
         self._mode = mode
         self._reason = reason
         self._retry_at = -inf
-        self._tell()
+        self._tell_status()
         self._woken.set()
 
     async def run(self) -> None:
-        """Look at the load again and again; to be cancelled."""
+        """Look at the load every second until cancelled."""
         while len(self._rungs) > 1:
             try:
                 async with asyncio.timeout(INTERVAL_S):
@@ -90,15 +89,15 @@ class LadderRunner:
                 pass
             self._woken.clear()
             try:
-                await self.look()
+                await self.step()
             except Exception:
                 log.exception("the ladder broke and stays where it is, please report this")
                 self._broken = True
                 self._reason = "the ladder broke, see the log"
-                self._tell()
+                self._tell_status()
                 return
 
-    async def look(self) -> None:
+    async def step(self) -> None:
         """Move if the load, or the rung that is held, asks for it."""
         choice = self._wanted()
         if choice.index == self._state.index:
@@ -124,14 +123,14 @@ class LadderRunner:
         self._state = self._state.after(choice, self._clock.now(), self._policy)
         self._reason = choice.reason
         log.info("rung %s: %s", rung.name, choice.reason)
-        self._tell()
+        self._tell_status()
 
     def _put_off(self, rung: Rung, error: NotEnoughMemoryError) -> None:
         """There may be memory later."""
         self._retry_at = self._clock.now() + self._policy.min_stay_s
         self._reason = f"{rung.name} has to wait: {error}"
         log.warning("staying on %s, %s", self.status.active, self._reason)
-        self._tell()
+        self._tell_status()
 
     def _give_up(self, index: int, error: ModelError) -> None:
         """A rung that cannot be loaded is not tried again; the load chooses among the others."""
@@ -142,7 +141,7 @@ class LadderRunner:
         if self._mode in (AUTO, name):
             self._mode = AUTO
             self._reason = f"{name} cannot be used: {error}"
-        self._tell()
+        self._tell_status()
 
     def _wanted(self) -> Choice:
         now = self._clock.now()
@@ -155,7 +154,7 @@ class LadderRunner:
             scheduler.arrivals.read(now),
             scheduler.queue.jobs,
             scheduler.queue.audio_s,
-            self._shelf.parallelism.workers,
+            self._models.parallelism.workers,
             free_mb(),
         )
         return choose(self._candidates, self._policy, self._state, load, now)
@@ -166,8 +165,8 @@ class LadderRunner:
             if shares_model(self._rungs[self._state.index], rung):
                 transcriber = self._engine.transcriber.with_beam(rung.beam_size)
             else:
-                transcriber = self._shelf.load_beside(rung)
-            return transcriber, self._shelf.largest_batch(rung)
+                transcriber = self._models.load_beside(rung)
+            return transcriber, self._models.largest_batch(rung)
         finally:
             self.loading = False
 
@@ -178,7 +177,7 @@ class LadderRunner:
         known = ", ".join([AUTO, *(rung.name for rung in self._rungs)])
         raise RequestError(f"no rung is called {name[:64]!r}: {known}")
 
-    def _tell(self) -> None:
+    def _tell_status(self) -> None:
         self._service.rungs = self.status
         self._changed()
 

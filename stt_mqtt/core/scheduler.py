@@ -1,17 +1,18 @@
 """From the queue into the inference threads and back, with every wait bounded.
 
-Runs on the event loop; `now` is monotonic seconds.
+Runs on the event loop; `now` is monotonic seconds. Every method that can answer utterances returns
+the answers; what it leaves behind is consistent before anybody is told.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
+from stt_mqtt.core.outcomes import Answer
 from stt_mqtt.core.queue import FairQueue, QueueLimits
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.engine.pipeline import Verdict
@@ -35,8 +36,8 @@ STOOD_STILL_S = 5.0
 class Pool(Protocol):
     """Threads that transcribe.
 
-    Each utterance of a batch is answered once through `Scheduler.delivered`, and then the batch
-    once through `Scheduler.batch_finished`.
+    For each utterance of a batch `Scheduler.verdict` is called once, and then `Scheduler.finished`
+    once for the batch.
     """
 
     def submit(self, batch: Batch) -> None:
@@ -49,21 +50,6 @@ class Capacity:
 
     workers: int
     max_batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a queued utterance. `wait_s`: time in the queue, in seconds.
-
-    `verdict` None: its device took it back.
-    """
-
-    utterance: Utterance
-    verdict: Verdict | None
-    wait_s: float
-
-
-AnswerSink: TypeAlias = Callable[[Answer], None]
 
 
 @dataclass(slots=True)
@@ -86,7 +72,7 @@ class _Running:
 class Scheduler:
     """Keeps the inference threads busy and answers every utterance exactly once."""
 
-    def __init__(self, limits: LimitsConfig, answer: AnswerSink) -> None:
+    def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
         self._queue = FairQueue(
             QueueLimits(
@@ -100,7 +86,6 @@ class Scheduler:
         self.arrivals = LoadMeter()
         """What is put into the queue, for the choice of the rung."""
         self._pool: Pool | None = None
-        self._answer = answer
         self._workers = 0
         self.max_batch = 1
         """Most utterances in a batch from the next one on; follows the model that serves."""
@@ -147,52 +132,47 @@ class Scheduler:
         self.max_batch = capacity.max_batch
         self._start(now)
 
-    def withdraw(self, key: DeviceKey, now: float) -> None:
+    def withdraw(self, key: DeviceKey, now: float) -> list[Answer]:
         """Take back what a device has waiting; what is being transcribed goes on."""
-        for utterance in self._queue.withdraw(key):
-            self._reply(utterance, None, now - utterance.ended_at)
+        return [_waited(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
-    def put(self, utterance: Utterance, now: float) -> None:
+    def put(self, utterance: Utterance, now: float) -> list[Answer]:
         """Queue an utterance and start it if a thread is free. An empty one takes no place."""
         if not utterance.audio.data:
-            self._reply(utterance, _nothing_came(utterance), 0.0)
-            return
+            return [Answer(utterance, _nothing_came(utterance), 0.0)]
         if self._queue.is_expired(utterance, now):
-            self._expire(utterance, now)
-            return
+            return [self._expired(utterance, now)]
         self.arrivals.note(now, self._queue.length_s(utterance))
-        for refused in self._queue.put(utterance):
-            self._refuse_overloaded(refused, now)
-        self.tick(now)
+        refused = [_overloaded(refused, now) for refused in self._queue.put(utterance)]
+        return refused + self.tick(now)
 
-    def make_room(self, for_key: DeviceKey, now: float) -> bool:
-        """Take audio from the device that hoards most; return whether there was one."""
-        evicted = self._queue.evict_from_hog(for_key)
-        if evicted is None:
-            return False
-        self._refuse_overloaded(evicted, now)
-        return True
+    def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
+        """Take audio from whoever hoards most; nothing if that is nobody, or `for_key` itself."""
+        evicted = self._queue.evict_from_largest(for_key)
+        return [] if evicted is None else [_overloaded(evicted, now)]
 
-    def delivered(self, batch: int, index: int, verdict: Verdict, now: float) -> None:
+    def verdict(self, batch: int, index: int, verdict: Verdict, now: float) -> list[Answer]:
         """The verdict on one utterance; ignored after its timeout.
 
         Its device may have its next one transcribed, also while the batch goes on.
         """
         running = self._running[batch]
+        answers: list[Answer] = []
         if index in running.unanswered:
-            self._finish(running, index, self._unless_too_old(running, index, verdict, now))
+            answers.append(
+                self._finish(running, index, self._unless_old(running, index, verdict, now))
+            )
             running.progress_at = now
-        self.tick(now)
+        return answers + self.tick(now)
 
-    def batch_finished(self, batch: int, now: float) -> None:
+    def finished(self, batch: int, now: float) -> list[Answer]:
         """A thread is done with a batch and free for another one."""
         del self._running[batch]
-        self.tick(now)
+        return self.tick(now)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> list[Answer]:
         """Answer what is too old, give up on what takes too long, start what can start."""
-        for expired in self._queue.expire(now):
-            self._expire(expired, now)
+        answers = [self._expired(utterance, now) for utterance in self._queue.expire(now)]
         timeout_s = self._limits.inference_timeout_s
         for running in self._running.values():
             late_s = now - running.deadline(timeout_s)
@@ -209,16 +189,18 @@ class Scheduler:
                     self._stuck,
                     self._workers,
                 )
-                self._finish_all(running, InferenceTimeoutError(f"no answer in {timeout_s:g} s"))
+                error = InferenceTimeoutError(f"no answer in {timeout_s:g} s")
+                answers += self._finish_all(running, error)
         self._start(now)
+        return answers
 
-    def abandon(self, now: float) -> None:
+    def abandon(self, now: float) -> list[Answer]:
         """Answer everything that is left `shutting_down`."""
         error = ShuttingDownError("the service stops")
-        for utterance in self._queue.clear():
-            self._reply(utterance, error, now - utterance.ended_at)
+        answers = [_waited(utterance, error, now) for utterance in self._queue.clear()]
         for running in self._running.values():
-            self._finish_all(running, error)
+            answers += self._finish_all(running, error)
+        return answers
 
     @property
     def _stuck(self) -> int:
@@ -239,9 +221,7 @@ class Scheduler:
             self._running[self._last_number] = _Running(now, dict(enumerate(utterances)), now)
             self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
 
-    def _unless_too_old(
-        self, running: _Running, index: int, verdict: Verdict, now: float
-    ) -> Verdict:
+    def _unless_old(self, running: _Running, index: int, verdict: Verdict, now: float) -> Verdict:
         """A verdict, unless its words were spoken before the machine slept."""
         slept = running.excused or now >= running.deadline(self._limits.inference_timeout_s)
         utterance, max_age_s = running.unanswered[index], self._limits.max_age_s
@@ -251,8 +231,8 @@ class Scheduler:
             f"older than {max_age_s:g} s (limits.max_age_s): the machine slept while it was heard"
         )
 
-    def _expire(self, utterance: Utterance, now: float) -> None:
-        self._reply(utterance, self._too_old(utterance, now), now - utterance.ended_at)
+    def _expired(self, utterance: Utterance, now: float) -> Answer:
+        return _waited(utterance, self._too_old(utterance, now), now)
 
     def _too_old(self, utterance: Utterance, now: float) -> UtteranceError:
         limits, waited_s = self._limits, now - utterance.ended_at
@@ -268,21 +248,23 @@ class Scheduler:
             "more speech arrives than this machine can transcribe"
         )
 
-    def _refuse_overloaded(self, utterance: Utterance, now: float) -> None:
-        error = OverloadedError("more speech arrives than this machine can transcribe")
-        self._reply(utterance, error, now - utterance.ended_at)
-
-    def _finish(self, running: _Running, index: int, verdict: Verdict) -> None:
+    def _finish(self, running: _Running, index: int, verdict: Verdict) -> Answer:
         utterance = running.unanswered.pop(index)
         self._queue.done(utterance.key)
-        self._reply(utterance, verdict, running.started_at - utterance.ended_at)
+        return _waited(utterance, verdict, running.started_at)
 
-    def _finish_all(self, running: _Running, error: UtteranceError) -> None:
-        for index in list(running.unanswered):
-            self._finish(running, index, error)
+    def _finish_all(self, running: _Running, error: UtteranceError) -> list[Answer]:
+        return [self._finish(running, index, error) for index in list(running.unanswered)]
 
-    def _reply(self, utterance: Utterance, verdict: Verdict | None, wait_s: float) -> None:
-        self._answer(Answer(utterance, verdict, max(wait_s, 0.0)))
+
+def _waited(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
+    """The answer to an utterance that was in the queue until then."""
+    return Answer(utterance, verdict, max(until - utterance.ended_at, 0.0))
+
+
+def _overloaded(utterance: Utterance, now: float) -> Answer:
+    error = OverloadedError("more speech arrives than this machine can transcribe")
+    return _waited(utterance, error, now)
 
 
 def _nothing_came(utterance: Utterance) -> UtteranceError:

@@ -1,4 +1,4 @@
-"""The line: doors report what devices do, the line answers each utterance exactly once.
+"""The speech service: doors report what devices do, each utterance is answered exactly once.
 
 Single-threaded (the event loop's), without locks. The clock, the inference threads and the
 doors' outlets are given to it, so that tests run it with fakes.
@@ -7,23 +7,26 @@ doors' outlets are given to it, so that tests run it with fakes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import Config
-from stt_mqtt.core.alarms import Alarms
-from stt_mqtt.core.budget import Budget
-from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.context import DeviceContext
+from stt_mqtt.core.budget import Budget, DeviceContext
+from stt_mqtt.core.clock import Clock, Moment
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.ended import Ended, Repeated
-from stt_mqtt.core.known_devices import KnownDevices
-from stt_mqtt.core.outcomes import Moment, log_outcome, of_answer, of_ended, of_refusal
-from stt_mqtt.core.outlet import DeviceObserver, Outlet
-from stt_mqtt.core.rungs import EngineFacts
-from stt_mqtt.core.scheduler import Answer, Capacity, Pool, Scheduler
+from stt_mqtt.core.observers import DeviceObserver, Outlet
+from stt_mqtt.core.outcomes import (
+    Answer,
+    Ended,
+    Repeated,
+    log_outcome,
+    outcome_of,
+    outcome_of_refusal,
+)
+from stt_mqtt.core.registry import Alarms, Registry
+from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.engine.transcriber import normalise_language
@@ -37,6 +40,7 @@ from stt_mqtt.observe.metrics import DropReason, Metrics
 from stt_mqtt.types import (
     DeviceKey,
     EndReason,
+    EngineFacts,
     InferenceResult,
     NamedFormat,
     Outcome,
@@ -63,12 +67,11 @@ class SpeechService:
         self.rungs = engine.rungs
         """The ladder as it stands, for the doors to tell; whoever moves it replaces this."""
         self.metrics = Metrics()
-        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024, self._make_room)
+        self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
-        context = DeviceContext(cap, self.budget, new_id)
-        self.known = KnownDevices(config, context, clock)
-        self.registry = self.known.registry
-        self.scheduler = Scheduler(limits, self._on_answer)
+        self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
+        self.known = self.registry
+        self.scheduler = Scheduler(limits)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._alarms = Alarms(self.registry)
@@ -78,9 +81,9 @@ class SpeechService:
         """Connect a door; the keys of its devices carry its name."""
         self._outlets[door] = outlet
 
-    def follow(self, door: str, follower: DeviceObserver) -> None:
-        """Have the devices of a door watched; followers are told in the order they came."""
-        self.known.followers.add(door, follower)
+    def follow(self, door: str, observer: DeviceObserver) -> None:
+        """Have the devices of a door watched; observers are told in the order they came."""
+        self.registry.observers.add(door, observer)
 
     # What devices do ---------------------------------------------------------------------
 
@@ -105,24 +108,27 @@ class SpeechService:
     def chunk(self, key: DeviceKey, chunk: bytes, number: int | None, format: NamedFormat) -> None:
         """A device sends audio; `number` and `format` as in `Device.chunk`."""
         try:
-            device = self.known.heard_or_made(key)
+            device = self.registry.seen_or_added(key)
         except TooManyDevicesError:
             self.metrics.drop(DropReason.TOO_MANY_DEVICES)
             return
         if self._closing and not device.listening:
             device.counters.dropped_chunks += 1
             return
-        self._settle(device, device.chunk(chunk, number, format, self._clock.now()))
+        now = self._clock.now()
+        if self.budget.missing_bytes(len(chunk)) and device.takes_chunk(now):
+            self.make_room(len(chunk), key)
+        self._settle(device, device.chunk(chunk, number, format, now))
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
         """A device ends its utterance; `sent`: how many chunks it says it sent."""
-        device = self.known.heard(key)
+        device = self.registry.seen(key)
         if device is not None:
             self._settle(device, device.stop(id, sent, self._clock.now()))
 
     def abort(self, key: DeviceKey, id: str | None) -> None:
         """A device takes its utterance back."""
-        device = self.known.heard(key)
+        device = self.registry.seen(key)
         if device is not None:
             self._settle(device, device.abort(id, self._clock.now()))
 
@@ -138,10 +144,10 @@ class SpeechService:
         if device is None:
             return
         now = self._clock.now()
-        self.known.leaves(key)
+        self.registry.mark_leaving(key)
         self._settle(device, device.abort(None, now))
-        self.scheduler.withdraw(key, now)
-        self.known.let_go(device)
+        self._answer(self.scheduler.withdraw(key, now))
+        self.registry.remove_if_left(device)
 
     def single(self, key: DeviceKey, data: bytes, start: UtteranceStart) -> None:
         """A device sends a whole utterance in one message."""
@@ -152,6 +158,8 @@ class SpeechService:
         if error is not None:
             self.answer_error(key, start, error, EndReason.SINGLE)
             return
+        if device.settings.enabled:
+            self.make_room(len(data), key)
         self._settle(device, [device.single(data, start, self._clock.now())])
 
     def answer_error(
@@ -162,7 +170,7 @@ class SpeechService:
         end: EndReason | None = None,
     ) -> None:
         """Answer a message that opens nothing and leaves an open utterance alone."""
-        self._publish(of_refusal(key, start, error, end, self._stamp()))
+        self._publish(outcome_of_refusal(key, start, error, end, self._moment()))
 
     def change_settings(self, key: DeviceKey, change: SettingsChange) -> None:
         """A device's settings are changed until the restart."""
@@ -171,31 +179,40 @@ class SpeechService:
             self._settle(device, device.change(change, self._clock.now()))
 
     def count_dropped_chunk(self, key: DeviceKey) -> None:
-        """A chunk of the device was dropped before it reached the line."""
+        """A chunk of the device was dropped before it reached the service."""
         device = self.registry.find(key)
         if device is not None:
             device.counters.dropped_chunks += 1
+
+    def make_room(self, nbytes: int, key: DeviceKey) -> bool:
+        """Whether `key` may hold `nbytes` more; what others hoard is taken from them for it."""
+        while self.budget.missing_bytes(nbytes):
+            evicted = self.scheduler.evict(key, self._clock.now())
+            if not evicted:
+                return False
+            self._answer(evicted)
+        return True
 
     # What the service does -----------------------------------------------------------------
 
     def reconfigure(self, config: Config) -> None:
         """Take a new configuration for all devices."""
-        self.config = self.known.config = config
+        self.config = self.registry.config = config
         for device in self.registry:
-            configured = self.known.config_of(device.key)
+            configured = self.registry.config_of(device.key)
             self._settle(device, device.reconfigure(configured, self._clock.now()))
 
     def serve(self, pool: Pool, capacity: Capacity) -> None:
         """The model is loaded: transcribe, first of all what has come in meanwhile."""
         self.scheduler.serve(pool, capacity, self._clock.now())
 
-    def delivered(self, batch: int, index: int, verdict: Verdict) -> None:
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
         """An inference thread has the verdict on one utterance of a batch."""
-        self.scheduler.delivered(batch, index, verdict, self._clock.now())
+        self._answer(self.scheduler.verdict(batch, index, verdict, self._clock.now()))
 
-    def batch_finished(self, batch: int) -> None:
+    def finished(self, batch: int) -> None:
         """An inference thread is done with a batch."""
-        self.scheduler.batch_finished(batch, self._clock.now())
+        self._answer(self.scheduler.finished(batch, self._clock.now()))
 
     @property
     def deadline(self) -> float | None:
@@ -208,7 +225,7 @@ class SpeechService:
         now = self._clock.now()
         for device in self._alarms.due(now):
             self._settle(device, device.tick(now))
-        self.scheduler.tick(now)
+        self._answer(self.scheduler.tick(now))
 
     def shut_down(self) -> None:
         """Accept nothing new and end what is open."""
@@ -218,13 +235,13 @@ class SpeechService:
 
     def abandon(self) -> None:
         """Answer whatever is still unanswered with `shutting_down`."""
-        self.scheduler.abandon(self._clock.now())
+        self._answer(self.scheduler.abandon(self._clock.now()))
 
     # Inside ----------------------------------------------------------------------------------
 
     def _get_or_answer(self, key: DeviceKey, start: UtteranceStart) -> Device | None:
         try:
-            return self.known.heard_or_made(key)
+            return self.registry.seen_or_added(key)
         except TooManyDevicesError as error:
             self.answer_error(key, start, error)
             return None
@@ -242,41 +259,39 @@ class SpeechService:
             "or configure a multilingual model"
         )
 
-    def _make_room(self, key: DeviceKey) -> bool:
-        return self.scheduler.make_room(key, self._clock.now())
-
     def _settle(self, device: Device, ended: list[Ended]) -> None:
         """Send on what ended, then tell what changed and see that the device is woken in time."""
         for item in ended:
             if isinstance(item, Utterance):
                 device.pending += 1
-                self.scheduler.put(item, self._clock.now())
+                self._answer(self.scheduler.put(item, self._clock.now()))
             elif isinstance(item, Repeated):
                 self._repeat(item)
             else:
-                self._publish(of_ended(item, self._stamp()))
-        self.known.followers.announce(device)
+                self._publish(outcome_of(item, self._moment()))
+        self.registry.observers.announce(device)
         self._alarms.set(device)
 
-    def _on_answer(self, answer: Answer) -> None:
-        utterance = answer.utterance
-        self.budget.use(-len(utterance.audio.data))
-        if isinstance(answer.verdict, InferenceResult):
-            self.metrics.count_inference(answer.verdict)
-        device = self.registry.find(utterance.key)
-        if device is not None:
-            device.pending -= 1
-        self._publish(of_answer(answer, self._stamp()))
-        if device is not None:
-            self.known.followers.announce(device)
-            self.known.let_go(device)
+    def _answer(self, answers: Iterable[Answer]) -> None:
+        """Answer utterances that were queued."""
+        for answer in answers:
+            utterance = answer.utterance
+            self.budget.use(-len(utterance.audio.data))
+            if isinstance(answer.verdict, InferenceResult):
+                self.metrics.count_inference(answer.verdict)
+            device = self.registry.find(utterance.key)
+            if device is not None:
+                device.pending -= 1
+            self._publish(outcome_of(answer, self._moment()))
+            if device is not None:
+                self.registry.observers.announce(device)
+                self.registry.remove_if_left(device)
 
     def _publish(self, outcome: Outcome) -> None:
+        """Count an outcome, remember it in case the device repeats itself, and tell the door."""
         self.metrics.count_outcome(outcome)
         device = self.registry.find(outcome.key)
         if device is not None:
-            device.counters.utterances += outcome.id is not None
-            device.counters.errors += outcome.error is not None
             device.answered(outcome, self._clock.now())
         self._tell(outcome)
 
@@ -284,10 +299,11 @@ class SpeechService:
         """Say again what was answered; what waits for the model will be answered by that."""
         self.metrics.drop(DropReason.REPEATED)
         if repeated.outcome is not None:
-            self._tell(replace(repeated.outcome, repeated=True, context=repeated.start.context))
+            context = repeated.start.context
+            self._tell(replace(repeated.outcome, repeated=True, context=context))
 
     def _tell(self, outcome: Outcome) -> None:
-        """Give a door an outcome. One that fails harms no other answer."""
+        """Give a door an outcome. A door that fails harms no other answer."""
         log_outcome(outcome)
         try:
             self._outlets[outcome.key.door].outcome(outcome)
@@ -298,5 +314,5 @@ class SpeechService:
                 extra={"device": str(outcome.key), "utterance": outcome.id},
             )
 
-    def _stamp(self) -> Moment:
+    def _moment(self) -> Moment:
         return Moment(self._clock.now(), self._clock.epoch())

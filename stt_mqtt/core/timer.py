@@ -1,4 +1,4 @@
-"""One timer of the event loop for all the deadlines of the line."""
+"""One timer of the event loop for all the deadlines of the service."""
 
 from __future__ import annotations
 

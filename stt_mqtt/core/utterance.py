@@ -7,8 +7,18 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.config import DeviceConfig
 from stt_mqtt.core.resequencer import Resequencer
-from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
+from stt_mqtt.core.settings import DeviceSettings
+from stt_mqtt.types import (
+    AudioFormat,
+    DeviceKey,
+    EncodedAudio,
+    EndReason,
+    OnCap,
+    Utterance,
+    UtteranceStart,
+)
 
 SEQUENCE_PREFIX_BYTES = 4
 """Length of the little-endian number before each chunk of a sequenced utterance."""
@@ -37,6 +47,31 @@ class Opening:
     languages: tuple[str, ...] = ()
     hotwords: tuple[str, ...] = ()
     context: object = None
+
+    @classmethod
+    def of(
+        cls,
+        start: UtteranceStart,
+        id: str,
+        config: DeviceConfig,
+        settings: DeviceSettings,
+        quiet_timeout_s: float,
+    ) -> Opening:
+        """The start of a device, with its settings where the start says nothing."""
+        return cls(
+            id=id,
+            format=start.format or config.format,
+            language=start.language or settings.language,
+            prompt=start.prompt if start.prompt is not None else settings.prompt,
+            sequenced=start.sequenced,
+            age_s=start.age_s,
+            quiet_timeout_s=quiet_timeout_s,
+            ends_within_s=start.ends_within_s,
+            reject_over_cap=config.on_cap is OnCap.REJECT,
+            languages=config.languages,
+            hotwords=config.hotwords + start.hotwords,
+            context=start.context,
+        )
 
     def utterance(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
         """An utterance that was opened like this, with nothing in it."""

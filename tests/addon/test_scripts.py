@@ -324,7 +324,7 @@ def listening(port: int, answer: bytes) -> Iterator[list[bytes]]:
             while True:
                 connection, _ = server.accept()
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     asked.append(connection.recv(4096))
                     connection.sendall(answer)
 
@@ -353,7 +353,7 @@ def test_home_assistant_is_told_only_when_the_service_answers(container: Contain
     container.change("discovery/run", "sleep 1", f"echo >{first_look}; sleep 0.01")
     process = container.start("discovery/run")
     with process:
-        eventually(first_look.exists, 30)
+        eventually(first_look.exists)
         assert container.supervisor.discovered == []
         with listening(container.wyoming_port, INFO):
             assert process.wait(60) == 0

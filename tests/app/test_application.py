@@ -30,7 +30,7 @@ from stt_mqtt.types import Rung
 from tests.app.toys import Model
 from tools.brokers import free_port
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
 
 
@@ -108,7 +108,7 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so(
 
 
 @dataclass(frozen=True)
-class SlowShelf(ModelLoader):
+class SlowLoader(ModelLoader):
     """A model beside the running one that is not loaded before the test says so."""
 
     begun: threading.Event = field(default_factory=threading.Event)
@@ -126,27 +126,27 @@ class SlowShelf(ModelLoader):
 def test_a_service_told_to_stop_does_not_wait_for_a_model_that_loads_beside_the_running_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shelf = SlowShelf(Parallelism(workers=1, threads=1), max_batch=1)
+    models = SlowLoader(Parallelism(workers=1, threads=1), max_batch=1)
 
     def start(config: Config) -> LoadedLadder:
         candidates = (Candidate(rung, RungCost(0.1, 0.0, 0.0)) for rung in config.rungs)
         return LoadedLadder(tuple(candidates), 0, Model("large").transcriber)
 
     monkeypatch.setattr(module, "load_ladder", start)
-    monkeypatch.setattr(module, "shelf_of", lambda _: shelf)
+    monkeypatch.setattr(module, "model_loader", lambda _: models)
 
     async def scenario() -> bool:
         rungs = [{"name": "best", "model": "large"}, {"name": "small", "model": "tiny"}]
         service = application(free_port(), ladder={"rungs": rungs, "rung": "small"})
         running = asyncio.create_task(service.run())
-        await happens(shelf.begun)
+        await happens(models.begun)
         service.request_stop()
         return await running
 
     # The end of the event loop is a part of the end of the service.
     assert asyncio.run(scenario()) is False
-    assert not shelf.may_end.is_set()
-    shelf.may_end.set()
+    assert not models.may_end.is_set()
+    models.may_end.set()
 
 
 def test_a_service_told_to_stop_while_a_slow_disk_is_read_does_not_wait_for_it(

@@ -14,7 +14,7 @@ from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.types import Samples
 from tests.engine.scripted import END_OF_TEXT, byte_words
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 MELS = 8
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import noises, noises_found, noises_made, speech
-from benchmarks.noises_found import Noise
+from benchmarks import noises, sounds, speech
+from benchmarks.noises import Noise
 from stt_mqtt.types import SAMPLE_RATE
 
-TONE = noises_made.tone(440, 12.0)
+TONE = sounds.tone(440, 12.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_folder(built: Path) -> None:
 
 def test_all_noises_can_be_read_and_are_neither_too_short_nor_too_long(built: Path) -> None:
     clips = speech.noises(built / "first")
-    assert {clip.corpus for clip in clips} == {"engines", "babble", *noises_made.MAKERS}
+    assert {clip.corpus for clip in clips} == {"engines", "babble", *sounds.MAKERS}
     assert all(0.3 <= clip.seconds <= noises.MAX_S for clip in clips)
     assert all(any(clip.pcm) for clip in clips)
 
@@ -77,9 +77,9 @@ def test_background_noise_is_0_to_20_db_softer() -> None:
         assert -0.1 <= 20 * np.log10(tone_rms / background_rms) <= 20.1
 
 
-@pytest.mark.parametrize("group", noises_made.MAKERS)
+@pytest.mark.parametrize("group", sounds.MAKERS)
 def test_every_maker_gives_a_sound_that_is_finite_and_another_one_each_time(group: str) -> None:
-    for maker in noises_made.MAKERS[group]:
+    for maker in sounds.MAKERS[group]:
         rng = noises.rng_for(group)
         first, second = maker(rng), maker(rng)
         assert first.dtype == np.float32
@@ -100,13 +100,13 @@ def packages(tmp_path: Path) -> Path:
         folder.mkdir()
         for name in names:
             noises._written(folder, Noise(name, "", "", TONE[:8000]))
-    for package in noises_found.PACKAGES:
+    for package in noises.PACKAGES:
         (tmp_path / package).mkdir(exist_ok=True)
     return tmp_path
 
 
 def test_sounds_of_packages_with_voices_are_left_out(packages: Path) -> None:
-    found = {noise.id: noise.group for noise in noises_found.of_packages(packages, set())}
+    found = {noise.id: noise.group for noise in noises.of_packages(packages, set())}
     assert found == {
         "alsa-utils_Noise": "household",
         "sound-theme-freedesktop_bell": "desktop",
@@ -117,7 +117,7 @@ def test_sounds_of_packages_with_voices_are_left_out(packages: Path) -> None:
 
 
 def test_sounds_of_packages_that_the_speech_data_has_are_not_there_twice(packages: Path) -> None:
-    found = noises_found.of_packages(packages, {"sonicpi_ambi_drone"})
+    found = noises.of_packages(packages, {"sonicpi_ambi_drone"})
     assert "sonic-pi-samples_ambi_drone" not in {noise.id for noise in found}
 
 
@@ -127,6 +127,6 @@ def test_other_rates_and_channels_become_what_the_service_hears(tmp_path: Path) 
         file.setsampwidth(2)
         file.setframerate(44_100)
         file.writeframes(np.full(2 * 44_100, 8192, "<i2").tobytes())
-    decoded = noises_found.decoded(tmp_path / "stereo.wav")
+    decoded = noises.decoded(tmp_path / "stereo.wav")
     assert len(decoded) == pytest.approx(SAMPLE_RATE, abs=40)
     assert np.median(decoded) == pytest.approx(0.25, abs=0.01)

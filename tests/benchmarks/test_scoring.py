@@ -10,6 +10,7 @@ from benchmarks.scoring import (
     difference_of_shares,
     is_exact,
     is_right_word,
+    rate,
     ratio_of_shares,
     share,
     slots_right,
@@ -102,6 +103,10 @@ def test_what_errs_alike_on_every_clip_is_no_difference_and_no_doubt() -> None:
     columns = [wrong, of, wrong, of]
     assert bootstrap(columns, clusters, difference_of_shares) == Estimate(0, 0, 0)
     assert bootstrap(columns, clusters, ratio_of_shares) == Estimate(1, 1, 1)
+
+
+def test_no_phantom_in_few_noises_still_leaves_room_for_some() -> None:
+    assert rate([0.0] * 10, [1.0] * 10, list("abcdefghij")).high == pytest.approx(0.308, abs=0.001)
 
 
 def test_nothing_measured_is_no_figure() -> None:

@@ -9,13 +9,12 @@ import pytest
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import DeviceConfig
-from stt_mqtt.core.budget import Budget
-from stt_mqtt.core.context import DeviceContext
+from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.ended import Aborted, Ended, Failed, Repeated
-from stt_mqtt.core.recent_outcomes import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import Overrides, SettingsChange
-from stt_mqtt.errors import DisabledError, UnsupportedFormatError
+from stt_mqtt.errors import DisabledError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.types import (
     AudioFormat,
     Codec,
@@ -38,7 +37,7 @@ class Bench:
     """A device with a budget, caps of one second and numbered ids."""
 
     def __init__(self, budget_bytes: int = 1_000_000, **config: object) -> None:
-        self.budget = Budget(budget_bytes, lambda _: False)
+        self.budget = Budget(budget_bytes)
         numbers = itertools.count(1)
         context = DeviceContext(AudioCap(1.0, 40_000), self.budget, lambda: f"made-{next(numbers)}")
         settings = DeviceConfig.model_validate(config)
@@ -143,7 +142,7 @@ def test_pauses_that_a_device_may_make_do_not_make_speech_older() -> None:
 
 
 def test_speech_that_comes_together_after_the_process_stood_still_is_not_old() -> None:
-    budget = Budget(1_000_000, lambda _: False)
+    budget = Budget(1_000_000)
     context = DeviceContext(AudioCap(30.0, 1_000_000), budget, lambda: "made")
     device = Device(DeviceKey("native", "kitchen"), DeviceConfig(), context)
     device.start(UtteranceStart(), 0.0)
@@ -176,8 +175,9 @@ def test_a_refused_start_ends_the_open_utterance_too() -> None:
     ended = bench.device.refuse(UtteranceStart(id="b"), UnsupportedFormatError("no"), 0.2)
     assert isinstance(ended[0], Utterance)
     assert ended[0].end is EndReason.RESTART
-    assert isinstance(ended[1], Failed)
-    assert (ended[1].utterance.id, ended[1].error.code) == ("b", "unsupported_format")
+    assert isinstance(ended[1], Answer)
+    assert isinstance(ended[1].verdict, UtteranceError)
+    assert (ended[1].utterance.id, ended[1].verdict.code) == ("b", "unsupported_format")
     assert not bench.device.listening
 
 
@@ -205,7 +205,8 @@ def test_an_abort_forgets_the_audio() -> None:
     bench.device.start(UtteranceStart(id="a"), 0.0)
     bench.chunks(3, 0.1)
     (aborted,) = bench.device.abort("a", 0.2)
-    assert isinstance(aborted, Aborted)
+    assert isinstance(aborted, Answer)
+    assert aborted.verdict is None
     assert aborted.utterance.end is None
     assert aborted.utterance.seconds == pytest.approx(0.096)
     assert aborted.utterance.audio.data == b""
@@ -345,8 +346,9 @@ def test_truncate_keeps_the_head_and_awaits_the_end() -> None:
 def test_reject_answers_too_long_and_forgets_the_audio() -> None:
     bench = Bench(on_cap=OnCap.REJECT)
     (failed,) = bench.chunks(40, 0.0)
-    assert isinstance(failed, Failed)
-    assert (failed.error.code, failed.utterance.end) == ("too_long", EndReason.CAP)
+    assert isinstance(failed, Answer)
+    assert isinstance(failed.verdict, UtteranceError)
+    assert (failed.verdict.code, failed.utterance.end) == ("too_long", EndReason.CAP)
     assert failed.utterance.audio.data == b""
     assert bench.budget.used_bytes == 0
 
@@ -379,8 +381,9 @@ def test_what_was_held_back_behind_the_cap_is_cut_off_too() -> None:
 def test_the_memory_of_all_devices_is_bounded() -> None:
     bench = Bench(budget_bytes=2000)
     ended = bench.chunks(2, 0.0)
-    assert isinstance(ended[0], Failed)
-    assert ended[0].error.code == "overloaded"
+    assert isinstance(ended[0], Answer)
+    assert isinstance(ended[0].verdict, UtteranceError)
+    assert ended[0].verdict.code == "overloaded"
     assert bench.budget.used_bytes == 0
     assert bench.chunks(1, 0.1) == []
     assert not bench.device.listening
@@ -465,7 +468,8 @@ def test_a_repeated_start_that_would_be_refused_now_is_ignored_too() -> None:
 def test_a_format_that_is_not_taken_refuses_the_chunk_that_names_it() -> None:
     bench = Bench()
     (failed,) = bench.device.chunk(CHUNK, None, UnsupportedFormatError("speex"), 0.0)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, Answer)
+    assert isinstance(failed.verdict, UtteranceError)
     assert bench.device.chunk(CHUNK, None, UnsupportedFormatError("speex"), 0.1) == []
 
 
@@ -489,9 +493,10 @@ def test_a_whole_utterance_never_touches_the_open_one() -> None:
 def test_a_whole_utterance_that_is_a_file_of_another_kind_is_refused_and_not_kept() -> None:
     bench = Bench()
     failed = bench.device.single(b"%PDF-1.7\n", UtteranceStart(), 0.0)
-    assert isinstance(failed, Failed)
-    assert failed.error.code == "unsupported_format"
-    assert "PDF" in failed.error.detail
+    assert isinstance(failed, Answer)
+    assert isinstance(failed.verdict, UtteranceError)
+    assert failed.verdict.code == "unsupported_format"
+    assert "PDF" in failed.verdict.detail
     assert failed.utterance.end is EndReason.SINGLE
     assert bench.budget.used_bytes == 0
 
@@ -509,18 +514,21 @@ def test_a_whole_utterance_counts_against_the_memory_of_all() -> None:
     bench = Bench(budget_bytes=2000)
     assert isinstance(bench.device.single(CHUNK, UtteranceStart(), 0.0), Utterance)
     refused = bench.device.single(CHUNK, UtteranceStart(), 0.0)
-    assert isinstance(refused, Failed)
-    assert (refused.error.code, refused.utterance.end) == ("overloaded", EndReason.SINGLE)
+    assert isinstance(refused, Answer)
+    assert isinstance(refused.verdict, UtteranceError)
+    assert (refused.verdict.code, refused.utterance.end) == ("overloaded", EndReason.SINGLE)
 
 
 def test_a_disabled_device_answers_disabled_and_its_chunks_are_dropped() -> None:
     bench = Bench(enabled=False)
     (failed,) = bench.device.start(UtteranceStart(id="a"), 0.0)
-    assert isinstance(failed, Failed)
-    assert isinstance(failed.error, DisabledError)
+    assert isinstance(failed, Answer)
+    assert isinstance(failed.verdict, UtteranceError)
+    assert isinstance(failed.verdict, DisabledError)
     single = bench.device.single(CHUNK, UtteranceStart(), 0.0)
-    assert isinstance(single, Failed)
-    assert single.error.code == "disabled"
+    assert isinstance(single, Answer)
+    assert isinstance(single.verdict, UtteranceError)
+    assert single.verdict.code == "disabled"
     bench.chunks(3, 0.1)
     assert bench.device.counters.dropped_chunks == 3
     assert not bench.device.listening
@@ -530,11 +538,13 @@ def test_disabling_aborts_the_open_utterance() -> None:
     bench = Bench()
     bench.chunks(1, 0.0)
     (aborted,) = bench.device.change(SettingsChange(enabled=False), 0.1)
-    assert isinstance(aborted, Aborted)
+    assert isinstance(aborted, Answer)
+    assert aborted.verdict is None
     assert bench.device.change(SettingsChange(enabled=None), 0.2) == []
     bench.chunks(1, 1.0)
     (aborted,) = bench.device.reconfigure(DeviceConfig(enabled=False), 1.1)
-    assert isinstance(aborted, Aborted)
+    assert isinstance(aborted, Answer)
+    assert aborted.verdict is None
 
 
 def test_settings_that_are_missing_stay_and_null_goes_back_to_the_configured_value() -> None:

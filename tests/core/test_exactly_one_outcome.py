@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stt_mqtt.config import Config
-from stt_mqtt.core.recent_outcomes import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
@@ -87,8 +87,8 @@ class LeavingOutlet(Outlet):
         self.service.leave(outcome.key)
 
 
-class TheLine(RuleBasedStateMachine):
-    """Random interleavings of everything that can happen to a line.
+class TheSpeechService(RuleBasedStateMachine):
+    """Random interleavings of everything that can happen to a service.
 
     The test keeps its own book of what was opened: it gives every start and every single one its
     id, and it is the source of the ids of utterances that a chunk opens.
@@ -279,7 +279,7 @@ class TheLine(RuleBasedStateMachine):
                 last.pop(f"state {name.removeprefix('forget ')}", None)
 
     def teardown(self) -> None:
-        if not hasattr(self, "line"):
+        if not hasattr(self, "service"):
             return
         self.service.shut_down()
         self.service.abandon()
@@ -299,7 +299,7 @@ class TheLine(RuleBasedStateMachine):
         return [outcome for outcome in self.outlet.outcomes if not outcome.repeated]
 
     def _remembered(self) -> list[Outcome]:
-        """What was answered whole, by id, and is fresh enough for the line to know of it."""
+        """What was answered whole, by id, and is fresh enough for the service to know of it."""
         since = self.clock.now() - REMEMBERED_S / 2
         fresh = [id for id, (started_at, _) in self.started.items() if started_at > since]
         known = set(fresh[-MAX_REMEMBERED:])
@@ -324,13 +324,13 @@ class TheLine(RuleBasedStateMachine):
 
     def _tell(self, batch: Batch, index: int, verdict: Verdict) -> None:
         self.told[batch.number].add(index)
-        self.service.delivered(batch.number, index, verdict)
+        self.service.verdict(batch.number, index, verdict)
 
     def _finish(self, batch: Batch, verdict: Verdict) -> None:
         for index in self._left(batch):
             self._tell(batch, index, verdict)
         self.pool.submitted.remove(batch)
-        self.service.batch_finished(batch.number)
+        self.service.finished(batch.number)
 
     def _new_id(self) -> str:
         self.serial += 1
@@ -339,5 +339,5 @@ class TheLine(RuleBasedStateMachine):
         return id
 
 
-TestTheLine = TheLine.TestCase
-TestTheLine.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestTheSpeechService = TheSpeechService.TestCase
+TestTheSpeechService.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

@@ -138,24 +138,24 @@ def test_the_queue_is_bounded_in_seconds_of_audio() -> None:
 def test_who_comes_from_one_address_gains_no_place_by_many_connections() -> None:
     queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
     for number in range(64):
-        queue.put(utterance("10.0.0.9", f"hog-{number}", ended_at=number, part=str(number)))
+        queue.put(utterance("10.0.0.9", f"many-{number}", ended_at=number, part=str(number)))
     for room in ("kitchen", "bedroom"):
         refused = queue.put(utterance(room, room, ended_at=64.0))
         assert [item.key.name for item in refused] == ["10.0.0.9"]
     assert queue.jobs == 64
-    refused = queue.put(utterance("10.0.0.9", "hog-64", ended_at=65.0, part="64"))
-    assert [item.id for item in refused] == ["hog-64"]
+    refused = queue.put(utterance("10.0.0.9", "many-64", ended_at=65.0, part="64"))
+    assert [item.id for item in refused] == ["many-64"]
 
 
 def test_who_has_many_connections_has_every_other_turn_when_a_room_waits() -> None:
     queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
     for number in range(10):
-        queue.put(utterance("10.0.0.9", f"hog-{number}", part=str(number)))
+        queue.put(utterance("10.0.0.9", f"many-{number}", part=str(number)))
     for id in ("k1", "k2"):
         queue.put(utterance("kitchen", id))
-    assert [item.id for item in queue.pop_batch(3)] == ["hog-0", "k1", "hog-1"]
+    assert [item.id for item in queue.pop_batch(3)] == ["many-0", "k1", "many-1"]
     queue.done(DeviceKey("native", "kitchen"))
-    assert [item.id for item in queue.pop_batch(3)] == ["hog-2", "k2", "hog-3"]
+    assert [item.id for item in queue.pop_batch(3)] == ["many-2", "k2", "many-3"]
 
 
 def test_within_a_name_the_part_that_hoards_gives_way() -> None:
@@ -169,8 +169,8 @@ def test_memory_is_taken_from_the_name_that_holds_most_in_several_parts() -> Non
     queue = FairQueue(LIMITS)
     for part in "123":
         queue.put(utterance("10.0.0.9", part, seconds=2.0, ended_at=int(part), part=part))
-    assert queue.evict_from_hog(DeviceKey("native", "10.0.0.9", "4")) is None
-    evicted = queue.evict_from_hog(DeviceKey("native", "kitchen"))
+    assert queue.evict_from_largest(DeviceKey("native", "10.0.0.9", "4")) is None
+    evicted = queue.evict_from_largest(DeviceKey("native", "kitchen"))
     assert evicted is not None
     assert evicted.id == "3"
 
@@ -199,17 +199,17 @@ def test_memory_is_taken_from_the_device_that_holds_most_in_several() -> None:
     for id in ["a1", "a2"]:
         queue.put(utterance("a", id, seconds=2.0))
     queue.put(utterance("b", "b1", seconds=5.0))
-    evicted = queue.evict_from_hog(DeviceKey("native", "c"))
+    evicted = queue.evict_from_largest(DeviceKey("native", "c"))
     assert evicted is not None
     assert evicted.id == "a2"
-    assert queue.evict_from_hog(DeviceKey("native", "c")) is None
+    assert queue.evict_from_largest(DeviceKey("native", "c")) is None
 
 
 def test_no_memory_is_taken_for_the_device_that_hoards_itself() -> None:
     queue = FairQueue(LIMITS)
     for id in ["a1", "a2"]:
         queue.put(utterance("a", id))
-    assert queue.evict_from_hog(DeviceKey("native", "a")) is None
+    assert queue.evict_from_largest(DeviceKey("native", "a")) is None
 
 
 def test_clear_gives_everything_back() -> None:

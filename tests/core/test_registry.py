@@ -6,23 +6,23 @@ import tracemalloc
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
-from stt_mqtt.config import DeviceConfig
-from stt_mqtt.core.budget import Budget
-from stt_mqtt.core.context import DeviceContext
-from stt_mqtt.core.device import Device
+from stt_mqtt.config import Config
+from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.errors import TooManyDevicesError
 from stt_mqtt.types import DeviceKey
+from tests.fakes import FakeClock
 
 
 def key(name: str) -> DeviceKey:
     return DeviceKey("native", name)
 
 
-def registry(places: int, kept: str = "") -> Registry:
-    context = DeviceContext(AudioCap(30.0, 2**21), Budget(2**26, lambda _: False), lambda: "id")
-    return Registry(places, context, lambda _: DeviceConfig(), lambda key: key.name == kept)
+def registry(places: int, *configured: str) -> Registry:
+    config = {"limits": {"max_devices": places}, "devices": {name: {} for name in configured}}
+    context = DeviceContext(AudioCap(30.0, 2**21), Budget(2**26), lambda: "id")
+    return Registry(Config.model_validate(config), context, FakeClock())
 
 
 def names(devices: Registry) -> list[str]:
@@ -31,9 +31,8 @@ def names(devices: Registry) -> list[str]:
 
 def test_a_device_is_made_once_and_found_again() -> None:
     devices = registry(2)
-    made, evicted = devices.get(key("a"))
-    assert evicted is None
-    assert devices.get(key("a")) == (made, None)
+    made = devices.get(key("a"))
+    assert devices.get(key("a")) is made
     assert devices.find(key("a")) is made
     assert devices.find(key("b")) is None
     assert len(devices) == 1
@@ -44,16 +43,14 @@ def test_the_least_recently_used_idle_device_leaves_for_a_new_one() -> None:
     devices.get(key("a"))
     devices.get(key("b"))
     devices.get(key("a"))
-    _, evicted = devices.get(key("c"))
-    assert isinstance(evicted, Device)
-    assert evicted.key.name == "b"
+    devices.get(key("c"))
     assert names(devices) == ["a", "c"]
 
 
 def test_busy_and_configured_devices_stay() -> None:
-    devices = registry(2, kept="a")
+    devices = registry(2, "a")
     devices.get(key("a"))
-    busy, _ = devices.get(key("b"))
+    busy = devices.get(key("b"))
     busy.chunk(b"xx", None, None, 0.0)
     with pytest.raises(TooManyDevicesError):
         devices.get(key("c"))
@@ -64,7 +61,7 @@ def test_busy_and_configured_devices_stay() -> None:
 
 def test_a_device_with_changed_settings_stays_because_a_mute_must_not_be_forgotten() -> None:
     devices = registry(2)
-    muted, _ = devices.get(key("muted"))
+    muted = devices.get(key("muted"))
     muted.change(SettingsChange(enabled=False), 0.0)
     devices.get(key("b"))
     devices.get(key("c"))

@@ -10,7 +10,6 @@ import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.core import scaling as ladder
-from stt_mqtt.core.rungs import EngineFacts, RungStatus
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
@@ -22,7 +21,7 @@ from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import DeviceKey, Rung, UtteranceStart
+from stt_mqtt.types import DeviceKey, EngineFacts, Rung, RungStatus, UtteranceStart
 from tests.app.toys import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard
@@ -39,7 +38,7 @@ RUNGS = [
 
 
 @dataclass(frozen=True)
-class FakeShelf(ModelLoader):
+class FakeLoader(ModelLoader):
     """Models at once, in the order in which they were asked for."""
 
     broken: dict[str, str] = field(default_factory=dict)
@@ -90,8 +89,8 @@ class Bench:
         )
         index = [rung.name for rung in self.config.rungs].index(at)
         self.clock = FakeClock()
-        self.shelf = FakeShelf(Parallelism(workers=1, threads=1), max_batch=8)
-        self.shelf.may_load.set()
+        self.models = FakeLoader(Parallelism(workers=1, threads=1), max_batch=8)
+        self.models.may_load.set()
         self.first = Model(self.config.rungs[index].model)
         start = LoadedLadder(candidates, index, self.first.transcriber)
         self.engine = Engine(
@@ -102,7 +101,7 @@ class Bench:
             FakeVoice(),
         )
         self.engine.start(1, Delivery(lambda *_: None, lambda _: None))
-        self.ladder = LadderRunner(self.config, start, self.shelf, self.clock)
+        self.ladder = LadderRunner(self.config, start, self.models, self.clock)
         self.pool = FakePool()
         facts = EngineFacts(frozenset({"en"}), self.ladder.status)
         self.service = SpeechService(self.config, facts, self.clock)
@@ -122,16 +121,16 @@ class Bench:
         while self.pool.submitted:
             self.pool.answer(self.service, heard())
 
-    def look(self) -> str:
+    def step(self) -> str:
         """Look once; the rung that is then in use, by all who must know it."""
-        asyncio.run(self.ladder.look())
+        asyncio.run(self.ladder.step())
         active = self.ladder.status.active
         assert self.engine.rung.name == active == self.service.rungs.active
         return active
 
     def look_after(self, seconds: float) -> str:
         self.clock.advance(seconds)
-        return self.look()
+        return self.step()
 
 
 @contextmanager
@@ -149,7 +148,7 @@ def test_under_arriving_load_it_moves_down_a_step_at_a_time_and_up_again_after_t
     with bench() as used:
         assert used.look_after(STAY_S) == "best"
         used.rooms_speak(8)
-        assert used.look() == "quick"
+        assert used.step() == "quick"
         assert used.service.rungs.reason.startswith("down to quick: best would be busy")
         used.rooms_speak(8)
         assert used.look_after(STAY_S - 1) == "quick"
@@ -161,7 +160,7 @@ def test_under_arriving_load_it_moves_down_a_step_at_a_time_and_up_again_after_t
         assert used.look_after(STAY_S) == "best"
         assert used.service.rungs.reason.startswith("up to best: best would be busy")
         assert used.service.rungs.mode == "auto"
-        assert used.shelf.loaded == ["small", "quick"]
+        assert used.models.loaded == ["small", "quick"]
 
 
 def test_without_load_it_stays_on_the_best_rung_and_tells_nothing() -> None:
@@ -175,7 +174,7 @@ def test_what_waits_moves_it_down_though_nothing_arrives_any_more() -> None:
         used.clock.advance(STAY_S)
         used.rooms_speak(4)
         used.service.scheduler.arrivals = LoadMeter()
-        assert used.look() == "quick"
+        assert used.step() == "quick"
         assert "best would let wait 2.4 s" in used.service.rungs.reason
 
 
@@ -193,16 +192,16 @@ def test_a_configured_rung_is_held_from_the_start_and_let_go_by_auto() -> None:
         assert used.ladder.status.reason == "asked for"
         used.ladder.set_mode("auto")
         assert used.told[-1].mode == "auto"
-        assert used.look() == "quick"
+        assert used.step() == "quick"
 
 
 def test_a_rung_that_is_asked_for_is_taken_at_the_next_look_without_steps_or_stay() -> None:
     with bench() as used:
         used.ladder.set_mode("small")
-        assert used.look() == "small"
+        assert used.step() == "small"
         used.ladder.set_mode("best")
-        assert used.look() == "best"
-        assert used.shelf.loaded == ["small", "best"]
+        assert used.step() == "best"
+        assert used.models.loaded == ["small", "best"]
 
 
 @pytest.mark.parametrize("name", ["smal", "", "Best", "x" * 10_000])
@@ -223,14 +222,14 @@ def test_a_rung_that_could_not_be_loaded_at_the_start_is_refused_with_the_reason
         assert used.look_after(STAY_S) == "quick"
         used.rooms_speak(8)
         assert used.look_after(STAY_S) == "quick"
-        assert used.shelf.loaded == []
+        assert used.models.loaded == []
 
 
 def test_a_held_rung_that_cannot_be_loaded_is_given_up_for_good() -> None:
     with bench() as used:
-        used.shelf.broken["small"] = "the weights are damaged"
+        used.models.broken["small"] = "the weights are damaged"
         used.ladder.set_mode("small")
-        assert used.look() == "best"
+        assert used.step() == "best"
         told = used.told[-1]
         assert (told.mode, told.active) == ("auto", "best")
         assert told.reason == "small cannot be used: the weights are damaged"
@@ -238,18 +237,18 @@ def test_a_held_rung_that_cannot_be_loaded_is_given_up_for_good() -> None:
         assert [used.look_after(STAY_S) for _ in range(3)][-1] == "quick"
         with pytest.raises(RequestError, match="small cannot be used: the weights are damaged"):
             used.ladder.set_mode("small")
-        assert used.shelf.loaded == ["small"]
+        assert used.models.loaded == ["small"]
 
 
 def test_a_rung_that_the_load_asks_for_is_tried_once_if_it_cannot_be_loaded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with bench(at="quick") as used:
-        used.shelf.broken["small"] = "no memory"
+        used.models.broken["small"] = "no memory"
         for _ in range(5):
             used.rooms_speak(8)
             assert used.look_after(STAY_S) == "quick"
-        assert used.shelf.loaded == ["small"]
+        assert used.models.loaded == ["small"]
         assert [told.reason for told in used.told] == ["small cannot be used: no memory"]
         assert "staying on quick, rung small cannot be used: no memory" in caplog.text
         assert used.first.closes == 0
@@ -258,44 +257,44 @@ def test_a_rung_that_the_load_asks_for_is_tried_once_if_it_cannot_be_loaded(
 def test_a_rung_of_the_same_model_loads_nothing() -> None:
     with bench() as used:
         used.ladder.set_mode("quick")
-        assert used.look() == "quick"
+        assert used.step() == "quick"
         assert used.engine.transcriber.loaded is used.first
-        assert used.shelf.loaded == []
+        assert used.models.loaded == []
         assert used.first.closes == 0
 
 
 def test_a_rung_of_another_model_takes_its_place_which_is_then_closed() -> None:
     with bench() as used:
         used.ladder.set_mode("small")
-        used.look()
-        assert used.engine.transcriber.loaded is used.shelf.models[0]
-        assert (used.first.closes, used.shelf.models[0].closes) == (1, 0)
+        used.step()
+        assert used.engine.transcriber.loaded is used.models.models[0]
+        assert (used.first.closes, used.models.models[0].closes) == (1, 0)
 
 
 def test_batches_are_as_large_as_the_model_in_use_allows() -> None:
     with bench() as used:
-        used.shelf.batches.update(best=2, small=5)
+        used.models.batches.update(best=2, small=5)
         used.ladder.set_mode("small")
         assert used.service.scheduler.max_batch == 8
-        used.look()
+        used.step()
         assert used.service.scheduler.max_batch == 5
         used.ladder.set_mode("best")
-        used.look()
+        used.step()
         assert used.service.scheduler.max_batch == 2
 
 
 def test_batches_stay_as_they_are_where_the_next_model_cannot_be_loaded() -> None:
     with bench() as used:
-        used.shelf.broken["small"] = "no memory"
+        used.models.broken["small"] = "no memory"
         used.ladder.set_mode("small")
-        used.look()
+        used.step()
         assert used.service.scheduler.max_batch == 8
 
 
 def test_the_line_knows_the_ladder_before_anybody_is_told_of_the_change() -> None:
     with bench() as used:
         used.ladder.set_mode("small")
-        used.look()
+        used.step()
         assert [(told.mode, told.active, told.reason) for told in used.told] == [
             ("small", "best", "asked for, as soon as it is loaded"),
             ("small", "small", "asked for"),
@@ -304,12 +303,12 @@ def test_the_line_knows_the_ladder_before_anybody_is_told_of_the_change() -> Non
 
 def test_what_is_asked_for_while_another_rung_is_loaded_is_what_happens() -> None:
     async def change_of_mind(used: Bench) -> None:
-        used.shelf.may_load.clear()
+        used.models.may_load.clear()
         used.ladder.set_mode("small")
-        looking = asyncio.create_task(used.ladder.look())
-        assert await asyncio.to_thread(used.shelf.loading.wait, TIMEOUT_S)
+        looking = asyncio.create_task(used.ladder.step())
+        assert await asyncio.to_thread(used.models.loading.wait, TIMEOUT_S)
         used.ladder.set_mode("best")
-        used.shelf.may_load.set()
+        used.models.may_load.set()
         await looking
         assert (used.engine.rung.name, used.service.rungs.mode) == ("best", "best")
         assert used.first.closes == 0
@@ -320,28 +319,28 @@ def test_what_is_asked_for_while_another_rung_is_loaded_is_what_happens() -> Non
 
 def test_a_rung_for_which_there_is_no_memory_now_is_tried_again_later() -> None:
     with bench() as used:
-        used.shelf.too_large.add("small")
+        used.models.too_large.add("small")
         used.ladder.set_mode("small")
-        used.look()
+        used.step()
         assert used.service.rungs.mode == "small"
         assert "small has to wait" in used.service.rungs.reason
-        used.shelf.too_large.clear()
-        assert used.look() == "best"
+        used.models.too_large.clear()
+        assert used.step() == "best"
         assert used.look_after(STAY_S) == "small"
 
 
 def test_the_rung_in_use_serves_while_the_next_one_is_loaded() -> None:
     async def swap(used: Bench) -> None:
-        used.shelf.may_load.clear()
+        used.models.may_load.clear()
         used.ladder.set_mode("small")
-        looking = asyncio.create_task(used.ladder.look())
-        assert await asyncio.to_thread(used.shelf.loading.wait, TIMEOUT_S)
+        looking = asyncio.create_task(used.ladder.step())
+        assert await asyncio.to_thread(used.models.loading.wait, TIMEOUT_S)
         # The event loop is free meanwhile.
         assert (used.engine.rung.name, used.service.rungs.active) == ("best", "best")
         used.rooms_speak(1)
         used.all_is_answered()
         assert used.first.closes == 0
-        used.shelf.may_load.set()
+        used.models.may_load.set()
         await looking
         assert used.engine.rung.name == "small"
 
@@ -352,20 +351,20 @@ def test_the_rung_in_use_serves_while_the_next_one_is_loaded() -> None:
 @pytest.mark.parametrize("broken", [True, False])
 def test_what_is_asked_for_while_a_model_is_loaded_is_what_counts(broken: bool) -> None:
     async def change_of_mind(used: Bench) -> None:
-        used.shelf.may_load.clear()
+        used.models.may_load.clear()
         used.ladder.set_mode("small")
-        looking = asyncio.create_task(used.ladder.look())
-        assert await asyncio.to_thread(used.shelf.loading.wait, TIMEOUT_S)
+        looking = asyncio.create_task(used.ladder.step())
+        assert await asyncio.to_thread(used.models.loading.wait, TIMEOUT_S)
         used.ladder.set_mode("quick")
-        used.shelf.may_load.set()
+        used.models.may_load.set()
         await looking
 
     with bench() as used:
         if broken:
-            used.shelf.broken["small"] = "no memory"
+            used.models.broken["small"] = "no memory"
         asyncio.run(change_of_mind(used))
         assert used.service.rungs.mode == "quick"
-        assert used.look() == "quick"
+        assert used.step() == "quick"
 
 
 def test_a_request_is_carried_out_at_once_and_the_load_is_looked_at_again_and_again(
@@ -402,7 +401,7 @@ def test_a_ladder_that_breaks_says_so_and_the_rung_in_use_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with bench() as used:
-        used.shelf.unexpected.add("small")
+        used.models.unexpected.add("small")
         used.ladder.set_mode("small")
         asyncio.run(used.ladder.run())
         assert "the ladder broke" in caplog.text

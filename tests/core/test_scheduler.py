@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.core.scheduler import Answer, Capacity, Scheduler
+from stt_mqtt.core.outcomes import Answer
+from stt_mqtt.core.scheduler import Capacity, Scheduler
 from stt_mqtt.engine.load_meter import BURST_S, ArrivalRate
 from stt_mqtt.errors import CorruptAudioError, UtteranceError
 from tests.core.test_queue import utterance
@@ -16,7 +17,7 @@ START = 0.0
 
 @dataclass
 class Desk:
-    """A dispatcher with threads that answer when the test says so."""
+    """A scheduler with threads that answer when the test says so."""
 
     workers: int = 1
     max_batch: int = 8
@@ -25,7 +26,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         limits = LimitsConfig(inference_timeout_s=5.0, max_queue_age_s=600.0)
-        self.scheduler = Scheduler(limits, self.answers.append)
+        self.scheduler = Scheduler(limits)
         self.scheduler.serve(self.pool, Capacity(self.workers, self.max_batch), START)
 
     def occupy(self) -> list[int]:
@@ -36,14 +37,14 @@ class Desk:
 
     def put(self, *rooms: str, id: str = "") -> None:
         for room in rooms:
-            self.scheduler.put(utterance(room, id or room), START)
+            self.answers += self.scheduler.put(utterance(room, id or room), START)
 
     def finish(self, batch: int) -> None:
         (running,) = (running for running in self.pool.submitted if running.number == batch)
         for index in range(len(running.utterances)):
-            self.scheduler.delivered(batch, index, heard(), START)
+            self.answers += self.scheduler.verdict(batch, index, heard(), START)
         self.pool.submitted.remove(running)
-        self.scheduler.batch_finished(batch, START)
+        self.answers += self.scheduler.finished(batch, START)
 
     @property
     def batches(self) -> list[list[str]]:
@@ -87,7 +88,7 @@ def test_two_free_threads_share_four_rooms_that_wait() -> None:
         desk.put(room, id=f"{room} again")
     desk.finish(occupied[1])
     desk.finish(occupied[2])
-    desk.scheduler.tick(20.0)
+    desk.answers += desk.scheduler.tick(20.0)
     assert desk.batches[1:] == [["a again", "b again"], ["c again", "d again"]]
     assert [batch.second_look for batch in desk.pool.submitted[1:]] == [True, True]
 
@@ -132,7 +133,7 @@ def test_a_verdict_frees_its_device_while_the_batch_goes_on() -> None:
     desk.finish(first)
     desk.finish(second)
     assert desk.batches == [["a", "b"]]
-    desk.scheduler.delivered(desk.pool.submitted[0].number, 0, heard(), START)
+    desk.answers += desk.scheduler.verdict(desk.pool.submitted[0].number, 0, heard(), START)
     assert desk.batches == [["a", "b"], ["a again"]]
 
 
@@ -155,9 +156,9 @@ def test_a_failure_harms_only_its_utterance() -> None:
     desk.put("a", "b", "c")
     desk.finish(first)
     (batch,) = desk.pool.submitted
-    desk.scheduler.delivered(batch.number, 1, CorruptAudioError("noise"), START)
-    desk.scheduler.delivered(batch.number, 0, heard(), START)
-    desk.scheduler.delivered(batch.number, 2, heard(), START)
+    desk.answers += desk.scheduler.verdict(batch.number, 1, CorruptAudioError("noise"), START)
+    desk.answers += desk.scheduler.verdict(batch.number, 0, heard(), START)
+    desk.answers += desk.scheduler.verdict(batch.number, 2, heard(), START)
     assert desk.answered == {
         "occupant-0": "heard",
         "a": "heard",
@@ -170,10 +171,10 @@ def test_a_thread_is_free_when_its_batch_is_finished_not_before() -> None:
     desk = Desk()
     (first,) = desk.occupy()
     desk.put("next")
-    desk.scheduler.delivered(first, 0, heard(), START)
+    desk.answers += desk.scheduler.verdict(first, 0, heard(), START)
     assert desk.batches == [["occupant-0"]]
     assert not desk.scheduler.drained
-    desk.scheduler.batch_finished(first, START)
+    desk.answers += desk.scheduler.finished(first, START)
     assert desk.batches == [["occupant-0"], ["next"]]
 
 
@@ -183,12 +184,12 @@ def test_a_batch_that_hangs_in_the_middle_times_out_for_those_without_a_verdict(
     desk.put("a", "b", "c")
     desk.finish(first)
     (batch,) = desk.pool.submitted
-    desk.scheduler.delivered(batch.number, 1, heard(), 1.0)
+    desk.answers += desk.scheduler.verdict(batch.number, 1, heard(), 1.0)
     # A verdict shows that it works; each of the two that are owed has five seconds.
     assert desk.scheduler.deadline == pytest.approx(1.0 + 2 * 5.0)
-    desk.scheduler.tick(10.9)
+    desk.answers += desk.scheduler.tick(10.9)
     assert set(desk.answered) == {"occupant-0", "b"}
-    desk.scheduler.tick(11.0)
+    desk.answers += desk.scheduler.tick(11.0)
     assert desk.answered["b"] == "heard"
     assert (desk.answered["a"], desk.answered["c"]) == ("inference_timeout",) * 2
     assert desk.scheduler.hopeless
@@ -200,12 +201,12 @@ def test_late_verdicts_are_ignored_and_the_thread_is_back_when_its_batch_is_fini
     desk = Desk()
     desk.put("a")
     (batch,) = desk.pool.submitted
-    desk.scheduler.tick(5.0)
-    desk.scheduler.put(utterance("a", "again", ended_at=5.0), 5.0)
-    desk.scheduler.delivered(batch.number, 0, heard("too late"), 6.0)
+    desk.answers += desk.scheduler.tick(5.0)
+    desk.answers += desk.scheduler.put(utterance("a", "again", ended_at=5.0), 5.0)
+    desk.answers += desk.scheduler.verdict(batch.number, 0, heard("too late"), 6.0)
     assert len(desk.pool.submitted) == 1
     assert not desk.scheduler.healthy
-    desk.scheduler.batch_finished(batch.number, 6.0)
+    desk.answers += desk.scheduler.finished(batch.number, 6.0)
     assert desk.scheduler.healthy
     assert desk.batches[1:] == [["again"]]
     assert desk.answered == {"a": "inference_timeout"}
@@ -214,9 +215,9 @@ def test_late_verdicts_are_ignored_and_the_thread_is_back_when_its_batch_is_fini
 def test_a_thread_that_hangs_after_its_last_verdict_counts_as_hanging() -> None:
     desk = Desk()
     desk.put("a")
-    desk.scheduler.delivered(desk.pool.submitted[0].number, 0, heard(), 1.0)
+    desk.answers += desk.scheduler.verdict(desk.pool.submitted[0].number, 0, heard(), 1.0)
     assert desk.scheduler.drained
-    desk.scheduler.tick(6.0)
+    desk.answers += desk.scheduler.tick(6.0)
     assert desk.scheduler.hopeless
     assert desk.answered == {"a": "heard"}
 
@@ -227,11 +228,11 @@ def test_what_is_abandoned_in_the_middle_of_a_batch_is_answered_once() -> None:
     desk.put("a", "b")
     desk.finish(first)
     (batch,) = desk.pool.submitted
-    desk.scheduler.delivered(batch.number, 0, heard(), START)
+    desk.answers += desk.scheduler.verdict(batch.number, 0, heard(), START)
     desk.put("waiting")
-    desk.scheduler.abandon(START)
-    desk.scheduler.delivered(batch.number, 1, heard(), START)
-    desk.scheduler.batch_finished(batch.number, START)
+    desk.answers += desk.scheduler.abandon(START)
+    desk.answers += desk.scheduler.verdict(batch.number, 1, heard(), START)
+    desk.answers += desk.scheduler.finished(batch.number, START)
     assert len(desk.answers) == 4
     assert desk.answered["a"] == "heard"
     assert (desk.answered["b"], desk.answered["waiting"]) == ("shutting_down",) * 2
@@ -243,7 +244,7 @@ def test_arrivals_count_what_is_put_also_what_finds_no_place() -> None:
     assert desk.scheduler.arrivals.read(START) == ArrivalRate(0.0, 0.0)
     many = 100
     for number in range(many):
-        desk.scheduler.put(utterance(f"room-{number}", seconds=2.0), START)
+        desk.answers += desk.scheduler.put(utterance(f"room-{number}", seconds=2.0), START)
     assert "overloaded" in desk.answered.values()
     arrivals = desk.scheduler.arrivals.read(START)
     assert arrivals.utterances_per_s == pytest.approx(many / BURST_S)
@@ -252,8 +253,8 @@ def test_arrivals_count_what_is_put_also_what_finds_no_place() -> None:
 
 def test_arrivals_do_not_count_what_is_too_old_or_more_audio_than_is_decoded() -> None:
     desk = Desk()
-    desk.scheduler.put(utterance("a", ended_at=START - 1000.0), START)
+    desk.answers += desk.scheduler.put(utterance("a", ended_at=START - 1000.0), START)
     assert desk.scheduler.arrivals.read(START).utterances_per_s == 0.0
-    desk.scheduler.put(utterance("a", seconds=500.0), START)
+    desk.answers += desk.scheduler.put(utterance("a", seconds=500.0), START)
     longest_s = LimitsConfig().max_utterance_s
     assert desk.scheduler.arrivals.read(START).audio_s_per_s == pytest.approx(longest_s / BURST_S)

@@ -20,7 +20,7 @@ CHUNK = bytes(1024)
 
 
 class Bench:
-    """A line with fakes around it."""
+    """A speech service with fakes around it."""
 
     def __init__(self, workers: int = 1, **config: Any) -> None:
         self.clock = FakeClock()
@@ -233,7 +233,7 @@ def test_an_answer_that_a_door_cannot_give_harms_no_other(
     assert "an answer was lost to a defect" in caplog.text
 
 
-def test_a_follower_that_fails_keeps_nobody_else_from_being_told(
+def test_an_observer_that_fails_keeps_nobody_else_from_being_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Failing(RecordingOutlet):
@@ -320,6 +320,40 @@ def test_a_device_that_is_not_listened_to_takes_nobodys_memory() -> None:
         bench.service.single(BEDROOM, bytes(205_000), UtteranceStart(id=f"{number}"))
     bench.service.chunk(KITCHEN, bytes(100_000), None, None)
     assert bench.outlet.outcomes == []
+
+
+def test_a_chunk_that_comes_too_late_takes_nobodys_memory() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    bench.service.stop(KITCHEN, None, None)
+    bench.service.chunk(KITCHEN, CHUNK, None, None)
+    bench.service.abort(KITCHEN, None)
+    for number in range(5):
+        bench.service.single(BEDROOM, bytes(205_000), UtteranceStart(id=f"{number}"))
+    told = len(bench.outlet.outcomes)
+    bench.service.chunk(KITCHEN, bytes(100_000), None, None)
+    assert bench.outlet.outcomes[told:] == []
+
+
+def test_a_chunk_over_the_cap_takes_nobodys_memory() -> None:
+    bench = Bench(
+        limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000, "max_utterance_s": 1.0},
+        device_defaults={"on_cap": "truncate"},
+    )
+    bench.service.start(KITCHEN, UtteranceStart(id="long"))
+    bench.service.chunk(KITCHEN, bytes(40_000), None, None)
+    for number in range(5):
+        bench.service.single(BEDROOM, bytes(200_000), UtteranceStart(id=f"{number}"))
+    bench.service.chunk(KITCHEN, bytes(100_000), None, None)
+    assert bench.outlet.outcomes == []
+
+
+def test_memory_is_taken_from_the_device_that_hoards_most_before_a_chunk_is_refused() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    for number in range(5):
+        bench.service.single(BEDROOM, bytes(205_000), UtteranceStart(id=f"{number}"))
+    bench.service.chunk(KITCHEN, bytes(100_000), None, None)
+    assert [outcome.id for outcome in bench.outlet.outcomes] == ["4"]
+    assert bench.is_listening(KITCHEN)
 
 
 def test_an_utterance_that_is_too_old_already_takes_nobodys_place() -> None:

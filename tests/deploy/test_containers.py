@@ -149,7 +149,7 @@ def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
         try:
             yield listener.getsockname()[1], asked
         finally:
-            thread.join(10)
+            thread.join(60)
 
 
 def health_check(port: int) -> int:
@@ -160,7 +160,7 @@ def health_check(port: int) -> int:
     assert "10300" in arguments[-1]
     arguments[-1] = arguments[-1].replace("10300", str(port))
     finished = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, check=False, timeout=20
+        [sys.executable, *arguments], capture_output=True, check=False, timeout=60
     )
     return finished.returncode
 
@@ -323,13 +323,13 @@ def broker_with(config: str, folder: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def said(port: int, *arguments: str) -> int:
     """Exit status of a publication: 0 taken, 1 nobody there, 5 not allowed."""
     command = ["mosquitto_pub", "-V", "311", "-p", str(port), "-q", "1", "-t", "stt/x", "-m", "x"]
-    finished = subprocess.run([*command, *arguments], capture_output=True, check=False, timeout=20)
+    finished = subprocess.run([*command, *arguments], capture_output=True, check=False, timeout=60)
     return finished.returncode
 
 

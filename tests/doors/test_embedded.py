@@ -33,7 +33,7 @@ def test_messages_retained_topics_and_the_largest_payloads_pass(embedded: MakeEm
         client.publish(Publication("room/state", b"idle", retain=True))
         for _ in range(3):
             client.publish(Publication("room/large", bytes(MAX_PAYLOAD)))
-        assert client.flush(20)
+        assert client.flush(60)
         eventually(lambda: len(heard.payloads("room/large")) == 3)
         assert {len(payload) for payload in heard.payloads("room/large")} == {MAX_PAYLOAD}
     with connected_to(broker, "room/state", protocol=V311) as (_, late):
@@ -69,7 +69,7 @@ def test_retained_topics_survive_a_flood_and_the_memory_stays(embedded: MakeEmbe
     with connected_to(broker, "stt/+/audio/#", protocol=V311) as (client, heard):
         for topic in topics:
             client.publish(Publication(topic, b"idle", retain=True))
-        assert client.flush(10)
+        assert client.flush(60)
         for _ in range(4):
             for number in range(5000):
                 client.publish(Publication(f"stt/room{number % 20}/audio", bytes(512)))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.homeassistant.door import HOLD_S, MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
 from stt_mqtt.doors.homeassistant.leftovers import MAX_CONFIG_BYTES
@@ -22,7 +21,7 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
-from stt_mqtt.types import DeviceKey, Rung, UtteranceStart
+from stt_mqtt.types import DeviceKey, Rung, RungStatus, UtteranceStart
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"

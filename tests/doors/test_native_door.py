@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import Changes, Config
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
 from stt_mqtt.doors.native.door import NativeDoor
@@ -22,7 +21,7 @@ from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, V
 from stt_mqtt.errors import ConfigError, RequestError, TooLongError
 from stt_mqtt.hints import Hint
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, RungStatus, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 

@@ -72,7 +72,7 @@ class SatelliteProcess:
         """Ask it to end; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.communicate(timeout=20)
+            self.process.communicate(timeout=60)
         finally:
             self._close()
         return self.process.returncode

@@ -24,9 +24,9 @@ from wyoming.error import Error
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
-from tests.words import words
 from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually, free_port
-from tools.program import Peer, Service, await_online
+from tools.program import PATIENT, Peer, Service, await_online
+from tools.words import words
 
 RHASSPY = os.environ.get("STT_MQTT_RHASSPY_PYTHON")
 """Python of a virtual environment with rhasspy-hermes."""
@@ -68,7 +68,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "hermes/error/asr",
         "homeassistant/#",
     )
-    service = Service(folder, broker, wyoming={"listen": [f"tcp://127.0.0.1:{port}"]})
+    wyoming = {"listen": [f"tcp://127.0.0.1:{port}"]}
+    service = Service(folder, broker, wyoming=wyoming, limits=PATIENT)
     try:
         await_online(service, peer)
         yield House(broker, peer, service, port)

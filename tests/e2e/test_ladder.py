@@ -14,9 +14,9 @@ import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.models import default_models_dir, resolve
-from tests.words import words
 from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, eventually
 from tools.program import Peer, running
+from tools.words import words
 
 PCM = SAMPLES[0].pcm()
 TEXT = SAMPLES[0].text

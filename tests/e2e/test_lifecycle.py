@@ -17,7 +17,6 @@ from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.errors import ConfigError
-from tests.words import words
 from tools.brokers import (
     Broker,
     Mosquitto,
@@ -27,6 +26,7 @@ from tools.brokers import (
     needs_mosquitto,
 )
 from tools.program import PROGRAM, Peer, Service, await_online, running
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()
@@ -74,7 +74,7 @@ def test_a_service_told_to_stop_while_it_loads_never_says_online(
 ) -> None:
     peer = Peer(broker, "stt/bridge/state")
     service = Service(tmp_path, broker)
-    eventually(lambda: "loading model" in service.log, 30)
+    eventually(lambda: "loading model" in service.log)
     assert service.stop() == 0
     late = Peer(broker, "stt/bridge/state")
     assert peer.payloads("stt/bridge/state")[-1:] in ([], [b"offline"])
@@ -97,7 +97,7 @@ def test_a_second_signal_exits_at_once(tmp_path: Path, broker: Broker) -> None:
         service.process.send_signal(signal.SIGINT)
         eventually(lambda: "stopping" in service.log)
         service.process.send_signal(signal.SIGINT)
-        assert service.end(timeout_s=15) == 75
+        assert service.end() == 75
 
 
 @needs_mosquitto
@@ -120,7 +120,7 @@ def test_the_service_comes_back_after_the_broker_did(
         broker.start()
         fresh = Peer(broker, "stt/#")
         try:
-            eventually(lambda: b"online" in fresh.payloads("stt/bridge/state"), 30)
+            eventually(lambda: b"online" in fresh.payloads("stt/bridge/state"))
             eventually(lambda: fresh.payloads("stt/kitchen/settings"))
             fresh.publish("stt/kitchen/utterance", PCM)
             (result,) = fresh.json("stt/kitchen/result")
@@ -204,7 +204,7 @@ def test_with_a_password_file_and_the_rights_of_the_contract_it_works(
     login = {"username": "service", "password_file": str(password)}
     service = Service(tmp_path, broker, mqtt=login)
     try:
-        eventually(lambda: "connected to" in service.log, 60)
+        eventually(lambda: "connected to" in service.log)
         assert "s3cret" not in service.log
     finally:
         assert service.stop() == 0
@@ -217,7 +217,7 @@ def test_refused_credentials_are_loud_and_retried_slowly(
     broker = mosquitto(MosquittoOptions(users={"service": "right"}))
     service = Service(tmp_path, broker, mqtt={"username": "service", "password": "wrong-one"})
     try:
-        eventually(lambda: "mqtt.username" in service.log, 60)
+        eventually(lambda: "mqtt.username" in service.log)
         time.sleep(2)
         assert service.log.count("mqtt.username") <= 2
         assert "wrong-one" not in service.log
@@ -282,7 +282,7 @@ def test_an_embedded_broker_serves_others(tmp_path: Path) -> None:
     config = {"broker": {"mode": "embedded", "port": inside.port}}
     service = Service(tmp_path, inside, **config)
     try:
-        eventually(lambda: "connected to" in service.log, 60)
+        eventually(lambda: "connected to" in service.log)
         peer = Peer(inside, "stt/#")
         await_online(service, peer)
         peer.publish("stt/kitchen/utterance", PCM)

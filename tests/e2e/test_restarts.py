@@ -57,7 +57,7 @@ def test_who_takes_over_serves_beside_the_first_which_stays_online_when_the_othe
     with running(tmp_path, broker) as (first, _):
         another = second(tmp_path, broker, mqtt={"takeover": True})
         try:
-            eventually(lambda: "two services on one mqtt.base_topic" in first.log, 30)
+            eventually(lambda: "two services on one mqtt.base_topic" in first.log)
             infos = {info["instance"] for info in late.json("stt/bridge/info", 2)}
             assert len(infos) == 2
         finally:

@@ -11,9 +11,9 @@ import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
 from tests.e2e.satellite import SatelliteProcess, scene
-from tests.words import words
 from tools.brokers import Mosquitto, eventually, needs_mosquitto, never
 from tools.program import Peer, running
+from tools.words import words
 
 pytestmark = needs_mosquitto
 AWAY_S = 18.0
@@ -89,7 +89,7 @@ def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     samples = SAMPLES[:4]
-    with running(tmp_path, mosquitto) as (service, peer):
+    with running(tmp_path, mosquitto, limits={}) as (service, peer):
         satellite = SatelliteProcess(
             tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
         )
@@ -98,7 +98,7 @@ def test_what_is_said_while_the_broker_is_away_is_transcribed_when_it_is_back(
         # It goes on listening in real time, so two or three commands are said meanwhile.
         never(lambda: satellite.process.poll() is not None, within_s=AWAY_S)
         mosquitto.start()
-        lines = satellite.end(90)
+        lines = satellite.end(120)
     assert satellite.process.returncode == 0, satellite.log
     assert len(lines) == len(samples), service.log
     assert words(lines[0]) == words(samples[0].text)
@@ -116,11 +116,11 @@ def test_what_a_service_that_was_killed_had_not_answered_is_transcribed_by_the_n
                 tmp_path, mosquitto, "kitchen", "--file", str(scene(tmp_path, samples))
             )
             # The first is answered, and the second one is being said.
-            eventually(lambda: peer.payloads("stt/kitchen/state").count(b"listening") >= 2, 60)
+            eventually(lambda: peer.payloads("stt/kitchen/state").count(b"listening") >= 2)
             first.process.kill()
             first.process.wait()
             with running(tmp_path / "next", mosquitto) as (second, _):
-                lines = satellite.end(90)
+                lines = satellite.end(120)
     finally:
         peer.close()
     assert satellite.process.returncode == 0, satellite.log

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.words import words
 from tools.brokers import MOSQUITTO, EmbeddedProcess, Mosquitto, eventually, needs_mosquitto
 from tools.program import Peer, running
+from tools.words import words
 
 SAMPLE = SAMPLES[0]
 PCM = SAMPLE.pcm()
@@ -30,7 +30,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder)
     broker.start()
     try:
-        with running(folder, broker) as (_, peer):
+        # No pause between two chunks of a test is as long, however busy the machine.
+        with running(folder, broker, device_defaults={"gap_timeout_ms": 3000}) as (_, peer):
             yield peer
     finally:
         broker.stop()

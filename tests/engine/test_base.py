@@ -24,8 +24,8 @@ from stt_mqtt.types import Rung
 
 RUNG = Rung("best", "base", beam_size=5, compute_type="int8")
 EUROPEAN = ("de", "en", "es", "fr", "it")
-SENTENCES = 12
-WORDS = 12
+SENTENCES = 8
+WORDS = 8
 """Of each kind so many: base needs a third of a second for one."""
 
 
@@ -128,7 +128,7 @@ def test_sentences_are_told_apart_among_five_languages(
     both = [*french[:SENTENCES], *english]
     found = [answer.language for answer in heard(base, both, EUROPEAN)]
     right = sum(a == one.clip.language for a, one in zip(found, both, strict=True))
-    assert right >= len(both) - 2
+    assert right >= len(both) - 1
 
 
 def test_a_short_word_is_never_in_a_language_that_is_not_allowed(
@@ -136,7 +136,7 @@ def test_a_short_word_is_never_in_a_language_that_is_not_allowed(
 ) -> None:
     found = [answer.language for answer in heard(base, words, EUROPEAN)]
     assert set(found) <= set(EUROPEAN)
-    assert found.count("en") >= len(words) - 3
+    assert found.count("en") >= len(words) - 2
 
 
 def test_every_language_of_the_model_has_a_token_rate(base: WhisperTranscriber) -> None:

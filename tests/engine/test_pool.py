@@ -19,7 +19,7 @@ from tests.core.test_queue import utterance
 from tests.fakes import heard
 from tools.brokers import eventually
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 def batch(number: int, *ids: str) -> Batch:

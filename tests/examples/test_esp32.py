@@ -31,9 +31,9 @@ from tests.examples.room import (
     tone,
     utterances,
 )
-from tests.words import word_error_rate
 from tools.brokers import Broker
 from tools.program import running
+from tools.words import word_error_rate
 
 SKETCH = EXAMPLES / "esp32" / "stt_satellite"
 STUBS = Path(__file__).parent / "esp32_stubs"

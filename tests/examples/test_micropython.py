@@ -35,9 +35,9 @@ from tests.examples.room import (
     tone,
     utterances,
 )
-from tests.words import word_error_rate
 from tools.brokers import Broker, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
 from tools.program import Peer, running
+from tools.words import word_error_rate
 
 DOCS = EXAMPLES.parent
 DEVICE = "micropython"

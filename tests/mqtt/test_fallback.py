@@ -119,14 +119,17 @@ def test_a_broker_that_never_answers_is_left_after_a_while(
     assert "does not answer in MQTT 3.1.1" in caplog.text
 
 
-def test_stop_is_bounded_while_a_broker_keeps_silent(server: MakeServer) -> None:
+def test_stop_is_bounded_while_a_broker_keeps_silent(
+    server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 60.0)
     broker = server(lambda sock, _: stay(sock))
     with client_of(broker) as (client, _):
         eventually(lambda: broker.connects)
         began = time.monotonic()
         client.stop(0.5)
-        # The broker would be waited for for ten seconds.
-        assert time.monotonic() - began < 8
+        # The broker would be waited for for a minute.
+        assert time.monotonic() - began < 50
 
 
 def test_stop_before_the_broker_has_answered_still_says_goodbye(server: MakeServer) -> None:
@@ -262,4 +265,4 @@ def test_without_latency_a_connection_is_made_and_used_at_once(
 
     with connected_to(server(behave), protocol=Protocol.V311) as (client, _):
         client.publish(Publication("room", b""))
-        assert client.flush(10)
+        assert client.flush(60)

@@ -126,7 +126,7 @@ def test_flush_waits_for_the_last_acknowledgement_and_not_for_qos_0() -> None:
     assert not outbox.flush(0.01)
     answer = threading.Thread(target=outbox.acknowledged, args=(1,))
     answer.start()
-    assert outbox.flush(10)
+    assert outbox.flush(60)
     answer.join()
 
 
@@ -203,7 +203,7 @@ def test_flush_does_not_wait_for_what_ended_with_its_connection() -> None:
     end = threading.Thread(target=outbox.connection_ended)
     assert not outbox.flush(0)
     end.start()
-    assert outbox.flush(10)
+    assert outbox.flush(60)
     end.join()
 
 

@@ -140,9 +140,9 @@ def test_no_bytes_make_it_fail_in_another_way(header: int, packet: bytes, v5: bo
 
 def test_a_hundred_thousand_user_properties_cost_next_to_nothing() -> None:
     packet = with_properties(b"\x26\x00\x01a\x00\x01b" * 100_000, b"payload")
-    began = time.perf_counter()
+    began = time.thread_time()
     _, message = decode_publish(QOS_0, packet, True)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
     assert message is not None
     assert message.payload == b"payload"
     assert message.user == (("a", "b"),) * 16

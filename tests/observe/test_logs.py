@@ -159,7 +159,7 @@ def test_the_end_waits_for_the_reader_but_not_for_long(monkeypatch: pytest.Monke
             log.info("x" * 100)
         started_at = time.monotonic()
         handler.flush()
-        assert FLUSH_TIMEOUT_S <= time.monotonic() - started_at < 20
+        assert FLUSH_TIMEOUT_S <= time.monotonic() - started_at < 60
 
 
 def test_a_reader_who_has_gone_stops_nobody() -> None:
@@ -167,7 +167,7 @@ def test_a_reader_who_has_gone_stops_nobody() -> None:
     writer = LogWriter(writing, "{}".format)
     os.close(reading)
     writer.write("nobody hears this")
-    assert writer.flush(20)
+    assert writer.flush(60)
     os.close(writing)
 
 
@@ -244,7 +244,7 @@ def test_a_line_for_a_terminal_is_there_before_the_next_one_unless_it_is_halted(
         started_at = time.monotonic()
         for _ in range(1000):
             log.info("x" * 100)
-        assert time.monotonic() - started_at < 20
+        assert time.monotonic() - started_at < 60
     os.close(controlling)
 
 

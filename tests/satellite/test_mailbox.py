@@ -46,7 +46,7 @@ def test_a_source_waits_for_room_and_no_longer_than_the_loop_lives() -> None:
     taken = [mailbox.take(5) for _ in range(MAX_FRAMES)]
     assert taken[-1] == b"last"
     mailbox.close()
-    source.join(5)
+    source.join(60)
     assert not source.is_alive()
     assert results[0] is True
 

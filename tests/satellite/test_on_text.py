@@ -80,7 +80,7 @@ def running(template: str) -> Iterator[OnText]:
     try:
         yield runner
     finally:
-        runner.close(20.0)
+        runner.close(60.0)
 
 
 def python(folder: Path, code: str) -> str:
@@ -220,7 +220,7 @@ def test_a_program_is_found_where_it_was_when_the_satellite_began(
     monkeypatch.chdir("/")
     runner = OnText(command)
     runner.push("Hello.", NEVER_TOO_OLD)
-    runner.close(20.0)
+    runner.close(60.0)
     assert (tmp_path / "heard").exists()
 
 
@@ -289,7 +289,7 @@ def test_closing_ends_what_runs_and_drops_what_waits(
     runner.push("And?", NEVER_TOO_OLD)
     started = time.monotonic()
     runner.close(0.3)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50
     assert "sleep did not end and was killed" in caplog.text
     assert "had to wait too long" in caplog.text
     runner.push("Nobody runs this.", NEVER_TOO_OLD)
@@ -326,7 +326,7 @@ def test_a_program_that_is_gone_is_a_warning_and_the_next_text_is_tried_again(
     eventually(lambda: "program cannot be run: No such file or directory" in caplog.text)
     (tmp_path / "away").rename(program)
     runner.push("second", NEVER_TOO_OLD)
-    runner.close(20.0)
+    runner.close(60.0)
     assert (tmp_path / "heard").read_text() == "second\n"
 
 

@@ -97,7 +97,7 @@ def running(broker: Broker, open_source: Callable[[], AudioSource]) -> Iterator[
         yield peer
     finally:
         program.stop()
-        thread.join(20)
+        thread.join(60)
         peer.close()
     assert not thread.is_alive()
 

@@ -35,7 +35,7 @@ class FakeSource:
 
     def close(self) -> None:
         if self.release is not None:
-            self.release.wait(10)
+            self.release.wait(60)
         self.closed.set()
 
 

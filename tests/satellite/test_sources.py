@@ -295,11 +295,11 @@ def test_a_read_that_waits_ends_when_the_source_is_closed() -> None:
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
         writer.write(PCM)
-        assert [found.get(timeout=10) for _ in range(2)] == in_parts(PCM, FRAME_BYTES)[:2]
+        assert [found.get(timeout=60) for _ in range(2)] == in_parts(PCM, FRAME_BYTES)[:2]
         source.close()
         source.close()
-        assert found.get(timeout=10) == padded(PCM)[2 * FRAME_BYTES :]
-        assert found.get(timeout=10) is None
+        assert found.get(timeout=60) == padded(PCM)[2 * FRAME_BYTES :]
+        assert found.get(timeout=60) is None
         thread.join()
 
 

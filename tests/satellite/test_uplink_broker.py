@@ -60,7 +60,7 @@ class Station:
             self.turn()
             return predicate()
 
-        eventually(turned, 20.0)
+        eventually(turned)
 
     def has_connected(self, connection: int) -> bool:
         """Whether there was a connection with this number."""

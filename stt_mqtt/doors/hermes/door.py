@@ -9,7 +9,7 @@ from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.outlet import DeviceObserver
+from stt_mqtt.core.observers import DeviceObserver
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.hermes import messages
 from stt_mqtt.doors.hermes.messages import (
@@ -232,13 +232,13 @@ class HermesDoor(MqttDoor, DeviceObserver):
             self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:
-        captured, budget = session.captured, self._service.budget
+        captured = session.captured
         if captured is None:
             return
-        room = int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)
-        if budget.admits(min(len(pcm), room), session.key):
-            budget.use(min(len(pcm), room))
-            captured += pcm[:room]
+        kept = pcm[: int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)]
+        if self._service.make_room(len(kept), session.key):
+            self._service.budget.use(len(kept))
+            captured += kept
 
     def _voice_activity(self, site: str, starts: bool) -> None:
         for session in list(self._sessions.of_site(site)):

@@ -275,7 +275,7 @@ class NativeDoor:
         """Know a device that says it is there, so that its first words are heard by all."""
         self._service.known.introduce(key)
         if not message.retain:
-            self._service.known.heard(key)
+            self._service.known.seen(key)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
         default = self._default_format(key)

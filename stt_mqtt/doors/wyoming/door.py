@@ -11,7 +11,6 @@ from wyoming.server import AsyncEventHandler
 
 from stt_mqtt import __version__
 from stt_mqtt.config import ListenAddress, Scheme
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.announce import Announcer, machine_id
 from stt_mqtt.doors.wyoming.connection import RefusedConnection, ServerContext, WyomingConnection
@@ -21,7 +20,7 @@ from stt_mqtt.doors.wyoming.reader import Bounds, PayloadBudget
 from stt_mqtt.doors.wyoming.writer import Peer
 from stt_mqtt.errors import OverloadedError, ShuttingDownError
 from stt_mqtt.observe.metrics import DropReason
-from stt_mqtt.types import DeviceKey, Outcome
+from stt_mqtt.types import DeviceKey, Outcome, RungStatus
 
 DOOR = "wyoming"
 

@@ -16,9 +16,8 @@ from stt_mqtt.audio.formats import MAX_CHANNELS, MAX_RATE, MIN_RATE, shorten
 from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.pcm import SampleType
 from stt_mqtt.config.devices import MAX_HOTWORDS, is_language
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, RungStatus
 
 PROGRAM = "stt-mqtt"
 MAX_HOTWORD_CHARACTERS = 64

@@ -25,7 +25,7 @@ from tools.brokers import free_port
 LOOPBACK = "127.0.0.1"
 MONO = {"rate": 16000, "width": 2, "channels": 1}
 CHUNK = b"\1\0" * 1600
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class RecordingDoor(WyomingDoor):

@@ -17,10 +17,17 @@ from wyoming.ping import Ping
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import Config
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.errors import InferenceFailedError, TooShortError
-from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, OutcomeKind, Rung
+from stt_mqtt.types import (
+    AudioFormat,
+    DeviceKey,
+    EncodedAudio,
+    EndReason,
+    OutcomeKind,
+    Rung,
+    RungStatus,
+)
 from tests.audio.synth import is_tone, tone
 from tests.doors.wyoming.peers import (
     CHUNK,

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wyoming.info import Info
 
-from stt_mqtt.core.rungs import RungStatus
 from stt_mqtt.doors.wyoming.messages import (
     PcmFormat,
     TranscribeOptions,
@@ -16,7 +15,7 @@ from stt_mqtt.doors.wyoming.messages import (
     parse_transcribe,
 )
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import AudioFormat, Codec, Rung
+from stt_mqtt.types import AudioFormat, Codec, Rung, RungStatus
 
 LADDER = RungStatus(
     (
