@@ -15,6 +15,7 @@ from wyoming.event import Event
 from stt_mqtt.doors.wyoming.messages import encode
 from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeError, UtteranceError
+from tests.virtual_time import run_in_virtual_time
 
 SMALL = replace(Bounds(), header_bytes=200, data_bytes=100, payload_bytes=300)
 
@@ -196,30 +197,31 @@ def test_silence_is_an_end_once_nothing_is_pending_for_long_enough() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         asked: list[float | None] = []
-        since: list[float | None] = [None, None, loop.time()]
+        since: list[float | None] = [None, None, 0.0]
 
         def idle_since() -> float | None:
-            asked.append(since.pop(0) if len(since) > 1 else since[0])
+            asked.append(since[len(asked)])
             return asked[-1]
 
-        bounds = replace(SMALL, idle_s=0.02)
+        bounds = replace(SMALL, idle_s=60.0)
         reader = EventReader(asyncio.StreamReader(), bounds, PayloadBudget(0), idle_since)
         assert await reader.next() is None
-        assert asked[:2] == [None, None]
-        assert len(asked) >= 3
+        assert asked == [None, None, 0.0]
+        assert loop.time() == pytest.approx(120.0)
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
 
 
 def test_an_event_has_to_be_complete_in_time() -> None:
     async def scenario() -> None:
         stream = asyncio.StreamReader()
         stream.feed_data(b'{"type": "audio-')
-        reader = EventReader(stream, replace(SMALL, event_s=0.01), PayloadBudget(0), lambda: None)
+        reader = EventReader(stream, replace(SMALL, event_s=10.0), PayloadBudget(0), lambda: None)
         with pytest.raises(BadPayloadError, match="complete within"):
             await reader.next()
+        assert asyncio.get_running_loop().time() == pytest.approx(10.0)
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
 
 
 PARTS = st.one_of(
