@@ -29,7 +29,7 @@ RESPEAKER = SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True)
 
 
 class Home:
-    """A line with its native door, the door to Home Assistant, and what both publish."""
+    """The service with its native door, the door to Home Assistant, and what both publish."""
 
     def __init__(self, **config: Any) -> None:
         self.clock = FakeClock()

@@ -31,15 +31,17 @@ PATIENCE_S = 60.0
 class RecordingDoor(WyomingDoor):
     """A door that remembers the outcomes it was given."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.outcomes: list[Outcome] = []
+
     def outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         super().outcome(outcome)
 
-    outcomes: list[Outcome]
-
 
 class Bench:
-    """A line with fakes around it behind an open door."""
+    """The speech service with fakes around it, behind an open door."""
 
     def __init__(
         self, listen: Sequence[str], bounds: Bounds | None, zeroconf: bool = False, **config: Any
@@ -53,7 +55,6 @@ class Bench:
         self.rearmed = 0
         self.ended = asyncio.Event()
         self.door = RecordingDoor(self.service, self._rearm, self.ended.set, bounds)
-        self.door.outcomes = []
 
     def load(self) -> None:
         """The model is loaded."""

@@ -520,7 +520,7 @@ def test_hanging_up_takes_back_what_is_open() -> None:
         assert not bench.pool.submitted
 
     drive(bench, scenario)
-    # The connection is gone by then, so nobody is told; the line has counted it.
+    # The connection is gone by then, so nobody is told; the service has counted it.
     assert bench.service.metrics.outcomes == {"aborted": 1}
 
 
