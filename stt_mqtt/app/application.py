@@ -139,7 +139,7 @@ class Application:
         self._doors = Doors(self._service, self._clock, password, wishes)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
-            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.backlog
         )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:

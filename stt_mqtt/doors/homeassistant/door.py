@@ -14,8 +14,8 @@ from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant import payloads
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, is_ours, object_id
 from stt_mqtt.doors.homeassistant.payloads import DeviceFacts, ServiceFacts
-from stt_mqtt.doors.native.door import DOOR as NATIVE
-from stt_mqtt.doors.native.presence import SatelliteInfo
+from stt_mqtt.doors.native.messages import SatelliteInfo
+from stt_mqtt.doors.native.topics import DOOR as NATIVE
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import RequestError
 from stt_mqtt.mqtt.json import encode

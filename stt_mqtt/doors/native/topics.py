@@ -11,7 +11,10 @@ from typing import TypeAlias
 
 from stt_mqtt.config.root import RESERVED_NAME
 
+DOOR = "native"
 BRIDGE = RESERVED_NAME
+ONLINE, OFFLINE = b"online", b"offline"
+"""What a device says of its availability, and the service of its state."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_REPLY_TOPIC = 256

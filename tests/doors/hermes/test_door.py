@@ -17,7 +17,6 @@ from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
 from stt_mqtt.doors.hermes.sessions import MAX_TOGGLED_SITES
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.mqtt.routing import Router
 from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript, UtteranceStart
 from tests.audio.synth import s16, tone
 from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
@@ -106,12 +105,11 @@ def second(hz: float = 440.0) -> bytes:
 
 
 def test_frames_are_audio_and_nothing_is_read_before_the_input() -> None:
-    router = Router([Wire().door], lambda: None)
-    assert router.audio_of("hermes/audioServer/kitchen/audioFrame") is not None
-    assert router.audio_of("hermes/audioServer/kitchen/s/audioSessionFrame") is not None
-    assert router.audio_of("hermes/asr/startListening") is None
-    assert router.audio_of("stt/kitchen/audio") is None
-    assert router.read_first == ()
+    topics = Wire().door.subscriptions
+    assert topics.is_audio("hermes/audioServer/kitchen/audioFrame")
+    assert topics.is_audio("hermes/audioServer/kitchen/s/audioSessionFrame")
+    assert not topics.is_audio("hermes/asr/startListening")
+    assert topics.retained is None
 
 
 def test_a_session_from_its_start_to_its_text() -> None:

@@ -13,14 +13,14 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.homeassistant.door import COLLECT_S, MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
 from stt_mqtt.doors.homeassistant.names import object_id
 from stt_mqtt.doors.homeassistant.payloads import DeviceFacts, ServiceFacts, device_config
-from stt_mqtt.doors.native.door import DOOR as NATIVE
-from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.presence import SatelliteInfo
+from stt_mqtt.doors.native.messages import SatelliteInfo
+from stt_mqtt.doors.native.topics import DOOR as NATIVE
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.types import DeviceKey, Rung, RungStatus, UtteranceStart
+from tests.doors.native_peers import native_door
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
@@ -37,11 +37,10 @@ class Home:
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.serve(self.pool, ONE_THREAD)
-        topics = Topics(self.service.config.mqtt.base_topic)
         self.door = HomeAssistantDoor(self.service, self.published.append, self.clock.now)
         if self.service.config.homeassistant.enabled:
             self.service.follow(NATIVE, self.door)
-        NativeDoor(self.service, topics, self.published.append)
+        native_door(self.service, self.clock, self.published.append)
         doors: list[MqttDoor] = [self.door]
         self.lost = 0
         self.router = Router(doors, self._lose)
@@ -52,7 +51,7 @@ class Home:
         return self
 
     def says(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        self.router.handle(Inbound(topic, payload, retain=retain))
+        self.router.route(topic).door.handle(Inbound(topic, payload, retain=retain))
 
     def speaks(self, *names: str) -> None:
         for name in names:
@@ -473,18 +472,19 @@ def test_the_door_takes_its_topics_and_no_others(topic: str, owned: bool) -> Non
 
 def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
     home = Home().connects()
-    home.router.dropped("homeassistant/status")
+    home.router.route("homeassistant/status").topics.dropped("homeassistant/status")
     home.says("homeassistant/sensor/a/config", b"{}")
     assert home.lost == 1
     assert home.announcements() == []
-    assert home.router.audio_of("homeassistant/status") is None
-    assert home.router.is_large("homeassistant/device/a/config")
-    assert not home.router.is_large("homeassistant/status")
+    topics = home.door.subscriptions
+    assert not topics.is_audio("homeassistant/status")
+    assert topics.is_large("homeassistant/device/a/config")
+    assert not topics.is_large("homeassistant/status")
 
 
 def test_a_device_of_another_door_is_not_announced() -> None:
     home = Home().connects()
-    outlet = NativeDoor(home.service, Topics("other"), lambda _publication: None)
+    outlet = native_door(home.service, home.clock, lambda _publication: None)
     home.service.attach("hermes", outlet)
     home.service.single(DeviceKey("hermes", "satellite"), bytes(6400), UtteranceStart())
     home.pool.answer(home.service, heard())

@@ -16,7 +16,7 @@ from stt_mqtt.doors.homeassistant.payloads import (
     device_config,
     service_config,
 )
-from stt_mqtt.doors.native.presence import SatelliteInfo
+from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from tests.doors.homeassistant.rules import entities
 

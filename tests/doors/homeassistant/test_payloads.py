@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt import __version__
-from stt_mqtt.config import Changes, Config
+from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
@@ -25,11 +25,8 @@ from stt_mqtt.doors.homeassistant.payloads import (
     device_config,
     service_config,
 )
-from stt_mqtt.doors.native import payloads as native
-from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
-from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.presence import SatelliteInfo, parse_satellite
-from stt_mqtt.doors.native.requests import parse_switch
+from stt_mqtt.doors.native import messages as native
+from stt_mqtt.doors.native.messages import SatelliteInfo, parse_satellite, parse_switch
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
 from stt_mqtt.mqtt.json import encode
@@ -37,6 +34,7 @@ from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteState, parse_wishes
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
 from tests.doors.homeassistant.rules import entities, problems
+from tests.doors.native_peers import bridge_of
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 FACTS = ServiceFacts(Topics("stt"), ("best", "fast"), 30.0)
@@ -334,7 +332,7 @@ OUTCOMES = [
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=[outcome.kind.value for outcome in OUTCOMES])
 def test_every_result_becomes_an_event_with_all_its_keys(outcome: Outcome) -> None:
     event = satellite("utterance")
-    result = native.result(outcome)
+    result = native.result_fields(outcome)
     told = json.loads(rendered(event["value_template"], encode(result)))
     assert told.pop("event_type") == outcome.kind.value
     assert outcome.kind.value in event["event_types"]
@@ -346,7 +344,7 @@ def test_a_result_that_is_sent_again_is_no_second_event() -> None:
     # Home Assistant passes over what a template makes nothing of.
     event = satellite("utterance")
     for outcome in OUTCOMES:
-        again = encode(native.result(replace(outcome, repeated=True)))
+        again = encode(native.result_fields(replace(outcome, repeated=True)))
         assert rendered(event["value_template"], again) == ""
 
 
@@ -360,7 +358,7 @@ def test_the_last_text_is_cut_where_home_assistant_would_give_up() -> None:
 @pytest.mark.parametrize(("enabled", "payload"), [(True, "payload_on"), (False, "payload_off")])
 def test_the_switch_follows_the_settings(enabled: bool, payload: str) -> None:
     switch = satellite("enabled")
-    told = encode(native.settings(DeviceSettings(enabled, "en", None)))
+    told = encode(native.settings_fields(DeviceSettings(enabled, "en", None)))
     assert rendered(switch["value_template"], told) == switch[payload]
 
 
@@ -381,16 +379,7 @@ class Service:
         self.service.serve(pool, ONE_THREAD)
         self.published: list[Publication] = []
         self.service.attach("native", self)
-        topics = Topics("stt")
-        context = BridgeContext(
-            self.service,
-            self.clock,
-            Instances("this one", topics, self.published.append),
-            lambda: Changes((), ()),
-            dict,
-            lambda _rung: None,
-        )
-        self.bridge = Bridge(context, topics, self.published.append)
+        self.bridge = bridge_of(self.service, self.clock, self.published.append)
         self.clock.advance(60)
         for _ in range(2):
             self.service.single(DeviceKey("native", "kitchen"), bytes(6400), UtteranceStart())

@@ -1,16 +1,21 @@
-"""The JSON that devices and people send, checked and turned into the line's values."""
+"""The JSON of the native topics: what devices and people send, and what the service says."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 from stt_mqtt.audio.formats import parse_format
 from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
-from stt_mqtt.core.settings import UNCHANGED, SettingsChange, Unchanged
+from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import Json, parse_object
-from stt_mqtt.types import AudioFormat, UtteranceStart
+from stt_mqtt.types import AudioFormat, Outcome, UtteranceStart
+
+RESULT_VERSION = 1
+MAX_SHOWN_CHARACTERS = 64
+"""Longer names of models and versions are cut."""
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_AGE_MS = 24 * 3600 * 1000
@@ -33,6 +38,16 @@ class StopRequest:
 
     id: str | None
     chunks: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SatelliteInfo:
+    """What a satellite is, as its `satellite/state` has it. None: it does not say."""
+
+    model: str | None = None
+    version: str | None = None
+    can_mute: bool = False
+    """Whether it tells if its microphone is muted, so that it can be muted."""
 
 
 def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
@@ -113,6 +128,59 @@ def transaction_of(fields: Json) -> str | int | float | None:
     return value if isinstance(value, str | int | float) else None
 
 
+def parse_satellite(payload: bytes) -> SatelliteInfo:
+    """A message on `satellite/state`, an empty one too. Raises `BadPayloadError`.
+
+    What it tells beside that is for others. A model or version that nobody could show is none.
+    """
+    fields = parse_object(payload)
+    return SatelliteInfo(
+        _shown(fields.get("model")),
+        _shown(fields.get("version")),
+        isinstance(fields.get("muted"), bool),
+    )
+
+
+def result_fields(outcome: Outcome) -> dict[str, object]:
+    """The `result` message: all keys always present."""
+    heard = outcome.transcript
+    error = outcome.error
+    return {
+        "v": RESULT_VERSION,
+        "id": outcome.id,
+        "device": outcome.key.name,
+        "ts": round(outcome.ts, 3),
+        "outcome": outcome.kind.value,
+        "text": "" if heard is None else heard.text,
+        "language": None if heard is None else heard.language,
+        "confidence": _rounded(None if heard is None else heard.confidence),
+        "no_speech_prob": _rounded(None if heard is None else heard.no_speech_prob),
+        "audio_s": _rounded(outcome.audio_s),
+        "end": None if outcome.end is None else outcome.end.value,
+        "truncated": outcome.truncated,
+        "lost_chunks": outcome.lost_chunks,
+        "model": outcome.model,
+        "rung": outcome.rung,
+        "wait_s": _rounded(outcome.wait_s),
+        "infer_s": _rounded(outcome.infer_s),
+        "latency_s": _rounded(outcome.latency_s),
+        "error": None if error is None else {"code": error.code, "detail": error.detail},
+        "age_s": _rounded(outcome.age_s),
+        "incomplete": outcome.incomplete,
+        "repeated": outcome.repeated,
+        "hint": None if outcome.hint is None else outcome.hint.sentence,
+    }
+
+
+def settings_fields(settings: DeviceSettings) -> dict[str, object]:
+    """The `settings` message."""
+    return {
+        "enabled": settings.enabled,
+        "language": settings.language,
+        "prompt": settings.prompt,
+    }
+
+
 def _id(fields: Json) -> str | None:
     value = _text(fields, "id")
     if value is not None and _ID.fullmatch(value) is None:
@@ -159,3 +227,14 @@ def _age_ms(value: object) -> float:
 
 def _is_whole_number(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _shown(value: object) -> str | None:
+    if not isinstance(value, str) or not value.isprintable():
+        return None
+    return value.strip()[:MAX_SHOWN_CHARACTERS].strip() or None
+
+
+def _rounded(value: float | None) -> float | None:
+    """For JSON, which has no word for what is not finite."""
+    return None if value is None or not isfinite(value) else round(value, 4)

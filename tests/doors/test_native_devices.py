@@ -1,40 +1,130 @@
+"""Which devices there are: by their own word, and by what a previous run left."""
+
 from __future__ import annotations
 
-from typing import NoReturn
+import json
+from typing import Any
 
 import pytest
 
-from stt_mqtt.config import Config
-from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
-from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.presence import SatelliteInfo
-from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.doors.native.wire import MAX_NAMES_TOLD, NativeWire
-from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.mqtt.routing import Router
-from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts
+from stt_mqtt.config import Config, without_secrets
+from stt_mqtt.core.settings import Overrides
+from stt_mqtt.doors.native.devices import MAX_NAMES_TOLD, PreviousRun
+from stt_mqtt.doors.native.messages import SatelliteInfo
+from tests.doors.native_peers import Wire
+from tests.fakes import FakeClock
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'
+GERMAN = b'{"enabled":true,"language":"de","prompt":"Lampe"}'
 
 
-class Bench:
-    """The native wire on a line with fakes around it; it hears itself who is present."""
+def info_of(**config: object) -> bytes:
+    return json.dumps({"config": without_secrets(Config.model_validate(config))}).encode()
 
-    def __init__(self, **config: object) -> None:
-        clock = FakeClock()
-        self.published: list[Publication] = []
+
+def test_what_was_changed_over_the_wire_is_what_differs_from_the_configuration() -> None:
+    previous = PreviousRun(Config())
+    previous.note_device("kitchen", MUTED)
+    previous.note_device("bath", GERMAN)
+    assert previous.device("kitchen").overrides == Overrides(enabled=False)
+    assert previous.device("bath").overrides == Overrides(language="de", prompt="Lampe")
+
+
+def test_it_is_compared_with_the_configuration_of_that_run() -> None:
+    """So a language that was only configured follows the file, whatever is in it now."""
+    previous = PreviousRun(Config.model_validate({"device_defaults": {"language": "en"}}))
+    previous.note_info(info_of(devices={"b*": {"language": "de"}, "bath": {"prompt": "Lampe"}}))
+    previous.note_device("bath", GERMAN)
+    previous.note_device("kitchen", GERMAN)
+    assert previous.device("bath").overrides == Overrides()
+    assert previous.device("kitchen").overrides == Overrides(language="de", prompt="Lampe")
+
+
+def test_only_what_the_configuration_says_of_devices_has_to_be_understood() -> None:
+    """`info` names every key, also those that have no effect beside others and were never set."""
+    previous = PreviousRun(Config())
+    rungs = [{"name": "quick", "model": "tiny.en"}]
+    info = info_of(ladder={"rungs": rungs}, device_defaults={"language": "de"})
+    previous.note_info(info.replace(b'"engine"', b'"of a later version": 5, "engine"'))
+    previous.note_device("bath", GERMAN)
+    assert previous.device("bath").overrides == Overrides(prompt="Lampe")
+
+
+@pytest.mark.parametrize("info", [b"", b"[]", b'{"config":5}', b'{"config":{"newer":1}}'])
+def test_without_that_configuration_the_present_one_is_taken(info: bytes) -> None:
+    previous = PreviousRun(Config.model_validate({"device_defaults": {"language": "de"}}))
+    previous.note_info(info)
+    previous.note_device("bath", GERMAN)
+    assert previous.device("bath").overrides == Overrides(prompt="Lampe")
+
+
+@pytest.mark.parametrize("settings", [b"{}", b"\xff", b'{"enabled":"no"}', b"[" * 9000])
+def test_settings_that_cannot_be_read_still_name_the_device(settings: bytes) -> None:
+    previous = PreviousRun(Config())
+    previous.note_device("kitchen", settings)
+    assert [(one.name, one.overrides) for one in previous.devices()] == [("kitchen", Overrides())]
+
+
+def test_a_state_names_a_device_and_takes_nothing_from_its_settings() -> None:
+    previous = PreviousRun(Config())
+    previous.note_device("kitchen", MUTED)
+    previous.note_device("kitchen", None)
+    previous.note_device("bath", None)
+    previous.note_device("bath", MUTED)
+    previous.note_device("attic", None)
+    assert [(one.name, one.overrides) for one in previous.devices()] == [
+        ("attic", None),
+        ("bath", Overrides(enabled=False)),
+        ("kitchen", Overrides(enabled=False)),
+    ]
+
+
+def test_who_was_heard_last_comes_last() -> None:
+    previous = PreviousRun(Config())
+    for name in ("kitchen", "bath", "attic", "loft", "shed", "barn"):
+        previous.note_device(name, None)
+    seen = {
+        "bath": 20.0,
+        "kitchen": 30,
+        "attic": None,
+        "cellar": 5.0,
+        "hall": True,
+        "loft": 10**400,
+        "shed": -1,
+        "barn": 1e300,
+    }
+    devices = {name: {"last_seen": at} for name, at in seen.items()}
+    previous.note_health(json.dumps({"devices": {**devices, "odd": 5}}).encode())
+    assert [(one.name, one.last_seen_ts) for one in previous.devices()] == [
+        *((name, 0.0) for name in ("attic", "barn", "loft", "shed")),
+        ("bath", 20.0),
+        ("kitchen", 30.0),
+    ]
+
+
+@pytest.mark.parametrize("health", [b"", b"[]", b'{"devices":[]}', b'{"devices":{"a":1e999}}'])
+def test_a_health_that_says_nothing_changes_nothing(health: bytes) -> None:
+    previous = PreviousRun(Config())
+    previous.note_device("kitchen", None)
+    previous.note_health(health)
+    assert previous.device("kitchen").last_seen_ts == 0.0
+
+
+def test_the_devices_of_a_previous_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stt_mqtt.doors.native.devices.MAX_DEVICES", 2)
+    previous = PreviousRun(Config())
+    for name in ("a", "b", "c", "a"):
+        previous.note_device(name, MUTED)
+    assert [one.name for one in previous.devices()] == ["a", "b"]
+
+
+class Bench(Wire):
+    """The native door; it hears itself what the devices say of themselves."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
         self.present: list[str] = []
-        self.service = SpeechService(Config.model_validate(config), engine_facts(), clock)
-        self.service.serve(FakePool(), ONE_THREAD)
-        topics = Topics("stt")
-        door = NativeDoor(self.service, topics, self.published.append)
-        instances = Instances("this one", topics, self.published.append)
-        context = BridgeContext(self.service, clock, instances, self._never, dict, self._never)
-        self.bridge = Bridge(context, topics, self.published.append)
-        self.wire = NativeWire(self.service, topics, door, self.bridge, instances)
-        door.presence = self
+        self.door.presence.observer = self
 
     def availability_seen(self, name: str) -> None:
         self.present.append(name)
@@ -45,8 +135,11 @@ class Bench:
     def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
         self.present.append(f"{name}: {satellite}")
 
-    def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
-        self.wire.handle(Inbound(topic, payload, retain=retain))
+    def clean_up(self) -> None:
+        """All that a previous run left was read."""
+        retained = self.door.subscriptions.retained
+        assert retained is not None
+        retained.clean_up()
 
     @property
     def seen(self) -> dict[str, float]:
@@ -59,27 +152,23 @@ class Bench:
         return {item.topic: item.payload for item in self.published if item.retain}
 
     @property
-    def topics(self) -> list[str]:
+    def published_on(self) -> list[str]:
         return [publication.topic for publication in self.published]
-
-    def _never(self, *_: object) -> NoReturn:
-        raise AssertionError
 
 
 def test_chunks_and_whole_utterances_are_known_by_their_topic() -> None:
-    router = Router([Bench().wire], lambda: None)
-    assert router.audio_of("stt/kitchen/audio") is not None
-    assert router.audio_of("stt/kitchen/audio/stop") is None
-    assert router.audio_of("stting/kitchen/audio") is None
-    assert router.is_large("stt/kitchen/utterance")
-    assert not router.is_large("stt/kitchen/set")
+    topics = Bench().door.subscriptions
+    assert topics.is_audio("stt/kitchen/audio")
+    assert not topics.is_audio("stt/kitchen/audio/stop")
+    assert topics.is_large("stt/kitchen/utterance")
+    assert not topics.is_large("stt/kitchen/set")
 
 
 def test_requests_are_answered_and_messages_of_devices_reach_the_line() -> None:
     bench = Bench()
     bench.send("stt/bridge/request/devices", b"{}")
     bench.send("stt/kitchen/audio/start", b"{}")
-    assert bench.topics == [
+    assert bench.published_on == [
         "stt/bridge/response/devices",
         "stt/kitchen/settings",
         "stt/kitchen/state",
@@ -126,7 +215,7 @@ def test_a_device_that_announces_itself_is_known_before_its_first_words(
     topic: str, payload: bytes, retain: bool
 ) -> None:
     bench = Bench()
-    bench.send(f"stt/kitchen/{topic}", payload, retain)
+    bench.send(f"stt/kitchen/{topic}", payload, retain=retain)
     assert bench.retained["stt/kitchen/state"] == b"idle"
     assert "stt/kitchen/settings" in bench.retained
     # What the broker kept says nothing about when it was heard.
@@ -179,8 +268,8 @@ def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there()
 
 def test_a_dropped_message_is_answered_overloaded() -> None:
     bench = Bench()
-    bench.wire.dropped("stt/kitchen/utterance")
-    bench.wire.dropped("stt/bridge/request/devices")
+    bench.door.subscriptions.dropped("stt/kitchen/utterance")
+    bench.door.subscriptions.dropped("stt/bridge/request/devices")
     results = [item for item in bench.published if item.topic == "stt/kitchen/result"]
     assert len(results) == 1
     assert b'"overloaded"' in results[0].payload
@@ -188,11 +277,11 @@ def test_a_dropped_message_is_answered_overloaded() -> None:
 
 def test_after_connecting_configured_satellites_are_told_and_online_comes_last() -> None:
     bench = Bench(devices={"kitchen": {}, "192.168.1.20": {}, "2001:db8::1": {}, "kids_*": {}})
-    bench.wire.on_connected()
-    assert bench.topics[:2] == ["stt/kitchen/settings", "stt/kitchen/state"]
+    bench.door.on_connected()
+    assert bench.published_on[:2] == ["stt/kitchen/settings", "stt/kitchen/state"]
     assert bench.published[-1].topic == "stt/bridge/state"
     assert bench.published[-1].payload == b"online"
-    assert not any("192.168" in topic or "2001" in topic for topic in bench.topics)
+    assert not any("192.168" in topic or "2001" in topic for topic in bench.published_on)
 
 
 def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> None:
@@ -203,9 +292,9 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
     bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
     bench.send("stt/live/settings", MUTED)
     assert bench.published == []
-    bench.wire.take_over()
+    bench.door.take_over()
     assert bench.published == []
-    bench.wire.on_connected()
+    bench.door.on_connected()
     assert bench.retained["stt/kitchen/state"] == b"idle"
     assert b'"enabled":false' in bench.retained["stt/kitchen/settings"]
     assert b'"enabled":false' in bench.retained["stt/hall/settings"]
@@ -216,15 +305,15 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
 
 def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     bench = Bench()
-    bench.wire.take_over()
-    bench.wire.on_connected()
+    bench.door.take_over()
+    bench.door.on_connected()
     bench.published.clear()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
-    bench.wire.clean_up()
-    assert bench.topics == ["stt/kitchen/settings", "stt/kitchen/state"]
+    bench.clean_up()
+    assert bench.published_on == ["stt/kitchen/settings", "stt/kitchen/state"]
     bench.send("stt/attic/settings", MUTED, retain=True)
-    bench.wire.clean_up()
-    bench.wire.take_over()
+    bench.clean_up()
+    bench.door.take_over()
     assert list(bench.seen) == ["kitchen"]
 
 
@@ -232,8 +321,8 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
     bench = Bench()
     bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
     bench.send("stt/attic/state", b"idle", retain=True)
-    bench.wire.take_over()
-    bench.wire.on_connected()
+    bench.door.take_over()
+    bench.door.on_connected()
     for name in ("kitchen", "attic"):
         bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
     assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
@@ -243,17 +332,17 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
 def test_who_was_forgotten_right_after_the_start_stays_forgotten() -> None:
     bench = Bench()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
-    bench.wire.take_over()
-    bench.wire.on_connected()
+    bench.door.take_over()
+    bench.door.on_connected()
     bench.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
-    bench.wire.clean_up()
+    bench.clean_up()
     assert bench.seen == {}
 
 
 def test_what_is_no_state_of_ours_makes_no_device() -> None:
     bench = Bench()
     bench.send("stt/lamp/state", b"ON", retain=True)
-    bench.wire.take_over()
+    bench.door.take_over()
     assert bench.seen == {}
 
 
@@ -261,7 +350,7 @@ def test_who_is_said_to_be_offline_was_not_heard() -> None:
     bench = Bench()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
-    bench.wire.take_over()
+    bench.door.take_over()
     bench.send("stt/kitchen/availability", b"offline", retain=True)
     assert bench.seen == {"kitchen": 17.0}
 
@@ -270,7 +359,7 @@ def test_what_was_changed_since_the_start_is_not_taken_back() -> None:
     bench = Bench()
     bench.send("stt/kitchen/enabled/set", b"ON")
     bench.send("stt/kitchen/settings", MUTED, retain=True)
-    bench.wire.clean_up()
+    bench.clean_up()
     assert b'"enabled":true' in bench.retained["stt/kitchen/settings"]
 
 
@@ -280,12 +369,12 @@ def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
         bench.send(f"stt/{name}/settings", MUTED, retain=True)
     seen = b'{"devices":{"first":{"last_seen":3},"second":{"last_seen":2},"third":{"last_seen":1}}}'
     bench.send("stt/bridge/health", seen, retain=True)
-    bench.wire.take_over()
+    bench.door.take_over()
     assert list(bench.seen) == ["second", "first"]
     assert bench.retained == {
         "stt/third/state": b"", "stt/third/settings": b"",
     }  # fmt: skip
-    bench.wire.on_connected()
+    bench.door.on_connected()
     assert list(bench.seen) == ["second", "first", "hall"]
 
 
