@@ -1,4 +1,4 @@
-"""The MQTT client: connects, stays connected, and never blocks whoever publishes."""
+"""The MQTT client: connects, reconnects, and never blocks the caller."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class MqttClient:
     def connection(self) -> int:
         """Number of the present connection, counted from 1; 0 while there is none.
 
-        `ClientListener.connected` finds the new one here. When `ClientListener.disconnected` is
-        called, the old one is gone.
+        It is set before `ClientListener.connected` is called, and 0 again before
+        `ClientListener.disconnected`.
         """
         return self._state.outbox.connection
 
@@ -75,10 +75,11 @@ class MqttClient:
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
-        """Queue `publication`; never blocks, from any thread.
+        """Queue `publication`, from any thread. Never blocks.
 
-        While offline QoS 1 waits, QoS 0 is dropped unless it says until when it may wait. What
-        names its connection is sent on that one or not at all. A full queue loses it, counted.
+        While there is no connection, QoS 1 waits; QoS 0 is dropped unless it has `expires_at`. A
+        publication that names its connection is sent on that one or not at all. When the queue is
+        full, the publication is dropped and counted.
         """
         if not publication.may_wait and not self.connected:
             return
@@ -86,10 +87,10 @@ class MqttClient:
             self._state.wakeup.set()
 
     def subscribe(self, filters: Collection[str], bulk: Collection[str] = ()) -> None:
-        """Subscribe to `filters`, on every connection until `unsubscribe`.
+        """Subscribe to `filters` with QoS 1, on every connection until `unsubscribe`.
 
-        With QoS 1; those in `bulk` with QoS 0, because of QoS 1 a broker keeps only so many
-        messages for a client and drops the rest (Mosquitto 1,000).
+        Those in `bulk` are subscribed with QoS 0. A broker queues only so many messages of QoS 1
+        for a client and drops the rest (Mosquitto 1,000).
         """
         more = {name: 0 if name in bulk else 1 for name in filters}
         with self._filters_lock:
@@ -104,16 +105,13 @@ class MqttClient:
         self._state.wakeup.set()
 
     def read_all(self) -> None:
-        """Have the network thread read everything that has come in; see `has_read_all`.
-
-        After a standstill of the process it may have as much to read as the event loop to do.
-        """
+        """Have the network thread read everything that has come in; see `has_read_all`."""
         self._state.reads_asked += 1
         self._state.wakeup.set()
 
     @property
     def has_read_all(self) -> bool:
-        """Whether everything was read, and told, that had come in at the last `read_all`."""
+        """Whether the listener was told everything that had come in at the last `read_all`."""
         return not self.connected or self._state.reads_done == self._state.reads_asked
 
     def flush(self, timeout_s: float) -> bool:
@@ -149,10 +147,10 @@ class MqttClient:
 
     def _connect(self, protocol: Protocol, listener: ClientListener) -> tuple[Ending, float]:
         """One connection, or the attempt of one: how it ended, and how long it was up."""
-        greeting = logging.DEBUG if self._failures.flapping else logging.INFO
+        log_level = logging.DEBUG if self._failures.flapping else logging.INFO
         connection = None
         try:
-            connection = Connection(self._options, protocol, listener, self._state, greeting)
+            connection = Connection(self._options, protocol, listener, self._state, log_level)
             self._connection = connection
             ending = connection.run()
         except Exception:

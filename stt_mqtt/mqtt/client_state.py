@@ -1,4 +1,4 @@
-"""What outlives one connection, and what other threads share with the network thread."""
+"""What outlives one connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Wakeup:
                 self._writer.send(b"!")
 
     def clear(self) -> None:
-        """Woken: be ready for the next call of `set`."""
+        """Read the byte, and be ready for the next call of `set`."""
         with self._lock:
             self._signalled = False
             with suppress(BlockingIOError):
@@ -50,7 +50,7 @@ class Wakeup:
 
 @dataclass(slots=True)
 class ClientState:
-    """All that the network thread shares with other threads, kept over connections."""
+    """All that the network thread shares with other threads. It outlives connections."""
 
     client_id: str
     outbox: Outbox

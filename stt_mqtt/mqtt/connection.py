@@ -1,10 +1,10 @@
 """One connection to the broker, from its CONNECT to its end.
 
-paho is touched by the network thread only, through its interface for foreign event loops: its
-own loops retry refused credentials for ever, cannot change the protocol, send what is
-published before the CONNACK, and select() fails in a process with many open files.
-Each connection gets a paho client of its own, so nothing of an old connection leaks into a new
-one; what has to outlive a connection is in `ClientState`.
+Only the network thread calls paho, through its interface for foreign event loops. paho's own loops
+retry refused credentials for ever, cannot change the protocol, and send what is published before
+the CONNACK; their select() fails in a process with many open files. Each connection has a paho
+client of its own, so nothing of an old connection leaks into a new one. What has to outlive a
+connection is in `ClientState`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
-    """How a connection ended, for the state machine and for people."""
+    """How a connection ended: for the state machine, and as a sentence for people."""
 
     kind: Cause
     reason: str
@@ -52,7 +52,7 @@ class Ending(NamedTuple):
 class Connection:
     """One connection. `run` returns when it is over; `connected` says whether it is up.
 
-    `greeting`: the level at which the log is told that it came up.
+    `log_level`: that of the log message when it comes up.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Connection:
         protocol: Protocol,
         listener: ClientListener,
         state: ClientState,
-        greeting: int = logging.INFO,
+        log_level: int = logging.INFO,
     ) -> None:
         self.connected = False
         self.connected_at: float | None = None
         """When it came up, in monotonic seconds."""
-        self._greeting = greeting
+        self._log_level = log_level
         self._options = options
         self._v5 = protocol is Protocol.V5
         self._protocol = protocol
@@ -75,7 +75,7 @@ class Connection:
         self._client = self._make_client()
         self._sender = Sender(self._client, self._v5, state)
         self._ending: Ending | None = None
-        self._trouble = ""
+        self._socket_error = ""
         self._leaving = False
         self._quiet_until = 0.0
 
@@ -93,7 +93,7 @@ class Connection:
             self.connected = False
             if isinstance(sock, socket.socket):
                 sock.close()
-        return self._ending or Ending(Cause.NO_ANSWER, self._silence())
+        return self._ending or Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _make_client(self) -> Receiver:
         client = Receiver(self._state.client_id, self._v5, self._on_message)
@@ -175,9 +175,9 @@ class Connection:
         client.acknowledge()
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
-        """Keep what paho says about a failing socket; it tells nobody else."""
+        """Keep what paho logs about a failing socket: it reports that nowhere else."""
         if level == MQTT_LOG_ERR:
-            self._trouble = text
+            self._socket_error = text
 
     def _on_connect(
         self,
@@ -200,7 +200,7 @@ class Connection:
         if more is not None:
             self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
         log.log(
-            self._greeting,
+            self._log_level,
             "connected to %s with MQTT %s",
             self._options.address,
             self._protocol.value,
@@ -230,11 +230,11 @@ class Connection:
         elif code.getName() == "Protocol error":
             reason = f"{address} does not speak MQTT {self._protocol.value}"
             self._ending = Ending(Cause.UNSUPPORTED, reason)
-        elif self._options.config.tls is not None and self._trouble:
-            reason = f"TLS with {address} failed ({self._trouble}): check mqtt.tls.cert_file"
+        elif self._options.config.tls is not None and self._socket_error:
+            reason = f"TLS with {address} failed ({self._socket_error}): check mqtt.tls.cert_file"
             self._ending = Ending(Cause.UNREACHABLE, reason)
         else:
-            self._ending = Ending(Cause.NO_ANSWER, self._silence())
+            self._ending = Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _on_message(self, message: Inbound | None) -> None:
         if message is None:
@@ -246,10 +246,10 @@ class Connection:
             self._complain()
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
-        """Let the broker read our DISCONNECT before the socket goes.
+        """Let the broker read our DISCONNECT before the socket is closed.
 
-        Closing while messages still stream in resets the connection, and the broker may then
-        see the reset first and publish the last will.
+        Closing while messages still come in resets the connection. The broker may then see the
+        reset first and publish the last will.
         """
         if not self._leaving:
             return
@@ -260,7 +260,7 @@ class Connection:
                 if not sock.recv(65536):
                     return
 
-    def _silence(self) -> str:
+    def _no_answer(self) -> str:
         return (
             f"{self._options.address} does not answer in MQTT {self._protocol.value}: either it is "
             "another protocol version, no MQTT broker, one that expects TLS, or one that refuses "

@@ -1,4 +1,4 @@
-"""From the network thread to the event loop: messages and connections."""
+"""The bounded way of messages from the network thread to the event loop, and to their doors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.routing import Route, Router
+from stt_mqtt.mqtt.routing import Destination, Router
 
 MAX_INBOX_MESSAGES = 20_000
 MAX_INBOX_BYTES = 64 * 1024 * 1024
@@ -25,7 +25,7 @@ LINGER_S = 0.005
 """Pause between batches while messages keep coming: waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
 COMPLAINT_INTERVAL_S = 10.0
-"""Least time between two tracebacks in the log: what breaks once breaks fifty times a second."""
+"""Least time between two tracebacks in the log: a failure may repeat fifty times a second."""
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,15 @@ class Arrival(NamedTuple):
     """A message, and where it goes."""
 
     message: Inbound
-    route: Route
+    destination: Destination
     is_audio: bool = False
 
 
 class ArrivalQueue:
-    """First in, first out; the last tenth of its room is kept for urgent messages.
+    """First in, first out. The last tenth of its room is kept for urgent messages.
 
-    So a flood of audio cannot push out the stop that ends it. `dropped` counts the messages
-    that found no room.
+    So a flood of audio cannot displace the stop that ends it. `dropped` counts the messages that
+    found no room.
     """
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
@@ -120,10 +120,10 @@ class ArrivalQueue:
 
 
 class Inbox:
-    """Listens to the client in the network thread and calls the doors on the event loop.
+    """Takes messages in the network thread and gives them to the doors on the event loop.
 
-    `on_connected` and `rearm_timer` are called on the event loop, the second after each batch of
-    messages.
+    It is the `ClientListener` of the doors' client. `on_connected` and `rearm_timer` are called on
+    the event loop: after the broker accepted the connection, and after each batch of messages.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Inbox:
         self._queue = ArrivalQueue(limits or InboxLimits(), self._wake)
         self._next: asyncio.Handle | None = None
         """The next call of `pump`, while messages keep coming."""
-        self._dropped: deque[tuple[str, Route]] = deque(maxlen=MAX_DROPPED_NOTES)
+        self._dropped: deque[tuple[str, Destination]] = deque(maxlen=MAX_DROPPED_NOTES)
         """Topics of messages, not chunks, that found no room."""
         self._quiet_until = 0.0
         self._put = 0
@@ -166,16 +166,16 @@ class Inbox:
     def message(self, message: Inbound) -> None:
         """A message came in. A chunk that no door wants goes no further."""
         topic = message.topic
-        route = self._router.route(topic)
-        topics = route.topics
+        destination = self._router.route(topic)
+        topics = destination.topics
         if topics.is_audio(topic):
             # What is not handled yet may be the start that makes the door want this chunk.
             if self._put != self._handled or topics.audio.wants_audio(topic):
-                self._queue.put(Arrival(message, route, is_audio=True), urgent=False)
-        elif self._queue.put(Arrival(message, route), urgent=not topics.is_large(topic)):
+                self._queue.put(Arrival(message, destination, is_audio=True), urgent=False)
+        elif self._queue.put(Arrival(message, destination), urgent=not topics.is_large(topic)):
             self._put += 1
         else:
-            self._dropped.append((topic, route))
+            self._dropped.append((topic, destination))
 
     def connected(self, _protocol: str) -> None:
         """The broker accepted the connection."""
@@ -207,16 +207,16 @@ class Inbox:
         elif batch:
             self._next = self._loop.call_later(LINGER_S, self.pump)
         self._taken += len(batch)
-        for message, route, is_audio in batch:
+        for message, destination, is_audio in batch:
             try:
-                route.door.handle(message)
+                destination.door.handle(message)
             except Exception:
                 self._complain(message.topic)
             self._handled += not is_audio
         while self._dropped:
-            topic, route = self._dropped.popleft()
+            topic, destination = self._dropped.popleft()
             try:
-                route.topics.dropped(topic)
+                destination.topics.dropped(topic)
             except Exception:
                 self._complain(topic)
         self._rearm_timer()

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from stt_mqtt.config import MqttConfig
 
 MAX_USER_PROPERTIES = 16
-"""Most MQTT 5 user properties of one message that are looked at; the rest is ignored."""
+"""MQTT 5 user properties of one message that are read; the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Inbound:
 class Publication:
     """A message for the broker. `correlation` is sent with MQTT 5 only.
 
-    `expires_at`: seconds of `ClientOptions.now` after which it is dropped, and counted, unsent;
+    `expires_at`: seconds of `ClientOptions.now`. What is not sent by then is dropped and counted;
     with MQTT 5 the broker drops it then, too.
-    `connection`: number of the only connection that it may be sent on, see `MqttClient.connection`;
-    with any other one, or none, it is dropped uncounted: whoever names it sends it anew.
-    `receipt`: called in the network thread, where it must not block, once the broker has answered
-    it (a refusal is an answer, and logged); with QoS 0 once it was written to the socket.
+    `connection`: number of the only connection that it may be sent on, see `MqttClient.connection`.
+    With another one, or none, it is dropped and not counted: the caller sends it anew.
+    `receipt`: called in the network thread, where it must not block. With QoS 1 once the broker has
+    answered (a refusal is an answer, and logged), with QoS 0 once it was written to the socket.
     """
 
     topic: str
@@ -50,7 +50,7 @@ class Publication:
 
     @property
     def may_wait(self) -> bool:
-        """Whether it is worth sending when the broker was away meanwhile."""
+        """Whether it waits for the next connection when there is none."""
         return self.connection is None and (self.qos > 0 or self.expires_at is not None)
 
 

@@ -17,20 +17,20 @@ from enum import Enum, auto
 from stt_mqtt.config import Protocol
 
 NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
-"""Short: what is said meanwhile is soon too old to be worth anything."""
+"""Short, because speech that waits is soon too old to be of use."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
 TAKEOVER_DELAYS_S = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
-PEACE_S = 600.0
-"""A connection that lasted so long was not in such a fight."""
+UNDISTURBED_S = 600.0
+"""After a connection that lasted so long, a takeover counts as the first one."""
 JITTER_SHARE = 0.25
 """Part of a network delay that jitter may take away."""
 
 FIRST_REPEAT_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 MAX_REASONS = 16
-"""Reasons that are said at once within one trouble; others wait for their turn."""
+"""Reasons that are logged at once within one series of failures; others wait for their turn."""
 STEADY_S = 10.0
-"""A connection that lasted so long ends the trouble before it."""
+"""A connection that lasted so long ends the series of failures before it."""
 FLAPPING_LOSSES = 3
 """So many losses in a row, each soon after the connection came up, have one cause."""
 
@@ -61,9 +61,9 @@ class Attempt:
     protocol: Protocol
     delay_s: float = 0.0
     settled: bool = False
-    """The protocol is given, or has worked once: it no longer changes."""
+    """Whether the protocol is given, or has worked once, and no longer changes."""
     failures: int = 0
-    """Network troubles in a row."""
+    """Network failures in a row."""
     refusals: int = 0
     """Refused credentials in a row."""
     takeovers: int = 0
@@ -74,7 +74,7 @@ class Attempt:
 
         `lived_s`: how long the connection was up.
         """
-        if lived_s >= PEACE_S:
+        if lived_s >= UNDISTURBED_S:
             return replace(self, takeovers=0).after(ended, jitter)
         if ended is Cause.TAKEN_OVER:
             delay_s = TAKEOVER_DELAYS_S[min(self.takeovers, len(TAKEOVER_DELAYS_S) - 1)]
@@ -115,7 +115,7 @@ def first_attempt(wanted: Protocol) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureMessage:
-    """What is to be said; `lasts_s` is None where it is said for the first time."""
+    """What is to be logged; `lasts_s` is None for the first time."""
 
     reason: str
     lasts_s: float | None = None
@@ -128,13 +128,13 @@ class FailureMessage:
 
 @dataclass(slots=True)
 class FailureLog:
-    """Decides what the log says of a connection that fails. Times are monotonic seconds.
+    """Decides what is logged about a connection that fails. Times are monotonic seconds.
 
-    Each reason is said when it first comes up. Then the present one is repeated with the time that
-    it has lasted, after 1, 2, 4, … minutes and at last every hour. So whoever looks at the log
-    finds it, and it fills no disk. The trouble lasts until a connection does.
+    Each reason is logged when it first comes up. Then the present one is repeated, with the time
+    that it has lasted, after 1, 2, 4, … minutes and at last every hour. So the log always has it
+    and does not grow large. A series of failures ends with a connection that lasts.
 
-    `client_id` is the one that was configured; one of our own making is nobody else's.
+    `client_id` is the configured one. A random one cannot belong to another client.
     """
 
     client_id: str | None
@@ -146,14 +146,17 @@ class FailureLog:
 
     @property
     def flapping(self) -> bool:
-        """Whether connections come up and are lost again at once: not worth a line each."""
+        """Whether connections come up and are lost again at once."""
         return self._losses >= FLAPPING_LOSSES
 
     def message_for(
         self, ended: Cause, reason: str, lived_s: float, now: float
     ) -> FailureMessage | None:
-        """A connection that was up for `lived_s`, or an attempt (0), has ended; None: be quiet."""
-        if lived_s >= (PEACE_S if ended is Cause.TAKEN_OVER else STEADY_S):
+        """What to log at the end of a connection that was up for `lived_s` (0: an attempt).
+
+        None: nothing.
+        """
+        if lived_s >= (UNDISTURBED_S if ended is Cause.TAKEN_OVER else STEADY_S):
             self._since, self._losses = None, 0
             self._told.clear()
         if self._since is None:
@@ -176,7 +179,7 @@ class FailureLog:
         return FailureMessage(reason, now - self._since)
 
     def is_new(self, text: str) -> bool:
-        """Whether this was not said yet; from now on it was."""
+        """Whether this was not logged yet; from now on it was."""
         if text in self._told or len(self._told) >= MAX_REASONS:
             return False
         self._told.add(text)

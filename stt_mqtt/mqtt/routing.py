@@ -84,7 +84,7 @@ class MqttDoor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Destination:
     """Where messages go whose topic matches `pattern`."""
 
     door: MqttDoor
@@ -96,25 +96,25 @@ class Router:
     """Knows which door each topic belongs to. `lost` is called for messages of no door."""
 
     def __init__(self, doors: Sequence[MqttDoor], lost: Callable[[], None]) -> None:
-        self._routes = [_route_to(door) for door in doors]
-        self._no_route = _route_to(_NoDoor(lost))
-        all_of_them = [route.topics for route in self._routes]
+        self._destinations = [_destination(door) for door in doors]
+        self._nowhere = _destination(_NoDoor(lost))
+        all_of_them = [one.topics for one in self._destinations]
         self._retained = [one.retained for one in all_of_them if one.retained is not None]
         self.subscriptions = _joined(one.filters for one in all_of_them)
         self.read_first = _joined(one.filters for one in self._retained)
         self.bulk = _joined(one.bulk for one in self._retained)
 
-    def route(self, topic: str) -> Route:
+    def route(self, topic: str) -> Destination:
         """Where a message on `topic` goes; from any thread."""
-        for route in self._routes:
-            if route.pattern.fullmatch(topic):
-                return route
-        return self._no_route
+        for destination in self._destinations:
+            if destination.pattern.fullmatch(topic):
+                return destination
+        return self._nowhere
 
     def on_connected(self) -> None:
         """Tell all doors of a connection, in order."""
-        for route in self._routes:
-            route.door.on_connected()
+        for destination in self._destinations:
+            destination.door.on_connected()
 
     def clean_up(self) -> None:
         """Have all doors clear what a previous run left, in reverse order."""
@@ -138,11 +138,11 @@ def _joined(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(chain.from_iterable(several))
 
 
-def _route_to(door: MqttDoor) -> Route:
+def _destination(door: MqttDoor) -> Destination:
     topics = door.subscriptions
     filters = topics.filters + (() if topics.retained is None else topics.retained.filters)
     pattern = re.compile("|".join(map(_matching, filters)), re.DOTALL)
-    return Route(door, topics, pattern)
+    return Destination(door, topics, pattern)
 
 
 def _matching(filter: str) -> str:

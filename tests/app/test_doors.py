@@ -47,7 +47,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
 
     async def scenario() -> None:
         online = asyncio.Event()
-        wishes = ApplicationCallbacks(
+        callbacks = ApplicationCallbacks(
             reload=lambda: Changes((), ()),
             set_rung=lambda _: None,
             rearm_timer=lambda: rearmed.append(None),
@@ -56,7 +56,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
             online=online,
         )
         monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
-        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, wishes)
+        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, callbacks)
         doors.connect()
         assert doors.deadline is None
         # A connection that is lost before the answer could come says nothing.

@@ -21,7 +21,7 @@ from stt_mqtt.mqtt.inbox import (
     size_of,
 )
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Route, Router, Subscriptions
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Subscriptions
 
 ROOMY = InboxLimits(max_items=1000, max_bytes=10_000_000)
 
@@ -34,7 +34,7 @@ class Waker:
         self.calls += 1
 
 
-ROUTE: Route = Router([], lambda: None).route("any")
+DESTINATION = Router([], lambda: None).route("any")
 
 
 def message(number: int = 0, size: int = 0) -> Inbound:
@@ -42,7 +42,7 @@ def message(number: int = 0, size: int = 0) -> Inbound:
 
 
 def arrival(number: int = 0, size: int = 0) -> Arrival:
-    return Arrival(message(number, size), ROUTE)
+    return Arrival(message(number, size), DESTINATION)
 
 
 def test_messages_leave_in_the_order_in_which_they_came_whatever_their_urgency() -> None:
@@ -155,7 +155,7 @@ def test_an_urgent_message_finds_room_behind_any_flood_of_others(
     queue = ArrivalQueue(InboxLimits(max_items, max_items * ITEM_OVERHEAD * 2), Waker())
     for size in sizes:
         queue.put(arrival(0, size), urgent=False)
-    assert queue.put(Arrival(Inbound("s", b""), ROUTE), urgent=True)
+    assert queue.put(Arrival(Inbound("s", b""), DESTINATION), urgent=True)
 
 
 def test_no_message_and_no_wake_up_is_lost_between_threads() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stt_mqtt.config import Protocol
 from stt_mqtt.mqtt.reconnect import (
     MAX_REASONS,
-    PEACE_S,
     STEADY_S,
+    UNDISTURBED_S,
     Attempt,
     Cause,
     FailureLog,
@@ -77,9 +77,9 @@ def test_who_is_thrown_out_by_his_own_identifier_waits_longer_every_time() -> No
 
 def test_a_takeover_after_a_long_connection_is_the_first_one_again() -> None:
     attempt = Attempt(V5, takeovers=4)
-    assert attempt.after(Cause.TAKEN_OVER, 0.0, PEACE_S - 1).delay_s == 120
-    assert attempt.after(Cause.TAKEN_OVER, 0.0, PEACE_S).delay_s == 1
-    assert attempt.after(Cause.LOST, 0.0, PEACE_S).takeovers == 0
+    assert attempt.after(Cause.TAKEN_OVER, 0.0, UNDISTURBED_S - 1).delay_s == 120
+    assert attempt.after(Cause.TAKEN_OVER, 0.0, UNDISTURBED_S).delay_s == 1
+    assert attempt.after(Cause.LOST, 0.0, UNDISTURBED_S).takeovers == 0
 
 
 def test_a_lost_connection_is_tried_again_after_a_second_however_bad_it_was_before() -> None:
@@ -262,7 +262,7 @@ def test_a_takeover_names_the_identifier_at_once_and_then_ever_less_often() -> N
 def test_a_takeover_after_a_long_peace_is_said_anew() -> None:
     bench = Bench("stt")
     bench.lose(0.0, ended=Cause.TAKEN_OVER)
-    bench.lose(1000.0, lived_s=PEACE_S, ended=Cause.TAKEN_OVER)
+    bench.lose(1000.0, lived_s=UNDISTURBED_S, ended=Cause.TAKEN_OVER)
     assert len({text for _, text in bench.said}) == 1
     assert len(bench.said) == 2
 

@@ -1,4 +1,4 @@
-"""What the service says of itself: state, info, health, and answers to requests."""
+"""What the service publishes about itself: state, info, health, and answers to requests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Bridge:
         self._retain("state", OFFLINE, qos=1)
 
     def output(self, message: Inbound, name: str) -> None:
-        """Look at what a service told of itself: this one, one before it, or another one."""
+        """Take what a service published about itself: this one, one before it, or another one."""
         match name:
             case "state":
                 self.instances.state(message.payload, message.retain)

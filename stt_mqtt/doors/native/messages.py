@@ -1,4 +1,4 @@
-"""The JSON of the native topics: what devices and people send, and what the service says."""
+"""The JSON of the native topics: what devices and people send, and what the service answers."""
 
 from __future__ import annotations
 
