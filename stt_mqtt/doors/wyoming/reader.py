@@ -11,13 +11,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from wyoming.event import Event
 
 from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeError
-
-Json: TypeAlias = dict[str, Any]
 
 _READ_BYTES = 64 * 1024
 _SMALL_BYTES = 64 * 1024
@@ -194,7 +192,7 @@ class EventReader:
         return read
 
 
-def _parse_object(text: bytes, what: str) -> Json:
+def _parse_object(text: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text.decode())
     except (ValueError, RecursionError):
@@ -204,7 +202,7 @@ def _parse_object(text: bytes, what: str) -> Json:
     return value
 
 
-def _length(header: Json, name: str, cap: int) -> int:
+def _length(header: dict[str, Any], name: str, cap: int) -> int:
     value = header.get(name)
     if value is None:
         return 0
