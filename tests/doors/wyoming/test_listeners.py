@@ -1,9 +1,8 @@
-"""Where Wyoming is spoken: Unix sockets, stdio, ports that are taken, names on the network."""
+"""Where Wyoming is served: Unix sockets, stdio, and ports that are taken."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import socket
@@ -12,8 +11,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -21,15 +18,11 @@ from wyoming.client import AsyncUnixClient
 from wyoming.event import Event, async_read_event
 from wyoming.ping import Ping
 
-from stt_mqtt.config import WyomingConfig
-from stt_mqtt.doors.wyoming import announce
-from stt_mqtt.doors.wyoming.announce import Announcement, Announcer, install_name
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.door import open_zeroconf
-from stt_mqtt.doors.wyoming.outgoing import encode
-from stt_mqtt.doors.wyoming.stdio import Stdio
+from stt_mqtt.doors.wyoming.listeners import StdioListener, peer_name
+from stt_mqtt.doors.wyoming.messages import encode
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.types import EndReason
-from tests.doors.wyoming_peers import (
+from tests.doors.wyoming.peers import (
     CHUNK,
     LOOPBACK,
     MONO,
@@ -138,9 +131,9 @@ class Pipes:
         self.input, self.keyboard = os.pipe()
         self.screen, self.output = os.pipe()
 
-    async def open(self) -> tuple[Stdio, asyncio.StreamReader]:
+    async def open(self) -> tuple[StdioListener, asyncio.StreamReader]:
         loop = asyncio.get_running_loop()
-        stdio = Stdio(self.bench.door._guests, self.ended.set, (self.input, self.output))
+        stdio = StdioListener(self.bench.door.admit, self.ended.set, (self.input, self.output))
         await stdio.open()
         os.close(self.input)
         os.close(self.output)
@@ -250,7 +243,7 @@ def test_what_is_no_pipe_is_an_error_in_the_log(
         fds = null.fileno(), file.fileno()
 
         async def scenario() -> None:
-            stdio = Stdio(bench.door._guests, pytest.fail, fds)
+            stdio = StdioListener(bench.door.admit, pytest.fail, fds)
             await stdio.open()
             await stdio.close()
 
@@ -260,7 +253,7 @@ def test_what_is_no_pipe_is_an_error_in_the_log(
 
 PROGRAM = """
 import asyncio
-from tests.doors.wyoming_peers import Bench
+from tests.doors.wyoming.peers import Bench
 
 async def main():
     bench = Bench(["stdio://"], None)
@@ -293,207 +286,16 @@ def test_a_program_on_stdio_answers_what_is_piped_into_it_and_ends(
     assert b"Turn on the light." in process.stdout
 
 
-@dataclass
-class FakeResponder:
-    """A network that takes every name, or none."""
-
-    error: Exception | None = None
-    registered: list[Announcement] = field(default_factory=list)
-    closed: int = 0
-
-    async def register(self, announcement: Announcement) -> None:
-        if self.error is not None:
-            raise self.error
-        self.registered.append(announcement)
-
-    async def close(self) -> None:
-        self.closed += 1
-
-
-def announced(uri: str, responder: FakeResponder) -> list[Announcement]:
-    """What is told to the network about an address."""
-
-    async def scenario() -> None:
-        announcer = Announcer("machine", lambda: responder)
-        announcer.announce(WyomingConfig(listen=(uri,)).addresses[0])
-        await until(lambda: not announcer._tasks)
-        await announcer.close()
-        await announcer.close()
-
-    asyncio.run(scenario())
-    return responder.registered
-
-
 @pytest.mark.parametrize(
-    "uri",
+    ("peername", "name"),
     [
-        "tcp://127.0.0.1:10300",
-        "tcp://[::1]:10300",
-        "tcp://localhost:10300",
-        "unix:///x",
-        "stdio://",
+        (("192.168.1.5", 40000), "192.168.1.5"),
+        (("::ffff:192.168.1.5", 40000, 0, 0), "192.168.1.5"),
+        (("fd00::2", 40000, 0, 0), "fd00::2"),
+        (("fe80::1%eth0", 40000, 0, 2), "fe80::1"),
+        (None, "wyoming:unknown"),
+        ((), "wyoming:unknown"),
     ],
 )
-def test_what_only_this_machine_can_reach_is_not_announced(uri: str) -> None:
-    responder = FakeResponder()
-    assert announced(uri, responder) == []
-    assert responder.closed == 0
-
-
-def test_an_address_of_the_network_is_announced_and_taken_back() -> None:
-    responder = FakeResponder()
-    (announcement,) = announced("tcp://192.0.2.7:10300", responder)
-    assert announcement.addresses == [bytes([192, 0, 2, 7])]
-    assert announcement.port == 10300
-    assert announcement.name == install_name("machine", 10300)
-    assert responder.closed == 1
-
-
-def test_all_interfaces_are_announced_by_the_address_of_the_default_route(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    own = ipaddress.ip_address("192.168.1.5")
-    monkeypatch.setattr(announce, "_outgoing", lambda _: own)
-    (announcement,) = announced("tcp://0.0.0.0:10300", FakeResponder())
-    assert announcement.addresses == [own.packed]
-
-
-@pytest.mark.parametrize("family", [4, 6])
-def test_the_address_of_the_default_route_is_one_of_ours(family: int) -> None:
-    unspecified = ipaddress.ip_address("0.0.0.0" if family == 4 else "::")
-    try:
-        own = announce._outgoing(unspecified)
-    except OSError:
-        return  # A machine without a network of this kind announces nothing.
-    assert own.version == family
-    assert not own.is_unspecified
-
-
-def test_a_failing_announcement_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    announced("tcp://192.0.2.7:10300", FakeResponder(OSError("no network")))
-    (record,) = caplog.records
-    assert record.levelname == "WARNING"
-    assert "wyoming.zeroconf: false" in record.getMessage()
-
-
-def test_without_the_extra_the_log_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "stt_mqtt")
-    monkeypatch.setitem(sys.modules, "zeroconf.asyncio", None)
-    monkeypatch.delitem(sys.modules, "stt_mqtt.doors.wyoming.responder", raising=False)
-
-    async def scenario() -> None:
-        announcer = Announcer("machine", open_zeroconf)
-        announcer.announce(WyomingConfig(listen=("tcp://192.0.2.7:10300",)).addresses[0])
-        await until(lambda: not announcer._tasks)
-        await announcer.close()
-
-    asyncio.run(scenario())
-    (record,) = caplog.records
-    assert record.levelname == "INFO"
-    assert "pip install 'stt-mqtt[zeroconf]'" in record.getMessage()
-
-
-def test_an_end_that_fails_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    class Stuck(FakeResponder):
-        async def close(self) -> None:
-            raise OSError("no network any more")
-
-    announced("tcp://192.0.2.7:10300", Stuck())
-    (record,) = caplog.records
-    assert "no network any more" in record.getMessage()
-
-
-def test_zeroconf_is_told_the_service_with_a_host_name_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told: list[tuple[str, Any]] = []
-
-    class Zeroconf:
-        """As `zeroconf.asyncio.AsyncZeroconf`."""
-
-        async def async_register_service(self, info: dict[str, Any]) -> Awaitable[None]:
-            told.append(("register", info))
-            return asyncio.sleep(0)
-
-        async def async_unregister_all_services(self) -> None:
-            told.append(("unregister", None))
-
-        async def async_close(self) -> None:
-            told.append(("close", None))
-
-    module = ModuleType("zeroconf.asyncio")
-    module.__dict__["AsyncZeroconf"] = Zeroconf
-    module.__dict__["AsyncServiceInfo"] = lambda *names, **rest: {"names": names, **rest}
-    monkeypatch.setitem(sys.modules, "zeroconf", ModuleType("zeroconf"))
-    monkeypatch.setitem(sys.modules, "zeroconf.asyncio", module)
-    monkeypatch.delitem(sys.modules, "stt_mqtt.doors.wyoming.responder", raising=False)
-
-    async def scenario() -> None:
-        responder = open_zeroconf()
-        await responder.register(Announcement("stt-mqtt-0", [b"\xc0\0\2\7"], 10300))
-        await responder.close()
-
-    asyncio.run(scenario())
-    sys.modules.pop("stt_mqtt.doors.wyoming.responder")
-    assert [what for what, _ in told] == ["register", "unregister", "close"]
-    assert told[0][1] == {
-        "names": ("_wyoming._tcp.local.", "stt-mqtt-0._wyoming._tcp.local."),
-        "addresses": [b"\xc0\0\2\7"],
-        "port": 10300,
-        "server": "stt-mqtt-0.local.",
-    }
-
-
-def test_the_end_does_not_wait_for_an_announcement_that_hangs() -> None:
-    class Hanging(FakeResponder):
-        async def register(self, announcement: Announcement) -> None:
-            self.registered.append(announcement)
-            await asyncio.Event().wait()
-
-    async def scenario() -> None:
-        responder = Hanging()
-        announcer = Announcer("machine", lambda: responder)
-        announcer.announce(WyomingConfig(listen=("tcp://192.0.2.7:10300",)).addresses[0])
-        await until(lambda: responder.registered)
-        await announcer.close()
-        assert responder.closed == 1
-
-    asyncio.run(scenario())
-
-
-def test_the_name_is_the_installs_own_and_stays() -> None:
-    assert install_name("a", 10300) == install_name("a", 10300)
-    assert len({install_name(m, p) for m in "ab" for p in (10300, 10301)}) == 4
-    prefix, _, digits = install_name("a", 10300).rpartition("-")
-    assert prefix == "stt-mqtt"
-    assert len(digits) == 8
-    assert int(digits, 16) >= 0
-
-
-def test_a_door_announces_what_it_listens_on_unless_it_is_told_not_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    announced_ports: list[int] = []
-    monkeypatch.setattr(
-        Announcer, "announce", lambda _, address: announced_ports.append(address.port)
-    )
-
-    async def scenario() -> None:
-        await until(lambda: True)
-
-    for zeroconf in (True, False):
-        bench = TcpBench(zeroconf=zeroconf)
-        drive(bench, scenario)
-        assert announced_ports == [bench.port] * zeroconf
-        announced_ports.clear()
-
-
-def test_the_machine_is_known_by_its_id_or_else_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(announce, "_MACHINE_ID", tmp_path / "machine-id")
-    assert announce.machine_id() == socket.gethostname()
-    (tmp_path / "machine-id").write_text("0123abcd\n")
-    assert announce.machine_id() == "0123abcd"
+def test_clients_are_known_by_their_address(peername: object, name: str) -> None:
+    assert peer_name(peername) == name

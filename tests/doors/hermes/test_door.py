@@ -14,12 +14,12 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
-from stt_mqtt.doors.hermes.toggles import MAX_SITES
+from stt_mqtt.doors.hermes.sessions import MAX_TOGGLED_SITES
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript, UtteranceStart
 from tests.audio.synth import s16, tone
-from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
+from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
 from tests.fakes import (
     ONE_THREAD,
     FakeClock,
@@ -496,10 +496,10 @@ def test_an_empty_toggle_is_for_all_sites_and_one_without_a_site_for_the_default
 
 def test_a_toggle_that_cannot_be_remembered_is_an_error() -> None:
     wire = Wire()
-    for number in range(MAX_SITES + 1):
+    for number in range(MAX_TOGGLED_SITES + 1):
         wire.ask("toggleOff", siteId=f"site {number}")
     (error,) = wire.on(ERROR)
-    assert (error["context"], error["siteId"]) == ("overloaded", f"site {MAX_SITES}")
+    assert (error["context"], error["siteId"]) == ("overloaded", f"site {MAX_TOGGLED_SITES}")
 
 
 # Limits ---------------------------------------------------------------------------------------

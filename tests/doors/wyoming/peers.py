@@ -15,8 +15,8 @@ from wyoming.info import Describe, Info
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.doors.wyoming.door import WyomingDoor
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.types import Outcome, Utterance, Verdict
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 from tools.brokers import free_port
@@ -30,15 +30,17 @@ PATIENCE_S = 60.0
 class RecordingDoor(WyomingDoor):
     """A door that remembers the outcomes it was given."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.outcomes: list[Outcome] = []
+
     def outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         super().outcome(outcome)
 
-    outcomes: list[Outcome]
-
 
 class Bench:
-    """A line with fakes around it behind an open door."""
+    """The speech service with fakes around it, behind an open door."""
 
     def __init__(
         self, listen: Sequence[str], bounds: Bounds | None, zeroconf: bool = False, **config: Any
@@ -49,10 +51,9 @@ class Bench:
         self.service = SpeechService(
             Config.model_validate({"wyoming": wyoming, **config}), engine_facts(), self.clock
         )
-        self.settled = 0
+        self.rearmed = 0
         self.ended = asyncio.Event()
-        self.door = RecordingDoor(self.service, self._settle, self.ended.set, bounds)
-        self.door.outcomes = []
+        self.door = RecordingDoor(self.service, self._rearm, self.ended.set, bounds)
 
     def load(self) -> None:
         """The model is loaded."""
@@ -69,8 +70,8 @@ class Bench:
         self.pool.answer(self.service, verdict or heard())
         return utterance
 
-    def _settle(self) -> None:
-        self.settled += 1
+    def _rearm(self) -> None:
+        self.rearmed += 1
 
 
 class TcpBench(Bench):

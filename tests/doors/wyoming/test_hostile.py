@@ -12,10 +12,9 @@ import pytest
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.connection import WyomingConnection
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.types import DeviceKey, OutcomeKind, UtteranceStart
-from tests.doors.wyoming_peers import (
+from tests.doors.wyoming.peers import (
     CHUNK,
     LOOPBACK,
     MONO,
@@ -121,7 +120,7 @@ def test_a_bad_event_takes_back_what_was_open() -> None:
 
 
 def test_a_silent_client_is_sent_away_but_never_one_that_waits_for_its_words() -> None:
-    bench = TcpBench(replace(BOUNDS, idle_s=0.2))
+    bench = TcpBench(replace(BOUNDS, idle_s=1.0))
 
     async def scenario() -> None:
         async with bench.client() as client:
@@ -312,12 +311,12 @@ def test_a_defect_costs_one_connection_and_is_logged(
 ) -> None:
     bench = TcpBench()
 
-    def stumble(connection: WyomingConnection) -> None:
+    def stumble(*_: object) -> None:
         raise ZeroDivisionError
 
     async def scenario() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(WyomingConnection, "_stop", stumble)
+            patch.setattr(bench.service, "stop", stumble)
             async with bench.client() as client:
                 await say(client)
                 assert await read_all(client) == []

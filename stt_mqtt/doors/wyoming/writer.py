@@ -1,4 +1,4 @@
-"""What goes to one client: never waits for it, bounded in bytes and in time."""
+"""Sends answers to one client: bounded in bytes and in time, and without waiting for it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import select
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 
-from wyoming.event import Event, write_event
-
-from stt_mqtt.doors.wyoming.bounds import Bounds
+from stt_mqtt.doors.wyoming.reader import Bounds
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A client at the other end. `name` selects its settings; `hang_up` ends both directions."""
+    """The other end of a connection. `name` selects its settings; `hang_up` ends both directions.
+
+    `finishes`: the end of its input only means that it has said everything (stdio).
+    """
 
     name: str
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     hang_up: Callable[[], None]
     finishes: bool = False
-    """Whether the end of its input only means that it has said everything (stdio)."""
 
 
-class Outgoing:
-    """Answers to one client. One that does not take them in time is cut off."""
+class EventWriter:
+    """Sends encoded events. Cuts off a client that does not read them in time."""
 
     def __init__(self, peer: Peer, bounds: Bounds) -> None:
         self._writer = peer.writer
@@ -37,10 +36,10 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._written_bytes = 0
         self._finished = False
-        self._stalled: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def send(self, encoded: bytes) -> None:
-        """Send encoded events, unless nobody is there any more."""
+        """Send encoded events, unless the connection is ending."""
         if self._finished or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() + len(encoded) > self._bounds.outgoing_bytes:
@@ -48,13 +47,13 @@ class Outgoing:
             return
         self._writer.write(encoded)
         self._written_bytes += len(encoded)
-        self._watch()
+        self._start_timer()
 
     @property
     def gone(self) -> bool:
         """Whether the client is known to have hung up in both directions.
 
-        Over TCP that does not show before something is sent, unless it broke the connection off.
+        Over TCP that shows only after something was sent, unless the client reset the connection.
         """
         if self._transport.is_closing():
             return True
@@ -62,19 +61,19 @@ class Outgoing:
         if sock is None:
             return False
         poll = select.poll()
-        # Whatever is asked for, errors and hang-ups are told.
+        # Errors and hang-ups are reported for an empty event mask, too.
         poll.register(sock.fileno(), 0)
         return bool(poll.poll(0))
 
-    async def drained(self) -> None:
-        """Wait while the client lags behind so far that it should not be asked for more."""
+    async def drain(self) -> None:
+        """Wait while the client lags so far behind that it should not be asked for more."""
         with suppress(OSError):
             await self._writer.drain()
 
     def finish(self) -> None:
-        """Nothing more will be sent. The client sees the end and has `linger_s` to hang up.
+        """Send nothing more. The client sees the end and has `linger_s` to hang up.
 
-        Hanging up at once would take from it what it has not read yet.
+        Hanging up at once would lose what the client has not read yet.
         """
         if self._finished or self._transport.is_closing():
             return
@@ -91,23 +90,15 @@ class Outgoing:
         else:
             self._hang_up()
 
-    def _watch(self) -> None:
-        if self._stalled is None and self._transport.get_write_buffer_size():
-            self._stalled = self._loop.call_later(
-                self._bounds.write_s, self._look, self._written_bytes
+    def _start_timer(self) -> None:
+        if self._timer is None and self._transport.get_write_buffer_size():
+            self._timer = self._loop.call_later(
+                self._bounds.write_s, self._check_progress, self._written_bytes
             )
 
-    def _look(self, due_bytes: int) -> None:
-        self._stalled = None
+    def _check_progress(self, due_bytes: int) -> None:
+        self._timer = None
         if self._written_bytes - self._transport.get_write_buffer_size() < due_bytes:
             self._hang_up()
         else:
-            self._watch()
-
-
-def encode(*events: Event) -> bytes:
-    """Events as they go over the wire."""
-    buffer = BytesIO()
-    for event in events:
-        write_event(event, buffer)
-    return buffer.getvalue()
+            self._start_timer()

@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wyoming.info import Info
 
-from stt_mqtt.config import WyomingConfig
-from stt_mqtt.doors.wyoming.addresses import peer_name, uri_of
-from stt_mqtt.doors.wyoming.info import describe
-from stt_mqtt.doors.wyoming.requests import PcmFormat, Wanted, parse_audio_format, parse_transcribe
+from stt_mqtt.doors.wyoming.messages import (
+    PcmFormat,
+    TranscribeOptions,
+    describe,
+    parse_audio_format,
+    parse_transcribe,
+)
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, Rung, RungStatus
 
@@ -64,17 +67,17 @@ def test_hotwords_are_names_before_terms_each_once_and_bounded() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"language": None, "transcript_names": "Lamp"}])
 def test_a_transcribe_may_say_nothing(data: dict[str, object]) -> None:
-    assert parse_transcribe(data) == Wanted()
+    assert parse_transcribe(data) == TranscribeOptions()
 
 
 def test_a_format_that_names_nothing_is_home_assistants() -> None:
     assert parse_audio_format({}) == PcmFormat(2, 16_000, 1)
-    assert parse_audio_format({}).handed_on == AudioFormat()
+    assert parse_audio_format({}).service_format == AudioFormat()
 
 
-def test_16_bits_up_to_48_khz_are_handed_on_as_they_are() -> None:
+def test_16_bits_up_to_48_khz_are_service_format_as_they_are() -> None:
     format = parse_audio_format({"rate": 48000, "width": 2, "channels": 2})
-    assert format.handed_on == AudioFormat(Codec.PCM_S16LE, 48_000, 2)
+    assert format.service_format == AudioFormat(Codec.PCM_S16LE, 48_000, 2)
     assert format.converter() is None
 
 
@@ -82,7 +85,7 @@ def test_16_bits_up_to_48_khz_are_handed_on_as_they_are() -> None:
 @pytest.mark.parametrize("rate", [16_000, 96_000, 192_000])
 def test_other_widths_and_rates_are_converted(width: int, rate: int) -> None:
     format = parse_audio_format({"rate": rate, "width": width, "channels": 2})
-    assert format.handed_on == AudioFormat()
+    assert format.service_format == AudioFormat()
     assert format.converter() is not None
 
 
@@ -136,25 +139,3 @@ def test_requests_of_any_shape_are_understood_or_refused(data: dict[str, object]
         except UtteranceError as error:
             refusals.append(error)
     assert all(error.detail.encode() for error in refusals)
-
-
-@pytest.mark.parametrize(
-    ("peername", "name"),
-    [
-        (("192.168.1.5", 40000), "192.168.1.5"),
-        (("::ffff:192.168.1.5", 40000, 0, 0), "192.168.1.5"),
-        (("fd00::2", 40000, 0, 0), "fd00::2"),
-        (("fe80::1%eth0", 40000, 0, 2), "fe80::1"),
-        (None, "wyoming:unknown"),
-        ((), "wyoming:unknown"),
-    ],
-)
-def test_clients_are_known_by_their_address(peername: object, name: str) -> None:
-    assert peer_name(peername) == name
-
-
-@pytest.mark.parametrize(
-    "uri", ["tcp://0.0.0.0:10300", "tcp://[::1]:1", "unix:///run/stt.sock", "stdio://"]
-)
-def test_addresses_are_shown_as_they_are_written(uri: str) -> None:
-    assert uri_of(WyomingConfig(listen=(uri,)).addresses[0]) == uri

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.doors.hermes.toggles import MAX_REASONS, MAX_SITES, Toggles
+from stt_mqtt.doors.hermes.sessions import MAX_REASONS, MAX_TOGGLED_SITES, Toggles
 from stt_mqtt.errors import OverloadedError
 
 
@@ -52,7 +52,7 @@ def test_all_sites_are_those_that_are_known_and_those_that_are_not() -> None:
 
 def test_more_sites_than_are_remembered_stay_as_they_are() -> None:
     toggles = Toggles()
-    for number in range(MAX_SITES):
+    for number in range(MAX_TOGGLED_SITES):
         toggles.off(f"site {number}", "")
     with pytest.raises(OverloadedError):
         toggles.off("one more", "")

@@ -18,7 +18,7 @@ from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.types import Verdict
 from tests.audio.synth import s16, tone
-from tests.doors.hermes_frames import at_rate, classic, with_time
+from tests.doors.hermes.frames import at_rate, classic, with_time
 from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 TEXT = "hermes/asr/textCaptured"
@@ -163,7 +163,7 @@ class TheDoor(RuleBasedStateMachine):
         assert min(finished.values(), default=0) >= 0
 
     def teardown(self) -> None:
-        if not hasattr(self, "line"):
+        if not hasattr(self, "service"):
             return
         while self.door.deadline is not None or self.pool.submitted:
             self.time_passes(5.0)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wyoming.event import Event
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.outgoing import encode
-from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
-from stt_mqtt.errors import (
-    BadPayloadError,
-    OverloadedError,
-    PayloadTooLargeError,
-    UtteranceError,
-)
+from stt_mqtt.doors.wyoming.messages import encode
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
+from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeError, UtteranceError
+from tests.virtual_time import run_in_virtual_time
 
 SMALL = replace(Bounds(), header_bytes=200, data_bytes=100, payload_bytes=300)
 
@@ -33,7 +28,7 @@ class Stream:
     piece: int = 1 << 20
     taken: int = 0
 
-    async def read(self, n: int = -1, /) -> bytes:
+    async def read(self, n: int) -> bytes:
         assert 0 < n <= 64 * 1024
         part = self.content[self.taken : self.taken + min(n, self.piece)]
         self.taken += len(part)
@@ -41,9 +36,11 @@ class Stream:
 
 
 def reader_of(
-    stream: Stream, bounds: Bounds = SMALL, reserve: Reserve | None = None
+    stream: Stream, bounds: Bounds = SMALL, budget: PayloadBudget | None = None
 ) -> EventReader:
-    return EventReader(stream, bounds, reserve or Reserve(1 << 20), lambda: None)
+    return EventReader(
+        cast(asyncio.StreamReader, stream), bounds, budget or PayloadBudget(1 << 20), lambda: None
+    )
 
 
 def read_all(stream: Stream, bounds: Bounds = SMALL) -> list[Event | type[UtteranceError]]:
@@ -157,23 +154,23 @@ def test_half_an_event_at_the_end_is_an_end(half: bytes) -> None:
 
 
 def test_large_payloads_share_their_memory_and_give_it_back() -> None:
-    reserve = Reserve(100_000)
+    budget = PayloadBudget(100_000)
     large = header(type="x", payload_length=70_000)
 
     async def scenario() -> None:
         waiting = asyncio.StreamReader()
         waiting.feed_data(large + b"x")
         bounds = replace(Bounds(), event_s=30)
-        first = asyncio.create_task(EventReader(waiting, bounds, reserve, lambda: None).next())
+        first = asyncio.create_task(EventReader(waiting, bounds, budget, lambda: None).next())
         await asyncio.sleep(0)
-        second = reader_of(Stream(large + bytes(70_000)), bounds, reserve)
+        second = reader_of(Stream(large + bytes(70_000)), bounds, budget)
         with pytest.raises(OverloadedError):
             await second.next()
-        small = reader_of(Stream(header(type="x", payload_length=9) + bytes(9)), bounds, reserve)
+        small = reader_of(Stream(header(type="x", payload_length=9) + bytes(9)), bounds, budget)
         assert await small.next() is not None
         waiting.feed_data(bytes(69_999))
         assert await first is not None
-        third = reader_of(Stream(large + bytes(70_000)), bounds, reserve)
+        third = reader_of(Stream(large + bytes(70_000)), bounds, budget)
         assert await third.next() is not None
 
     asyncio.run(scenario())
@@ -182,13 +179,14 @@ def test_large_payloads_share_their_memory_and_give_it_back() -> None:
 class Broken:
     """A connection that was reset."""
 
-    async def read(self, n: int = -1, /) -> bytes:
+    async def read(self, n: int) -> bytes:
         raise ConnectionResetError
 
 
 def test_a_connection_that_breaks_is_an_end() -> None:
     async def scenario() -> None:
-        reader = EventReader(Broken(), SMALL, Reserve(0), lambda: None)
+        broken = cast(asyncio.StreamReader, Broken())
+        reader = EventReader(broken, SMALL, PayloadBudget(0), lambda: None)
         assert await reader.next() is None
         await reader.discard()
 
@@ -199,30 +197,31 @@ def test_silence_is_an_end_once_nothing_is_pending_for_long_enough() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         asked: list[float | None] = []
-        since: list[float | None] = [None, None, loop.time()]
+        since: list[float | None] = [None, None, 0.0]
 
-        def quiet_since() -> float | None:
-            asked.append(since.pop(0) if len(since) > 1 else since[0])
+        def idle_since() -> float | None:
+            asked.append(since[len(asked)])
             return asked[-1]
 
-        bounds = replace(SMALL, idle_s=0.02)
-        reader = EventReader(asyncio.StreamReader(), bounds, Reserve(0), quiet_since)
+        bounds = replace(SMALL, idle_s=60.0)
+        reader = EventReader(asyncio.StreamReader(), bounds, PayloadBudget(0), idle_since)
         assert await reader.next() is None
-        assert asked[:2] == [None, None]
-        assert len(asked) >= 3
+        assert asked == [None, None, 0.0]
+        assert loop.time() == pytest.approx(120.0)
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
 
 
 def test_an_event_has_to_be_complete_in_time() -> None:
     async def scenario() -> None:
         stream = asyncio.StreamReader()
         stream.feed_data(b'{"type": "audio-')
-        reader = EventReader(stream, replace(SMALL, event_s=0.01), Reserve(0), lambda: None)
+        reader = EventReader(stream, replace(SMALL, event_s=10.0), PayloadBudget(0), lambda: None)
         with pytest.raises(BadPayloadError, match="complete within"):
             await reader.next()
+        assert asyncio.get_running_loop().time() == pytest.approx(10.0)
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
 
 
 PARTS = st.one_of(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -19,8 +18,13 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings
-from stt_mqtt.doors.homeassistant.names import SERVICE_ID, is_object_id, object_id
-from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
+from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
+from stt_mqtt.doors.homeassistant.payloads import (
+    DeviceFacts,
+    ServiceFacts,
+    device_config,
+    service_config,
+)
 from stt_mqtt.doors.native import messages as native
 from stt_mqtt.doors.native.messages import SatelliteInfo, parse_satellite, parse_switch
 from stt_mqtt.doors.native.topics import Topics
@@ -29,13 +33,13 @@ from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteState, parse_wishes
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
-from tests.doors.homeassistant_rules import entities, problems
+from tests.doors.homeassistant.rules import entities, problems
 from tests.doors.native_peers import bridge_of
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
-FACTS = Facts(Topics("stt"), ("best", "fast"), 30.0)
-SILENT = About()
-SATELLITE = About(True).as_told(SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True))
+FACTS = ServiceFacts(Topics("stt"), ("best", "fast"), 30.0)
+SILENT = DeviceFacts()
+SATELLITE = DeviceFacts(True).with_satellite(SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True))
 names = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True).filter(lambda n: n != "bridge")
 bases = st.from_regex(r"[A-Za-z0-9_.-]{1,20}(/[A-Za-z0-9_.-]{1,20}){0,2}", fullmatch=True)
 rungs = st.lists(
@@ -46,34 +50,9 @@ rungs = st.lists(
 )
 
 
-def test_an_object_id_is_the_name_behind_a_prefix() -> None:
-    assert object_id("kitchen") == "stt_mqtt_kitchen"
-    assert object_id("kids-room_2") == "stt_mqtt_kids-room_2"
-    assert SERVICE_ID == "stt_mqtt_bridge"
-
-
-def test_dots_become_underscores_with_eight_digits_of_the_names_hash_behind_them() -> None:
-    digest = sha256(b"ground.kitchen.1").hexdigest()[:8]
-    assert object_id("ground.kitchen.1") == f"stt_mqtt_ground_kitchen_1-{digest}"
-    assert object_id("a.b") != object_id("a_b")
-    assert object_id("a.b_c") != object_id("a_b.c")
-
-
-@given(names)
-def test_every_legal_name_makes_a_legal_object_id(name: str) -> None:
-    assert is_object_id(object_id(name))
-
-
-@pytest.mark.parametrize(
-    "text", ["stt_mqtt_", "stt_mqtt_a.b", "other_kitchen", "stt_mqtt_" + "a" * 74, "stt_mqtt_a\n"]
-)
-def test_what_cannot_be_ours_is_no_object_id(text: str) -> None:
-    assert not is_object_id(text)
-
-
 printable = st.text(max_size=80)
-abouts = st.builds(
-    About,
+device_facts = st.builds(
+    DeviceFacts,
     st.booleans(),
     st.builds(
         lambda **fields: parse_satellite(encode(fields)),
@@ -85,10 +64,12 @@ abouts = st.builds(
 )
 
 
-@given(names, bases, abouts)
-def test_every_satellite_keeps_home_assistants_rules(name: str, base: str, about: About) -> None:
-    facts = Facts(Topics(base), ("default",), 30.0)
-    config = device_config(facts, name, about)
+@given(names, bases, device_facts)
+def test_every_satellite_keeps_home_assistants_rules(
+    name: str, base: str, facts: DeviceFacts
+) -> None:
+    service = ServiceFacts(Topics(base), ("default",), 30.0)
+    config = device_config(service, name, facts)
     assert problems(object_id(name), config) == []
     assert json.loads(encode(config)) == config
     assert all("{" not in item["state_topic"] for item in entities(config).values())
@@ -98,7 +79,7 @@ def test_every_satellite_keeps_home_assistants_rules(name: str, base: str, about
 def test_the_service_keeps_home_assistants_rules(
     base: str, rungs: list[str], interval_s: float
 ) -> None:
-    config = service_config(Facts(Topics(base), tuple(rungs), interval_s))
+    config = service_config(ServiceFacts(Topics(base), tuple(rungs), interval_s))
     assert problems(SERVICE_ID, config) == []
     assert json.loads(encode(config)) == config
 
@@ -220,7 +201,7 @@ def test_what_a_satellite_tells_of_itself_is_shown() -> None:
     shown: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE)
     assert (shown["dev"]["mdl"], shown["dev"]["sw"]) == ("ReSpeaker Lite", "1.4")
     silent: dict[str, Any] = device_config(FACTS, "kitchen", SILENT)
-    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("SatelliteInfo", False)
+    assert (silent["dev"]["mdl"], "sw" in silent["dev"]) == ("Satellite", False)
 
 
 def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
@@ -246,13 +227,17 @@ def test_the_microphones_switch_follows_the_satellite(muted: bool) -> None:
 
 
 def test_a_microphone_that_is_told_of_no_more_is_taken_back() -> None:
-    gone: dict[str, Any] = device_config(FACTS, "kitchen", SATELLITE.as_told(SatelliteInfo()))
+    gone: dict[str, Any] = device_config(
+        FACTS, "kitchen", SATELLITE.with_satellite(SatelliteInfo())
+    )
     assert gone["cmps"]["microphone"] == {"p": "switch"}
     assert problems("stt_mqtt_kitchen", gone) == []
-    never: dict[str, Any] = device_config(FACTS, "kitchen", SILENT.as_told(SatelliteInfo()))
+    never: dict[str, Any] = device_config(FACTS, "kitchen", SILENT.with_satellite(SatelliteInfo()))
     assert "microphone" not in never["cmps"]
     back: dict[str, Any] = device_config(
-        FACTS, "kitchen", SATELLITE.as_told(SatelliteInfo()).as_told(SatelliteInfo(can_mute=True))
+        FACTS,
+        "kitchen",
+        SATELLITE.with_satellite(SatelliteInfo()).with_satellite(SatelliteInfo(can_mute=True)),
     )
     assert entities(back)["microphone"]["name"] == "Microphone"
 
@@ -283,7 +268,7 @@ def test_the_connection_can_be_seen_while_it_is_gone() -> None:
 
 
 def test_what_health_tells_is_unknown_after_three_messages_that_did_not_come() -> None:
-    facts = Facts(Topics("stt"), ("default",), 7.5)
+    facts = ServiceFacts(Topics("stt"), ("default",), 7.5)
     expiries = {
         item["expire_after"]
         for item in entities(service_config(facts)).values()
@@ -409,7 +394,7 @@ class Service:
         """What the entities of the service show."""
         messages = {item.topic: item.payload for item in self.published}
         shown = {}
-        facts = Facts(Topics("stt"), tuple(r.name for r in self.service.rungs.rungs), 30.0)
+        facts = ServiceFacts(Topics("stt"), tuple(r.name for r in self.service.rungs.rungs), 30.0)
         for name, entity in entities(service_config(facts)).items():
             template = entity.get("value_template", "{{ value }}")
             shown[name] = rendered(template, messages[entity["state_topic"]])

@@ -10,12 +10,17 @@ import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt.config import read_config
-from stt_mqtt.doors.homeassistant.payloads import About, Facts, device_config, service_config
+from stt_mqtt.doors.homeassistant.payloads import (
+    DeviceFacts,
+    ServiceFacts,
+    device_config,
+    service_config,
+)
 from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
-from tests.doors.homeassistant_rules import entities
+from tests.doors.homeassistant.rules import entities
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "home-assistant.md").read_text(encoding="utf-8")
 
 
@@ -44,15 +49,15 @@ def test_the_automation_is_valid_and_its_templates_parse() -> None:
 
 
 def test_every_entity_of_a_satellite_is_on_the_page() -> None:
-    facts = Facts(Topics("stt"), ("default",), 30.0)
-    about = About(satellite=SatelliteInfo(can_mute=True))
-    for entity in entities(device_config(facts, "kitchen", about)).values():
+    service = ServiceFacts(Topics("stt"), ("default",), 30.0)
+    facts = DeviceFacts(satellite=SatelliteInfo(can_mute=True))
+    for entity in entities(device_config(service, "kitchen", facts)).values():
         assert f"| {entity['platform']} *{entity['name']}* |" in PAGE
 
 
 @pytest.mark.parametrize("name", ["connection", "rung", "active"])
 def test_the_entities_of_the_service_that_are_named_exist(name: str) -> None:
-    entity = entities(service_config(Facts(Topics("stt"), ("default",), 30.0)))[name]
+    entity = entities(service_config(ServiceFacts(Topics("stt"), ("default",), 30.0)))[name]
     platform = entity["platform"].replace("_", " ")
     assert f"| {platform} *{entity['name']}* |" in PAGE
 

@@ -15,11 +15,11 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.outgoing import encode
+from stt_mqtt.doors.wyoming.messages import encode
+from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import OutcomeKind
-from tests.doors.wyoming_peers import CHUNK, MONO, Bench, TcpBench, drive, hang_up, read_rest, until
+from tests.doors.wyoming.peers import CHUNK, MONO, Bench, TcpBench, drive, hang_up, read_rest, until
 from tests.fakes import heard
 
 OPENING = encode(

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer
-from tests.doors.wyoming_peers import until
+import pytest
 
-WRITE_S = 0.05
-BOUNDS = replace(Bounds(), write_s=WRITE_S, linger_s=0.01, outgoing_bytes=250)
+from stt_mqtt.doors.wyoming.reader import Bounds
+from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
+from tests.virtual_time import run_in_virtual_time
+
+BOUNDS = replace(Bounds(), write_s=10.0, linger_s=1.0, outgoing_bytes=250)
 
 
 class Sink:
     """A writer, its transport, and the peer behind it."""
 
-    def __init__(self, bounds: Bounds = BOUNDS) -> None:
+    def __init__(self) -> None:
         self.waiting_bytes = 0
         self.ended = self.closed = False
         self.hung_up_at: float | None = None
         self.transport = self
         writer = cast(asyncio.StreamWriter, self)
-        self.out = Outgoing(Peer("x", asyncio.StreamReader(), writer, self._hang_up), bounds)
+        self.out = EventWriter(Peer("x", asyncio.StreamReader(), writer, self._hang_up), BOUNDS)
 
     def write(self, data: bytes) -> None:
         self.waiting_bytes += len(data)
@@ -45,26 +45,25 @@ class Sink:
 
     def _hang_up(self) -> None:
         self.closed = True
-        self.hung_up_at = time.monotonic()
+        if self.hung_up_at is None:
+            self.hung_up_at = asyncio.get_running_loop().time()
 
 
 def run(scenario: Callable[[Sink], object]) -> Sink:
-    """Let a scenario happen to a sink and wait until it is hung up on."""
+    """Let a scenario happen to a sink at 0 s, and an hour pass."""
 
     async def perform() -> Sink:
         sink = Sink()
         scenario(sink)
-        await until(lambda: sink.hung_up_at)
+        await asyncio.sleep(3600)
         return sink
 
-    return asyncio.run(perform())
+    return run_in_virtual_time(perform())
 
 
 def test_a_client_that_takes_nothing_is_hung_up_on_after_the_time_to_write() -> None:
-    started_at = time.monotonic()
     sink = run(lambda sink: sink.out.send(bytes(100)))
-    assert sink.hung_up_at is not None
-    assert sink.hung_up_at - started_at >= WRITE_S
+    assert sink.hung_up_at == pytest.approx(10.0)
 
 
 def test_a_client_that_takes_what_was_due_gets_the_time_again_for_what_came_since() -> None:
@@ -73,10 +72,7 @@ def test_a_client_that_takes_what_was_due_gets_the_time_again_for_what_came_sinc
         sink.out.send(bytes(100))
         sink.waiting_bytes = 100
 
-    started_at = time.monotonic()
-    sink = run(scenario)
-    assert sink.hung_up_at is not None
-    assert sink.hung_up_at - started_at >= 2 * WRITE_S
+    assert run(scenario).hung_up_at == pytest.approx(20.0)
 
 
 def test_a_client_that_took_everything_stays() -> None:
@@ -84,12 +80,13 @@ def test_a_client_that_took_everything_stays() -> None:
         sink = Sink()
         sink.out.send(bytes(100))
         sink.waiting_bytes = 0
-        await asyncio.sleep(2 * WRITE_S)
+        await asyncio.sleep(3600)
         assert not sink.closed
         sink.out.send(bytes(10))
-        await until(lambda: sink.closed)
+        await asyncio.sleep(3600)
+        assert sink.hung_up_at == pytest.approx(3610.0)
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
 
 
 def test_more_than_may_wait_is_not_sent_and_the_client_hung_up_on() -> None:
@@ -97,7 +94,8 @@ def test_more_than_may_wait_is_not_sent_and_the_client_hung_up_on() -> None:
         sink.out.send(bytes(200))
         sink.out.send(bytes(51))
 
-    assert run(scenario).waiting_bytes == 200
+    sink = run(scenario)
+    assert (sink.waiting_bytes, sink.hung_up_at) == (200, 0.0)
 
 
 def test_after_the_last_word_nothing_is_sent_and_the_client_may_linger_for_a_moment() -> None:
@@ -108,15 +106,17 @@ def test_after_the_last_word_nothing_is_sent_and_the_client_may_linger_for_a_mom
         assert sink.ended
         assert not sink.closed
 
-    assert run(scenario).waiting_bytes == 0
+    sink = run(scenario)
+    assert sink.waiting_bytes == 0
+    assert sink.hung_up_at == pytest.approx(1.0)
 
 
 def test_closing_lets_out_what_waits() -> None:
     async def scenario() -> None:
-        sink = Sink(replace(BOUNDS, write_s=30))
+        sink = Sink()
         sink.out.send(bytes(100))
         sink.out.close()
         assert sink.closed
         assert sink.hung_up_at is None
 
-    asyncio.run(scenario())
+    run_in_virtual_time(scenario())
