@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+import stt_mqtt
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import MAX_SAMPLE_S, SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
 
-FOLDER = Path(__file__).parent / "samples"
+FOLDER = Path(stt_mqtt.__file__).parent / "demo" / "samples"
 PEAK = 0.5
 LEAD_S, TAIL_S = 0.3, 0.4
 """Silence around the words, as a satellite sends it that listens a little before and after."""

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+import stt_mqtt
 from stt_mqtt.engine.calibration import shipped
 from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.engine.whisper import load_with
 from stt_mqtt.types import Rung
 
-FOLDER = Path(__file__).parent / "silence"
+FOLDER = Path(stt_mqtt.__file__).parent / "engine" / "silence"
 
 
 def main() -> None:

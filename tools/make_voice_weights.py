@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import stt_mqtt
 from stt_mqtt.engine.voice import WEIGHTS
 
 SOURCE_SHA256 = "4cbf549b8326f60f80f2536d9eefeb450a9abe83365a098031c89719f1be17d2"
 """Digest of the ONNX file whose layers `arrange` knows."""
-TARGET = Path(__file__).with_name("silero_vad_v6.npz")
+TARGET = Path(stt_mqtt.__file__).parent / "engine" / "silero_vad_v6.npz"
 
 
 def main() -> None:
