@@ -26,6 +26,7 @@ from tools.brokers import (
     make_certificates,
 )
 
+MAX_PROCESSES = 8
 IN_CI = os.environ.get("CI") == "true"
 
 # An example that takes long says how busy the machine is, and nothing else.
@@ -42,8 +43,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core, as half of the time a test waits for another program."""
-    return 2 * (os.cpu_count() or 1)
+    """Two processes for each core: half of the time a test waits. Each may hold a model."""
+    return min(2 * len(os.sched_getaffinity(0)), MAX_PROCESSES)
 
 
 def pytest_report_header() -> str:
