@@ -142,7 +142,7 @@ def test_the_notice_of_a_loss_is_a_line_like_any_other(monkeypatch: pytest.Monke
         for _ in range(10):
             log.info("x" * 900_000)
         log.info("last")
-        notice = json.loads(read_until(reading, '"}')[-1])
+        notice = json.loads(read_until(reading, 'nobody was reading the log"}')[-1])
         assert (notice["level"], notice["device"]) == ("warning", None)
         assert re.fullmatch(r"\d+ lines were dropped here: .*", notice["message"])
 
