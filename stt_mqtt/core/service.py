@@ -70,7 +70,6 @@ class SpeechService:
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
-        self.known = self.registry
         self.scheduler = Scheduler(limits)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
