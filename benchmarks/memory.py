@@ -88,14 +88,14 @@ print(json.dumps({line[0][:-1]: int(line[1]) * 1024 for line in lines if line[0]
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The service on two cores and with its defaults; then the parts."""
     idle_s = 0.0 if options.quick else IDLE_S
-    settings = {"2 threads on 2 cores": (Cores(harness.two_cores().program), 2)}
+    settings = {"on two cores": Cores(harness.two_cores().program)}
     if not options.quick:
-        settings["its defaults"] = (Cores(), 0)
+        settings["on all cores"] = Cores()
     with tempfile.TemporaryDirectory() as folder:
         clips = chosen(options.quick, Path(folder))
         runs = [
-            {"setting": name, **of_service(cores, threads, clips, idle_s)}
-            for name, (cores, threads) in settings.items()
+            {"setting": name, **of_service(cores, clips, idle_s)}
+            for name, cores in settings.items()
         ]
     return {
         "utterances": len(clips),
@@ -116,9 +116,9 @@ def chosen(quick: bool, folder: Path) -> list[Clip]:
     return list(itertools.islice(itertools.cycle(clips), count))
 
 
-def of_service(cores: Cores, threads: int, clips: Sequence[Clip], idle_s: float) -> dict[str, Any]:
+def of_service(cores: Cores, clips: Sequence[Clip], idle_s: float) -> dict[str, Any]:
     """The service, through the broker, with several rooms at once."""
-    engine = {"model": MODEL} | ({"workers": 1, "threads": threads} if threads else {})
+    engine = {"model": MODEL}
     # How much memory words take is measured, not how fast they come.
     limits = {"max_queue_age_s": 60}
     with harness.a_service(cores=cores, engine=engine, limits=limits) as running:

@@ -131,13 +131,13 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
-        wishes = ApplicationCallbacks(
+        callbacks = ApplicationCallbacks(
             self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
         )
-        self._doors = Doors(self._service, self._clock, password, wishes)
+        self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
-            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.backlog
         )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
