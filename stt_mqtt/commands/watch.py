@@ -26,8 +26,7 @@ from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound
 
 TRANSPORT_LOGGER = "stt_mqtt.mqtt"
 STOP_TIMEOUT_S = 2.0
@@ -52,14 +51,14 @@ def run(options: argparse.Namespace) -> int:
     config = config_source(options).load()
     mqtt = _with_broker(config, options.host, options.port)
     ears = WatchListener(Watching(Topics(mqtt.base_topic)))
-    client = MqttClient(_client_options(mqtt, ears.watching.filters), ears)
+    client = MqttClient(_client_options(mqtt, ears.watching.filters))
     console = open_console()
     logger = logging.getLogger(TRANSPORT_LOGGER)
     logger.addHandler(ears.trouble_handler)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    client.start()
+    client.start(ears)
     try:
         if sys.stdout.isatty():
             _show_table(ears, console)

@@ -28,8 +28,6 @@ from stt_mqtt.core.outcomes import (
 from stt_mqtt.core.registry import Alarms, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import (
     ShuttingDownError,
     TooManyDevicesError,
@@ -46,6 +44,8 @@ from stt_mqtt.types import (
     Outcome,
     Utterance,
     UtteranceStart,
+    Verdict,
+    normalise_language,
 )
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from paho.mqtt.client import Client
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 class Sender:
     """Gives a connected paho client what waits; network thread only."""
 
-    def __init__(self, client: Client, v5: bool, lasting: ClientState) -> None:
+    def __init__(self, client: Client, v5: bool, state: ClientState) -> None:
         self._client = client
         self._v5 = v5
-        self._lasting = lasting
+        self._state = state
         self._max_in_flight = MAX_IN_FLIGHT
-        self._subscribed: frozenset[str] = frozenset()
+        self._subscribed: Mapping[str, int] = {}
         self._pending_filters: dict[int, list[str]] = {}
         self._receipts: dict[int, Callable[[], None]] = {}
         client.on_publish = self._on_publish
@@ -41,7 +41,7 @@ class Sender:
 
     def hand_over(self) -> None:
         """Give paho what waits, as long as the socket takes it."""
-        client, outbox = self._client, self._lasting.outbox
+        client, outbox = self._client, self._state.outbox
         self.subscribe()
         while True:
             if client.want_write():
@@ -54,14 +54,14 @@ class Sender:
                     return
 
     def _send(self, publication: Publication) -> bool:
-        outbox = self._lasting.outbox
+        outbox = self._state.outbox
         try:
             info = self._client.publish(
                 publication.topic,
                 publication.payload,
                 publication.qos,
                 publication.retain,
-                publish_properties(publication, self._lasting.outbox.now()) if self._v5 else None,
+                publish_properties(publication, outbox.now()) if self._v5 else None,
             )
         except ValueError:
             log.exception("a message to %s cannot be published and is dropped", publication.topic)
@@ -77,29 +77,28 @@ class Sender:
 
     def subscribe(self) -> None:
         """Subscribe to what is wanted and not subscribed yet, and the other way round."""
-        wanted = self._lasting.filters
+        wanted = self._state.filters
         if wanted is self._subscribed:
             return
-        gone = sorted(self._subscribed - wanted)
-        new = sorted(wanted - self._subscribed)
+        gone = sorted(self._subscribed.keys() - wanted.keys())
+        new = sorted(wanted.keys() - self._subscribed.keys())
         self._subscribed = wanted
         if gone:
             self._client.unsubscribe(gone)
         if not new:
             return
-        qos = {name: 0 if name in self._lasting.bulk else 1 for name in new}
         if self._v5:
-            wishes = [(name, SubscribeOptions(qos=level)) for name, level in qos.items()]
-            _, mid = self._client.subscribe(wishes)
+            options = [(name, SubscribeOptions(qos=wanted[name])) for name in new]
+            _, mid = self._client.subscribe(options)
         else:
-            _, mid = self._client.subscribe(list(qos.items()))
+            _, mid = self._client.subscribe([(name, wanted[name]) for name in new])
         if mid is not None:
             self._pending_filters[mid] = new
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, code: ReasonCode, _more: Any
     ) -> None:
-        publication = self._lasting.outbox.acknowledged(mid)
+        publication = self._state.outbox.acknowledged(mid)
         if publication is not None and code.is_failure:
             log.error(
                 "the broker refuses a message to %s (%s): give the user the right to write it",

@@ -12,8 +12,7 @@ from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound, Will
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, ServiceAnswer
 from stt_mqtt.satellite.control import one_line
 from stt_mqtt.satellite.events import ListenState
@@ -81,7 +80,7 @@ class SatelliteProgram:
         self._sleep = Sleep()
         config, place = settings.config, settings.place
         options = _client_options(settings)
-        self._client = MqttClient(options, self)
+        self._client = MqttClient(options)
         uplink = Uplink(
             UplinkConfig(
                 topics=place.topics,
@@ -102,7 +101,7 @@ class SatelliteProgram:
         Returns whether everything was sent and answered, where the source ended by itself. Raises
         what the source failed of, and `BrokerError` if there is no broker for a recording.
         """
-        self._client.start()
+        self._client.start(self)
         try:
             if self._settings.recording:
                 self._await_broker()

@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
-from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, PROBE_TIMEOUT_S, ApplicationCallbacks, Doors
+from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, ApplicationCallbacks, Doors
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import ClientListener
 from tests.fakes import FakeClock, engine_facts
 from tools.brokers import free_port
 
@@ -18,10 +20,20 @@ class Broker(MqttClient):
     """A client that is connected when the test says so, to nobody."""
 
     is_up = False
+    listener: ClientListener
 
     @property
     def connected(self) -> bool:
         return self.is_up
+
+    def start(self, listener: ClientListener) -> None:
+        Broker.listener = listener
+
+    @staticmethod
+    async def accepts() -> None:
+        """Tell of a connection, and let the event loop take that in."""
+        Broker.listener.connected("5")
+        await asyncio.sleep(0)
 
 
 def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadlines(
@@ -35,7 +47,7 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
 
     async def scenario() -> None:
         online = asyncio.Event()
-        wishes = ApplicationCallbacks(
+        callbacks = ApplicationCallbacks(
             reload=lambda: Changes((), ()),
             set_rung=lambda _: None,
             rearm_timer=lambda: rearmed.append(None),
@@ -44,16 +56,17 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
             online=online,
         )
         monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
-        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, wishes)
+        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, callbacks)
+        doors.connect()
         assert doors.deadline is None
         # A connection that is lost before the answer could come says nothing.
-        doors._on_connected()
+        await Broker.accepts()
         clock.advance(PROBE_TIMEOUT_S)
         doors.tick()
         assert not online.is_set()
         assert doors.deadline is None
         Broker.is_up = True
-        doors._on_connected()
+        await Broker.accepts()
         assert rearmed
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
         doors.tick()

@@ -9,9 +9,16 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
-from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, UtteranceStart
+from stt_mqtt.types import (
+    DeviceKey,
+    DeviceState,
+    EndReason,
+    Outcome,
+    OutcomeKind,
+    UtteranceStart,
+    Verdict,
+)
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, heard, nothing_heard
 
 KITCHEN = DeviceKey("native", "kitchen")

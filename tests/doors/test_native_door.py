@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,18 +11,13 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
-from stt_mqtt.config import Changes, Config
-from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
-from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.instances import Instances
-from stt_mqtt.doors.native.topics import BridgeRequest, DeviceMessage, Topics, Verb
-from stt_mqtt.errors import ConfigError, RequestError, TooLongError
+from stt_mqtt.doors.native.topics import Verb
+from stt_mqtt.errors import TooLongError
 from stt_mqtt.hints import Hint
-from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Rung, RungStatus, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
-from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
+from tests.doors.native_peers import Wire
+from tests.fakes import heard, nothing_heard
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
@@ -36,62 +30,6 @@ CODES = {
     "too_many_devices", "model_unavailable", "inference_failed", "inference_timeout",
     "shutting_down",
 }  # fmt: skip
-
-
-class Wire:
-    """Sends messages to the door and keeps what is published."""
-
-    def __init__(self, **config: Any) -> None:
-        self.clock = FakeClock()
-        self.pool = FakePool()
-        self.published: list[Publication] = []
-        self.reloads = 0
-        self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
-        self.service.serve(self.pool, ONE_THREAD)
-        self.topics = Topics("stt")
-        self.door = NativeDoor(self.service, self.topics, self.published.append)
-        context = BridgeContext(
-            self.service,
-            self.clock,
-            Instances("this one", self.topics, self.published.append),
-            self._reload,
-            lambda: {"inbox_full": 0},
-            self._set_rung,
-        )
-        self.bridge = Bridge(context, self.topics, self.published.append)
-
-    def send(self, topic: str, payload: bytes = b"", **properties: Any) -> None:
-        message = Inbound(topic, payload, qos=1, **properties)
-        route = self.topics.parse(topic)
-        if isinstance(route, DeviceMessage):
-            self.door.handle(message, route)
-        elif isinstance(route, BridgeRequest):
-            self.bridge.handle(message, route)
-
-    def answer(self, text: str = "Turn on the light.") -> None:
-        self.pool.answer(self.service, heard(text) if text else nothing_heard())
-
-    def on(self, topic: str) -> list[bytes]:
-        return [item.payload for item in self.published if item.topic == topic]
-
-    def results(self, device: str = "kitchen") -> list[dict[str, Any]]:
-        return [json.loads(payload) for payload in self.on(f"stt/{device}/result")]
-
-    def response(self, request: str) -> dict[str, Any]:
-        response = json.loads(self.on(f"stt/bridge/response/{request}")[-1])
-        assert isinstance(response, dict)
-        return response
-
-    def _reload(self) -> Changes:
-        self.reloads += 1
-        if self.reloads > 1:
-            raise ConfigError(["config.yaml:3:1: mqtt.hots: unknown key"])
-        return Changes(("gate.margin_ms",), ("engine.model",))
-
-    def _set_rung(self, wanted: str) -> None:
-        if wanted not in ("auto", "default"):
-            raise RequestError(f"no rung is called {wanted}")
-        self.service.rungs = replace(self.service.rungs, mode=wanted)
 
 
 def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> None:
@@ -267,53 +205,15 @@ def test_a_retained_set_does_not_undo_what_was_switched_since(
     assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
 
 
-def test_a_device_is_forgotten_on_request() -> None:
-    wire = Wire(devices={"hall": {}})
-    wire.send("stt/kitchen/enabled/set", b"OFF")
-    wire.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
-    assert wire.response("forget")["data"] == {"device": "kitchen"}
-    for name in ("settings", "state", "availability"):
-        assert wire.on(f"stt/kitchen/{name}")[-1] == b""
-    assert len(wire.service.registry) == 0
-
-
-@pytest.mark.parametrize(
-    ("payload", "error"),
-    [
-        (b"{}", 'say which device to forget: {"device": "kitchen"}'),
-        (b'{"device":"a b"}', 'say which device to forget: {"device": "kitchen"}'),
-        (b'{"device":"bridge"}', 'say which device to forget: {"device": "kitchen"}'),
-        (b'{"device":"hall"}', "hall has an entry under devices: and is never forgotten"),
-        (b'{"device":"bath"}', "bath is listening; try again when it is idle"),
-    ],
-)
-def test_who_cannot_be_forgotten_is_said_with_the_reason(payload: bytes, error: str) -> None:
-    wire = Wire(devices={"hall": {}})
-    wire.send("stt/bath/audio/start")
-    wire.send("stt/bridge/request/forget", payload)
-    assert (wire.response("forget")["status"], wire.response("forget")["error"]) == ("error", error)
-
-
-def test_who_is_there_by_its_own_word_keeps_that_when_it_is_forgotten() -> None:
-    wire = Wire(limits={"max_devices": 1})
-    for name in ("kitchen", "bath"):
-        wire.send(f"stt/{name}/availability", b"online")
-    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
-    assert wire.on("stt/bath/availability") == []
-    wire.send("stt/bath/availability", b"offline")
-    wire.send("stt/bridge/request/forget", b'{"device":"bath"}')
-    assert wire.on("stt/bath/availability") == [b""]
-
-
 def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() -> None:
     wire = Wire(devices={"hall": {}})
-    wire.door.introduce_configured()
+    wire.door.presence.introduce_configured()
     for name in ("kitchen", "bath", "attic"):
         wire.send(f"stt/{name}/set", b"{}")
     wire.send("stt/bath/availability", b"online")
     wire.clock.advance(100.0)
     wire.send("stt/attic/set", b"{}")
-    wire.door.forget_silent(wire.clock.epoch() - 50)
+    wire.door.presence.forget_silent(wire.clock.epoch() - 50)
     assert {device.key.name for device in wire.service.registry} == {"hall", "bath", "attic"}
     assert wire.on("stt/kitchen/settings")[-1] == b""
 
@@ -502,7 +402,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.door.dropped(DeviceMessage("kitchen", Verb.UTTERANCE))
+    wire.door.subscriptions.dropped("stt/kitchen/utterance")
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
 
@@ -513,7 +413,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
     wire.send("stt/kitchen/audio", bytes(320))
     if dropped == "shed":
-        wire.door.dropped(DeviceMessage("kitchen", Verb.START))
+        wire.door.subscriptions.dropped("stt/kitchen/audio/start")
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))
@@ -533,7 +433,7 @@ def test_a_device_that_leaves_has_its_retained_topics_cleared() -> None:
 
 def test_configured_devices_are_known_before_they_speak() -> None:
     wire = Wire(devices={"bath": {"enabled": False}, "bed*": {}})
-    wire.door.introduce_configured()
+    wire.door.presence.introduce_configured()
     assert wire.on("stt/bath/state") == [b"idle"]
     assert json.loads(wire.on("stt/bath/settings")[0])["enabled"] is False
     assert [device.key.name for device in wire.service.registry] == ["bath"]
@@ -545,55 +445,6 @@ def test_the_services_own_output_is_not_taken_for_input() -> None:
     wire.send("stt/kitchen/settings", b"{}", retain=True)
     assert wire.published == []
     assert len(wire.service.registry) == 0
-
-
-def test_the_bridge_announces_itself_and_is_online_last() -> None:
-    wire = Wire()
-    wire.bridge.announce()
-    assert [(item.topic, item.qos, item.retain) for item in wire.published] == [
-        ("stt/bridge/info", 1, True),
-        ("stt/bridge/health", 0, True),
-        ("stt/bridge/state", 1, True),
-    ]
-    info = json.loads(wire.on("stt/bridge/info")[0])
-    assert set(info) >= {"v", "version", "started", "models", "rungs", "rung", "config"}
-    assert info["rung"] == {"mode": "auto", "active": "default", "reason": "the only rung"}
-    assert info["models"] == ["tiny.en"]
-    assert info["rungs"] == [
-        {"name": "default", "model": "tiny.en", "beam_size": 5, "compute_type": "int8"}
-    ]
-    wire.bridge.say_goodbye()
-    assert wire.on("stt/bridge/state") == [b"online", b"offline"]
-
-
-def test_info_and_health_follow_the_ladder() -> None:
-    wire = Wire()
-    wire.service.rungs = RungStatus(
-        (
-            Rung("best", "base", 5, "int8"),
-            Rung("good", "base", 1, "int8"),
-            Rung("fast", "tiny.en", 1, "int8"),
-        ),
-        mode="auto",
-        active="good",
-        reason="eight rooms speak",
-    )
-    wire.bridge.announce()
-    info = json.loads(wire.on("stt/bridge/info")[0])
-    assert info["models"] == ["base", "tiny.en"]
-    assert [rung["name"] for rung in info["rungs"]] == ["best", "good", "fast"]
-    assert info["rung"] == {"mode": "auto", "active": "good", "reason": "eight rooms speak"}
-    assert json.loads(wire.on("stt/bridge/health")[0])["rung"] == "good"
-
-
-def test_health_counts_what_was_heard_and_what_was_heard_twice() -> None:
-    wire = Wire()
-    for verdict in (heard(), replace(heard(), second_look=True), nothing_heard()):
-        wire.send("stt/kitchen/utterance", bytes(3200))
-        wire.pool.answer(wire.service, verdict)
-    wire.bridge.publish_health()
-    counters = json.loads(wire.on("stt/bridge/health")[0])["counters"]
-    assert (counters["inferences"], counters["second_looks"]) == (2, 1)
 
 
 def test_a_hint_is_a_sentence_of_the_result_and_is_counted() -> None:
@@ -616,103 +467,6 @@ def test_an_error_that_comes_of_a_wrong_format_has_the_hint_twice() -> None:
     result = json.loads(wire.on("stt/kitchen/result")[0])
     assert result["hint"] == Hint.FLOAT_AS_S16.sentence
     assert result["error"]["detail"].endswith(result["hint"])
-
-
-def test_health_says_how_devices_and_queue_are() -> None:
-    wire = Wire(limits={"max_queued": 5})
-    for device in ("kitchen", "bath"):
-        wire.send(f"stt/{device}/utterance", bytes(3200))
-    wire.clock.advance(2.0)
-    wire.bridge.publish_health()
-    health = json.loads(wire.on("stt/bridge/health")[0])
-    assert health["queue"] == {"jobs": 1, "audio_s": 0.1, "oldest_s": 2.0}
-    assert health["buffered_bytes"] == 6400
-    assert health["uptime_s"] == 2.0
-    assert health["rss_mb"] > 1
-    assert set(health["load"]) == {"cpu", "rtf"}
-    assert health["devices"]["kitchen"] == {
-        "state": "transcribing",
-        "utterances": 0,
-        "errors": 0,
-        "dropped_chunks": 0,
-        "last_seen": wire.clock.epoch_s - 2.0,
-    }
-
-
-def test_asking_for_the_health_does_not_shorten_the_interval_that_the_load_is_measured_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    readings = iter([None, 0.25])
-    monkeypatch.setattr("stt_mqtt.doors.native.bridge.CpuMeter.read", lambda _: next(readings))
-    wire = Wire()
-    for cpu in (None, 0.25):
-        wire.bridge.publish_health()
-        assert json.loads(wire.on("stt/bridge/health")[-1])["load"]["cpu"] == cpu
-        wire.send("stt/bridge/request/health_check")
-        assert wire.response("health_check")["data"]["load"]["cpu"] == cpu
-
-
-def test_requests_are_answered_with_their_transaction() -> None:
-    wire = Wire()
-    wire.send("stt/bridge/request/health_check", b'{"transaction":"t1"}')
-    response = wire.response("health_check")
-    assert (response["status"], response["error"], response["transaction"]) == ("ok", None, "t1")
-    assert response["data"]["healthy"] is True
-    wire.send("stt/kitchen/audio", bytes(320))
-    wire.send("stt/bridge/request/devices")
-    assert list(wire.response("devices")["data"]["devices"]) == ["kitchen"]
-
-
-def test_a_reload_names_what_was_applied_and_what_needs_a_restart_or_all_the_mistakes() -> None:
-    wire = Wire()
-    wire.send("stt/bridge/request/reload")
-    assert wire.response("reload")["data"] == {
-        "applied": ["gate.margin_ms"],
-        "needs_restart": ["engine.model"],
-    }
-    wire.send("stt/bridge/request/reload")
-    response = wire.response("reload")
-    assert response["status"] == "error"
-    assert "mqtt.hots" in response["error"]
-
-
-@pytest.mark.parametrize("wanted", ["default", "auto"])
-def test_a_rung_can_be_held_and_let_go(wanted: str) -> None:
-    wire = Wire()
-    wire.send("stt/bridge/request/rung", json.dumps({"rung": wanted, "transaction": 1}).encode())
-    assert wire.response("rung") == {
-        "status": "ok",
-        "data": {"mode": wanted, "active": "default", "reason": "the only rung"},
-        "error": None,
-        "transaction": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("request_name", "payload"),
-    [
-        ("rung", b'{"rung":"best"}'),
-        ("rung", b'{"rung":5}'),
-        ("rung", b'{"rung":null}'),
-        ("rung", b""),
-        ("dance", b""),
-        ("devices", b"{"),
-    ],
-)
-def test_a_request_that_cannot_be_granted_is_answered_with_the_reason(
-    request_name: str, payload: bytes
-) -> None:
-    wire = Wire()
-    wire.send(f"stt/bridge/request/{request_name}", payload)
-    response = wire.response(request_name)
-    assert response["status"] == "error"
-    assert response["error"]
-
-
-def test_a_retained_request_is_ignored() -> None:
-    wire = Wire()
-    wire.send("stt/bridge/request/reload", b"", retain=True)
-    assert (wire.published, wire.reloads) == ([], 0)
 
 
 verbs = st.sampled_from([verb.value for verb in Verb] + ["audio/x", "result", ""])

@@ -6,9 +6,17 @@ import json
 
 import pytest
 
-from stt_mqtt.doors.native.instances import Instances, Watcher, instance_in
+from stt_mqtt.doors.native.instances import (
+    DOUBT_S,
+    OWN_WILL_S,
+    PROBE_TIMEOUT_S,
+    InstanceCallbacks,
+    Instances,
+    instance_in,
+)
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
+from tests.fakes import FakeClock
 
 ANSWER = b'{"status":"ok","data":{"instance":"other"},"transaction":"own"}'
 
@@ -19,18 +27,25 @@ class Bench:
     def __init__(self) -> None:
         self.published: list[Publication] = []
         self.found: list[object] = []
-        self.instances = Instances("own", Topics("stt"), self.published.append)
-        self.instances.attach(
-            Watcher(
-                self.found.append,
-                lambda: self.found.append("online"),
-                lambda: self.found.append("everything"),
-            )
+        self.clock = FakeClock()
+        callbacks = InstanceCallbacks(
+            self.found.append,
+            lambda: self.found.append("online"),
+            lambda: self.found.append("everything"),
+        )
+        self.instances = Instances(
+            "own", Topics("stt"), self.published.append, self.clock, callbacks
         )
 
     def probe(self) -> Bench:
+        self.instances.on_connected()
         self.instances.probe()
         return self
+
+    def waits(self, seconds: float, connected: bool = True) -> None:
+        """Time goes on, up to a deadline."""
+        self.clock.advance(seconds)
+        self.instances.tick(connected)
 
     def probe_comes_back(self) -> bool:
         return self.instances.is_for_nobody("health_check", {"transaction": "own", "probe": "own"})
@@ -63,7 +78,8 @@ def test_who_is_said_to_be_online_gets_time_to_answer() -> None:
     assert bench.probe_comes_back()
     assert bench.found == []
     bench.instances.response(ANSWER)
-    bench.instances.give_up()
+    assert bench.instances.deadline is None
+    bench.waits(PROBE_TIMEOUT_S)
     assert bench.found == ["other"]
 
 
@@ -71,9 +87,20 @@ def test_who_does_not_answer_in_time_does_not_live() -> None:
     bench = Bench().probe()
     bench.instances.state(b"online", retained=True)
     bench.probe_comes_back()
-    bench.instances.give_up()
+    assert bench.instances.deadline == bench.clock.now() + PROBE_TIMEOUT_S
+    bench.waits(PROBE_TIMEOUT_S - 0.1)
+    assert bench.found == []
+    bench.waits(0.1)
     assert bench.found == [None]
-    bench.instances.give_up()
+    bench.waits(PROBE_TIMEOUT_S)
+    assert bench.found == [None]
+
+
+def test_a_connection_that_is_lost_before_the_answer_could_come_says_nothing() -> None:
+    bench = Bench().probe()
+    bench.waits(PROBE_TIMEOUT_S, connected=False)
+    assert (bench.found, bench.instances.deadline) == ([], None)
+    bench.probe().probe_comes_back()
     assert bench.found == [None]
 
 
@@ -113,14 +140,32 @@ def test_who_is_said_to_be_offline_while_it_serves_says_everything_again_and_war
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bench = Bench().serves()
+    bench.clock.advance(OWN_WILL_S + 1)
     for _ in range(3):
         bench.instances.state(b"offline", retained=False)
     assert bench.found == ["everything"] * 3
     assert caplog.messages == []
-    bench.instances.warn_offline()
-    bench.instances.warn_offline()
+    bench.waits(DOUBT_S)
+    bench.instances.state(b"offline", retained=False)
+    bench.waits(DOUBT_S)
     (warning,) = caplog.messages
     assert warning.startswith("stt/bridge/state: it was said to be offline while it serves; two")
+
+
+def test_its_own_last_will_is_answered_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench().serves()
+    # The broker publishes the will of the connection before this one.
+    bench.clock.advance(OWN_WILL_S)
+    bench.instances.state(b"offline", retained=False)
+    assert (bench.found, bench.instances.deadline) == (["everything"], None)
+    # The broker ends, and says so before it closes the connection.
+    bench.clock.advance(1)
+    bench.instances.state(b"offline", retained=False)
+    bench.waits(DOUBT_S, connected=False)
+    bench.instances.state(b"offline", retained=False)
+    bench.instances.on_connected()
+    bench.waits(DOUBT_S)
+    assert caplog.messages == []
 
 
 def test_of_two_that_start_at_the_same_time_the_one_with_the_lesser_instance_goes_on() -> None:
