@@ -235,7 +235,7 @@ class HomeAssistantDoor(MqttDoor):
         if name is None:
             return
         try:
-            self._service.known.forget(DeviceKey(NATIVE, name))
+            self._service.registry.forget(DeviceKey(NATIVE, name))
         except RequestError as error:
             log.info("deleted in Home Assistant, but not forgotten: %s", error)
             self._announce_soon(name)

@@ -123,7 +123,7 @@ def test_telling_the_settings_again_is_no_news() -> None:
     home = Home().connects()
     home.speaks("kitchen")
     home.announcements()
-    home.service.known.announce(NATIVE)
+    home.service.registry.announce(NATIVE)
     assert home.topics() == []
 
 
@@ -229,7 +229,7 @@ def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered(
 def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
     home.waits(COLLECT_S / 2)
     home.door.satellite_seen("kitchen", RESPEAKER)
     assert home.topics() == []
@@ -244,7 +244,7 @@ def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None
 def test_who_speaks_before_that_is_announced_at_once_and_before_its_state() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
     home.published.clear()
     home.service.start(DeviceKey(NATIVE, "kitchen"), UtteranceStart())
     assert [item.topic for item in home.published] == [KITCHEN, "stt/kitchen/state"]
@@ -288,8 +288,8 @@ def test_the_microphone_of_a_satellite_that_clears_its_state_is_taken_back() -> 
 def test_a_device_that_leaves_while_its_news_wait_stays_away() -> None:
     home = Home().connects()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
-    home.service.known.forget(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.forget(DeviceKey(NATIVE, "kitchen"))
     assert home.waits().topics() == [KITCHEN]
     assert home.door.deadline is None
 
@@ -343,7 +343,7 @@ def test_a_device_that_is_deleted_in_home_assistant_is_forgotten_until_it_speaks
 def test_our_own_clearing_that_comes_back_deletes_nobody() -> None:
     home = Home().connects()
     home.speaks("kitchen")
-    home.service.known.forget(DeviceKey("native", "kitchen"))
+    home.service.registry.forget(DeviceKey("native", "kitchen"))
     home.speaks("kitchen")
     home.says(KITCHEN, b"")
     assert [device.key.name for device in home.service.registry] == ["kitchen"]
@@ -411,7 +411,7 @@ def test_nothing_is_announced_before_the_broker_was_there() -> None:
     home = Home()
     home.door.info_changed()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.service.known.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
     assert home.door.deadline is None
     assert home.waits().topics() == []
 

@@ -633,7 +633,7 @@ def test_no_place_for_another_device_is_an_error() -> None:
     bench = TcpBench(limits={"max_devices": 1})
 
     async def scenario() -> None:
-        bench.service.known.introduce(DeviceKey("native", "kitchen"))
+        bench.service.registry.introduce(DeviceKey("native", "kitchen"))
         bench.service.chunk(DeviceKey("native", "kitchen"), CHUNK, None, AudioFormat())
         async with bench.client() as client:
             await say(client)
