@@ -73,12 +73,13 @@ class Doors:
             application.reload, application.set_rung, self._transport_drops, self._on_probed
         )
         self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
+        # Before the native door in all, so that Home Assistant knows a device before its state.
         self._discovery = HomeAssistantDoor(service, publish, clock.now)
-        self._native = NativeDoor(service, self._bridge, publish, clock.now)
         if config.homeassistant.enabled:
             service.follow(DOOR, self._discovery)
+        self._native = NativeDoor(service, self._bridge, publish, clock.now)
+        if config.homeassistant.enabled:
             self._native.presence.observer = self._discovery
-        # In this order, so that Home Assistant knows a device before it is told about it.
         on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
