@@ -12,7 +12,6 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from stt_mqtt.mqtt.client_state import ClientState
-from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.properties import publish_properties
 
 MAX_IN_FLIGHT = 100
@@ -41,39 +40,38 @@ class Sender:
 
     def send_waiting(self) -> None:
         """Give paho what waits, as long as the socket takes it."""
-        client, outbox = self._client, self._state.outbox
-        self.subscribe()
-        while True:
-            if client.want_write():
-                client.loop_write()
-            if client.want_write() or client.socket() is None:
-                return
-            for _ in range(MAX_IN_FLIGHT):
-                publication = outbox.take(self._max_in_flight)
-                if publication is None or not self._send(publication):
-                    return
-
-    def _send(self, publication: Publication) -> bool:
         outbox = self._state.outbox
-        try:
-            info = self._client.publish(
-                publication.topic,
-                publication.payload,
-                publication.qos,
-                publication.retain,
-                publish_properties(publication, outbox.now()) if self._v5 else None,
-            )
-        except ValueError:
-            log.exception("a message to %s cannot be published and is dropped", publication.topic)
-            outbox.drop(publication)
-            return True
-        if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-            outbox.put_back(publication)
-            return False
-        outbox.sent(info.mid, publication)
-        if publication.receipt is not None:
-            self._receipts[info.mid] = publication.receipt
-        return True
+        self.subscribe()
+        handed_over = 0
+        while handed_over % MAX_IN_FLIGHT or self._is_writable():
+            publication = outbox.take(self._max_in_flight)
+            if publication is None:
+                return
+            try:
+                info = self._client.publish(
+                    publication.topic,
+                    publication.payload,
+                    publication.qos,
+                    publication.retain,
+                    publish_properties(publication, outbox.now()) if self._v5 else None,
+                )
+            except ValueError:
+                log.exception("a message to %s is invalid and was dropped", publication.topic)
+                outbox.drop(publication)
+                continue
+            if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                outbox.put_back(publication)
+                return
+            outbox.sent(info.mid, publication)
+            if publication.receipt is not None:
+                self._receipts[info.mid] = publication.receipt
+            handed_over += 1
+
+    def _is_writable(self) -> bool:
+        """Whether the socket has taken everything that paho had for it."""
+        if self._client.want_write():
+            self._client.loop_write()
+        return not self._client.want_write() and self._client.socket() is not None
 
     def subscribe(self) -> None:
         """Subscribe to what is wanted and not subscribed yet, and the other way round."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stt_mqtt.audio.levels import FRAME_MS, FRAME_SAMPLES
+from stt_mqtt.audio.activity import FRAME_MS, FRAME_SAMPLES
 
 FRAME_BYTES = 2 * FRAME_SAMPLES
 """One frame: 30 ms of 16-bit little-endian mono samples at 16 kHz."""

@@ -21,9 +21,9 @@ from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.core.background import in_background
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.ladder import Candidate, RungCost
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
 from stt_mqtt.types import Rung

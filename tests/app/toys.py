@@ -12,7 +12,7 @@ from stt_mqtt.engine.calibration import Floats
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.types import Samples
-from tests.engine.scripted import END_OF_TEXT, byte_words
+from tests.engine.scripted import END_OF_TEXT, whisper_tokenizer
 
 TIMEOUT_S = 60
 MELS = 8
@@ -39,7 +39,7 @@ class Network:
 
     def generate(self, features: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
         self.beams.append(options["beam_size"])
-        said = byte_words("en").tokenizer.encode("Yes.").ids
+        said = whisper_tokenizer("en").tokenizer.encode("Yes.").ids
         answer = SimpleNamespace(sequences_ids=[said], scores=[-0.1], no_speech_prob=0.01)
         assert END_OF_TEXT not in said
         return [answer] * len(prompts)
@@ -59,7 +59,9 @@ class Model(LoadedModel):
         self.toy = Network()
         self.closes = 0
         self.closed = threading.Event()
-        super().__init__(name, self.toy, Features(), byte_words(*(languages or ("en",))), None)
+        super().__init__(
+            name, self.toy, Features(), whisper_tokenizer(*(languages or ("en",))), None
+        )
 
     def close(self) -> None:
         super().close()

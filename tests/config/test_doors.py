@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import ListenAddress, Scheme, read_config
+from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig, read_config
 from tests.config.problems import problems
 
 
@@ -13,6 +13,13 @@ def test_addresses_are_taken_apart() -> None:
         ListenAddress(Scheme.UNIX, path="/run/a.sock"),
         ListenAddress(Scheme.STDIO),
     )
+
+
+@pytest.mark.parametrize(
+    "uri", ["tcp://0.0.0.0:10300", "tcp://[::1]:1", "unix:///run/stt.sock", "stdio://"]
+)
+def test_addresses_are_shown_as_they_are_written(uri: str) -> None:
+    assert WyomingConfig(listen=(uri,)).addresses[0].uri == uri
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,17 @@ from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.doors.native.messages import result_fields
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError, TooManyDevicesError
 from stt_mqtt.mqtt.json import encode
-from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Transcript, UtteranceStart
+from stt_mqtt.types import (
+    Batch,
+    DeviceKey,
+    DeviceState,
+    Outcome,
+    Transcript,
+    UtteranceStart,
+    Verdict,
+)
 from tests.fakes import (
     FakeClock,
     FakePool,

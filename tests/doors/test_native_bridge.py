@@ -91,7 +91,7 @@ def test_info_and_health_follow_the_ladder() -> None:
 
 def test_health_counts_what_was_heard_and_what_was_heard_twice() -> None:
     wire = Wire()
-    for verdict in (heard(), replace(heard(), second_look=True), nothing_heard()):
+    for verdict in (heard(), replace(heard(), retried=True), nothing_heard()):
         wire.send("stt/kitchen/utterance", bytes(3200))
         wire.pool.answer(wire.service, verdict)
     wire.bridge.publish_health()

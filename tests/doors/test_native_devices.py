@@ -261,7 +261,7 @@ def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there()
         bench.send(f"stt/{name}/satellite/state", SAYS_WHAT_IT_IS)
     bench.send("stt/hall/availability", b"online")
     for device in bench.service.registry:
-        bench.service.known.forget(device.key)
+        bench.service.registry.forget(device.key)
     assert bench.retained["stt/kitchen/satellite/state"] == b""
     assert "stt/hall/satellite/state" not in bench.retained
 

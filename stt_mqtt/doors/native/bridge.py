@@ -139,7 +139,7 @@ class Bridge:
         name = fields.get("device")
         if not isinstance(name, str) or not is_device(name) or name == BRIDGE:
             raise RequestError('say which device to forget: {"device": "kitchen"}')
-        self._service.known.forget(DeviceKey(DOOR, name))
+        self._service.registry.forget(DeviceKey(DOOR, name))
         return name
 
     def _info(self) -> dict[str, object]:
@@ -193,7 +193,7 @@ class Bridge:
                 "errors": dict(service.metrics.errors),
                 "hints": dict(service.metrics.hints),
                 "inferences": service.metrics.inferences,
-                "second_looks": service.metrics.second_looks,
+                "second_looks": service.metrics.retries,
                 "dropped": {**service.metrics.dropped, **self._callbacks.transport_drops()},
             },
         }

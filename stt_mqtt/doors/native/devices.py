@@ -76,11 +76,11 @@ class Presence:
         """Make the devices known that the configuration names one by one."""
         for name in self._service.config.named_devices:
             if is_satellite(name):
-                self._service.known.introduce(DeviceKey(DOOR, name))
+                self._service.registry.introduce(DeviceKey(DOOR, name))
 
     def forget_silent(self, since_ts: float) -> None:
         """Forget who was not heard since then and does not say that it is there."""
-        self._service.known.forget_silent(DOOR, since_ts, self._online)
+        self._service.registry.forget_silent(DOOR, since_ts, self._online)
 
     def refuse(self, name: str) -> None:
         """A device has an illegal name: say once for each name why nothing comes of it."""
@@ -127,9 +127,9 @@ class Presence:
 
     def _introduce(self, key: DeviceKey, retained: bool) -> None:
         """Know a device that says it is there, so that its first words are heard by all."""
-        self._service.known.introduce(key)
+        self._service.registry.introduce(key)
         if not retained:
-            self._service.known.seen(key)
+            self._service.registry.seen(key)
 
     # What a previous run left ------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Presence:
                 too_many -= 1
                 without_place.append(key)
             else:
-                self._service.known.take_over(key, device.overrides, device.last_seen_ts)
+                self._service.registry.take_over(key, device.overrides, device.last_seen_ts)
         return without_place
 
     def all_read(self) -> None:
@@ -179,7 +179,7 @@ class Presence:
         if self._previous is not None:
             self._previous = None
             for name in self._known:
-                self._service.known.introduce(DeviceKey(DOOR, name))
+                self._service.registry.introduce(DeviceKey(DOOR, name))
 
     @property
     def _known(self) -> set[str]:

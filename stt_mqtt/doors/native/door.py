@@ -118,7 +118,7 @@ class NativeDoor:
 
     def on_connected(self) -> None:
         """Tell about all devices and the service; that it is online comes last."""
-        self._service.known.announce(DOOR)
+        self._service.registry.announce(DOOR)
         self.presence.introduce_configured()
         self._bridge.announce()
 
