@@ -32,12 +32,12 @@ from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
 
 WIDE_BEAM = 5
 SENTENCE_S = 2.0
-"""Speech shorter than this, margins included, is a word or two: by the mean of its tokens one that
-the model repeats would win."""
+"""Shorter speech, margins included, is a word or two. There the mean log-probability of the
+tokens would prefer a repeated word."""
 MAX_INITIAL_TIMESTAMP = 50
 """Latest moment of the first word in a pass with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
-"""More than anybody speaks in English: what goes on longer is a loop."""
+"""More than anybody speaks in English; a longer answer is a loop."""
 SPARE_TOKENS = 16
 USUAL_TOKENS_PER_S = 3.5
 
@@ -99,7 +99,7 @@ class _Encoded:
 
     @property
     def group(self) -> tuple[int, int, float]:
-        """What those that are decoded together have in common."""
+        """The key of the group; pieces with equal keys are decoded together."""
         return len(self.states), len(self.prompt), self.length_penalty
 
 
@@ -281,7 +281,7 @@ def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str |
 
 
 def _max_length(group: Sequence[_Encoded]) -> int:
-    """CTranslate2 keeps half of the length for the prompt, or as much as the prompt has."""
+    """CTranslate2 reserves half of the length for the prompt, or the length of the prompt."""
     longest = max(encoded.max_tokens for encoded in group)
     prompt = len(group[0].prompt)
     return min(max(2 * longest, prompt + longest), MAX_TOKENS)

@@ -21,7 +21,7 @@ from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
 from stt_mqtt.types import DeviceKey, EngineFacts, Rung, RungStatus, UtteranceStart
-from tests.app.toys import TIMEOUT_S, Model
+from tests.engine.fake_model import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard
 

@@ -21,7 +21,7 @@ from stt_mqtt.types import (
     Utterance,
     Verdict,
 )
-from tests.app.toys import TIMEOUT_S, Model
+from tests.engine.fake_model import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 
 ANYTHING = Config.model_validate({"gate": {"enabled": False}})
