@@ -118,7 +118,7 @@ class _TroubleHandler(logging.Handler):
         self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message. Only repeated complaints are logged at DEBUG, by the client."""
+        """Keep the message. Only repeated failures are logged at DEBUG, by the client."""
         if record.levelno == logging.INFO:
             return
         with self._listener.lock:

@@ -26,7 +26,7 @@ from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
-from tests.doors.native_peers import native_door
+from tests.doors.native.peers import native_door
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
 MAX_AGE_S = 30.0

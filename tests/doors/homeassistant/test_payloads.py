@@ -34,7 +34,7 @@ from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.satellite.control import SatelliteState, parse_command
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
 from tests.doors.homeassistant.rules import entities, problems
-from tests.doors.native_peers import bridge_of
+from tests.doors.native.peers import bridge_of
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 FACTS = ServiceFacts(Topics("stt"), ("best", "fast"), 30.0)
