@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from stt_mqtt.engine.cpu import usable_cores
+from stt_mqtt.engine.resources import usable_cores
 from stt_mqtt.types import SAMPLE_RATE
 from tools.brokers import (
     MOSQUITTO,

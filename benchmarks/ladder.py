@@ -20,7 +20,15 @@ from typing import Any
 from benchmarks import report
 from benchmarks.harness import say, spread
 from benchmarks.report import Curve, Panel
-from stt_mqtt.engine.ladder import Candidate, LadderState, Load, Policy, RungCost, choose
+from stt_mqtt.engine.ladder import (
+    Candidate,
+    LadderState,
+    Load,
+    Policy,
+    RungCost,
+    choose,
+    shares_model,
+)
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.types import Rung
 
@@ -114,7 +122,7 @@ class Machine:
     def change_to(self, rung: int, now: float) -> None:
         """Work on another rung as soon as it is loaded."""
         leaving = self.rung if self.next_rung is None else self.next_rung[1]
-        same_model = self.ladder[rung].shares_model_with(self.ladder[leaving])
+        same_model = shares_model(self.ladder[rung].rung, self.ladder[leaving].rung)
         self.next_rung = (now + (0.0 if same_model else LOADING_S), rung)
 
     def load(self, meter: LoadMeter, now: float) -> Load:

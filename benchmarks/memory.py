@@ -26,8 +26,8 @@ import psutil
 from benchmarks import harness, report, speech
 from benchmarks.harness import Cores, rss_mb, say
 from benchmarks.speech import Clip
-from stt_mqtt.engine.cpu import choose_parallelism, usable_cores
 from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.resources import choose_parallelism, usable_cores
 from tools.clients import Hear, NativeClient, answer_of
 
 MODEL = "tiny.en"
@@ -56,9 +56,9 @@ import stt_mqtt.commands.run
 from stt_mqtt.engine.loading import load_rung
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.recognizer import Recognizer
-from stt_mqtt.engine.memory import give_back_freed_memory
+from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.types import *
@@ -70,7 +70,7 @@ HEARD = """
 pipeline = Pipeline(listener, GateConfig(), 30.0, rung.name, transcriber.languages)
 for sample in SAMPLES:
     audio = EncodedAudio(AudioFormat(), sample.pcm())
-    pipeline.hear(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
+    pipeline.transcribe(Utterance(DeviceKey('a', 'b'), 'c', audio, None, None, None, 0.0))
 """
 WORKING = {
     "the model has warmed up": LOADED,

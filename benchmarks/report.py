@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks import speech
 from benchmarks.harness import say
-from stt_mqtt.engine.cpu import usable_cores
+from stt_mqtt.engine.resources import usable_cores
 from stt_mqtt.errors import ModelError
 from tools.brokers import MOSQUITTO
 

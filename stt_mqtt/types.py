@@ -1,10 +1,11 @@
-"""The values that travel the line. Frozen, small, without behaviour beyond arithmetic.
+"""The values that the rooms exchange. Frozen, small, without behaviour beyond arithmetic.
 
 Times named `*_at` are seconds of a monotonic clock; `ts` is seconds of the Unix epoch.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -96,7 +97,7 @@ class AudioFormat:
 
 
 NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
-"""The format that came with a chunk, or why it is none that is taken; None: none was named."""
+"""The format that was named with a chunk, or why it is refused; None: none was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +112,14 @@ class EncodedAudio:
     format: AudioFormat | None
     data: bytes
     hint: Hint | None = None
-    """What looked wrong with it as it arrived, where it was converted since."""
+    """What looked wrong with it before it was converted."""
     ready: bool = False
-    """Whether it was decoded before: mono `pcm_f32le` at `SAMPLE_RATE` that is taken as it is."""
+    """Whether it is decoded already: mono `pcm_f32le` at `SAMPLE_RATE`, to be used as it is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeviceKey:
-    """Names a device: the door it speaks through and its name there.
+    """Names a device: its door and its name there.
 
     `name` is what the configuration knows it by. `part` tells apart what comes under one name but
     is to be treated as a device of its own, such as a connection from an address.
@@ -211,7 +212,7 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What the model heard. `confidence` is exp(mean log-probability of the tokens)."""
+    """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens)."""
 
     text: str
     language: str
@@ -221,25 +222,29 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """What the inference side found in one utterance.
+    """What inference found in one utterance.
 
-    `transcript` None: the speech gate heard no speech, so nothing was inferred. One without text:
-    the model heard no words. What inference gives is None when nothing was inferred.
+    `transcript` None: the speech gate found no speech, so nothing was inferred, and what inference
+    gives is None, too. A transcript without text: the model found no words.
     """
 
     audio_s: float
     transcript: Transcript | None = None
     truncated: bool = False
     infer_s: float | None = None
-    """Seconds from the beginning of the inference to its answer, with company in the batch."""
+    """Seconds from the start of inference to its result, with the others of its batch."""
     work_s: float | None = None
-    """Seconds of an inference thread that this utterance took: its share of its batch."""
+    """Seconds of an inference thread that this utterance took, its share of its batch."""
     model: str | None = None
     rung: str | None = None
-    second_look: bool = False
-    """Whether it was doubtful and heard twice."""
+    retried: bool = False
+    """Whether it was doubtful and was decoded again."""
     hint: Hint | None = None
     """What looks wrong with the audio."""
+
+
+Verdict: TypeAlias = InferenceResult | UtteranceError
+"""What an inference thread returns for an utterance: the result, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +253,8 @@ class Batch:
 
     number: int
     utterances: tuple[Utterance, ...]
-    second_look: bool
-    """Whether there is time to hear a doubtful one twice."""
+    may_retry: bool
+    """Whether there is time to decode a doubtful utterance again."""
     together: int
     """Most pieces of speech that may be decoded together."""
 
@@ -289,3 +294,8 @@ class Outcome:
     def incomplete(self) -> bool:
         """Whether only a part was heard, on which nobody should act."""
         return self.end is not None and self.end.is_incomplete
+
+
+def normalise_language(tag: str) -> str:
+    """Language code of a tag: `en-US`, `EN` and `en_GB` are all `en`."""
+    return re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ from tools.brokers import (
     make_certificates,
 )
 
+MAX_PROCESSES = 8
 IN_CI = os.environ.get("CI") == "true"
 
 # An example that takes long says how busy the machine is, and nothing else.
@@ -35,15 +37,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+# Otherwise each process, and each program that a test starts, compiles all code anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what runs in the background, and the programs of the tests inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core, as half of the time a test waits for another program."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each core: half of the time a test waits. Each may hold a model.
+
+    Files that are named run in this process, which is quicker for a few.
+    """
+    if all(".py" in argument for argument in config.args):
+        config.option.dist = "no"
+        return 0
+    return min(2 * len(os.sched_getaffinity(0)), MAX_PROCESSES)
 
 
 def pytest_report_header() -> str:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.types import (
     Batch,
     DeviceKey,
@@ -19,6 +18,7 @@ from stt_mqtt.types import (
     RungStatus,
     Transcript,
     Utterance,
+    Verdict,
 )
 
 

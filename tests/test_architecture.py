@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,10 @@ OWNERS = {
 """The rooms that may import a library. numpy and pydantic are everybody's."""
 
 EVERYBODYS = {"numpy", "pydantic", "pydantic_core"}
+
+
+MAP = PACKAGE.parent / "ARCHITECTURE.md"
+ROOM_ROW = r"^\| (\d+) \| `(\w+)` \|"
 
 
 def modules() -> list[Path]:
@@ -158,6 +163,52 @@ def test_modules_stay_short_enough_to_be_read_at_once() -> None:
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 320
     }
     assert not long
+
+
+def steps_of(heading: str) -> list[tuple[str, str]]:
+    """File and function of each step that the map lists under a heading."""
+    section = MAP.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^- `(\S+\.py)`: `([\w.]+)`$", section, re.MULTILINE)
+
+
+def functions_of(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.ClassDef):
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield f"{node.name}.{member.name}"
+
+
+@pytest.mark.parametrize(
+    ("heading", "most"), [("The way of a chunk", 12), ("The way of an outcome", 10)]
+)
+def test_each_step_of_the_two_ways_exists(heading: str, most: int) -> None:
+    steps = steps_of(heading)
+    assert 2 <= len(steps) <= most
+    for file, function in steps:
+        assert function in set(functions_of(PACKAGE / file)), f"{function} in {file}"
+
+
+def test_the_map_has_at_most_200_lines_and_every_room_in_its_layer() -> None:
+    text = MAP.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    named = {room: int(number) for number, room in re.findall(ROOM_ROW, text, re.MULTILINE)}
+    expected = {room: layer_of(room) for room in set().union(*LAYERS) - {"__main__"}}
+    assert named == expected
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "docs/decisions.md"])
+def test_every_module_that_a_page_names_exists(page: str) -> None:
+    text = (PACKAGE.parent / page).read_text(encoding="utf-8")
+    rooms = "|".join(set().union(*LAYERS))
+    named = set(re.findall(rf"(?<![\w/.-])((?:{rooms})/[\w/.-]*)", text))
+    assert len(named) > 10
+    for name in named:
+        path = PACKAGE / name
+        places = (path, path.with_suffix(".py"), PACKAGE.parent / name)
+        assert any(place.exists() for place in places), name
 
 
 def test_numpy_multiplies_on_one_thread_so_that_words_do_not_depend_on_the_machine() -> None:

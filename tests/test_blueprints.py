@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stt_mqtt.doors.native.payloads import result
+from stt_mqtt.doors.native.messages import result_fields
 from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, Transcript
 from tests.automations import OWN_AGENT, STEPS, Home, kind_of
 from tests.home_assistant import FOLDER, Input, environment, inputs_of, load
@@ -132,7 +132,7 @@ def attributes(it: Home, text: str, satellite: str = KITCHEN, **keys: Any) -> di
     transcript = Transcript(text, "en", 0.9, 0.01)
     outcome = Outcome(DeviceKey("native", satellite), "a", ts, kind, transcript)
     told = {"event_type": kind.value, "end": "stop", "audio_s": 1.5, "latency_s": 0.2}
-    every = result(outcome) | told | {"id": f"{satellite}-{it.now}"} | keys
+    every = result_fields(outcome) | told | {"id": f"{satellite}-{it.now}"} | keys
     return {key: value for key, value in every.items() if value is not ABSENT}
 
 

@@ -39,6 +39,13 @@ def test_the_households_configuration_is_valid() -> None:
     assert config.device("hallway").format.codec == "adpcm_ima"
 
 
+def places_of(page: str) -> set[str]:
+    """What a link to a page may name behind its #: headings as GitHub writes them, and marks."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return {*plain, *re.findall(r'<a id="([^"]+)">', page)}
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -47,6 +54,7 @@ def test_the_households_configuration_is_valid() -> None:
         "CHANGELOG.md",
         "docs/topics.md",
         "docs/engine.md",
+        "docs/decisions.md",
         "docs/deploy.md",
         "docs/doors.md",
         "docs/home-assistant.md",
@@ -56,9 +64,13 @@ def test_the_households_configuration_is_valid() -> None:
     ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / page).parent.joinpath(target).exists(), target
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    for target, place in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", text):
+        linked = path.parent / target if target else path
+        assert linked.exists(), target
+        if place:
+            assert place in places_of(linked.read_text(encoding="utf-8")), f"{target}#{place}"
 
 
 def test_the_configuration_of_the_doors_page_is_valid() -> None:

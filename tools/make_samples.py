@@ -1,11 +1,12 @@
-"""Makes the sample commands: `python -m tools.make_samples`, for maintainers.
+"""Makes the sample commands of the demo: `python -m tools.make_samples`, for maintainers.
 
-Needs the programs espeak-ng and flac (Debian: `apt install espeak-ng flac`). What was made
-belongs into the repository; nobody else has to run this.
+Needs the programs espeak-ng and flac (Debian: `apt install espeak-ng flac`). The files belong into
+the repository, so nobody else has to run this.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from stt_mqtt.audio.decode import decode
+from stt_mqtt.demo import samples
 from stt_mqtt.demo.samples import MAX_SAMPLE_S, SAMPLES
 from stt_mqtt.types import SAMPLE_RATE, EncodedAudio
 
-FOLDER = Path(__file__).parents[1] / "stt_mqtt" / "demo" / "samples"
+FOLDER = Path(samples.__file__).parent / "samples"
 PEAK = 0.5
 LEAD_S, TAIL_S = 0.3, 0.4
 """Silence around the words, as a satellite sends it that listens a little before and after."""
@@ -39,6 +41,7 @@ VOICES = {
 
 def main() -> None:
     """Make every sample anew."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for sample in SAMPLES:
         wav = synthesise(sample.text, VOICES[sample.room])
         path = FOLDER / sample.file

@@ -1,8 +1,8 @@
 """Makes the weights of the voice detector, for maintainers.
 
 `python -m tools.make_voice_weights PATH.onnx` takes the `silero_vad_v6.onnx` that
-faster-whisper 1.2.1 ships in its folder `assets`, and needs the package `onnx`. What was made
-belongs into the repository; nobody else has to run this.
+faster-whisper 1.2.1 ships in its folder `assets`, and needs the package `onnx`. The file
+belongs into the repository, so nobody else has to run this.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stt_mqtt.engine import voice
 from stt_mqtt.engine.voice import WEIGHTS
 
 SOURCE_SHA256 = "4cbf549b8326f60f80f2536d9eefeb450a9abe83365a098031c89719f1be17d2"
 """Digest of the ONNX file whose layers `arrange` knows."""
-TARGET = Path(__file__).with_name("silero_vad_v6.npz")
+TARGET = Path(voice.__file__).with_name("silero_vad_v6.npz")
 
 
 def main() -> None:
     """Make the weights file anew."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("onnx", type=Path, help="silero_vad_v6.onnx of faster-whisper 1.2.1")
     data = parser.parse_args().onnx.read_bytes()
     if sha256(data).hexdigest() != SOURCE_SHA256:

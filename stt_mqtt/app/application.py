@@ -28,14 +28,12 @@ from stt_mqtt.engine.loading import (
     preferred_rung,
     spoken_languages,
 )
-from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.pool import Delivery
+from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
-from stt_mqtt.types import EngineFacts, RungStatus
+from stt_mqtt.types import EngineFacts, RungStatus, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +131,13 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
-        wishes = ApplicationCallbacks(
+        callbacks = ApplicationCallbacks(
             self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
         )
-        self._doors = Doors(self._service, self._clock, password, wishes)
+        self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
-            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.arrivals
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.inbox
         )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
@@ -165,7 +163,12 @@ class Application:
         self._ladder = LadderRunner(config, start, models, self._clock)
         self._ladder.attach(self._engine, self._service, self._doors.tell_info)
         self._service.rungs = self._ladder.status
-        pool = self._engine.start(workers, self._delivery_to(asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        pool = self._engine.start(
+            workers,
+            verdict=partial(_call_soon, loop, self._on_verdict),
+            finished=partial(_call_soon, loop, self._on_finished),
+        )
         self._service.serve(pool, Capacity(workers, models.largest_batch(rung)))
         self._serving = True
         self._arm()
@@ -206,18 +209,6 @@ class Application:
     def _deadline(self) -> float | None:
         both = (self._service.deadline, self._doors.deadline)
         return min((at for at in both if at is not None), default=None)
-
-    def _delivery_to(self, loop: asyncio.AbstractEventLoop) -> Delivery:
-        def verdict(batch: int, index: int, verdict: Verdict) -> None:
-            # The loop may be closed by then: the utterance was answered `shutting_down`.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._on_verdict, batch, index, verdict)
-
-        def finished(batch: int) -> None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._on_finished, batch)
-
-        return Delivery(verdict, finished)
 
     def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
         self._service.verdict(batch, index, verdict)
@@ -284,6 +275,13 @@ class Application:
         self._doors.take_in_the_rest()
         self._service.abandon()
         await self._doors.say_goodbye()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
+    """From an inference thread: have a call made on the event loop."""
+    # The loop may be closed by then: the utterance was answered `shutting_down`.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *args)
 
 
 def prepare(config: Config, password: str | None) -> frozenset[str]:

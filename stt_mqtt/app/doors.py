@@ -14,31 +14,21 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.hermes.door import HermesDoor
 from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
-from stt_mqtt.doors.native.bridge import Bridge, BridgeContext
-from stt_mqtt.doors.native.door import DOOR, NativeDoor
-from stt_mqtt.doors.native.instances import Instances, Watcher
-from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.doors.native.wire import NativeWire
+from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
+from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.topics import DOOR, OFFLINE, Topics
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
-from stt_mqtt.mqtt.arrivals import InboxBacklog
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.intake import Intake, IntakeHandlers
-from stt_mqtt.mqtt.messages import Publication, Will
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.inbox import Inbox
+from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
 
 log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_S = 3.0
-"""How long another service on the base topic has to show that it is live."""
 LEFTOVERS_WINDOW_S = 2.0
 """How long after the start the broker is still listened to for what a previous run left."""
-DOUBT_S = 2.0
-"""A broker that ends says so before it closes the connection."""
-OWN_WILL_S = 120.0
-"""So long after a connection the last will of the one before it may come."""
 GOODBYE_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
 
@@ -59,76 +49,54 @@ class ApplicationCallbacks:
 
 
 class Doors:
-    """What is open to the world. Lives on the event loop."""
+    """What is open to the world. Lives on the event loop.
+
+    No input is subscribed before it is known that no other service is live on the base topic. On
+    the first connection only that is asked, and what a previous run left is read.
+    """
 
     def __init__(
         self,
         service: SpeechService,
         clock: Clock,
         password: str | None,
-        wishes: ApplicationCallbacks,
+        application: ApplicationCallbacks,
     ) -> None:
         config = service.config
         self._service = service
-        self._topics = Topics(config.mqtt.base_topic)
         self._clock = clock
+        self._application = application
         self._opened_at = clock.now()
-        # First of all, so that Home Assistant knows a device before it is told about it.
-        self._discovery = HomeAssistantDoor(service, self._publish, clock.now)
+        self._client = MqttClient(_client_options(config, password, clock))
+        publish = self._client.publish
+        callbacks = BridgeCallbacks(
+            application.reload, application.set_rung, self._transport_drops, self._on_probed
+        )
+        self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
+        # Before the native door in all, so that Home Assistant knows a device before its state.
+        self._discovery = HomeAssistantDoor(service, publish, clock.now)
         if config.homeassistant.enabled:
             service.follow(DOOR, self._discovery)
-        self._native = NativeDoor(service, self._topics, self._publish, clock.now)
+        self._native = NativeDoor(service, self._bridge, publish, clock.now)
         if config.homeassistant.enabled:
-            self._native.presence = self._discovery
-        self._instances = Instances(token_hex(8), self._topics, self._publish)
-        self._bridge = Bridge(
-            BridgeContext(
-                service,
-                clock,
-                self._instances,
-                wishes.reload,
-                self._transport_drops,
-                wishes.set_rung,
-            ),
-            self._topics,
-            self._publish,
-        )
-        watcher = Watcher(self._on_probed, self._bridge.say_online, self._on_said_offline)
-        self._instances.attach(watcher)
-        wire = self._wire = NativeWire(
-            service, self._topics, self._native, self._bridge, self._instances
-        )
-        on_broker: list[MqttDoor] = [self._discovery, wire]
+            self._native.presence.observer = self._discovery
+        on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
-            self._hermes = HermesDoor(service, clock, self._publish)
+            self._hermes = HermesDoor(service, clock, publish)
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
-            self._wyoming = WyomingDoor(service, wishes.rearm_timer, wishes.stop)
+            self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
-        handlers = IntakeHandlers(self._router, self._on_connected, wishes.rearm_timer)
-        self._intake = Intake(asyncio.get_running_loop(), handlers)
-        options = self._client_options(config, password)
-        self._address = options.address
-        self._client = MqttClient(options, self._intake)
-        self.arrivals = InboxBacklog(self._client, self._intake)
-        """What has come in and waits."""
+        self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._leaving = False
-        self._is_sole = False
-        """Whether it is known that no other service is live on the base topic."""
-        self._probe_until: float | None = None
-        """When no answer means that there is no other one, on the clock of the line."""
-        self._doubt_until: float | None = None
-        """When it counts that this service was said to be offline: not by its own last will."""
-        self._connected_at = 0.0
+        self._serving = False
+        """Whether input is taken, because no other service is live or `mqtt.takeover` is on."""
         self._shares = False
         """Whether another service is live on the base topic, so that nothing is left over."""
         self._cleaned = False
         self._clean_up_at: float | None = None
-        self._online = wishes.online
-        self._give_up = wishes.give_up
-        self._rearm_timer = wishes.rearm_timer
 
     async def open_early(self) -> None:
         """Open the doors that answer before the model is loaded."""
@@ -137,17 +105,16 @@ class Doors:
 
     def connect(self) -> None:
         """Connect to the broker, and stay connected."""
-        self._client.start()
+        self._client.subscribe(self._router.read_first, self._router.bulk)
+        self._client.start(self.inbox)
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
-        hermes = None if self._hermes is None else self._hermes.deadline
         all_of_them = (
-            hermes,
+            None if self._hermes is None else self._hermes.deadline,
             self._discovery.deadline,
-            self._probe_until,
-            self._doubt_until,
+            self._bridge.instances.deadline,
             self._clean_up_at,
         )
         return min((at for at in all_of_them if at is not None), default=None)
@@ -157,35 +124,25 @@ class Doors:
         self._discovery.tick()
         if self._hermes is not None:
             self._hermes.tick()
-        now = self._clock.now()
-        if self._probe_until is not None and now >= self._probe_until:
-            self._probe_until = None
-            # Without a connection nothing was found out; the next one begins anew.
-            if self._client.connected:
-                self._instances.give_up()
-        if self._doubt_until is not None and now >= self._doubt_until:
-            self._doubt_until = None
-            if self._client.connected:
-                self._instances.warn_offline()
-        if self._clean_up_at is not None and now >= self._clean_up_at:
+        self._bridge.instances.tick(self._client.connected)
+        if self._clean_up_at is not None and self._clock.now() >= self._clean_up_at:
             self._clean_up_at = None
             self._clean_up()
 
     def reconfigured(self) -> None:
         """Tell the world of a new configuration."""
-        self._native.introduce_configured()
+        self._native.presence.introduce_configured()
         self.tell_info()
 
     def tell_info(self) -> None:
         """Tell the world what the service is now; first Home Assistant what it may be."""
-        if not self._is_sole:
-            return
-        self._discovery.info_changed()
-        self._bridge.publish_info()
+        if self._serving:
+            self._discovery.info_changed()
+            self._bridge.publish_info()
 
     def tell_health(self) -> None:
         """Tell the world how the service is, and forget whom nobody has heard for long."""
-        if self._is_sole:
+        if self._serving:
             self._forget_silent()
             self._bridge.publish_health()
 
@@ -195,10 +152,10 @@ class Doors:
 
     def take_in_the_rest(self) -> None:
         """Handle what has come in and waits."""
-        self._intake.pump()
+        self.inbox.pump()
 
     async def say_goodbye(self) -> None:
-        """Let the last answers out. The line is empty by now."""
+        """Let the last answers out. The service has nothing to transcribe by now."""
         self._bridge.say_goodbye()
         if self._wyoming is not None:
             await self._wyoming.close()
@@ -211,25 +168,9 @@ class Doors:
             await self._wyoming.close()
         await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
 
-    def _publish(self, publication: Publication) -> None:
-        self._client.publish(publication)
-
-    def _client_options(self, config: Config, password: str | None) -> ClientOptions:
-        mqtt = reachable(config.mqtt, config.broker)
-        return ClientOptions(
-            config=mqtt,
-            host=mqtt.host,
-            port=mqtt.effective_port,
-            will=Will(self._topics.of_bridge("state"), b"offline"),
-            password=password,
-            subscriptions=self._router.read_first,
-            bulk=frozenset(self._router.bulk),
-            now=self._clock.now,
-        )
-
     def _transport_drops(self) -> dict[str, int]:
         return {
-            "inbox_full": self._intake.dropped,
+            "inbox_full": self.inbox.dropped,
             "undecodable_topic": self._client.undecodable_messages,
             "publications_lost": self._client.lost_publications,
         }
@@ -238,41 +179,30 @@ class Doors:
         """Not in the first day: after a long power cut everybody has been silent for long."""
         if self._clock.now() - self._opened_at >= DAY_S:
             days = self._service.config.limits.devices_forget_after_days
-            self._native.forget_silent(self._clock.epoch() - days * DAY_S)
+            self._native.presence.forget_silent(self._clock.epoch() - days * DAY_S)
 
     def _on_connected(self) -> None:
         if self._leaving:
             return
-        self._connected_at = self._clock.now()
-        self._doubt_until = None
-        if self._is_sole:
+        self._bridge.instances.on_connected()
+        if self._serving:
             self._serve()
         else:
-            self._instances.probe()
-            self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
-        self._rearm_timer()
-
-    def _on_said_offline(self) -> None:
-        """Say what this service is. A broker that ends, and a lost link, tell of its own will."""
-        self._bridge.announce()
-        now = self._clock.now()
-        if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
-            self._doubt_until = now + DOUBT_S
-        self._rearm_timer()
+            self._bridge.instances.probe()
+        self._application.rearm_timer()
 
     def _on_probed(self, other: str | None) -> None:
         """Take input, unless another service does already."""
-        self._probe_until = None
         if self._leaving:
             return
         mqtt = self._service.config.mqtt
         if other is not None and not mqtt.takeover:
             self._leaving = True
-            self._instances.leave()
-            self._give_up(
+            self._bridge.instances.leave()
+            self._application.give_up(
                 AnotherServiceError(
                     f"another service, instance {other}, is live on the base topic "
-                    f"{mqtt.base_topic} of {self._address}; end it, give this one another "
+                    f"{mqtt.base_topic} of {self._client.address}; end it, give this one another "
                     "mqtt.base_topic, or set mqtt.takeover: true to have both answer"
                 )
             )
@@ -284,27 +214,37 @@ class Doors:
                 other,
                 mqtt.base_topic,
             )
-        self._is_sole = True
+        self._serving = True
         self._shares = other is not None
         if not self._shares:
-            self._wire.take_over()
-        self._client.subscribe(self._router.subscriptions)
+            self._native.take_over()
+        self._client.subscribe(self._router.subscriptions, self._router.bulk)
         self._serve()
 
     def _serve(self) -> None:
+        """Tell the world that the service is there."""
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
         self._router.on_connected()
-        self._rearm_timer()
-        self._online.set()
+        self._application.online.set()
 
     def _clean_up(self) -> None:
         if not self._client.connected:
             # Not all of it was read; the next connection begins anew.
             return
         self._cleaned = True
-        wanted = set(self._router.subscriptions)
-        self._client.unsubscribe(tuple(set(self._router.read_first) - wanted))
+        self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))
         if not self._shares:
             self._router.clean_up()
-        self._rearm_timer()
+
+
+def _client_options(config: Config, password: str | None, clock: Clock) -> ClientOptions:
+    mqtt = reachable(config.mqtt, config.broker)
+    return ClientOptions(
+        config=mqtt,
+        host=mqtt.host,
+        port=mqtt.effective_port,
+        will=Will(Topics(mqtt.base_topic).of_bridge("state"), OFFLINE),
+        password=password,
+        now=clock.now,
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stt_mqtt.config import Config, DeviceConfig, is_glob
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import ConfigError
+from stt_mqtt.types import normalise_language
 
 FEW = 5
 """So many languages are worth a list."""

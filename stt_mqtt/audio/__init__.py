@@ -1,1 +1,1 @@
-"""Formats, assembling, decoding and the speech gate: everything that knows audio bytes."""
+"""Everything that knows audio bytes: formats, assembling, decoding, encoding, the speech gate."""

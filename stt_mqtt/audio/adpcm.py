@@ -1,4 +1,4 @@
-"""IMA ADPCM blocks that stand for themselves, as in a WAV file.
+"""Self-contained IMA ADPCM blocks, as in a WAV file.
 
 Per channel an int16 predictor, which is also the first sample, a uint8 step index and a zero
 byte; then 4-bit codes, low half first. Stereo: 4 bytes of the left, 4 bytes of the right.
@@ -18,7 +18,7 @@ from stt_mqtt.types import AudioFormat, Planar
 _HEADER = 4
 _LAST_INDEX = 88
 _BATCH = 16_384
-"""Samples that are handed on at once, so that tiny blocks do not cost a call each."""
+"""Samples that are yielded at once, so that tiny blocks do not cost a call each."""
 _STEPS = (
     7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66,
     73, 80, 88, 97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371, 408,
@@ -55,7 +55,7 @@ def block_frames(block: bytes | memoryview, channels: int) -> int:
 
 
 def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
-    """Blocks, each behind a 4-byte little-endian length; damaged ones are left out.
+    """The samples of blocks, each behind a 4-byte little-endian length; damaged ones are left out.
 
     Raises CorruptAudioError when none is whole.
     """

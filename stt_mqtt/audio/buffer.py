@@ -1,15 +1,22 @@
-"""Assembling one utterance from its chunks, within its caps."""
+"""One utterance as encoded audio: from its chunks within its caps, or from one message."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.magic import is_file, refuse_foreign, sniff
-from stt_mqtt.audio.pcm import PCM_TYPES
-from stt_mqtt.audio.stores import AudioCap, Store, file_store, store_for
-from stt_mqtt.audio.wav import is_wav
-from stt_mqtt.audio.wav_store import WavStore
+from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
+from stt_mqtt.audio.stores import AudioCap, Store, store_for
+from stt_mqtt.audio.wav import is_wav, parse_wav
+from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
-__all__ = ["AudioBuffer", "AudioCap", "whole"]
+__all__ = ["AudioBuffer", "AudioCap", "estimated_seconds", "whole"]
+
+_FLAC_BYTES_PER_S = 32_000
+_CODED_BYTES_PER_S = 8_000
+"""Assumed for what only decoding tells: FLAC as large as speech in PCM, the others 64 kbit/s."""
 
 
 class AudioBuffer:
@@ -62,9 +69,9 @@ class AudioBuffer:
         if self._codec is not Codec.WAV and self._codec not in PCM_TYPES:
             return
         if is_wav(chunk):
-            self._store = WavStore(self._cap)
+            self._store = _WavStore(self._cap)
         elif self._codec is not Codec.WAV and is_file(chunk):
-            self._store = file_store(self._cap)
+            self._store = store_for(None, self._cap)
 
 
 def whole(data: bytes, default: AudioFormat) -> EncodedAudio:
@@ -79,3 +86,68 @@ def whole(data: bytes, default: AudioFormat) -> EncodedAudio:
     if default.codec is Codec.ADPCM_IMA:
         return EncodedAudio(default, len(data).to_bytes(4, "little") + data)
     return EncodedAudio(default, data)
+
+
+def estimated_seconds(audio: EncodedAudio) -> float:
+    """Length in seconds: exact for PCM, also in WAV, a guess for everything else."""
+    codec = None if audio.format is None else audio.format.codec
+    pcm: Pcm | None = None
+    if audio.format is not None and audio.format.codec in PCM_TYPES:
+        sample_type = PCM_TYPES[audio.format.codec]
+        pcm = Pcm(audio.data, sample_type, audio.format.rate, audio.format.channels)
+    elif codec is Codec.WAV:
+        with suppress(UtteranceError):
+            pcm = parse_wav(audio.data)
+    if pcm is not None:
+        return pcm.frames / pcm.rate
+    bytes_per_s = _FLAC_BYTES_PER_S if codec is Codec.FLAC else _CODED_BYTES_PER_S
+    return len(audio.data) / bytes_per_s
+
+
+class _WavStore:
+    """A file that goes on from chunk to chunk, until a second header comes.
+
+    From then on each chunk is a file of its own, as Rhasspy's satellites make them: its header is
+    skipped, and a chunk without one is damaged and dropped.
+    """
+
+    __slots__ = ("_cap", "_next_is_begun", "_reader", "_store")
+
+    def __init__(self, cap: AudioCap) -> None:
+        self._cap = cap
+        self._store: Store = store_for(AudioFormat(Codec.WAV), cap)
+        self._reader: FrameReader | None = None
+        self._next_is_begun = False
+
+    def append(self, chunk: bytes) -> bool:
+        if self._reader is None and not self._next_is_begun and self.nbytes and is_wav(chunk):
+            self._begin_next_file()
+        if self._reader is None:
+            return self._store.append(chunk)
+        pcm = self._reader.read(chunk)
+        return pcm is None or self._store.append(pcm)
+
+    def append_loss(self, chunks: int) -> None:
+        self._store.append_loss(chunks)
+
+    @property
+    def seconds(self) -> float:
+        return self._store.seconds
+
+    @property
+    def nbytes(self) -> int:
+        return self._store.nbytes
+
+    def close(self) -> EncodedAudio:
+        return self._store.close()
+
+    def _begin_next_file(self) -> None:
+        # What came before was a whole file, perhaps of a form that is not accepted.
+        self._next_is_begun = True
+        # The frame that fills the cap has to be seen to reach beyond it.
+        reader = FrameReader(self._cap.max_s + 1)
+        first = reader.read(self._store.close().data)
+        if first is not None:
+            self._reader = reader
+            self._store = store_for(AudioFormat(), self._cap)
+            self._store.append(first)

@@ -1,4 +1,4 @@
-"""Two channels become one: their mean where both carry the same, else the better one."""
+"""Mixes two channels to one: their mean if both carry the same, else the better one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stt_mqtt.audio.offset import block_powers
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 
@@ -15,7 +14,7 @@ _BLOCK_S = 0.02
 _LOUD = 0.95
 """Share of the blocks that are no louder than what counts as the level of a channel."""
 _MOST_LOUD_BLOCKS = 12
-"""Most blocks that may be louder, a quarter of a second: a word in half a minute has its level."""
+"""Most blocks that may be louder, a quarter of a second, so that a lone word sets the level."""
 _DEAD_POWER = 1e-8
 """Nobody speaks below this, -80 dB of full scale."""
 _FAINT = 1e-4
@@ -51,17 +50,17 @@ MEAN = Mix(0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Power of each channel and what they share, in blocks of 20 ms; of any length together."""
+    """Power of each channel in blocks of 20 ms, and what the channels have in common."""
 
     left: Samples
     right: Samples
     edges: Samples
-    """Of the differences from sample to sample, which weigh all of the voice's band: power of the
-    left, of the right, and what they have in common; one row for each piece."""
+    """Of the differences between samples, which weigh the whole voice band alike: power of the
+    left, of the right, and their common power; one row for each piece."""
 
     @classmethod
     def of(cls, left: Samples, right: Samples, rate: int) -> Evidence:
-        """What one piece shows."""
+        """The evidence in one piece."""
         block = round(_BLOCK_S * rate)
         if _FIRST_S * rate <= len(left):
             block = min(block, len(left))
@@ -71,7 +70,7 @@ class Evidence:
 
 
 def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
-    """What to take, which was `before` so far; None: there is nothing to decide it by."""
+    """The mix, which was `before` so far; None: there is nothing to decide it by."""
     if not len(evidence.left):
         return None
     left, right = _level(evidence.left), _level(evidence.right)
@@ -85,7 +84,7 @@ def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
 
 
 def _of_two(evidence: Evidence, before: Mix) -> Mix:
-    """What to take of two channels that both sound."""
+    """The mix of two channels that both have sound."""
     power_left, power_right, common = evidence.edges.sum(axis=0)
     correlation = common / max(float(np.sqrt(power_left * power_right)), 1e-20)
     if correlation >= _IN_PHASE:
@@ -106,11 +105,11 @@ def _of_two(evidence: Evidence, before: Mix) -> Mix:
 
 
 class LiveMixer:
-    """Mixes while audio comes in, by what was heard in the last seconds."""
+    """Mixes audio while it arrives, by the evidence of the last seconds."""
 
     def __init__(self) -> None:
         self._heard: deque[tuple[float, Evidence]] = deque()
-        """Seconds of each piece, and what it shows."""
+        """Seconds and evidence of each piece."""
         self._heard_s = 0.0
         self._undecided_s = 0.0
         self._gathered: list[Planar] = []
@@ -170,8 +169,16 @@ def mixed(planar: Planar, mix: Mix, before: Mix | None = None) -> Samples:
     return np.asarray(left * planar[0] + right * planar[1], np.float32)
 
 
+def block_powers(samples: Samples, block: int) -> Samples:
+    """Power without offset of each whole block."""
+    count = len(samples) // block
+    blocks = samples[: count * block].reshape(count, block)
+    squares = np.einsum("ij,ij->i", blocks, blocks) / block - np.square(blocks.mean(axis=1))
+    return np.asarray(np.maximum(squares, 0), np.float32)
+
+
 def _level(powers: Samples) -> float:
-    """What the blocks have where they are loud."""
+    """The power of the loud blocks."""
     louder = min(round((1 - _LOUD) * len(powers)), _MOST_LOUD_BLOCKS)
     return float(np.partition(powers, len(powers) - 1 - louder)[len(powers) - 1 - louder])
 

@@ -1,4 +1,4 @@
-"""What is done to the audio of a microphone before anything listens to it, frame by frame."""
+"""Cleans the audio of a microphone frame by frame: high-pass, noise suppression, automatic gain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from stt_mqtt.audio.levels import FRAME_SAMPLES, NoiseFloor, band_power_db
+from stt_mqtt.audio.activity import FRAME_SAMPLES, NoiseFloor, band_power_db
 from stt_mqtt.config.satellite import CleanupConfig
 from stt_mqtt.errors import MissingExtraError
 from stt_mqtt.types import SAMPLE_RATE
@@ -24,22 +24,22 @@ _TARGET_DBFS = -20.0
 _OVER_FLOOR_DB = 12.0
 """How far above the noise floor a frame must be to count as speech."""
 _STILL_OVER_FLOOR_DB = 6.0
-"""What has less distance in the end was no speech: a fan, until the floor had come up to it."""
+"""What ends up closer to the floor was no speech, such as a fan until the floor has reached it."""
 _LEARNING = 50
 """Frames until the noise floor is known; nothing is taken for speech before."""
 _SMOOTHING = 0.03
 """Weight of a frame in the level of the speech, so that about a second of it counts."""
 _RISE_DB = 0.024
-"""Most that the gain rises within a frame, 0.8 dB per second: the noise floor of whatever listens
-behind this looks back some seconds, and a room that gets louder faster would sound like speech."""
+"""Most that the gain rises within a frame, 0.8 dB per second. A room that gets louder faster would
+look like speech to the noise floors behind this, which remember some seconds."""
 _FALL_DB = 0.2
 _LIMIT = 32767 * 10 ** (-1 / 20)
 """Peak that is not exceeded by amplifying, 1 dB below full scale."""
 
 _SUPPRESSION_DB = -15
-"""Most that the suppressor takes out of a band; neither 6 nor 30 dB heard better."""
+"""Most that the suppressor takes out of a band; neither 6 nor 30 dB had fewer wrong words."""
 _SUPPRESSED_BYTES = 320
-"""What the suppressor takes at once, 10 ms."""
+"""Bytes that the suppressor takes at once, 10 ms."""
 
 
 class Cleanup:

@@ -12,9 +12,8 @@ import numpy as np
 from stt_mqtt.audio.adpcm import adpcm_pieces
 from stt_mqtt.audio.conditioner import Conditioner
 from stt_mqtt.audio.layout import Layout
-from stt_mqtt.audio.magic import TAKEN, refuse_foreign, sniff
+from stt_mqtt.audio.magic import TAKEN, id3_bytes, refuse_foreign, sniff
 from stt_mqtt.audio.media import media_pieces
-from stt_mqtt.audio.mpeg import id3_bytes
 from stt_mqtt.audio.opus import OPUS_RATE, opus_pieces
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
 from stt_mqtt.audio.wav import parse_wav
@@ -54,10 +53,10 @@ def decode(audio: EncodedAudio, max_s: float) -> Decoded:
 
 
 class Decoding:
-    """All of the audio, in pieces that are decoded when they are asked for.
+    """Decodes audio piece by piece, on demand.
 
-    They are long, up to half a minute: what is done to the audio is decided for so much at a time.
-    Raises as `decode` does, where it is found out.
+    A piece has up to half a minute, which is what the conditioner judges together. Iterating
+    raises as `decode` does.
     """
 
     def __init__(self, audio: EncodedAudio, at_least: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a satellite sends: speech as Opus packets, as a FLAC stream, or as it is."""
+"""Encoders of a satellite: Opus packets, a FLAC stream, or PCM as it is."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from stt_mqtt.types import SAMPLE_RATE, Codec
 OPUS_OPTIONS: Mapping[str, str] = MappingProxyType(
     {"application": "voip", "frame_duration": "60", "compression_level": "6"}
 )
-"""Speech is coded as speech, by SILK. With "audio" libopus takes what it does not look into for
-music, and codes it with CELT above 18 kbit/s. It looks into the sound from level 7 on; up to 6
-"voip" stands for a voice whatever else is heard, and costs less time."""
+"""Up to complexity 6 libopus does not analyse the sound: with "voip" it codes everything as speech
+(SILK), with "audio" it takes everything for music and uses CELT above 18 kbit/s. From 7 on it
+analyses the sound, which takes more time."""
 _FLAC_OPTIONS = {"compression_level": "5"}
 _FLAC_MAGIC = b"fLaC"
 _LAST_STREAMINFO = b"\x80"
@@ -52,13 +52,13 @@ def make_encoder(codec: Codec, opus_kbps: int) -> Encoder:
     if codec is Codec.OPUS:
         return OpusEncoder(opus_kbps)
     if codec is Codec.FLAC:
-        return _Flac()
+        return _FlacEncoder()
     if codec is Codec.PCM_S16LE:
-        return _Pcm()
+        return _PcmEncoder()
     raise ValueError(f"{codec} is decoded here, not encoded")
 
 
-class _Pcm:
+class _PcmEncoder:
     codec = Codec.PCM_S16LE
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ class OpusEncoder:
         return b"".join(map(_behind_length, self._coder.finish()))
 
 
-class _Flac:
-    """A FLAC file whose length is not known: its frames follow each other to the end."""
+class _FlacEncoder:
+    """A FLAC stream of unknown length."""
 
     codec = Codec.FLAC
 

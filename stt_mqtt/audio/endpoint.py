@@ -1,10 +1,10 @@
-"""Where a spoken command ends, heard while it is being spoken.
+"""Detects the end of a spoken command while it is being spoken.
 
-A frame sounds like speech when the detector takes it for a voice and its power, in the band of
-voices, is clearly above a noise floor. The detector alone takes loud noise for a voice, the power
-alone takes a slammed door for one. The floor is a low quantile of the last seconds, so it follows
-the room up within seconds and down at once, and what was heard before is judged again by it:
-whoever begins to speak in the first frame is told from the noise as soon as he pauses.
+A frame counts as speech when the voice detector takes it for a voice and its power in the voice
+band is clearly above a noise floor. The detector alone takes loud noise for a voice, and the power
+alone takes a slammed door for one. The floor is a low quantile of the last seconds: it follows the
+room up within seconds and down at once. Remembered frames are judged again by the present floor, so
+speech that begins in the first frame is told from noise at the first pause.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from math import inf
 
 import webrtcvad
 
-from stt_mqtt.audio.levels import (
+from stt_mqtt.audio.activity import (
     FRAME_MS,
     FRAME_SAMPLES,
     LOWEST_FLOOR_DBFS,
@@ -28,7 +28,7 @@ from stt_mqtt.types import SAMPLE_RATE
 
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _MEMORY = 100
-"""Frames that are remembered, 3 s: long enough for the gaps between words of those who hurry."""
+"""Frames that are remembered, 3 s: enough for gaps between the words of a fast speaker."""
 _FLOOR_SHARE = 10
 """One frame in so many is quieter than the floor: a few lost packets do not make it silent."""
 _BURST = 33
@@ -36,13 +36,13 @@ _BURST = 33
 _RUN = 2
 """Frames of speech in a row that prolong it: a click in the pause is no speech."""
 _BEGIN_DB = 9.0
-"""How far above the floor speech begins: a false beginning cuts off who has not spoken yet."""
+"""How far above the floor speech begins; a false beginning would cut off a late speaker."""
 _GO_ON_DB = 5.0
 """How far above the floor it goes on, once it has begun."""
 
 
 class Hearing(StrEnum):
-    """What an `Endpointer` has heard so far."""
+    """The state of an `Endpointer`."""
 
     WAITING = "waiting"
     SPEAKING = "speaking"

@@ -9,7 +9,7 @@ MIN_RATE = 8_000
 MAX_RATE = 48_000
 MAX_CHANNELS = 2
 MAX_CONTENT_TYPE = 256
-"""Longest MQTT 5 content type that is looked at, in characters."""
+"""Longest MQTT 5 content type that is parsed, in characters."""
 
 _CHUNKED = {codec.value: codec for codec in Codec if codec not in WHOLE_ONLY}
 _MIME = {

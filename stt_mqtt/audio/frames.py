@@ -1,4 +1,4 @@
-"""Audio in whatever shape it comes, brought to 16-bit mono at `SAMPLE_RATE` while it comes."""
+"""Converts audio to 16-bit mono at `SAMPLE_RATE` while it arrives: WAV frames, or PCM."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import SAMPLE_RATE, Planar
 
 MAX_RATE_CHANGES = 8
-"""A microphone has one rate; making a resampler for every frame would cost too much."""
+"""Bounds the work: a microphone has one rate, and a new resampler per frame is expensive."""
 
 
 class FrameReader:
-    """Reads a WAV file in each message, so that resampled ones follow each other without seams.
+    """Reads frames that are a WAV file each, and resamples them without seams between frames.
 
-    Of a frame that is longer than `max_s` seconds the head is taken.
+    A frame is cut off after `max_s` seconds.
     """
 
     def __init__(self, max_s: float) -> None:
@@ -29,7 +29,7 @@ class FrameReader:
         self._changes_left = MAX_RATE_CHANGES
 
     def read(self, payload: bytes) -> bytes | None:
-        """A frame as pcm_s16le, mono, at `SAMPLE_RATE`; None: it is no WAV file that is taken.
+        """A frame as pcm_s16le, mono, at `SAMPLE_RATE`; None: it is no WAV file that is accepted.
 
         The last milliseconds of a frame of another rate come with the next one.
         """
@@ -68,7 +68,7 @@ class Converter:
         self._rest = b""
 
     def push(self, data: bytes) -> bytes:
-        """What can be said after `data`; an incomplete sample and some milliseconds stay inside."""
+        """The output after `data`; an incomplete sample and some milliseconds stay inside."""
         pcm = Pcm(self._rest + data, self._sample_type, self._rate, self._channels)
         used = pcm.frames * self._sample_type.width * self._channels
         self._rest = bytes(pcm.data[used:])

@@ -1,7 +1,7 @@
 """The speech gate: whether somebody speaks, and where.
 
-It is cheap and finds silence, room tone, hum and clicks; what is loud and changes (dogs, music)
-passes, and the model has to judge it.
+It is cheap and stops silence, room tone, hum and clicks. Loud and changing sounds, such as dogs and
+music, pass, and the model has to judge them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ edge that cut closely leaves hardly anything but speech."""
 _OVER_BACKGROUND = 1.5
 """Power of speech over that of the background, at least; speech under noise has no more."""
 _PAUSE_FRAMES = 20
-"""The quietest so many frames in a row show how loud a pause is there. Single frames do not: some
-frames of noise are much quieter than the noise."""
+"""The quietest run of this many frames shows the power of a pause. Single frames do not, because
+some frames of noise are much quieter than the noise."""
 _OVER_PAUSE = 2.5
 """Power of speech over that of a pause, at least."""
 _UNDER_SPEECH = 1 / 10
@@ -38,7 +38,7 @@ syllables are quieter than others."""
 _CLICK_FRAMES = 2
 """Sound that is no longer than this does not end a pause."""
 _EDGE_FRAMES = 10
-"""Up to so many frames beside a part belong to it where they sound like a voice, however faint."""
+"""Up to this many frames beside a part belong to it if they sound like a voice, however faint."""
 
 _Mask: TypeAlias = npt.NDArray[np.bool_]
 _Power: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -54,18 +54,18 @@ class Pause(Enum):
     KEPT = auto()
     SHORTENED = auto()
     DIVIDING = auto()
-    """What comes before it is heard apart from what comes after it."""
+    """The speech before it and the speech after it are recognized apart."""
 
 
 PauseRule: TypeAlias = Callable[[Sequence[float], float], Sequence[Pause]]
-"""Told how many seconds each pause and the whole audio last: what becomes of each pause."""
+"""Takes the seconds of each pause and of the whole audio; returns what becomes of each pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechSpan:
-    """Sample indices: the first sound of speech, and behind the last; with the margin.
+    """A span of speech with its margin: from sample `start` to before sample `end`.
 
-    `speech_s`: seconds from the first to the last sound, without it.
+    `speech_s`: seconds from the first to the last sound, without the margin.
     """
 
     start: int
@@ -83,10 +83,10 @@ def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
 
 
 def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[list[SpeechSpan]]:
-    """Where speech is: parts that pauses divide it into, and in each what shortened ones part.
+    """The parts between dividing pauses, each as the spans between its shortened pauses.
 
-    Empty: nobody speaks. What sounds in such a pause belongs to nothing, beyond the margin. With
-    the gate off everything is speech, in one part.
+    Empty: nobody speaks. Sound in a dividing or shortened pause is left out, beyond the margin.
+    With the gate off everything is speech, in one part.
     """
     if not config.enabled:
         return [[SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)]]
@@ -149,7 +149,7 @@ def _span(
 
 
 def _standing_out(power: _Power) -> _Power:
-    """For each frame the power from which on it is no pause, as it is around it."""
+    """For each frame the power from which on it is no pause, by the frames around it."""
     if len(power) < _PAUSE_FRAMES:
         return np.zeros(len(power))
     means = sliding_window_view(power, _PAUSE_FRAMES).mean(axis=1)

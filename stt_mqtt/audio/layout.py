@@ -1,8 +1,9 @@
-"""Signs that plain samples are not what they are declared to be.
+"""Signs that PCM samples are not in the format they are declared to be in.
 
-Sounds are smooth: a sample differs little from the one before it in the same channel. Read in a
-wrong way they become rough, and read in the right way they are smooth again. Noise is rough either
-way, so it raises no alarm. All is compared within blocks, because loud and quiet sounds differ.
+Sound is smooth: a sample differs little from the one before it in the same channel. Samples that
+are read in the wrong format are rough, and read in the right format they are smooth again. Noise
+is rough either way, so it raises no alarm. Blocks are compared with themselves, because loud and
+quiet sounds differ.
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_mqtt.audio.pcm import SampleType
-from stt_mqtt.audio.steps import Floats, Steps
 from stt_mqtt.hints import Hint
 
 _INSPECTED_S = 30
 _BLOCK = 2048
 """Samples of a block, of all channels together; where there are fewer, they are one block."""
 _LOUDEST = 4
-"""One in so many blocks is looked at closely, the loudest ones, and at least so many."""
+"""One in this many blocks is inspected, the loudest ones, and at least this many."""
 _FLOATS_RANGE = 2048
 """Range of the high halves of floats of usual sizes, at least."""
 _FEWEST = 800
-"""Samples below which nothing is said."""
+"""Samples below which there is no hint."""
 _ROUGH = 0.5
 """Roughness of what may be misread; white noise has 1."""
 _SMOOTH = 0.35
 _SMOOTHER = 0.4
-"""What another reading has to have of the roughness of this one, at most."""
+"""Roughness of another reading, at most, as a share of this one."""
 _MISREAD = 0.1
 """Share of the power from which on the blocks that are smooth in another reading decide."""
 _BYTES_SMOOTHER = 0.6
@@ -43,10 +43,12 @@ _MOST_BYTES_LEVEL = 96
 _LEAST_UNLIKE = 0.2
 """Share of the pairs of bytes that differ, at least, where two bytes are two samples."""
 
+Floats = npt.NDArray[np.float32]
+
 
 @dataclass(slots=True)
 class _Votes:
-    """Power of the blocks that are what they are declared to be or another thing."""
+    """Power of all blocks, and of those that are in another format than declared."""
 
     all: float = 0.0
     swapped: float = 0.0
@@ -56,7 +58,7 @@ class _Votes:
 
 
 class Layout:
-    """Looks at samples as they come in, and says what is wrong with their form."""
+    """Inspects samples as they arrive and tells what is wrong with their format."""
 
     def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
         self._type = sample_type
@@ -70,7 +72,7 @@ class Layout:
         self._beyond: float = 0
 
     def push(self, data: memoryview) -> None:
-        """Look at more bytes, from the first one of a sample on."""
+        """Inspect more bytes, which begin with a whole sample."""
         count = min(len(data) // self._type.width, self._left)
         block = min(_BLOCK, count // 2 * 2)
         if self._type not in {SampleType.S16, SampleType.F32} or block < 4:
@@ -157,7 +159,7 @@ class Layout:
 
 
 def _loudest(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Those of the rows that have the widest range."""
+    """The rows with the widest range."""
     count = max(len(blocks) // _LOUDEST, _LOUDEST)
     if count >= len(blocks):
         return blocks
@@ -166,7 +168,7 @@ def _loudest(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
-    """Whether both bytes of the samples vary by as much; looked up at a few of them."""
+    """Whether both bytes of the samples vary alike, by a few of the samples."""
     few = samples.reshape(-1)[::8].copy().view(np.int8).reshape(-1, 2)
     for zero in (0, -128):
         low, high = (few ^ np.int8(zero)).astype(np.float32).var(axis=0)
@@ -176,7 +178,7 @@ def _may_be_bytes(samples: npt.NDArray[np.int16]) -> bool:
 
 
 def _bytes_roughness(samples: npt.NDArray[np.int16]) -> Floats:
-    """How rough the bytes are, each taken for a sample: signed or not, whatever is smoother."""
+    """Roughness of the bytes, each taken for a sample: signed or not, whichever is smoother."""
     found = []
     for zero in (0, -128):
         values = samples.view(np.int8) ^ np.int8(zero)
@@ -201,3 +203,63 @@ def _are_floats(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     # An offset has the high halves of all in one place; those of floats are all over it.
     varied = np.ptp(samples[:, 1::2].astype(np.int32), axis=1) > _FLOATS_RANGE
     return np.asarray((usual > 0.9 * sounding) & (sounding > 0.05 * sizes.shape[1]) & varied)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How much samples change: sums of squares over blocks, taken in pairs; one value per block."""
+
+    even: Floats
+    odd: Floats
+    """Of the first and the second ones of the pairs, without offset."""
+    within: Floats
+    """Of the steps from the first to the second one of a pair."""
+    across: Floats
+    """Of those from the second one to the first one of the next pair."""
+    apart: Floats
+    """Of those from first one to first one, and from second one to second one."""
+
+    @classmethod
+    def none(cls) -> Steps:
+        """Those of one block of nothing."""
+        nothing = np.zeros(1, np.float32)
+        return cls(nothing, nothing, nothing, nothing, nothing)
+
+    @classmethod
+    def of(cls, blocks: npt.NDArray[np.generic]) -> Steps:
+        """Those of each row; a row has an even number of samples."""
+        pairs = blocks.astype(np.float32)
+        even, odd = pairs[:, 0::2], pairs[:, 1::2]
+        even = even - even.mean(axis=1, keepdims=True)
+        odd = odd - odd.mean(axis=1, keepdims=True)
+        return cls(
+            _power(even),
+            _power(odd),
+            _power(odd - even),
+            _power(even[:, 1:] - odd[:, :-1]),
+            _power(np.diff(even)) + _power(np.diff(odd)),
+        )
+
+    @property
+    def power(self) -> Floats:
+        """Of all samples, without offset."""
+        return self.even + self.odd
+
+    def roughness(self, channels: int) -> Floats:
+        """How much the samples of each of the interleaved channels change; 1 for white noise."""
+        steps = self.apart if channels == 2 else self.within + self.across
+        return np.asarray(steps / np.maximum(2 * self.power, 1e-20), np.float32)
+
+    def __add__(self, more: Steps) -> Steps:
+        """All blocks of both as one."""
+        return Steps(
+            self.even.sum(keepdims=True) + more.even.sum(),
+            self.odd.sum(keepdims=True) + more.odd.sum(),
+            self.within.sum(keepdims=True) + more.within.sum(),
+            self.across.sum(keepdims=True) + more.across.sum(),
+            self.apart.sum(keepdims=True) + more.apart.sum(),
+        )
+
+
+def _power(rows: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))

@@ -1,12 +1,14 @@
-"""What a file is, by its first bytes: a container that is taken, one that is not, or neither.
+"""The kind of a file by its first bytes: a container that is accepted, a foreign file, or neither.
 
-Raw PCM has no magic, so any bytes may begin it. Whatever is told from it here shows at least four
-unlikely bytes; where a format has fewer, more of its header has to fit.
+Raw PCM has no magic number, so any bytes may begin it. A file is recognised only by at least four
+unlikely bytes. Where a format has fewer, more of its header has to fit.
 """
 
 from __future__ import annotations
 
-from stt_mqtt.audio.mpeg import has_adts_frames, has_mp3_frames, id3_bytes
+from collections.abc import Callable
+from typing import TypeAlias
+
 from stt_mqtt.audio.wav import is_wav
 from stt_mqtt.errors import UnsupportedFormatError
 from stt_mqtt.types import Codec
@@ -44,6 +46,23 @@ _TEXT_BYTES = 256
 _MIN_TEXT_LETTERS = 8
 """Different ones."""
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+_MAX_TAGS = 4
+_ID3_HEADER_BYTES = 10
+_ID3_FOOTER = 0x10
+_MP3_KBIT = {
+    3: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    0: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MP3_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_MP3_HEADER_BYTES = 4
+_ADTS_RATES = 13
+_ADTS_HEADER_BYTES = 7
+_PROOFS = 3
+_Kind: TypeAlias = tuple[int, int]
+"""What stays the same in all frames of a stream."""
+_ReadHeader: TypeAlias = Callable[[bytes], tuple[int, _Kind] | None]
 
 
 def sniff(data: bytes) -> Codec | None:
@@ -179,6 +198,81 @@ def _is_text(data: bytes) -> bool:
 
 def _little(number: bytes) -> int:
     return int.from_bytes(number, "little")
+
+
+def id3_bytes(data: bytes) -> int:
+    """Length of the ID3v2 tags that stand first; more than `data` where that ends within one."""
+    at = 0
+    for _ in range(_MAX_TAGS):
+        size = _id3_tag_bytes(data[at : at + _ID3_HEADER_BYTES])
+        if not size:
+            break
+        at += size
+    return at
+
+
+def has_mp3_frames(data: bytes, at: int = 0) -> bool:
+    """Whether MPEG layer III frames follow each other at `at` without a gap.
+
+    One header is 11 bits of sync and would be found in loud PCM; the second one at exactly
+    the computed place with the same version, layer and rate hardly ever is. A third one has to
+    fit, too, where the data reaches so far.
+    """
+    return _has_frames(data, at, _MP3_HEADER_BYTES, _mp3_frame)
+
+
+def has_adts_frames(data: bytes, at: int = 0) -> bool:
+    """Whether frames of raw AAC follow each other at `at`, by the same proofs."""
+    return _has_frames(data, at, _ADTS_HEADER_BYTES, _adts_frame)
+
+
+def _has_frames(data: bytes, at: int, header_bytes: int, read: _ReadHeader) -> bool:
+    kind: _Kind | None = None
+    for number in range(_PROOFS):
+        header = data[at : at + header_bytes]
+        if number == _PROOFS - 1 and len(header) < header_bytes:
+            break
+        frame = read(header)
+        if frame is None or kind not in (None, frame[1]):
+            return False
+        at, kind = at + frame[0], frame[1]
+    return True
+
+
+def _id3_tag_bytes(header: bytes) -> int:
+    """Length of the tag with this header: version 2 to 4, no unknown flag, 7-bit sizes; else 0."""
+    if len(header) < _ID3_HEADER_BYTES or header[:3] != b"ID3" or not 2 <= header[3] <= 4:
+        return 0
+    if header[5] & 0x0F or any(byte > 0x7F for byte in header[6:]):
+        return 0
+    size = header[6] << 21 | header[7] << 14 | header[8] << 7 | header[9]
+    footer = _ID3_HEADER_BYTES if header[5] & _ID3_FOOTER else 0
+    return _ID3_HEADER_BYTES + size + footer
+
+
+def _mp3_frame(header: bytes) -> tuple[int, _Kind] | None:
+    """Length in bytes and (version, rate) of the layer III frame that `header` opens."""
+    if len(header) < _MP3_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+        return None
+    version = header[1] >> 3 & 3
+    bitrate_index, rate_index = header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or bitrate_index in (0, 15) or rate_index == 3 or header[3] & 3 == 2:
+        return None
+    rate = _MP3_HZ[version][rate_index]
+    samples_per_8_bits = 144 if version == 3 else 72
+    bits_per_s = _MP3_KBIT[version][bitrate_index - 1] * 1000
+    return samples_per_8_bits * bits_per_s // rate + (header[2] >> 1 & 1), (version, rate)
+
+
+def _adts_frame(header: bytes) -> tuple[int, _Kind] | None:
+    """Length in bytes and what stays the same in all frames of the stream."""
+    if len(header) < _ADTS_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return None
+    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    if header[2] >> 2 & 15 >= _ADTS_RATES or length <= _ADTS_HEADER_BYTES:
+        return None
+    # Version and checksum; profile, rate and channels.
+    return length, (header[1], (header[2] & 0xFD) << 2 | header[3] >> 6)
 
 
 _HEADERS = (

@@ -1,8 +1,8 @@
 """Containers through PyAV, from memory: FLAC, Ogg, WebM, MP4, MP3 and compressed WAV.
 
 The demuxer is always named: FFmpeg never guesses, so no format that opens other files or
-addresses can be reached from the wire. That of MP4 could, so MP4 is taken apart here, by
-`read_mp4`, and FFmpeg only decodes.
+addresses can be reached from the wire. FFmpeg's MP4 demuxer could reach them, so `read_mp4`
+takes MP4 apart, and FFmpeg only decodes.
 """
 
 from __future__ import annotations

@@ -1,26 +1,38 @@
-"""MP4 files: where the frames of their audio lie. Pure: nothing is opened, nothing is decoded.
+"""MP4 files: how their audio is coded, and where its frames lie.
 
-FFmpeg's own reader is not used for them. A message of 1.6 kB whose tables claim 40 million samples
-made it take 1.4 GB, and what it reads may tell it to open other files and addresses. Here a table
-is worth the bytes that it has, a frame has to lie within the file, and frames are looked up one by
-one, while they are wanted.
+Pure: nothing is opened and nothing is decoded. FFmpeg's own reader is not used for MP4. A message
+of 1.6 kB whose tables claimed 40 million samples made it take 1.4 GB, and a file may tell it to
+open other files and addresses. Here a table counts only as far as its bytes are there, a frame
+has to lie within the file, and frames are looked up one by one, when they are wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
+from typing import Literal, TypeAlias
 
-from stt_mqtt.audio.mp4_boxes import Box, number
-from stt_mqtt.audio.mp4_sound import Coding, coding_of
-from stt_mqtt.errors import CorruptAudioError
+from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 
 _BASE_OFFSET, _DESCRIPTION, _DURATION, _SIZE = 0x1, 0x2, 0x8, 0x10
 """Flags of `tfhd`: which optional fields it has, in their order."""
 _RUN_OFFSET, _RUN_FIRST_FLAGS = 0x1, 0x4
 _RUN_FIELDS = (0x100, 0x200, 0x400, 0x800)
 """Flags of `trun`: which fields each frame has, 4 bytes each, the second one its size."""
+
+_ENTRY_HEADER = 36
+_VERSION_EXTRA = {1: 16, 2: 36}
+"""Bytes that QuickTime's later sound descriptions have more than the first one."""
+_IN_THIS_FILE = 1
+_PARTS = (b"esds", b"alac", b"dOps", b"wave")
+_STREAM, _DECODER, _SPECIFIC = 3, 4, 5
+"""Descriptors within `esds`, each inside the one before."""
+_STREAM_DEPENDENCE, _STREAM_URL, _STREAM_CLOCK = 0x80, 0x40, 0x20
+_AAC = (0x40, 0x66, 0x67, 0x68)
+_MP3 = (0x69, 0x6B)
+_OPUS_HEAD_BYTES = 11
+Decoder: TypeAlias = Literal["aac", "alac", "libopus", "mp3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +162,149 @@ def _run_sizes(run: Box, flags: int, at: int, default: int) -> Iterator[int]:
         return repeat(default, count if default else 0)
     at += 4 * bool(flags & _RUN_FIELDS[0])
     return (number(run.view, run.body + at + step * index, 4) for index in range(count))
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """FFmpeg's name of a decoder, and what it has to know of the stream."""
+
+    decoder: Decoder
+    extradata: bytes
+
+
+def coding_of(track: Box, table: Box) -> Coding:
+    """How a track with this sample table is coded.
+
+    Raises CorruptAudioError and UnsupportedFormatError.
+    """
+    descriptions = table.child(b"stsd")
+    entry = None if descriptions is None else next(descriptions.children(at=8), None)
+    if entry is None:
+        raise CorruptAudioError("MP4 data does not say how its audio is coded")
+    if not _is_in_this_file(track, entry.number(6, 2)):
+        raise UnsupportedFormatError("this MP4 file points to audio in another file")
+    at = _ENTRY_HEADER - 8 + _VERSION_EXTRA.get(entry.number(8, 2), 0)
+    parts = {box.name: box for box in entry.children(at=at) if box.name in _PARTS}
+    wave = parts.get(b"wave")
+    if wave is not None:
+        parts |= {box.name: box for box in wave.children() if box.name in _PARTS}
+    coding = _coding(entry.name, parts)
+    if coding is None:
+        name = ascii(entry.name.decode("latin-1"))
+        raise UnsupportedFormatError(f"mp4 with {name} audio; send AAC, ALAC, Opus or MP3")
+    return coding
+
+
+def _is_in_this_file(track: Box, reference: int) -> bool:
+    references = track.child(b"mdia", b"minf", b"dinf", b"dref")
+    if references is None:
+        return True
+    found = next(islice(references.children(at=8), max(reference - 1, 0), None), None)
+    return found is None or bool(found.number(3, 1) & _IN_THIS_FILE)
+
+
+def _coding(name: bytes, parts: dict[bytes, Box]) -> Coding | None:
+    if name == b"mp4a" and b"esds" in parts:
+        return _elementary(parts[b"esds"])
+    if name == b"alac" and b"alac" in parts:
+        box = parts[b"alac"]
+        return Coding("alac", bytes(box.view[box.start : box.end]))
+    if name == b"Opus" and b"dOps" in parts:
+        return Coding("libopus", _opus_head(parts[b"dOps"]))
+    return Coding("mp3", b"") if name == b".mp3" else None
+
+
+def _elementary(esds: Box) -> Coding | None:
+    stream = _descriptor(esds.raw(4, esds.room(4)), _STREAM)
+    flags = stream[2] if len(stream) > 2 else 0
+    at = 3 + 2 * bool(flags & _STREAM_DEPENDENCE)
+    if flags & _STREAM_URL and at < len(stream):
+        at += 1 + stream[at]
+    at += 2 * bool(flags & _STREAM_CLOCK)
+    decoder = _descriptor(stream[at:], _DECODER)
+    if not decoder:
+        return None
+    if decoder[0] in _AAC:
+        return Coding("aac", _descriptor(decoder[13:], _SPECIFIC))
+    return Coding("mp3", b"") if decoder[0] in _MP3 else None
+
+
+def _descriptor(data: bytes, tag: int) -> bytes:
+    """Content of the descriptor that stands first, if it has the tag. Lengths have 7-bit bytes."""
+    if data[:1] != bytes([tag]):
+        return b""
+    size = 0
+    for at, byte in enumerate(data[1:5], start=2):
+        size = size << 7 | byte & 0x7F
+        if byte < 0x80:
+            return data[at : at + size]
+    return b""
+
+
+def _opus_head(box: Box) -> bytes:
+    """The header of Ogg/Opus from that of MP4: the same fields, the other way round."""
+    head = box.raw(0, _OPUS_HEAD_BYTES)
+    return b"OpusHead\1" + head[1:2] + head[3:1:-1] + head[7:3:-1] + head[9:7:-1] + head[10:11]
+
+
+def number(view: memoryview, at: int, width: int) -> int:
+    """Big-endian number of `width` bytes; of bytes that are missing, something smaller."""
+    return int.from_bytes(view[at : at + width], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box within a file. `start`, `body` and `end` are places in `view`, the file."""
+
+    view: memoryview
+    name: bytes
+    start: int
+    body: int
+    end: int
+
+    @classmethod
+    def file(cls, data: bytes) -> Box:
+        """A whole file, as if it were a box around all of them."""
+        return cls(memoryview(data), b"", 0, 0, len(data))
+
+    def number(self, at: int, width: int = 4) -> int:
+        """Number at a place of the content."""
+        return number(self.view, self.body + at, width)
+
+    def signed(self, at: int) -> int:
+        """The same for 4 bytes with a sign."""
+        return int.from_bytes(self.raw(at, 4), "big", signed=True)
+
+    def raw(self, at: int, count: int) -> bytes:
+        """Bytes at a place of the content, fewer where it ends."""
+        return bytes(self.view[self.body + at : min(self.body + at + count, self.end)])
+
+    def room(self, at: int) -> int:
+        """Bytes of the content from a place on."""
+        return max(self.end - self.body - at, 0)
+
+    def children(self, name: bytes | None = None, at: int = 0) -> Iterator[Box]:
+        """The boxes inside from a place of the content on: all, or those with a name.
+
+        One that claims more than there is ends with the box around it.
+        """
+        start = self.body + at
+        while start + 8 <= self.end:
+            size, body = number(self.view, start, 4), start + 8
+            if size == 1:
+                size, body = number(self.view, body, 8), body + 8
+            elif size == 0:
+                size = self.end - start
+            if size < body - start:
+                return
+            found = bytes(self.view[start + 4 : start + 8])
+            if name is None or found == name:
+                yield Box(self.view, found, start, min(body, self.end), min(start + size, self.end))
+            start += size
+
+    def child(self, *path: bytes) -> Box | None:
+        """The first box of a name, in the first of another name, and so on."""
+        box: Box | None = self
+        for name in path:
+            box = None if box is None else next(box.children(name), None)
+        return box

@@ -43,7 +43,7 @@ def packet_samples(packet: bytes | memoryview) -> int:
 
 
 class PacketWalk:
-    """Walks framed packets and knows how long each lasts, also a lost one."""
+    """Walks framed packets and knows the duration of each, also of a lost one."""
 
     def __init__(self, previous: int = _FIRST_LOSS) -> None:
         """`previous`: duration in samples that a lost packet gets before any other came."""

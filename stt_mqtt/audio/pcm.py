@@ -1,4 +1,4 @@
-"""Uncompressed samples: sizes, scaling to ±1.0, channels apart."""
+"""Uncompressed samples: their types, scaling to ±1.0, separating channels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SampleType(StrEnum):
 
 
 PCM_TYPES = {Codec.PCM_S16LE: SampleType.S16, Codec.PCM_F32LE: SampleType.F32}
-"""Codecs that are plain samples."""
+"""Codecs that are uncompressed samples."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Resampler:
         self._given = 0
 
     def push(self, planar: Planar) -> Planar:
-        """What can be said after these samples; the last few milliseconds stay inside."""
+        """The output after these samples; the last few milliseconds stay inside."""
         if self._resampler is None:
             return planar
         self._taken += planar.shape[1]
@@ -62,7 +62,7 @@ class Resampler:
 
 
 class BatchResampler:
-    """The same, with many tiny pieces taken together, because each call costs."""
+    """The same, with many tiny pieces taken together, because each call is expensive."""
 
     def __init__(self, rate: int, channels: int = 1) -> None:
         """`rate` of the input in Hz."""
@@ -72,7 +72,7 @@ class BatchResampler:
         self._length = 0
 
     def push(self, planar: Planar) -> Planar:
-        """What can be said after these samples, mostly nothing where pieces are tiny."""
+        """The output after these samples, mostly nothing if pieces are tiny."""
         self._pending.append(planar)
         self._length += planar.shape[1]
         return self._flush() if self._length >= _BATCH else self._nothing
@@ -89,6 +89,6 @@ class BatchResampler:
 
 
 def joined(pieces: list[Planar]) -> Planar:
-    """One behind the other; not copied where only one of them holds anything."""
+    """The pieces one after the other; not copied if only one of them holds anything."""
     holding = [piece for piece in pieces if piece.shape[1]] or pieces[:1]
     return holding[0] if len(holding) == 1 else np.concatenate(holding, axis=1)

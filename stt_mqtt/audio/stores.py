@@ -1,7 +1,7 @@
 """Ways to keep the audio of one open utterance, one for each kind of codec.
 
-Chunks arrive on the event loop, thousands per second, so each way is one bytearray and a
-comparison; PCM that would be too large to keep is converted by `ConvertedPcm`.
+Chunks arrive on the event loop, thousands per second, so most stores are one bytearray and a
+comparison. PCM that would be too large to keep is converted as it arrives.
 """
 
 from __future__ import annotations
@@ -10,13 +10,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stt_mqtt.audio.adpcm import block_frames
-from stt_mqtt.audio.converted_store import KEPT_FRAME_BYTES, ConvertedPcm
+from stt_mqtt.audio.conditioner import Clipping
+from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.opus import OPUS_RATE, PacketWalk
-from stt_mqtt.audio.pcm import PCM_TYPES
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
+from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, s16le
+from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.hints import Hint, foremost
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
 
-_LARGEST_RATE = SAMPLE_RATE * KEPT_FRAME_BYTES
+_CONVERTED_FORMATS = {
+    1: AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1),
+    2: AudioFormat(Codec.PCM_S16LE, SAMPLE_RATE, 2),
+}
+"""By the number of channels. Two are mixed when all is there, because only then it shows which is
+the better one."""
+_CONVERTED_FRAME_BYTES = 4
+"""Bytes of a converted sample of all channels, the same for one and for two."""
+_LARGEST_RATE = SAMPLE_RATE * _CONVERTED_FRAME_BYTES
 """Bytes per second up to which PCM is kept as it came: converted it would not be smaller."""
+_PENDING_BYTES = 128 * 1024
+"""Raw bytes that wait for conversion: enough to make its cost per chunk vanish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +41,30 @@ class AudioCap:
 
 
 class Store(Protocol):
-    """One way to keep an utterance; see `AudioBuffer` for what is promised."""
+    """One way to keep an utterance; `AudioBuffer` says what each member promises."""
 
-    def append(self, chunk: bytes) -> bool:
-        """Add a chunk; False: the cap was reached."""
+    def append(self, chunk: bytes) -> bool: ...  # noqa: D102
 
-    def append_loss(self, chunks: int) -> None:
-        """Fill in silence for lost chunks."""
+    def append_loss(self, chunks: int) -> None: ...  # noqa: D102
 
     @property
-    def seconds(self) -> float:
-        """Length of the audio."""
+    def seconds(self) -> float: ...  # noqa: D102
 
     @property
-    def nbytes(self) -> int:
-        """Bytes held."""
+    def nbytes(self) -> int: ...  # noqa: D102
 
-    def close(self) -> EncodedAudio:
-        """The utterance."""
+    def close(self) -> EncodedAudio: ...  # noqa: D102
 
 
-def store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
-    """An empty store that suits the codec."""
+def store_for(audio_format: AudioFormat | None, cap: AudioCap) -> Store:
+    """An empty store that suits the codec; None: a file whose kind shows when it is decoded."""
+    if audio_format is None:
+        return _UnknownFile(AudioFormat(), cap)
     if audio_format.codec in PCM_TYPES:
         frame_bytes = PCM_TYPES[audio_format.codec].width * audio_format.channels
         if frame_bytes * audio_format.rate > _LARGEST_RATE:
-            return ConvertedPcm(audio_format, cap.max_s, cap.max_bytes)
-        return _Pcm(audio_format, cap)
+            return _ConvertedPcm(audio_format, cap)
+        return _PlainPcm(audio_format, cap)
     if audio_format.codec is Codec.ADPCM_IMA:
         return _Adpcm(audio_format, cap)
     if audio_format.codec is Codec.OPUS:
@@ -62,13 +72,8 @@ def store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
     return _Stream(audio_format, cap)
 
 
-def file_store(cap: AudioCap) -> Store:
-    """An empty store for a file whose kind is found out when it is decoded."""
-    return _UnknownFile(AudioFormat(), cap)
-
-
 class _Bytes:
-    """What most ways share: bytes that are handed on as they came."""
+    """What most stores share: bytes that are handed on as they came."""
 
     __slots__ = ("_data", "_format", "_full", "_max_bytes")
 
@@ -91,8 +96,8 @@ class _Bytes:
         return not self._full
 
 
-class _Pcm(_Bytes):
-    """PCM as it comes."""
+class _PlainPcm(_Bytes):
+    """PCM, kept as it comes."""
 
     __slots__ = ("_frame_bytes", "_last", "_limit")
 
@@ -223,9 +228,84 @@ class _Stream(_Bytes):
 
 
 class _UnknownFile(_Stream):
-    """The same for one that nobody has named."""
+    """A file of a kind that nobody has named."""
 
     __slots__ = ()
 
     def close(self) -> EncodedAudio:
         return EncodedAudio(None, bytes(self._data))
+
+
+class _ConvertedPcm:
+    """PCM that takes more bytes than speech needs, converted to `_CONVERTED_FORMATS`."""
+
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+        self._format = audio_format
+        self._type = PCM_TYPES[audio_format.codec]
+        self._frame_bytes = self._type.width * audio_format.channels
+        self._pending_limit = min(_PENDING_BYTES, max(cap.max_bytes // 4, self._frame_bytes))
+        kept = max(cap.max_bytes - self._pending_limit, 0) // _CONVERTED_FRAME_BYTES
+        frames = min(int(cap.max_s * audio_format.rate), kept * audio_format.rate // SAMPLE_RATE)
+        self._limit = frames * self._frame_bytes
+        self._resampler = Resampler(audio_format.rate, audio_format.channels)
+        self._layout = Layout(self._type, audio_format.rate, audio_format.channels)
+        self._clipping = Clipping()
+        self._kept = _CONVERTED_FORMATS[audio_format.channels]
+        self._pending = bytearray()
+        self._data = bytearray()
+        self._taken = 0
+        self._last = 0
+
+    def append(self, chunk: bytes) -> bool:
+        self._last = len(chunk) or self._last
+        fitting = min(len(chunk), self._limit - self._taken)
+        self._take(memoryview(chunk)[:fitting])
+        return fitting == len(chunk)
+
+    def append_loss(self, chunks: int) -> None:
+        missing = min(chunks * self._last, self._limit - self._taken)
+        silence = memoryview(bytes(self._pending_limit))
+        while missing:
+            piece = silence[:missing]
+            self._take(piece)
+            missing -= len(piece)
+
+    @property
+    def seconds(self) -> float:
+        return self._taken // self._frame_bytes / self._format.rate
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._pending) + len(self._data)
+
+    def close(self) -> EncodedAudio:
+        self._convert()
+        self._keep(self._resampler.flush())
+        clipping = Hint.CLIPPING if self._clipping.found else None
+        hint = foremost([self._layout.hint, clipping])
+        return EncodedAudio(self._kept, bytes(self._data), hint)
+
+    def _take(self, raw: memoryview) -> None:
+        while raw:
+            piece = raw[: self._pending_limit - len(self._pending)]
+            self._pending += piece
+            self._taken += len(piece)
+            raw = raw[len(piece) :]
+            if len(self._pending) == self._pending_limit:
+                self._convert()
+
+    def _convert(self) -> None:
+        usable = len(self._pending) // self._frame_bytes * self._frame_bytes
+        data = bytes(self._pending[:usable])
+        pcm = Pcm(data, self._type, self._format.rate, self._format.channels)
+        self._layout.push(pcm.raw(0, pcm.frames))
+        planar = pcm.planar(0, pcm.frames)
+        self._clipping.push(planar)
+        self._keep(self._resampler.push(planar))
+        del self._pending[:usable]
+
+    def _keep(self, planar: Planar) -> None:
+        if self._kept.codec is Codec.PCM_F32LE:
+            self._data += planar.tobytes()
+        else:
+            self._data += s16le(planar)

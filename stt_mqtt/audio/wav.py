@@ -1,4 +1,4 @@
-"""WAV files as they are met in the wild: the sizes in their headers are only hints."""
+"""A tolerant reader of WAV files: the sizes in their headers are only hints."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _samples(fmt: bytes, body: memoryview) -> Pcm | None:
 
 
 def _of_24_bits_in_32(body: memoryview) -> SampleType:
-    """Which bytes of each 4 the samples are in: ALSA has the low ones, the standard the high ones.
+    """Which bytes of each 4 hold the samples: the low ones as in ALSA, or the standard high ones.
 
     High ones leave the lowest byte empty, and the highest is more than a repeated sign.
     """

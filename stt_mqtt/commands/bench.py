@@ -33,11 +33,15 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.cost import largest_batch
-from stt_mqtt.engine.cpu import usable_cores
-from stt_mqtt.engine.loading import load_rung, needed_mb, parallelism_of, preferred_rung
-from stt_mqtt.engine.memory import free_mb
+from stt_mqtt.engine.loading import (
+    largest_batch,
+    load_rung,
+    needed_mb,
+    parallelism_of,
+    preferred_rung,
+)
 from stt_mqtt.engine.pipeline import MIN_UTTERANCE_S
+from stt_mqtt.engine.resources import free_mb, usable_cores
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, MissingExtraError
@@ -125,11 +129,11 @@ def measure(config: Config, clips: Sequence[Clip], seconds: float, progress: Pro
     events = Events()
     engine = Engine(config, rung, transcriber, transcriber.languages, VoiceDetector.load())
     start_mb = rss_mb()
-    pool = engine.start(parallelism.workers, events.delivery)
-    house = SimulatedRooms(config.limits, Capacity(parallelism.workers, most), pool, events)
+    pool = engine.start(parallelism.workers, events.verdict, events.finished)
+    rooms = SimulatedRooms(config.limits, Capacity(parallelism.workers, most), pool, events)
     try:
-        levels = _levels(house, sayings, seconds, progress)
-        words = _words(house, usable, progress) if clips else {}
+        levels = _levels(rooms, sayings, seconds, progress)
+        words = _words(rooms, usable, progress) if clips else {}
     finally:
         engine.close(CLOSE_TIMEOUT_S)
     return Report(Setting(rung, parallelism, most, usable_cores()), start_mb, levels, words)
@@ -169,29 +173,29 @@ def _utterance(name: str, pcm: bytes, language: str) -> Utterance:
 
 
 def _levels(
-    house: SimulatedRooms, sayings: Sequence[Utterance], seconds: float, progress: Progress
+    rooms: SimulatedRooms, sayings: Sequence[Utterance], seconds: float, progress: Progress
 ) -> list[Level]:
     """Every number of rooms in turn, after a few utterances that do not count."""
-    for _ in house.converse(1, iter(sayings[:WARM_UP])):
+    for _ in rooms.converse(1, iter(sayings[:WARM_UP])):
         pass
     bar = Bar(progress, "rooms", len(ROOMS) * seconds)
-    levels = [Level(rooms) for rooms in ROOMS]
+    levels = [Level(count) for count in ROOMS]
     for number, level in enumerate(levels):
         bar.name = f"{level.rooms} room{'s' if level.rooms > 1 else ''}"
         bar.begins_at = number * seconds
-        house.talk(level, seconds, sayings, bar.show)
+        rooms.talk(level, seconds, sayings, bar.show)
     return levels
 
 
-def _words(house: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> dict[str, Score]:
+def _words(rooms: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> dict[str, Score]:
     """The scores of all clips, said one after the other, per corpus and in sum."""
     scorer = Scorer()
     named = {clip.where: clip for clip in clips}
     bar = Bar(progress, "words", len(clips))
     scores: list[tuple[Clip, Score]] = []
     sayings = (said for clip in clips if (said := _said(clip)) is not None)
-    for spoken in house.converse(1, sayings):
-        clip, transcript = named[spoken.utterance.id], spoken.heard.transcript
+    for spoken in rooms.converse(1, sayings):
+        clip, transcript = named[spoken.utterance.id], spoken.result.transcript
         heard = "" if transcript is None else transcript.text
         scores.append((clip, scorer.score(clip, heard)))
         bar.show(len(scores))

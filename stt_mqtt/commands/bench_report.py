@@ -9,7 +9,7 @@ from rich.table import Table
 
 from stt_mqtt.commands.bench_rooms import Level
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.types import Rung
 
 ALL = "all"

@@ -1,4 +1,4 @@
-"""Rooms that talk to the engine without a broker.
+"""Simulated rooms that talk to the engine without a broker.
 
 Each says its next sentence when it has its answer. Queue, scheduler, threads and model are those
 of the service.
@@ -17,11 +17,9 @@ import numpy as np
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.errors import SttMqttError, UtteranceError
 from stt_mqtt.observe.process import rss_mb
-from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance
+from stt_mqtt.types import Batch, DeviceKey, InferenceResult, Utterance, Verdict
 
 MAX_ROOMS = 16
 PATIENCE_S = 600.0
@@ -29,16 +27,16 @@ PATIENCE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class SpokenClip:
-    """An utterance, what was heard in it, and seconds from its end to the answer."""
+    """An utterance, its result, and the seconds from its end to the answer."""
 
     utterance: Utterance
-    heard: InferenceResult
+    result: InferenceResult
     latency_s: float
 
 
 @dataclass(slots=True)
 class Level:
-    """What so many rooms at once got in so many seconds."""
+    """What a number of rooms that talk at once got."""
 
     rooms: int
     seconds: float = 0.0
@@ -84,13 +82,13 @@ class Events:
     def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[int, int, Verdict] | int] = SimpleQueue()
 
-    @property
-    def delivery(self) -> Delivery:
-        """Where the threads report to."""
-        return Delivery(
-            lambda batch, index, verdict: self._queue.put((batch, index, verdict)),
-            self._queue.put,
-        )
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
+        """Report a verdict; called by the inference threads."""
+        self._queue.put((batch, index, verdict))
+
+    def finished(self, batch: int) -> None:
+        """Report the end of a batch; called by the inference threads."""
+        self._queue.put(batch)
 
     def next(self, timeout_s: float | None) -> tuple[int, int, Verdict] | int | None:
         """A verdict with its batch and place, or the number of a finished batch; None: too late."""
@@ -150,7 +148,7 @@ class SimulatedRooms:
             if level.seconds > 0:
                 continue
             level.latencies_s.append(spoken.latency_s)
-            level.work_s += spoken.heard.work_s or 0.0
+            level.work_s += spoken.result.work_s or 0.0
             level.peak_mb = max(level.peak_mb, rss_mb())
             elapsed_s = time.monotonic() - started
             tell(elapsed_s)

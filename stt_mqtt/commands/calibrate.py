@@ -1,4 +1,7 @@
-"""`stt-mqtt calibrate MANIFEST`: how little a model needs to read of each utterance."""
+"""`stt-mqtt calibrate MANIFEST`: find the calibration of a model on recordings, show and save it.
+
+`engine/calibration` has the data that is found, `engine/calibration_search` the search.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +36,15 @@ from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
 from stt_mqtt.engine.calibration_search import (
     WINDOWS,
-    RecordedModel,
+    SplitModel,
     Trial,
     calibration,
     choose,
-    hear,
+    try_windows,
 )
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, digest_of, resolve
 from stt_mqtt.engine.quality import is_loop
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
 from stt_mqtt.engine.whisper import load_with
 from stt_mqtt.errors import ConfigError
@@ -93,14 +96,14 @@ def run(options: argparse.Namespace) -> int:
     model = resolve(rung.model, default_models_dir())
     # Without what may be known of the model already: it is the thing to find out.
     transcriber = load_with(None, model, rung, ONE_THREAD)
-    subject = Subject(RecordedModel.of(transcriber), transcriber.languages, config.gate)
+    subject = Subject(SplitModel.of(transcriber), transcriber.languages, config.gate)
     with _progress() as progress:
         measured = subject.measure(clips, scorer, progress)
         window, _ = choose(measured.trials, measured.languages)
-        heard = subject.listen(spread(noise, options.limit), window, progress)
-    chosen = calibration(measured.trials, measured.languages, heard)
+        in_noise = subject.in_noise(spread(noise, options.limit), window, progress)
+    chosen = calibration(measured.trials, measured.languages, in_noise)
     if options.json:
-        print(as_shipped(model, chosen, measured.described(len(heard))))
+        print(as_shipped(model, chosen, measured.described(len(in_noise))))
     else:
         _print(measured, chosen, model)
     if options.save:
@@ -141,7 +144,7 @@ class Measured:
 class Subject:
     """The model that is measured, behind the speech gate of the configuration."""
 
-    ears: RecordedModel
+    model: SplitModel
     languages: frozenset[str]
     gate: GateConfig
 
@@ -160,7 +163,7 @@ class Subject:
                 continue
             number = len(measured.clips)
             measured.clips.append(clip)
-            heard = hear(self.ears, speech, WINDOWS, time.process_time)
+            found = try_windows(self.model, speech, WINDOWS, time.process_time)
             measured.trials = tuple(
                 Trial(
                     trial.window,
@@ -168,26 +171,28 @@ class Subject:
                     trial.cpu_s + cpu_s,
                     trial.loops | ({number} if is_loop(hypothesis) else set()),
                 )
-                for trial, (_, hypothesis, cpu_s) in zip(measured.trials, heard, strict=True)
+                for trial, (_, hypothesis, cpu_s) in zip(measured.trials, found, strict=True)
             )
         if not measured.clips:
             raise ConfigError(["no recording can be used:", *measured.left_out[:20]])
         return measured
 
-    def listen(self, noise: Sequence[Clip], window: Window, progress: Progress) -> list[Hypothesis]:
-        """What a window makes of the noise that the speech gate lets pass."""
-        heard: list[Hypothesis] = []
+    def in_noise(
+        self, noise: Sequence[Clip], window: Window, progress: Progress
+    ) -> list[Hypothesis]:
+        """The hypotheses of a window on noise that passes the speech gate."""
+        hypotheses: list[Hypothesis] = []
         for clip in _shown(noise, "noise", progress):
             samples = read_audio(clip).samples
             span = find_speech(samples, self.gate)
             if span is not None:
                 speech = Speech(samples[span.start : span.end][:MAX_SAMPLES], self.language)
-                found = hear(self.ears, speech, [window], time.process_time)
-                heard += [hypothesis for _, hypothesis, _ in found]
-        return heard
+                found = try_windows(self.model, speech, [window], time.process_time)
+                hypotheses += [hypothesis for _, hypothesis, _ in found]
+        return hypotheses
 
     def _speech(self, clip: Clip) -> Speech | str:
-        """What the model is to hear of a clip, or why it is left out."""
+        """The speech of a clip, or why the clip is left out."""
         if clip.language not in self.languages:
             return f"the model does not speak {clip.language}"
         decoded = read_audio(clip)
@@ -242,7 +247,7 @@ def table(trials: Sequence[Trial], languages: Sequence[str], chosen: Calibration
     shown.add_column("")
     for trial in sorted(trials, key=lambda trial: trial.cpu_s):
         window = trial.window
-        looks = {"first look": chosen.first, "second look": chosen.second}
+        passes = {"first pass": chosen.first, "second pass": chosen.second}
         full = window == FULL_WINDOW
         stride = f", one of {window.tail_stride}" if window.tail_stride > 1 else ""
         shown.add_row(
@@ -253,8 +258,8 @@ def table(trials: Sequence[Trial], languages: Sequence[str], chosen: Calibration
             f"{100 * trial.score.exact_share:.1f}",
             f"{trial.cpu_ms_per_clip:.0f}",
             str(len(trial.loops)),
-            ", ".join(look for look, taken in looks.items() if taken == window),
-            style="bold" if window in looks.values() else None,
+            ", ".join(name for name, taken in passes.items() if taken == window),
+            style="bold" if window in passes.values() else None,
         )
     return shown
 

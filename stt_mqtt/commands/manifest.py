@@ -1,4 +1,4 @@
-"""Recordings with what is said in them: reading their list, and scoring what was heard.
+"""Manifests of recordings and their texts: reading them, and scoring transcripts.
 
 A manifest has one JSON object per line: `path` (relative to the manifest), `text`, and, where it
 matters, `lang` (default `en`) and `corpus`. Other keys are ignored.
@@ -17,9 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import ConfigError, MissingExtraError, UtteranceError
-from stt_mqtt.types import EncodedAudio
+from stt_mqtt.types import EncodedAudio, normalise_language
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_LINES = 10_000
@@ -127,12 +126,12 @@ class Scorer:
         # What the normalisation does not know it removes, and with it the sign.
         self._other: Callable[[str], str] = lambda text: basic(PERCENT.sub("%", text))
 
-    def score(self, clip: Clip, heard: str) -> Score:
-        """How well one clip was heard."""
+    def score(self, clip: Clip, text: str) -> Score:
+        """The score of a transcript of one clip."""
         import jiwer
 
         normalise = self._english if clip.language == "en" else self._other
-        said, words = normalise(clip.text), normalise(heard)
+        said, words = normalise(clip.text), normalise(text)
         if said.split():
             found = jiwer.process_words(said, words)
             wrong = found.substitutions + found.deletions + found.insertions

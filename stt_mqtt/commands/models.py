@@ -1,4 +1,4 @@
-"""`stt-mqtt models`: what models there are, and getting them."""
+"""`stt-mqtt models`: list, fetch and check models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def fetch_missing(name: str, models_dir: Path, downloads: Downloads) -> str:
-    """Fetch the model unless it is there and whole; says what was done."""
+    """Fetch the model unless it is there and complete; returns what was done, in words."""
     try:
         model = resolve(name, models_dir)
     except ModelError:

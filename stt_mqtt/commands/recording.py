@@ -1,4 +1,4 @@
-"""Recordings of any length through the pipeline, a stretch at a time."""
+"""Transcribes recordings of any length, a stretch at a time."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ _DECODED = AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Audio that may be longer than memory holds when it is decoded.
+    """Audio that may be too long to be decoded into memory at once.
 
-    `asked`: what is wanted, without the audio. `stretch_s`: most that is decoded at a time.
+    `asked`: an utterance without audio, which says what is wanted. `stretch_s`: seconds that are
+    decoded at a time, at most.
     """
 
     audio: EncodedAudio
     asked: Utterance
     stretch_s: float
 
-    def hear(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
-        """All that is said in it. Raises as `Pipeline.hear` does.
+    def transcribe(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
+        """Transcribe all of it. Raises as `Pipeline.transcribe` does.
 
-        `progress` is told the seconds of speech done, and of how many that are known yet.
+        `progress` is told the seconds of speech that are done and those that are known so far.
         """
         found: list[InferenceResult] = []
         told_s = 0.0
@@ -55,7 +56,7 @@ class Recording:
             for stretch in stretches(decoding, self.stretch_s):
                 before_s = told_s
                 audio = EncodedAudio(_DECODED, stretch.tobytes(), ready=True)
-                found.append(pipeline.hear(replace(self.asked, audio=audio), tell))
+                found.append(pipeline.transcribe(replace(self.asked, audio=audio), tell))
         except UtteranceError as error:
             error.hint = decoding.hint
             raise
@@ -78,13 +79,13 @@ def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
 
 
 def join(found: Sequence[InferenceResult]) -> InferenceResult:
-    """What was heard in all stretches; the numbers are means weighted by words."""
+    """One result of all stretches; the numbers are means weighted by words."""
     if len(found) == 1:
         return found[0]
-    transcripts = [heard.transcript for heard in found if heard.transcript is not None]
-    transcript, heard_by = None, found[0]
+    transcripts = [one.transcript for one in found if one.transcript is not None]
+    transcript, first = None, found[0]
     if transcripts:
-        heard_by = next(heard for heard in found if heard.transcript is not None)
+        first = next(one for one in found if one.transcript is not None)
         words = [len(transcript.text.split()) for transcript in transcripts]
         weights = [max(count, 1) for count in words]
         transcript = Transcript(
@@ -95,4 +96,4 @@ def join(found: Sequence[InferenceResult]) -> InferenceResult:
                 np.average([t.no_speech_prob for t in transcripts], weights=weights)
             ),
         )
-    return replace(heard_by, audio_s=sum(heard.audio_s for heard in found), transcript=transcript)
+    return replace(first, audio_s=sum(one.audio_s for one in found), transcript=transcript)

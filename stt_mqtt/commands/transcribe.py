@@ -1,4 +1,4 @@
-"""`stt-mqtt transcribe FILE…`: the same pipeline as the service, over files."""
+"""`stt-mqtt transcribe FILE…`: runs the pipeline of the service over files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from stt_mqtt.types import (
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 STRETCH_S = 600.0
-"""What is longer is heard in stretches of at most this, so that memory does not depend on it."""
+"""Longer files are transcribed in stretches of at most this, which bounds memory."""
 PROGRESS_FROM_BYTES = 2 * 1024 * 1024
 """Smaller files are done before a progress bar could be read."""
 
@@ -59,17 +59,17 @@ class UnreadableFileError(UtteranceError):
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What was heard in one file, or why nothing could be."""
+    """The result of one file, or why there is none."""
 
     path: Path
-    heard: InferenceResult | None
+    result: InferenceResult | None
     error: UtteranceError | None
     work_s: float
 
     @property
     def hint(self) -> Hint | None:
         """What looks wrong with its audio."""
-        source = self.heard or self.error
+        source = self.result or self.error
         return None if source is None else source.hint
 
 
@@ -102,8 +102,8 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
     rung = preferred_rung(config)
     transcriber = load_rung(rung, parallelism_of(config))
-    listener = Recognizer(transcriber, VoiceDetector.load())
-    pipeline = Pipeline(listener, config.gate, STRETCH_S, rung.name, transcriber.languages)
+    recognizer = Recognizer(transcriber, VoiceDetector.load())
+    pipeline = Pipeline(recognizer, config.gate, STRETCH_S, rung.name, transcriber.languages)
     code = 0
     for path in options.files:
         result = _transcribe(path, pipeline, options, config.device_defaults)
@@ -122,7 +122,7 @@ def _transcribe(
     path: Path, pipeline: Pipeline, options: argparse.Namespace, defaults: DeviceConfig
 ) -> FileResult:
     started = time.perf_counter()
-    heard, problem = None, None
+    result, problem = None, None
     try:
         audio = encoded(_read(path), options.raw)
         utterance = Utterance(
@@ -138,12 +138,12 @@ def _transcribe(
         )
         recording = Recording(audio, utterance, STRETCH_S)
         if len(audio.data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
-            heard = _with_progress(path.name, lambda tell: recording.hear(pipeline, tell))
+            result = _with_progress(path.name, lambda tell: recording.transcribe(pipeline, tell))
         else:
-            heard = recording.hear(pipeline)
+            result = recording.transcribe(pipeline)
     except UtteranceError as error:
         problem = error
-    return FileResult(path, heard, problem, time.perf_counter() - started)
+    return FileResult(path, result, problem, time.perf_counter() - started)
 
 
 def encoded(data: bytes, raw_rate: int | None) -> EncodedAudio:
@@ -180,15 +180,15 @@ def _with_progress(name: str, work: Callable[[Progress], InferenceResult]) -> In
 
 
 def _as_json(result: FileResult) -> dict[str, object]:
-    heard, error = result.heard, result.error
-    transcript = None if heard is None else heard.transcript
+    found, error = result.result, result.error
+    transcript = None if found is None else found.transcript
     return {
         "file": str(result.path),
         "text": "" if transcript is None else transcript.text,
         "language": None if transcript is None else transcript.language,
         "confidence": None if transcript is None else round(transcript.confidence, 4),
         "no_speech_prob": None if transcript is None else round(transcript.no_speech_prob, 4),
-        "audio_s": None if heard is None else round(heard.audio_s, 4),
+        "audio_s": None if found is None else round(found.audio_s, 4),
         "work_s": round(result.work_s, 4),
         "error": None if error is None else {"code": error.code, "detail": error.detail},
         "hint": None if result.hint is None else result.hint.sentence,
@@ -201,6 +201,6 @@ def _print_text(result: FileResult, several: bool) -> None:
         return
     if result.hint is not None:
         print(f"{result.path}: hint: {result.hint.sentence}", file=sys.stderr)
-    transcript = None if result.heard is None else result.heard.transcript
+    transcript = None if result.result is None else result.result.transcript
     text = "" if transcript is None else transcript.text
     print(f"{result.path}: {text}" if several else text, flush=True)

@@ -26,8 +26,7 @@ from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound
 
 TRANSPORT_LOGGER = "stt_mqtt.mqtt"
 STOP_TIMEOUT_S = 2.0
@@ -52,14 +51,14 @@ def run(options: argparse.Namespace) -> int:
     config = config_source(options).load()
     mqtt = _with_broker(config, options.host, options.port)
     listener = WatchListener(Overview(Topics(mqtt.base_topic)))
-    client = MqttClient(_client_options(mqtt, listener.overview.filters), listener)
+    client = MqttClient(_client_options(mqtt, listener.overview.filters))
     console = open_console()
     logger = logging.getLogger(TRANSPORT_LOGGER)
     logger.addHandler(listener.trouble_handler)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    client.start()
+    client.start(listener)
     try:
         if sys.stdout.isatty():
             _show_table(listener, console)
@@ -119,7 +118,7 @@ class _TroubleHandler(logging.Handler):
         self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message. Only repeated complaints are logged at DEBUG, by the client."""
+        """Keep the message. Only repeated failures are logged at DEBUG, by the client."""
         if record.levelno == logging.INFO:
             return
         with self._listener.lock:

@@ -1,4 +1,4 @@
-"""`stt-mqtt wyoming-check HOST:PORT`: would Home Assistant get on with this Wyoming server?"""
+"""`stt-mqtt wyoming-check HOST:PORT`: does this Wyoming server work with Home Assistant?"""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from rich.console import Console
 from rich.table import Table
 
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.wyoming_client import WyomingProgram, ask, speak
+from stt_mqtt.commands.wyoming_client import WyomingProgram, ask, transcribe
 from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import WyomingServerError
+from stt_mqtt.types import normalise_language
 
 SAMPLE = SAMPLES[0]
 LANGUAGE = "en"
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How often a server is asked for its `info`, in what time it has to answer, and the pause.
-
-    The defaults are Home Assistant's.
-    """
+class RetryPolicy:
+    """How often a server is asked for its `info`. The defaults are Home Assistant's."""
 
     tries: int = 4
     timeout_s: float = 1.0
@@ -46,43 +43,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0 if the server answers as it should. Raises `WyomingServerError` (75)."""
-    asyncio.run(check(options.address, open_console(), Patience()))
+    asyncio.run(check(options.address, open_console(), RetryPolicy()))
     return 0
 
 
-async def check(address: ListenAddress, console: Console, patience: Patience) -> None:
-    """Ask the server and speak a sample, and print both. Raises `WyomingServerError`."""
-    programs, seconds = await _ask(address, console, patience)
+async def check(address: ListenAddress, console: Console, policy: RetryPolicy) -> None:
+    """Ask the server, have it transcribe a sample, and print both. Raises `WyomingServerError`."""
+    programs, seconds = await _ask(address, console, policy)
     if not programs:
         raise WyomingServerError(
             "this server has no speech-to-text program that is installed; "
             "it may be one for voices or wake words: check the port"
         )
     console.print(_table(programs, seconds))
-    language = _pick(programs[0])
+    language = _language_tag(programs[0])
     if language is None:
-        console.print(f"\nIt offers no language {LANGUAGE!r}, so no sample was spoken.")
+        console.print(f"\nIt offers no language {LANGUAGE!r}, so no sample was transcript.")
         return
-    spoken = await speak(address, SAMPLE.pcm(), language)
+    transcript = await transcribe(address, SAMPLE.pcm(), language)
     console.print(f"\nsaid    {SAMPLE.text}")
-    console.print(f"heard   {spoken.text or '(nothing)'}", soft_wrap=True)
-    console.print(f"after   {spoken.seconds:.2f} s from audio-stop")
-    console.print(f"events  {', '.join(spoken.events)} (up to the text)", soft_wrap=True)
+    console.print(f"heard   {transcript.text or '(nothing)'}", soft_wrap=True)
+    console.print(f"after   {transcript.seconds:.2f} s from audio-stop")
+    console.print(f"events  {', '.join(transcript.events)} (up to the text)", soft_wrap=True)
 
 
 async def _ask(
-    address: ListenAddress, console: Console, patience: Patience
+    address: ListenAddress, console: Console, policy: RetryPolicy
 ) -> tuple[tuple[WyomingProgram, ...], float]:
-    """What the server offers and the seconds that it took, asked as Home Assistant asks."""
-    for tries_left in reversed(range(patience.tries)):
+    """What the server offers, and how many seconds its answer took."""
+    for tries_left in reversed(range(policy.tries)):
         started_at = time.monotonic()
         try:
-            return await ask(address, patience.timeout_s), time.monotonic() - started_at
+            return await ask(address, policy.timeout_s), time.monotonic() - started_at
         except WyomingServerError as error:
             if not tries_left:
                 raise
-            console.print(f"{error}\nAsking again in {patience.pause_s:g} s …", soft_wrap=True)
-            await asyncio.sleep(patience.pause_s)
+            console.print(f"{error}\nAsking again in {policy.pause_s:g} s …", soft_wrap=True)
+            await asyncio.sleep(policy.pause_s)
     raise AssertionError("the last try returns or raises")
 
 
@@ -101,8 +98,8 @@ def _table(programs: tuple[WyomingProgram, ...], seconds: float) -> Table:
     return table
 
 
-def _pick(program: WyomingProgram) -> str | None:
-    """The tag under which the program offers the language of the sample."""
+def _language_tag(program: WyomingProgram) -> str | None:
+    """The program's own tag of the sample's language; None if it does not offer it."""
     offered = (tag for model in program.models for tag in model.languages)
     return next((tag for tag in offered if normalise_language(tag) == LANGUAGE), None)
 

@@ -1,4 +1,4 @@
-"""A Wyoming client that asks any server what Home Assistant asks it."""
+"""A Wyoming client that does with any server what Home Assistant does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from wyoming.event import Event, Eventable, async_write_event
 from wyoming.info import AsrProgram, Describe, Info
 
 from stt_mqtt.config import ListenAddress, Scheme
-from stt_mqtt.doors.wyoming.addresses import uri_of
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.errors import UtteranceError, WyomingServerError
 from stt_mqtt.types import SAMPLE_RATE
 
@@ -26,13 +24,13 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 1.0
 _BOUNDS = replace(Bounds(), data_bytes=4 * 1024 * 1024, event_s=ANSWER_TIMEOUT_S)
-"""Servers with many voices have a long `info`."""
+"""The `info` of a server with many voices is long."""
 _MONO = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class WyomingModel:
-    """A model that a server offers, and the tags of its languages."""
+    """A model that a server offers. `languages`: tags such as `en` or `en-US`."""
 
     name: str
     languages: tuple[str, ...]
@@ -50,7 +48,7 @@ class WyomingProgram:
 
 @dataclass(frozen=True, slots=True)
 class WyomingTranscript:
-    """What a server heard, seconds from audio-stop to its transcript, and its events till then."""
+    """The text of a server, its events up to that, and the seconds it took from audio-stop."""
 
     text: str
     seconds: float
@@ -59,31 +57,31 @@ class WyomingTranscript:
 
 async def ask(address: ListenAddress, timeout_s: float) -> tuple[WyomingProgram, ...]:
     """The speech-to-text programs that a server has installed. Raises `WyomingServerError`."""
-    async with _connect(address) as link, _answer_within(timeout_s, "info"):
-        await link.send(Describe())
-        event = await link.read_until("info")
+    async with _connect(address) as connection, _answer_within(timeout_s, "info"):
+        await connection.send(Describe())
+        event = await connection.read_until("info")
     try:
         return tuple(_program(asr) for asr in Info.from_event(event).asr if asr.installed)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError):
         raise WyomingServerError(
-            f"the info of {uri_of(address)} is not as Wyoming has it; update that server"
+            f"the info of {address.uri} is not as Wyoming has it; update that server"
         ) from None
 
 
-async def speak(address: ListenAddress, pcm: bytes, language: str | None) -> WyomingTranscript:
-    """Say 16 kHz mono 16-bit PCM as Home Assistant does. Raises `WyomingServerError`."""
+async def transcribe(address: ListenAddress, pcm: bytes, language: str | None) -> WyomingTranscript:
+    """Have 16 kHz mono 16-bit PCM transcribed. Raises `WyomingServerError`."""
     now = asyncio.get_running_loop().time
-    async with _connect(address) as link, _answer_within(ANSWER_TIMEOUT_S, "transcript"):
-        await link.send(Transcribe(language=language))
-        await link.send(AudioStart(**_MONO))
+    async with _connect(address) as connection, _answer_within(ANSWER_TIMEOUT_S, "transcript"):
+        await connection.send(Transcribe(language=language))
+        await connection.send(AudioStart(**_MONO))
         for begin in range(0, len(pcm), CHUNK_BYTES):
-            await link.send(AudioChunk(**_MONO, audio=pcm[begin : begin + CHUNK_BYTES]))
-        await link.send(AudioStop())
+            await connection.send(AudioChunk(**_MONO, audio=pcm[begin : begin + CHUNK_BYTES]))
+        await connection.send(AudioStop())
         stopped_at = now()
-        event = await link.read_until("transcript")
+        event = await connection.read_until("transcript")
         seconds = now() - stopped_at
     text = Transcript.from_event(event).text if "text" in event.data else ""
-    return WyomingTranscript(str(text), seconds, tuple(link.seen))
+    return WyomingTranscript(str(text), seconds, tuple(connection.seen))
 
 
 def _program(asr: AsrProgram) -> WyomingProgram:
@@ -96,23 +94,23 @@ def _program(asr: AsrProgram) -> WyomingProgram:
     return WyomingProgram(str(asr.name), version, models, bool(asr.supports_transcript_streaming))
 
 
-class _Link:
-    """A connection to a server; `seen` has the types of what it sent."""
+class _Connection:
+    """A connection to a server. `seen`: types of the events that it sent."""
 
     def __init__(
         self, address: ListenAddress, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.seen: list[str] = []
-        self._where = uri_of(address)
+        self._where = address.uri
         self._writer = writer
-        reserve = Reserve(_BOUNDS.large_payloads_bytes)
-        self._events = EventReader(reader, _BOUNDS, reserve, lambda: None)
+        budget = PayloadBudget(_BOUNDS.large_payloads_bytes)
+        self._events = EventReader(reader, _BOUNDS, budget, lambda: None)
 
     async def send(self, event: Eventable) -> None:
         try:
             await async_write_event(event.event(), self._writer)
         except OSError:
-            # It may have said why before it hung up; this raises in any case.
+            # Before it hung up the server may have sent an error. This always raises.
             await self.read_until("error")
 
     async def read_until(self, wanted: str) -> Event:
@@ -137,7 +135,7 @@ class _Link:
 
 
 @asynccontextmanager
-async def _connect(address: ListenAddress) -> AsyncIterator[_Link]:
+async def _connect(address: ListenAddress) -> AsyncIterator[_Connection]:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             if address.scheme is Scheme.UNIX:
@@ -146,18 +144,18 @@ async def _connect(address: ListenAddress) -> AsyncIterator[_Link]:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
     except (OSError, UnicodeError) as error:
         raise WyomingServerError(
-            f"{uri_of(address)} cannot be reached ({error or 'no answer'}); check that the server "
+            f"{address.uri} cannot be reached ({error or 'no answer'}); check that the server "
             "runs, listens on this address (wyoming.listen) and is not behind a firewall"
         ) from error
     try:
-        yield _Link(address, reader, writer)
+        yield _Connection(address, reader, writer)
     finally:
         writer.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await writer.wait_closed()
         except OSError:
-            # A server that does not read would never let go.
+            # A server that reads nothing would keep the connection open.
             writer.transport.abort()
 
 

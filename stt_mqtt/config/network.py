@@ -158,6 +158,14 @@ class ListenAddress:
     port: int = 0
     path: str = ""
 
+    @property
+    def uri(self) -> str:
+        """The address as `wyoming.listen` has it."""
+        if self.scheme is Scheme.TCP:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            return f"tcp://{host}:{self.port}"
+        return f"{self.scheme.value}://{self.path}"
+
 
 class HermesConfig(Section):
     """Hermes, the protocol of Rhasspy 2.5 and Snips, on the same broker."""

@@ -145,7 +145,19 @@ class Device:
             utterance = self._open_new(
                 UtteranceStart(format=format), self.config.gap_timeout_ms / 1000, now
             )
-        return self._add(utterance, chunk, number, now)
+        held = utterance.nbytes
+        if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
+            self.counters.dropped_chunks += 1
+            error = OverloadedError("the memory for audio of all devices is full")
+            return self._fail_open(utterance, error, now)
+        was_capped = utterance.capped
+        if not utterance.add(chunk, number, now):
+            self.counters.dropped_chunks += 1
+        self._context.budget.use(utterance.nbytes - held)
+        if utterance.capped and not was_capped:
+            return self._on_cap(utterance, now)
+        complete = utterance.stopped_at is not None and not utterance.straggling
+        return self.end(EndReason.STOP, now) if complete else []
 
     def stop(self, id: str | None, sent: int | None, now: float) -> list[Ended]:
         """End the open utterance; with `sent`, wait a little for chunks that are missing."""
@@ -230,24 +242,6 @@ class Device:
             return self.end(EndReason.GAP, utterance.quiet_until)
         utterance.capped = True
         return self._on_cap(utterance, now)
-
-    def _add(
-        self, utterance: OpenUtterance, chunk: bytes, number: int | None, now: float
-    ) -> list[Ended]:
-        held = utterance.nbytes
-        if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
-            self.counters.dropped_chunks += 1
-            error = OverloadedError("the memory for audio of all devices is full")
-            return self._fail_open(utterance, error, now)
-        was_capped = utterance.capped
-        if not utterance.add(chunk, number, now):
-            self.counters.dropped_chunks += 1
-        self._context.budget.use(utterance.nbytes - held)
-        if utterance.capped and not was_capped:
-            return self._on_cap(utterance, now)
-        if utterance.stopped_at is not None and not utterance.straggling:
-            return self.end(EndReason.STOP, utterance.stopped_at)
-        return []
 
     def _open_new(self, start: UtteranceStart, quiet_timeout_s: float, now: float) -> OpenUtterance:
         id = start.id or self._context.new_id()

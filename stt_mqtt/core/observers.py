@@ -23,16 +23,18 @@ class Outlet(Protocol):
 
 
 class DeviceObserver(Protocol):
-    """Whoever tells the world about the devices of a door."""
+    """Whoever tells the world about the devices of a door. Inherits what it has no use for."""
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """A device changed its state; comes after the outcome that changed it."""
 
-    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
+    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:  # noqa: ARG002
         """A device became known or its settings changed; comes before its state."""
+        return
 
-    def forget(self, key: DeviceKey) -> None:
+    def forget(self, key: DeviceKey) -> None:  # noqa: ARG002
         """A device left."""
+        return
 
 
 class Observers:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.core.clock import Moment
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -17,6 +16,7 @@ from stt_mqtt.types import (
     OutcomeKind,
     Utterance,
     UtteranceStart,
+    Verdict,
 )
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from stt_mqtt.audio.length import estimated_seconds
+from stt_mqtt.audio.buffer import estimated_seconds
 from stt_mqtt.types import DeviceKey, Utterance
 
 _Name: TypeAlias = tuple[str, str]

@@ -13,9 +13,9 @@ from stt_mqtt.config import AUTO, Config
 from stt_mqtt.core.background import in_background
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose
-from stt_mqtt.engine.loading import LoadedLadder, ModelLoader, shares_model
-from stt_mqtt.engine.memory import free_mb
+from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose, shares_model
+from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
+from stt_mqtt.engine.resources import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError

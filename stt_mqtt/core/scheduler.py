@@ -15,7 +15,6 @@ from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer
 from stt_mqtt.core.queue import FairQueue, QueueLimits
 from stt_mqtt.engine.load_meter import LoadMeter
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import (
     ExpiredError,
     InferenceTimeoutError,
@@ -25,7 +24,7 @@ from stt_mqtt.errors import (
     TooShortError,
     UtteranceError,
 )
-from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance
+from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,6 @@ from stt_mqtt.core.outcomes import (
 from stt_mqtt.core.registry import Alarms, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.transcriber import normalise_language
 from stt_mqtt.errors import (
     ShuttingDownError,
     TooManyDevicesError,
@@ -46,6 +44,8 @@ from stt_mqtt.types import (
     Outcome,
     Utterance,
     UtteranceStart,
+    Verdict,
+    normalise_language,
 )
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,6 @@ class SpeechService:
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
-        self.known = self.registry
         self.scheduler = Scheduler(limits)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
@@ -288,22 +287,15 @@ class SpeechService:
                 self.registry.remove_if_left(device)
 
     def _publish(self, outcome: Outcome) -> None:
-        """Count an outcome, remember it in case the device repeats itself, and tell the door."""
-        self.metrics.count_outcome(outcome)
-        device = self.registry.find(outcome.key)
-        if device is not None:
-            device.answered(outcome, self._clock.now())
-        self._tell(outcome)
+        """Give a door an outcome. A door that fails harms no other answer.
 
-    def _repeat(self, repeated: Repeated) -> None:
-        """Say again what was answered; what waits for the model will be answered by that."""
-        self.metrics.drop(DropReason.REPEATED)
-        if repeated.outcome is not None:
-            context = repeated.start.context
-            self._tell(replace(repeated.outcome, repeated=True, context=context))
-
-    def _tell(self, outcome: Outcome) -> None:
-        """Give a door an outcome. A door that fails harms no other answer."""
+        It is counted, and remembered in case the device repeats itself, when it comes first.
+        """
+        if not outcome.repeated:
+            self.metrics.count_outcome(outcome)
+            device = self.registry.find(outcome.key)
+            if device is not None:
+                device.answered(outcome, self._clock.now())
         log_outcome(outcome)
         try:
             self._outlets[outcome.key.door].outcome(outcome)
@@ -313,6 +305,13 @@ class SpeechService:
                 "an answer was lost to a defect, please report this",
                 extra={"device": str(outcome.key), "utterance": outcome.id},
             )
+
+    def _repeat(self, repeated: Repeated) -> None:
+        """Say again what was answered; what waits for the model will be answered by that."""
+        self.metrics.drop(DropReason.REPEATED)
+        if repeated.outcome is not None:
+            context = repeated.start.context
+            self._publish(replace(repeated.outcome, repeated=True, context=context))
 
     def _moment(self) -> Moment:
         return Moment(self._clock.now(), self._clock.epoch())

@@ -16,8 +16,7 @@ from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound, Publication, Will
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication, Will
 from stt_mqtt.types import SAMPLE_RATE
 
 CONNECT_TIMEOUT_S = 15.0
@@ -66,13 +65,12 @@ class DemoConnection:
                 port=broker.port,
                 will=will,
                 subscriptions=filters,
-            ),
-            self,
+            )
         )
 
     async def open(self) -> None:
         """Connect and subscribe. Raises `BrokerError` after `CONNECT_TIMEOUT_S`."""
-        self._client.start()
+        self._client.start(self)
         try:
             await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""An MQTT broker inside this process, for those who run none (MQTT 3.1.1 only)."""
+"""An MQTT broker inside this process, MQTT 3.1.1 only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_TIMEOUT_S = 5.0
 PACKET_OVERHEAD = 64 * 1024
 SEGMENT_BYTES = 1024 * 1024
 SEGMENTS = 4
-"""So much per subscribed filter is kept for readers that are behind; what is older they miss."""
+"""So many segments are kept per filter. A client that is further behind misses messages."""
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ dynamic_filters = true
 
 
 def reachable(mqtt: MqttConfig, broker: BrokerConfig) -> MqttConfig:
-    """The connection settings `mqtt`, bent to the embedded broker where that is the one."""
+    """The connection settings `mqtt`, changed for the embedded broker where that is used."""
     if broker.mode is not BrokerMode.EMBEDDED:
         return mqtt
     # It speaks 3.1.1 only and has no TLS.

@@ -1,1 +1,1 @@
-"""The inference side: the queue before it, the threads, the pipeline, the model."""
+"""The inference side: models, their calibration, the pipeline, and the inference threads."""

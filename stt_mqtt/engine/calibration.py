@@ -1,7 +1,8 @@
-"""How much silence each model needs around what it hears: measured, shipped as data.
+"""The calibration of a model: the window that each decode pass encodes, measured and kept as data.
 
-Whisper's encoder reads 30 s. A calibrated model encodes only the speech and a little silence;
-what it would have made of the rest is cached and appended.
+Whisper's encoder reads 30 s. A calibrated model encodes only the speech and a little silence. The
+encoder states of the silence in the rest are cached and appended. `calibration_search` finds the
+numbers and the command `calibrate` runs it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0.0, le=WINDOW_S)]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one look encodes, in seconds, and the cached silence behind it, in states of 20 ms.
+    """What one pass encodes, in seconds, and the cached silence behind it, in states of 20 ms.
 
     `lead_s` of silence comes before the speech and `pad_s` behind it; with the speech they are
     at least `min_s`. Of the states of silence that would follow in a full window the last
@@ -51,11 +52,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The numbers of one model.
+    """The numbers of one model: the windows of the first and the second pass, and thresholds.
 
-    `silence_level` is the log-mel value of the cached silence. Speech whose `no_speech_prob` is
-    below `clear_no_speech_prob` is speech beyond doubt. English of at least `timestamps_from_s`,
-    margins included, is decoded with timestamps in the first look; None: never.
+    `silence_level` is the log-mel value of the cached silence. A `no_speech_prob` below
+    `clear_no_speech_prob` means speech beyond doubt. English of at least `timestamps_from_s`,
+    margins included, is decoded with timestamps in the first pass; None: never.
     """
 
     first: Window
@@ -73,13 +74,13 @@ class Shipped:
     weights_bytes: int
     weights_sha256: str
     silence: str | None
-    """File of what its encoder makes of silence, in the folder `silence`; null: it is asked."""
+    """File in the folder `silence` with its encoder states of silence; null: they are encoded."""
     measured: str
-    """On what, for readers."""
+    """On which recordings, for readers."""
     calibration: Calibration
 
     def silence_states(self) -> Floats | None:
-        """What its encoder makes of silence, shape (1500, width); see `make_silence`."""
+        """Its encoder states of silence, shape (1500, width), made by `tools/make_silence.py`."""
         if self.silence is None:
             return None
         with files("stt_mqtt.engine").joinpath("silence", self.silence).open("rb") as file:
@@ -89,7 +90,7 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A calibration for a model. `silence` None: the encoder has to be asked."""
+    """A calibration for a model. `silence` None: its encoder has to encode silence."""
 
     calibration: Calibration
     silence: Floats | None = None
@@ -97,7 +98,7 @@ class Calibrated:
 
 FULL_WINDOW = Window(lead_s=0.0, pad_s=WINDOW_S, min_s=WINDOW_S, tail_states=0)
 UNCALIBRATED = Calibration(FULL_WINDOW, FULL_WINDOW, 0.0, 0.0)
-"""Every look reads 30 s, and no transcript is beyond doubt."""
+"""Every pass reads 30 s, and no transcript is beyond doubt."""
 
 
 def calibration_of(model: ResolvedModel) -> Calibrated | None:

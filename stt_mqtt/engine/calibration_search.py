@@ -1,7 +1,8 @@
-"""Finding a model's calibration: which windows to try, trying them, and choosing among them.
+"""The search for a calibration: the windows to try, trying them, and choosing among them.
 
-What encodes the speech is the same for several tails of silence, so each piece of speech is
-encoded once for them and decoded with each.
+Windows that differ only in their tail of silence encode the same. So a piece of speech is encoded
+once for all of them and decoded with each. `calibration` has the data that is found; the command
+`calibrate` runs the search.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from itertools import groupby
 from math import sqrt
 
 from stt_mqtt.engine.calibration import FULL_WINDOW, Calibration, Floats, Window
+from stt_mqtt.engine.loaded import Silence
 from stt_mqtt.engine.quality import is_clear
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber
-from stt_mqtt.engine.window import Silence
 from stt_mqtt.types import Samples
 
 SILENCE_LEVEL = -0.7
@@ -32,7 +33,7 @@ WINDOWS = (
         for states, stride in TAILS
     ),
 )
-"""What is tried; those that differ in the tail only stand together."""
+"""The windows to try. Those that differ only in the tail stand together."""
 WER_MARGIN = 0.005
 """Wrong words per word that a cheaper window may cost."""
 CHANCE = 1.645
@@ -43,7 +44,7 @@ USUAL_CLEAR_NO_SPEECH_PROB = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well clips were heard: wrong of so many words, and clips without any wrong one."""
+    """How well clips were recognized: wrong words of all, and clips without a wrong word."""
 
     wrong: int = 0
     words: int = 0
@@ -71,7 +72,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a window made of all clips: the score of each, and the CPU time of all.
+    """How a window did on all clips: the score of each, and the CPU time of all.
 
     `loops`: numbers of the clips in which it repeats itself.
     """
@@ -98,11 +99,11 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedModel:
-    """What the search needs of a model.
+class SplitModel:
+    """A model whose encoder and decoder are called apart.
 
-    `encode`: states of a piece of speech in a window, shape (states, width), without a tail.
-    `decode`: what was said, by states with their tail.
+    `encode`: encoder states of speech in a window without a tail, shape (states, width). `decode`:
+    the hypothesis on states with their tail. `silence`: what tails are cut from.
     """
 
     encode: Callable[[Samples, Window], Floats]
@@ -110,26 +111,26 @@ class RecordedModel:
     silence: Silence
 
     @classmethod
-    def of(cls, transcriber: WhisperTranscriber) -> RecordedModel:
-        """Those of a model that was loaded without a calibration, with the beam of its rung."""
-        silence = transcriber.loaded.hear_silence(SILENCE_LEVEL)
-        return cls(transcriber.loaded.states, transcriber.heard_in, silence)
+    def of(cls, transcriber: WhisperTranscriber) -> SplitModel:
+        """A model that was loaded without a calibration, with the beam of its rung."""
+        silence = transcriber.loaded.encode_silence(SILENCE_LEVEL)
+        return cls(transcriber.loaded.states, transcriber.decode_states, silence)
 
 
-def hear(
-    ears: RecordedModel, speech: Speech, windows: Sequence[Window], cpu_clock: Callable[[], float]
+def try_windows(
+    model: SplitModel, speech: Speech, windows: Sequence[Window], cpu_clock: Callable[[], float]
 ) -> Iterator[tuple[Window, Hypothesis, float]]:
-    """What each window makes of a piece of speech, and its CPU seconds.
+    """Each window with its hypothesis on a piece of speech and the CPU seconds that it took.
 
     Raises what encoder and decoder raise.
     """
     for bare, tails in groupby(windows, key=_without_tail):
         before = cpu_clock()
-        states = ears.encode(speech.samples, bare)
+        states = model.encode(speech.samples, bare)
         encoding_s = cpu_clock() - before
         for window in tails:
             before = cpu_clock()
-            hypothesis = ears.decode(ears.silence.behind(states, window), speech)
+            hypothesis = model.decode(model.silence.append_to(states, window), speech)
             yield window, hypothesis, encoding_s + cpu_clock() - before
 
 
@@ -138,12 +139,12 @@ def _without_tail(window: Window) -> Window:
 
 
 def choose(trials: Sequence[Trial], languages: Sequence[str]) -> tuple[Window, Window]:
-    """The windows of the first and of the second look; `languages` has the one of each clip.
+    """The windows of the first and of the second pass; `languages` has the one of each clip.
 
-    The first one is the cheapest whose words are as good as the best, within `WER_MARGIN`; the
-    second the one with the best words. Neither repeats itself where the full window, which is
-    among the trials and never ruled out, does not; nor is it worse than that in any language,
-    beyond chance.
+    The second pass gets the window with the fewest wrong words, and the first pass the cheapest
+    one that has at most `WER_MARGIN` more. Ruled out are windows that repeat themselves where the
+    full window does not, and windows that are worse than the full one in any language, beyond
+    chance. The full window is among the trials and is never ruled out.
     """
     (full,) = (trial for trial in trials if trial.window == FULL_WINDOW)
     sound = [
@@ -174,18 +175,18 @@ def worse_languages(trial: Trial, other: Trial, languages: Sequence[str]) -> lis
 
 
 def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
-    """The `no_speech_prob` below which there is speech beyond doubt.
+    """The `no_speech_prob` below which there is speech beyond doubt, by what `noise` gave.
 
-    The largest of a few, up to 0.4, below which nothing falls that the model has heard in `noise`;
-    without noise a usual one. Where noise goes below the smallest that one is taken nevertheless:
-    less would have the voice detector asked about nearly all real speech.
+    It is the largest bound, up to 0.4, below which no hypothesis on noise falls, and a usual one
+    without noise. If noise falls below the smallest bound, that one is taken nevertheless: with
+    less the voice detector would be asked about nearly all real speech.
     """
     if not noise:
         return USUAL_CLEAR_NO_SPEECH_PROB
     safe = [
         bound
         for bound in CLEAR_NO_SPEECH_PROBS
-        if not any(heard.text and is_clear(heard, bound) for heard in noise)
+        if not any(found.text and is_clear(found, bound) for found in noise)
     ]
     return max(safe, default=min(CLEAR_NO_SPEECH_PROBS))
 
@@ -193,6 +194,6 @@ def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
 def calibration(
     trials: Sequence[Trial], languages: Sequence[str], noise: Sequence[Hypothesis]
 ) -> Calibration:
-    """The calibration that the trials speak for; `noise`: what its first look heard in noise."""
+    """The calibration that follows from the trials; `noise`: first-pass hypotheses on noise."""
     first, second = choose(trials, languages)
     return Calibration(first, second, SILENCE_LEVEL, clear_no_speech_prob(noise))

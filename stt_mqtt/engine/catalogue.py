@@ -1,4 +1,4 @@
-"""The models that are known by name, and where each comes from."""
+"""The models that are known by name, and their sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KnownModel:
     repository: str
     """Where it is on the Hugging Face hub."""
     packages: tuple[Package, ...] = ()
-    """Packages that ship it; the weights are those of the packages joined, in this order."""
+    """Packages that ship it; its weights are theirs joined in this order."""
     sha256: str | None = None
     """Digest of the whole `model.bin` that the packages give."""
     licence: str = "MIT"

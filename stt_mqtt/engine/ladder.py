@@ -1,8 +1,8 @@
-"""Which rung of the ladder to transcribe with: a pure choice by load.
+"""The choice of the rung to transcribe with, by load. Pure functions.
 
-One step at a time, a minimum stay, separate thresholds for down and up, more patience after every
-move up that did not last, and a reason in words for every answer. Batches are not counted on: what
-waits is taken to cost as much as one by one.
+A move goes one useful rung up or down, after a minimum stay. The thresholds for down and up differ.
+Each move up that did not last doubles the stay before the next one. Every choice has a reason in
+words. Savings by batches are not counted on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stt_mqtt.types import Rung
 TYPICAL_AUDIO_S = 3.0
 """Length of the command by which rungs are compared, in seconds."""
 LASTING_STAYS = 10
-"""A move up that is taken back within so many minimum stays was a mistake."""
+"""A move up that is reverted within this many minimum stays was a mistake."""
 MAX_PATIENCE = 32
 
 
@@ -55,15 +55,15 @@ class Candidate:
         """Name of the rung."""
         return self.rung.name
 
-    def shares_model_with(self, other: Candidate) -> bool:
-        """Whether changing to `other` loads nothing."""
-        mine, its = self.rung, other.rung
-        return (mine.model, mine.compute_type) == (its.model, its.compute_type)
+
+def shares_model(one: Rung, other: Rung) -> bool:
+    """Whether two rungs are the same model in memory, so that a change loads nothing."""
+    return (one.model, one.compute_type) == (other.model, other.compute_type)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What arrives, what waits, and what there is to do it with."""
+    """The work that arrives and waits, and the resources for it."""
 
     arrivals: ArrivalRate
     waiting: int
@@ -72,12 +72,12 @@ class Load:
     workers: int
     """Utterances transcribed at once, at least 1."""
     free_mb: float = inf
-    """Memory that a model to be loaded beside the present one may take."""
+    """Memory that a model loaded beside the present one may take, in MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to move. Uses are shares of the workers' time; `use_up` is below `use_down`."""
+    """When to move. Uses are shares of the workers' time, and `use_up` is below `use_down`."""
 
     promised_wait_s: float
     min_stay_s: float
@@ -86,7 +86,7 @@ class Policy:
     use_up: float = 0.6
     """A better rung is taken if it would be less busy than this."""
     wait_up: float = 0.5
-    """… and would make what waits wait for at most this share of the promised wait."""
+    """… and would clear the queue within this share of the promised wait."""
 
     def __post_init__(self) -> None:
         if not (self.use_up < self.use_down and self.wait_up < 1.0):
@@ -113,7 +113,7 @@ class LadderState:
     """Minimum stays before the next move up; doubles with every move up that did not last."""
 
     def after(self, choice: Choice, now: float, policy: Policy) -> LadderState:
-        """The state once `choice` is carried out at `now`."""
+        """The state after `choice` is carried out at `now`."""
         if choice.index == self.index:
             return self
         patience = self.patience
@@ -125,12 +125,12 @@ class LadderState:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a load would mean on a rung."""
+    """The effect of a load on a rung."""
 
     use: float
-    """Share of the workers' time that what arrives takes; over 1: it cannot keep up."""
+    """Share of the workers' time that arriving speech takes; over 1, the rung cannot keep up."""
     wait_s: float
-    """Time until what waits now is gone."""
+    """Seconds until the present queue is done."""
 
 
 def forecast(cost: RungCost, load: Load) -> Forecast:
@@ -145,11 +145,11 @@ def forecast(cost: RungCost, load: Load) -> Forecast:
 def choose(
     candidates: Sequence[Candidate], policy: Policy, state: LadderState, load: Load, now: float
 ) -> Choice:
-    """The rung to be on at `now`: the best that keeps the promise, or the next one towards it.
+    """The rung to be on at `now`: the best one that keeps the promise, or the next one towards it.
 
     `candidates` are the rungs, best first. Skipped are rungs without a cost, rungs whose model
-    does not fit into memory, and rungs that cost no less than a better one: they have nothing to
-    offer. The reason is never empty.
+    does not fit into memory, and rungs that cost no less than a better one. The reason is never
+    empty.
     """
     target, why = _target(_Ladder(candidates, policy, state.index, load))
     name = candidates[state.index].name
@@ -182,7 +182,7 @@ class _Ladder:
         candidate = self.candidates[index]
         if candidate.cost is None:
             return f"{candidate.name} cannot be used ({candidate.reason})"
-        loaded = candidate.shares_model_with(self.candidates[self.active])
+        loaded = shares_model(candidate.rung, self.candidates[self.active].rung)
         if not loaded and candidate.cost.memory_mb > self.load.free_mb:
             return (
                 f"{candidate.name} needs {candidate.cost.memory_mb:.0f} MB "

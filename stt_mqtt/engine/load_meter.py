@@ -1,4 +1,4 @@
-"""How much speech arrives: what the choice of the rung goes by."""
+"""The rate at which speech arrives, for the choice of the rung."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import exp
 
 STEADY_S = 30.0
-"""Memory of the steady rate: what a household says in one go counts as a whole."""
+"""Memory of the steady rate, so that what a household says in one go counts as a whole."""
 BURST_S = 5.0
 """Memory of the rate that rises at once when many rooms speak."""
 
@@ -21,9 +21,9 @@ class ArrivalRate:
 
 @dataclass(slots=True)
 class LoadMeter:
-    """Rates of arrival that forget exponentially; the larger of a quick and a steady one counts.
+    """Measures arrivals with exponential decay; the larger of a quick and a steady rate counts.
 
-    `now` is seconds of any clock that does not go back; one that does is taken to stand still.
+    `now`: seconds of a monotonic clock. A clock that goes back is taken to stand still.
     """
 
     _quick: _Decaying = field(default_factory=lambda: _Decaying(BURST_S))
@@ -35,7 +35,7 @@ class LoadMeter:
             rate.add(now, audio_s)
 
     def read(self, now: float) -> ArrivalRate:
-        """What arrives, as of `now`."""
+        """The rate as of `now`."""
         quick, steady = self._quick.at(now), self._steady.at(now)
         return ArrivalRate(
             max(quick.utterances_per_s, steady.utterances_per_s),

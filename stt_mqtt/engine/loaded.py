@@ -1,28 +1,36 @@
-"""A loaded Whisper network with its ears, its words, and its idea of silence."""
+"""A loaded Whisper network with its features, its tokenizer and its silence padding.
+
+Whisper's encoder reads 30 s. Here it reads a short window: the speech with a little silence around
+it. Cached encoder states of silence stand for the rest. Encoder states have the shape (states,
+width), 20 ms each. Log-mel frames have the shape (mels, frames), 10 ms each.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stt_mqtt.engine.calibration import UNCALIBRATED, Calibrated, Floats, Window
-from stt_mqtt.engine.memory import give_back_freed_memory
-from stt_mqtt.engine.window import Silence, framed
-from stt_mqtt.engine.words import Words
+from stt_mqtt.engine.calibration import UNCALIBRATED, WINDOW_S, Calibrated, Floats, Window
+from stt_mqtt.engine.resources import give_back_freed_memory
+from stt_mqtt.engine.tokenizer import WhisperTokenizer
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.types import Samples
+from stt_mqtt.types import SAMPLE_RATE, Samples
 
 if TYPE_CHECKING:
     from ctranslate2 import StorageView
     from ctranslate2.models import Whisper
 
+FRAMES_PER_S = 100
+
 
 class LoadedModel:
-    """The parts of a model: the network, its ears, its words, and its idea of silence.
+    """A network, the log-mel `features` of its input, its tokenizer and its calibration.
 
-    `calibrated` None: nobody measured this model, so every look reads the full window.
+    `calibrated` None: the model was not measured, so every pass reads the full window.
     """
 
     def __init__(
@@ -30,11 +38,11 @@ class LoadedModel:
         name: str,
         network: Whisper,
         features: Callable[[Samples], Floats],
-        words: Words,
+        tokenizer: WhisperTokenizer,
         calibrated: Calibrated | None,
     ) -> None:
         self.name = name
-        self.words = words
+        self.tokenizer = tokenizer
         self.is_calibrated = calibrated is not None
         self.calibration = UNCALIBRATED if calibrated is None else calibrated.calibration
         self._network: Whisper | None = network
@@ -43,7 +51,7 @@ class LoadedModel:
         if calibrated is not None and calibrated.silence is not None:
             self._silence = Silence(calibrated.silence)
         elif calibrated is not None:
-            self._silence = self.hear_silence(calibrated.calibration.silence_level)
+            self._silence = self.encode_silence(calibrated.calibration.silence_level)
 
     @property
     def network(self) -> Whisper:
@@ -53,18 +61,19 @@ class LoadedModel:
         return self._network
 
     def close(self) -> None:
-        """Free the weights, as soon as the last running transcription has ended."""
+        """Free the weights as soon as the last running transcription has ended."""
         self._network = None
         give_back_freed_memory()
 
     def states(self, samples: Samples, window: Window) -> Floats:
-        """What the encoder hears in a piece of speech; shape (states, width)."""
-        states = self._encode(self._features(framed(samples, window)))
-        return states if self._silence is None else self._silence.behind(states, window)
+        """Encoder states of a piece of speech and its silence padding; shape (states, width)."""
+        states = self._encode(self._features(padded(samples, window)))
+        return states if self._silence is None else self._silence.append_to(states, window)
 
-    def hear_silence(self, level: float) -> Silence:
-        """What the encoder makes of a full window of silence, at a log-mel level."""
-        return Silence.heard_by(self._encode, self.network.n_mels, level)
+    def encode_silence(self, level: float) -> Silence:
+        """Encoder states of a full window of silence, at a log-mel level."""
+        frames = np.full((self.network.n_mels, round(WINDOW_S * FRAMES_PER_S)), level, np.float32)
+        return Silence(self._encode(frames))
 
     def _encode(self, frames: Floats) -> Floats:
         encoded = self.network.encode(as_view(frames[np.newaxis]), to_cpu=True)
@@ -77,3 +86,35 @@ def as_view(array: Floats) -> StorageView:
     from ctranslate2 import StorageView
 
     return StorageView.from_array(np.ascontiguousarray(array, np.float32))
+
+
+def window_s(window: Window, speech_s: float) -> int:
+    """Seconds that are encoded for a piece of speech.
+
+    They are whole, because speech with windows of one length is decoded together.
+    """
+    wanted = max(window.lead_s + speech_s + window.pad_s, window.min_s)
+    return math.ceil(min(wanted, WINDOW_S))
+
+
+def padded(samples: Samples, window: Window) -> Samples:
+    """The speech with silence around it, as long as its window; what does not fit is cut off."""
+    lead = round(window.lead_s * SAMPLE_RATE)
+    whole = np.zeros(window_s(window, len(samples) / SAMPLE_RATE) * SAMPLE_RATE, np.float32)
+    room = whole[lead:]
+    room[: len(samples)] = samples[: len(room)]
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Encoder states of silence, one for each place of the full window."""
+
+    states: Floats
+
+    def append_to(self, states: Floats, window: Window) -> Floats:
+        """The states of a window, followed by those of silence that the window asks for."""
+        rest = self.states[len(states) :]
+        kept = min(window.tail_states, len(rest))
+        tail = rest[len(rest) - kept :: window.tail_stride]
+        return np.concatenate([states, tail]) if kept else states

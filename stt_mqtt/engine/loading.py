@@ -1,28 +1,46 @@
-"""Which models there are at the start: each rung loaded once and measured, one kept."""
+"""The models at the start: each rung is loaded once and measured, and one is kept.
+
+What a rung costs on this machine is measured by a rehearsal. The memory that a model needs follows
+from the size of its weights.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 from stt_mqtt.config import AUTO, Config
-from stt_mqtt.engine.cost import largest_batch, measure, memory_mb
-from stt_mqtt.engine.cpu import Parallelism, choose_parallelism, usable_cores
-from stt_mqtt.engine.ladder import Candidate
-from stt_mqtt.engine.memory import free_mb, give_back_freed_memory
-from stt_mqtt.engine.models import default_models_dir, resolve
+from stt_mqtt.engine.ladder import Candidate, RungCost, shares_model
+from stt_mqtt.engine.models import WEIGHTS, ResolvedModel, default_models_dir, resolve
+from stt_mqtt.engine.resources import (
+    Parallelism,
+    choose_parallelism,
+    free_mb,
+    give_back_freed_memory,
+    usable_cores,
+)
+from stt_mqtt.engine.tokenizer import languages_in
 from stt_mqtt.engine.whisper import WhisperTranscriber, load
-from stt_mqtt.engine.words import languages_in
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError
 from stt_mqtt.types import Rung
 
 log = logging.getLogger(__name__)
 
+SHORT_S, LONG_S = 1.0, 8.0
+"""Lengths of the speech that is rehearsed; between them the window grows."""
+REHEARSALS = 3
+WORKING_MB = 60
+"""What a model needs beside its weights while it works."""
+BATCH_SHARE = 0.1
+"""Memory of one more utterance in a batch, as a share of the model's; 10 MB with tiny.en."""
+UNLIMITED_MB = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedLadder:
-    """The ladder, and the rung of it that is loaded."""
+    """The rungs with their costs, and the one that is loaded: its index and its model."""
 
     candidates: tuple[Candidate, ...]
     index: int
@@ -35,15 +53,15 @@ def parallelism_of(config: Config) -> Parallelism:
 
 
 def preferred_rung(config: Config) -> Rung:
-    """The rung that is asked for; with `auto` the best one, for work that nobody waits behind."""
+    """The configured rung, or the best one with `auto`: for work that nothing waits behind."""
     wanted = config.ladder.rung
     return next((rung for rung in config.rungs if rung.name == wanted), config.rungs[0])
 
 
 def spoken_languages(config: Config) -> frozenset[str]:
-    """Codes of the languages that every rung speaks, from the files of their models alone.
+    """Codes of the languages that every rung speaks, read from the files of the models.
 
-    Rungs whose model is missing do not count, for they are never used; empty: all are missing.
+    A rung whose model is missing is never used, so it does not count. Empty: all are missing.
     """
     spoken: list[frozenset[str]] = []
     for rung in config.rungs:
@@ -74,9 +92,9 @@ def load_rung(rung: Rung, parallelism: Parallelism) -> WhisperTranscriber:
 
 
 def load_ladder(config: Config) -> LoadedLadder:
-    """Load each rung, measure it, and keep the one to begin with.
+    """Load and measure each rung, and keep the one to begin with.
 
-    Raises `ModelError` where there is none, or where the one that is asked for cannot be used.
+    Raises `ModelError` if no rung, or not the configured one, can be used.
     """
     parallelism = parallelism_of(config)
     if parallelism.oversubscribes(usable_cores()):
@@ -89,19 +107,19 @@ def load_ladder(config: Config) -> LoadedLadder:
     if len(rungs) == 1:
         transcriber = load_rung(rungs[0], parallelism)
         return LoadedLadder((Candidate(rungs[0], None),), 0, transcriber)
-    return _Probe(rungs, parallelism).start_on(config.ladder.rung)
+    return _Probe(rungs, parallelism).run(config.ladder.rung)
 
 
 class _Probe:
-    """The rungs as they are loaded one after the other; the model of one at a time in memory."""
+    """Loads and measures the rungs one after the other, with one model in memory at a time."""
 
     def __init__(self, rungs: tuple[Rung, ...], parallelism: Parallelism) -> None:
         self._rungs = rungs
         self._parallelism = parallelism
         self._loaded: tuple[Rung, WhisperTranscriber] | None = None
 
-    def start_on(self, wanted: str) -> LoadedLadder:
-        """Measure all rungs and begin on the one called `wanted`, or on the best with `auto`."""
+    def run(self, wanted: str) -> LoadedLadder:
+        """Measure all rungs and keep the one called `wanted`, or the best one with `auto`."""
         order = list(reversed(range(len(self._rungs))))
         if wanted != AUTO:
             order.sort(key=lambda index: self._rungs[index].name == wanted)
@@ -118,12 +136,12 @@ class _Probe:
 
     def _measured(self, rung: Rung) -> Candidate:
         try:
-            memory_mb = needed_mb(rung)
+            mb = needed_mb(rung)
             transcriber = self._load(rung)
         except ModelError as error:
             log.warning("rung %s cannot be used: %s", rung.name, error)
             return Candidate(rung, None, str(error))
-        cost = measure(transcriber, memory_mb)
+        cost = measure(transcriber, mb)
         log.info(
             "rung %s: %.3f s per utterance and %.3f s per second of audio",
             rung.name,
@@ -133,7 +151,7 @@ class _Probe:
         return Candidate(rung, cost)
 
     def _load(self, rung: Rung) -> WhisperTranscriber:
-        """The rung's model, in the place of the one before."""
+        """The rung's model, loaded in place of the one before."""
         if self._loaded is not None:
             before, transcriber = self._loaded
             if shares_model(before, rung):
@@ -148,13 +166,13 @@ class _Probe:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoader:
-    """Where the ladder takes models from while the service runs."""
+    """Loads models while the service runs."""
 
     parallelism: Parallelism
     max_batch: int
 
     def load_beside(self, rung: Rung) -> WhisperTranscriber:
-        """Load a rung beside the one in use. Raises `ModelError`, also for want of memory."""
+        """Load a rung beside the one in use. Raises `ModelError`, also if memory is short."""
         check_memory(rung)
         return load_rung(rung, self.parallelism)
 
@@ -164,18 +182,13 @@ class ModelLoader:
 
 
 def model_loader(config: Config) -> ModelLoader:
-    """Where models come from under this configuration."""
+    """The loader for this configuration."""
     return ModelLoader(parallelism_of(config), config.engine.max_batch)
 
 
 def needed_mb(rung: Rung) -> float:
     """Memory that loading a rung may take, in MB. Raises `ModelError`."""
     return memory_mb(resolve(rung.model, default_models_dir()), rung.compute_type)
-
-
-def shares_model(one: Rung, other: Rung) -> bool:
-    """Whether two rungs are the same model in memory."""
-    return (one.model, one.compute_type) == (other.model, other.compute_type)
 
 
 def check_memory(rung: Rung) -> None:
@@ -185,3 +198,42 @@ def check_memory(rung: Rung) -> None:
         raise NotEnoughMemoryError(
             f"model {rung.model} needs about {needed:.0f} MB and {free:.0f} MB are free"
         )
+
+
+def memory_mb(model: ResolvedModel, compute_type: str) -> float:
+    """Memory that loading the model may take, in MB.
+
+    The weights on disk have 16 bits, so int8 takes half of their size and float32 twice as much.
+    While a model is loaded, both are in memory for a moment.
+    """
+    weights_mb = (model.folder / WEIGHTS).stat().st_size / 1e6
+    return weights_mb * (3 if compute_type == "float32" else 1.5) + WORKING_MB
+
+
+def largest_batch(memory_mb: float, free_mb: float, workers: int, most: int) -> int:
+    """How many utterances may be decoded together, from 1 to `most`.
+
+    `memory_mb` is that of the model. All its batches together get half of the free memory.
+    """
+    each_mb = memory_mb * BATCH_SHARE
+    room_mb = min(free_mb, UNLIMITED_MB) / 2
+    return min(max(int(room_mb / (workers * each_mb)), 1), most)
+
+
+def measure(transcriber: WhisperTranscriber, memory_mb: float) -> RungCost:
+    """The cost by rehearsals of a short and a long utterance.
+
+    Other programs use the cores, too, so the quickest of a few rehearsals counts.
+    """
+    short_s, long_s = (
+        min(_timed(transcriber, speech_s) for _ in range(REHEARSALS))
+        for speech_s in (SHORT_S, LONG_S)
+    )
+    per_audio_s = max((long_s - short_s) / (LONG_S - SHORT_S), 0.0)
+    return RungCost(max(short_s - per_audio_s * SHORT_S, 0.0), per_audio_s, memory_mb)
+
+
+def _timed(transcriber: WhisperTranscriber, speech_s: float) -> float:
+    started = time.perf_counter()
+    transcriber.rehearse(speech_s)
+    return time.perf_counter() - started

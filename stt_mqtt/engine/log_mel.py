@@ -1,9 +1,9 @@
-"""What Whisper hears with: the log-mel spectrogram, in numpy.
+"""The input of Whisper: the log-mel spectrogram, in numpy.
 
-The same numbers as faster-whisper gives, to the last digit where the machine is the same: of single
-words the model reads one in ten differently, "2." or "2", when the last digit of the frames
-differs. So the steps, their order and their layout in memory are those of faster-whisper. A window
-is mostly silence around a piece of speech; only the frames that touch a sample are computed.
+On one machine the numbers equal those of faster-whisper to the last digit. If the last digit
+differs, the model reads one in ten single words differently, such as "2." or "2". So the steps,
+their order and their layout in memory are those of faster-whisper. Most of a window is silence
+around the speech; only frames that touch a sample are computed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BINS = _FRAME // 2 + 1
 _LEAST = 1e-10
 """Energy of silence, so that its logarithm is a number."""
 _RANGE = 8.0
-"""What is this many powers of ten under the loudest counts as that quiet."""
+"""Powers of ten below the loudest value; what is quieter is raised to that."""
 _LINEAR_MELS, _LINEAR_HZ = 15.0, 1000.0
 """Slaney's mel scale is linear up to here, then logarithmic."""
 _LOG_STEP = np.log(6.4) / 27.0
@@ -31,7 +31,7 @@ _WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FRAME) / _FRAME)).astype(np
 
 
 class LogMel:
-    """Samples to log-mel frames of so many `mels`; threads may share it."""
+    """Turns samples into log-mel frames of `mels` bands; threads may share it."""
 
     def __init__(self, mels: int) -> None:
         self.filters = _mel_filters(mels).astype(np.float32)
@@ -54,11 +54,11 @@ class LogMel:
 def _power(samples: Samples, first: int, last: int) -> Floats:
     """The power spectra of the frames from `first` to before `last`; shape `(frames, 201)`."""
     start, stop = first * HOP - _EDGE, (last - 1) * HOP + _EDGE
-    heard = samples[max(start, 0) : stop]
+    part = samples[max(start, 0) : stop]
     before, behind = max(-start, 0), max(stop - len(samples), 0)
     if before or behind:
-        heard = np.pad(heard, (before, behind), mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(heard, _FRAME)[::HOP] * _WINDOW
+        part = np.pad(part, (before, behind), mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(part, _FRAME)[::HOP] * _WINDOW
     magnitudes = np.abs(np.fft.rfft(frames).astype(np.complex64, copy=False))
     return np.asarray(np.square(magnitudes, out=magnitudes))
 

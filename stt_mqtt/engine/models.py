@@ -60,7 +60,7 @@ def default_models_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def resolve(name: str, models_dir: Path) -> ResolvedModel:
-    """Find the model called `name`, or in the folder `name`, and check that it is whole.
+    """Find the model called `name`, or in the folder `name`, and check that it is complete.
 
     A model that comes in several packages is joined into `models_dir` the first time.
     Raises ModelError.
@@ -177,7 +177,7 @@ def check_digest(file: Path, sha256: str, hint: str) -> None:
 
 
 def digest_of(file: Path) -> str:
-    """The SHA-256 of a file, read once as long as the file does not change. Raises OSError."""
+    """The SHA-256 of a file, cached until the file changes. Raises OSError."""
     status = file.stat()
     return _digest(file, status.st_size, status.st_mtime_ns, status.st_ino)
 

@@ -1,4 +1,4 @@
-"""Speech cut at its pauses: where one thing is said after another, and where it gets too long."""
+"""Cuts speech at its pauses: between two sentences, and where it is too long for the model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stt_mqtt.audio.gate import SHORT_PAUSE_MS, Pause, SpeechSpan
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 SEARCH_S = 10.0
-"""How far before the longest possible piece a pause is looked for."""
+"""How far before the end of the longest possible piece a pause is searched for."""
 PAUSE_MS = 300
 _STEP = SAMPLE_RATE // 100
 
 NOTABLE_S = 0.8
-"""From this on a pause is shortened: it makes a model leave out what comes before or after it."""
+"""A pause from this on is shortened: it makes a model leave out what comes before or after it."""
 LONG_S = 1.5
-"""From this on a pause may be long for the speaker."""
+"""A pause from this on may be long for the speaker."""
 LONG_FOR_ANYBODY_S = 2.0
 USUAL_S = 0.15
 """Shorter pauses are within words and say nothing of the speaker."""
@@ -26,14 +26,14 @@ USUAL_PAUSES = 2
 OVER_USUAL = 2.0
 """How many times the usual pause of the speaker a long one lasts."""
 PART_S = 4.0
-"""Audio for each part beyond the second, on average. For each the model reads some seconds."""
+"""Seconds of audio per part beyond the second, at least, since each part costs a window."""
 
 
 def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
-    """What becomes of the pauses in audio of `audio_s`: those long for the speaker divide it.
+    """What becomes of each pause in audio of `audio_s`: pauses long for the speaker divide it.
 
-    With a pause between two things a model likes to leave one out, so they are heard apart. Where
-    somebody hesitates it hears the words better together, without so long a pause.
+    A model often leaves out one of two sentences with a pause between them, so they are decoded
+    apart. The words of a hesitating speaker are recognized better together, with shorter pauses.
     """
     long = [n for n, pause_s in enumerate(pauses_s) if pause_s >= _long_s(pauses_s, n)]
     longest = sorted(long, key=lambda n: -pauses_s[n])[: 1 + int(audio_s / PART_S)]
@@ -44,7 +44,7 @@ def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
 
 
 def without_pauses(samples: Samples, part: Sequence[SpeechSpan]) -> tuple[Samples, float]:
-    """What is said in a part, its pauses shortened, and how many seconds that is."""
+    """The speech of a part with its pauses shortened, and its length in seconds."""
     speech_s = sum(span.speech_s for span in part)
     if len(part) == 1:
         return samples[part[0].start : part[0].end], speech_s
@@ -53,7 +53,7 @@ def without_pauses(samples: Samples, part: Sequence[SpeechSpan]) -> tuple[Sample
 
 
 def _long_s(pauses_s: Sequence[float], number: int) -> float:
-    """How long a pause has to be to be long, as the speaker's others are."""
+    """The length from which on a pause is long, given the speaker's other pauses."""
     others = [*pauses_s[:number], *pauses_s[number + 1 :]]
     usual = [pause_s for pause_s in others if USUAL_S <= pause_s < LONG_FOR_ANYBODY_S]
     if len(usual) < USUAL_PAUSES:
@@ -64,7 +64,7 @@ def _long_s(pauses_s: Sequence[float], number: int) -> float:
 def cut_at_pauses(samples: Samples, max_s: float) -> list[Samples]:
     """Pieces of at most `max_s` seconds, in order, that together are `samples`.
 
-    Each cut is in the middle of the quietest `PAUSE_MS` of the last `SEARCH_S` before it is due.
+    Each cut is in the middle of the quietest `PAUSE_MS` within the `SEARCH_S` before it is due.
     """
     longest = round(max_s * SAMPLE_RATE)
     pieces = []

@@ -1,4 +1,4 @@
-"""What happens to utterances on an inference thread: decode, speech gate, model, quality gate."""
+"""From coded audio to words, on an inference thread: decode, speech gate, model, quality gate."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
-from stt_mqtt.engine.recognizer import Finding, Piece, Recognizer
-from stt_mqtt.engine.transcriber import (
-    MAX_SPEECH_S,
-    Hypothesis,
-    Speech,
-    normalise_language,
-)
+from stt_mqtt.engine.recognizer import Piece, Recognizer
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
     TooLongError,
@@ -30,14 +25,20 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
-from stt_mqtt.types import SAMPLE_RATE, Batch, InferenceResult, Samples, Transcript, Utterance
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    Batch,
+    InferenceResult,
+    Samples,
+    Transcript,
+    Utterance,
+    Verdict,
+    normalise_language,
+)
 
 log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[float, float], None]
-
-Verdict: TypeAlias = InferenceResult | UtteranceError
-"""What an inference thread answers: what it found, or why it could not."""
 
 MIN_UTTERANCE_S = 0.1
 """Less audio than this is an error of the device, not an utterance."""
@@ -53,7 +54,7 @@ class Pipeline:
     which may be fewer than the model knows.
     """
 
-    listener: Recognizer
+    recognizer: Recognizer
     gate: GateConfig
     max_s: float
     rung: str
@@ -62,8 +63,8 @@ class Pipeline:
     def run(self, batch: Batch, progress: Progress | None = None) -> Iterator[tuple[int, Verdict]]:
         """The verdict on each utterance with its index in the batch, as soon as it is known.
 
-        What is looked at twice comes last. `progress` is told the seconds of speech done, and of
-        how many.
+        Utterances that are retried come last. `progress` is told the seconds of speech that are
+        done and those of all.
         """
         waiting: dict[int, _Assembly] = {}
         pieces: list[_Placed] = []
@@ -76,13 +77,8 @@ class Pipeline:
                 yield index, _unexpected(error, utterance)
             else:
                 if not speeches:
-                    # The speech gate heard nobody: no inference.
-                    yield (
-                        index,
-                        InferenceResult(
-                            assembly.audio_s, truncated=assembly.truncated, hint=assembly.hint
-                        ),
-                    )
+                    # The speech gate found no speech: no inference.
+                    yield index, assembly.without_speech()
                     continue
                 waiting[index] = assembly
                 pieces += [_Placed(index, place, piece) for place, piece in enumerate(speeches)]
@@ -92,23 +88,23 @@ class Pipeline:
         started = time.perf_counter()
         for start in range(0, len(pieces), batch.together):
             together = pieces[start : start + batch.together]
-            found = self.listener.hear([placed.piece for placed in together], batch.second_look)
-            for number, finding in found:
+            found = self.recognizer.recognize([p.piece for p in together], batch.may_retry)
+            for number, answer in found:
                 placed = together[number]
                 done_s += placed.piece.speech_s
                 if progress is not None:
                     progress(done_s, of_s)
-                verdict = waiting[placed.utterance].add(placed.place, finding)
+                verdict = waiting[placed.utterance].add(placed.place, answer)
                 if verdict is not None:
                     yield placed.utterance, self._signed(verdict, time.perf_counter() - started)
 
-    def hear(self, utterance: Utterance, progress: Progress | None = None) -> InferenceResult:
-        """Find out what was said in one utterance, with time for a second look.
+    def transcribe(self, utterance: Utterance, progress: Progress | None = None) -> InferenceResult:
+        """Transcribe one utterance, with time for retries.
 
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
         `TooShortError`, `TooLongError`, `UnsupportedLanguageError` or `InferenceFailedError`.
         """
-        batch = Batch(0, (utterance,), second_look=True, together=FILE_TOGETHER)
+        batch = Batch(0, (utterance,), may_retry=True, together=FILE_TOGETHER)
         ((_, verdict),) = self.run(batch, progress)
         if isinstance(verdict, UtteranceError):
             raise verdict
@@ -134,7 +130,7 @@ class Pipeline:
     def _unfit(
         self, utterance: Utterance, audio_s: float, truncated: bool
     ) -> UtteranceError | None:
-        """Why audio of this length is not heard."""
+        """Why audio of this length is not transcribed."""
         if truncated and utterance.reject_over_cap:
             return TooLongError(f"the audio is longer than {self.max_s:g} s")
         if audio_s < MIN_UTTERANCE_S:
@@ -156,7 +152,7 @@ class Pipeline:
         return (allowed[0], ()) if len(allowed) == 1 else (None, tuple(allowed))
 
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
-        """Where somebody speaks, in pieces that fit a look, with the seconds of speech in each."""
+        """The speech in pieces that the model decodes at once, with the seconds of each."""
         for part in find_parts(samples, self.gate, judge_pauses):
             found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
@@ -172,7 +168,7 @@ class Pipeline:
     def _signed(self, verdict: Verdict, infer_s: float) -> Verdict:
         if isinstance(verdict, UtteranceError):
             return verdict
-        model = self.listener.transcriber.model
+        model = self.recognizer.transcriber.model
         return replace(verdict, model=model, rung=self.rung, infer_s=infer_s)
 
 
@@ -187,34 +183,38 @@ class _Placed:
 
 @dataclass(slots=True)
 class _Assembly:
-    """What is known of an utterance while its pieces are being heard."""
+    """What is known of an utterance while its pieces are recognized."""
 
     audio_s: float
     truncated: bool
     pieces: int
     hint: Hint | None
-    findings: dict[int, Finding] = field(default_factory=dict)
+    found: dict[int, Hypothesis] = field(default_factory=dict)
     failed: bool = False
 
-    def add(self, place: int, finding: Finding | UtteranceError) -> Verdict | None:
-        """Take in what was found in one piece; the verdict when it is the last, or fails first."""
+    def add(self, place: int, answer: Hypothesis | UtteranceError) -> Verdict | None:
+        """Take in the answer on one piece.
+
+        Returns the verdict when the answer is the last one, or the first one to fail.
+        """
         if self.failed:
             return None
-        if isinstance(finding, UtteranceError):
+        if isinstance(answer, UtteranceError):
             self.failed = True
-            return finding
-        self.findings[place] = finding
-        return self._heard() if len(self.findings) == self.pieces else None
+            return answer
+        self.found[place] = answer
+        return self._joined() if len(self.found) == self.pieces else None
 
-    def _heard(self) -> InferenceResult:
-        findings = [self.findings[place] for place in range(self.pieces)]
-        return InferenceResult(
-            self.audio_s,
-            join([finding.hypothesis for finding in findings]),
-            self.truncated,
-            work_s=sum(finding.work_s for finding in findings),
-            second_look=any(finding.second_look for finding in findings),
-            hint=self.hint,
+    def without_speech(self) -> InferenceResult:
+        return InferenceResult(self.audio_s, truncated=self.truncated, hint=self.hint)
+
+    def _joined(self) -> InferenceResult:
+        hypotheses = [self.found[place] for place in range(self.pieces)]
+        return replace(
+            self.without_speech(),
+            transcript=join(hypotheses),
+            work_s=sum(hypothesis.work_s for hypothesis in hypotheses),
+            retried=any(hypothesis.retried for hypothesis in hypotheses),
         )
 
 

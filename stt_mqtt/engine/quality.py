@@ -1,7 +1,7 @@
-"""Whether a transcript can be believed: nothing said, worth a second look, or good.
+"""Whether a hypothesis can be believed: good, doubtful, or nothing was said.
 
-Pure judgements over what the model and the voice detector say. The numbers were fitted on real
-speech and real noise (`benchmarks/results/hearing.md`).
+Pure functions of what the model and the voice detector say. The numbers were fitted on real speech
+and real noise (`benchmarks/results/hearing.md`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import Enum, auto
 import numpy as np
 
 from stt_mqtt.engine.calibration import Floats
-from stt_mqtt.engine.speaking_rate import relative_token_rate
+from stt_mqtt.engine.tokenizer import relative_token_rate
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 
 LOOP_COMPRESSION_RATIO = 2.2
@@ -25,15 +25,15 @@ SPARSE_TOKENS_PER_S = 2.6
 """In English; other languages have more tokens, see `relative_token_rate`."""
 MIN_SPEECH_S = 0.1
 JUDGED_S = 5.0
-"""What is longer is judged by this much of it: people make pauses, and may say it all at once."""
+"""Longer speech is judged by this much of it: people pause, or say everything in one go."""
 SPARSE_FROM_S = 1.0
 """Speech as long as this with fewer tokens a second: letters run together, words left out."""
 PROMPT_LOG_ODDS = 2.3
 """By how much a prompt lowers those of `no_speech_prob`: of real speech from 0.21 to 0.02."""
 ALIKE = 0.4
 """Share of the letters that two spellings of the same words have in common, at least."""
-SECOND_LOOK_HANDICAP = 0.5
-"""How much worse the mean log-probability of a second look may be: timestamps cost it some."""
+SECOND_PASS_HANDICAP = 0.5
+"""How much worse the mean log-probability of the second pass may be: timestamps cost it some."""
 
 _WORD = re.compile(r"[^\W_]+")
 _SPACED = re.compile(r"\S+")
@@ -61,9 +61,9 @@ PHANTOM_BEGINNINGS = (
     "i ll see you next time",
     "see you next time",
 )
-"""What Whisper likes to hear in noise. People say it, too: it only asks for better evidence."""
+"""What Whisper often finds in noise. People say it, too, so it only needs better evidence."""
 PHANTOM_HANDICAP = 4.0
-"""How much better, in the score of `is_noise`."""
+"""How much better, as a part of the score in `is_noise`."""
 
 
 def compression_ratio(text: str) -> float:
@@ -73,14 +73,14 @@ def compression_ratio(text: str) -> float:
 
 
 def is_prompted(speech: Speech) -> bool:
-    """Whether the model was told anything before."""
+    """Whether the model was given a prompt or hotwords."""
     return bool(speech.prompt or speech.hotwords)
 
 
 def is_clear(hypothesis: Hypothesis, clear_no_speech_prob: float, prompted: bool = False) -> bool:
-    """Whether the model's own word is enough that somebody spoke.
+    """Whether the model alone shows that somebody spoke.
 
-    Behind a prompt it never is: that makes the model expect somebody to speak.
+    With a prompt it never does, because a prompt makes the model expect speech.
     """
     return (
         not prompted
@@ -101,7 +101,7 @@ def strongest_voice(probabilities: Floats, per_s: float) -> float:
 
 
 def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float, prompted: bool = False) -> bool:
-    """Whether nothing was said, though the model has put words to it.
+    """Whether nothing was said although the model gave words.
 
     `voice` is the probability of a voice, as `strongest_voice` gives it.
     """
@@ -119,10 +119,10 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float, prompted: bo
 
 
 class Doubt(Enum):
-    """Why a transcript should be decided again."""
+    """Why speech should be decoded again."""
 
     PROMPTED = auto()
-    """It may be the prompt's: its words, or none where there is a prompt."""
+    """The prompt may be the cause: the text stands in it, or is empty."""
     LOOP = auto()
     """The decoder repeats itself."""
     SPARSE = auto()
@@ -130,7 +130,7 @@ class Doubt(Enum):
 
 
 def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doubt | None:
-    """Why another look would pay; None: it would not."""
+    """Why decoding again would pay; None: it would not."""
     if not hypothesis.text:
         return Doubt.PROMPTED if is_prompted(speech) else None
     if is_loop(hypothesis) or said_once(hypothesis.text) != hypothesis.text:
@@ -143,7 +143,7 @@ def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doub
 
 
 def is_prompts(text: str, speech: Speech) -> bool:
-    """Whether the words of a text stand as they are in the prompt or among the hotwords."""
+    """Whether the words of a text stand in the prompt or among the hotwords as they are."""
     said = _words(text)
     sources = [_words(speech.prompt or ""), _words(" ".join(speech.hotwords))]
     return bool(said) and any(
@@ -154,10 +154,11 @@ def is_prompts(text: str, speech: Speech) -> bool:
 
 
 def said_once(text: str) -> str:
-    """A text that is the same words again and again, the last time perhaps in part, only once.
+    """A text without its repetitions, if it is the same words again and again.
 
-    With a prompt the model likes to say a short command twice. One word that is repeated is left,
-    and so are numbers: people say "4, 4, 4" and "1, 2, 1, 2".
+    The last repetition may be incomplete. With a prompt the model often says a short command
+    twice. A single repeated word and repeated numbers are left alone, because people say "4, 4, 4"
+    and "1, 2, 1, 2".
     """
     found = list(_SPACED.finditer(text))
     words = [word.group().strip(string.punctuation).lower() for word in found]
@@ -174,18 +175,18 @@ def is_alike(text: str, other: str) -> bool:
     letters, others = "".join(_words(text)), "".join(_words(other))
     lesser, greater = sorted((len(letters), len(others)))
     if 2 * lesser < ALIKE * (lesser + greater):
-        # They cannot have as much in common, and to look for it takes long.
+        # They cannot have as much in common, and the comparison takes long.
         return False
     return SequenceMatcher(None, letters, others, autojunk=False).ratio() >= ALIKE
 
 
 def prefer(first: Hypothesis, second: Hypothesis) -> Hypothesis:
-    """The better of two looks at the same speech."""
+    """The better of two hypotheses on the same speech."""
     if not second.text or is_loop(second):
         return first
     if is_loop(first):
         return second
-    return second if second.mean_log_prob >= first.mean_log_prob - SECOND_LOOK_HANDICAP else first
+    return second if second.mean_log_prob >= first.mean_log_prob - SECOND_PASS_HANDICAP else first
 
 
 def is_loop(hypothesis: Hypothesis) -> bool:
@@ -194,7 +195,7 @@ def is_loop(hypothesis: Hypothesis) -> bool:
 
 
 def is_phantom(text: str) -> bool:
-    """Whether the text is one of those that Whisper hears in noise, or begins like one."""
+    """Whether the text is one that Whisper often finds in noise, or begins like one."""
     words = " ".join(_words(text))
     return words in PHANTOMS or words.startswith(PHANTOM_BEGINNINGS)
 

@@ -1,4 +1,4 @@
-"""The model with its quality gate: pieces of speech in, believed words out."""
+"""The model with its quality gate: pieces of speech in, hypotheses that can be believed out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from stt_mqtt.engine.calibration import Floats
 from stt_mqtt.engine.quality import (
     Doubt,
     doubt_about,
@@ -23,88 +21,68 @@ from stt_mqtt.engine.quality import (
     strongest_voice,
 )
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, Transcriber
+from stt_mqtt.engine.voice import CHUNK, VoiceDetector
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
-from stt_mqtt.types import Samples
+from stt_mqtt.types import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
-
-VOICES_PER_S = 31.25
-"""Probabilities that a voice detector gives for a second."""
-
-
-class VoiceDetector(Protocol):
-    """Tells voices from noise, better and slower than the speech gate."""
-
-    def probabilities(self, samples: Samples) -> Floats:
-        """How probable a voice is, in each 32 ms."""
-        ...
+CHUNKS_PER_S = SAMPLE_RATE / CHUNK
+"""Probabilities that the voice detector gives per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of speech. `speech_s`: from its first to its last sound."""
+    """A piece of speech. `speech_s`: seconds from its first to its last sound."""
 
     speech: Speech
     speech_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was heard in a piece; without text, nothing was said.
-
-    `work_s`: seconds of work for this one, its share of what was done together.
-    """
-
-    hypothesis: Hypothesis
-    work_s: float
-    second_look: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Recognizer:
-    """Hears pieces of speech together and judges each transcript."""
+    """Decodes pieces of speech together, judges each hypothesis, and retries doubtful ones."""
 
     transcriber: Transcriber
     voice: VoiceDetector
 
-    def hear(
-        self, pieces: Sequence[Piece], second_look: bool
-    ) -> Iterator[tuple[int, Finding | UtteranceError]]:
-        """What was said in each piece, with its index; those that are looked at twice come last."""
+    def recognize(
+        self, pieces: Sequence[Piece], may_retry: bool
+    ) -> Iterator[tuple[int, Hypothesis | UtteranceError]]:
+        """What was said in each piece, with its index; pieces that are retried come last."""
         started = time.perf_counter()
         answers = self.transcriber.transcribe([piece.speech for piece in pieces])
         share_s = (time.perf_counter() - started) / len(pieces)
-        doubtful: list[tuple[int, Hypothesis, Doubt, float]] = []
+        doubtful: list[tuple[int, Hypothesis, Doubt]] = []
         for index, answer in enumerate(answers):
             since = time.perf_counter()
-            judged, doubt = self._first_look(pieces[index], answer)
-            now = time.perf_counter()
-            work_s = share_s + now - since
+            judged, doubt = self._judge(pieces[index], answer)
             if isinstance(judged, UtteranceError):
                 yield index, judged
-            elif second_look and doubt is not None:
-                doubtful.append((index, judged, doubt, work_s))
+                continue
+            work_s = share_s + time.perf_counter() - since
+            if may_retry and doubt is not None:
+                doubtful.append((index, replace(judged, work_s=work_s), doubt))
             else:
-                yield index, Finding(_undoubted(judged, pieces[index].speech), work_s)
-        for index, first, doubt, first_work_s in doubtful:
+                believed = _believed(judged, pieces[index].speech)
+                yield index, replace(believed, work_s=work_s)
+        for index, first, doubt in doubtful:
             since = time.perf_counter()
-            best = self._second_look(pieces[index], first, doubt)
-            now = time.perf_counter()
-            work_s = first_work_s + now - since
-            yield index, Finding(_without_loop(best), work_s, second_look=True)
+            best = _without_loop(self._retry(pieces[index], first, doubt))
+            work_s = first.work_s + time.perf_counter() - since
+            yield index, replace(best, work_s=work_s, retried=True)
 
-    def _first_look(
+    def _judge(
         self, piece: Piece, answer: Hypothesis | UtteranceError
     ) -> tuple[Hypothesis | UtteranceError, Doubt | None]:
-        """The judged answer, and why it should be decided again.
+        """The judged answer, and why it should be decoded again.
 
         An unexpected failure harms only this piece.
         """
         if isinstance(answer, UtteranceError):
             return answer, None
         try:
-            judged = self._judged(piece.speech, piece.speech_s, answer)
+            judged = self._without_noise(piece.speech, piece.speech_s, answer)
             if answer.text and not judged.text:
                 return judged, None
             return judged, doubt_about(answer, piece.speech, piece.speech_s)
@@ -112,26 +90,26 @@ class Recognizer:
             log.exception("a transcript could not be judged, please report this")
             return InferenceFailedError(f"unexpected {type(error).__name__}, see the log"), None
 
-    def _judged(self, speech: Speech, speech_s: float, hypothesis: Hypothesis) -> Hypothesis:
+    def _without_noise(self, speech: Speech, speech_s: float, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis, without its text where nothing was said."""
         prompted = is_prompted(speech)
         clear = is_clear(hypothesis, self.transcriber.clear_no_speech_prob, prompted)
         if not hypothesis.text or clear:
             return hypothesis
         probabilities = self.voice.probabilities(speech.samples)
-        voice = strongest_voice(probabilities, VOICES_PER_S)
+        voice = strongest_voice(probabilities, CHUNKS_PER_S)
         noise = is_noise(hypothesis, speech_s, voice, prompted)
         return replace(hypothesis, text="") if noise else hypothesis
 
-    def _second_look(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
+    def _retry(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
         """The better of the first answer and another one; the first if that one fails."""
         try:
-            return self._decided_again(piece, first, doubt)
+            return self._decoded_again(piece, first, doubt)
         except Exception:
-            log.exception("a transcript could not be decided again, please report this")
+            log.exception("a transcript could not be decoded again, please report this")
             return first
 
-    def _decided_again(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
+    def _decoded_again(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
         speech = replace(piece.speech, language=first.language)
         if doubt is Doubt.SPARSE:
             (closer,) = self.transcriber.transcribe([speech], DecodePass.SECOND)
@@ -141,17 +119,17 @@ class Recognizer:
         if isinstance(plain, UtteranceError):
             return first
         if is_loop(first):
-            return self._judged(speech, piece.speech_s, plain)
+            return self._without_noise(speech, piece.speech_s, plain)
         if is_loop(plain) or (doubt is Doubt.LOOP and not plain.text):
-            return _undoubted(first, piece.speech)
+            return _believed(first, piece.speech)
         if doubt is Doubt.PROMPTED and is_alike(first.text, plain.text):
             # Somebody said what the prompt has; it knows better how that is written.
             return first
-        return self._judged(speech, piece.speech_s, plain)
+        return self._without_noise(speech, piece.speech_s, plain)
 
 
-def _undoubted(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
-    """What is believed where nothing is decided again: no prompt's text that is said twice."""
+def _believed(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
+    """What is believed without a retry: neither a loop nor words of the prompt, said twice."""
     if not is_prompted(speech):
         return _without_loop(hypothesis)
     once = replace(hypothesis, text=said_once(hypothesis.text))

@@ -1,25 +1,40 @@
-"""The inference threads and the model that they use, which may be exchanged while they work."""
+"""The inference threads, and the model that they use, which may be exchanged while they work."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from stt_mqtt.config import Config
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.pool import Delivery, InferencePool
-from stt_mqtt.engine.recognizer import Recognizer, VoiceDetector
+from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber
-from stt_mqtt.types import Rung
+from stt_mqtt.errors import InferenceFailedError
+from stt_mqtt.types import Batch, Rung, Verdict
+
+log = logging.getLogger(__name__)
+
+Work: TypeAlias = Callable[[Batch], Iterator[tuple[int, Verdict]]]
+"""Gives the verdict on each utterance with its index in the batch, as soon as it is known."""
+OnVerdict: TypeAlias = Callable[[int, int, Verdict], None]
+"""Told the number of the batch, the index in it and the verdict, as soon as it is known."""
+OnFinished: TypeAlias = Callable[[int], None]
+"""Told the number of the batch after all its verdicts: its thread is free again."""
 
 
 class Engine:
-    """Runs batches on the rung in use. To be called from one thread.
+    """Runs batches on the rung in use. Its methods are to be called from one thread.
 
-    A model that was exchanged is closed when its last batch has ended. `languages` are those that
-    may be spoken, whichever rung is in use.
+    A model that was exchanged is closed when its last batch has ended. `languages`: codes of the
+    languages that may be spoken, whichever rung is in use.
     """
 
     def __init__(
@@ -39,9 +54,9 @@ class Engine:
         self._users: Counter[LoadedModel] = Counter({transcriber.loaded: 1})
         """Pipelines that may still use a model; `_lock` guards it."""
 
-    def start(self, workers: int, delivery: Delivery) -> InferencePool:
-        """The threads, ready for batches."""
-        self._pool = InferencePool(self._pipeline().run, workers, delivery)
+    def start(self, workers: int, verdict: OnVerdict, finished: OnFinished) -> InferencePool:
+        """Start the threads; see `InferencePool` for the callables."""
+        self._pool = InferencePool(self._pipeline().run, workers, verdict, finished)
         return self._pool
 
     @property
@@ -77,7 +92,7 @@ class Engine:
         self._pool.replace_work(self._pipeline().run, partial(self._leave, before))
 
     def _leave(self, model: LoadedModel) -> None:
-        """A pipeline has ended its last batch; perhaps in an inference thread."""
+        """Close the model if this was its last pipeline. May run in an inference thread."""
         with self._lock:
             self._users[model] -= 1
             unused = self._users[model] == 0
@@ -87,11 +102,106 @@ class Engine:
             model.close()
 
     def _pipeline(self) -> Pipeline:
-        listener = Recognizer(self._transcriber, self._voice)
         return Pipeline(
-            listener,
+            Recognizer(self._transcriber, self._voice),
             self._config.gate,
             self._config.limits.max_decoded_s,
             self._rung.name,
             self._languages,
         )
+
+
+@dataclass(slots=True)
+class _InUse:
+    """A work and the number of batches that run it. `retired` is set once it is replaced."""
+
+    work: Work
+    batches: int = 0
+    retired: Callable[[], None] | None = None
+
+
+class InferencePool:
+    """A fixed number of daemon threads.
+
+    Whatever the work does, each utterance of a submitted batch gets exactly one verdict. After
+    those the batch is reported as finished, once. `verdict` and `finished` are called in an
+    inference thread and must not raise.
+    """
+
+    def __init__(self, work: Work, workers: int, verdict: OnVerdict, finished: OnFinished) -> None:
+        self._current = _InUse(work)
+        self._lock = threading.Lock()
+        """Guards `_current` and what every `_InUse` counts."""
+        self._verdict, self._finished = verdict, finished
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"inference-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Transcribe a batch; its number comes back with the verdicts."""
+        self._batches.put(batch)
+
+    def replace_work(self, work: Work, retired: Callable[[], None]) -> None:
+        """Use another work for each batch that starts from now on.
+
+        `retired` is called once, as soon as no batch uses the replaced work: at once if none does,
+        else by the inference thread that ends the last such batch. That thread takes no batch
+        meanwhile. Other works may still use what they share with the replaced one.
+        """
+        with self._lock:
+            replaced, self._current = self._current, _InUse(work)
+            replaced.retired = retired
+            unused = replaced.batches == 0
+        if unused:
+            retired()
+
+    def close(self, timeout_s: float) -> bool:
+        """End the threads; return whether all ended within the time."""
+        for _ in self._threads:
+            self._batches.put(None)
+        for thread in self._threads:
+            thread.join(timeout_s / len(self._threads))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._transcribe(batch)
+            # An idle thread must hold neither audio nor, by a local variable, a replaced model.
+            del batch
+
+    def _transcribe(self, batch: Batch) -> None:
+        with self._lock:
+            used = self._current
+            used.batches += 1
+        self._judge(used.work, batch)
+        self._finished(batch.number)
+        with self._lock:
+            used.batches -= 1
+            retired = used.retired if used.batches == 0 else None
+        if retired is not None:
+            retired()
+
+    def _judge(self, work: Work, batch: Batch) -> None:
+        unanswered = set(range(len(batch.utterances)))
+        reason = "the engine gave no verdict on it, please report this"
+        try:
+            for index, verdict in work(batch):
+                if index in unanswered:
+                    unanswered.remove(index)
+                    self._verdict(batch.number, index, verdict)
+        # Not only Exception: a panic in a library that is written in Rust is none.
+        except BaseException as error:
+            reason = f"unexpected {type(error).__name__}, see the log"
+            log.exception("inference failed unexpectedly, %d without a verdict", len(unanswered))
+        for index in sorted(unanswered):
+            utterance = batch.utterances[index]
+            log.error(
+                "inference failed: %s",
+                reason,
+                extra={"device": str(utterance.key), "utterance": utterance.id},
+            )
+            self._verdict(batch.number, index, InferenceFailedError(reason))

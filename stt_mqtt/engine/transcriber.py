@@ -1,8 +1,7 @@
-"""The seam to the model: what the line asks of an engine, and nothing more."""
+"""The interface to a model: speech in, hypotheses out."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,13 +10,16 @@ from typing import Protocol
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import Samples
 
+MAX_SPEECH_S = 28.0
+"""Longest speech that a model decodes at once, in seconds; Whisper's window has 30 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speech:
     """What to transcribe, at most `MAX_SPEECH_S` of it.
 
-    `language` None: detect it, among `languages` or, where that is empty, among all. `prompt` is
-    what was said before, or as if; `hotwords` are words to prefer.
+    `language` None: detect it among `languages`, or among all if that is empty. `prompt`: text
+    that is taken to come before. `hotwords`: words to prefer.
     """
 
     samples: Samples
@@ -28,20 +30,20 @@ class Speech:
 
 
 class DecodePass(Enum):
-    """How closely the model looks."""
+    """How a model decodes speech."""
 
     FIRST = auto()
     """The calibrated window and beam of the rung, and timestamps where the calibration says so."""
     SECOND = auto()
     """A wide window, a wide beam, and in English timestamps, with which the model spells better."""
     PLAIN = auto()
-    """The window of the first one, without timestamps and for the most probable text as a whole:
-    so it does not repeat itself."""
+    """The window of the first pass, without timestamps and for the most probable text as a whole.
+    So the model does not repeat itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the model makes of a piece of speech, before anybody judges it."""
+    """What the model makes of a piece of speech; without text, nothing was said."""
 
     text: str
     language: str
@@ -49,6 +51,10 @@ class Hypothesis:
     """Tokens of text."""
     mean_log_prob: float
     no_speech_prob: float
+    work_s: float = 0.0
+    """Seconds of work for this piece: its share of what was decoded together, and its retry."""
+    retried: bool = False
+    """Whether the first answer was doubtful and the piece was decoded again."""
 
 
 class Transcriber(Protocol):
@@ -66,11 +72,11 @@ class Transcriber(Protocol):
 
     @property
     def clear_no_speech_prob(self) -> float:
-        """Below this `no_speech_prob` there is speech beyond doubt."""
+        """A hypothesis with a `no_speech_prob` below this is speech beyond doubt."""
         ...
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
+        self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         """What was said in each; they are decoded together where that saves work.
 
@@ -79,14 +85,5 @@ class Transcriber(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the model's memory; transcribing afterwards gives InferenceFailedError."""
+        """Free the model's memory. Transcribing afterwards gives InferenceFailedError."""
         ...
-
-
-MAX_SPEECH_S = 28.0
-"""Longest piece that a model looks at in one go; Whisper's window has 30 s."""
-
-
-def normalise_language(tag: str) -> str:
-    """Language code of a tag: `en-US`, `EN` and `en_GB` are all `en`."""
-    return re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()

@@ -1,10 +1,10 @@
-"""Whether a voice speaks, and when: the Silero VAD network, in numpy.
+"""The voice detector: the Silero VAD network, in numpy.
 
-Of audio that is there as a whole, only the recurrence has to go step by step; in numpy that costs
-less than an inference runtime takes in memory. The weights in `silero_vad_v6.npz` are those of
+When the audio is complete, only the recurrence has to go step by step. In numpy that takes far less
+memory than an inference runtime. The weights in `silero_vad_v6.npz` are those of
 Silero VAD v6 (github.com/snakers4/silero-vad, MIT licence, copyright 2020-present Silero Team; the
-text is in `silero_vad_v6.LICENSE`), as `make_voice_weights.py` took them from the ONNX file that
-faster-whisper 1.2.1 ships.
+text is in `silero_vad_v6.LICENSE`). `tools/make_voice_weights.py` took them from the ONNX file
+that faster-whisper 1.2.1 ships.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class VoiceDetector:
     def probabilities(self, samples: Samples) -> Array:
         """The probability of a voice in each chunk of `CHUNK` samples, the last filled with zeros.
 
-        Shape `(ceil(n / CHUNK),)` for `samples` of shape `(n,)`. Each chunk is seen behind the
-        last 64 samples before it, zeros for the first, and remembers the chunks before it.
+        Shape `(ceil(n / CHUNK),)` for `samples` of shape `(n,)`. The network sees each chunk with
+        the 64 samples before it, which are zeros for the first, and remembers earlier chunks.
         """
         count = -(-len(samples) // CHUNK)
         padded = np.zeros(_CONTEXT + count * CHUNK, np.float32)
@@ -106,7 +106,7 @@ class VoiceDetector:
         return probabilities
 
     def _encode(self, magnitudes: Array) -> Array:
-        """What chunks say to the gates, shape `(chunks, 4 * 128)`, by what `_magnitudes` gives."""
+        """The input of the gates, shape `(chunks, 4 * 128)`, from the output of `_magnitudes`."""
         weights = self._weights
         chunks = len(magnitudes) // _FRAMES
         # A convolution of three taps: every tap of every spectrum at once, then moved and added.
@@ -126,7 +126,7 @@ class VoiceDetector:
         return np.asarray(wide @ weights["gates_weight"] + weights["gates_bias"])
 
     def _remember(self, gates: Array, hidden: Array, cell: Array) -> Array:
-        """The outputs of the LSTM behind `hidden`, shape `(chunks, 128)`; `cell` goes on."""
+        """Outputs of the LSTM after `hidden`, shape `(chunks, 128)`; changes `cell` in place."""
         weight = self._weights["recurrent_weight"]
         outputs = np.empty((len(gates), _WIDTH), np.float32)
         state = np.empty(4 * _WIDTH, np.float32)

@@ -1,6 +1,7 @@
 """Whisper through CTranslate2: a loaded model as a `Transcriber`.
 
-Speech is encoded one by one in a short window, the states of one length are decoded together.
+Each piece of speech is encoded by itself in a short window. States of one length are decoded
+together.
 """
 
 from __future__ import annotations
@@ -13,18 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stt_mqtt.engine.calibration import (
-    Calibrated,
-    Floats,
-    calibration_of,
-)
-from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.calibration import Calibrated, Floats, calibration_of
 from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
-from stt_mqtt.engine.speaking_rate import relative_token_rate
-from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, normalise_language
-from stt_mqtt.engine.words import ENGLISH, MAX_TOKENS, Words
+from stt_mqtt.engine.resources import Parallelism
+from stt_mqtt.engine.tokenizer import ENGLISH, MAX_TOKENS, WhisperTokenizer, relative_token_rate
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
@@ -32,16 +28,16 @@ from stt_mqtt.errors import (
     UnsupportedLanguageError,
     UtteranceError,
 )
-from stt_mqtt.types import SAMPLE_RATE, Rung, Samples
+from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
 
-SECOND_LOOK_BEAM = 5
+WIDE_BEAM = 5
 SENTENCE_S = 2.0
-"""Speech shorter than this, margins included, is a word or two: by the mean of its tokens one that
-the model repeats would win."""
+"""Shorter speech, margins included, is a word or two. There the mean log-probability of the
+tokens would prefer a repeated word."""
 MAX_INITIAL_TIMESTAMP = 50
-"""Latest moment of the first word in a look with timestamps, in states of 20 ms."""
+"""Latest moment of the first word in a pass with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
-"""More than anybody speaks in English: what goes on longer is a loop."""
+"""More than anybody speaks in English; a longer answer is a loop."""
 SPARE_TOKENS = 16
 USUAL_TOKENS_PER_S = 3.5
 
@@ -54,7 +50,7 @@ def load(model: ResolvedModel, rung: Rung, parallelism: Parallelism) -> WhisperT
 def load_with(
     calibrated: Calibrated | None, model: ResolvedModel, rung: Rung, parallelism: Parallelism
 ) -> WhisperTranscriber:
-    """The same with numbers of one's own; None: every look reads the full window."""
+    """The same with a given calibration; None: every pass reads the full window."""
     # Read once by huggingface_hub, when it is first imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -69,9 +65,10 @@ def load_with(
             intra_threads=parallelism.threads,
             inter_threads=parallelism.workers,
         )
-        words = Words.of(model.folder, network.num_languages if network.is_multilingual else 1)
+        languages = network.num_languages if network.is_multilingual else 1
+        tokenizer = WhisperTokenizer.of(model.folder, languages)
         transcriber = WhisperTranscriber(
-            LoadedModel(model.name, network, LogMel(network.n_mels), words, calibrated),
+            LoadedModel(model.name, network, LogMel(network.n_mels), tokenizer, calibrated),
             rung.beam_size,
         )
         (warm,) = transcriber.transcribe([Speech(_quiet_noise())])
@@ -102,7 +99,7 @@ class _Encoded:
 
     @property
     def group(self) -> tuple[int, int, float]:
-        """What those that are decoded together have in common."""
+        """The key of the group; pieces with equal keys are decoded together."""
         return len(self.states), len(self.prompt), self.length_penalty
 
 
@@ -121,7 +118,7 @@ class WhisperTranscriber:
     @property
     def languages(self) -> frozenset[str]:
         """Codes of the languages that the model speaks."""
-        return self.loaded.words.languages
+        return self.loaded.tokenizer.languages
 
     @property
     def clear_no_speech_prob(self) -> float:
@@ -133,24 +130,24 @@ class WhisperTranscriber:
         return WhisperTranscriber(self.loaded, beam_size)
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
+        self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         """What was said in each piece; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
         groups: defaultdict[tuple[int, int, float], list[_Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
             try:
-                encoded = self._encode(index, speech, look)
+                encoded = self._encode(index, speech, decode_pass)
             except Exception as error:
                 answers[index] = self._failed(error)
             else:
                 groups[encoded.group].append(encoded)
         for group in groups.values():
-            answers.update(self._decode_safely(group, look))
+            answers.update(self._decode_safely(group, decode_pass))
         return [answers[index] for index in range(len(speeches))]
 
-    def heard_in(self, states: Floats, speech: Speech) -> Hypothesis:
-        """What a first look makes of states that are there already. Raises what goes wrong."""
+    def decode_states(self, states: Floats, speech: Speech) -> Hypothesis:
+        """Decode encoder states of `speech` as in the first pass. Raises what goes wrong."""
         asked = wanted_language(speech, self.languages, self.model)
         encoded = self._prompted(0, replace(speech, language=asked), states, DecodePass.FIRST)
         ((_, hypothesis),) = self._decode([encoded], DecodePass.FIRST)
@@ -166,43 +163,45 @@ class WhisperTranscriber:
             [encoded.prompt],
             beam_size=self._beam_size,
             max_length=2 * max(tokens, len(encoded.prompt)),
-            suppress_tokens=[-1, self.loaded.words.end],
+            suppress_tokens=[-1, self.loaded.tokenizer.end],
         )
 
     def close(self) -> None:
         """Free the model, also for the transcribers that share it."""
         self.loaded.close()
 
-    def _encode(self, index: int, speech: Speech, look: DecodePass) -> _Encoded:
+    def _encode(self, index: int, speech: Speech, decode_pass: DecodePass) -> _Encoded:
         model = self.loaded
         calibration = model.calibration
-        window = calibration.second if look is DecodePass.SECOND else calibration.first
-        asked = wanted_language(speech, model.words.languages, model.name)
+        window = calibration.second if decode_pass is DecodePass.SECOND else calibration.first
+        asked = wanted_language(speech, model.tokenizer.languages, model.name)
         states = model.states(speech.samples, window)
-        return self._prompted(index, replace(speech, language=asked), states, look)
+        return self._prompted(index, replace(speech, language=asked), states, decode_pass)
 
-    def _prompted(self, index: int, speech: Speech, states: Floats, look: DecodePass) -> _Encoded:
+    def _prompted(
+        self, index: int, speech: Speech, states: Floats, decode_pass: DecodePass
+    ) -> _Encoded:
         language = speech.language or self._detected(states, speech)
         speech_s = len(speech.samples) / SAMPLE_RATE
-        is_sentence = look is DecodePass.SECOND or (
-            look is DecodePass.FIRST and speech_s >= SENTENCE_S
+        is_sentence = decode_pass is DecodePass.SECOND or (
+            decode_pass is DecodePass.FIRST and speech_s >= SENTENCE_S
         )
-        timestamps = self._has_timestamps(speech_s, language, look)
+        timestamps = self._has_timestamps(speech_s, language, decode_pass)
         tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
         return _Encoded(
             index,
             states,
             language,
-            self.loaded.words.prompt(speech, language, timestamps),
+            self.loaded.tokenizer.prompt(speech, language, timestamps),
             length_penalty=1.0 if is_sentence else 0.0,
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
         )
 
-    def _has_timestamps(self, speech_s: float, language: str, look: DecodePass) -> bool:
+    def _has_timestamps(self, speech_s: float, language: str, decode_pass: DecodePass) -> bool:
         """Whether the answer is to have timestamps. In French they cost words."""
         from_s = self.loaded.calibration.timestamps_from_s
-        first = look is DecodePass.FIRST and from_s is not None and speech_s >= from_s
-        return language == ENGLISH and (first or look is DecodePass.SECOND)
+        first = decode_pass is DecodePass.FIRST and from_s is not None and speech_s >= from_s
+        return language == ENGLISH and (first or decode_pass is DecodePass.SECOND)
 
     def _detected(self, states: Floats, speech: Speech) -> str:
         """The most probable language among those allowed."""
@@ -212,27 +211,27 @@ class WhisperTranscriber:
         return next((code for code in codes if code in allowed), codes[0])
 
     def _decode_safely(
-        self, group: Sequence[_Encoded], look: DecodePass
+        self, group: Sequence[_Encoded], decode_pass: DecodePass
     ) -> dict[int, Hypothesis | UtteranceError]:
         """Decode together; if that fails, one by one, so that a failure harms only its cause."""
         try:
-            return dict(self._decode(group, look))
+            return dict(self._decode(group, decode_pass))
         except Exception as error:
             if len(group) == 1:
                 return {group[0].index: self._failed(error)}
         return {
             encoded.index: answer
             for encoded in group
-            for answer in self._decode_safely([encoded], look).values()
+            for answer in self._decode_safely([encoded], decode_pass).values()
         }
 
     def _decode(
-        self, group: Sequence[_Encoded], look: DecodePass
+        self, group: Sequence[_Encoded], decode_pass: DecodePass
     ) -> Iterator[tuple[int, Hypothesis]]:
         answers = self.loaded.network.generate(
             as_view(np.stack([encoded.states for encoded in group])),
             [encoded.prompt for encoded in group],
-            beam_size=self._beam_size if look is DecodePass.FIRST else SECOND_LOOK_BEAM,
+            beam_size=self._beam_size if decode_pass is DecodePass.FIRST else WIDE_BEAM,
             length_penalty=group[0].length_penalty,
             max_length=_max_length(group),
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
@@ -243,7 +242,7 @@ class WhisperTranscriber:
             if not (math.isfinite(answer.scores[0]) and math.isfinite(answer.no_speech_prob)):
                 raise InferenceFailedError(f"model {self.model} answered what is not a number")
             tokens = answer.sequences_ids[0]
-            text, words = self.loaded.words.spoken(tokens)
+            text, count = self.loaded.tokenizer.decode(tokens)
             # With the final token; a score by the mean leaves that out of the count.
             log_prob = answer.scores[0] * len(tokens) ** encoded.length_penalty
             yield (
@@ -251,7 +250,7 @@ class WhisperTranscriber:
                 Hypothesis(
                     text=text,
                     language=encoded.language,
-                    tokens=words,
+                    tokens=count,
                     mean_log_prob=log_prob / (len(tokens) + 1),
                     no_speech_prob=answer.no_speech_prob,
                 ),
@@ -282,7 +281,7 @@ def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str |
 
 
 def _max_length(group: Sequence[_Encoded]) -> int:
-    """CTranslate2 keeps half of the length for the prompt, or as much as the prompt has."""
+    """CTranslate2 reserves half of the length for the prompt, or the length of the prompt."""
     longest = max(encoded.max_tokens for encoded in group)
     prompt = len(group[0].prompt)
     return min(max(2 * longest, prompt + longest), MAX_TOKENS)

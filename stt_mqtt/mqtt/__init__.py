@@ -1,4 +1,4 @@
-"""The connection to the broker: messages in, publications out, whatever the network does.
+"""The MQTT transport: one connection to the broker that reconnects by itself.
 
 Nothing here knows what a topic means.
 """

@@ -1,4 +1,4 @@
-"""The MQTT client: connects, stays connected, and never blocks whoever publishes."""
+"""The MQTT client: connects, reconnects, and never blocks the caller."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Collection
 from random import SystemRandom
 
 from stt_mqtt.config import Protocol
 from stt_mqtt.mqtt.client_state import ClientState
-from stt_mqtt.mqtt.complaints import Complaints
 from stt_mqtt.mqtt.connection import Connection, Ending
-from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.mqtt.options import ClientListener, ClientOptions
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
 from stt_mqtt.mqtt.outbox import Outbox
-from stt_mqtt.mqtt.reconnect import Attempt, Cause, first_attempt
-
-__all__ = ["ClientListener", "ClientOptions", "MqttClient"]
+from stt_mqtt.mqtt.reconnect import Attempt, Cause, FailureLog, first_attempt
 
 _LOST = {Cause.LOST, Cause.TAKEN_OVER}
 
@@ -27,154 +24,164 @@ log = logging.getLogger(__name__)
 class MqttClient:
     """One client of one broker, with a network thread of its own; used once."""
 
-    def __init__(self, options: ClientOptions, listener: ClientListener) -> None:
+    def __init__(self, options: ClientOptions) -> None:
         self._options = options
-        self._listener = listener
-        self._lasting = ClientState(
+        self._state = ClientState(
             client_id=options.config.client_id or f"stt-mqtt-{secrets.token_hex(4)}",
             outbox=Outbox(now=options.now),
-            filters=frozenset(options.subscriptions),
-            bulk=options.bulk,
+            filters=dict.fromkeys(options.subscriptions, 1),
         )
         self._filters_lock = threading.Lock()
-        self._link: Connection | None = None
-        self._complaints = Complaints(options.config.client_id)
-        self._address = options.address
+        self._connection: Connection | None = None
+        self._failures = FailureLog(options.config.client_id)
         self._jitter = SystemRandom()
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port of the broker as people write them."""
+        return self._options.address
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted the connection and it is not known to be lost."""
-        link = self._link
-        return link is not None and link.connected
+        connection = self._connection
+        return connection is not None and connection.connected
 
     @property
     def connection(self) -> int:
         """Number of the present connection, counted from 1; 0 while there is none.
 
-        `ClientListener.connected` finds the new one here. When `ClientListener.disconnected` is
-        called, the old one is gone.
+        It is set before `ClientListener.connected` is called, and 0 again before
+        `ClientListener.disconnected`.
         """
-        return self._lasting.outbox.connection
+        return self._state.outbox.connection
 
     @property
     def lost_publications(self) -> int:
         """Publications that found the queue full or could never be sent."""
-        return self._lasting.outbox.lost
+        return self._state.outbox.lost
 
     @property
     def undecodable_messages(self) -> int:
         """Received messages that were dropped because their topic is not UTF-8."""
-        return self._lasting.undecodable
+        return self._state.undecodable
 
-    def start(self) -> None:
-        """Start the network thread, which connects and keeps connecting."""
+    def start(self, listener: ClientListener) -> None:
+        """Start the network thread, which connects, stays connected and calls `listener`."""
+        self._thread = threading.Thread(
+            target=self._run, args=(listener,), name="mqtt", daemon=True
+        )
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
-        """Queue `publication`; never blocks, from any thread.
+        """Queue `publication`, from any thread. Never blocks.
 
-        While offline QoS 1 waits, QoS 0 is dropped unless it says until when it may wait. What
-        names its connection is sent on that one or not at all. A full queue loses it, counted.
+        While there is no connection, QoS 1 waits; QoS 0 is dropped unless it has `expires_at`. A
+        publication that names its connection is sent on that one or not at all. When the queue is
+        full, the publication is dropped and counted.
         """
         if not publication.may_wait and not self.connected:
             return
-        if self._lasting.outbox.put(publication):
-            self._lasting.wakeup.set()
+        if self._state.outbox.put(publication):
+            self._state.wakeup.set()
 
-    def subscribe(self, filters: tuple[str, ...]) -> None:
-        """Subscribe with QoS 1 to `filters` too, on every connection until `unsubscribe`."""
+    def subscribe(self, filters: Collection[str], bulk: Collection[str] = ()) -> None:
+        """Subscribe to `filters` with QoS 1, on every connection until `unsubscribe`.
+
+        Those in `bulk` are subscribed with QoS 0. A broker queues only so many messages of QoS 1
+        for a client and drops the rest (Mosquitto 1,000).
+        """
+        more = {name: 0 if name in bulk else 1 for name in filters}
         with self._filters_lock:
-            self._lasting.filters = self._lasting.filters | set(filters)
-        self._lasting.wakeup.set()
+            self._state.filters = {**self._state.filters, **more}
+        self._state.wakeup.set()
 
-    def unsubscribe(self, filters: tuple[str, ...]) -> None:
+    def unsubscribe(self, filters: Collection[str]) -> None:
         """Undo `subscribe`."""
         with self._filters_lock:
-            self._lasting.filters = self._lasting.filters - set(filters)
-        self._lasting.wakeup.set()
+            wanted = self._state.filters
+            self._state.filters = {name: wanted[name] for name in wanted if name not in filters}
+        self._state.wakeup.set()
 
-    def look(self) -> None:
-        """Have the network thread find out whether anything waits that it has not read.
-
-        After a standstill of the process it may have as much to read as the event loop to do.
-        """
-        self._lasting.looks_asked += 1
-        self._lasting.wakeup.set()
+    def read_all(self) -> None:
+        """Have the network thread read everything that has come in; see `has_read_all`."""
+        self._state.reads_asked += 1
+        self._state.wakeup.set()
 
     @property
-    def has_looked(self) -> bool:
-        """Whether everything was read, and told, that had come in when `look` was called last."""
-        return not self.connected or self._lasting.looks_done == self._lasting.looks_asked
+    def has_read_all(self) -> bool:
+        """Whether the listener was told everything that had come in at the last `read_all`."""
+        return not self.connected or self._state.reads_done == self._state.reads_asked
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until every QoS 1 publication was acknowledged; False: it took too long."""
-        return self._lasting.outbox.flush(timeout_s)
+        return self._state.outbox.flush(timeout_s)
 
     def stop(self, timeout_s: float) -> None:
-        """Disconnect cleanly, so that the broker keeps the last will to itself.
+        """Disconnect cleanly, so that the broker does not publish the last will.
 
         Returns after at most `timeout_s`. What is still queued is not sent: `flush` first.
         """
-        self._lasting.stop_by = time.monotonic() + timeout_s
-        self._lasting.stopping.set()
-        self._lasting.wakeup.set()
-        if self._thread.is_alive():
+        self._state.stop_by = time.monotonic() + timeout_s
+        self._state.stopping.set()
+        self._state.wakeup.set()
+        if self._thread is not None:
             self._thread.join(timeout_s)
-        if not self._thread.is_alive():
-            self._lasting.wakeup.close()
+            if self._thread.is_alive():
+                return
+        self._state.wakeup.close()
 
-    def _run(self) -> None:
+    def _run(self, listener: ClientListener) -> None:
         attempt = first_attempt(self._options.config.protocol)
-        while not self._lasting.stopping.wait(attempt.delay_s):
-            ending, lived_s = self._connection(attempt.protocol)
-            self._lasting.outbox.connection_ended()
-            if self._lasting.stopping.is_set():
+        while not self._state.stopping.wait(attempt.delay_s):
+            ending, lived_s = self._connect(attempt.protocol, listener)
+            self._state.outbox.connection_ended()
+            if self._state.stopping.is_set():
                 return
             following = attempt.after(ending.kind, self._jitter.random(), lived_s)
             if ending.kind in _LOST:
-                self._tell_listener(ending.reason)
+                self._tell_loss(listener, ending.reason)
             self._report(ending, lived_s, attempt, following)
             attempt = following
 
-    def _connection(self, protocol: Protocol) -> tuple[Ending, float]:
+    def _connect(self, protocol: Protocol, listener: ClientListener) -> tuple[Ending, float]:
         """One connection, or the attempt of one: how it ended, and how long it was up."""
-        link = None
-        greeting = logging.DEBUG if self._complaints.flapping else logging.INFO
+        log_level = logging.DEBUG if self._failures.flapping else logging.INFO
+        connection = None
         try:
-            link = Connection(self._options, protocol, self._listener, self._lasting, greeting)
-            self._link = link
-            ending = link.run()
+            connection = Connection(self._options, protocol, listener, self._state, log_level)
+            self._connection = connection
+            ending = connection.run()
         except Exception:
-            log.exception("the connection to %s failed unexpectedly", self._address)
-            was_up = link is not None and link.connected_at is not None
+            log.exception("the connection to %s failed unexpectedly", self.address)
+            was_up = connection is not None and connection.connected_at is not None
             kind = Cause.LOST if was_up else Cause.UNSUPPORTED
             ending = Ending(kind, "internal error, see the log")
         finally:
-            self._link = None
-        if link is None or link.connected_at is None:
+            self._connection = None
+        if connection is None or connection.connected_at is None:
             return ending, 0.0
-        return ending, time.monotonic() - link.connected_at
+        return ending, time.monotonic() - connection.connected_at
 
     def _report(self, ending: Ending, lived_s: float, attempt: Attempt, following: Attempt) -> None:
         if following.protocol is Protocol.V311 and attempt.protocol is Protocol.V5:
-            text = f"{self._address} does not accept MQTT 5, trying 3.1.1"
-            log.log(logging.INFO if self._complaints.is_new(text) else logging.DEBUG, text)
+            text = f"{self.address} does not accept MQTT 5, trying 3.1.1"
+            log.log(logging.INFO if self._failures.is_new(text) else logging.DEBUG, text)
             return
         loud, reason = logging.WARNING, ending.reason
         if ending.kind is Cause.CREDENTIALS:
             loud = logging.ERROR
             reason += "; check mqtt.username and mqtt.password or password_file"
-        complaint = self._complaints.about(ending.kind, reason, lived_s, time.monotonic())
-        level = logging.DEBUG if complaint is None else loud
-        log.log(level, "%s; trying again in %.0f s", complaint or reason, following.delay_s)
+        message = self._failures.message_for(ending.kind, reason, lived_s, time.monotonic())
+        level = logging.DEBUG if message is None else loud
+        log.log(level, "%s; trying again in %.0f s", message or reason, following.delay_s)
 
-    def _tell_listener(self, reason: str) -> None:
+    def _tell_loss(self, listener: ClientListener, reason: str) -> None:
         try:
-            self._listener.disconnected(reason)
+            listener.disconnected(reason)
         except Exception:
             log.exception(
                 "%s could not handle the loss of the connection, please report this",
-                type(self._listener).__name__,
+                type(listener).__name__,
             )

@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from stt_mqtt.mqtt.outbox import Outbox
-from stt_mqtt.mqtt.wakeup import Wakeup
+
+
+class Wakeup:
+    """A socket that becomes readable when another thread calls `set`; one byte at most waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._signalled = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """The descriptor to select on."""
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        """Wake the waiting thread; never blocks, does nothing once closed."""
+        with self._lock:
+            if self._signalled:
+                return
+            self._signalled = True
+            with suppress(OSError):
+                self._writer.send(b"!")
+
+    def clear(self) -> None:
+        """Read the byte, and be ready for the next call of `set`."""
+        with self._lock:
+            self._signalled = False
+            with suppress(BlockingIOError):
+                self._reader.recv(16)
+
+    def close(self) -> None:
+        """Release both sockets."""
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
 
 
 @dataclass(slots=True)
 class ClientState:
-    """The only things that the network thread shares with others, and keeps over connections."""
+    """All that the network thread shares with other threads. It outlives connections."""
 
     client_id: str
-    outbox: Outbox = field(default_factory=Outbox)
+    outbox: Outbox
     wakeup: Wakeup = field(default_factory=Wakeup)
     stopping: threading.Event = field(default_factory=threading.Event)
     stop_by: float = 0.0
-    filters: frozenset[str] = frozenset()
-    """Wanted subscriptions; replaced, never changed."""
-    bulk: frozenset[str] = frozenset()
-    """Those that are subscribed with QoS 0."""
+    filters: Mapping[str, int] = field(default_factory=dict)
+    """Wanted subscriptions and their QoS; replaced, never changed."""
     undecodable: int = 0
-    looks_asked: int = 0
-    """Calls of `MqttClient.look`."""
-    looks_done: int = 0
-    """Of which of them it is known that nothing waits any more that had come in before it."""
+    """Messages dropped because their topic is not UTF-8."""
+    reads_asked: int = 0
+    """Calls of `MqttClient.read_all`."""
+    reads_done: int = 0
+    """How many of these calls were answered: everything that had come in before is read."""

@@ -1,10 +1,10 @@
 """One connection to the broker, from its CONNECT to its end.
 
-paho is touched by the network thread only, through its interface for foreign event loops: its
-own loops retry refused credentials for ever, cannot change the protocol, send what is
-published before the CONNACK, and select() fails in a process with many open files.
-Each connection gets a paho client of its own, so nothing of an old connection leaks into a new
-one; what has to outlive a connection is in `ClientState`.
+Only the network thread calls paho, through its interface for foreign event loops. paho's own loops
+retry refused credentials for ever, cannot change the protocol, and send what is published before
+the CONNACK; their select() fails in a process with many open files. Each connection has a paho
+client of its own, so nothing of an old connection leaks into a new one. What has to outlive a
+connection is in `ClientState`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from stt_mqtt.config import Protocol
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client_state import ClientState
-from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.options import ClientListener, ClientOptions
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
 from stt_mqtt.mqtt.properties import connect_properties, loss, refusal
 from stt_mqtt.mqtt.receiver import Receiver
 from stt_mqtt.mqtt.reconnect import Cause
@@ -35,7 +34,7 @@ from stt_mqtt.mqtt.tls import explain, tls_context
 CONNECT_TIMEOUT_S = 10.0
 """For TCP and TLS, and again for the CONNACK."""
 POLL_S = 1.0
-"""Longest sleep between two looks at the keep-alive."""
+"""Longest sleep between two checks of the keep-alive."""
 READ_BATCH = 64
 """Messages read before writing gets its turn."""
 COMPLAINT_INTERVAL_S = 10.0
@@ -44,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
-    """How a connection ended, for the state machine and for people."""
+    """How a connection ended: for the state machine, and as a sentence for people."""
 
     kind: Cause
     reason: str
@@ -53,7 +52,7 @@ class Ending(NamedTuple):
 class Connection:
     """One connection. `run` returns when it is over; `connected` says whether it is up.
 
-    `greeting`: the level at which the log is told that it came up.
+    `log_level`: that of the log message when it comes up.
     """
 
     def __init__(
@@ -61,22 +60,22 @@ class Connection:
         options: ClientOptions,
         protocol: Protocol,
         listener: ClientListener,
-        lasting: ClientState,
-        greeting: int = logging.INFO,
+        state: ClientState,
+        log_level: int = logging.INFO,
     ) -> None:
         self.connected = False
         self.connected_at: float | None = None
         """When it came up, in monotonic seconds."""
-        self._greeting = greeting
+        self._log_level = log_level
         self._options = options
         self._v5 = protocol is Protocol.V5
         self._protocol = protocol
         self._listener = listener
-        self._lasting = lasting
+        self._state = state
         self._client = self._make_client()
-        self._sender = Sender(self._client, self._v5, lasting)
+        self._sender = Sender(self._client, self._v5, state)
         self._ending: Ending | None = None
-        self._trouble = ""
+        self._socket_error = ""
         self._leaving = False
         self._quiet_until = 0.0
 
@@ -94,10 +93,10 @@ class Connection:
             self.connected = False
             if isinstance(sock, socket.socket):
                 sock.close()
-        return self._ending or Ending(Cause.NO_ANSWER, self._silence())
+        return self._ending or Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _make_client(self) -> Receiver:
-        client = Receiver(self._lasting.client_id, self._v5, self._on_message)
+        client = Receiver(self._state.client_id, self._v5, self._on_message)
         config = self._options.config
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = MAX_IN_FLIGHT
@@ -111,7 +110,7 @@ class Connection:
         client.on_socket_open = _without_delay
         client.on_socket_close = self._on_socket_close
         # With a hook (of any kind) paho writes in loop_write() only, not inside publish().
-        client.on_socket_register_write = _leave_writing_to_the_pump
+        client.on_socket_register_write = _write_in_the_pump
         return client
 
     def _connect(self) -> None:
@@ -126,7 +125,7 @@ class Connection:
             self._client.connect(*address)
 
     def _pump(self, sock: socket.socket) -> None:
-        client, wakeup = self._client, self._lasting.wakeup
+        client, wakeup = self._client, self._state.wakeup
         answer_by = time.monotonic() + CONNECT_TIMEOUT_S
         with selectors.DefaultSelector() as selector:
             interest = selectors.EVENT_READ
@@ -141,32 +140,29 @@ class Connection:
                     selector.modify(sock, interest)
                 # Bytes that wait here or inside TLS do not make the socket readable.
                 waiting = client.buffered or _pending(sock)
-                look = self._lasting.looks_asked
-                asked = look != self._lasting.looks_done
-                timeout_s = 0 if waiting or asked else POLL_S
+                asked = self._state.reads_asked
+                timeout_s = 0 if waiting or asked != self._state.reads_done else POLL_S
                 ready = {key.fileobj for key, _ in selector.select(timeout_s)}
                 if wakeup in ready:
                     wakeup.clear()
                 if waiting or sock in ready:
                     self._read()
                 else:
-                    self._lasting.looks_done = look
+                    self._state.reads_done = asked
 
     def _work(self, answer_by: float) -> bool:
-        """Send what waits and look at the clocks; False: the connection is over."""
-        client, lasting = self._client, self._lasting
-        if lasting.stopping.is_set() and not self._leaving:
+        """Send what waits and check the deadlines; False: the connection is over."""
+        client, state = self._client, self._state
+        if state.stopping.is_set() and not self._leaving:
             self._leaving = True
             client.disconnect()
         if self.connected and not self._leaving:
-            self._sender.hand_over()
+            self._sender.send_waiting()
         if client.want_write():
             client.loop_write()
         client.loop_misc()
         now = time.monotonic()
-        late = (self._leaving and now >= lasting.stop_by) or (
-            not self.connected and now >= answer_by
-        )
+        late = (self._leaving and now >= state.stop_by) or (not self.connected and now >= answer_by)
         return client.socket() is not None and not late
 
     def _read(self) -> None:
@@ -179,9 +175,9 @@ class Connection:
         client.acknowledge()
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
-        """Keep what paho says about a failing socket; it tells nobody else."""
+        """Keep what paho logs about a failing socket: it reports that nowhere else."""
         if level == MQTT_LOG_ERR:
-            self._trouble = text
+            self._socket_error = text
 
     def _on_connect(
         self,
@@ -196,7 +192,7 @@ class Connection:
                 refusal(code), f"{self._options.address} refuses the connection: {code}"
             )
             return
-        self._lasting.outbox.connection_began()
+        self._state.outbox.connection_began()
         self.connected = True
         self.connected_at = time.monotonic()
         # From here on paho would format a line per message for it.
@@ -204,7 +200,7 @@ class Connection:
         if more is not None:
             self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
         log.log(
-            self._greeting,
+            self._log_level,
             "connected to %s with MQTT %s",
             self._options.address,
             self._protocol.value,
@@ -234,15 +230,15 @@ class Connection:
         elif code.getName() == "Protocol error":
             reason = f"{address} does not speak MQTT {self._protocol.value}"
             self._ending = Ending(Cause.UNSUPPORTED, reason)
-        elif self._options.config.tls is not None and self._trouble:
-            reason = f"TLS with {address} failed ({self._trouble}): check mqtt.tls.cert_file"
+        elif self._options.config.tls is not None and self._socket_error:
+            reason = f"TLS with {address} failed ({self._socket_error}): check mqtt.tls.cert_file"
             self._ending = Ending(Cause.UNREACHABLE, reason)
         else:
-            self._ending = Ending(Cause.NO_ANSWER, self._silence())
+            self._ending = Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _on_message(self, message: Inbound | None) -> None:
         if message is None:
-            self._lasting.undecodable += 1
+            self._state.undecodable += 1
             return
         try:
             self._listener.message(message)
@@ -250,21 +246,21 @@ class Connection:
             self._complain()
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
-        """Let the broker read our DISCONNECT before the socket goes.
+        """Let the broker read our DISCONNECT before the socket is closed.
 
-        Closing while messages still stream in resets the connection, and the broker may then
-        see the reset first and publish the last will.
+        Closing while messages still come in resets the connection. The broker may then see the
+        reset first and publish the last will.
         """
         if not self._leaving:
             return
         with suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
-            while (left_s := self._lasting.stop_by - time.monotonic()) > 0:
+            while (left_s := self._state.stop_by - time.monotonic()) > 0:
                 sock.settimeout(left_s)
                 if not sock.recv(65536):
                     return
 
-    def _silence(self) -> str:
+    def _no_answer(self) -> str:
         return (
             f"{self._options.address} does not answer in MQTT {self._protocol.value}: either it is "
             "another protocol version, no MQTT broker, one that expects TLS, or one that refuses "
@@ -289,5 +285,5 @@ def _without_delay(_client: Client, _data: Any, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _leave_writing_to_the_pump(_client: Client, _data: Any, _sock: Any) -> None:
+def _write_in_the_pump(_client: Client, _data: Any, _sock: Any) -> None:
     return None

@@ -1,41 +1,57 @@
-"""The bounded hand-over of messages from the network thread to the event loop."""
+"""The bounded way of messages from the network thread to the event loop, and to their doors."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.routing import Destination, Router
 
+MAX_INBOX_MESSAGES = 20_000
+MAX_INBOX_BYTES = 64 * 1024 * 1024
 ITEM_OVERHEAD = 512
 """Bytes that a message occupies besides its texts and its payload, rounded up."""
-
 RESERVED_SHARE = 10
 """One part in this many of both bounds is kept for urgent messages."""
+BATCH = 256
+"""Messages handled before other work of the event loop gets its turn."""
+LINGER_S = 0.005
+"""Pause between batches while messages keep coming: waking the loop for each costs more."""
+MAX_DROPPED_NOTES = 1000
+COMPLAINT_INTERVAL_S = 10.0
+"""Least time between two tracebacks in the log: a failure may repeat fifty times a second."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class InboxLimits:
-    """Most messages and most bytes (overhead included) that wait for the event loop.
+    """Most messages and most bytes (overhead included) that wait for the event loop."""
 
-    Raises ValueError when there is no room for a reserve.
-    """
-
-    max_items: int
-    max_bytes: int
-
-    def __post_init__(self) -> None:
-        if self.max_items < RESERVED_SHARE or self.max_bytes < RESERVED_SHARE * ITEM_OVERHEAD:
-            raise ValueError(f"an inbox holds at least {RESERVED_SHARE} messages")
+    max_items: int = MAX_INBOX_MESSAGES
+    max_bytes: int = MAX_INBOX_BYTES
 
 
-class Inbox:
-    """First in, first out; the last tenth of its room is kept for urgent messages.
+class Arrival(NamedTuple):
+    """A message, and where it goes."""
 
-    So a flood of audio cannot push out the stop that ends it. `dropped` counts the messages
-    that found no room.
+    message: Inbound
+    destination: Destination
+    is_audio: bool = False
+
+
+class ArrivalQueue:
+    """First in, first out. The last tenth of its room is kept for urgent messages.
+
+    So a flood of audio cannot displace the stop that ends it. `dropped` counts the messages that
+    found no room.
     """
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
@@ -49,7 +65,7 @@ class Inbox:
         )
         self._wake = wake
         self._lock = threading.Lock()
-        self._items: deque[tuple[Inbound, int]] = deque()
+        self._items: deque[tuple[Arrival, int]] = deque()
         self._bytes = 0
         self._awake = False
 
@@ -61,19 +77,19 @@ class Inbox:
         """Bytes that wait, overhead included."""
         return self._bytes
 
-    def put(self, message: Inbound, urgent: bool) -> bool:
-        """Take `message` in, from the network thread; False: no room, it is dropped and counted.
+    def put(self, arrival: Arrival, urgent: bool) -> bool:
+        """Take a message in, from the network thread; False: no room, it is dropped and counted.
 
         Never blocks. `wake` is called (in this thread) by the first message after `drain` found
         nothing, and by no other: waking an event loop costs more than reading a message.
         """
-        size = size_of(message)
+        size = size_of(arrival.message)
         max_items, max_bytes = self._urgent_room if urgent else self._other_room
         with self._lock:
             if len(self._items) >= max_items or self._bytes + size > max_bytes:
                 self.dropped += 1
                 return False
-            self._items.append((message, size))
+            self._items.append((arrival, size))
             self._bytes += size
             self.accepted += 1
             first = not self._awake
@@ -82,11 +98,11 @@ class Inbox:
             self._wake()
         return True
 
-    def drain(self, max_items: int) -> list[Inbound]:
+    def drain(self, max_items: int) -> list[Arrival]:
         """Up to `max_items` messages, oldest first, for the event loop.
 
-        Only after an empty list the inbox wakes again; until then the caller comes back by
-        itself, at once or, to take a flood in batches, a few milliseconds later.
+        The queue wakes the event loop again only after an empty list. Until then the caller has
+        to come back by itself.
         """
         with self._lock:
             count = min(max_items, len(self._items))
@@ -94,7 +110,139 @@ class Inbox:
             self._bytes -= sum(size for _, size in taken)
             if not taken:
                 self._awake = False
-        return [message for message, _ in taken]
+        return [arrival for arrival, _ in taken]
+
+
+class Inbox:
+    """Takes messages in the network thread and gives them to the doors on the event loop.
+
+    It is the listener of `client`, and is made inside the running event loop. On the event loop it
+    calls `on_connected` when the broker accepted the connection, `rearm_timer` after each batch.
+    """
+
+    def __init__(
+        self,
+        client: MqttClient,
+        router: Router,
+        on_connected: Callable[[], None],
+        rearm_timer: Callable[[], None],
+        limits: InboxLimits | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._router = router
+        self._on_connected = on_connected
+        self._rearm_timer = rearm_timer
+        self._queue = ArrivalQueue(limits or InboxLimits(), self._wake)
+        self._next: asyncio.Handle | None = None
+        """The next call of `pump`, while messages keep coming."""
+        self._dropped: deque[tuple[str, Destination]] = deque(maxlen=MAX_DROPPED_NOTES)
+        """Topics of messages, not chunks, that found no room."""
+        self._quiet_until = 0.0
+        self._put = 0
+        """Messages other than chunks that were put in. The network thread alone changes it."""
+        self._handled = 0
+        """Those of them that were handled. The event loop alone changes it."""
+        self._taken = 0
+        """Messages of any kind that were taken out of the queue, since the beginning."""
+        self._marked = 0
+        """How many `_taken` has to reach."""
+        self._reading = False
+        """Whether something that has to be marked may still be in the socket."""
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that found the inbox full."""
+        return self._queue.dropped
+
+    # In the network thread ---------------------------------------------------------------------
+
+    def message(self, message: Inbound) -> None:
+        """A message came in. A chunk that no door wants goes no further."""
+        topic = message.topic
+        destination = self._router.route(topic)
+        topics = destination.topics
+        if topics.is_audio(topic):
+            # What is not handled yet may be the start that makes the door want this chunk.
+            if self._put != self._handled or topics.audio.wants_audio(topic):
+                self._queue.put(Arrival(message, destination, is_audio=True), urgent=False)
+        elif self._queue.put(Arrival(message, destination), urgent=not topics.is_large(topic)):
+            self._put += 1
+        else:
+            self._dropped.append((topic, destination))
+
+    def connected(self, _protocol: str) -> None:
+        """The broker accepted the connection."""
+        self._call(self._on_connected)
+
+    def disconnected(self, _reason: str) -> None:
+        """The connection is gone, as the client has logged."""
+
+    def _wake(self) -> None:
+        self._call(self.pump)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            log.debug("a message came after the event loop had ended")
+
+    # On the event loop -------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Handle a batch of what has come in, and come back if there is more."""
+        batch = self._queue.drain(BATCH)
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        # Before the doors are called, because the queue wakes nobody until it was found empty.
+        if len(batch) == BATCH:
+            self._next = self._loop.call_soon(self.pump)
+        elif batch:
+            self._next = self._loop.call_later(LINGER_S, self.pump)
+        self._taken += len(batch)
+        for message, destination, is_audio in batch:
+            try:
+                destination.door.handle(message)
+            except Exception:
+                self._complain(message.topic)
+            self._handled += not is_audio
+        while self._dropped:
+            topic, destination = self._dropped.popleft()
+            try:
+                destination.topics.dropped(topic)
+            except Exception:
+                self._complain(topic)
+        self._rearm_timer()
+
+    def mark(self, stood_still: bool) -> None:
+        """Note what has come in until now.
+
+        `stood_still`: the process did, so some of it may still be in the socket.
+        """
+        self._reading = stood_still
+        if stood_still:
+            self._client.read_all()
+        self._marked = self._queue.accepted
+
+    def take_in(self) -> bool:
+        """Handle a batch of what was marked; return whether more of it waits."""
+        if self._reading and self._client.has_read_all:
+            self._reading = False
+            self._marked = self._queue.accepted
+        if self._taken < self._marked:
+            self.pump()
+        return self._taken < self._marked or self._reading
+
+    def _complain(self, topic: str) -> None:
+        """One message that breaks something must not harm those behind it."""
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            log.exception("a message on %.300s could not be handled, please report this", topic)
 
 
 def size_of(message: Inbound) -> int:

@@ -16,7 +16,10 @@ MAX_JSON_BYTES = 16 * 1024
 
 
 def parse_object(payload: bytes) -> Json:
-    """A JSON object; a payload of nothing or blanks is an empty one. Raises `BadPayloadError`."""
+    """A JSON object that a client sent; no payload, or blanks, is an empty one.
+
+    Raises `BadPayloadError`.
+    """
     if len(payload) > MAX_JSON_BYTES:
         raise BadPayloadError(f"more than {MAX_JSON_BYTES} bytes of JSON")
     if not payload.strip():
@@ -33,7 +36,7 @@ def parse_object(payload: bytes) -> Json:
 
 
 def object_in(payload: bytes, max_bytes: int) -> Json:
-    """A JSON object that a service wrote; an empty one if it is none, or larger than that."""
+    """A JSON object that a service wrote; an empty one if it is invalid or too large."""
     try:
         value = json.loads(payload) if len(payload) <= max_bytes else None
     except (ValueError, RecursionError):

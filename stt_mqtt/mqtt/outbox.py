@@ -1,4 +1,4 @@
-"""Publications that wait for the broker, and those that it has not acknowledged yet."""
+"""Publications that wait to be sent, and those that the broker has not acknowledged yet."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Outbox:
         return True
 
     def take(self, max_in_flight: int) -> Publication | None:
-        """The next publication to send; it stays on the books until `sent`, `drop` or `put_back`.
+        """The next publication to send; it is counted until `sent`, `drop` or `put_back`.
 
         None: nothing waits, or `max_in_flight` are unacknowledged. What has expired is dropped.
         """
@@ -109,7 +109,7 @@ class Outbox:
             self.connection = self._connections
 
     def connection_ended(self) -> None:
-        """What is unacknowledged will be sent again, in order; what may not wait is dropped."""
+        """Unacknowledged ones will be sent again, in order; what may not wait is dropped."""
         with self._lock:
             self.connection = 0
             waiting = [*self._in_flight.values(), *self._waiting]

@@ -1,4 +1,4 @@
-"""This program's words in those of MQTT 5, and back."""
+"""Publications, CONNECT and reason codes in terms of MQTT 5."""
 
 from __future__ import annotations
 

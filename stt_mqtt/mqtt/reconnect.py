@@ -1,26 +1,38 @@
-"""When to try again, and in which protocol: a state machine without clock or network.
+"""When to connect again, in which protocol, and what the log says meanwhile.
 
-Four troubles that call for four answers: a network that fails comes back, so the attempts
-stay frequent; refused credentials stay refused until a person acts, so they are slow and loud;
-a broker that does not speak MQTT 5 is asked again at once in 3.1.1; two clients with one identifier
-throw each other out, so each waits longer every time and leaves the other to serve meanwhile.
+Two state machines without clock or network. Four failures call for four answers:
+
+- A network that fails comes back, so the attempts stay frequent.
+- Refused credentials stay refused until a person acts, so the attempts are rare and logged loudly.
+- A broker that does not speak MQTT 5 is asked again at once in 3.1.1.
+- Two clients with one identifier disconnect each other, so each waits longer every time and leaves
+  the other to serve meanwhile.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from stt_mqtt.config import Protocol
 
 NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
-"""Short: what is said meanwhile is soon too old to be worth anything."""
+"""Short, because speech that waits is soon too old to be of use."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
 TAKEOVER_DELAYS_S = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
-PEACE_S = 600.0
-"""A connection that lasted so long was not in such a fight."""
+UNDISTURBED_S = 600.0
+"""After a connection that lasted so long, a takeover counts as the first one."""
 JITTER_SHARE = 0.25
 """Part of a network delay that jitter may take away."""
+
+FIRST_REPEAT_S = 60.0
+LONGEST_PAUSE_S = 3600.0
+MAX_REASONS = 16
+"""Reasons that are logged at once within one series of failures; others wait for their turn."""
+STEADY_S = 10.0
+"""A connection that lasted so long ends the series of failures before it."""
+FLAPPING_LOSSES = 3
+"""So many losses in a row, each soon after the connection came up, have one cause."""
 
 
 class Cause(Enum):
@@ -49,9 +61,9 @@ class Attempt:
     protocol: Protocol
     delay_s: float = 0.0
     settled: bool = False
-    """The protocol is given, or has worked once: it no longer changes."""
+    """Whether the protocol is given, or has worked once, and no longer changes."""
     failures: int = 0
-    """Network troubles in a row."""
+    """Network failures in a row."""
     refusals: int = 0
     """Refused credentials in a row."""
     takeovers: int = 0
@@ -62,7 +74,7 @@ class Attempt:
 
         `lived_s`: how long the connection was up.
         """
-        if lived_s >= PEACE_S:
+        if lived_s >= UNDISTURBED_S:
             return replace(self, takeovers=0).after(ended, jitter)
         if ended is Cause.TAKEN_OVER:
             delay_s = TAKEOVER_DELAYS_S[min(self.takeovers, len(TAKEOVER_DELAYS_S) - 1)]
@@ -99,3 +111,94 @@ def first_attempt(wanted: Protocol) -> Attempt:
     if wanted is Protocol.AUTO:
         return Attempt(Protocol.V5)
     return Attempt(wanted, settled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureMessage:
+    """What is to be logged; `lasts_s` is None for the first time."""
+
+    reason: str
+    lasts_s: float | None = None
+
+    def __str__(self) -> str:
+        if self.lasts_s is None:
+            return self.reason
+        return f"{self.reason} (so for {_spoken(self.lasts_s)})"
+
+
+@dataclass(slots=True)
+class FailureLog:
+    """Decides what is logged about a connection that fails. Times are monotonic seconds.
+
+    Each reason is logged when it first comes up. Then the present one is repeated, with the time
+    that it has lasted, after 1, 2, 4, … minutes and at last every hour. So the log always has it
+    and does not grow large. A series of failures ends with a connection that lasts.
+
+    `client_id` is the configured one. A random one cannot belong to another client.
+    """
+
+    client_id: str | None
+    _since: float | None = None
+    _repeat_at: float = 0.0
+    _pause_s: float = 0.0
+    _losses: int = 0
+    _told: set[str] = field(default_factory=set)
+
+    @property
+    def flapping(self) -> bool:
+        """Whether connections come up and are lost again at once."""
+        return self._losses >= FLAPPING_LOSSES
+
+    def message_for(
+        self, ended: Cause, reason: str, lived_s: float, now: float
+    ) -> FailureMessage | None:
+        """What to log at the end of a connection that was up for `lived_s` (0: an attempt).
+
+        None: nothing.
+        """
+        if lived_s >= (UNDISTURBED_S if ended is Cause.TAKEN_OVER else STEADY_S):
+            self._since, self._losses = None, 0
+            self._told.clear()
+        if self._since is None:
+            self._since = now
+            self._pause_s = FIRST_REPEAT_S
+            self._repeat_at = now + self._pause_s
+        if ended is Cause.TAKEN_OVER:
+            self._losses = FLAPPING_LOSSES
+        elif ended is Cause.LOST:
+            self._losses += 1
+        else:
+            self._losses = 0
+        reason = self._explained(ended, reason)
+        if self.is_new(reason):
+            return FailureMessage(reason)
+        if now < self._repeat_at:
+            return None
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        self._repeat_at = now + self._pause_s
+        return FailureMessage(reason, now - self._since)
+
+    def is_new(self, text: str) -> bool:
+        """Whether this was not logged yet; from now on it was."""
+        if text in self._told or len(self._told) >= MAX_REASONS:
+            return False
+        self._told.add(text)
+        return True
+
+    def _explained(self, ended: Cause, reason: str) -> str:
+        if not self.flapping:
+            return reason
+        whose = "its client identifier"
+        if self.client_id is not None:
+            whose = f"the identifier mqtt.client_id: {self.client_id}"
+        if ended is Cause.TAKEN_OVER:
+            return f"{reason}: another client uses {whose}; give each one of its own"
+        again = f"{reason}, again and again soon after it came up"
+        if self.client_id is None:
+            return f"{again}: the log of the broker says why"
+        return f"{again}: it is likely that another client uses {whose}; give each one of its own"
+
+
+def _spoken(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

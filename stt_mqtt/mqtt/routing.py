@@ -11,16 +11,24 @@ from typing import Protocol
 from stt_mqtt.mqtt.messages import Inbound
 
 
+def _always(_topic: str) -> bool:
+    return True
+
+
+def _ignore(_topic: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class AudioTopics:
     """Topics of audio chunks: many messages, which are dropped silently when too many come."""
 
-    endings: tuple[str, ...]
+    endings: tuple[str, ...] = ()
     """How these topics end."""
-    wants_audio: Callable[[str], bool] | None = None
+    wants_audio: Callable[[str], bool] = _always
     """Whether a chunk on this topic would be used, given all messages handled so far.
 
-    Called from the network thread. None: always.
+    Called from the network thread.
     """
 
 
@@ -41,12 +49,20 @@ class Subscriptions:
 
     filters: tuple[str, ...]
     """Topic filters of the input."""
-    audio: AudioTopics | None = None
+    audio: AudioTopics = AudioTopics()
     large_endings: tuple[str, ...] = ()
     """How topics of large messages end. They are not urgent."""
-    dropped: Callable[[str], None] | None = None
+    dropped: Callable[[str], None] = _ignore
     """Called with the topic of a message, not a chunk, that was dropped because too many came."""
     retained: RetainedTopics | None = None
+
+    def is_audio(self, topic: str) -> bool:
+        """Whether a message on this topic is an audio chunk."""
+        return topic.endswith(self.audio.endings)
+
+    def is_large(self, topic: str) -> bool:
+        """Whether messages on this topic are large."""
+        return topic.endswith(self.large_endings)
 
 
 class MqttDoor(Protocol):
@@ -68,78 +84,65 @@ class MqttDoor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Route:
+class Destination:
+    """Where messages go whose topic matches `pattern`."""
+
     door: MqttDoor
-    subscriptions: Subscriptions
+    topics: Subscriptions
     pattern: re.Pattern[str]
-    """Matches the topics that a filter of the door matches."""
 
 
 class Router:
     """Knows which door each topic belongs to. `lost` is called for messages of no door."""
 
     def __init__(self, doors: Sequence[MqttDoor], lost: Callable[[], None]) -> None:
-        self._lost = lost
-        all_of_them = [door.subscriptions for door in doors]
-        self._routes = [
-            _Route(door, one, _pattern(one)) for door, one in zip(doors, all_of_them, strict=True)
-        ]
-        retained = [one.retained for one in all_of_them if one.retained is not None]
-        self._retained = retained
+        self._destinations = [_destination(door) for door in doors]
+        self._nowhere = _destination(_NoDoor(lost))
+        all_of_them = [one.topics for one in self._destinations]
+        self._retained = [one.retained for one in all_of_them if one.retained is not None]
         self.subscriptions = _joined(one.filters for one in all_of_them)
-        self.read_first = _joined(one.filters for one in retained)
-        self.bulk = _joined(one.bulk for one in retained)
+        self.read_first = _joined(one.filters for one in self._retained)
+        self.bulk = _joined(one.bulk for one in self._retained)
 
-    def audio_of(self, topic: str) -> AudioTopics | None:
-        """The audio topics that `topic` is one of; from any thread."""
-        route = self._route(topic)
-        audio = None if route is None else route.subscriptions.audio
-        return audio if audio is not None and topic.endswith(audio.endings) else None
-
-    def is_large(self, topic: str) -> bool:
-        """Whether large messages come on this topic; from any thread."""
-        route = self._route(topic)
-        return route is not None and topic.endswith(route.subscriptions.large_endings)
-
-    def handle(self, message: Inbound) -> None:
-        """Give a message to its door."""
-        route = self._route(message.topic)
-        if route is None:
-            self._lost()
-        else:
-            route.door.handle(message)
-
-    def dropped(self, topic: str) -> None:
-        """Tell its door of a message that was dropped."""
-        route = self._route(topic)
-        if route is not None and route.subscriptions.dropped is not None:
-            route.subscriptions.dropped(topic)
+    def route(self, topic: str) -> Destination:
+        """Where a message on `topic` goes; from any thread."""
+        for destination in self._destinations:
+            if destination.pattern.fullmatch(topic):
+                return destination
+        return self._nowhere
 
     def on_connected(self) -> None:
         """Tell all doors of a connection, in order."""
-        for route in self._routes:
-            route.door.on_connected()
+        for destination in self._destinations:
+            destination.door.on_connected()
 
     def clean_up(self) -> None:
         """Have all doors clear what a previous run left, in reverse order."""
         for retained in reversed(self._retained):
             retained.clean_up()
 
-    def _route(self, topic: str) -> _Route | None:
-        for route in self._routes:
-            if route.pattern.fullmatch(topic):
-                return route
-        return None
+
+class _NoDoor(MqttDoor):
+    """Takes the messages of no door."""
+
+    subscriptions = Subscriptions(())
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+
+    def handle(self, message: Inbound) -> None:  # noqa: ARG002
+        self._lost()
 
 
 def _joined(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(chain.from_iterable(several))
 
 
-def _pattern(subscriptions: Subscriptions) -> re.Pattern[str]:
-    retained = subscriptions.retained
-    filters = subscriptions.filters + (() if retained is None else retained.filters)
-    return re.compile("|".join(map(_matching, filters)), re.DOTALL)
+def _destination(door: MqttDoor) -> Destination:
+    topics = door.subscriptions
+    filters = topics.filters + (() if topics.retained is None else topics.retained.filters)
+    pattern = re.compile("|".join(map(_matching, filters)), re.DOTALL)
+    return Destination(door, topics, pattern)
 
 
 def _matching(filter: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from paho.mqtt.client import Client
@@ -12,7 +12,6 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from stt_mqtt.mqtt.client_state import ClientState
-from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.properties import publish_properties
 
 MAX_IN_FLIGHT = 100
@@ -24,12 +23,12 @@ log = logging.getLogger(__name__)
 class Sender:
     """Gives a connected paho client what waits; network thread only."""
 
-    def __init__(self, client: Client, v5: bool, lasting: ClientState) -> None:
+    def __init__(self, client: Client, v5: bool, state: ClientState) -> None:
         self._client = client
         self._v5 = v5
-        self._lasting = lasting
+        self._state = state
         self._max_in_flight = MAX_IN_FLIGHT
-        self._subscribed: frozenset[str] = frozenset()
+        self._subscribed: Mapping[str, int] = {}
         self._pending_filters: dict[int, list[str]] = {}
         self._receipts: dict[int, Callable[[], None]] = {}
         client.on_publish = self._on_publish
@@ -39,67 +38,65 @@ class Sender:
         """The broker takes no more than `receive_maximum` unacknowledged publications."""
         self._max_in_flight = min(MAX_IN_FLIGHT, receive_maximum)
 
-    def hand_over(self) -> None:
+    def send_waiting(self) -> None:
         """Give paho what waits, as long as the socket takes it."""
-        client, outbox = self._client, self._lasting.outbox
+        outbox = self._state.outbox
         self.subscribe()
-        while True:
-            if client.want_write():
-                client.loop_write()
-            if client.want_write() or client.socket() is None:
+        handed_over = 0
+        while handed_over % MAX_IN_FLIGHT or self._is_writable():
+            publication = outbox.take(self._max_in_flight)
+            if publication is None:
                 return
-            for _ in range(MAX_IN_FLIGHT):
-                publication = outbox.take(self._max_in_flight)
-                if publication is None or not self._send(publication):
-                    return
+            try:
+                info = self._client.publish(
+                    publication.topic,
+                    publication.payload,
+                    publication.qos,
+                    publication.retain,
+                    publish_properties(publication, outbox.now()) if self._v5 else None,
+                )
+            except ValueError:
+                log.exception("a message to %s is invalid and was dropped", publication.topic)
+                outbox.drop(publication)
+                continue
+            if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                outbox.put_back(publication)
+                return
+            outbox.sent(info.mid, publication)
+            if publication.receipt is not None:
+                self._receipts[info.mid] = publication.receipt
+            handed_over += 1
 
-    def _send(self, publication: Publication) -> bool:
-        outbox = self._lasting.outbox
-        try:
-            info = self._client.publish(
-                publication.topic,
-                publication.payload,
-                publication.qos,
-                publication.retain,
-                publish_properties(publication, self._lasting.outbox.now()) if self._v5 else None,
-            )
-        except ValueError:
-            log.exception("a message to %s cannot be published and is dropped", publication.topic)
-            outbox.drop(publication)
-            return True
-        if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-            outbox.put_back(publication)
-            return False
-        outbox.sent(info.mid, publication)
-        if publication.receipt is not None:
-            self._receipts[info.mid] = publication.receipt
-        return True
+    def _is_writable(self) -> bool:
+        """Whether the socket has taken everything that paho had for it."""
+        if self._client.want_write():
+            self._client.loop_write()
+        return not self._client.want_write() and self._client.socket() is not None
 
     def subscribe(self) -> None:
         """Subscribe to what is wanted and not subscribed yet, and the other way round."""
-        wanted = self._lasting.filters
+        wanted = self._state.filters
         if wanted is self._subscribed:
             return
-        gone = sorted(self._subscribed - wanted)
-        new = sorted(wanted - self._subscribed)
+        gone = sorted(self._subscribed.keys() - wanted.keys())
+        new = sorted(wanted.keys() - self._subscribed.keys())
         self._subscribed = wanted
         if gone:
             self._client.unsubscribe(gone)
         if not new:
             return
-        qos = {name: 0 if name in self._lasting.bulk else 1 for name in new}
         if self._v5:
-            wishes = [(name, SubscribeOptions(qos=level)) for name, level in qos.items()]
-            _, mid = self._client.subscribe(wishes)
+            options = [(name, SubscribeOptions(qos=wanted[name])) for name in new]
+            _, mid = self._client.subscribe(options)
         else:
-            _, mid = self._client.subscribe(list(qos.items()))
+            _, mid = self._client.subscribe([(name, wanted[name]) for name in new])
         if mid is not None:
             self._pending_filters[mid] = new
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, code: ReasonCode, _more: Any
     ) -> None:
-        publication = self._lasting.outbox.acknowledged(mid)
+        publication = self._state.outbox.acknowledged(mid)
         if publication is not None and code.is_failure:
             log.error(
                 "the broker refuses a message to %s (%s): give the user the right to write it",

@@ -1,24 +1,29 @@
 """Logs on standard error, as text for people or as JSON for collectors.
 
 Every line carries the device and the utterance that it is about, given as
-`extra={"device": …, "utterance": …}`; a dash stands where there is none.
+`extra={"device": …, "utterance": …}`. Text has a dash where there is none.
 
-Nobody waits for the reader of the log: lines are written by a thread of their own, see
-`log_writer`. What waits at the end is written within `FLUSH_TIMEOUT_S`, by `logging.shutdown`,
-which the interpreter calls when it ends; `os._exit` does not.
+A thread of its own writes the lines, because a write to a pipe that nobody reads, or to a terminal
+that is halted, does not return. So a reader who stops stops nobody. What waits at the end of the
+program is written within `FLUSH_TIMEOUT_S` by `logging.shutdown`, which the interpreter calls;
+`os._exit` does not call it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 import sys
+import threading
 import traceback
+from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
 
 from stt_mqtt.config import LogConfig, LogFormat
-from stt_mqtt.observe.log_writer import LogWriter
 
 ROOT = "stt_mqtt"
 
@@ -26,6 +31,11 @@ FLUSH_TIMEOUT_S = 1.0
 """How long the end of the program waits for the reader of the log."""
 TERMINAL_S = 0.2
 """How long a line for a terminal is waited for, so that it keeps its place among others."""
+
+MAX_LINES = 4096
+MAX_BYTES = 1024 * 1024
+"""Most that waits, and as much again that is being written."""
+_PIECE_BYTES = 64 * 1024
 
 
 class TextFormatter(logging.Formatter):
@@ -124,3 +134,91 @@ def _handler_of(present: list[logging.Handler]) -> logging.Handler:
 def _one_line(text: str) -> str:
     """`text` with its control characters spelled out, so that nobody outside forges a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class LogWriter:
+    """Lines to a file descriptor, in order. What finds no room is dropped and counted.
+
+    `notice`: the line that stands where so many lines were dropped.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        notice: Callable[[int], str],
+        max_lines: int = MAX_LINES,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        # One of its own: the other one may be closed, and its number given to a socket.
+        self._descriptor = os.dup(descriptor)
+        self._notice = notice
+        self._max_lines, self._max_bytes = max_lines, max_bytes
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._dropped = 0
+        self._writing = self._ending = False
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def write(self, line: str) -> bool:
+        """Have a line written; never blocks. Returns whether nothing was waiting before it."""
+        data = line.encode(errors="backslashreplace") + b"\n"
+        with self._changed:
+            idle = self._idle
+            full = len(self._lines) >= self._max_lines or self._bytes + len(data) > self._max_bytes
+            # Not even a short line may stand in front of the notice.
+            if full or self._dropped:
+                self._dropped += 1
+            else:
+                self._lines.append(data)
+                self._bytes += len(data)
+            self._changed.notify_all()
+        return idle
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything is written; False: it took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._idle, timeout_s)
+
+    def close(self) -> None:
+        """Write what waits and nothing more; does not wait for it."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+    @property
+    def _idle(self) -> bool:
+        return not (self._lines or self._dropped or self._writing)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._ending or not self._idle)
+                if self._idle:
+                    break
+                self._writing = True
+                lines, self._lines = self._lines, deque()
+                dropped, self._dropped = self._dropped, 0
+                self._bytes = 0
+            # What was dropped found these lines in its way.
+            text = b"".join(lines)
+            if dropped:
+                text += self._notice(dropped).encode() + b"\n"
+            self._put(text)
+        os.close(self._descriptor)
+
+    def _put(self, text: bytes) -> None:
+        left = memoryview(text)
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left[:_PIECE_BYTES]) :]
+            except BlockingIOError:
+                # Somebody who shares the pipe or the terminal has made it so.
+                ready = select.poll()
+                ready.register(self._descriptor, select.POLLOUT)
+                ready.poll()
+            except OSError:
+                # The reader has gone for good.
+                return

@@ -44,8 +44,8 @@ class Metrics:
         """Outcomes by the door that they went through."""
         self.inferences = 0
         """Utterances that reached a model."""
-        self.second_looks = 0
-        """Those of them that were doubtful and heard twice."""
+        self.retries = 0
+        """Those of them that were decoded again, because they were doubtful."""
         self.rtf: float | None = None
         """Seconds of an inference thread's work per second of audio, a running mean."""
 
@@ -58,13 +58,13 @@ class Metrics:
         if outcome.hint is not None:
             self.hints[outcome.hint.value] += 1
 
-    def count_inference(self, heard: InferenceResult) -> None:
+    def count_inference(self, result: InferenceResult) -> None:
         """Note the work that one utterance took."""
-        if heard.work_s is None:
+        if result.work_s is None:
             return
         self.inferences += 1
-        self.second_looks += heard.second_look
-        rtf = heard.work_s / heard.audio_s
+        self.retries += result.retried
+        rtf = result.work_s / result.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 
     def drop(self, reason: DropReason) -> None:

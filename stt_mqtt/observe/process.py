@@ -1,4 +1,4 @@
-"""What this process takes of the machine."""
+"""Memory and CPU that this process uses."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class CpuMeter:
     def read(self) -> float | None:
         """CPU seconds per second since the last call (1.0: one core busy all the time).
 
-        None at the first call, which has nothing to compare with. Calls that follow each other at
-        once have the reading of the first of them.
+        None at the first call, which has nothing to compare with. Within `MIN_WINDOW_S` the last
+        reading is repeated.
         """
         wall_s, cpu_s = self._wall(), self._cpu()
         if self._last is None:

@@ -12,7 +12,7 @@ from math import inf
 
 import numpy as np
 
-from stt_mqtt.audio.levels import NoiseFloor
+from stt_mqtt.audio.activity import NoiseFloor
 from stt_mqtt.config import CleanupConfig, VadConfig
 from stt_mqtt.satellite.segmenter import FRAME_S
 

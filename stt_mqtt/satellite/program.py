@@ -12,8 +12,7 @@ from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound, Will
-from stt_mqtt.mqtt.options import ClientOptions
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, ServiceAnswer
 from stt_mqtt.satellite.control import SatelliteTopics, one_line
 from stt_mqtt.satellite.satellite import Satellite
@@ -100,7 +99,7 @@ class SatelliteProgram:
         self._sleep = SleepDetector()
         config, topics = settings.config, settings.topics
         options = _client_options(settings)
-        self._client = MqttClient(options, self)
+        self._client = MqttClient(options)
         uplink = Uplink(
             UplinkConfig(
                 topics=topics,
@@ -120,7 +119,7 @@ class SatelliteProgram:
         Returns False if the source ended by itself and something was not sent or not answered.
         Raises the failure of the source, and `BrokerError` if a recording finds no broker.
         """
-        self._client.start()
+        self._client.start(self)
         try:
             if self._settings.recording:
                 self._await_broker()

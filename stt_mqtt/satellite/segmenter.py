@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stt_mqtt.audio.levels import FRAME_MS, FRAME_SAMPLES
+from stt_mqtt.audio.activity import FRAME_MS, FRAME_SAMPLES
 from stt_mqtt.config import VadConfig
 
 FRAME_BYTES = 2 * FRAME_SAMPLES

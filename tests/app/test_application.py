@@ -21,13 +21,13 @@ from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
 from stt_mqtt.core.background import in_background
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.ladder import Candidate, RungCost
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
 from stt_mqtt.types import Rung
-from tests.app.toys import Model
+from tests.engine.fake_model import Model
 from tools.brokers import free_port
 
 TIMEOUT_S = 60

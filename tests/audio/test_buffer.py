@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.audio.buffer import AudioBuffer, AudioCap, whole
+from stt_mqtt.audio.buffer import AudioBuffer, AudioCap, estimated_seconds, whole
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.errors import UnsupportedFormatError
 from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, EncodedAudio
@@ -482,3 +482,22 @@ def test_a_whole_message_without_a_container_is_in_the_device_format() -> None:
 def test_a_whole_adpcm_message_is_one_block() -> None:
     block = struct.pack("<hBB", 100, 0, 0) + bytes(8)
     assert len(decode(whole(block, ADPCM), 30.0).samples) == 17
+
+
+WAV_HEADER = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 48_000, 192_000, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("audio", "seconds"),
+    [
+        (EncodedAudio(AudioFormat(Codec.PCM_S16LE, 16_000, 2), bytes(64_000)), 1.0),
+        (EncodedAudio(AudioFormat(Codec.PCM_F32LE, 8_000, 1), bytes(64_000)), 2.0),
+        (EncodedAudio(AudioFormat(Codec.WAV), WAV_HEADER + b"data\0\0\0\0" + bytes(192_000)), 1.0),
+        (EncodedAudio(AudioFormat(Codec.WAV), b"RIFF" + bytes(7_996)), 1.0),
+        (EncodedAudio(AudioFormat(Codec.FLAC), bytes(64_000)), 2.0),
+        (EncodedAudio(AudioFormat(Codec.OGG), bytes(16_000)), 2.0),
+        (EncodedAudio(None, bytes(8_000)), 1.0),
+    ],
+)
+def test_pcm_is_measured_and_coded_audio_guessed(audio: EncodedAudio, seconds: float) -> None:
+    assert estimated_seconds(audio) == pytest.approx(seconds)

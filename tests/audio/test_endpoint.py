@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stt_mqtt.audio.activity import FRAME_MS
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
-from stt_mqtt.audio.levels import FRAME_MS
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.frames import MAX_RATE_CHANGES, Converter, FrameReader
 from stt_mqtt.audio.pcm import SampleType
 from tests.audio.synth import chunk, fmt, is_tone, riff, s16, tone
-from tests.doors.hermes_frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic, with_time
+from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic, with_time
 
 SOUND = s16(tone(seconds=0.016))
 

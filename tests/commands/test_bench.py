@@ -23,8 +23,7 @@ from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.cpu import Parallelism
-from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, MissingExtraError, SttMqttError
 from stt_mqtt.types import (
     AudioFormat,
@@ -34,6 +33,7 @@ from stt_mqtt.types import (
     EndReason,
     Rung,
     Utterance,
+    Verdict,
 )
 from tests.fakes import heard
 
@@ -51,8 +51,8 @@ class Echo:
     def submit(self, batch: Batch) -> None:
         self.batches.append(batch)
         for index in range(len(batch.utterances)):
-            self.events.delivery.verdict(batch.number, index, self.verdict)
-        self.events.delivery.finished(batch.number)
+            self.events.verdict(batch.number, index, self.verdict)
+        self.events.finished(batch.number)
 
     @property
     def rooms(self) -> list[str]:

@@ -32,10 +32,10 @@ from stt_mqtt.engine.calibration import (
     Shipped,
     calibration_of,
 )
-from stt_mqtt.engine.calibration_search import WINDOWS, RecordedModel, Score, Trial
+from stt_mqtt.engine.calibration_search import WINDOWS, Score, SplitModel, Trial
+from stt_mqtt.engine.loaded import Silence
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
-from stt_mqtt.engine.window import Silence
 from stt_mqtt.errors import EXIT_CONFIG, ConfigError
 from stt_mqtt.types import SAMPLE_RATE
 from tests.engine.scripted import hypothesis
@@ -50,8 +50,8 @@ def subject(decode: Decode = lambda *_: hypothesis(SAMPLES[1].text)) -> Subject:
     def encode(*_: object) -> Floats:
         return np.zeros((200, 1), np.float32)
 
-    ears = RecordedModel(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
-    return Subject(ears, frozenset({"en"}), GateConfig())
+    model = SplitModel(encode, decode, Silence(np.zeros((1500, 1), np.float32)))
+    return Subject(model, frozenset({"en"}), GateConfig())
 
 
 def quiet() -> Progress:
@@ -124,7 +124,7 @@ def test_with_no_usable_clip_there_is_nothing_to_choose_from(tmp_path: Path) -> 
 
 def test_noise_counts_only_where_the_speech_gate_lets_it_pass(tmp_path: Path) -> None:
     noise = [raw(tmp_path, "silence", bytes(2 * SAMPLE_RATE)), recording(tmp_path, 2)]
-    assert subject().listen(noise, WINDOWS[1], quiet()) == [hypothesis(SAMPLES[1].text)]
+    assert subject().in_noise(noise, WINDOWS[1], quiet()) == [hypothesis(SAMPLES[1].text)]
 
 
 def test_readers_are_told_on_what_was_measured(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_the_table_names_the_windows_that_were_chosen() -> None:
         Trial(CALIBRATION.first, (Score(20, 100, 80, 100),), 4.2, frozenset()),
     ]
     assert plain(trials, "en")[1:] == [
-        "2.5 s behind, 6 s at least | 500 states | 20.0 | 80.0 | 42 | 0 | first look",
-        "3 s behind, 8 s at least | 1500 states | 19.0 | 81.0 | 56 | 1 | second look",
+        "2.5 s behind, 6 s at least | 500 states | 20.0 | 80.0 | 42 | 0 | first pass",
+        "3 s behind, 8 s at least | 1500 states | 19.0 | 81.0 | 56 | 1 | second pass",
         "30 s | 25.0 | 60.0 | 340 | 0",
     ]
 
@@ -154,7 +154,7 @@ def test_several_languages_have_a_column_each() -> None:
     header, row = plain(trials, "en", "fr", "fr")
     assert header == "window | tail | WER % | en | fr | exact % | CPU ms | loops"
     assert row == (
-        "2.5 s behind, 6 s at least | 500 states | 15.0 | 10.0 | 20.0 | 33.3 | 100 | 0 | first look"
+        "2.5 s behind, 6 s at least | 500 states | 15.0 | 10.0 | 20.0 | 33.3 | 100 | 0 | first pass"
     )
 
 

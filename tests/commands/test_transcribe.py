@@ -68,8 +68,8 @@ class Counting(Scripted):
         super().__init__(self._count)
         self.heard_s: list[float] = []
 
-    def _count(self, speech: Speech, look: DecodePass) -> Hypothesis:
-        if look is DecodePass.FIRST:
+    def _count(self, speech: Speech, decode_pass: DecodePass) -> Hypothesis:
+        if decode_pass is DecodePass.FIRST:
             self.heard_s.append(len(speech.samples) / SAMPLE_RATE)
         return hypothesis(f"Part {len(self.heard_s)}.")
 
@@ -97,7 +97,7 @@ def test_a_known_file_is_what_it_is_whatever_the_rate_says(raw: int | None) -> N
 def test_all_of_a_recording_is_heard_however_long() -> None:
     model = Counting()
     told: list[tuple[float, float]] = []
-    heard = recording(9.5).hear(pipeline(model), lambda done, of: told.append((done, of)))
+    heard = recording(9.5).transcribe(pipeline(model), lambda done, of: told.append((done, of)))
     assert heard.audio_s == pytest.approx(9.5)
     assert sum(model.heard_s) == pytest.approx(9.5)
     assert max(model.heard_s) <= 2.0
@@ -111,14 +111,14 @@ def test_all_of_a_recording_is_heard_however_long() -> None:
 
 def test_a_short_one_is_heard_in_one_piece() -> None:
     model = Counting()
-    heard = recording(2.0).hear(pipeline(model))
+    heard = recording(2.0).transcribe(pipeline(model))
     assert model.heard_s == [2.0]
     assert (heard.audio_s, heard.model, heard.rung) == (2.0, "scripted", "best")
 
 
 def test_milliseconds_of_audio_are_too_short() -> None:
     with pytest.raises(TooShortError):
-        recording(0.05).hear(pipeline(Counting()))
+        recording(0.05).transcribe(pipeline(Counting()))
 
 
 @pytest.mark.parametrize("over_ms", [1, 10, 100])
@@ -133,14 +133,14 @@ def test_a_failure_in_any_stretch_is_told() -> None:
     error = InferenceFailedError("broken")
     model = Scripted(lambda *_: error if len(model.asked) == 3 else hypothesis())
     with pytest.raises(InferenceFailedError, match="broken"):
-        recording(9.0).hear(pipeline(model))
+        recording(9.0).transcribe(pipeline(model))
 
 
 def test_memory_does_not_depend_on_the_length() -> None:
     flac = container("flac", "flac", np.zeros(SAMPLE_RATE * 600, np.float32))
     tracemalloc.start()
     try:
-        heard = Recording(EncodedAudio(AudioFormat(Codec.FLAC), flac), ASKED, 5.0).hear(
+        heard = Recording(EncodedAudio(AudioFormat(Codec.FLAC), flac), ASKED, 5.0).transcribe(
             Pipeline(
                 Recognizer(Counting(), FakeVoice()), GateConfig(), 5.0, "best", frozenset("en")
             )
@@ -221,12 +221,12 @@ def test_a_recording_of_a_phone_and_raw_pcm_give_the_words_of_the_real_model(
 def test_what_looks_wrong_with_a_file_is_known_when_all_of_it_is_heard() -> None:
     beside = (tone(seconds=5.0) / 4 + 0.2).astype("<f4").tobytes()
     audio = EncodedAudio(AudioFormat(Codec.PCM_F32LE), beside)
-    assert Recording(audio, ASKED, 2.0).hear(pipeline(Scripted())).hint is Hint.OFFSET
-    assert recording(5.0).hear(pipeline(Scripted())).hint is None
+    assert Recording(audio, ASKED, 2.0).transcribe(pipeline(Scripted())).hint is Hint.OFFSET
+    assert recording(5.0).transcribe(pipeline(Scripted())).hint is None
 
 
 def test_the_json_of_a_file_has_the_hint_as_a_sentence() -> None:
     heard = InferenceResult(1.0, hint=Hint.CLIPPING)
     result = transcribe.FileResult(Path("a.wav"), heard, None, 0.1)
     assert transcribe._as_json(result)["hint"] == Hint.CLIPPING.sentence
-    assert transcribe._as_json(replace(result, heard=InferenceResult(1.0)))["hint"] is None
+    assert transcribe._as_json(replace(result, result=InferenceResult(1.0)))["hint"] is None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.config import ListenAddress, Scheme, read_config
+from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig, read_config
 from stt_mqtt.config.network import HOST_FORM, host_problem
 from tests.config.problems import NO_ENVIRONMENT, problems
 
@@ -82,6 +82,13 @@ def test_addresses_are_taken_apart() -> None:
         ListenAddress(Scheme.UNIX, path="/run/a.sock"),
         ListenAddress(Scheme.STDIO),
     )
+
+
+@pytest.mark.parametrize(
+    "uri", ["tcp://0.0.0.0:10300", "tcp://[::1]:1", "unix:///run/stt.sock", "stdio://"]
+)
+def test_addresses_are_shown_as_they_are_written(uri: str) -> None:
+    assert WyomingConfig(listen=(uri,)).addresses[0].uri == uri
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,18 @@ from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.doors.native.payloads import result
-from stt_mqtt.engine.pipeline import Verdict
+from stt_mqtt.doors.native.messages import result_fields
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError, TooManyDevicesError
 from stt_mqtt.mqtt.json import encode
-from stt_mqtt.types import Batch, DeviceKey, DeviceState, Outcome, Transcript, UtteranceStart
+from stt_mqtt.types import (
+    Batch,
+    DeviceKey,
+    DeviceState,
+    Outcome,
+    Transcript,
+    UtteranceStart,
+    Verdict,
+)
 from tests.fakes import (
     FakeClock,
     FakePool,
@@ -69,7 +76,7 @@ class Outlet(RecordingOutlet):
 
     def outcome(self, outcome: Outcome) -> None:
         super().outcome(outcome)
-        encode(result(outcome))
+        encode(result_fields(outcome))
         if self.outcomes_until_failure is not None:
             self.outcomes_until_failure -= 1
             if self.outcomes_until_failure < 0:

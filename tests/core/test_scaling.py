@@ -13,16 +13,15 @@ from stt_mqtt.core import scaling as ladder
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.ladder import Candidate, RungCost
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
-from stt_mqtt.engine.pool import Delivery
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
 from stt_mqtt.types import DeviceKey, EngineFacts, Rung, RungStatus, UtteranceStart
-from tests.app.toys import TIMEOUT_S, Model
+from tests.engine.fake_model import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard
 
@@ -100,7 +99,7 @@ class Bench:
             frozenset({"en"}),
             FakeVoice(),
         )
-        self.engine.start(1, Delivery(lambda *_: None, lambda _: None))
+        self.engine.start(1, lambda *_: None, lambda _: None)
         self.ladder = LadderRunner(self.config, start, self.models, self.clock)
         self.pool = FakePool()
         facts = EngineFacts(frozenset({"en"}), self.ladder.status)

@@ -66,7 +66,7 @@ def test_an_idle_service_starts_a_lone_utterance_at_once() -> None:
     desk = Desk()
     desk.put("kitchen")
     assert desk.batches == [["kitchen"]]
-    assert desk.pool.submitted[0].second_look
+    assert desk.pool.submitted[0].may_retry
 
 
 def test_what_waits_when_a_thread_becomes_free_goes_together() -> None:
@@ -90,7 +90,7 @@ def test_two_free_threads_share_four_rooms_that_wait() -> None:
     desk.finish(occupied[2])
     desk.answers += desk.scheduler.tick(20.0)
     assert desk.batches[1:] == [["a again", "b again"], ["c again", "d again"]]
-    assert [batch.second_look for batch in desk.pool.submitted[1:]] == [True, True]
+    assert [batch.may_retry for batch in desk.pool.submitted[1:]] == [True, True]
 
 
 def test_a_batch_holds_no_more_than_the_model_has_memory_for() -> None:
@@ -110,19 +110,19 @@ def test_there_is_time_for_a_second_look_only_when_nothing_is_left_waiting() -> 
     desk.put("a", "b", "c")
     desk.finish(first)
     (batch,) = desk.pool.submitted
-    assert not batch.second_look
+    assert not batch.may_retry
     desk.finish(batch.number)
-    assert [batch.second_look for batch in desk.pool.submitted] == [True]
+    assert [batch.may_retry for batch in desk.pool.submitted] == [True]
 
 
-def test_what_waits_for_its_own_device_allows_no_second_look() -> None:
+def test_what_waits_for_its_own_device_allows_no_retry() -> None:
     desk = Desk()
     (first,) = desk.occupy()
     desk.put("a", id="a1")
     desk.put("a", id="a2")
     desk.finish(first)
     assert desk.batches == [["a1"]]
-    assert not desk.pool.submitted[0].second_look
+    assert not desk.pool.submitted[0].may_retry
 
 
 def test_a_verdict_frees_its_device_while_the_batch_goes_on() -> None:

@@ -9,9 +9,16 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.engine.pipeline import Verdict
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
-from stt_mqtt.types import DeviceKey, DeviceState, EndReason, Outcome, OutcomeKind, UtteranceStart
+from stt_mqtt.types import (
+    DeviceKey,
+    DeviceState,
+    EndReason,
+    Outcome,
+    OutcomeKind,
+    UtteranceStart,
+    Verdict,
+)
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, heard, nothing_heard
 
 KITCHEN = DeviceKey("native", "kitchen")
@@ -384,27 +391,27 @@ def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() ->
 def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
     bench = Bench(limits={"max_devices": 1}, devices={"bath": {}})
     bench.service.chunk(KITCHEN, CHUNK, None, None)
-    bench.service.known.introduce(DeviceKey("native", "bath"))
+    bench.service.registry.introduce(DeviceKey("native", "bath"))
     assert bench.service.registry.find(KITCHEN) is not None
     bench.service.abort(KITCHEN, None)
-    bench.service.known.introduce(DeviceKey("native", "bath"))
+    bench.service.registry.introduce(DeviceKey("native", "bath"))
     assert ("forget kitchen", None) in bench.outlet.told
 
 
 def test_introducing_any_other_device_takes_nobodys_place() -> None:
     bench = Bench(limits={"max_devices": 1})
-    bench.service.known.introduce(KITCHEN)
-    bench.service.known.introduce(BEDROOM)
-    bench.service.known.introduce(KITCHEN)
+    bench.service.registry.introduce(KITCHEN)
+    bench.service.registry.introduce(BEDROOM)
+    bench.service.registry.introduce(KITCHEN)
     assert [device.key for device in bench.service.registry] == [KITCHEN]
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
 
 
 def test_a_device_of_a_previous_run_is_known_as_it_was_set_if_there_is_a_place() -> None:
     bench = Bench(limits={"max_devices": 1})
-    bench.service.known.take_over(KITCHEN, Overrides(enabled=False), 17.0)
-    bench.service.known.take_over(BEDROOM, Overrides(), 18.0)
-    bench.service.known.take_over(KITCHEN, Overrides(enabled=True), 16.0)
+    bench.service.registry.take_over(KITCHEN, Overrides(enabled=False), 17.0)
+    bench.service.registry.take_over(BEDROOM, Overrides(), 18.0)
+    bench.service.registry.take_over(KITCHEN, Overrides(enabled=True), 16.0)
     (device,) = bench.service.registry
     assert (device.settings.enabled, device.last_seen_ts) == (False, 17.0)
     assert bench.outlet.told == []
@@ -414,20 +421,20 @@ def test_nobody_is_forgotten_who_waits_for_an_answer() -> None:
     bench = Bench()
     bench.speak()
     with pytest.raises(RequestError, match="kitchen is transcribing; try again when it is idle"):
-        bench.service.known.forget(KITCHEN)
-    bench.service.known.forget_silent("native", bench.clock.epoch() + 1, ())
+        bench.service.registry.forget(KITCHEN)
+    bench.service.registry.forget_silent("native", bench.clock.epoch() + 1, ())
     assert len(bench.service.registry) == 1
     bench.answer(heard())
-    bench.service.known.forget_silent("hermes", bench.clock.epoch() + 1, ())
+    bench.service.registry.forget_silent("hermes", bench.clock.epoch() + 1, ())
     assert len(bench.service.registry) == 1
-    bench.service.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    bench.service.registry.forget_silent("native", bench.clock.epoch() + 1, ())
     assert bench.outlet.told[-1] == ("forget kitchen", None)
 
 
 def test_who_is_switched_off_is_not_forgotten_for_its_silence() -> None:
     bench = Bench()
     bench.service.change_settings(KITCHEN, SettingsChange(enabled=False))
-    bench.service.known.forget_silent("native", bench.clock.epoch() + 1, ())
+    bench.service.registry.forget_silent("native", bench.clock.epoch() + 1, ())
     assert len(bench.service.registry) == 1
 
 
@@ -474,9 +481,9 @@ def test_settings_are_told_on_change_only() -> None:
 
 def test_announce_tells_a_door_everything_again() -> None:
     bench = Bench()
-    bench.service.known.introduce(KITCHEN)
+    bench.service.registry.introduce(KITCHEN)
     bench.outlet.told.clear()
-    bench.service.known.announce("native")
+    bench.service.registry.announce("native")
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
 
 

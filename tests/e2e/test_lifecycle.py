@@ -39,7 +39,7 @@ def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_sigterm_drains_says_goodbye_and_ends_with_status_0(tmp_path: Path, broker: Broker) -> None:
-    with running(tmp_path, broker) as (service, peer):
+    with running(tmp_path, broker, service={"shutdown_grace_s": 120}) as (service, peer):
         peer.publish("stt/kitchen/audio/start", json.dumps({"id": "last"}))
         peer.publish("stt/kitchen/audio", PCM)
         eventually(lambda: b"listening" in peer.payloads("stt/kitchen/state"))

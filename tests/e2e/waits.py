@@ -1,22 +1,35 @@
-"""How long a busy machine keeps a program waiting."""
+"""How long a program took, without what a busy machine kept it waiting."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 
-def kept_waiting_s(*processes: int) -> float:
-    """Seconds for which threads of these processes could have run and no core was free.
+class Stopwatch:
+    """Counts the seconds in which processes had the cores that their threads asked for.
 
-    Where the kernel does not count them, there are none.
+    Where the kernel does not say how long threads wait for a core, it counts all seconds.
     """
-    tasks = [task for process in processes for task in Path(f"/proc/{process}/task").glob("*")]
-    return sum(map(_waited_ns, tasks)) / 1e9
 
+    def __init__(self, *processes: int) -> None:
+        self._processes = processes
+        self._waited = self._read()
+        self._began = time.monotonic()
 
-def _waited_ns(task: Path) -> int:
-    try:
-        _, waited, _ = (task / "schedstat").read_text().split()
-    except FileNotFoundError:
-        return 0
-    return int(waited)
+    def seconds(self) -> float:
+        """So many since it was made."""
+        took_s = time.monotonic() - self._began
+        waited_ns = sum(ns - self._waited.get(task, 0) for task, ns in self._read().items())
+        return took_s - waited_ns / 1e9
+
+    def _read(self) -> dict[Path, int]:
+        """Nanoseconds for which each thread was ready to run and no core was free."""
+        waited = {}
+        for process in self._processes:
+            for task in Path(f"/proc/{process}/task").glob("*"):
+                try:
+                    waited[task] = int((task / "schedstat").read_text().split()[1])
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+        return waited

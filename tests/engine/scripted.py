@@ -9,8 +9,9 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from stt_mqtt.engine.calibration import Floats
+from stt_mqtt.engine.tokenizer import WhisperTokenizer
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
-from stt_mqtt.engine.words import Words
+from stt_mqtt.engine.voice import CHUNK, VoiceDetector
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
@@ -31,9 +32,9 @@ def byte_tokenizer(*languages: str) -> Tokenizer:
     return tokenizer
 
 
-def byte_words(*languages: str) -> Words:
-    """The words of a model that speaks `languages`; several make it multilingual."""
-    return Words(byte_tokenizer(*languages), frozenset(languages), len(languages) > 1)
+def whisper_tokenizer(*languages: str) -> WhisperTokenizer:
+    """The tokenizer of a model that speaks `languages`; several make it multilingual."""
+    return WhisperTokenizer(byte_tokenizer(*languages), frozenset(languages), len(languages) > 1)
 
 
 def speech(mark: int = 1, seconds: float = 1.0) -> Speech:
@@ -58,7 +59,7 @@ def hypothesis(
 
 @dataclass
 class Scripted:
-    """A model that hears what the test says."""
+    """A model that answers what the test says."""
 
     answer: Callable[[Speech, DecodePass], Hypothesis | UtteranceError] = lambda *_: hypothesis()
     model: str = "scripted"
@@ -67,24 +68,24 @@ class Scripted:
     asked: list[tuple[DecodePass, list[Speech]]] = field(default_factory=list)
 
     def transcribe(
-        self, speeches: Sequence[Speech], look: DecodePass = DecodePass.FIRST
+        self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
-        self.asked.append((look, list(speeches)))
-        return [self.answer(speech, look) for speech in speeches]
+        self.asked.append((decode_pass, list(speeches)))
+        return [self.answer(speech, decode_pass) for speech in speeches]
 
     def close(self) -> None: ...
 
     @property
-    def looks(self) -> list[tuple[str, list[int]]]:
-        """What was asked for, in order: how close a look, and the marks of the speech."""
+    def passes(self) -> list[tuple[str, list[int]]]:
+        """What was asked for, in order: the decode pass, and the marks of the speech."""
         return [
-            (look.name.lower(), [marked(speech.samples) for speech in speeches])
-            for look, speeches in self.asked
+            (decode_pass.name.lower(), [marked(speech.samples) for speech in speeches])
+            for decode_pass, speeches in self.asked
         ]
 
 
 @dataclass
-class FakeVoice:
+class FakeVoice(VoiceDetector):
     """A voice detector that is sure of itself."""
 
     probability: float = 0.9
@@ -93,4 +94,4 @@ class FakeVoice:
 
     def probabilities(self, samples: Samples) -> Floats:
         self.asked.append(marked(samples))
-        return np.full(-(-len(samples) // 512), self.probability, np.float32)
+        return np.full(-(-len(samples) // CHUNK), self.probability, np.float32)

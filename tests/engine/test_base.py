@@ -14,9 +14,9 @@ from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.commands.manifest import Clip, Scorer, read_audio
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.calibration_search import Score
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.engine.speaking_rate import token_counts
+from stt_mqtt.engine.resources import Parallelism
+from stt_mqtt.engine.tokenizer import token_counts
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber, load
 from stt_mqtt.errors import ModelError

@@ -18,9 +18,9 @@ from stt_mqtt.engine.calibration import (
     shipped,
 )
 from stt_mqtt.engine.catalogue import CATALOGUE
+from stt_mqtt.engine.loaded import window_s
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S
-from stt_mqtt.engine.window import window_s
 from stt_mqtt.errors import ModelError
 from tests.engine.toys import digest
 

@@ -17,17 +17,17 @@ from stt_mqtt.engine.calibration_search import (
     SILENCE_LEVEL,
     WER_MARGIN,
     WINDOWS,
-    RecordedModel,
     Score,
+    SplitModel,
     Trial,
     calibration,
     choose,
     clear_no_speech_prob,
-    hear,
+    try_windows,
     worse_languages,
 )
+from stt_mqtt.engine.loaded import Silence, window_s
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
-from stt_mqtt.engine.window import Silence, window_s
 from stt_mqtt.types import SAMPLE_RATE, Samples
 from tests.engine.scripted import hypothesis, speech
 
@@ -37,7 +37,7 @@ SHORT, MIDDLE, WIDE = WINDOWS[1], WINDOWS[9], WINDOWS[17]
 
 
 @dataclass
-class FakeEars:
+class FakeModel:
     """Encodes a window to as many states as it has, and says how many states it decodes."""
 
     encoded: list[Window] = field(default_factory=list)
@@ -50,8 +50,8 @@ class FakeEars:
         return hypothesis(f"{int(states.sum())} of {len(states)}")
 
     @property
-    def ears(self) -> RecordedModel:
-        return RecordedModel(self.encode, self.decode, Silence(np.zeros((1500, 1), np.float32)))
+    def split(self) -> SplitModel:
+        return SplitModel(self.encode, self.decode, Silence(np.zeros((1500, 1), np.float32)))
 
 
 def ticking(step_s: float) -> Callable[[], float]:
@@ -76,8 +76,8 @@ def test_the_full_window_is_the_reference_and_only_the_start_of_the_search() -> 
 
 
 def test_each_piece_of_speech_is_encoded_once_for_all_tails() -> None:
-    fake = FakeEars()
-    found = list(hear(fake.ears, speech(), WINDOWS, ticking(0.0)))
+    fake = FakeModel()
+    found = list(try_windows(fake.split, speech(), WINDOWS, ticking(0.0)))
     assert [window for window, _, _ in found] == list(WINDOWS)
     assert len(fake.encoded) == 1 + len(PAD_AND_MIN_S)
     assert all(window.tail_states == 0 for window in fake.encoded)
@@ -86,7 +86,7 @@ def test_each_piece_of_speech_is_encoded_once_for_all_tails() -> None:
 def test_each_tail_is_decoded_behind_what_was_encoded() -> None:
     texts = {
         (window.min_s, window.tail_states, window.tail_stride): heard.text
-        for window, heard, _ in hear(FakeEars().ears, speech(), WINDOWS, ticking(0.0))
+        for window, heard, _ in try_windows(FakeModel().split, speech(), WINDOWS, ticking(0.0))
     }
     assert texts[30.0, 0, 1] == "1500 of 1500"
     assert texts[4.0, 1500, 1] == "200 of 1500"
@@ -96,7 +96,9 @@ def test_each_tail_is_decoded_behind_what_was_encoded() -> None:
 
 
 def test_every_window_pays_for_its_encoding_although_that_was_done_once() -> None:
-    costs = [cpu_s for _, _, cpu_s in hear(FakeEars().ears, speech(), WINDOWS, ticking(1.0))]
+    costs = [
+        cpu_s for _, _, cpu_s in try_windows(FakeModel().split, speech(), WINDOWS, ticking(1.0))
+    ]
     assert costs == [2.0] * len(WINDOWS)
 
 

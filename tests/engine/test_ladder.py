@@ -16,6 +16,7 @@ from stt_mqtt.engine.ladder import (
     RungCost,
     choose,
     forecast,
+    shares_model,
 )
 from stt_mqtt.engine.load_meter import ArrivalRate
 from stt_mqtt.types import Rung
@@ -43,6 +44,13 @@ LADDER = (candidate("best", 0.4), candidate("fast", 0.2), candidate("last", 0.1)
 def move(index: int, wanted: Load, ladder: tuple[Candidate, ...] = LADDER) -> Choice:
     """The choice on a rung that was reached long ago."""
     return choose(ladder, POLICY, LadderState(index, LONG_AGO), wanted, 0.0)
+
+
+def test_rungs_share_a_model_of_one_name_and_number_type() -> None:
+    best = Rung("best", "large", 5, "int8")
+    assert shares_model(best, Rung("quick", "large", 1, "int8"))
+    assert not shares_model(best, Rung("small", "tiny", 5, "int8"))
+    assert not shares_model(best, Rung("wide", "large", 5, "float32"))
 
 
 def test_a_load_is_forecast_from_utterances_and_audio_and_shared_by_the_workers() -> None:

@@ -1,32 +1,41 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stt_mqtt.config import Config
 from stt_mqtt.engine import loading
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.ladder import RungCost
 from stt_mqtt.engine.loading import (
+    WORKING_MB,
     LoadedLadder,
     ModelLoader,
     check_memory,
+    largest_batch,
     load_ladder,
     load_rung,
+    measure,
+    memory_mb,
     model_loader,
     parallelism_of,
     preferred_rung,
-    shares_model,
     spoken_languages,
 )
-from stt_mqtt.engine.models import ResolvedModel
+from stt_mqtt.engine.models import WEIGHTS, ResolvedModel
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
 from stt_mqtt.types import Rung
-from tests.app.toys import Model
+from tests.engine.fake_model import Model
 
 ONE_THREAD = Parallelism(workers=1, threads=1)
 BEST, QUICK, SMALL = (
@@ -237,12 +246,12 @@ def test_more_threads_than_cores_are_warned_of(
 
 
 def test_a_model_is_loaded_beside_the_one_in_use_only_where_memory_is_enough(disk: Disk) -> None:
-    shelf = ModelLoader(ONE_THREAD, max_batch=8)
+    loader = ModelLoader(ONE_THREAD, max_batch=8)
     disk.free_mb = 100.0
-    assert shelf.load_beside(SMALL).model == "tiny"
+    assert loader.load_beside(SMALL).model == "tiny"
     disk.free_mb = 99.0
     with pytest.raises(ModelError, match="model tiny needs about 100 MB and 99 MB are free"):
-        shelf.load_beside(SMALL)
+        loader.load_beside(SMALL)
     assert disk.done == ["load tiny"]
 
 
@@ -253,24 +262,18 @@ def test_memory_for_what_is_not_there_is_an_error_that_says_so(disk: Disk) -> No
 
 
 def test_the_largest_batch_is_that_of_the_model_and_the_memory_now(disk: Disk) -> None:
-    shelf = ModelLoader(ONE_THREAD, max_batch=8)
-    assert shelf.largest_batch(SMALL) == 8
+    loader = ModelLoader(ONE_THREAD, max_batch=8)
+    assert loader.largest_batch(SMALL) == 8
     disk.free_mb = 60.0
-    assert shelf.largest_batch(SMALL) == 3
+    assert loader.largest_batch(SMALL) == 3
     disk.memory_mb = {"large": 200.0}
-    assert shelf.largest_batch(BEST) == 1
+    assert loader.largest_batch(BEST) == 1
 
 
 def test_models_come_under_the_configured_threads_and_batches() -> None:
     config = Config.model_validate({"engine": {"workers": 3, "threads": 2, "max_batch": 5}})
     assert model_loader(config) == ModelLoader(parallelism_of(config), 5)
     assert parallelism_of(config) == Parallelism(workers=3, threads=2)
-
-
-def test_rungs_share_a_model_of_one_name_and_number_type() -> None:
-    assert shares_model(BEST, QUICK)
-    assert not shares_model(BEST, SMALL)
-    assert not shares_model(BEST, Rung("wide", "large", 5, "float32"))
 
 
 @pytest.mark.parametrize(("wanted", "name"), [("auto", "a"), ("a", "a"), ("b", "b")])
@@ -298,3 +301,122 @@ def test_a_model_that_nobody_calibrated_is_loaded_with_a_warning(
     assert load_rung(SMALL, ONE_THREAD).model == "tiny"
     assert asked == [(ResolvedModel("tiny", Path("models")), SMALL, ONE_THREAD)]
     assert "stt-mqtt calibrate" in caplog.text
+
+
+MODEL_MB = st.floats(WORKING_MB, 10_000)
+FREE_MB = st.floats(0, 1e9) | st.just(inf)
+WORKERS = st.integers(1, 64)
+MOST = st.integers(1, 32)
+
+
+def test_a_model_takes_its_weights_and_some_room_to_work(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).write_bytes(bytes(2_500_000))
+    assert memory_mb(ResolvedModel("toy", tmp_path), "int8") == 1.5 * 2.5 + WORKING_MB
+    assert memory_mb(ResolvedModel("toy", tmp_path), "float32") == 3 * 2.5 + WORKING_MB
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "workers", "batch"),
+    [
+        (inf, 1, 8),
+        (160.0, 1, 8),
+        (159.0, 1, 7),
+        (159.0, 2, 3),
+        (40.0, 1, 2),
+        (39.0, 2, 1),
+        (0.0, 1, 1),
+    ],
+)
+def test_batches_get_half_of_what_is_free_in_tenths_of_the_model(
+    free_mb: float, workers: int, batch: int
+) -> None:
+    assert largest_batch(100.0, free_mb, workers, 8) == batch
+
+
+@given(MODEL_MB, FREE_MB, WORKERS, MOST)
+def test_a_batch_holds_at_least_one_and_at_most_what_is_configured(
+    model_mb: float, free_mb: float, workers: int, most: int
+) -> None:
+    assert 1 <= largest_batch(model_mb, free_mb, workers, most) <= most
+
+
+@given(MODEL_MB, FREE_MB, FREE_MB, WORKERS, MOST)
+def test_less_memory_never_makes_batches_larger(
+    model_mb: float, one_mb: float, other_mb: float, workers: int, most: int
+) -> None:
+    less, more = sorted([one_mb, other_mb])
+    assert largest_batch(model_mb, less, workers, most) <= largest_batch(
+        model_mb, more, workers, most
+    )
+
+
+@given(MODEL_MB, MODEL_MB, FREE_MB, WORKERS, MOST)
+def test_a_larger_model_never_has_larger_batches(
+    one_mb: float, other_mb: float, free_mb: float, workers: int, most: int
+) -> None:
+    small, large = sorted([one_mb, other_mb])
+    assert largest_batch(large, free_mb, workers, most) <= largest_batch(
+        small, free_mb, workers, most
+    )
+
+
+@dataclass
+class Rehearsing:
+    """A model whose rehearsals take the time of a fake clock, with some delay each."""
+
+    fixed_s: float
+    per_audio_s: float
+    delays: Iterator[float] = field(default_factory=lambda: repeat(0.0))
+    now: float = 100.0
+    rehearsed: list[float] = field(default_factory=list)
+
+    def measured(self, monkeypatch: pytest.MonkeyPatch) -> RungCost:
+        outer = self
+
+        class Slow(WhisperTranscriber):
+            def rehearse(self, speech_s: float) -> None:
+                outer.rehearsed.append(speech_s)
+                outer.now += outer.fixed_s + outer.per_audio_s * speech_s + next(outer.delays)
+
+        monkeypatch.setattr(loading, "time", SimpleNamespace(perf_counter=lambda: outer.now))
+        return measure(Slow(Model("toy"), 5), 77.0)
+
+
+def test_a_cost_is_the_line_through_a_short_and_a_long_rehearsal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Rehearsing(fixed_s=0.05, per_audio_s=0.01)
+    found = model.measured(monkeypatch)
+    assert found.utterance_s == pytest.approx(0.05)
+    assert found.per_audio_s == pytest.approx(0.01)
+    assert found.memory_mb == 77.0
+    assert found.work_s(1, 8.0) == pytest.approx(0.13)
+    assert set(model.rehearsed) == {1.0, 8.0}
+
+
+def test_a_rehearsal_that_others_disturbed_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Rehearsing(0.05, 0.01, iter([3.0, 0.0, 1.0, 0.5, 9.0, 0.0])).measured(monkeypatch)
+    assert found.utterance_s == pytest.approx(0.05)
+    assert found.per_audio_s == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("fixed_s", "per_audio_s", "expected"),
+    [
+        # Long speech that was quicker, as on a busy machine: the short one is the price of all.
+        (0.5, -0.05, (0.45, 0.0)),
+        # A short one that was too quick for the line: nothing is fixed.
+        (-0.07, 0.1, (0.0, 0.1)),
+    ],
+)
+def test_a_cost_is_never_negative(
+    fixed_s: float,
+    per_audio_s: float,
+    expected: tuple[float, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Rehearsing(fixed_s, per_audio_s).measured(monkeypatch)
+    assert (found.utterance_s, found.per_audio_s) == pytest.approx(expected)
+    assert min(found.utterance_s, found.per_audio_s) >= 0

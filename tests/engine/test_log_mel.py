@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration import FULL_WINDOW, Floats, Window
+from stt_mqtt.engine.loaded import padded
 from stt_mqtt.engine.log_mel import HOP, LogMel
-from stt_mqtt.engine.window import framed
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 MELS = 80
@@ -57,8 +57,8 @@ def test_the_numbers_are_those_of_faster_whisper(mels: int) -> None:
     ours = LogMel(mels)
     assert np.array_equal(ours.filters, theirs.mel_filters)
     for samples in (
-        *(framed(speech(index), WINDOW) for index in range(len(SAMPLES))),
-        framed(speech(0), FULL_WINDOW),
+        *(padded(speech(index), WINDOW) for index in range(len(SAMPLES))),
+        padded(speech(0), FULL_WINDOW),
         noise(2 * SAMPLE_RATE),
         np.zeros(SAMPLE_RATE, np.float32),
     ):
@@ -94,7 +94,7 @@ def test_silence_has_the_level_that_whisper_gives_it() -> None:
 
 
 def test_what_is_far_below_the_loudest_is_all_as_quiet() -> None:
-    frames = HEAR(framed(speech(0), WINDOW))
+    frames = HEAR(padded(speech(0), WINDOW))
     assert float(frames.max() - frames.min()) == pytest.approx(2.0)
     np.testing.assert_array_equal(frames[:, -100:], frames.min())
 
@@ -105,7 +105,7 @@ def test_there_is_a_frame_for_each_10_ms(count: int) -> None:
 
 
 def test_the_samples_are_left_as_they_are() -> None:
-    samples = framed(speech(0), WINDOW)
+    samples = padded(speech(0), WINDOW)
     before = samples.copy()
     samples.flags.writeable = False
     HEAR(samples)
@@ -113,7 +113,7 @@ def test_the_samples_are_left_as_they_are() -> None:
 
 
 def test_threads_share_it() -> None:
-    inputs = [framed(speech(index), WINDOW) for index in range(4)]
+    inputs = [padded(speech(index), WINDOW) for index in range(4)]
     alone = [HEAR(samples) for samples in inputs]
     with ThreadPoolExecutor(2) as threads:
         together = list(threads.map(HEAR, inputs))

@@ -11,7 +11,7 @@ import pytest
 from stt_mqtt.audio.decode import Decoded, decode
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.engine.pipeline import Pipeline, Verdict, join
+from stt_mqtt.engine.pipeline import Pipeline, join
 from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import (
@@ -33,6 +33,7 @@ from stt_mqtt.types import (
     EndReason,
     InferenceResult,
     Utterance,
+    Verdict,
 )
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis
 
@@ -71,9 +72,9 @@ def pipeline(
     )
 
 
-def run(used: Pipeline, *utterances: Utterance, second_look: bool = False) -> dict[int, Verdict]:
+def run(used: Pipeline, *utterances: Utterance, may_retry: bool = False) -> dict[int, Verdict]:
     """The verdicts by their index; there may be only one for each."""
-    found = list(used.run(Batch(7, utterances, second_look, together=TOGETHER)))
+    found = list(used.run(Batch(7, utterances, may_retry, together=TOGETHER)))
     assert Counter(index for index, _ in found) == Counter(range(len(utterances)))
     return dict(found)
 
@@ -91,7 +92,7 @@ class Numbered:
     errors: dict[int, UtteranceError]
     count: int = 0
 
-    def __call__(self, said: Speech, look: DecodePass) -> Hypothesis | UtteranceError:
+    def __call__(self, said: Speech, decode_pass: DecodePass) -> Hypothesis | UtteranceError:
         self.count += 1
         return self.errors.get(self.count) or hypothesis(f"Part {self.count}.")
 
@@ -113,7 +114,7 @@ def test_what_the_device_asked_for_reaches_the_model() -> None:
 
 
 def test_a_transcript_is_signed_by_its_model_and_rung() -> None:
-    heard = pipeline().hear(utterance(pcm(1.0)))
+    heard = pipeline().transcribe(utterance(pcm(1.0)))
     assert heard.transcript is not None
     assert heard.transcript.text == "Turn on the light."
     assert heard.transcript.confidence == pytest.approx(math.exp(-0.2))
@@ -125,12 +126,14 @@ def test_a_transcript_is_signed_by_its_model_and_rung() -> None:
 
 def test_silence_never_reaches_the_model() -> None:
     model = Scripted()
-    assert pipeline(model, GateConfig()).hear(utterance(SILENCE)) == InferenceResult(audio_s=1.0)
+    assert pipeline(model, GateConfig()).transcribe(utterance(SILENCE)) == InferenceResult(
+        audio_s=1.0
+    )
     assert model.asked == []
 
 
 def test_a_transcript_without_words_is_handed_on_with_what_the_model_says() -> None:
-    heard = pipeline(Scripted(lambda *_: hypothesis("", 0))).hear(utterance(pcm(1.0)))
+    heard = pipeline(Scripted(lambda *_: hypothesis("", 0))).transcribe(utterance(pcm(1.0)))
     assert heard.transcript is not None
     assert heard.transcript.text == ""
     assert heard.infer_s is not None
@@ -139,40 +142,40 @@ def test_a_transcript_without_words_is_handed_on_with_what_the_model_says() -> N
 @pytest.mark.parametrize("seconds", [0.0, 0.0999])
 def test_under_100_ms_is_too_short(seconds: float) -> None:
     with pytest.raises(TooShortError, match="100 needed"):
-        pipeline().hear(utterance(pcm(seconds)))
+        pipeline().transcribe(utterance(pcm(seconds)))
 
 
 def test_100_ms_is_enough() -> None:
-    assert pipeline().hear(utterance(pcm(0.1))).transcript is not None
+    assert pipeline().transcribe(utterance(pcm(0.1))).transcript is not None
 
 
 def test_what_is_over_the_cap_is_cut_off_or_refused_as_the_device_is_set() -> None:
     long = utterance(pcm(1.5))
-    heard = pipeline(max_s=1.0).hear(long)
+    heard = pipeline(max_s=1.0).transcribe(long)
     assert (heard.audio_s, heard.truncated) == (1.0, True)
     with pytest.raises(TooLongError, match="longer than 1 s"):
-        pipeline(max_s=1.0).hear(replace(long, reject_over_cap=True))
+        pipeline(max_s=1.0).transcribe(replace(long, reject_over_cap=True))
 
 
 def test_what_ends_at_the_cap_is_not_refused() -> None:
     exact = replace(utterance(pcm(1.0)), reject_over_cap=True)
-    assert not pipeline(max_s=1.0).hear(exact).truncated
+    assert not pipeline(max_s=1.0).transcribe(exact).truncated
 
 
 def test_silence_over_the_cap_is_told_to_be_cut_off() -> None:
-    heard = pipeline(gate=GateConfig(), max_s=0.5).hear(utterance(SILENCE))
+    heard = pipeline(gate=GateConfig(), max_s=0.5).transcribe(utterance(SILENCE))
     assert heard == InferenceResult(audio_s=0.5, truncated=True)
 
 
 def test_bytes_that_are_no_audio_are_an_error_of_the_utterance() -> None:
     with pytest.raises(CorruptAudioError):
-        pipeline().hear(utterance(pcm(1.0), Codec.OGG))
+        pipeline().transcribe(utterance(pcm(1.0), Codec.OGG))
 
 
 def test_an_error_of_the_model_is_an_error_of_the_utterance() -> None:
     model = Scripted(lambda *_: UnsupportedLanguageError("no German"))
     with pytest.raises(UnsupportedLanguageError, match="no German"):
-        pipeline(model).hear(utterance(pcm(1.0)))
+        pipeline(model).transcribe(utterance(pcm(1.0)))
 
 
 def test_each_utterance_of_a_batch_gets_exactly_one_verdict_of_its_own() -> None:
@@ -199,14 +202,14 @@ def test_each_utterance_of_a_batch_gets_exactly_one_verdict_of_its_own() -> None
 def test_what_has_speech_in_it_is_decoded_together() -> None:
     model = Scripted()
     run(pipeline(model), *(utterance(pcm(1.0, mark)) for mark in (1, 2, 3)))
-    assert model.looks == [("first", [1, 2, 3])]
+    assert model.passes == [("first", [1, 2, 3])]
 
 
 def test_no_more_pieces_are_in_the_model_at_once_than_there_is_memory_for() -> None:
     model = Scripted()
     found = run(pipeline(model), *(utterance(pcm(1.0, n)) for n in range(1, TOGETHER + 3)))
     assert all(understood(verdict) for verdict in found.values())
-    assert [len(marks) for _, marks in model.looks] == [TOGETHER, 2]
+    assert [len(marks) for _, marks in model.passes] == [TOGETHER, 2]
 
 
 def test_short_utterances_do_not_wait_for_all_of_a_long_one() -> None:
@@ -239,28 +242,26 @@ def test_languages_of_which_none_is_spoken_are_an_error_and_not_any_language() -
 
 
 def test_one_that_is_looked_at_twice_does_not_keep_the_others_waiting() -> None:
-    def answer(said: Speech, look: DecodePass) -> Hypothesis:
+    def answer(said: Speech, decode_pass: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > SAMPLE_RATE else hypothesis()
 
-    batch = Batch(
-        7, (utterance(pcm(4.0)), utterance(pcm(1.0))), second_look=True, together=TOGETHER
-    )
+    batch = Batch(7, (utterance(pcm(4.0)), utterance(pcm(1.0))), may_retry=True, together=TOGETHER)
     found = list(pipeline(Scripted(answer)).run(batch))
     assert [index for index, _ in found] == [1, 0]
-    assert [v.second_look for _, v in found if isinstance(v, InferenceResult)] == [False, True]
+    assert [v.retried for _, v in found if isinstance(v, InferenceResult)] == [False, True]
 
 
 def test_a_batch_without_time_is_looked_at_once() -> None:
     model = Scripted(lambda *_: hypothesis("Go.", 1))
-    run(pipeline(model), utterance(pcm(4.0)), second_look=False)
-    run(pipeline(model), utterance(pcm(4.0)), second_look=True)
-    assert [look for look, _ in model.looks] == ["first", "first", "second"]
+    run(pipeline(model), utterance(pcm(4.0)), may_retry=False)
+    run(pipeline(model), utterance(pcm(4.0)), may_retry=True)
+    assert [name for name, _ in model.passes] == ["first", "first", "second"]
 
 
-def test_one_utterance_alone_always_has_time_for_a_second_look() -> None:
+def test_one_utterance_alone_always_has_time_for_a_retry() -> None:
     model = Scripted(lambda *_: hypothesis("Go.", 1))
-    assert pipeline(model).hear(utterance(pcm(4.0))).second_look
-    assert [look for look, _ in model.looks] == ["first", "second"]
+    assert pipeline(model).transcribe(utterance(pcm(4.0))).retried
+    assert [name for name, _ in model.passes] == ["first", "second"]
 
 
 def long_talk(*pauses_s: float, seconds: float) -> bytes:
@@ -314,15 +315,15 @@ def test_each_of_two_commands_is_doubted_by_its_own_length() -> None:
     # Eight tokens are few for the whole, and enough for each.
     model = Scripted(lambda *_: hypothesis(tokens=8))
     both = utterance(SAMPLES[0].pcm() + SILENCE * 10 + SAMPLES[0].pcm())
-    assert not pipeline(model, GateConfig()).hear(both).second_look
-    ((look, marks),) = model.looks
-    assert (look, len(marks)) == ("first", 2)
+    assert not pipeline(model, GateConfig()).transcribe(both).retried
+    ((name, marks),) = model.passes
+    assert (name, len(marks)) == ("first", 2)
 
 
 def test_of_two_commands_the_second_may_be_behind_the_cap() -> None:
     model = Scripted(lambda *_: hypothesis(tokens=8))
     both = utterance(SAMPLES[0].pcm() + SILENCE * 4 + SAMPLES[0].pcm())
-    heard = pipeline(model, GateConfig(), max_s=5.0).hear(both)
+    heard = pipeline(model, GateConfig(), max_s=5.0).transcribe(both)
     assert heard.truncated
     assert understood(heard) == "Turn on the light."
 
@@ -332,8 +333,8 @@ def test_a_hesitation_does_not_divide_a_command() -> None:
     # Without the silence that the samples end with, there are 0.6 s between the words.
     words = [SAMPLES[n].pcm()[: 2 * round(s * SAMPLE_RATE)] for n, s in ((5, 1.5), (8, 1.32))]
     hesitating = utterance(words[0] + SILENCE[: 2 * round(0.3 * SAMPLE_RATE)] + words[1])
-    pipeline(model, GateConfig()).hear(hesitating)
-    assert [len(marks) for _, marks in model.looks] == [1]
+    pipeline(model, GateConfig()).transcribe(hesitating)
+    assert [len(marks) for _, marks in model.passes] == [1]
 
 
 def test_a_long_hesitation_is_shortened_before_the_model_hears_it() -> None:
@@ -382,11 +383,11 @@ def test_a_failing_piece_of_a_long_utterance_answers_it_once(failing: set[int]) 
 
 
 def test_the_numbers_of_a_long_utterance_are_those_of_its_pieces() -> None:
-    def answer(said: Speech, look: DecodePass) -> Hypothesis:
+    def answer(said: Speech, decode_pass: DecodePass) -> Hypothesis:
         return hypothesis("Go.", 1) if len(said.samples) > 19 * SAMPLE_RATE else hypothesis()
 
-    heard = pipeline(Scripted(answer)).hear(utterance(long_talk(20.0, seconds=30.0)))
-    assert heard.second_look
+    heard = pipeline(Scripted(answer)).transcribe(utterance(long_talk(20.0, seconds=30.0)))
+    assert heard.retried
     assert heard.infer_s is not None
     assert heard.work_s is not None
     assert heard.infer_s >= heard.work_s > 0
@@ -449,7 +450,7 @@ def test_progress_says_how_many_seconds_of_the_speech_are_done() -> None:
 def test_progress_of_a_long_utterance_is_told_by_its_pieces() -> None:
     told: list[tuple[float, float]] = []
     long = utterance(long_talk(20.0, 45.0, seconds=59.0))
-    pipeline().hear(long, lambda *done: told.append(done))
+    pipeline().transcribe(long, lambda *done: told.append(done))
     assert [of_s for _, of_s in told] == pytest.approx([59.0] * 3)
     assert [done_s for done_s, _ in told] == pytest.approx([20.0, 45.0, 59.0], abs=0.1)
 
@@ -458,22 +459,22 @@ def test_progress_reaches_its_end_when_a_piece_fails() -> None:
     told: list[tuple[float, float]] = []
     model = Scripted(Numbered({1: InferenceFailedError("broken")}))
     with pytest.raises(InferenceFailedError):
-        pipeline(model).hear(utterance(pcm(40.0)), lambda *done: told.append(done))
+        pipeline(model).transcribe(utterance(pcm(40.0)), lambda *done: told.append(done))
     assert told[-1] == pytest.approx((40.0, 40.0))
 
 
 def test_where_nobody_speaks_there_is_no_progress() -> None:
     told: list[tuple[float, float]] = []
-    pipeline(gate=GateConfig()).hear(utterance(SILENCE), lambda *done: told.append(done))
+    pipeline(gate=GateConfig()).transcribe(utterance(SILENCE), lambda *done: told.append(done))
     assert told == []
 
 
 def test_what_looks_wrong_with_the_audio_is_said_with_the_words_and_without_them() -> None:
     swapped = np.frombuffer(SAMPLES[0].pcm(), "<i2").byteswap().tobytes()
-    assert pipeline().hear(utterance(swapped)).hint is Hint.BYTE_ORDER
-    assert pipeline().hear(utterance(SAMPLES[0].pcm())).hint is None
+    assert pipeline().transcribe(utterance(swapped)).hint is Hint.BYTE_ORDER
+    assert pipeline().transcribe(utterance(SAMPLES[0].pcm())).hint is None
     beside = np.full(SAMPLE_RATE, 3_000, "<i2").tobytes()
-    silent = pipeline(gate=GateConfig()).hear(utterance(beside))
+    silent = pipeline(gate=GateConfig()).transcribe(utterance(beside))
     assert (silent.transcript, silent.hint) == (None, Hint.OFFSET)
 
 
@@ -481,6 +482,6 @@ def test_an_error_that_comes_of_it_says_what_looks_wrong() -> None:
     floats = np.frombuffer(SAMPLES[0].pcm(), "<i2").astype(np.float32) / 32768
     long = replace(utterance(floats.tobytes()), reject_over_cap=True)
     with pytest.raises(TooLongError) as raised:
-        pipeline(max_s=4.0).hear(long)
+        pipeline(max_s=4.0).transcribe(long)
     assert raised.value.hint is Hint.FLOAT_AS_S16
     assert raised.value.detail.endswith(Hint.FLOAT_AS_S16.sentence)

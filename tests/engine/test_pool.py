@@ -11,10 +11,9 @@ from queue import Queue
 
 import pytest
 
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.pool import Delivery, InferencePool, Work
+from stt_mqtt.engine.runner import InferencePool, Work
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError
-from stt_mqtt.types import Batch
+from stt_mqtt.types import Batch, Verdict
 from tests.core.test_queue import utterance
 from tests.fakes import heard
 from tools.brokers import eventually
@@ -24,7 +23,7 @@ TIMEOUT_S = 60
 
 def batch(number: int, *ids: str) -> Batch:
     utterances = tuple(utterance(f"room-{place}", id) for place, id in enumerate(ids))
-    return Batch(number, utterances, second_look=False, together=2)
+    return Batch(number, utterances, may_retry=False, together=2)
 
 
 class Deliveries:
@@ -32,8 +31,13 @@ class Deliveries:
 
     def __init__(self) -> None:
         self.told: Queue[tuple[int, int, Verdict] | int] = Queue()
-        self.to = Delivery(
-            lambda number, index, verdict: self.told.put((number, index, verdict)), self.told.put
+
+    def pool(self, work: Work, workers: int = 1) -> InferencePool:
+        return InferencePool(
+            work,
+            workers,
+            verdict=lambda number, index, verdict: self.told.put((number, index, verdict)),
+            finished=self.told.put,
         )
 
     def verdict(self) -> tuple[int, int, Verdict]:
@@ -59,7 +63,7 @@ def hear(batch: Batch) -> Iterator[tuple[int, Verdict]]:
 def run(work: Work, *ids: str) -> dict[int, Verdict]:
     """The verdicts on one batch, and nothing after them."""
     deliveries = Deliveries()
-    pool = InferencePool(work, 1, deliveries.to)
+    pool = deliveries.pool(work)
     pool.submit(batch(1, *ids))
     verdicts = deliveries.of_batch()
     assert pool.close(TIMEOUT_S)
@@ -69,7 +73,7 @@ def run(work: Work, *ids: str) -> dict[int, Verdict]:
 
 def test_each_batch_is_answered_under_its_number_and_then_finished() -> None:
     deliveries = Deliveries()
-    pool = InferencePool(hear, 1, deliveries.to)
+    pool = deliveries.pool(hear)
     pool.submit(batch(7, "a", "b"))
     pool.submit(batch(8, "c"))
     told = [deliveries.told.get(timeout=TIMEOUT_S) for _ in range(5)]
@@ -86,7 +90,7 @@ def test_a_verdict_is_told_while_its_batch_goes_on() -> None:
         yield 0, heard("slow")
 
     deliveries = Deliveries()
-    pool = InferencePool(one_by_one, 1, deliveries.to)
+    pool = deliveries.pool(one_by_one)
     pool.submit(batch(1, "slow", "quick"))
     assert deliveries.verdict() == (1, 1, heard("quick"))
     assert deliveries.told.empty()
@@ -140,7 +144,7 @@ def test_work_that_raises_at_once_fails_the_whole_batch_and_the_thread_lives_on(
         return hear(batch)
 
     deliveries = Deliveries()
-    pool = InferencePool(refuse, 1, deliveries.to)
+    pool = deliveries.pool(refuse)
     pool.submit(batch(1, "a", "b"))
     pool.submit(batch(2, "a"))
     first = deliveries.of_batch()
@@ -173,12 +177,12 @@ def hear_nothing_and_break(batch: Batch) -> Iterator[tuple[int, Verdict]]:
 @pytest.mark.parametrize("work", [hear, hear_nothing_and_break])
 def test_an_idle_thread_holds_no_audio(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     # What pytest captures of the log would hold the traceback and everything in it.
-    monkeypatch.setattr(logging.getLogger("stt_mqtt.engine.pool"), "disabled", True)
+    monkeypatch.setattr(logging.getLogger("stt_mqtt.engine.runner"), "disabled", True)
     deliveries = Deliveries()
-    pool = InferencePool(work, 1, deliveries.to)
+    pool = deliveries.pool(work)
     note = Traced()
     held = weakref.ref(note)
-    pool.submit(Batch(1, (replace(utterance("a"), context=note),), second_look=False, together=2))
+    pool.submit(Batch(1, (replace(utterance("a"), context=note),), may_retry=False, together=2))
     del note
     deliveries.of_batch()
     eventually(lambda: held() is None)
@@ -200,7 +204,7 @@ class Model(Traced):
 def test_an_idle_thread_holds_no_replaced_work() -> None:
     deliveries, model = Deliveries(), Model()
     model.release.set()
-    pool = InferencePool(model.run, 1, deliveries.to)
+    pool = deliveries.pool(model.run)
     pool.submit(batch(1, "a"))
     deliveries.of_batch()
     pool.replace_work(hear, lambda: None)
@@ -212,7 +216,7 @@ def test_an_idle_thread_holds_no_replaced_work() -> None:
 
 def test_work_that_nobody_uses_is_retired_at_once() -> None:
     retired: list[int] = []
-    pool = InferencePool(hear, 1, Deliveries().to)
+    pool = Deliveries().pool(hear)
     pool.replace_work(hear, lambda: retired.append(threading.get_ident()))
     assert retired == [threading.get_ident()]
     assert pool.close(TIMEOUT_S)
@@ -221,7 +225,7 @@ def test_work_that_nobody_uses_is_retired_at_once() -> None:
 def test_a_batch_that_runs_keeps_its_work_which_is_retired_when_it_ends() -> None:
     deliveries, old = Deliveries(), Model()
     retired: Queue[str] = Queue()
-    pool = InferencePool(old.run, 2, deliveries.to)
+    pool = deliveries.pool(old.run, 2)
     pool.submit(batch(1, "old"))
     assert old.started.wait(TIMEOUT_S)
     pool.replace_work(
@@ -248,7 +252,7 @@ def test_work_that_breaks_is_retired_too() -> None:
         raise ZeroDivisionError
 
     deliveries = Deliveries()
-    pool = InferencePool(break_late, 1, deliveries.to)
+    pool = deliveries.pool(break_late)
     pool.submit(batch(1, "a"))
     assert started.wait(TIMEOUT_S)
     pool.replace_work(hear, retired.set)
@@ -290,7 +294,7 @@ def test_each_of_many_works_is_retired_once_and_never_in_use() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        pool = InferencePool(works[0].run, 4, deliveries.to)
+        pool = deliveries.pool(works[0].run, 4)
         for number, (old, new) in enumerate(pairwise(works)):
             for place in range(5):
                 pool.submit(batch(5 * number + place, "a", "b"))
@@ -306,7 +310,7 @@ def test_each_of_many_works_is_retired_once_and_never_in_use() -> None:
 
 def test_a_thread_that_hangs_is_told_of_when_the_pool_closes() -> None:
     model = Model()
-    pool = InferencePool(model.run, 1, Deliveries().to)
+    pool = Deliveries().pool(model.run)
     pool.submit(batch(1, "a"))
     assert model.started.wait(TIMEOUT_S)
     assert not pool.close(timeout_s=0.01)

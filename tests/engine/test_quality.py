@@ -154,14 +154,14 @@ def test_less_no_speech_never_makes_it_noise(
     ("tokens", "speech_s", "doubtful"),
     [(5, 1.0, False), (2, 1.0, True), (2, 0.99, False), (8, 4.0, True), (12, 4.0, False)],
 )
-def test_few_words_for_much_speech_deserve_a_second_look(
+def test_few_words_for_much_speech_deserve_a_retry(
     tokens: int, speech_s: float, doubtful: bool
 ) -> None:
     doubt = doubt_about(hypothesis("Go on.", tokens), speech(), speech_s)
     assert doubt is (Doubt.SPARSE if doubtful else None)
 
 
-def test_a_loop_deserves_a_second_look() -> None:
+def test_a_loop_deserves_a_retry() -> None:
     assert doubt_about(LOOP, speech(), speech_s=3.0) is Doubt.LOOP
 
 
@@ -177,7 +177,7 @@ PROMPTED = replace(speech(), prompt="Turn on the hall lamp. Close the blinds.", 
         "Kiri!",
     ],
 )
-def test_what_may_be_the_prompts_deserves_a_second_look(text: str) -> None:
+def test_what_may_be_the_prompts_deserves_a_retry(text: str) -> None:
     assert doubt_about(hypothesis(text, 20), PROMPTED, speech_s=2.0) is Doubt.PROMPTED
 
 
@@ -194,7 +194,7 @@ def test_other_words_are_not_the_prompts(text: str) -> None:
         ("go on, go on, Go", "go on"),
     ],
 )
-def test_a_sentence_that_is_said_again_deserves_a_second_look(text: str, once: str) -> None:
+def test_a_sentence_that_is_said_again_deserves_a_retry(text: str, once: str) -> None:
     assert said_once(text) == once
     assert doubt_about(hypothesis(text, 8), PROMPTED, speech_s=2.0) is Doubt.LOOP
 
@@ -281,7 +281,7 @@ def test_a_short_sound_that_becomes_a_phantom_is_noise(text: str) -> None:
     assert not is_noise(replace(heard, text="Stop."), speech_s=0.5, voice=0.4)
 
 
-def test_nothing_said_deserves_no_second_look() -> None:
+def test_nothing_said_deserves_no_retry() -> None:
     assert doubt_about(NOTHING, speech(), speech_s=5.0) is None
 
 

@@ -7,8 +7,6 @@ from queue import Queue
 import numpy as np
 
 from stt_mqtt.config import Config
-from stt_mqtt.engine.pipeline import Verdict
-from stt_mqtt.engine.pool import Delivery
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import (
@@ -21,8 +19,9 @@ from stt_mqtt.types import (
     InferenceResult,
     Rung,
     Utterance,
+    Verdict,
 )
-from tests.app.toys import TIMEOUT_S, Model
+from tests.engine.fake_model import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 
 ANYTHING = Config.model_validate({"gate": {"enabled": False}})
@@ -44,7 +43,7 @@ def batch(number: int) -> Batch:
         end=EndReason.STOP,
         ended_at=0.0,
     )
-    return Batch(number, (utterance,), second_look=False, together=2)
+    return Batch(number, (utterance,), may_retry=False, together=2)
 
 
 class Bench:
@@ -56,9 +55,8 @@ class Bench:
         self.engine = Engine(ANYTHING, OLD, self.old.transcriber, frozenset({"en"}), FakeVoice())
         self.pool = self.engine.start(
             workers,
-            Delivery(
-                lambda number, _, verdict: self.verdicts.put((number, verdict)), lambda _: None
-            ),
+            verdict=lambda number, _, verdict: self.verdicts.put((number, verdict)),
+            finished=lambda _: None,
         )
 
     def hold_a_batch(self, number: int = 1) -> None:

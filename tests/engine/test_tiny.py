@@ -20,10 +20,10 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration import Calibrated
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.models import ResolvedModel, resolve
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber, load, load_with
@@ -97,9 +97,9 @@ def recording(folder: Path, path: str) -> Samples:
 
 
 def transcribe(
-    transcriber: WhisperTranscriber, speech: Speech, look: DecodePass = DecodePass.FIRST
+    transcriber: WhisperTranscriber, speech: Speech, decode_pass: DecodePass = DecodePass.FIRST
 ) -> Hypothesis:
-    (answer,) = transcriber.transcribe([speech], look)
+    (answer,) = transcriber.transcribe([speech], decode_pass)
     assert isinstance(answer, Hypothesis)
     return answer
 
@@ -225,13 +225,13 @@ def test_control_tokens_written_out_in_a_prompt_cannot_steer_the_model(
     tiny: WhisperTranscriber,
 ) -> None:
     steering = "In<|endoftext|> the<|startoftranscript|> <|notimestamps|>hall.<|startofprev|>"
-    for look in DecodePass:
+    for decode_pass in DecodePass:
         plain, steered = (
-            transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), look)
+            transcribe(tiny, Speech(COMMANDS[0].samples, "en", prompt=text), decode_pass)
             for text in ("In the hall.", steering)
         )
         assert NORMALISE(steered.text) == NORMALISE(plain.text) == WORDS[0]
-    words = tiny.loaded.words
+    words = tiny.loaded.tokenizer
     prompt = words.prompt(Speech(noise(0.1), prompt=steering), "en", timestamps=False)
     assert [token >= words.end for token in prompt].count(True) == 3
 
@@ -243,7 +243,7 @@ def test_noise_of_any_colour_and_loudness_gives_nothing(pipeline: Pipeline, seco
         for level in (-60.0, -15.0)
         for colour in (0.0, 0.5, 1.0)
     )
-    verdicts = dict(pipeline.run(Batch(1, utterances, second_look=True, together=4)))
+    verdicts = dict(pipeline.run(Batch(1, utterances, may_retry=True, together=4)))
     assert [text_of(verdicts[n]) for n in range(6)] == [""] * 6
 
 
@@ -251,13 +251,13 @@ def test_silence_clicks_and_beeps_give_nothing(pipeline: Pipeline) -> None:
     click = np.zeros(2 * SAMPLE_RATE, np.float32)
     click[9_000:9_020] = 0.9
     sounds = [np.zeros(SAMPLE_RATE, np.float32), click, *map(beep, (50.0, 1000.0, 3000.0))]
-    batch = Batch(1, tuple(map(utterance, sounds)), second_look=True, together=4)
+    batch = Batch(1, tuple(map(utterance, sounds)), may_retry=True, together=4)
     verdicts = dict(pipeline.run(batch))
     assert [text_of(verdicts[n]) for n in range(len(sounds))] == [""] * len(sounds)
 
 
 def test_the_quality_gate_lets_every_command_through(pipeline: Pipeline) -> None:
-    batch = Batch(1, tuple(utterance(c.samples) for c in COMMANDS), second_look=False, together=4)
+    batch = Batch(1, tuple(utterance(c.samples) for c in COMMANDS), may_retry=False, together=4)
     verdicts = dict(pipeline.run(batch))
     assert [NORMALISE(text_of(verdicts[n])) for n in range(len(COMMANDS))] == WORDS
 
@@ -267,7 +267,7 @@ def test_words_around_a_long_pause_are_kept(pipeline: Pipeline, pause_s: float) 
     pause = noise(pause_s, level_dbfs=-70.0)
     samples = np.concatenate([COMMANDS[2].samples, pause, COMMANDS[8].samples])
     gated = replace(pipeline, gate=GateConfig())
-    assert NORMALISE(text_of(gated.hear(utterance(samples)))) == f"{WORDS[2]} {WORDS[8]}"
+    assert NORMALISE(text_of(gated.transcribe(utterance(samples)))) == f"{WORDS[2]} {WORDS[8]}"
 
 
 @pytest.mark.parametrize("pause_s", [2.0, 10.0])
@@ -278,7 +278,7 @@ def test_of_two_real_commands_the_quieter_one_is_heard_too(
     lights = 0.25 * recording(speech_folder, "speech_to_phrase_en/activate_Mood_Lighting.wav")
     gated = replace(pipeline, gate=GateConfig())
     pause = noise(pause_s, level_dbfs=-70.0)
-    both = text_of(gated.hear(utterance(np.concatenate([order, pause, lights]))))
+    both = text_of(gated.transcribe(utterance(np.concatenate([order, pause, lights]))))
     assert "light roast single shot drip coffee" in NORMALISE(both)
     assert "activate" in NORMALISE(both)
 
@@ -329,7 +329,7 @@ from pathlib import Path
 def refuse(*_):
     raise SystemExit("the network was used")
 socket.socket.connect = refuse
-from stt_mqtt.engine.cpu import Parallelism
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import load
@@ -369,7 +369,7 @@ def test_over_a_minute_of_speech_is_transcribed_without_a_gap(
     samples, reference = read(speech_folder, "ljspeech_long")
     assert len(samples) > 60 * SAMPLE_RATE
     told: list[tuple[float, float]] = []
-    heard = pipeline.hear(utterance(samples), lambda *done: told.append(done))
+    heard = pipeline.transcribe(utterance(samples), lambda *done: told.append(done))
     assert word_error_rate(reference, text_of(heard)) < 0.05
     assert len(told) > 2
     assert told == sorted(told)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from stt_mqtt.engine.calibration import Calibrated, Calibration, Floats, Window
-from stt_mqtt.engine.cpu import Parallelism
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.models import ResolvedModel
+from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
 from stt_mqtt.errors import (
@@ -24,7 +24,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.types import Rung, Samples
-from tests.engine.scripted import END_OF_TEXT, byte_words, marked, speech
+from tests.engine.scripted import END_OF_TEXT, marked, speech, whisper_tokenizer
 
 CALIBRATION = Calibration(
     first=Window(lead_s=0.0, pad_s=1.0, min_s=2.0, tail_states=100),
@@ -109,7 +109,7 @@ class FakeNetwork:
 
 
 def _bytes(text: str) -> list[int]:
-    ids: list[int] = byte_words("en").tokenizer.encode(text).ids
+    ids: list[int] = whisper_tokenizer("en").tokenizer.encode(text).ids
     return ids
 
 
@@ -124,16 +124,16 @@ def transcriber(
     network: FakeNetwork, *languages: str, calibration: Calibration | None = CALIBRATION
 ) -> WhisperTranscriber:
     calibrated = None if calibration is None else Calibrated(calibration)
-    words = byte_words(*(languages or ("en",)))
-    model = LoadedModel("fake.en", network, FakeFeatures(), words, calibrated)
+    tokenizer = whisper_tokenizer(*(languages or ("en",)))
+    model = LoadedModel("fake.en", network, FakeFeatures(), tokenizer, calibrated)
     network.encoded.clear()
     return WhisperTranscriber(model, beam_size=3)
 
 
 def hear(
-    network: FakeNetwork, *speeches: Speech, look: DecodePass = DecodePass.FIRST
+    network: FakeNetwork, *speeches: Speech, decode_pass: DecodePass = DecodePass.FIRST
 ) -> list[Hypothesis | UtteranceError]:
-    return transcriber(network).transcribe(speeches or [speech()], look)
+    return transcriber(network).transcribe(speeches or [speech()], decode_pass)
 
 
 def texts(answers: list[Hypothesis | UtteranceError]) -> list[str]:
@@ -184,7 +184,7 @@ def test_speech_of_different_windows_is_decoded_apart_and_answered_in_order() ->
 
 def test_with_the_whole_tail_everything_is_decoded_together() -> None:
     network = FakeNetwork()
-    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), look=DecodePass.SECOND)
+    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), decode_pass=DecodePass.SECOND)
     assert network.batches == [[1, 2, 3]]
     assert network.generated[0].states == 1500
 
@@ -194,7 +194,7 @@ def test_prompts_of_different_length_are_decoded_apart() -> None:
     prompted = [replace(speech(n), prompt=text) for n, text in [(2, "ab"), (3, "cd"), (4, "abc")]]
     hear(network, speech(1), *prompted)
     assert network.batches == [[1], [2, 3], [4]]
-    words = byte_words("en")
+    words = whisper_tokenizer("en")
     assert network.generated[1].prompts == [
         words.prompt(said, "en", False) for said in prompted[:2]
     ]
@@ -206,7 +206,7 @@ def test_the_first_look_is_quick() -> None:
     (call,) = network.generated
     assert network.encoded == [(1, 200)]
     assert call.options["beam_size"] == 3
-    assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=False)]
+    assert call.prompts == [whisper_tokenizer("en").prompt(speech(), "en", timestamps=False)]
 
 
 def test_a_word_is_the_most_probable_text_and_a_sentence_the_best_by_its_mean() -> None:
@@ -225,7 +225,7 @@ def test_an_english_sentence_has_timestamps_from_the_calibrated_length_on(
     network = FakeNetwork()
     said = replace(speech(1, seconds), language=language)
     transcriber(network, "en", "fr").transcribe([said])
-    words = byte_words("en", "fr")
+    words = whisper_tokenizer("en", "fr")
     assert network.generated[0].prompts == [words.prompt(said, language, timestamps)]
 
 
@@ -234,34 +234,34 @@ def test_without_a_length_for_them_there_are_no_timestamps_at_first() -> None:
     calibration = replace(CALIBRATION, timestamps_from_s=None)
     transcriber(network, calibration=calibration).transcribe([speech(1, 9.0)])
     assert network.generated[0].prompts == [
-        byte_words("en").prompt(speech(), "en", timestamps=False)
+        whisper_tokenizer("en").prompt(speech(), "en", timestamps=False)
     ]
 
 
 def test_a_plain_look_is_for_the_most_probable_text_without_timestamps() -> None:
     network = FakeNetwork()
     sentence = speech(1, 3.0)
-    hear(network, sentence, look=DecodePass.PLAIN)
+    hear(network, sentence, decode_pass=DecodePass.PLAIN)
     (call,) = network.generated
     assert network.encoded == [(1, 400)]
-    assert call.prompts == [byte_words("en").prompt(sentence, "en", timestamps=False)]
+    assert call.prompts == [whisper_tokenizer("en").prompt(sentence, "en", timestamps=False)]
     assert call.options["length_penalty"] == 0.0
 
 
 def test_the_second_look_is_wide_with_timestamps() -> None:
     network = FakeNetwork()
-    hear(network, look=DecodePass.SECOND)
+    hear(network, decode_pass=DecodePass.SECOND)
     (call,) = network.generated
     assert network.encoded == [(1, 800)]
     assert call.options["beam_size"] == 5
-    assert call.prompts == [byte_words("en").prompt(speech(), "en", timestamps=True)]
+    assert call.prompts == [whisper_tokenizer("en").prompt(speech(), "en", timestamps=True)]
 
 
 def test_without_a_calibration_both_looks_read_the_full_window() -> None:
     network = FakeNetwork()
     uncalibrated = transcriber(network, calibration=None)
-    for look in DecodePass:
-        uncalibrated.transcribe([speech(1, 0.5)], look)
+    for decode_pass in DecodePass:
+        uncalibrated.transcribe([speech(1, 0.5)], decode_pass)
     assert network.encoded == [(1, 3000)] * 3
     assert [call.states for call in network.generated] == [1500] * 3
     assert not uncalibrated.loaded.is_calibrated
@@ -271,7 +271,7 @@ def test_without_a_calibration_both_looks_read_the_full_window() -> None:
 def test_a_calibrated_model_has_its_silence_from_the_encoder() -> None:
     network = FakeNetwork()
     numbers = Calibrated(CALIBRATION)
-    model = LoadedModel("fake", network, FakeFeatures(), byte_words("en"), numbers)
+    model = LoadedModel("fake", network, FakeFeatures(), whisper_tokenizer("en"), numbers)
     assert network.encoded == [(SILENT, 3000)]
     states = model.states(speech(5).samples, CALIBRATION.first)
     assert states[:, 0].tolist() == [5] * 100 + [SILENT] * 100
@@ -280,7 +280,7 @@ def test_a_calibrated_model_has_its_silence_from_the_encoder() -> None:
 def test_silence_that_is_known_is_not_asked_for() -> None:
     network = FakeNetwork()
     known = Calibrated(CALIBRATION, np.full((1500, 4), 7, np.float32))
-    model = LoadedModel("fake", network, FakeFeatures(), byte_words("en"), known)
+    model = LoadedModel("fake", network, FakeFeatures(), whisper_tokenizer("en"), known)
     states = model.states(speech(5).samples, CALIBRATION.first)
     assert network.encoded == [(5, 200)]
     assert states[:, 0].tolist() == [5] * 100 + [7] * 100
@@ -361,7 +361,7 @@ def test_a_language_is_normalised_before_it_is_used() -> None:
     network = FakeNetwork()
     used = transcriber(network, "en", "de", "cy")
     assert one(used.transcribe([replace(speech(), language="de_AT")])).language == "de"
-    words = byte_words("en", "de", "cy")
+    words = whisper_tokenizer("en", "de", "cy")
     assert network.generated[0].prompts == [words.prompt(speech(), "de", timestamps=False)]
 
 
@@ -394,7 +394,7 @@ def test_a_language_is_the_most_probable_one_among_those_allowed(
     used = transcriber(network, "en", "de", "cy")
     said = replace(speech(), language=None, languages=allowed)
     assert one(used.transcribe([said])).language == detected
-    words = byte_words("en", "de", "cy")
+    words = whisper_tokenizer("en", "de", "cy")
     assert network.generated[0].prompts == [words.prompt(said, detected, timestamps=False)]
 
 
@@ -402,7 +402,7 @@ def test_only_english_is_looked_at_with_timestamps() -> None:
     network = FakeNetwork()
     french = replace(speech(), language="fr")
     transcriber(network, "en", "fr").transcribe([french], DecodePass.SECOND)
-    words = byte_words("en", "fr")
+    words = whisper_tokenizer("en", "fr")
     assert network.generated[0].prompts == [words.prompt(french, "fr", timestamps=False)]
 
 
@@ -451,7 +451,7 @@ def test_states_that_are_there_already_are_only_decoded() -> None:
     used = transcriber(network)
     states = used.loaded.states(speech(4).samples, CALIBRATION.first)
     network.encoded.clear()
-    assert used.heard_in(states, speech(4)).text == "Number 4."
+    assert used.decode_states(states, speech(4)).text == "Number 4."
     assert network.encoded == []
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stt_mqtt.config import MqttConfig, Protocol
-from stt_mqtt.mqtt.client import ClientOptions, MqttClient
-from stt_mqtt.mqtt.messages import Inbound, Will
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
 from tools.brokers import Broker, FakeServer, Relay, eventually
 
 WILL = Will("will", b"gone")
@@ -56,8 +56,8 @@ def client_of(
         subscriptions=subscriptions,
         now=now,
     )
-    client = MqttClient(options, recorder)
-    client.start()
+    client = MqttClient(options)
+    client.start(recorder)
     try:
         yield client, recorder
     finally:

@@ -14,8 +14,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from stt_mqtt.config import MqttConfig, Protocol
-from stt_mqtt.mqtt.client import ClientOptions, MqttClient
-from stt_mqtt.mqtt.messages import Inbound, Publication
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
 from stt_mqtt.mqtt.receiver import Receiver
 from tests.mqtt.peers import WILL, Recorder, client_of, connected_to
 from tools.brokers import (
@@ -131,10 +131,9 @@ def test_stop_leaves_no_will_even_in_the_middle_of_a_flood(broker: Broker) -> No
         connected_to(broker) as (speaker, _),
     ):
         leaving = MqttClient(
-            ClientOptions(MqttConfig(), broker.host, broker.port, WILL, None, ("noise",)),
-            noise := Recorder(),
+            ClientOptions(MqttConfig(), broker.host, broker.port, WILL, None, ("noise",))
         )
-        leaving.start()
+        leaving.start(noise := Recorder())
         eventually(lambda: leaving.connected)
         for _ in range(5000):
             speaker.publish(Publication("noise", bytes(1000), qos=0))
@@ -149,8 +148,8 @@ def test_stop_leaves_no_will_even_in_the_middle_of_a_flood(broker: Broker) -> No
 
 def test_stop_is_bounded_and_quiet_for_a_client_that_never_connected() -> None:
     recorder = Recorder()
-    client = MqttClient(ClientOptions(MqttConfig(), "127.0.0.1", 1, WILL), recorder)
-    client.start()
+    client = MqttClient(ClientOptions(MqttConfig(), "127.0.0.1", 1, WILL))
+    client.start(recorder)
     began = time.monotonic()
     client.stop(60)
     assert time.monotonic() - began < 50
@@ -244,9 +243,9 @@ class Numbering(Recorder):
 
 def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Relay) -> None:
     numbering = Numbering()
-    client = MqttClient(ClientOptions(MqttConfig(), relay.host, relay.port), numbering)
+    client = MqttClient(ClientOptions(MqttConfig(), relay.host, relay.port))
     numbering.client = client
-    client.start()
+    client.start(numbering)
     try:
         eventually(lambda: len(numbering.protocols) == 1)
         relay.cut()
@@ -338,7 +337,7 @@ def test_a_broker_that_takes_few_messages_at_a_time_gets_few(mosquitto: MakeMosq
         assert len(heard.protocols) == 1
 
 
-def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
+def test_whether_everything_is_read_is_known_when_the_network_thread_has_read_all(
     broker: Broker,
 ) -> None:
     class Slow(Recorder):
@@ -352,25 +351,25 @@ def test_whether_everything_is_read_is_known_when_the_network_thread_has_looked(
     slow = Slow()
     with client_of(broker, "room", recorder=slow) as (client, heard):
         eventually(lambda: client.connected)
-        client.look()
-        eventually(lambda: client.has_looked)
+        client.read_all()
+        eventually(lambda: client.has_read_all)
         client.publish(Publication("room", b"held up"))
         assert slow.entered.wait(60)
-        client.look()
-        never(lambda: client.has_looked, 0.2)
+        client.read_all()
+        never(lambda: client.has_read_all, 0.2)
         slow.may_go_on.set()
         # Also where it sleeps, as nothing comes in any more.
         for _ in range(10):
-            client.look()
-            eventually(lambda: client.has_looked)
+            client.read_all()
+            eventually(lambda: client.has_read_all)
         assert heard.payloads("room") == [b"held up"]
 
 
 def test_where_there_is_no_connection_nothing_waits_to_be_read(broker: Broker) -> None:
     options = ClientOptions(config=MqttConfig(), host=broker.host, port=broker.port)
-    client = MqttClient(options, Recorder())
-    client.look()
-    assert client.has_looked
+    client = MqttClient(options)
+    client.read_all()
+    assert client.has_read_all
     client.stop(1)
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.mqtt.inbox import ITEM_OVERHEAD, Inbox, InboxLimits, size_of
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.inbox import (
+    BATCH,
+    ITEM_OVERHEAD,
+    LINGER_S,
+    Arrival,
+    ArrivalQueue,
+    Inbox,
+    InboxLimits,
+    size_of,
+)
 from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Subscriptions
 
 ROOMY = InboxLimits(max_items=1000, max_bytes=10_000_000)
 
@@ -22,70 +34,71 @@ class Waker:
         self.calls += 1
 
 
+DESTINATION = Router([], lambda: None).route("any")
+
+
 def message(number: int = 0, size: int = 0) -> Inbound:
     return Inbound(str(number), bytes(size))
 
 
+def arrival(number: int = 0, size: int = 0) -> Arrival:
+    return Arrival(message(number, size), DESTINATION)
+
+
 def test_messages_leave_in_the_order_in_which_they_came_whatever_their_urgency() -> None:
-    inbox = Inbox(ROOMY, Waker())
+    queue = ArrivalQueue(ROOMY, Waker())
     for number in range(5):
-        assert inbox.put(message(number), urgent=number % 2 == 0)
-    assert [taken.topic for taken in inbox.drain(3)] == ["0", "1", "2"]
-    assert [taken.topic for taken in inbox.drain(3)] == ["3", "4"]
+        assert queue.put(arrival(number), urgent=number % 2 == 0)
+    assert [taken.message.topic for taken in queue.drain(3)] == ["0", "1", "2"]
+    assert [taken.message.topic for taken in queue.drain(3)] == ["3", "4"]
 
 
 def test_it_wakes_once_until_a_drain_has_found_it_empty() -> None:
     waker = Waker()
-    inbox = Inbox(ROOMY, waker)
-    inbox.put(message(), urgent=False)
-    inbox.put(message(), urgent=True)
+    queue = ArrivalQueue(ROOMY, waker)
+    queue.put(arrival(), urgent=False)
+    queue.put(arrival(), urgent=True)
     assert waker.calls == 1
-    inbox.drain(10)
-    inbox.put(message(), urgent=True)
+    queue.drain(10)
+    queue.put(arrival(), urgent=True)
     assert waker.calls == 1
-    inbox.drain(10)
-    assert inbox.drain(10) == []
-    inbox.put(message(), urgent=False)
+    queue.drain(10)
+    assert queue.drain(10) == []
+    queue.put(arrival(), urgent=False)
     assert waker.calls == 2
 
 
 def test_the_last_tenth_of_the_items_is_kept_for_urgent_messages() -> None:
-    inbox = Inbox(InboxLimits(20, 10_000_000), Waker())
-    assert [inbox.put(message(), urgent=False) for _ in range(20)] == [True] * 18 + [False] * 2
-    assert inbox.put(message(), urgent=True)
-    assert inbox.put(message(), urgent=True)
-    assert not inbox.put(message(), urgent=True)
-    assert (len(inbox), inbox.dropped) == (20, 3)
+    queue = ArrivalQueue(InboxLimits(20, 10_000_000), Waker())
+    assert [queue.put(arrival(), urgent=False) for _ in range(20)] == [True] * 18 + [False] * 2
+    assert queue.put(arrival(), urgent=True)
+    assert queue.put(arrival(), urgent=True)
+    assert not queue.put(arrival(), urgent=True)
+    assert (len(queue), queue.dropped) == (20, 3)
 
 
 def test_the_last_tenth_of_the_bytes_is_kept_for_urgent_messages() -> None:
     one = size_of(message(0, 1000))
-    inbox = Inbox(InboxLimits(1000, 10 * one), Waker())
-    assert [inbox.put(message(0, 1000), urgent=False) for _ in range(10)] == [True] * 9 + [False]
-    assert inbox.put(message(0, 1000), urgent=True)
-    assert inbox.buffered_bytes == 10 * one
-    assert not inbox.put(message(), urgent=True)
+    queue = ArrivalQueue(InboxLimits(1000, 10 * one), Waker())
+    assert [queue.put(arrival(0, 1000), urgent=False) for _ in range(10)] == [True] * 9 + [False]
+    assert queue.put(arrival(0, 1000), urgent=True)
+    assert queue.buffered_bytes == 10 * one
+    assert not queue.put(arrival(), urgent=True)
 
 
 def test_what_is_drained_makes_room() -> None:
-    inbox = Inbox(InboxLimits(10, 10_000_000), Waker())
-    while inbox.put(message(), urgent=True):
+    queue = ArrivalQueue(InboxLimits(10, 10_000_000), Waker())
+    while queue.put(arrival(), urgent=True):
         pass
-    inbox.drain(1)
-    assert inbox.put(message(), urgent=True)
-    inbox.drain(100)
-    assert (len(inbox), inbox.buffered_bytes) == (0, 0)
+    queue.drain(1)
+    assert queue.put(arrival(), urgent=True)
+    queue.drain(100)
+    assert (len(queue), queue.buffered_bytes) == (0, 0)
 
 
 def test_texts_and_properties_count_as_bytes() -> None:
     rich = Inbound("t", b"", 1, False, "type", "reply", b"12", (("name", "value"),))
     assert size_of(rich) == ITEM_OVERHEAD + 1 + 4 * 4 + 4 * 5 + 2 + 128 + 4 * 9
-
-
-@pytest.mark.parametrize("limits", [(9, 1_000_000), (1000, 10 * ITEM_OVERHEAD - 1)])
-def test_limits_without_room_for_a_reserve_are_refused(limits: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="at least 10 messages"):
-        InboxLimits(*limits)
 
 
 OPERATIONS = st.lists(
@@ -102,51 +115,51 @@ def test_whatever_happens_the_bounds_hold_and_every_message_leaves_once_or_is_co
     operations: list[tuple[str, bool, int]], max_items: int, max_bytes: int
 ) -> None:
     waker = Waker()
-    inbox = Inbox(InboxLimits(max_items, max_bytes), waker)
+    queue = ArrivalQueue(InboxLimits(max_items, max_bytes), waker)
     accepted: list[str] = []
     taken: list[str] = []
     refused = wakes_due = 0
     asleep = True
     for number, (what, urgent, amount) in enumerate(operations):
         if what == "put":
-            if inbox.put(message(number, amount), urgent):
+            if queue.put(arrival(number, amount), urgent):
                 accepted.append(str(number))
                 wakes_due += asleep
                 asleep = False
             else:
                 refused += 1
         else:
-            batch = inbox.drain(amount)
+            batch = queue.drain(amount)
             assert len(batch) <= amount
             asleep = asleep or not batch
-            taken += [one.topic for one in batch]
-        assert len(inbox) <= max_items
-        assert inbox.buffered_bytes <= max_bytes
+            taken += [one.message.topic for one in batch]
+        assert len(queue) <= max_items
+        assert queue.buffered_bytes <= max_bytes
         assert waker.calls == wakes_due
-    taken += [one.topic for one in inbox.drain(len(operations) + 1)]
+    taken += [one.message.topic for one in queue.drain(len(operations) + 1)]
     assert taken == accepted
-    assert inbox.dropped == refused
-    assert inbox.buffered_bytes == 0
+    assert queue.dropped == refused
+    assert queue.buffered_bytes == 0
 
 
 @given(st.lists(st.integers(0, 5000), max_size=60), st.integers(10, 30))
 def test_an_urgent_message_finds_room_behind_any_flood_of_others(
     sizes: list[int], max_items: int
 ) -> None:
-    inbox = Inbox(InboxLimits(max_items, max_items * ITEM_OVERHEAD * 2), Waker())
+    queue = ArrivalQueue(InboxLimits(max_items, max_items * ITEM_OVERHEAD * 2), Waker())
     for size in sizes:
-        inbox.put(message(0, size), urgent=False)
-    assert inbox.put(Inbound("s", b""), urgent=True)
+        queue.put(arrival(0, size), urgent=False)
+    assert queue.put(Arrival(Inbound("s", b""), DESTINATION), urgent=True)
 
 
 def test_no_message_and_no_wake_up_is_lost_between_threads() -> None:
     total = 20_000
     woken = threading.Event()
-    inbox = Inbox(InboxLimits(total, total * 1000), woken.set)
+    queue = ArrivalQueue(InboxLimits(total, total * 1000), woken.set)
 
     def produce() -> None:
         for number in range(total):
-            inbox.put(message(number), urgent=True)
+            queue.put(arrival(number), urgent=True)
 
     producer = threading.Thread(target=produce)
     producer.start()
@@ -155,8 +168,199 @@ def test_no_message_and_no_wake_up_is_lost_between_threads() -> None:
         # A lost wake-up shows here.
         assert woken.wait(60)
         woken.clear()
-        while batch := inbox.drain(7):
-            taken += [one.topic for one in batch]
+        while batch := queue.drain(7):
+            taken += [one.message.topic for one in batch]
     producer.join()
     assert taken == [str(number) for number in range(total)]
+    assert queue.dropped == 0
+
+
+class Handled(MqttDoor):
+    """A door that knows what reached the event loop, and on which thread."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.dropped: list[str] = []
+        self.unwanted: set[str] = set()
+        """Topics of chunks that nobody waits for until a message on `opens/…` is handled."""
+        self.threads: set[int] = set()
+        self.batches = 0
+        self.router = Router([self], self.note)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        return Subscriptions(
+            ("#",),
+            AudioTopics(("/audio",), lambda topic: topic not in self.unwanted),
+            large_endings=("/utterance",),
+            dropped=self.dropped.append,
+        )
+
+    def handle(self, message: Inbound) -> None:
+        self.note()
+        if message.topic == "breaks":
+            raise ZeroDivisionError
+        self.messages.append(message.topic)
+        if message.topic.startswith("opens/"):
+            self.unwanted.discard(message.topic.removeprefix("opens/") + "/audio")
+
+    def note(self) -> None:
+        self.threads.add(threading.get_ident())
+
+    def rearm(self) -> None:
+        self.batches += 1
+
+
+class FakeClient(MqttClient):
+    """A client whose network thread has read all when the test says so."""
+
+    def __init__(self) -> None:
+        self.is_read = True
+
+    def read_all(self) -> None:
+        self.is_read = False
+
+    @property
+    def has_read_all(self) -> bool:
+        return self.is_read
+
+
+def inbox_of(
+    handled: Handled, limits: InboxLimits | None = None, client: MqttClient | None = None
+) -> Inbox:
+    """An inbox of the running loop."""
+    client = client or FakeClient()
+    return Inbox(client, handled.router, handled.note, handled.rearm, limits)
+
+
+def feed(handled: Handled, topics: list[str], limits: InboxLimits | None = None) -> Inbox:
+    """Send messages from another thread; the loop handles them when all are sent."""
+
+    async def main() -> Inbox:
+        inbox = inbox_of(handled, limits)
+
+        def send() -> None:
+            inbox.connected("5")
+            for topic in topics:
+                inbox.message(Inbound(topic, b"x"))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        # Blocks the loop on purpose: so it is certain what finds room.
+        sender.join()
+        for _ in range(len(topics) + 20):
+            await asyncio.sleep(0)
+        await asyncio.sleep(LINGER_S * 2)
+        return inbox
+
+    return asyncio.run(main())
+
+
+def test_messages_reach_the_loop_in_order_and_on_its_thread() -> None:
+    handled = Handled()
+    topics = [f"stt/room/{number}" for number in range(1000)]
+    feed(handled, topics)
+    assert handled.messages == topics
+    assert handled.threads == {threading.get_ident()}
+    assert handled.batches < 100
+
+
+def test_a_message_that_breaks_something_harms_none_behind_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handled = Handled()
+    feed(handled, ["a", "breaks", "b"])
+    assert handled.messages == ["a", "b"]
+    assert "could not be handled" in caplog.text
+
+
+def test_what_finds_no_room_is_told_unless_it_is_a_chunk() -> None:
+    handled = Handled()
+    topics = ["stt/a/audio"] * 30 + ["stt/a/utterance"] * 3 + ["stt/a/audio/stop"] * 2
+    inbox = feed(handled, topics, InboxLimits(20, 1_000_000))
+    assert handled.dropped == ["stt/a/utterance"] * 3
+    assert handled.messages.count("stt/a/audio/stop") == 2
+    assert inbox.dropped == 30 - 18 + 3
+
+
+def test_chunks_that_nobody_waits_for_do_not_reach_the_loop() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    inbox = feed(handled, ["x/audio"] * 100 + ["y/audio"])
+    assert handled.messages == ["y/audio"]
     assert inbox.dropped == 0
+
+
+def test_a_chunk_behind_the_start_that_makes_it_welcome_reaches_the_loop() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    feed(handled, ["x/audio", "opens/x", "x/audio"])
+    assert handled.messages == ["opens/x", "x/audio"]
+
+
+def test_a_start_that_found_no_room_keeps_no_chunk_welcome() -> None:
+    handled = Handled()
+    handled.unwanted = {"x/audio"}
+    inbox = feed(handled, ["opens/y"] * 21, InboxLimits(20, 1_000_000))
+    assert handled.dropped == ["opens/y"]
+    inbox.message(Inbound("x/audio", b""))
+    assert len(inbox) == 0
+
+
+def test_what_was_marked_is_handled_at_once_and_what_came_later_is_not_waited_for() -> None:
+    handled = Handled()
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        for number in range(BATCH + 1):
+            inbox.message(Inbound(f"before/{number}", b""))
+        inbox.mark(stood_still=False)
+        inbox.message(Inbound("after", b""))
+        assert inbox.take_in()
+        assert len(handled.messages) == BATCH
+        assert not inbox.take_in()
+        # They were taken out together, which does no harm.
+        assert handled.messages[-1] == "after"
+        inbox.mark(stood_still=False)
+        assert not inbox.take_in()
+        # The inbox goes on to wake the loop.
+        inbox.message(Inbound("later", b""))
+        await asyncio.sleep(LINGER_S * 4)
+        assert handled.messages[-1] == "later"
+        assert handled.batches < 10
+
+    asyncio.run(main())
+
+
+def test_after_a_standstill_what_the_network_thread_has_yet_to_read_is_waited_for() -> None:
+    handled = Handled()
+
+    async def main() -> None:
+        client = FakeClient()
+        inbox = inbox_of(handled, client=client)
+        inbox.mark(stood_still=True)
+        assert inbox.take_in()
+        inbox.message(Inbound("unread", b""))
+        client.is_read = True
+        assert not inbox.take_in()
+        assert handled.messages == ["unread"]
+
+    asyncio.run(main())
+
+
+def test_on_time_the_network_thread_is_not_asked() -> None:
+    async def main() -> None:
+        client = FakeClient()
+        inbox = inbox_of(Handled(), client=client)
+        inbox.mark(stood_still=False)
+        assert client.is_read
+        assert not inbox.take_in()
+
+    asyncio.run(main())
+
+
+def test_messages_after_the_end_of_the_loop_are_dropped_quietly() -> None:
+    handled = Handled()
+    inbox = feed(handled, [])
+    inbox.message(Inbound("late", b""))
+    assert handled.messages == []

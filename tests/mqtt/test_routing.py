@@ -21,7 +21,7 @@ class Door:
     def subscriptions(self) -> Subscriptions:
         return Subscriptions(
             (f"{self.name}/#",),
-            AudioTopics(("/audio",)) if self.name == "one" else None,
+            AudioTopics(("/audio",)) if self.name == "one" else AudioTopics(),
             large_endings=("/whole",),
             dropped=lambda topic: self.told.append(f"dropped {topic}"),
             retained=RetainedTopics(
@@ -56,10 +56,10 @@ def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> N
     lost: list[str] = []
     one, other = Door("one"), Door("other")
     router = Router([one, other], lambda: lost.append("lost"))
-    router.handle(Inbound("one/a", b""))
-    router.dropped("other/b")
-    router.dropped("nobody/c")
-    router.handle(Inbound("nobody/c", b""))
+    for topic in ("one/a", "nobody/c"):
+        router.route(topic).door.handle(Inbound(topic, b""))
+    for topic in ("other/b", "nobody/c"):
+        router.route(topic).topics.dropped(topic)
     assert (one.told, other.told, lost) == (["one/a"], ["dropped other/b"], ["lost"])
 
 
@@ -81,7 +81,8 @@ def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> N
 )
 def test_a_filter_matches_as_mqtt_has_it(filter: str, topic: str, matches: bool) -> None:
     door, lost = Listening(Subscriptions((filter,))), list[str]()
-    Router([door], lambda: lost.append("lost")).handle(Inbound(topic, b""))
+    route = Router([door], lambda: lost.append("lost")).route(topic)
+    route.door.handle(Inbound(topic, b""))
     assert (door.heard, lost) == (([topic], []) if matches else ([], ["lost"]))
 
 
@@ -102,5 +103,10 @@ def test_what_the_doors_listen_to_is_put_together() -> None:
 def test_audio_and_large_messages_are_known_by_the_end_of_their_topic() -> None:
     router = Router([Door("one"), Door("other")], lambda: None)
     topics = ("one/audio", "one/audio/stop", "other/audio", "one/whole", "nobody/whole")
-    assert [router.audio_of(topic) is not None for topic in topics] == [1, 0, 0, 0, 0]
-    assert [router.is_large(topic) for topic in topics] == [0, 0, 0, 1, 0]
+    routes = [router.route(topic).topics for topic in topics]
+    assert [one.is_audio(topic) for one, topic in zip(routes, topics, strict=True)] == [
+        1, 0, 0, 0, 0,
+    ]  # fmt: skip
+    assert [one.is_large(topic) for one, topic in zip(routes, topics, strict=True)] == [
+        0, 0, 0, 1, 0,
+    ]  # fmt: skip

@@ -16,8 +16,7 @@ import webrtcvad
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.audio.activity import VoiceActivity
-from stt_mqtt.audio.levels import band_power_db
+from stt_mqtt.audio.activity import VoiceActivity, band_power_db
 from stt_mqtt.config import VadConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.satellite.microphone_calibration import (

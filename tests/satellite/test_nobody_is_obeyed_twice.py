@@ -18,8 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from stt_mqtt.config import Config
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.topics import DeviceMessage, Topics
+from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.satellite.answers import ServiceAnswer
 from stt_mqtt.satellite.control import SatelliteTopics
@@ -27,6 +26,7 @@ from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
+from tests.doors.native.peers import native_door
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
 MAX_AGE_S = 30.0
@@ -49,12 +49,10 @@ class Service:
         self.pool = FakePool()
         self.service = SpeechService(Config(), engine_facts(), clock)
         self.service.serve(self.pool, Capacity(workers=1, max_batch=1))
-        self.door = NativeDoor(self.service, TOPICS, publish)
+        self.door = native_door(self.service, clock, publish)
 
     def hear(self, message: Inbound) -> None:
-        route = TOPICS.parse(message.topic)
-        assert isinstance(route, DeviceMessage)
-        self.door.handle(message, route)
+        self.door.handle(message)
 
     def infer(self) -> None:
         (utterance, *_) = self.pool.utterances

@@ -14,8 +14,8 @@ import pytest
 
 from stt_mqtt.config import MqttConfig
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.mqtt.client import ClientOptions, MqttClient
-from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
@@ -44,7 +44,7 @@ class Station:
             broker.port,
             subscriptions=("stt/kitchen/audio/#",),
         )
-        self.client = MqttClient(options, self)
+        self.client = MqttClient(options)
         config = UplinkConfig(KITCHEN, Codec.OPUS, qos, 30.0, 1 << 20)
         self.uplink = Uplink(config, self.client.publish)
 
@@ -87,7 +87,7 @@ class Station:
 @contextmanager
 def station_at(broker: Broker | Relay, qos: int) -> Iterator[Station]:
     station = Station(broker, qos)
-    station.client.start()
+    station.client.start(station)
     try:
         station.until(lambda: station.connections)
         yield station

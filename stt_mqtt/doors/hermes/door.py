@@ -9,20 +9,17 @@ from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.observers import DeviceObserver
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.core.settings import DeviceSettings
-from stt_mqtt.doors.hermes import payloads, topics
-from stt_mqtt.doors.hermes.requests import (
+from stt_mqtt.doors.hermes import messages
+from stt_mqtt.doors.hermes.messages import (
+    AudioFrameTopic,
+    Request,
     SessionAddress,
     StartListening,
-    address_of,
-    parse_start,
-    parse_stop,
-    parse_toggle,
+    VoiceActivityTopic,
 )
-from stt_mqtt.doors.hermes.sessions import Session, Sessions
-from stt_mqtt.doors.hermes.toggles import Toggles
-from stt_mqtt.doors.hermes.topics import ActivityTopic, AudioFrameTopic, Request, VoiceTopic
+from stt_mqtt.doors.hermes.sessions import Session, Sessions, Toggles
 from stt_mqtt.errors import InferenceTimeoutError, OverloadedError, UtteranceError
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Subscriptions
@@ -34,11 +31,11 @@ log = logging.getLogger(__name__)
 DOOR = "hermes"
 
 MAX_AUDIO_S = 20.0
-"""Longest session: the dialogue manager gives up 30 s after it has asked."""
+"""Longest session: the dialogue manager gives up 30 s after its request."""
 ANSWER_WITHIN_S = 24.5
-"""An answer leaves at the latest so long after the start, so that it is there within 25 s."""
+"""An answer leaves at the latest so long after the start, so that it arrives within 25 s."""
 STALE_AFTER_S = 30.0
-"""Nobody waits any more so long after the start: what a broker was away for is dropped."""
+"""So long after the start nobody waits any more, and answers that a broker missed are dropped."""
 NO_SPEECH_MS = 8000
 MAX_SESSIONS_OF_SITE = 8
 """A frame of a site costs as much as it has sessions."""
@@ -52,8 +49,8 @@ QUIET_S = 0.25
 _FORMAT = AudioFormat()
 
 
-class HermesDoor(MqttDoor):
-    """Turns Hermes messages into the line's events, and is the line's outlet for them."""
+class HermesDoor(MqttDoor, DeviceObserver):
+    """Turns Hermes messages into calls of the service, and outcomes into answers."""
 
     def __init__(self, service: SpeechService, clock: Clock, publish: Publish) -> None:
         self._service = service
@@ -74,12 +71,12 @@ class HermesDoor(MqttDoor):
         A request that was dropped unread cannot be answered: nobody knows whose it was. A session
         whose stop was dropped ends by itself.
         """
-        endings = (topics.FRAME_ENDING, topics.SESSION_FRAME_ENDING)
-        return Subscriptions(topics.SUBSCRIPTIONS, AudioTopics(endings, self.wants_audio))
+        audio = AudioTopics(messages.FRAME_ENDINGS, self.wants_audio)
+        return Subscriptions(messages.FILTERS, audio)
 
     def wants_audio(self, topic: str) -> bool:
         """Whether a session listens to the frames on this topic."""
-        route = topics.parse(topic)
+        route = messages.parse_topic(topic)
         return not isinstance(route, AudioFrameTopic) or bool(self._sessions_of(route))
 
     def handle(self, message: Inbound) -> None:
@@ -87,38 +84,33 @@ class HermesDoor(MqttDoor):
         if message.retain:
             self._service.metrics.drop(DropReason.RETAINED)
             return
-        route = topics.parse(message.topic)
-        if isinstance(route, AudioFrameTopic):
-            sessions = self._sessions_of(route)
-            if sessions and self._fits(message):
-                self._frame(route.site, sessions, message.payload)
-        elif isinstance(route, ActivityTopic):
-            self._voice(route)
-        elif route is None:
-            self._service.metrics.drop(DropReason.BAD_TOPIC)
-        elif self._fits(message):
-            self._request(route, message.payload)
+        match messages.parse_topic(message.topic):
+            case None:
+                self._service.metrics.drop(DropReason.BAD_TOPIC)
+            case VoiceActivityTopic(site, starts):
+                self._voice_activity(site, starts)
+            case AudioFrameTopic(site) as route:
+                sessions = self._sessions_of(route)
+                if sessions and self._fits(message) and not self._toggles.is_off(site):
+                    self._frame(sessions, message.payload)
+            case Request() as request:
+                if self._fits(message):
+                    self._request(request, message.payload)
 
-    # As the outlet of the line -----------------------------------------------------------------
+    # As the outlet of the service ------------------------------------------------------------
 
     def outcome(self, outcome: Outcome) -> None:
         """Answer the session that has come to its end."""
         session = outcome.context
         if isinstance(session, Session) and not session.answered:
             self._answer(session, outcome, outcome.error)
-        self._let_go(outcome.key)
+        self._release(outcome.key)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """A session was ended by the service, at a cap."""
+        """The service may have ended a session, at a cap."""
         session = self._sessions.find(key.name, key.part)
         if session is not None and state is not DeviceState.LISTENING:
             self._finish_recording(session)
-
-    def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
-        """Nothing: Hermes knows no settings."""
-
-    def forget(self, key: DeviceKey) -> None:
-        """Nothing: what is forgotten has no session."""
 
     # Time --------------------------------------------------------------------------------------
 
@@ -135,9 +127,9 @@ class HermesDoor(MqttDoor):
             log.warning("%s is answered without its text, which came too late", session.key)
             error = InferenceTimeoutError(f"no text {ANSWER_WITHIN_S:g} s after the start")
             self._answer(session, None, error)
-            self._let_go(session.key)
+            self._release(session.key)
 
-    # Inside ------------------------------------------------------------------------------------
+    # Requests ----------------------------------------------------------------------------------
 
     def _fits(self, message: Inbound) -> bool:
         fits = len(message.payload) <= self._max_payload_bytes
@@ -149,28 +141,27 @@ class HermesDoor(MqttDoor):
         try:
             match request:
                 case Request.START:
-                    self._start(parse_start(payload))
+                    self._start(messages.parse_start(payload))
                 case Request.STOP:
-                    for session in self._sessions.meant_by(parse_stop(payload)):
+                    for session in self._sessions.stopped_by(messages.parse_stop(payload)):
                         self._stop(session)
                 case Request.TOGGLE_ON:
-                    toggle = parse_toggle(payload)
+                    toggle = messages.parse_toggle(payload)
                     self._toggles.on(toggle.site, toggle.reason)
                 case Request.TOGGLE_OFF:
-                    toggle = parse_toggle(payload)
+                    toggle = messages.parse_toggle(payload)
                     self._toggles.off(toggle.site, toggle.reason)
         except UtteranceError as error:
             self._service.metrics.drop(DropReason.BAD_PAYLOAD)
-            self._publish_error(error, address_of(payload))
+            self._publish_error(error, messages.address_of(payload))
 
     def _start(self, request: StartListening) -> None:
         address = request.address
-        key = DeviceKey(DOOR, address.site, address.session)
         before = self._sessions.find(address.site, address.session)
         if before is not None:
             self._finish_recording(before)
-        crowded = self._crowded(address.site)
-        session = self._new_session(key, request)
+        overloaded = self._make_room(address.site)
+        session = self._new_session(request)
         self._sessions.add(session)
         start = UtteranceStart(
             format=_FORMAT,
@@ -178,14 +169,14 @@ class HermesDoor(MqttDoor):
             ends_within_s=MAX_AUDIO_S,
             context=session,
         )
-        if crowded is not None:
-            self._service.refuse(key, start, crowded)
+        if overloaded is not None:
+            self._service.refuse(session.key, start, overloaded)
         else:
-            self._service.start(key, start)
+            self._service.start(session.key, start)
 
-    def _crowded(self, site: str) -> OverloadedError | None:
-        """Why there is no place for one more session; one that has fallen silent gives way."""
-        if len(self._sessions.at(site)) >= MAX_SESSIONS_OF_SITE:
+    def _make_room(self, site: str) -> OverloadedError | None:
+        """Why there is no place for one more session. A session that has gone quiet gives way."""
+        if len(self._sessions.of_site(site)) >= MAX_SESSIONS_OF_SITE:
             return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
         # Half of the places for devices are for the other doors.
         if len(self._sessions) < max(self._service.config.limits.max_devices // 2, 1):
@@ -195,44 +186,45 @@ class HermesDoor(MqttDoor):
         if quietest is None or not self._is_quiet(quietest):
             return error
         self._answer(quietest, None, error)
-        self._let_go(quietest.key)
+        self._release(quietest.key)
         return None
 
     def _is_quiet(self, session: Session) -> bool:
-        heard_at = session.heard_at
-        return heard_at is None or self._clock.now() - heard_at >= QUIET_S
+        audio_at = session.audio_at
+        return audio_at is None or self._clock.now() - audio_at >= QUIET_S
 
-    def _new_session(self, key: DeviceKey, request: StartListening) -> Session:
+    def _new_session(self, request: StartListening) -> Session:
+        key = DeviceKey(DOOR, request.address.site, request.address.session)
         pause_ms = self._service.config.device(key.name).gap_timeout_ms
         config = EndpointConfig(pause_ms=pause_ms, no_speech_ms=NO_SPEECH_MS)
         return Session(
             key=key,
             request=request,
             answer_by=self._clock.now() + ANSWER_WITHIN_S,
-            # More than fits, so that the line sees that the cap was reached.
+            # More than fits, so that the service sees that the cap was reached.
             frames=FrameReader(MAX_AUDIO_S + 1),
             endpointer=Endpointer(config) if request.stop_on_silence else None,
             captured=bytearray() if request.send_audio_captured else None,
         )
 
+    # Audio -------------------------------------------------------------------------------------
+
     def _sessions_of(self, route: AudioFrameTopic) -> Collection[Session]:
         if route.session is None:
-            return self._sessions.at(route.site)
+            return self._sessions.of_site(route.site)
         session = self._sessions.find(route.site, route.session)
         return () if session is None else (session,)
 
-    def _frame(self, site: str, sessions: Collection[Session], payload: bytes) -> None:
-        if self._toggles.is_off(site):
-            return
+    def _frame(self, sessions: Collection[Session], payload: bytes) -> None:
         for session in list(sessions):
             pcm = session.frames.read(payload)
             if pcm is None:
                 self._service.metrics.drop(DropReason.BAD_FRAME)
             else:
-                self._hear(session, pcm)
+                self._chunk(session, pcm)
 
-    def _hear(self, session: Session, pcm: bytes) -> None:
-        self._sessions.sound(session, len(pcm), self._clock.now())
+    def _chunk(self, session: Session, pcm: bytes) -> None:
+        self._sessions.add_audio(session, len(pcm), self._clock.now())
         self._capture(session, pcm)
         self._service.chunk(session.key, pcm, None, None)
         endpointer = session.endpointer
@@ -248,14 +240,16 @@ class HermesDoor(MqttDoor):
             self._service.budget.use(len(kept))
             captured += kept
 
-    def _voice(self, route: ActivityTopic) -> None:
-        for session in list(self._sessions.at(route.site)):
-            if route.voice is VoiceTopic.UP:
-                session.voice_came_up = True
+    def _voice_activity(self, site: str, starts: bool) -> None:
+        for session in list(self._sessions.of_site(site)):
+            if starts:
+                session.voice_started = True
             elif session.request.stop_on_silence and (
-                session.voice_came_up or session.heard_ms >= ACCIDENTAL_MS
+                session.voice_started or session.audio_ms >= ACCIDENTAL_MS
             ):
                 self._stop(session)
+
+    # Answers -----------------------------------------------------------------------------------
 
     def _stop(self, session: Session) -> None:
         self._finish_recording(session)
@@ -265,34 +259,34 @@ class HermesDoor(MqttDoor):
         if session.recording_finished:
             return
         session.recording_finished = True
-        self._sessions.ceased(session)
-        payload = payloads.recording_finished(session.request.address)
-        self._send(session, topics.RECORDING_FINISHED, payload)
+        self._sessions.end_listening(session)
+        payload = messages.recording_finished(session.request.address)
+        self._send(session, messages.RECORDING_FINISHED, payload)
 
     def _answer(
         self, session: Session, outcome: Outcome | None, error: UtteranceError | None
     ) -> None:
         session.answered = True
-        self._sessions.answered(session)
+        self._sessions.remove(session)
         self._finish_recording(session)
         address = session.request.address
         if error is not None:
             self._publish_error(error, address)
-        text = payloads.text_captured(session.request, outcome)
-        self._send(session, topics.TEXT_CAPTURED, text)
+        text = messages.text_captured(session.request, outcome)
+        self._send(session, messages.TEXT_CAPTURED, text)
         if session.captured is not None:
-            topic = topics.audio_captured(address.site, address.session)
+            topic = messages.audio_captured_topic(address.site, address.session)
             self._send(session, topic, wav_bytes(bytes(session.captured), SAMPLE_RATE))
             self._service.budget.use(-len(session.captured))
             session.captured = None
 
-    def _let_go(self, key: DeviceKey) -> None:
-        """Give the place of a device back that has nothing to be answered any more."""
-        if not self._sessions.concern(key):
+    def _release(self, key: DeviceKey) -> None:
+        """Free the place of a device whose sessions are all answered."""
+        if not self._sessions.has_unanswered(key):
             self._service.leave(key)
 
     def _publish_error(self, error: UtteranceError, address: SessionAddress) -> None:
-        self._publish(Publication(topics.ERROR, payloads.error(error, address), qos=0))
+        self._publish(Publication(messages.ERROR, messages.error(error, address), qos=0))
 
     def _send(self, session: Session, topic: str, payload: bytes) -> None:
         stale_at = session.answer_by - ANSWER_WITHIN_S + STALE_AFTER_S

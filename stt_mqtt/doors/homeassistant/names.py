@@ -1,32 +1,47 @@
-"""What devices are called in Home Assistant's discovery."""
+"""Object ids in Home Assistant's discovery, and which discovery messages are ours. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
 from hashlib import sha256
 
 from stt_mqtt.config.root import RESERVED_NAME
 
-PREFIX = "stt_mqtt_"
+ORIGIN = "stt-mqtt"
+MAX_CONFIG_BYTES = 64 * 1024
+"""Ours have a few kilobytes. A longer message was written by another program."""
+
+_PREFIX = "stt_mqtt_"
 _DIGEST_CHARACTERS = 8
-_OBJECT_ID = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{1,{64 + 1 + _DIGEST_CHARACTERS}}}")
+_OBJECT_ID = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{1,{64 + 1 + _DIGEST_CHARACTERS}}}")
 
 
 def object_id(device: str) -> str:
-    """The object id of a device; its name may have dots, an object id may not.
+    """The object id of a device. Dots, which are not legal there, become underscores.
 
-    What stands for a dotted name ends in a piece of its SHA-256, or `a.b` would be `a_b`.
+    A part of the SHA-256 follows a dotted name, so that `a.b` and `a_b` differ.
     """
     if "." not in device:
-        return PREFIX + device
+        return _PREFIX + device
     digest = sha256(device.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{PREFIX}{device.replace('.', '_')}-{digest}"
+    return f"{_PREFIX}{device.replace('.', '_')}-{digest}"
 
 
 SERVICE_ID = object_id(RESERVED_NAME)
-"""The object id of the service itself; no device can have it."""
+"""The object id of the service itself. No device can have it."""
 
 
-def is_object_id(text: str) -> bool:
-    """Whether `object_id` may have made this."""
-    return _OBJECT_ID.fullmatch(text) is not None
+def is_ours(object_id: str, config: bytes, state_topic: str) -> bool:
+    """Whether a service with this `state_topic` published this discovery message."""
+    if _OBJECT_ID.fullmatch(object_id) is None or len(config) > MAX_CONFIG_BYTES:
+        return False
+    try:
+        parsed = json.loads(config)
+    except (ValueError, RecursionError):
+        return False
+    match parsed:
+        case {"o": {"name": str(origin)}, "avty": [{"t": str(topic)}, *_]}:
+            return origin == ORIGIN and topic == state_topic
+        case _:
+            return False

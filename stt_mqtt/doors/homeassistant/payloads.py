@@ -1,7 +1,7 @@
-"""The discovery messages. Pure functions from what the service is to JSON objects.
+"""The discovery messages of the service and of its devices. Pure.
 
 Keys are Home Assistant's abbreviations: `stat_t` is `state_topic`, and so on. The last part of a
-unique id has no underscore, so that no two devices can make the same one.
+unique id has no underscore, so that no two devices can have the same one.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import TypeAlias
 
 from stt_mqtt import __version__
 from stt_mqtt.config.service import AUTO
-from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
-from stt_mqtt.doors.native.presence import SatelliteInfo
+from stt_mqtt.doors.homeassistant.names import ORIGIN, SERVICE_ID, object_id
+from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.types import DeviceState, OutcomeKind
 
-Json: TypeAlias = dict[str, object]
+DiscoveryConfig: TypeAlias = dict[str, object]
+"""A discovery message, or the part of one about a component."""
 
-ORIGIN = "stt-mqtt"
 MAX_STATE_CHARACTERS = 255
-"""Longest state of an entity; a longer one would make it unknown."""
+"""Longest state of an entity. A longer one would make it unknown."""
 MISSED_HEALTH = 3
-"""Health messages that fail to come before what they told counts as unknown."""
+"""So many missing health messages make the health sensors unknown."""
 TEXT_KEPT_S = 365 * 24 * 3600
-"""How long the last text stays. Home Assistant restores only what expires at some time."""
+"""How long the last text stays. Home Assistant restores only sensors that expire."""
 
-_HEALTH_SENSORS: dict[str, Json] = {
+_HEALTH_SENSORS: dict[str, DiscoveryConfig] = {
     "cpu": {
         "name": "CPU usage",
         "val_tpl": "{{ None if value_json.load.cpu is none else "
@@ -75,7 +75,7 @@ _HEALTH_SENSORS: dict[str, Json] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServiceFacts:
     """What the messages tell of the service. `rungs`: names, best first."""
 
     topics: Topics
@@ -84,26 +84,25 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a satellite tells of itself. `has_availability`: on its availability topic.
-
-    `could_mute`: it said once that it can. When it does not any more, that has to be taken back.
-    """
+class DeviceFacts:
+    """What a device has told about itself."""
 
     has_availability: bool = False
+    """Whether it has published on its availability topic."""
     satellite: SatelliteInfo = field(default_factory=SatelliteInfo)
     could_mute: bool = False
+    """Whether its microphone was a switch once. If it is none now, the switch is removed."""
 
-    def as_told(self, satellite: SatelliteInfo) -> About:
-        """The same satellite after it told what it is."""
+    def with_satellite(self, satellite: SatelliteInfo) -> DeviceFacts:
+        """The facts after the device told what satellite it is."""
         could_mute = self.could_mute or satellite.can_mute
         return replace(self, satellite=satellite, could_mute=could_mute)
 
 
-def service_config(facts: Facts) -> Json:
+def service_config(service: ServiceFacts) -> DiscoveryConfig:
     """The message about the service."""
-    bridge = facts.topics.of_bridge
-    components: dict[str, Json] = {
+    bridge = service.topics.of_bridge
+    components: dict[str, DiscoveryConfig] = {
         "connection": {
             "p": "binary_sensor",
             "name": "Connection",
@@ -112,15 +111,15 @@ def service_config(facts: Facts) -> Json:
             "stat_t": bridge("state"),
             "pl_on": "online",
             "pl_off": "offline",
-            # It tells of the absence instead of being absent.
-            **_available_with([]),
+            # Always available, because it shows whether the service is there.
+            **_availability([]),
         },
         "rung": {
             "p": "select",
             "name": "Model",
             "ent_cat": "config",
             "ic": "mdi:stairs",
-            "ops": [AUTO, *facts.rungs],
+            "ops": [AUTO, *service.rungs],
             "cmd_t": bridge("request/rung"),
             "cmd_tpl": '{"rung":"{{ value }}"}',
             "stat_t": bridge("info"),
@@ -152,42 +151,43 @@ def service_config(facts: Facts) -> Json:
             "ent_cat": "diagnostic",
             "stat_cla": "measurement",
             "stat_t": bridge("health"),
-            "exp_aft": ceil(MISSED_HEALTH * facts.health_interval_s),
+            "exp_aft": ceil(MISSED_HEALTH * service.health_interval_s),
             **sensor,
         }
-    device: Json = {
+    device: DiscoveryConfig = {
         "ids": [SERVICE_ID],
         "name": "stt-mqtt",
         "mf": "stt-mqtt",
         "mdl": "Speech to text",
         "sw": __version__,
     }
-    origin: Json = {"name": ORIGIN, "sw": __version__}
+    origin: DiscoveryConfig = {"name": ORIGIN, "sw": __version__}
     return _config(SERVICE_ID, device, origin, components, [bridge("state")])
 
 
-def device_config(facts: Facts, device: str, about: About) -> Json:
-    """The message about one satellite, with what it tells of itself.
+def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> DiscoveryConfig:
+    """The message about one device.
 
-    A listed topic on which nobody ever spoke would make all entities unavailable for ever.
+    Its availability topic is listed only if it has published there: on a topic without a message
+    all entities would stay unavailable.
     """
 
     def topic(name: str) -> str:
-        return facts.topics.of_device(device, name)
+        return service.topics.of_device(device, name)
 
-    bridge_state = facts.topics.of_bridge("state")
-    components: dict[str, Json] = {
+    bridge_state = service.topics.of_bridge("state")
+    components: dict[str, DiscoveryConfig] = {
         "utterance": {
             "p": "event",
             "name": "Utterance",
             "ic": "mdi:microphone-message",
             "stat_t": topic("result"),
             "evt_typ": [kind.value for kind in OutcomeKind],
-            # What is sent again has been obeyed. Home Assistant passes over what is empty.
+            # A repeated result was acted on before. Home Assistant ignores an empty value.
             "val_tpl": "{% if not value_json.repeated | default(false) %}"
             "{{ value_json | combine({'event_type': value_json.outcome}) | to_json }}{% endif %}",
-            # The result of who has just gone is obeyed, too.
-            **_available_with([bridge_state]),
+            # Without the device's availability: its last result comes after it has gone.
+            **_availability([bridge_state]),
             "qos": 1,
         },
         "text": {
@@ -198,8 +198,8 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
             "val_tpl": f"{{{{ value[:{MAX_STATE_CHARACTERS}] }}}}",
             "json_attr_t": topic("result"),
             "exp_aft": TEXT_KEPT_S,
-            # It was said, whoever is away now. What is unavailable at the end is not restored.
-            **_available_with([]),
+            # Always available, because a sensor that is unavailable at the end is not restored.
+            **_availability([]),
             "qos": 1,
         },
         "state": {
@@ -215,7 +215,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
         "enabled": {
             "p": "switch",
             "name": "Enabled",
-            # Configuration, so that it is not switched with the room, nor by voice.
+            # As configuration it is switched neither with its area nor by voice.
             "ent_cat": "config",
             "ic": "mdi:microphone",
             "cmd_t": topic("enabled/set"),
@@ -228,7 +228,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
             "qos": 1,
         },
     }
-    satellite = about.satellite
+    satellite = facts.satellite
     if satellite.can_mute:
         components["microphone"] = {
             "p": "switch",
@@ -238,7 +238,7 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
             "cmd_t": topic("satellite/set"),
             "pl_on": '{"muted":false}',
             "pl_off": '{"muted":true}',
-            # The satellite forgets it, the broker does not.
+            # The satellite does not store it, so the broker has to.
             "ret": True,
             "stat_t": topic("satellite/state"),
             "stat_on": "ON",
@@ -247,36 +247,35 @@ def device_config(facts: Facts, device: str, about: About) -> Json:
             "{{ 'OFF' if value_json.muted else 'ON' }}{% endif %}",
             "qos": 1,
         }
-    elif about.could_mute:
+    elif facts.could_mute:
         components["microphone"] = {"p": "switch"}
     id = object_id(device)
-    device_info: Json = {
+    device_info: DiscoveryConfig = {
         "ids": [id],
         "name": device,
         "mf": "stt-mqtt",
-        "mdl": satellite.model or "SatelliteInfo",
+        "mdl": satellite.model or "Satellite",
         "via_device": SERVICE_ID,
+        **({} if satellite.version is None else {"sw": satellite.version}),
     }
-    if satellite.version is not None:
-        device_info["sw"] = satellite.version
     availability = [bridge_state]
-    if about.has_availability:
+    if facts.has_availability:
         availability.append(topic("availability"))
-    # Without a version: whatever changes has Home Assistant take the last text for expired.
+    # Without our version: after any change Home Assistant takes the last text for expired.
     return _config(id, device_info, {"name": ORIGIN}, components, availability)
 
 
 def _config(
     id: str,
-    device: Json,
-    origin: Json,
-    components: dict[str, Json],
+    device: DiscoveryConfig,
+    origin: DiscoveryConfig,
+    components: dict[str, DiscoveryConfig],
     availability: Iterable[str],
-) -> Json:
+) -> DiscoveryConfig:
     return {
         "dev": device,
         "o": origin,
-        **_available_with(availability),
+        **_availability(availability),
         "avty_mode": "all",
         "cmps": {
             name: _identified(component, f"{id}_{name}") for name, component in components.items()
@@ -284,11 +283,11 @@ def _config(
     }
 
 
-def _available_with(topics: Iterable[str]) -> Json:
-    """Availability by these topics; of a component, instead of the whole device's."""
+def _availability(topics: Iterable[str]) -> DiscoveryConfig:
+    """Availability by these topics. In a component it replaces that of the whole device."""
     return {"avty": [{"t": topic} for topic in topics]}
 
 
-def _identified(component: Json, unique_id: str) -> Json:
-    """A component with its unique id; one that is nothing but a platform is taken back."""
+def _identified(component: DiscoveryConfig, unique_id: str) -> DiscoveryConfig:
+    """A component with its unique id. One that has only a platform is a removal, without an id."""
     return component if component.keys() == {"p"} else {**component, "uniq_id": unique_id}

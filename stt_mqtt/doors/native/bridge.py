@@ -1,4 +1,4 @@
-"""What the service says of itself: state, info, health, and answers to requests."""
+"""What the service publishes about itself: state, info, health, and answers to requests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.door import DOOR
-from stt_mqtt.doors.native.instances import OFFLINE, ONLINE, Instances
-from stt_mqtt.doors.native.requests import transaction_of
-from stt_mqtt.doors.native.topics import BRIDGE, BridgeRequest, Topics, is_device
+from stt_mqtt.doors.native.instances import InstanceCallbacks, Instances
+from stt_mqtt.doors.native.messages import transaction_of
+from stt_mqtt.doors.native.topics import BRIDGE, DOOR, OFFLINE, ONLINE, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.mqtt.json import Json, encode, parse_object
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
@@ -23,29 +22,36 @@ INFO_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class BridgeContext:
-    """What the bridge looks at and what it may ask the application for."""
+class BridgeCallbacks:
+    """What the bridge asks the application for, and tells it."""
 
-    service: SpeechService
-    clock: Clock
-    instances: Instances
     reload: Callable[[], Changes]
-    transport_drops: Callable[[], dict[str, int]]
-    """Messages lost in the transport, by where."""
     set_rung: Callable[[str], None]
     """Holds the named rung, or `auto`. Raises `RequestError` for a name that is none."""
+    transport_drops: Callable[[], dict[str, int]]
+    """Messages lost in the transport, by where."""
+    probed: Callable[[str | None], None]
+    """Given the instance of another service on the base topic, or None: there is none."""
 
 
 class Bridge:
-    """Publishes about the service as a whole."""
+    """Publishes about the service as a whole. `own`: the random id of this service."""
 
-    def __init__(self, context: BridgeContext, topics: Topics, publish: Publish) -> None:
-        self._context = context
-        self._service = context.service
-        self._instances = context.instances
-        self._clock = context.clock
-        self._topics = topics
+    def __init__(
+        self,
+        service: SpeechService,
+        clock: Clock,
+        publish: Publish,
+        callbacks: BridgeCallbacks,
+        own: str,
+    ) -> None:
+        self._service = service
+        self._clock = clock
         self._publish = publish
+        self._callbacks = callbacks
+        self._topics = Topics(service.config.mqtt.base_topic)
+        watching = InstanceCallbacks(callbacks.probed, self.say_online, self.announce)
+        self.instances = Instances(own, self._topics, publish, clock, watching)
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
@@ -72,11 +78,21 @@ class Bridge:
 
     def say_goodbye(self) -> None:
         """Publish that the service is leaving on purpose."""
-        self._instances.leave()
+        self.instances.leave()
         self.publish_health()
         self._retain("state", OFFLINE, qos=1)
 
-    def handle(self, message: Inbound, route: BridgeRequest) -> None:
+    def output(self, message: Inbound, name: str) -> None:
+        """Take what a service published about itself: this one, one before it, or another one."""
+        match name:
+            case "state":
+                self.instances.state(message.payload, message.retain)
+            case "info":
+                self.instances.info(message.payload, message.retain)
+            case "response/health_check":
+                self.instances.response(message.payload)
+
+    def request(self, message: Inbound, request: str) -> None:
         """Answer one request. Never raises for what is asked."""
         if message.retain:
             return
@@ -84,27 +100,27 @@ class Bridge:
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
-            if self._instances.is_for_nobody(route.request, fields):
+            if self.instances.is_for_nobody(request, fields):
                 return
-            response = _response(self._answer(route.request, fields), None)
+            response = _response(self._answer(request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
             response = _response({}, str(error))
         response["transaction"] = transaction
-        topic = self._topics.of_bridge(f"response/{route.request}")
+        topic = self._topics.of_bridge(f"response/{request}")
         self._publish(Publication(topic, encode(response)))
 
     def _answer(self, request: str, fields: Json) -> dict[str, object]:
         match request:
             case "health_check":
                 return {
-                    "instance": self._instances.own,
+                    "instance": self.instances.own,
                     "healthy": self._service.scheduler.healthy,
                     **self._health(),
                 }
             case "devices":
                 return {"devices": self._devices()}
             case "reload":
-                changes = self._context.reload()
+                changes = self._callbacks.reload()
                 return {
                     "applied": list(changes.applied),
                     "needs_restart": list(changes.needs_restart),
@@ -112,7 +128,7 @@ class Bridge:
             case "forget":
                 return {"device": self._forget(fields)}
             case "rung":
-                self._context.set_rung(_wanted_rung(fields))
+                self._callbacks.set_rung(_wanted_rung(fields))
                 return self._rung()
             case _:
                 raise RequestError(
@@ -123,7 +139,7 @@ class Bridge:
         name = fields.get("device")
         if not isinstance(name, str) or not is_device(name) or name == BRIDGE:
             raise RequestError('say which device to forget: {"device": "kitchen"}')
-        self._service.known.forget(DeviceKey(DOOR, name))
+        self._service.registry.forget(DeviceKey(DOOR, name))
         return name
 
     def _info(self) -> dict[str, object]:
@@ -131,7 +147,7 @@ class Bridge:
         return {
             "v": INFO_VERSION,
             "version": __version__,
-            "instance": self._instances.own,
+            "instance": self.instances.own,
             "started": round(self._started_ts, 3),
             "models": list(dict.fromkeys(rung.model for rung in rungs)),
             "rungs": [
@@ -177,8 +193,8 @@ class Bridge:
                 "errors": dict(service.metrics.errors),
                 "hints": dict(service.metrics.hints),
                 "inferences": service.metrics.inferences,
-                "second_looks": service.metrics.second_looks,
-                "dropped": {**service.metrics.dropped, **self._context.transport_drops()},
+                "second_looks": service.metrics.retries,
+                "dropped": {**service.metrics.dropped, **self._callbacks.transport_drops()},
             },
         }
 

@@ -11,25 +11,23 @@ from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
-from stt_mqtt.doors.native import payloads
-from stt_mqtt.doors.native.presence import Presence, parse_satellite
-from stt_mqtt.doors.native.requests import (
-    parse_abort,
-    parse_sequence_number,
-    parse_set,
-    parse_start,
-    parse_stop,
-    parse_switch,
+from stt_mqtt.doors.native import messages
+from stt_mqtt.doors.native.bridge import Bridge
+from stt_mqtt.doors.native.devices import Presence
+from stt_mqtt.doors.native.topics import (
+    DOOR,
+    BridgeOutput,
+    BridgeRequest,
+    DeviceMessage,
+    IllegalDevice,
+    Route,
+    Topics,
+    Verb,
 )
-from stt_mqtt.doors.native.topics import DeviceMessage, Topics, Verb, is_satellite
-from stt_mqtt.errors import (
-    BadPayloadError,
-    OverloadedError,
-    PayloadTooLargeError,
-    UtteranceError,
-)
+from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Subscriptions
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import (
     AudioFormat,
@@ -42,13 +40,8 @@ from stt_mqtt.types import (
     UtteranceStart,
 )
 
-DOOR = "native"
-
 MAX_TEXT_AGE_S = 30.0
 """The bare text has no time in it by which a reader could tell that it is stale."""
-
-ONLINE, OFFLINE = b"online", b"offline"
-AVAILABILITIES = frozenset({ONLINE, OFFLINE})
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
@@ -63,50 +56,90 @@ class Reply:
 
 
 class NativeDoor:
-    """Turns device messages into the line's events, and is the line's outlet for them."""
+    """Turns device messages into calls of the service, and publishes the outcomes.
+
+    `bridge` gets the messages that are about the service itself. `now`: monotonic seconds, the
+    clock of `Publication.expires_at`.
+    """
 
     def __init__(
         self,
         service: SpeechService,
-        topics: Topics,
+        bridge: Bridge,
         publish: Publish,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self._service = service
-        self._topics = topics
+        self._bridge = bridge
         self._publish = publish
+        self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
-        self._online: dict[str, None] = {}
-        """Who is there by its own word, the newest last; as many as there may be devices."""
-        self.presence: Presence | None = None
+        self.presence = Presence(service)
         service.attach(DOOR, self)
         service.follow(DOOR, self)
 
-    def introduce_configured(self) -> None:
-        """Make the devices known that the configuration names one by one."""
-        for name in self._service.config.named_devices:
-            if is_satellite(name):
-                self._service.known.introduce(DeviceKey(DOOR, name))
+    # On the broker -----------------------------------------------------------------------------
 
-    def handle(self, message: Inbound, route: DeviceMessage) -> None:
-        """Act on one message of a device. Never raises for what a device sends."""
-        if route.verb in _OWN_OUTPUT:
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Its topics. Any chunk can open an utterance."""
+        return Subscriptions(
+            filters=self._topics.subscriptions,
+            audio=AudioTopics((f"/{Verb.CHUNK}",)),
+            large_endings=(f"/{Verb.UTTERANCE}",),
+            dropped=self._dropped,
+            retained=RetainedTopics(self._topics.read_first, self._clean_up, self._topics.bulk),
+        )
+
+    def handle(self, message: Inbound) -> None:
+        """Act on a message of a device, on a request, or on what a service tells of itself."""
+        route = self._topics.parse(message.topic)
+        if not isinstance(route, DeviceMessage):
+            self._handle_other(route, message)
             return
-        if message.retain and route.verb not in _MAY_BE_RETAINED:
+        verb = route.verb
+        if verb in _OWN_OUTPUT:
+            if message.retain:
+                self.presence.device_left(route, message.payload)
+            return
+        if message.retain and verb not in _MAY_BE_RETAINED:
             self._service.metrics.drop(DropReason.RETAINED)
             return
         key = DeviceKey(DOOR, route.device)
         try:
-            self._check_size(message, route.verb)
-            self._act(key, route.verb, message)
+            self._check_size(message, verb)
+            if verb is Verb.CHUNK:
+                self._chunk(key, message)
+            else:
+                self._act(key, verb, message)
         except UtteranceError as error:
-            self._answer(key, route.verb, UtteranceStart(), error)
+            self._answer(key, verb, UtteranceStart(), error)
 
-    def dropped(self, route: DeviceMessage) -> None:
-        """A message of a device, not a chunk, was dropped: more came than could be taken."""
-        error = OverloadedError("messages arrive faster than they can be taken")
-        self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
+    def on_connected(self) -> None:
+        """Tell about all devices and the service; that it is online comes last."""
+        self._service.registry.announce(DOOR)
+        self.presence.introduce_configured()
+        self._bridge.announce()
+
+    def take_over(self) -> None:
+        """Know the devices of a previous run, as far as it has been read."""
+        for key in self.presence.take_over():
+            self._clear(key)
+
+    def _clean_up(self) -> None:
+        """Take over what came late, too."""
+        self.take_over()
+        self.presence.all_read()
+
+    def _dropped(self, topic: str) -> None:
+        """Answer a device whose message was dropped."""
+        route = self._topics.parse(topic)
+        if isinstance(route, DeviceMessage):
+            error = OverloadedError("messages arrive faster than they can be taken")
+            self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
+
+    # Outcomes and devices ----------------------------------------------------------------------
 
     def outcome(self, outcome: Outcome) -> None:
         """Publish the text, the result and the copy of the result that was asked for.
@@ -114,8 +147,9 @@ class NativeDoor:
         What was heard in part, or was told before, leaves no text: somebody would act on it.
         """
         device = outcome.key.name
-        result = encode(payloads.result(outcome))
-        if outcome.transcript is not None and _is_news(outcome):
+        result = encode(messages.result_fields(outcome))
+        is_news = outcome.kind is OutcomeKind.TRANSCRIPT and not outcome.repeated
+        if outcome.transcript is not None and is_news and not outcome.incomplete:
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
             self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
@@ -126,33 +160,64 @@ class NativeDoor:
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Publish a changed state."""
-        self._retain(key, "state", state.value.encode())
+        self._retain(key, Verb.STATE, state.value.encode())
 
     def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Publish changed settings."""
-        self._retain(key, "settings", encode(payloads.settings(settings)))
-
-    def clear(self, key: DeviceKey) -> None:
-        """Clear what the service left retained about a device."""
-        self._retain(key, "state", b"")
-        self._retain(key, "settings", b"")
+        self._retain(key, Verb.SETTINGS, encode(messages.settings_fields(settings)))
 
     def forget(self, key: DeviceKey) -> None:
         """Clear what is retained about a device.
 
         Of one that is not there also what it said itself, by which it would be known again.
         """
-        self.clear(key)
-        if key.name not in self._online:
+        self._clear(key)
+        if not self.presence.is_online(key.name):
             self._retain(key, Verb.AVAILABILITY, b"")
             self._retain(key, Verb.SATELLITE, b"")
 
-    def forget_silent(self, since_ts: float) -> None:
-        """Forget who was not heard since then and does not say that it is there."""
-        self._service.known.forget_silent(DOOR, since_ts, self._online)
+    def _clear(self, key: DeviceKey) -> None:
+        """Clear what the service left retained about a device."""
+        self._retain(key, Verb.STATE, b"")
+        self._retain(key, Verb.SETTINGS, b"")
 
     def _retain(self, key: DeviceKey, name: str, payload: bytes) -> None:
         self._publish(Publication(self._topics.of_device(key.name, name), payload, retain=True))
+
+    # Messages ----------------------------------------------------------------------------------
+
+    def _act(self, key: DeviceKey, verb: Verb, message: Inbound) -> None:
+        match verb:
+            case Verb.START:
+                self._start(key, message)
+            case Verb.STOP:
+                stop = messages.parse_stop(message.payload)
+                self._service.stop(key, stop.id, stop.chunks)
+            case Verb.ABORT:
+                self._service.abort(key, messages.parse_abort(message.payload))
+            case Verb.UTTERANCE:
+                self._single(key, message)
+            case Verb.SET:
+                if message.payload:
+                    self._set(key, message)
+            case Verb.ENABLED:
+                self._service.change_settings(key, messages.parse_switch(message.payload))
+            case Verb.AVAILABILITY:
+                self.presence.availability(key, message.payload, message.retain)
+            case Verb.SATELLITE:
+                self.presence.satellite(key, message.payload, message.retain)
+
+    def _handle_other(self, route: Route | None, message: Inbound) -> None:
+        if isinstance(route, BridgeRequest):
+            self._bridge.request(message, route.request)
+        elif isinstance(route, BridgeOutput):
+            self._bridge.output(message, route.name)
+            if message.retain:
+                self.presence.service_left(route.name, message.payload)
+        elif isinstance(route, IllegalDevice):
+            self.presence.refuse(route.name)
+        else:
+            self._service.metrics.drop(DropReason.BAD_TOPIC)
 
     def _check_size(self, message: Inbound, verb: Verb) -> None:
         if len(message.payload) > self._max_payload_bytes:
@@ -162,38 +227,13 @@ class NativeDoor:
                 f"{self._max_payload_bytes} are taken (mqtt.max_payload_kib)"
             )
 
-    def _act(self, key: DeviceKey, verb: Verb, message: Inbound) -> None:
-        match verb:
-            case Verb.CHUNK:
-                self._chunk(key, message)
-            case Verb.START:
-                self._start(key, message)
-            case Verb.STOP:
-                stop = parse_stop(message.payload)
-                self._service.stop(key, stop.id, stop.chunks)
-            case Verb.ABORT:
-                self._service.abort(key, parse_abort(message.payload))
-            case Verb.UTTERANCE:
-                self._single(key, message)
-            case Verb.SET:
-                if message.payload:
-                    self._set(key, message)
-            case Verb.ENABLED:
-                self._service.change_settings(key, parse_switch(message.payload))
-            case Verb.AVAILABILITY:
-                self._availability(key, message)
-            case Verb.SATELLITE:
-                self._satellite(key, message)
-            case Verb.STATE | Verb.SETTINGS:
-                pass
-
     def _chunk(self, key: DeviceKey, message: Inbound) -> None:
         if not message.payload:
             return
         number = None
         mark = next((value for name, value in message.user if name == "seq"), None)
         if mark is not None:
-            number = parse_sequence_number(mark)
+            number = messages.parse_sequence_number(mark)
             if number is None:
                 self._service.metrics.drop(DropReason.BAD_SEQUENCE)
                 self._service.count_dropped_chunk(key)
@@ -205,11 +245,10 @@ class NativeDoor:
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
         try:
-            request = parse_start(message.payload, self._format(key, message))
+            request = messages.parse_start(message.payload, self._format(key, message))
         except UtteranceError as error:
-            self._service.refuse(
-                key, UtteranceStart(context=self._reply(key, message, None)), error
-            )
+            start = UtteranceStart(context=self._reply(key, message, None))
+            self._service.refuse(key, start, error)
             return
         start = replace(request.start, context=self._reply(key, message, request.reply_to))
         if request.error is None:
@@ -238,44 +277,12 @@ class NativeDoor:
             self._service.answer_error(key, start, error, end)
 
     def _set(self, key: DeviceKey, message: Inbound) -> None:
-        change = parse_set(message.payload)
+        change = messages.parse_set(message.payload)
         device = self._service.registry.find(key)
         if message.retain and device is not None and device.enabled_is_settled:
             # It was written before the device was switched on or off, which survives restarts.
             change = replace(change, enabled=UNCHANGED)
         self._service.change_settings(key, change)
-
-    def _availability(self, key: DeviceKey, message: Inbound) -> None:
-        if message.payload == ONLINE:
-            self._online[key.name] = None
-            if len(self._online) > self._service.config.limits.max_devices:
-                del self._online[next(iter(self._online))]
-        else:
-            self._online.pop(key.name, None)
-        if message.payload == OFFLINE:
-            self._service.disconnect(key)
-        elif message.payload and message.payload not in AVAILABILITIES:
-            raise BadPayloadError("availability: online or offline is needed")
-        if self.presence is not None:
-            if message.payload:
-                self.presence.availability_seen(key.name)
-            else:
-                self.presence.availability_cleared(key.name)
-        if message.payload == ONLINE:
-            self._introduce(key, message)
-
-    def _satellite(self, key: DeviceKey, message: Inbound) -> None:
-        satellite = parse_satellite(message.payload)
-        if self.presence is not None:
-            self.presence.satellite_seen(key.name, satellite)
-        if message.payload.strip():
-            self._introduce(key, message)
-
-    def _introduce(self, key: DeviceKey, message: Inbound) -> None:
-        """Know a device that says it is there, so that its first words are heard by all."""
-        self._service.known.introduce(key)
-        if not message.retain:
-            self._service.known.seen(key)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
         default = self._default_format(key)
@@ -295,12 +302,6 @@ class NativeDoor:
             self._service.metrics.drop(DropReason.BAD_REPLY_TO)
             return None
         return Reply(topic, message.correlation)
-
-
-def _is_news(outcome: Outcome) -> bool:
-    """Whether there are words that somebody may act on."""
-    heard = outcome.kind is OutcomeKind.TRANSCRIPT
-    return heard and not outcome.incomplete and not outcome.repeated
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
-"""One service to a base topic: who else serves there.
+"""One service per base topic: detects other services.
 
-Two services answer everything twice. At its start a service asks whether another one is live,
-before it takes any input. Later it watches what is said in its name.
+Two services on one base topic answer everything twice. Before it takes any input, a service asks
+whether another one is live. Later it watches the topics on which it describes itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.doors.native.topics import ONLINE, Topics
 from stt_mqtt.mqtt.json import Json, object_in
 from stt_mqtt.mqtt.messages import Publication, Publish
 
-ONLINE = b"online"
-OFFLINE = b"offline"
 PROBE = "health_check"
 """The request by which another service is asked for a sign of life."""
+PROBE_TIMEOUT_S = 3.0
+"""How long another service on the base topic has to show that it is live."""
+DOUBT_S = 2.0
+"""So long after it was said to be offline a service warns.
+
+A broker that shuts down publishes the last will before it closes the connection.
+"""
+OWN_WILL_S = 120.0
+"""So long after the connection came up, the last will of the one before it may come."""
 MAX_INSTANCE_CHARACTERS = 64
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 """`info` carries the configuration, the answer to a probe all devices."""
@@ -27,66 +35,92 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told what was found."""
+class InstanceCallbacks:
+    """Called with what was found."""
 
     probed: Callable[[str | None], None]
     """Given the instance of another live service, or None: there is none."""
     say_online: Callable[[], None]
-    """Another service was heard: say that this one is online."""
-    said_offline: Callable[[], None]
-    """This one is said to be offline: say again what it is; `warn_offline` if others said so."""
+    """Publish that this service is online: another one was seen."""
+    announce: Callable[[], None]
+    """Publish all about this service again: it was said to be offline."""
 
 
 class Instances:
-    """Knows this service by the random id `own`, and notices others."""
+    """Detects other services. `own`: the random id of this one."""
 
-    def __init__(self, own: str, topics: Topics, publish: Publish) -> None:
+    def __init__(
+        self, own: str, topics: Topics, publish: Publish, clock: Clock, callbacks: InstanceCallbacks
+    ) -> None:
         self.own = own
         self._topics = topics
         self._publish = publish
-        self._watcher: Watcher | None = None
+        self._clock = clock
+        self._callbacks = callbacks
         self._probing = False
+        self._probe_until: float | None = None
+        """When a missing answer means that there is no other service."""
         self._other_may_live = False
+        self._connected_at = 0.0
+        self._doubt_until: float | None = None
+        """When to warn that this service was said to be offline, not by its own last will."""
+        self._has_left = False
         self._warned = False
 
-    def attach(self, watcher: Watcher) -> None:
-        """Tell `watcher` what is found."""
-        self._watcher = watcher
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, in monotonic seconds."""
+        both = (self._probe_until, self._doubt_until)
+        return min((at for at in both if at is not None), default=None)
+
+    def tick(self, connected: bool) -> None:
+        """Do what is due. Without a connection nothing is known; the next one begins anew."""
+        now = self._clock.now()
+        if self._probe_until is not None and now >= self._probe_until:
+            self._probe_until = None
+            if connected:
+                # Whoever is said to be online is not live.
+                self._settle(None)
+        if self._doubt_until is not None and now >= self._doubt_until:
+            self._doubt_until = None
+            if connected:
+                self._warn("it was said to be offline while it serves")
+
+    def on_connected(self) -> None:
+        """The broker accepted the connection. What was said before no longer counts."""
+        self._connected_at = self._clock.now()
+        self._doubt_until = None
 
     def probe(self) -> None:
         """Ask whether another service is live.
 
-        The question comes back to whoever asks it, behind all that the broker keeps. If nobody
-        is said to be online by then, nobody is waited for.
+        The broker sends the request back to this service, after all that is retained. If no
+        service is said to be online by then, none is waited for.
         """
         self._probing = True
         self._other_may_live = False
+        self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
         topic = self._topics.of_bridge(f"request/{PROBE}")
         fields = {"transaction": self.own, "probe": self.own}
         self._publish(Publication(topic, json.dumps(fields).encode()))
 
-    def give_up(self) -> None:
-        """The time for an answer is over: who is said to be online does not live."""
-        self._settle(None)
-
     def leave(self) -> None:
-        """This service says goodbye: nothing is watched any more."""
-        self._watcher = None
-
-    def warn_offline(self) -> None:
-        """Somebody said that this service is offline, and it was not its own last will."""
-        self._warn("it was said to be offline while it serves")
+        """This service shuts down: it watches nothing any more."""
+        self._has_left = True
 
     def state(self, payload: bytes, retained: bool) -> None:
-        """Look at a message on the state of the service."""
+        """Take a message on the state of the service."""
         if self._probing:
             self._other_may_live = self._other_may_live or payload == ONLINE
-        elif payload != ONLINE and not retained and self._watcher is not None:
-            self._watcher.said_offline()
+        elif payload != ONLINE and not retained and not self._has_left:
+            # A broker that ends, and a lost connection, tell of this service's own will.
+            self._callbacks.announce()
+            now = self._clock.now()
+            if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
+                self._doubt_until = now + DOUBT_S
 
     def info(self, payload: bytes, retained: bool) -> None:
-        """Look at a message on what the service is."""
+        """Take a message on the `info` of the service."""
         if retained or self._probing:
             return
         instance = instance_in(object_in(payload, MAX_PAYLOAD_BYTES))
@@ -94,10 +128,10 @@ class Instances:
             self._contradict(f"another service, instance {instance}, describes itself there")
 
     def is_for_nobody(self, request: str, fields: Json) -> bool:
-        """Whether a request is not to be answered: this service does not serve yet, or asked it.
+        """Whether a request is not to be answered: this service does not serve yet, or sent it.
 
-        Its own probe has come back then, behind all that the broker keeps. Of two services that
-        probe at the same time the one with the lesser instance goes on.
+        When its own probe comes back, all that is retained was read. Of two services that probe at
+        the same time, the one with the lesser instance goes on.
         """
         is_own = request == PROBE and fields.get("transaction") == self.own
         other = fields.get("probe")
@@ -112,13 +146,8 @@ class Instances:
             self._settle(None)
         return unanswered
 
-    def _answer_probe(self, other: str) -> None:
-        answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
-        topic = self._topics.of_bridge(f"response/{PROBE}")
-        self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
-
     def response(self, payload: bytes) -> None:
-        """Look at an answer to a probe, of whomever to whomever."""
+        """Take an answer to a probe, of any service to any other."""
         answer = object_in(payload, MAX_PAYLOAD_BYTES)
         if answer.get("transaction") != self.own:
             return
@@ -128,16 +157,22 @@ class Instances:
         else:
             self._contradict(f"another service, instance {instance}, answers there")
 
+    def _answer_probe(self, other: str) -> None:
+        answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
+        topic = self._topics.of_bridge(f"response/{PROBE}")
+        self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
+
     def _settle(self, other: str | None) -> None:
-        if self._probing and self._watcher is not None:
+        if self._probing and not self._has_left:
             self._probing = False
-            self._watcher.probed(other)
+            self._probe_until = None
+            self._callbacks.probed(other)
 
     def _contradict(self, what: str) -> None:
-        """Only `online` is said: an answer with more would be answered in turn, for ever."""
-        if self._watcher is not None:
+        """Publish only `online`: the other service would answer more than that, for ever."""
+        if not self._has_left:
             self._warn(what)
-            self._watcher.say_online()
+            self._callbacks.say_online()
 
     def _warn(self, what: str) -> None:
         log.log(
@@ -151,6 +186,6 @@ class Instances:
 
 
 def instance_in(fields: object) -> str:
-    """The instance that a service names, as far as it does."""
+    """The instance that a service names; `unknown` if it names none."""
     instance = fields.get("instance") if isinstance(fields, dict) else None
     return instance[:MAX_INSTANCE_CHARACTERS] if isinstance(instance, str) else "unknown"

@@ -11,7 +11,10 @@ from typing import TypeAlias
 
 from stt_mqtt.config.root import RESERVED_NAME
 
+DOOR = "native"
 BRIDGE = RESERVED_NAME
+ONLINE, OFFLINE = b"online", b"offline"
+"""What a device says of its availability, and the service of its state."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_REPLY_TOPIC = 256
@@ -56,7 +59,7 @@ class BridgeRequest:
 
 @dataclass(frozen=True, slots=True)
 class BridgeOutput:
-    """A topic on which a service tells about itself: this one, one before it, or another one."""
+    """A topic on which a service describes itself: this one, one before it, or another one."""
 
     name: str
 
@@ -94,7 +97,7 @@ class Topics:
 
     @property
     def read_first(self) -> tuple[str, ...]:
-        """Filters of what is read before any input: who serves, and what a previous run left."""
+        """Filters that are read before any input: other services, and what a previous run left."""
         return (
             self.of_bridge("request/+"),
             self.of_bridge("info"),
@@ -107,7 +110,7 @@ class Topics:
 
     @property
     def bulk(self) -> tuple[str, ...]:
-        """Filters behind which there is a retained message for each device."""
+        """Filters with a retained message for each device."""
         return (f"{self.base}/+/state", f"{self.base}/+/settings")
 
     def parse(self, topic: str) -> Route | None:

@@ -1,4 +1,4 @@
-"""Tells the network by mDNS where Wyoming is spoken, so that Home Assistant finds it."""
+"""Announces Wyoming on the network by mDNS, so that Home Assistant finds it."""
 
 from __future__ import annotations
 
@@ -7,48 +7,32 @@ import hashlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from stt_mqtt.config import ListenAddress, Scheme
+
+if TYPE_CHECKING:
+    from zeroconf.asyncio import AsyncZeroconf
 
 log = logging.getLogger(__name__)
 
 SERVICE_TYPE = "_wyoming._tcp.local."
 REGISTER_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
-_MACHINE_ID = Path("/etc/machine-id")
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """What is told: a name on the network, and the addresses (packed) and port behind it."""
-
-    name: str
-    addresses: Sequence[bytes]
-    port: int
-
-
-class Responder(Protocol):
-    """Who answers the network's questions."""
-
-    async def register(self, announcement: Announcement) -> None:
-        """Announce, once the name is known to be free."""
-
-    async def close(self) -> None:
-        """Take everything back that was announced."""
+MACHINE_ID = Path("/etc/machine-id")
 
 
 class Announcer:
-    """Announces addresses in the background. A failure is a warning, never more."""
+    """Announces addresses in the background. A failure is a warning in the log.
 
-    def __init__(self, machine: str, open_responder: Callable[[], Responder]) -> None:
+    `machine`: what tells this machine from others. Needs the package `zeroconf`, an extra.
+    """
+
+    def __init__(self, machine: str) -> None:
         self._machine = machine
-        self._open_responder = open_responder
-        self._responder: Responder | None = None
+        self._zeroconf: AsyncZeroconf | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def announce(self, address: ListenAddress) -> None:
@@ -60,33 +44,26 @@ class Announcer:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Take everything back."""
+        """Withdraw everything that was announced."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        responder, self._responder = self._responder, None
-        if responder is not None:
+        zeroconf, self._zeroconf = self._zeroconf, None
+        if zeroconf is not None:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await responder.close()
+                    await zeroconf.async_unregister_all_services()
+                    await zeroconf.async_close()
             except Exception as error:
                 log.warning("zeroconf could not be ended in good order: %r", error)
 
     async def _announce(self, address: ListenAddress) -> None:
         try:
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
-                reachable = await _reachable(address)
-                if not reachable:
-                    return
-                if self._responder is None:
-                    self._responder = self._open_responder()
-                name = install_name(self._machine, address.port)
-                await self._responder.register(
-                    Announcement(name, [ip.packed for ip in reachable], address.port)
-                )
-            log.info("announced by zeroconf as %s", name)
+                if reachable := await _reachable(address):
+                    await self._register(reachable, address.port)
         except ModuleNotFoundError:
             log.info(
                 "wyoming is not announced on the network; that needs: "
@@ -99,16 +76,33 @@ class Announcer:
                 error,
             )
 
+    async def _register(self, reachable: list[_IP], port: int) -> None:
+        from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+        if self._zeroconf is None:
+            self._zeroconf = AsyncZeroconf()
+        name = install_name(self._machine, port)
+        info = AsyncServiceInfo(
+            SERVICE_TYPE,
+            f"{name}.{SERVICE_TYPE}",
+            addresses=[ip.packed for ip in reachable],
+            port=port,
+            server=f"{name}.local.",
+        )
+        # The second await ends once the name is known to be free.
+        await (await self._zeroconf.async_register_service(info))
+        log.info("announced by zeroconf as %s", name)
+
 
 def install_name(machine: str, port: int) -> str:
-    """A name that stays the same for this machine and port and is nobody else's."""
+    """A name that is unique to this machine and port and never changes."""
     return f"stt-mqtt-{hashlib.sha256(f'{machine}:{port}'.encode()).hexdigest()[:8]}"
 
 
-def machine_id() -> str:
+def machine_id(path: Path = MACHINE_ID) -> str:
     """What tells this machine from others: systemd's machine id, else the host's name."""
     with suppress(OSError, UnicodeError):
-        if found := _MACHINE_ID.read_text(encoding="ascii").strip():
+        if found := path.read_text(encoding="ascii").strip():
             return found
     return socket.gethostname()
 
@@ -117,17 +111,17 @@ _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def _reachable(address: ListenAddress) -> list[_IP]:
-    """Where others reach what listens on `address`; nowhere if it is a loopback."""
+    """The addresses by which other machines reach `address`; empty for a loopback address."""
     found = await asyncio.get_running_loop().getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM
     )
     resolved = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    own = [_outgoing(ip) if ip.is_unspecified else ip for ip in resolved]
+    own = [default_route_address(ip) if ip.is_unspecified else ip for ip in resolved]
     return [ip for ip in dict.fromkeys(own) if not ip.is_loopback]
 
 
-def _outgoing(unspecified: _IP) -> _IP:
-    """The address by which this machine is known where its default route leads. Sends nothing."""
+def default_route_address(unspecified: _IP) -> _IP:
+    """This machine's address on its default route. Sends nothing."""
     family, beyond = socket.AF_INET, "192.0.2.1"
     if isinstance(unspecified, ipaddress.IPv6Address):
         family, beyond = socket.AF_INET6, "2001:db8::1"

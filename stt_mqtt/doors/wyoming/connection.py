@@ -1,4 +1,4 @@
-"""One client: a state machine from its events to calls of the service, and back from outcomes."""
+"""One client: turns its events into calls of the service, and outcomes into answers."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
-from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.ping import Pong
 from wyoming.server import AsyncEventHandler
 
 from stt_mqtt.audio.frames import Converter
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.outgoing import Outgoing, Peer, encode
-from stt_mqtt.doors.wyoming.reader import EventReader, Reserve
-from stt_mqtt.doors.wyoming.requests import (
+from stt_mqtt.doors.wyoming.messages import (
     PcmFormat,
-    Wanted,
+    TranscribeOptions,
+    encode,
+    encode_error,
+    encode_transcript,
     parse_audio_format,
     parse_transcribe,
 )
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
+from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, UtteranceStart
 
@@ -36,47 +36,54 @@ class ServerContext:
     """What all connections share."""
 
     service: SpeechService
-    settled: Callable[[], None]
-    """To be called after calls of the line."""
+    rearm_timer: Callable[[], None]
+    """To be called after calls of the service, because its next deadline may have changed."""
     info: Callable[[], bytes]
     """The encoded answer to `describe`."""
     bounds: Bounds
-    reserve: Reserve
+    payload_budget: PayloadBudget
 
 
 class WyomingConnection(AsyncEventHandler):
-    """Serves one client until it leaves or is sent away. Each is a device of its own."""
+    """Serves one client until it leaves or is sent away. Each connection is a device of its own.
+
+    `on_closed` is called at the end.
+    """
 
     def __init__(
-        self, peer: Peer, key: DeviceKey, house: ServerContext, left: Callable[[DeviceKey], None]
+        self,
+        peer: Peer,
+        key: DeviceKey,
+        context: ServerContext,
+        on_closed: Callable[[DeviceKey], None],
     ) -> None:
         super().__init__(peer.reader, peer.writer)
         self.key = key
         self._peer = peer
-        self._service = house.service
-        self._house = house
-        self._left = left
-        self._out = Outgoing(peer, house.bounds)
+        self._service = context.service
+        self._context = context
+        self._on_closed = on_closed
+        self._out = EventWriter(peer, context.bounds)
         self._clock = asyncio.get_running_loop().time
         self._events = EventReader(
-            peer.reader, house.bounds, house.reserve, lambda: self.quiet_since
+            peer.reader, context.bounds, context.payload_budget, lambda: self.idle_since
         )
-        self._wanted = Wanted()
+        self._options = TranscribeOptions()
         self._format: PcmFormat | None = None
         """Of the audio that the client is sending; None between its utterances."""
         self._converter: Converter | None = None
         self._unanswered = 0
         self._answered = asyncio.Event()
-        """Set while nothing is unanswered, or once nobody waits for answers any more."""
+        """Set while nothing is unanswered, and once nobody waits for answers any more."""
         self._answered.set()
-        self._taking_back = False
-        self._over = False
-        """Whether nothing that the client says is heeded any more."""
+        self._aborting = False
+        self._ending = False
+        """Whether everything that the client still sends is ignored."""
         self._active_at = self._clock()
 
     @property
-    def quiet_since(self) -> float | None:
-        """Since when, in the event loop's seconds, there is nothing to do; None: there is.
+    def idle_since(self) -> float | None:
+        """Since when there is nothing to do, in the event loop's seconds; None if there is.
 
         A client whose end is the end of the program may be silent for as long as it likes.
         """
@@ -89,26 +96,26 @@ class WyomingConnection(AsyncEventHandler):
         except Exception:
             log.exception("a Wyoming connection was lost to a defect, please report this")
         finally:
-            self._over = True
+            self._ending = True
             self._service.leave(self.key)
-            self._house.settled()
+            self._context.rearm_timer()
             self._out.close()
-            self._left(self.key)
+            self._on_closed(self.key)
 
     def finish(self) -> None:
-        """Heed nothing more; let out what is to be sent, then hang up."""
-        self._over = True
+        """Ignore what still comes, send what is queued, then hang up."""
+        self._ending = True
         self._answered.set()
         self._out.finish()
 
     def send_away(self, error: UtteranceError) -> None:
-        """Tell the client why it is heeded no more, and hang up."""
-        if not self._over:
-            self._fail(error)
+        """Tell the client the reason and hang up."""
+        if not self._ending:
+            self._send_error(error)
 
     def hang_up(self) -> None:
-        """Cut the client off."""
-        self._over = True
+        """Hang up at once."""
+        self._ending = True
         self._answered.set()
         self._peer.hang_up()
 
@@ -119,49 +126,51 @@ class WyomingConnection(AsyncEventHandler):
             self._act(event)
         except UtteranceError as error:
             self._refuse(error)
-        self._house.settled()
-        return not self._over
+        self._context.rearm_timer()
+        return not self._ending
 
     def answer(self, outcome: Outcome) -> None:
-        """Tell the client what became of an utterance."""
+        """Tell the client the outcome of an utterance."""
         self._unanswered -= 1
         if not self._unanswered:
             self._answered.set()
         self._active_at = self._clock()
         error = outcome.error
-        if self._over or self._taking_back:
+        if self._ending or self._aborting:
             return
         if outcome.kind is OutcomeKind.ABORTED:
-            # Not by the client, who would wait for an answer for ever.
-            self._fail(DisabledError("the device was disabled while it spoke"))
-        elif error is None or isinstance(error, TooShortError):
-            self._tell(outcome)
+            # The client did not abort it and would wait for an answer for ever.
+            self._send_error(DisabledError("the device was disabled while it spoke"))
+        elif error is not None and not isinstance(error, TooShortError):
+            self._send_error(error)
         else:
-            self._fail(error)
+            transcript = outcome.transcript
+            text = transcript.text if transcript and outcome.kind is OutcomeKind.TRANSCRIPT else ""
+            self._out.send(encode_transcript(text, transcript.language if transcript else None))
 
     async def _serve(self) -> None:
         try:
-            while (event := await self._events.next()) is not None and not self._over:
+            while (event := await self._events.next()) is not None and not self._ending:
                 if not await self.handle_event(event):
                     break
-                await self._out.drained()
-                # One event at a time, also of a client whose next ones are already here.
+                await self._out.drain()
+                # Other clients get their turn, also if the next events are already here.
                 await asyncio.sleep(0)
         except UtteranceError as error:
             self._refuse(error)
-            self._house.settled()
-        if self._over:
+            self._context.rearm_timer()
+        if self._ending:
             await self._events.discard()
         elif self._peer.finishes:
             self._service.disconnect(self.key)
-            self._house.settled()
+            self._context.rearm_timer()
             await self._answered.wait()
         elif self._events.finished and self._format is None:
             await self._last_answers()
 
     async def _last_answers(self) -> None:
-        """Stay for a client that has said everything and still listens."""
-        bounds = self._house.bounds
+        """Wait for the answers of a client that has said everything and still listens."""
+        bounds = self._context.bounds
         with suppress(TimeoutError):
             async with asyncio.timeout(bounds.last_answers_s):
                 while not (self._answered.is_set() or self._out.gone):
@@ -177,22 +186,22 @@ class WyomingConnection(AsyncEventHandler):
             case "audio-stop":
                 self._stop()
             case "transcribe":
-                self._wanted = parse_transcribe(event.data)
+                self._options = parse_transcribe(event.data)
             case "describe":
-                self._out.send(self._house.info())
+                self._out.send(self._context.info())
             case "ping":
                 self._out.send(encode(Pong(_encodable(event.data.get("text"))).event()))
             case _:
                 pass
 
     def _start(self, format: PcmFormat) -> None:
-        self._take_back()
-        wanted, self._wanted = self._wanted, Wanted()
+        self._abort()
+        options, self._options = self._options, TranscribeOptions()
         self._format = format
         self._converter = format.converter()
-        self._owe()
+        self._expect_answer()
         start = UtteranceStart(
-            format=format.handed_on, language=wanted.language, hotwords=wanted.hotwords
+            format=format.service_format, language=options.language, hotwords=options.hotwords
         )
         self._service.start(self.key, start)
 
@@ -210,7 +219,7 @@ class WyomingConnection(AsyncEventHandler):
                 audio = self._converter.push(audio)
             self._service.chunk(self.key, audio, None, None)
         else:
-            # It has ended by itself, by its cap or a pause: what follows is not a new one.
+            # A cap or a pause has ended the utterance; the rest of it opens no new one.
             self._service.count_dropped_chunk(self.key)
 
     def _stop(self) -> None:
@@ -220,53 +229,56 @@ class WyomingConnection(AsyncEventHandler):
         nothing_said = self._format is None and not self._unanswered
         self._format = None
         if nothing_said:
-            self._out.send(_transcript("", None))
+            self._out.send(encode_transcript("", None))
 
     @property
     def _is_open(self) -> bool:
         device = self._service.registry.find(self.key)
         return device is not None and device.listening
 
-    def _take_back(self) -> None:
-        """Forget what the client is saying; nobody waits for the answer."""
-        self._taking_back = True
+    def _abort(self) -> None:
+        """Abort what the client is saying, without an answer."""
+        self._aborting = True
         self._service.abort(self.key, None)
-        self._taking_back = False
+        self._aborting = False
         self._format = None
 
     def _refuse(self, error: UtteranceError) -> None:
-        """Have an event that cannot be obeyed noted and answered like an utterance."""
-        if self._over:
+        """Count and answer an event that cannot be obeyed, as the service does an utterance."""
+        if self._ending:
             return
-        self._take_back()
-        self._owe()
+        self._abort()
+        self._expect_answer()
         self._service.refuse(self.key, UtteranceStart(), error)
 
-    def _owe(self) -> None:
+    def _expect_answer(self) -> None:
         self._unanswered += 1
         self._answered.clear()
 
-    def _tell(self, outcome: Outcome) -> None:
-        transcript = outcome.transcript
-        text = transcript.text if transcript and outcome.kind is OutcomeKind.TRANSCRIPT else ""
-        self._out.send(_transcript(text, transcript.language if transcript else None))
-
-    def _fail(self, error: UtteranceError) -> None:
-        """Free the client at once: Home Assistant has no timeout and heeds no `error`."""
-        self._out.send(encode(Error(error.detail, error.code).event()))
+    def _send_error(self, error: UtteranceError) -> None:
+        """Send the error and end: Home Assistant has no timeout and ignores `error`."""
+        self._out.send(encode_error(error))
         self.finish()
 
 
+class RefusedConnection(AsyncEventHandler):
+    """Tells a client why it is not served, and hangs up."""
+
+    def __init__(self, peer: Peer, bounds: Bounds, error: UtteranceError) -> None:
+        super().__init__(peer.reader, peer.writer)
+        self._out = EventWriter(peer, bounds)
+        self._error = error
+
+    async def run(self) -> None:
+        """Send the error, then hang up."""
+        self._out.send(encode_error(self._error))
+        self._out.close()
+
+    async def handle_event(self, _event: Event) -> bool:
+        """End the connection; `run` reads no events."""
+        return False
+
+
 def _encodable(text: object) -> str | None:
-    """A text from JSON, which can hold halves of surrogate pairs that UTF-8 cannot."""
+    """A text from JSON, where lone surrogates are legal, as UTF-8 can carry it."""
     return text.encode(errors="replace").decode() if isinstance(text, str) else None
-
-
-def _transcript(text: str, language: str | None) -> bytes:
-    """The streaming events in their order, with the whole text in one chunk."""
-    return encode(
-        TranscriptStart(language=language).event(),
-        *([TranscriptChunk(text).event()] if text else []),
-        Transcript(text, language=language).event(),
-        TranscriptStop().event(),
-    )

@@ -1,53 +1,62 @@
-"""The Wyoming door: opens its listeners, and is the line's outlet for all connections."""
+"""The Wyoming door: listens, admits clients, and gives each outcome to its connection."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from itertools import count
+
+from wyoming.server import AsyncEventHandler
 
 from stt_mqtt import __version__
 from stt_mqtt.config import ListenAddress, Scheme
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.wyoming.announce import Announcer, Responder, machine_id
-from stt_mqtt.doors.wyoming.bounds import Bounds
-from stt_mqtt.doors.wyoming.connection import ServerContext
-from stt_mqtt.doors.wyoming.guests import DOOR, Connections
-from stt_mqtt.doors.wyoming.info import describe
-from stt_mqtt.doors.wyoming.outgoing import encode
-from stt_mqtt.doors.wyoming.reader import Reserve
-from stt_mqtt.doors.wyoming.server import WyomingListener
-from stt_mqtt.doors.wyoming.stdio import Stdio
-from stt_mqtt.types import Outcome, RungStatus
+from stt_mqtt.doors.wyoming.announce import Announcer, machine_id
+from stt_mqtt.doors.wyoming.connection import RefusedConnection, ServerContext, WyomingConnection
+from stt_mqtt.doors.wyoming.listeners import SocketListener, StdioListener
+from stt_mqtt.doors.wyoming.messages import describe, encode
+from stt_mqtt.doors.wyoming.reader import Bounds, PayloadBudget
+from stt_mqtt.doors.wyoming.writer import Peer
+from stt_mqtt.errors import OverloadedError, ShuttingDownError
+from stt_mqtt.observe.metrics import DropReason
+from stt_mqtt.types import DeviceKey, Outcome, RungStatus
 
-__all__ = ["DOOR", "WyomingDoor"]
+DOOR = "wyoming"
 
 
 class WyomingDoor:
     """Wyoming on every address of `wyoming.listen`. Lives on the event loop.
 
-    `settled` is called after calls of the service, `ended` when the client on standard input has
-    said everything and was answered. It needs no model to be opened.
+    `rearm_timer` is called after calls of the service, `stdio_ended` when the client on standard
+    input has said everything and was answered. The door can be opened before a model is loaded.
     """
 
     def __init__(
         self,
         service: SpeechService,
-        settled: Callable[[], None],
-        ended: Callable[[], None],
+        rearm_timer: Callable[[], None],
+        stdio_ended: Callable[[], None],
         bounds: Bounds | None = None,
     ) -> None:
-        bounds = Bounds() if bounds is None else bounds
+        self._bounds = Bounds() if bounds is None else bounds
         self._service = service
         self._info: tuple[RungStatus, bytes] | None = None
-        reserve = Reserve(bounds.large_payloads_bytes)
-        self._guests = Connections(
-            ServerContext(service, settled, self._encoded_info, bounds, reserve)
+        budget = PayloadBudget(self._bounds.large_payloads_bytes)
+        self._context = ServerContext(
+            service, rearm_timer, self._encoded_info, self._bounds, budget
         )
-        self._announcer = Announcer(machine_id(), open_zeroconf)
+        self._connections: dict[DeviceKey, WyomingConnection] = {}
+        self._numbers = count(1)
+        self._closing = False
+        self._empty = asyncio.Event()
+        """Set while nobody is connected."""
+        self._empty.set()
+        self._announcer = Announcer(machine_id())
         self._listeners = [
-            Stdio(self._guests, ended)
+            StdioListener(self.admit, stdio_ended)
             if address.scheme is Scheme.STDIO
-            else WyomingListener(address, self._guests, bounds, self._announce)
+            else SocketListener(address, self.admit, self._bounds, self._opened)
             for address in service.config.wyoming.addresses
         ]
         service.attach(DOOR, self)
@@ -55,28 +64,83 @@ class WyomingDoor:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._guests)
+        return len(self._connections)
 
     async def open(self) -> None:
-        """Listen. An address that cannot be had yet is an error in the log and tried again."""
+        """Listen. An address that is not available is logged as an error and tried again."""
         for listener in self._listeners:
             await listener.open()
 
     async def close(self) -> None:
-        """Let the last answers out and end all connections; may be called twice."""
-        # First of all nobody tries to listen any more, and to announce that.
-        for listener in self._listeners:
-            await listener.give_up()
-        await asyncio.gather(self._guests.close(), self._announcer.close())
+        """Send the last answers and end all connections; may be called twice."""
+        self._closing = True
+        await asyncio.gather(self._close_connections(), self._announcer.close())
         for listener in self._listeners:
             await listener.close()
 
-    def outcome(self, outcome: Outcome) -> None:
-        """Give a connection the one outcome of its utterance."""
-        self._guests.answer(outcome)
+    def admit(self, peer: Peer) -> AsyncEventHandler:
+        """The handler of a new connection; where there is no place, one that refuses it."""
+        if self._closing:
+            error = ShuttingDownError("the service is stopping")
+            return RefusedConnection(peer, self._bounds, error)
+        most = self._bounds.connections
+        if len(self._connections) >= most and not self._make_room(peer.name):
+            self._service.metrics.drop(DropReason.TOO_MANY_CONNECTIONS)
+            busy = OverloadedError(f"all {most} connections are busy")
+            return RefusedConnection(peer, self._bounds, busy)
+        key = DeviceKey(DOOR, peer.name, str(next(self._numbers)))
+        connection = WyomingConnection(peer, key, self._context, self._forget)
+        self._connections[key] = connection
+        self._empty.clear()
+        return connection
 
-    def _announce(self, address: ListenAddress) -> None:
-        if self._service.config.wyoming.zeroconf:
+    def outcome(self, outcome: Outcome) -> None:
+        """Give an outcome to its connection, if that is still there."""
+        connection = self._connections.get(outcome.key)
+        if connection is not None:
+            connection.answer(outcome)
+
+    async def _close_connections(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.finish()
+        try:
+            async with asyncio.timeout(self._bounds.close_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self._connections.values()):
+                connection.hang_up()
+            await self._empty.wait()
+
+    def _make_room(self, name: str) -> bool:
+        """End one connection for a newcomer; False: every other address has its fair share only.
+
+        The one that was idle for longest, else the newest of the address with the most.
+        """
+        idle = [
+            (since, key)
+            for key, connection in self._connections.items()
+            if (since := connection.idle_since) is not None
+        ]
+        if idle:
+            _, key = min(idle)
+            self._connections.pop(key).hang_up()
+            return True
+        held = Counter(key.name for key in self._connections)
+        busiest, most = held.most_common(1)[0]
+        if most <= held[name] + 1:
+            return False
+        newest = next(key for key in reversed(self._connections) if key.name == busiest)
+        error = OverloadedError(f"{most} connections of one address are busy, others want a place")
+        self._connections.pop(newest).send_away(error)
+        return True
+
+    def _forget(self, key: DeviceKey) -> None:
+        self._connections.pop(key, None)
+        if not self._connections:
+            self._empty.set()
+
+    def _opened(self, address: ListenAddress) -> None:
+        if self._service.config.wyoming.zeroconf and not self._closing:
             self._announcer.announce(address)
 
     def _encoded_info(self) -> bytes:
@@ -86,10 +150,3 @@ class WyomingDoor:
             info = describe(status, self._service.languages, __version__)
             self._info = (status, encode(info.event()))
         return self._info[1]
-
-
-def open_zeroconf() -> Responder:
-    """The responder of the `zeroconf` package. Raises ModuleNotFoundError without it."""
-    from stt_mqtt.doors.wyoming.responder import ZeroconfResponder
-
-    return ZeroconfResponder()

@@ -1,6 +1,7 @@
-"""One event after the other from a client that may send anything.
+"""Reads events from a client that may send anything.
 
-The library reads as much as a header claims; here everything is capped before it is read.
+The reader of the `wyoming` package reads as much as a header claims. This one checks every length
+before it reads.
 """
 
 from __future__ import annotations
@@ -9,34 +10,60 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 from wyoming.event import Event
 
-from stt_mqtt.doors.wyoming.bounds import Bounds
 from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeError
-
-Json: TypeAlias = dict[str, Any]
 
 _READ_BYTES = 64 * 1024
 _SMALL_BYTES = 64 * 1024
 
 
-class ByteStream(Protocol):
-    """Where bytes come from: an `asyncio.StreamReader`."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a client may send, and how long everything may take. Times are in seconds."""
 
-    async def read(self, n: int = -1, /) -> bytes:
-        """Up to `n` bytes, at least one; none at the end."""
+    header_bytes: int = 64 * 1024
+    """The reference client stays under 200; others write the data into the header."""
+    data_bytes: int = 64 * 1024
+    """`transcribe` may carry lists of names."""
+    payload_bytes: int = 1024 * 1024
+    """A whole utterance of 30 s in one chunk has 0.96 MB."""
+    large_payloads_bytes: int = 16 * 1024 * 1024
+    """All payloads over 64 KiB that are being read, over all connections."""
+    event_s: float = 10.0
+    """From the first byte of an event to its last."""
+    idle_s: float = 60.0
+    """How long a client with nothing open and nothing unanswered may be silent."""
+    outgoing_bytes: int = 256 * 1024
+    """Answers that a client has not read yet."""
+    write_s: float = 10.0
+    """How long a client may take to read what was sent to it."""
+    linger_s: float = 1.0
+    """How long a client may take to hang up after it was told of an error."""
+    last_answers_s: float = 300.0
+    """How long to wait for the answers of a client that has closed its direction."""
+    gone_s: float = 0.5
+    """How often to check whether such a client has hung up meanwhile."""
+    connections: int = 256
+    bind_s: float = 5.0
+    """Time to find out whether an address can be listened on."""
+    retry_s: float = 10.0
+    """Pause before an address that could not be listened on is tried again."""
+    close_s: float = 2.0
+    """How long the last answers may take when the service ends."""
 
 
-class Reserve:
+class PayloadBudget:
     """Memory for the large payloads of all connections together, in bytes."""
 
     def __init__(self, total_bytes: int) -> None:
         self._free_bytes = total_bytes
 
     @contextmanager
-    def hold(self, nbytes: int) -> Iterator[None]:
+    def reserve(self, nbytes: int) -> Iterator[None]:
         """Keep room for a payload while it is read. Raises `OverloadedError`."""
         counted = nbytes if nbytes > _SMALL_BYTES else 0
         if counted > self._free_bytes:
@@ -51,33 +78,33 @@ class Reserve:
 class EventReader:
     """Reads the events of one client.
 
-    `quiet_since` says since when, in the event loop's seconds, the client has nothing open and
-    nothing unanswered; None while it has.
+    `idle_since`: since when the client has nothing open and nothing unanswered, in the event
+    loop's seconds; None while it has.
     """
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: asyncio.StreamReader,
         bounds: Bounds,
-        reserve: Reserve,
-        quiet_since: Callable[[], float | None],
+        budget: PayloadBudget,
+        idle_since: Callable[[], float | None],
     ) -> None:
         self._stream = stream
         self._bounds = bounds
-        self._reserve = reserve
-        self._quiet_since = quiet_since
-        self._held = bytearray()
+        self._budget = budget
+        self._idle_since = idle_since
+        self._buffer = bytearray()
         """What was read and belongs to no event yet."""
         self.finished = False
         """Whether the client has closed its direction, behind a whole event."""
 
     async def next(self) -> Event | None:
-        """The next event; None: the client has left, or was silent for too long.
+        """The next event; None if the client has left or was silent for too long.
 
-        Raises `BadPayloadError`, `PayloadTooLargeError` and `OverloadedError`; nothing can be
-        read after that.
+        Raises `BadPayloadError`, `PayloadTooLargeError` and `OverloadedError`. After that nothing
+        more can be read.
         """
-        if not self._held and not await self._wait():
+        if not self._buffer and not await self._wait():
             return None
         try:
             async with asyncio.timeout(self._bounds.event_s):
@@ -90,17 +117,17 @@ class EventReader:
             ) from None
 
     async def discard(self) -> None:
-        """Read whatever still comes, until the client leaves."""
-        self._held.clear()
-        while await self._fill(_READ_BYTES):
-            self._held.clear()
+        """Read and drop whatever still comes, until the client leaves."""
+        self._buffer.clear()
+        while await self._read(_READ_BYTES):
+            self._buffer.clear()
 
     async def _wait(self) -> bool:
         """Wait for the first bytes of an event; False: none will come."""
         now = asyncio.get_running_loop().time
         idle_s = self._bounds.idle_s
         while True:
-            since = self._quiet_since()
+            since = self._idle_since()
             left_s = idle_s if since is None else since + idle_s - now()
             if left_s <= 0:
                 return False
@@ -128,47 +155,44 @@ class EventReader:
             data.update(_parse_object(await self._take(data_bytes), "data"))
         if not payload_bytes:
             return Event(kind, data)
-        with self._reserve.hold(payload_bytes):
+        with self._budget.reserve(payload_bytes):
             return Event(kind, data, await self._take(payload_bytes))
 
     async def _line(self) -> bytes:
         """The bytes before the next newline."""
         cap, searched = self._bounds.header_bytes, 0
-        while (end := self._held.find(b"\n", searched, cap + 1)) < 0:
-            searched = len(self._held)
+        while (end := self._buffer.find(b"\n", searched, cap + 1)) < 0:
+            searched = len(self._buffer)
             if searched > cap:
                 raise PayloadTooLargeError(f"no newline within {cap} bytes: this is not Wyoming")
-            await self._more(cap + 1 - searched)
-        line = bytes(self._held[:end])
-        del self._held[: end + 1]
+            await self._read_more(cap + 1 - searched)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
         return line
 
     async def _take(self, nbytes: int) -> bytes:
-        while len(self._held) < nbytes:
-            await self._more(nbytes - len(self._held))
-        taken = bytes(self._held[:nbytes])
-        del self._held[:nbytes]
+        while len(self._buffer) < nbytes:
+            await self._read_more(nbytes - len(self._buffer))
+        taken = bytes(self._buffer[:nbytes])
+        del self._buffer[:nbytes]
         return taken
 
-    async def _more(self, wanted_bytes: int) -> None:
+    async def _read_more(self, wanted_bytes: int) -> None:
         """Read some of what is missing. Raises EOFError."""
-        if not await self._fill(min(wanted_bytes, _READ_BYTES)):
+        if not await self._read(min(wanted_bytes, _READ_BYTES)):
             raise EOFError
 
-    async def _fill(self, limit_bytes: int) -> bool:
-        return bool(await self._read(limit_bytes))
-
     async def _read(self, limit_bytes: int) -> bytes | None:
-        """Read a piece; nothing at the end, None where the connection broke."""
+        """Read a piece into the buffer; empty at the end, None if the connection broke."""
         try:
             read = await self._stream.read(limit_bytes)
         except OSError:
             return None
-        self._held += read
+        self._buffer += read
         return read
 
 
-def _parse_object(text: bytes, what: str) -> Json:
+def _parse_object(text: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text.decode())
     except (ValueError, RecursionError):
@@ -178,7 +202,7 @@ def _parse_object(text: bytes, what: str) -> Json:
     return value
 
 
-def _length(header: Json, name: str, cap: int) -> int:
+def _length(header: dict[str, Any], name: str, cap: int) -> int:
     value = header.get(name)
     if value is None:
         return 0

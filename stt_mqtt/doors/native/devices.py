@@ -1,0 +1,268 @@
+"""Which native devices there are: by their own word, by the configuration, by a previous run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from stt_mqtt.config import Config, DeviceConfig
+from stt_mqtt.config.devices import settings_for
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.settings import UNCHANGED, Overrides, SettingsChange
+from stt_mqtt.doors.native.messages import SatelliteInfo, parse_satellite, parse_set
+from stt_mqtt.doors.native.topics import (
+    BRIDGE,
+    DOOR,
+    OFFLINE,
+    ONLINE,
+    DeviceMessage,
+    Verb,
+    is_satellite,
+)
+from stt_mqtt.errors import BadPayloadError, UtteranceError
+from stt_mqtt.mqtt.json import object_in
+from stt_mqtt.observe.metrics import DropReason
+from stt_mqtt.types import DeviceKey, DeviceState
+
+MAX_NAMES_TOLD = 100
+"""Illegal names that get a line of the log each; more are only counted."""
+MAX_DEVICES = 100_000
+"""Devices of a previous run that are looked at in one start; a bound, not an expectation."""
+MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+"""`health` tells of every device."""
+LATEST_TS = 253_402_300_799.0
+"""The end of the year 9999. What is said to be later was not seen at all."""
+
+_STATES = frozenset(state.value.encode() for state in DeviceState)
+
+log = logging.getLogger(__name__)
+
+
+class PresenceObserver(Protocol):
+    """Told what the devices say of themselves."""
+
+    def availability_seen(self, name: str) -> None:
+        """The device said `online` or `offline`."""
+
+    def availability_cleared(self, name: str) -> None:
+        """The device cleared what was retained there."""
+
+    def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
+        """The device told what it is; `SatelliteInfo()`: it cleared what was retained there."""
+
+
+class Presence:
+    """Makes devices known to the service: those that say so, are configured, or were there."""
+
+    def __init__(self, service: SpeechService) -> None:
+        self.observer: PresenceObserver | None = None
+        self._service = service
+        self._online: dict[str, None] = {}
+        """Who is there by its own word, the newest last; as many as there may be devices."""
+        self._previous: PreviousRun | None = PreviousRun(service.config)
+        """None once all of it was read."""
+        self._taken_over: set[str] = set()
+        """Devices of the previous run that were dealt with."""
+        self._names_told: set[str] = set()
+
+    def is_online(self, name: str) -> bool:
+        """Whether a device says that it is there."""
+        return name in self._online
+
+    def introduce_configured(self) -> None:
+        """Make the devices known that the configuration names one by one."""
+        for name in self._service.config.named_devices:
+            if is_satellite(name):
+                self._service.registry.introduce(DeviceKey(DOOR, name))
+
+    def forget_silent(self, since_ts: float) -> None:
+        """Forget who was not heard since then and does not say that it is there."""
+        self._service.registry.forget_silent(DOOR, since_ts, self._online)
+
+    def refuse(self, name: str) -> None:
+        """A device has an illegal name: say once for each name why nothing comes of it."""
+        self._service.metrics.drop(DropReason.BAD_NAME)
+        if name in self._names_told or len(self._names_told) >= MAX_NAMES_TOLD:
+            return
+        self._names_told.add(name)
+        rule = "1 to 64 of A-Z a-z 0-9 _ . - are taken"
+        if name == BRIDGE:
+            rule = "it is the name of the service itself"
+        log.warning(
+            "what comes from a device called %r is dropped: %s; give it another name", name, rule
+        )
+
+    # What devices say --------------------------------------------------------------------------
+
+    def availability(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
+        """A device said `online` or `offline`, or cleared it. Raises `BadPayloadError`."""
+        if payload == ONLINE:
+            self._online[key.name] = None
+            if len(self._online) > self._service.config.limits.max_devices:
+                del self._online[next(iter(self._online))]
+        else:
+            self._online.pop(key.name, None)
+        if payload == OFFLINE:
+            self._service.disconnect(key)
+        elif payload and payload != ONLINE:
+            raise BadPayloadError("availability: online or offline is needed")
+        if self.observer is not None:
+            if payload:
+                self.observer.availability_seen(key.name)
+            else:
+                self.observer.availability_cleared(key.name)
+        if payload == ONLINE:
+            self._introduce(key, retained)
+
+    def satellite(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
+        """A device told what it is, or cleared it. Raises `BadPayloadError`."""
+        satellite = parse_satellite(payload)
+        if self.observer is not None:
+            self.observer.satellite_seen(key.name, satellite)
+        if payload.strip():
+            self._introduce(key, retained)
+
+    def _introduce(self, key: DeviceKey, retained: bool) -> None:
+        """Know a device that says it is there, so that its first words are heard by all."""
+        self._service.registry.introduce(key)
+        if not retained:
+            self._service.registry.seen(key)
+
+    # What a previous run left ------------------------------------------------------------------
+
+    def device_left(self, route: DeviceMessage, payload: bytes) -> None:
+        """The retained state of a device was read, or its settings."""
+        if self._previous is None or not payload:
+            return
+        if route.verb is Verb.SETTINGS:
+            self._previous.note_device(route.device, payload)
+        elif payload in _STATES:
+            self._previous.note_device(route.device, None)
+
+    def service_left(self, name: str, payload: bytes) -> None:
+        """What the service retained about itself was read: its `info` or `health`."""
+        if self._previous is None:
+            return
+        if name == "info":
+            self._previous.note_info(payload)
+        elif name == "health":
+            self._previous.note_health(payload)
+
+    def take_over(self) -> list[DeviceKey]:
+        """Know the devices of the previous run, as far as it has been read.
+
+        Where there are more than places, those that were heard last; the others are returned.
+        """
+        if self._previous is None:
+            return []
+        without_place: list[DeviceKey] = []
+        # Who was taken over already may have been forgotten since.
+        left = [one for one in self._previous.devices() if one.name not in self._taken_over]
+        self._taken_over.update(one.name for one in left)
+        placed = self._known | set(self._service.config.named_devices)
+        places = self._service.config.limits.max_devices - len(placed)
+        too_many = sum(device.name not in placed for device in left) - places
+        for device in left:
+            key = DeviceKey(DOOR, device.name)
+            if device.name not in placed and too_many > 0:
+                too_many -= 1
+                without_place.append(key)
+            else:
+                self._service.registry.take_over(key, device.overrides, device.last_seen_ts)
+        return without_place
+
+    def all_read(self) -> None:
+        """All that a previous run left has been read and taken over."""
+        if self._previous is not None:
+            self._previous = None
+            for name in self._known:
+                self._service.registry.introduce(DeviceKey(DOOR, name))
+
+    @property
+    def _known(self) -> set[str]:
+        return {device.key.name for device in self._service.registry if device.key.door == DOOR}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftDevice:
+    """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0: not known."""
+
+    name: str
+    overrides: Overrides | None
+    """None: its settings were not retained."""
+    last_seen_ts: float
+
+
+class _DeviceSections(BaseModel):
+    """What of a configuration says how devices are set."""
+
+    device_defaults: DeviceConfig
+    devices: dict[str, DeviceConfig]
+
+
+class PreviousRun:
+    """Collects retained messages, then says which devices there were.
+
+    `settings` tell what was in force, not what was changed over the wire. That is what differs
+    from the configuration of that run, which `info` has; without it, from the present one.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._devices = _DeviceSections(
+            device_defaults=config.device_defaults, devices=config.devices
+        )
+        self._settings: dict[str, bytes | None] = {}
+        self._last_seen_ts: dict[str, float] = {}
+
+    def note_device(self, name: str, settings: bytes | None) -> None:
+        """A device left its `settings`, or (None) its state."""
+        if name not in self._settings and len(self._settings) >= MAX_DEVICES:
+            return
+        if settings is not None or name not in self._settings:
+            self._settings[name] = settings
+
+    def note_info(self, payload: bytes) -> None:
+        """The service told what it was, with its configuration."""
+        config = object_in(payload, MAX_PAYLOAD_BYTES).get("config")
+        try:
+            self._devices = _DeviceSections.model_validate(config)
+        except ValidationError:
+            # Of another version. The present configuration is the best guess.
+            return
+
+    def note_health(self, payload: bytes) -> None:
+        """The service told how it was, with when each device was heard last."""
+        devices = object_in(payload, MAX_PAYLOAD_BYTES).get("devices")
+        for name, health in devices.items() if isinstance(devices, dict) else ():
+            seen = health.get("last_seen") if isinstance(health, dict) else None
+            if isinstance(seen, int | float) and 0 <= seen <= LATEST_TS and seen is not True:
+                self._last_seen_ts[name] = float(seen)
+
+    def devices(self) -> list[LeftDevice]:
+        """The devices, who was heard last at the end."""
+        found = [self.device(name) for name in self._settings]
+        return sorted(found, key=lambda device: (device.last_seen_ts, device.name))
+
+    def device(self, name: str) -> LeftDevice:
+        """What is known of one device."""
+        settings = self._settings.get(name)
+        overrides = None if settings is None else self._overrides(name, settings)
+        return LeftDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
+
+    def _overrides(self, name: str, settings: bytes) -> Overrides:
+        try:
+            in_force = parse_set(settings)
+        except UtteranceError:
+            return Overrides()
+        sections = self._devices
+        configured = settings_for(name, sections.device_defaults, sections.devices)
+        return Overrides().changed_by(
+            SettingsChange(
+                UNCHANGED if in_force.enabled == configured.enabled else in_force.enabled,
+                UNCHANGED if in_force.language == configured.language else in_force.language,
+                UNCHANGED if in_force.prompt == configured.prompt else in_force.prompt,
+            )
+        )

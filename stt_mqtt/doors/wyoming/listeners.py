@@ -1,0 +1,227 @@
+"""Where Wyoming is served: TCP ports, Unix sockets, and standard input and output."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from wyoming.server import AsyncEventHandler, AsyncServer, AsyncTcpServer, AsyncUnixServer
+
+from stt_mqtt.config import ListenAddress, Scheme
+from stt_mqtt.doors.wyoming.reader import Bounds
+from stt_mqtt.doors.wyoming.writer import Peer
+
+log = logging.getLogger(__name__)
+
+UNIX_PEER = "wyoming:unix"
+STDIO_PEER = "wyoming:stdio"
+UNKNOWN_PEER = "wyoming:unknown"
+"""With a colon, which no native device can have in its name."""
+STDIN, STDOUT = 0, 1
+
+Admit: TypeAlias = Callable[[Peer], AsyncEventHandler]
+
+
+class SocketListener:
+    """Listens on a TCP port or a Unix socket. `on_open` is called once it does."""
+
+    def __init__(
+        self,
+        address: ListenAddress,
+        admit: Admit,
+        bounds: Bounds,
+        on_open: Callable[[ListenAddress], None],
+    ) -> None:
+        self._address = address
+        self._admit = admit
+        self._bounds = bounds
+        self._on_open = on_open
+        self._server: AsyncServer | None = None
+        self._retrying: asyncio.Task[None] | None = None
+        self._logged = ""
+
+    async def open(self) -> None:
+        """Listen, now or as soon as the address is available; never fails."""
+        if not await self._try():
+            self._retrying = asyncio.create_task(self._retry())
+
+    async def close(self) -> None:
+        """Stop listening, and end what is still connected."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.wait({self._retrying})
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(self._bounds.retry_s)
+            if await self._try():
+                return
+
+    async def _try(self) -> bool:
+        try:
+            async with asyncio.timeout(self._bounds.bind_s):
+                self._server = await self._listen()
+        except (OSError, UnicodeError) as error:
+            self._log_failure(_reason(error))
+            return False
+        log.info("wyoming listens on %s", self._address.uri)
+        self._on_open(self._address)
+        return True
+
+    async def _listen(self) -> AsyncServer:
+        address = self._address
+        server: AsyncServer
+        if address.scheme is Scheme.UNIX:
+            await _remove_dead_socket(address.path)
+            server = AsyncUnixServer(address.path)
+        else:
+            server = AsyncTcpServer(address.host, address.port)
+        await server.start(self._handle)
+        return server
+
+    def _handle(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> AsyncEventHandler:
+        if self._address.scheme is Scheme.UNIX:
+            name = UNIX_PEER
+        else:
+            name = peer_name(writer.get_extra_info("peername"))
+        return self._admit(Peer(name, reader, writer, writer.transport.abort))
+
+    def _log_failure(self, reason: str) -> None:
+        level = logging.ERROR if reason != self._logged else logging.DEBUG
+        self._logged = reason
+        log.log(
+            level,
+            "wyoming cannot listen on %s: %s; free it, change wyoming.listen, or set "
+            "wyoming.enabled: false (tried again every %g s)",
+            self._address.uri,
+            reason,
+            self._bounds.retry_s,
+        )
+
+
+def peer_name(peername: object) -> str:
+    """Name that selects the settings of a TCP client: its address, as IPv4 where it is mapped.
+
+    `peername`: what the socket says; None or empty if the client has already left.
+    """
+    if not isinstance(peername, tuple) or not peername:
+        return UNKNOWN_PEER
+    host = str(peername[0]).partition("%")[0]
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+    return host
+
+
+async def _remove_dead_socket(path: str) -> None:
+    """Remove the socket of a program that has ended. Raises OSError for anything else there."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError("a file that is no socket is there")
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except ConnectionRefusedError:
+        os.unlink(path)
+        return
+    writer.close()
+    raise FileExistsError("another program listens there")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+class StdioListener:
+    """Serves the program that started this one, over two pipes.
+
+    `on_end` is called when the client has said everything and was answered.
+    """
+
+    def __init__(
+        self,
+        admit: Admit,
+        on_end: Callable[[], None],
+        pipes: tuple[int, int] = (STDIN, STDOUT),
+    ) -> None:
+        self._admit = admit
+        self._on_end = on_end
+        self._pipes = pipes
+        self._serving: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Serve in the background; an error in the log if that is not possible."""
+        if not all(_is_pipe(fd) for fd in self._pipes):
+            log.error(
+                "wyoming cannot speak over stdio: standard input and output have to be pipes, "
+                "sockets or a terminal; take stdio:// out of wyoming.listen"
+            )
+            return
+        peer = await _connect(*self._pipes)
+        self._serving = asyncio.create_task(self._serve(peer))
+
+    async def close(self) -> None:
+        """Wait for the end of a client that was sent away."""
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+
+    async def _serve(self, peer: Peer) -> None:
+        await self._admit(peer).run()
+        self._on_end()
+
+
+class _Pipe(asyncio.StreamReaderProtocol):
+    """One direction. The transport of a pipe must not be touched once it is closed."""
+
+    closed = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        super().connection_lost(exc)
+
+
+async def _connect(input_fd: int, output_fd: int) -> Peer:
+    """The two pipes as one client. They are duplicated, so the originals stay open."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    source = os.fdopen(os.dup(input_fd), "rb", buffering=0)
+    sink = os.fdopen(os.dup(output_fd), "wb", buffering=0)
+    incoming, read_protocol = await loop.connect_read_pipe(lambda: _Pipe(reader), source)
+    outgoing, write_protocol = await loop.connect_write_pipe(
+        lambda: _Pipe(asyncio.StreamReader()), sink
+    )
+
+    def hang_up() -> None:
+        if not read_protocol.closed:
+            incoming.close()
+        if not write_protocol.closed:
+            outgoing.abort()
+
+    writer = asyncio.StreamWriter(outgoing, write_protocol, None, loop)
+    return Peer(STDIO_PEER, reader, writer, hang_up, finishes=True)
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
