@@ -191,7 +191,7 @@ def test_while_the_button_is_held_no_pause_ends_it() -> None:
     assert listening.reasons == [CloseReason.RELEASED]
 
 
-def test_nothing_heard_while_deaf_is_kept() -> None:
+def test_nothing_heard_while_off_is_kept() -> None:
     listening = Listening()
     listening.hear(QUIET * 20)
     listening.state = ListenState.OFF
