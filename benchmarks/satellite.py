@@ -33,8 +33,15 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.encode import make_encoder
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.config.satellite import CleanupConfig
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, Closing, ListenState, Step, VadFrame
-from stt_mqtt.satellite.segmenter import Segmenter
+from stt_mqtt.satellite.segmenter import (
+    FRAME_BYTES,
+    FRAME_S,
+    CloseReason,
+    ListenState,
+    Segmenter,
+    SegmenterOutput,
+    VadFrame,
+)
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
 SEED = 7
@@ -161,7 +168,7 @@ def cuts(pcm: bytes, config: SatelliteConfig) -> list[Cut]:
     opened: list[float] = []
     frames: list[bytes] = []
 
-    def take(step: Step, now_s: float) -> None:
+    def take(step: SegmenterOutput, now_s: float) -> None:
         if step.opened_at is not None:
             opened[:] = step.opened_at, now_s
         frames.extend(step.frames)
@@ -176,8 +183,8 @@ def cuts(pcm: bytes, config: SatelliteConfig) -> list[Cut]:
         heard = activity.hear(clean)
         at_s = number * FRAME_S
         frame = VadFrame(clean, at_s, heard.begins, heard.goes_on, heard.sounds)
-        take(segmenter.push(frame, ListenState.OPEN), at_s + FRAME_S)
-    take(segmenter.cut(Closing.RELEASED), count * FRAME_S)
+        take(segmenter.push(frame, ListenState.ACTIVE), at_s + FRAME_S)
+    take(segmenter.cut(CloseReason.RELEASED), count * FRAME_S)
     return found
 
 

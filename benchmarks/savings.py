@@ -34,7 +34,7 @@ from benchmarks.household import Room, Spoken
 from benchmarks.report import Curve, Panel
 from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.engine.models import default_models_dir, resolve
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
+from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S
 from tools.brokers import Broker, eventually
 from tools.processes import pinned
 from tools.program import PROGRAM, Peer

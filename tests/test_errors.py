@@ -6,7 +6,7 @@ import pytest
 
 from stt_mqtt import errors
 from stt_mqtt.errors import MissingExtraError, SttMqttError, UtteranceError
-from tests.doors.test_native_door import CODES
+from tests.doors.native.test_door import CODES
 
 
 def classes() -> list[type[SttMqttError]]:

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stt_mqtt.app import addon_devices
-from stt_mqtt.app.addon_devices import NOT_SET, device_options
 from stt_mqtt.config import Config, read_config
+from stt_mqtt.config.diagnostics import PATTERNS, dotted, shown
 from stt_mqtt.config.environment import PREFIX
-from stt_mqtt.config.messages import shown
+from stt_mqtt.config.root import NAME_PATTERN
 from stt_mqtt.errors import ConfigError
 
 WYOMING_URI = "tcp://0.0.0.0:10300"
@@ -37,7 +36,12 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "log_level": ("log", "level"),
 }
 """Each option but `devices`, and the section and key that it sets."""
-KNOWN = (*OPTIONS, addon_devices.OPTION)
+DEVICES = "devices"
+DEVICE_KEYS = ("enabled", "language", "prompt", "gap_timeout_ms", "codec", "rate")
+"""Keys of a device beside its name, each as under `devices:` of the YAML file."""
+NOT_SET = (None, "", "null")
+"""`null` as a word is what shell scripts make of an option that is not there."""
+KNOWN = (*OPTIONS, DEVICES)
 """All options, in the order of the form."""
 
 _MAX_OPTIONS_BYTES = 1024 * 1024
@@ -67,12 +71,12 @@ class AddonSource:
     def load(self) -> Config:
         """Read the configuration. Raises `ConfigError` with all problems, named by option."""
         options = self._options()
-        devices = device_options(options.get(addon_devices.OPTION))
+        devices = _device_options(options.get(DEVICES))
         problems = [
             f"{self.path}: {problem}" for problem in (*_unknown(options), *devices.problems)
         ]
-        text = _flow(config_of_options(options))
-        environ = environment_beside(options, self.environ)
+        text = _flow(_sections(options, devices))
+        environ = _environment(options, self.environ)
         option_of = {**_OPTION_OF, **devices.option_of}
         try:
             config = read_config(text, str(self.path), environ)
@@ -110,7 +114,7 @@ class AddonSource:
         return f"{self.path}: {option_of[key]}{item}{colon}{said}"
 
 
-def config_of_options(options: Mapping[str, object]) -> dict[str, object]:
+def _sections(options: Mapping[str, object], devices: _DeviceOptions) -> dict[str, object]:
     """The options as the YAML file would say it, not validated; unknown ones are left out.
 
     Missing, null, an empty text and the word `null` mean: not set. What an add-on cannot have
@@ -122,11 +126,10 @@ def config_of_options(options: Mapping[str, object]) -> dict[str, object]:
     for option, (section, key) in OPTIONS.items():
         if _is_set(options, option):
             sections.setdefault(section, {})[key] = _plain(options[option])
-    devices = device_options(options.get(addon_devices.OPTION)).section
-    return {**sections, **({addon_devices.OPTION: devices} if devices else {})}
+    return {**sections, **({DEVICES: devices.section} if devices.section else {})}
 
 
-def environment_beside(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without the parts of its broker that the options replace."""
     replaced = {
         f"{PREFIX}MQTT__{name}"
@@ -135,6 +138,59 @@ def environment_beside(options: Mapping[str, object], environ: Mapping[str, str]
         for name in names
     }
     return {name: value for name, value in environ.items() if name.upper() not in replaced}
+
+
+@dataclass(slots=True)
+class _DeviceOptions:
+    """What the list says."""
+
+    section: dict[str, object] = field(default_factory=dict)
+    """The devices as the YAML file would list them."""
+    problems: list[str] = field(default_factory=list)
+    option_of: dict[str, str] = field(default_factory=dict)
+    """Where in the list each key of the section comes from, dotted."""
+
+
+def _device_options(value: object) -> _DeviceOptions:
+    """The list as a section of the configuration; its values are not validated."""
+    found = _DeviceOptions()
+    if value in NOT_SET:
+        return found
+    if not isinstance(value, list):
+        found.problems.append(f"{DEVICES}: must be a list, one entry for each device")
+        return found
+    for number, entry in enumerate(value):
+        _take_device(f"{DEVICES}[{number}]", entry, found)
+    return found
+
+
+def _take_device(place: str, entry: object, found: _DeviceOptions) -> None:
+    if not isinstance(entry, dict):
+        found.problems.append(f"{place}: must be a name with settings below it")
+        return
+    name = entry.get("name")
+    if name in NOT_SET:
+        found.problems.append(f"{place}: lacks its name")
+    elif not isinstance(name, str) or re.fullmatch(NAME_PATTERN, name) is None:
+        found.problems.append(f"{place}.name: {PATTERNS['[key]']}")
+    elif name in found.section:
+        first = found.option_of[dotted((DEVICES, name))]
+        found.problems.append(f"{place}.name: is the name of {first} too")
+    else:
+        found.section[name] = {
+            key: {} if isinstance(entry[key], list | dict) else entry[key]
+            for key in DEVICE_KEYS
+            if key in entry and entry[key] not in NOT_SET
+        }
+        found.option_of.setdefault(dotted((DEVICES, name)), place)
+        for key in DEVICE_KEYS:
+            found.option_of.setdefault(dotted((DEVICES, name, key)), f"{place}.{key}")
+    for key in entry:
+        if key != "name" and key not in DEVICE_KEYS:
+            known = ", ".join(("name", *DEVICE_KEYS))
+            found.problems.append(
+                f"{place}.{shown(key, quotes='')}: there is no such key; known are {known}"
+            )
 
 
 def _unknown(options: Mapping[str, object]) -> list[str]:

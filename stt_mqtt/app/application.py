@@ -137,7 +137,7 @@ class Application:
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
-            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.backlog
+            self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.inbox
         )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:

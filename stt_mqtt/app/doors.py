@@ -20,7 +20,7 @@ from stt_mqtt.doors.native.topics import DOOR, OFFLINE, Topics
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.inbox import Inbox, InboxBacklog
+from stt_mqtt.mqtt.inbox import Inbox
 from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
@@ -73,12 +73,13 @@ class Doors:
             application.reload, application.set_rung, self._transport_drops, self._on_probed
         )
         self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
+        # Before the native door in all, so that Home Assistant knows a device before its state.
         self._discovery = HomeAssistantDoor(service, publish, clock.now)
-        self._native = NativeDoor(service, self._bridge, publish, clock.now)
         if config.homeassistant.enabled:
             service.follow(DOOR, self._discovery)
+        self._native = NativeDoor(service, self._bridge, publish, clock.now)
+        if config.homeassistant.enabled:
             self._native.presence.observer = self._discovery
-        # In this order, so that Home Assistant knows a device before it is told about it.
         on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
@@ -88,10 +89,7 @@ class Doors:
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
-        loop = asyncio.get_running_loop()
-        self._inbox = Inbox(loop, self._router, self._on_connected, application.rearm_timer)
-        self.backlog = InboxBacklog(self._client, self._inbox)
-        """What has come in and waits."""
+        self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._leaving = False
         self._serving = False
         """Whether input is taken, because no other service is live or `mqtt.takeover` is on."""
@@ -108,7 +106,7 @@ class Doors:
     def connect(self) -> None:
         """Connect to the broker, and stay connected."""
         self._client.subscribe(self._router.read_first, self._router.bulk)
-        self._client.start(self._inbox)
+        self._client.start(self.inbox)
 
     @property
     def deadline(self) -> float | None:
@@ -154,7 +152,7 @@ class Doors:
 
     def take_in_the_rest(self) -> None:
         """Handle what has come in and waits."""
-        self._inbox.pump()
+        self.inbox.pump()
 
     async def say_goodbye(self) -> None:
         """Let the last answers out. The service has nothing to transcribe by now."""
@@ -172,7 +170,7 @@ class Doors:
 
     def _transport_drops(self) -> dict[str, int]:
         return {
-            "inbox_full": self._inbox.dropped,
+            "inbox_full": self.inbox.dropped,
             "undecodable_topic": self._client.undecodable_messages,
             "publications_lost": self._client.lost_publications,
         }

@@ -21,12 +21,10 @@ from rich.console import Console
 from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands.demo_report import exchange_line, invitation, summary, verdict
+from stt_mqtt.commands.overview import Overview, utterance_line
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import Watching, line
 from stt_mqtt.config import LogConfig, LogLevel
-from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
-from stt_mqtt.demo.rooms import speak
-from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, Exchange
+from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, BrokerAddress, DemoConnection, Exchange, speak
 from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_INTERNAL, BrokerError, SttMqttError
@@ -63,16 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0 if every command got a transcript. Raises what keeps the service from starting."""
-    stage = make_stage(options.listen, USUAL_PORT if options.stay else None)
-    if options.stay and stage.port != USUAL_PORT:
-        print(f"Port {USUAL_PORT} is taken, so the broker gets {stage.port}.")
-    source = ConfigSource(None, stage.environ)
-    return perform(stage, Application(source, source.load()), options.stay)
+    broker = make_broker(options.listen, USUAL_PORT if options.stay else None)
+    if options.stay and broker.port != USUAL_PORT:
+        print(f"Port {USUAL_PORT} is taken, so the broker gets {broker.port}.")
+    source = ConfigSource(None, broker.environ)
+    return run_demo(broker, Application(source, source.load()), options.stay)
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Where the demo takes place: address and port that its broker listens on."""
+class DemoBroker:
+    """The broker of the demo: the address and port that it listens on."""
 
     listen: str
     port: int
@@ -91,13 +89,13 @@ class Stage:
         }
 
     @property
-    def broker(self) -> BrokerAddress:
+    def address(self) -> BrokerAddress:
         """Where the broker is reached from this machine."""
         return BrokerAddress(connect_host(self.listen), self.port)
 
 
-def make_stage(listen: str, wanted_port: int | None) -> Stage:
-    """A stage with the wanted port, or with any free one. Raises `BrokerError`."""
+def make_broker(listen: str, wanted_port: int | None) -> DemoBroker:
+    """A broker on the wanted port, or on any free one. Raises `BrokerError`."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,10 +106,10 @@ def make_stage(listen: str, wanted_port: int | None) -> Stage:
                 probe.bind((listen, 0))
         except OSError as error:
             raise BrokerError(f"no broker can listen on {listen}: {error.strerror}") from error
-        return Stage(listen, probe.getsockname()[1])
+        return DemoBroker(listen, probe.getsockname()[1])
 
 
-def perform(stage: Stage, application: Application, stay: bool) -> int:
+def run_demo(broker: DemoBroker, application: Application, stay: bool) -> int:
     """Let the rooms speak to `application`; 0 if every command got a transcript.
 
     Raises what keeps the service from starting, and KeyboardInterrupt.
@@ -119,7 +117,7 @@ def perform(stage: Stage, application: Application, stay: bool) -> int:
     logs.set_up(LogConfig(level=LogLevel.WARNING))
     # What it would warn of is said below, with what can be done about it here.
     logging.getLogger(EmbeddedBroker.__module__).setLevel(logging.ERROR)
-    complete, clean = asyncio.run(_perform(stage, application, stay))
+    complete, clean = asyncio.run(_run_demo(broker, application, stay))
     code = 0 if complete else EXIT_INTERNAL
     if not clean:
         # A thread that hangs in the model would keep the interpreter from ending.
@@ -129,7 +127,7 @@ def perform(stage: Stage, application: Application, stay: bool) -> int:
     return code
 
 
-async def _perform(stage: Stage, application: Application, stay: bool) -> tuple[bool, bool]:
+async def _run_demo(broker: DemoBroker, application: Application, stay: bool) -> tuple[bool, bool]:
     """Whether every command got a transcript, and whether the service ended in good order."""
     console = open_console()
     service = asyncio.create_task(application.run())
@@ -138,20 +136,20 @@ async def _perform(stage: Stage, application: Application, stay: bool) -> tuple[
         with console.status("Loading the model …"):
             await _during(service, application.online.wait(), START_TIMEOUT_S)
         console.print(
-            f"Broker on {stage.listen}:{stage.port}, service online after "
+            f"Broker on {broker.listen}:{broker.port}, service online after "
             f"{time.monotonic() - started_at:.1f} s. Three rooms speak:\n"
         )
 
         def heard(exchange: Exchange) -> None:
             console.print(exchange_line(exchange), soft_wrap=True)
 
-        round_ = speak(stage.broker, TOPICS, heard)
-        exchanges = await _during(service, round_, ROUND_TIMEOUT_S)
+        speaking = speak(broker.address, TOPICS, heard)
+        exchanges = await _during(service, speaking, ROUND_TIMEOUT_S)
         console.print()
         console.print(summary(exchanges))
         console.print(f"\n{verdict(exchanges)}", soft_wrap=True)
         if stay:
-            await _stay(stage, service, console)
+            await _stay(broker, service, console)
     except asyncio.CancelledError:
         console.print("\nStopping.")
         raise
@@ -180,22 +178,22 @@ async def _during(
         await asyncio.wait({task})
 
 
-async def _stay(stage: Stage, service: asyncio.Task[bool], console: Console) -> None:
+async def _stay(broker: DemoBroker, service: asyncio.Task[bool], console: Console) -> None:
     """Print what anybody says until Ctrl-C."""
-    watching = Watching(TOPICS)
+    overview = Overview(TOPICS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def hear(message: Inbound, now: float) -> None:
-        spoken = watching.take(message.topic, message.payload, now)
-        if spoken is not None:
-            console.print(line(spoken), soft_wrap=True)
+        utterance = overview.take(message.topic, message.payload, now)
+        if utterance is not None:
+            console.print(utterance_line(utterance), soft_wrap=True)
 
-    connection = DemoConnection(stage.broker, watching.filters, None, hear)
+    connection = DemoConnection(broker.address, overview.filters, None, hear)
     try:
         await connection.open()
-        console.print(invitation(stage.listen, stage.port), soft_wrap=True)
+        console.print(invitation(broker.listen, broker.port), soft_wrap=True)
         await _during(service, stop.wait(), None)
         console.print("Stopping.")
     finally:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from rich.table import Table
 from rich.text import Text
 
-from stt_mqtt.commands.watching import printable
+from stt_mqtt.commands.overview import printable
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.demo.satellite import Exchange
 from stt_mqtt.doors.embedded import connect_host

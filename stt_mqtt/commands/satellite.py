@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from stt_mqtt.app.sources import ConfigSource, resolve_password
-from stt_mqtt.audio.activity import Activity
+from stt_mqtt.audio.activity import Activity, VoiceActivity
+from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.commands.options import add_config
-from stt_mqtt.commands.satellite_calibrate import calibrate
-from stt_mqtt.commands.satellite_meter import Meter, MeterState
+from stt_mqtt.commands.satellite_meter import LevelMeter, MeterState
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig
+from stt_mqtt.config import BrokerMode, Config, ListenMode, SatelliteConfig, VadConfig
 from stt_mqtt.config.environment import PREFIX
 from stt_mqtt.config.root import RESERVED_NAME
 from stt_mqtt.doors.embedded import reachable
@@ -29,18 +29,24 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 from stt_mqtt.satellite.answers import ServiceAnswer
-from stt_mqtt.satellite.events import ListenState
+from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.microphone import MicrophoneSource, list_microphones
-from stt_mqtt.satellite.on_text import Command, OnText
+from stt_mqtt.satellite.microphone_calibration import (
+    PHASES,
+    MicrophoneCalibration,
+    Proposal,
+    is_clipped,
+)
+from stt_mqtt.satellite.on_text import TextCommand, TextCommandRunner
 from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
-from stt_mqtt.satellite.reader import AudioSource
-from stt_mqtt.satellite.satellite import Place, Satellite
-from stt_mqtt.satellite.sources import FileSource, StreamSource
+from stt_mqtt.satellite.satellite import Satellite
+from stt_mqtt.satellite.segmenter import ListenState
+from stt_mqtt.satellite.sources import AudioSource, FileSource, StreamSource
 
 _STATES = {
-    ListenState.DEAF: "deaf",
+    ListenState.OFF: "deaf",
     ListenState.WAITING: "waiting",
-    ListenState.OPEN: "idle",
+    ListenState.ACTIVE: "idle",
     ListenState.HELD: "held",
 }
 
@@ -57,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", help="its port")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--mic", metavar="NAME", help="microphone by name or a part of it")
-    source.add_argument("--file", type=Path, help="a WAV or FLAC file in place of a microphone")
+    source.add_argument("--file", type=Path, help="a WAV or FLAC file in topics of a microphone")
     source.add_argument(
         "--stdin",
         action="store_true",
@@ -91,26 +97,28 @@ def run(options: argparse.Namespace) -> int:
     config = _load(options)
     logs.set_up(config.log)
     if options.calibrate:
-        return calibrate(_open_source(options, config.satellite), config.satellite)
+        return _calibrate(_open_source(options, config.satellite), config.satellite)
     return _listen(config, options)
 
 
 def _listen(config: Config, options: argparse.Namespace) -> int:
     satellite = config.satellite
-    command = None if satellite.on_text is None else Command(satellite.on_text)
+    command = None if satellite.on_text is None else TextCommand(satellite.on_text)
     settings = SatelliteSettings(
         config=satellite,
-        place=Place(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
+        topics=SatelliteTopics(Topics(config.mqtt.base_topic), satellite.device or machine_name()),
         mqtt=reachable(config.mqtt, config.broker),
         password=resolve_password(config.mqtt),
         recording=options.file is not None,
         fast=options.fast,
     )
-    meter = Meter(open_console())
+    meter = LevelMeter(open_console())
     for handler in logging.getLogger().handlers:
-        handler.addFilter(meter.make_way)
-    screen = Screen(meter, satellite, None if command is None else OnText(command))
-    program = SatelliteProgram(settings, lambda: _open_source(options, satellite), screen)
+        handler.addFilter(meter.give_way)
+    display = TerminalDisplay(
+        meter, satellite, None if command is None else TextCommandRunner(command)
+    )
+    program = SatelliteProgram(settings, lambda: _open_source(options, satellite), display)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: program.stop())
     if satellite.mode is ListenMode.PUSH_TO_TALK and sys.stdin.isatty():
@@ -119,14 +127,16 @@ def _listen(config: Config, options: argparse.Namespace) -> int:
     try:
         answered = program.run()
     finally:
-        screen.close()
+        display.close()
     return 0 if answered else EXIT_TEMPORARY
 
 
-class Screen:
+class TerminalDisplay:
     """The terminal and the command that gets the words."""
 
-    def __init__(self, meter: Meter, config: SatelliteConfig, on_text: OnText | None) -> None:
+    def __init__(
+        self, meter: LevelMeter, config: SatelliteConfig, on_text: TextCommandRunner | None
+    ) -> None:
         self._meter = meter
         self._begin_db = config.vad.begin_db
         self._on_text = on_text
@@ -169,12 +179,12 @@ def machine_name() -> str:
 def _state_of(satellite: Satellite) -> str:
     if satellite.speaking:
         return "speech"
-    return "muted" if satellite.attention.muted else _STATES[satellite.ear]
+    return "muted" if satellite.policy.muted else _STATES[satellite.listen_state]
 
 
 def _load(options: argparse.Namespace) -> Config:
     """The configuration, over which the command line comes like the environment does."""
-    wishes = {
+    command = {
         "--device": ("SATELLITE__DEVICE", options.device),
         "--mode": ("SATELLITE__MODE", options.mode),
         "--on-text": ("SATELLITE__ON_TEXT", options.on_text),
@@ -184,7 +194,7 @@ def _load(options: argparse.Namespace) -> Config:
     }
     given = {
         f"{PREFIX}{key}": (option, wish)
-        for option, (key, wish) in wishes.items()
+        for option, (key, wish) in command.items()
         if wish is not None
     }
     environ = {**os.environ, **{key: wish for key, (_, wish) in given.items()}}
@@ -210,6 +220,46 @@ def _open_source(options: argparse.Namespace, config: SatelliteConfig) -> AudioS
 def _press_on_enter(program: SatelliteProgram) -> None:
     for _ in sys.stdin:
         program.press()
+
+
+def _calibrate(source: AudioSource, config: SatelliteConfig) -> int:
+    """Listen, then print what to write into the configuration; exit 75 if nothing can be used.
+
+    Raises what the source fails of.
+    """
+    console = open_console()
+    calibration = MicrophoneCalibration()
+    # What is amplified tells nothing about the room.
+    cleanup = Cleanup(config.cleanup.model_copy(update={"auto_gain": False}))
+    modes = [VoiceActivity(VadConfig(aggressiveness=mode)) for mode in range(4)]
+    phase = None
+    try:
+        for pcm in source.frames():
+            if calibration.phase != phase:
+                phase = calibration.phase
+                if phase is None:
+                    break
+                console.print(PHASES[phase].request, soft_wrap=True)
+            clean = cleanup.process(pcm)
+            first, *others = [mode.hear(clean) for mode in modes]
+            second, third, fourth = (other.voiced for other in others)
+            voiced = (first.voiced, second, third, fourth)
+            calibration.hear(first.level_dbfs, voiced, is_clipped(pcm))
+    finally:
+        source.close()
+    proposal = calibration.propose()
+    _show_proposal(console, proposal)
+    return 0 if proposal.usable else EXIT_TEMPORARY
+
+
+def _show_proposal(console: Console, proposal: Proposal) -> None:
+    speech = "" if proposal.speech_dbfs is None else f", speech {proposal.speech_dbfs:.0f} dB"
+    console.print(f"\nThe room has {proposal.room_dbfs:.0f} dB{speech} (0 dB is the loudest).")
+    for finding in proposal.findings:
+        console.print(f"- {finding}", soft_wrap=True)
+    if proposal.usable:
+        console.print("\nFor the configuration file:\n")
+        console.print(proposal.yaml)
 
 
 def _list_devices(console: Console) -> int:

@@ -106,7 +106,7 @@ def _clean(text: str) -> str:
     return one_line(text, MAX_PAYLOAD_BYTES)
 
 
-class Meter:
+class LevelMeter:
     """The line at the bottom of a terminal. Elsewhere there is none, and words go out as lines."""
 
     def __init__(self, console: Console) -> None:
@@ -144,7 +144,7 @@ class Meter:
         elif answer.act_until is not None:
             self._put(f"{_clean(answer.text)}\n")
 
-    def make_way(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+    def give_way(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
         """A filter for log handlers: takes the line away, so that a message has its own."""
         with self._lock:
             if self._is_drawn:

@@ -18,10 +18,10 @@ from rich.text import Text
 
 from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.commands.overview import DeviceRow, Overview, ago, printable, utterance_line
 from stt_mqtt.commands.screen import open_console
-from stt_mqtt.commands.watching import DeviceRow, Watching, ago, line, printable
 from stt_mqtt.config import Config, MqttConfig
-from stt_mqtt.config.hosts import host_problem
+from stt_mqtt.config.network import host_problem
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError
@@ -50,20 +50,20 @@ def run(options: argparse.Namespace) -> int:
     """Show what happens until Ctrl-C. Raises `ConfigError`."""
     config = config_source(options).load()
     mqtt = _with_broker(config, options.host, options.port)
-    ears = WatchListener(Watching(Topics(mqtt.base_topic)))
-    client = MqttClient(_client_options(mqtt, ears.watching.filters))
+    listener = WatchListener(Overview(Topics(mqtt.base_topic)))
+    client = MqttClient(_client_options(mqtt, listener.overview.filters))
     console = open_console()
     logger = logging.getLogger(TRANSPORT_LOGGER)
-    logger.addHandler(ears.trouble_handler)
+    logger.addHandler(listener.trouble_handler)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    client.start(ears)
+    client.start(listener)
     try:
         if sys.stdout.isatty():
-            _show_table(ears, console)
+            _show_table(listener, console)
         else:
-            _print_lines(ears)
+            _print_lines(listener)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -71,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 class WatchListener:
-    """Hears everything in the network thread; `lock` guards `watching` and what is beside it."""
+    """Hears everything in the network thread; `lock` guards `overview` and what is beside it."""
 
-    def __init__(self, watching: Watching) -> None:
+    def __init__(self, overview: Overview) -> None:
         self.lock = threading.Lock()
         self.changed = threading.Event()
-        self.watching = watching
+        self.overview = overview
         self.is_connected = False
         self.trouble = "connecting"
         self.waiting: deque[str] = deque(maxlen=MAX_WAITING_LINES)
@@ -87,7 +87,7 @@ class WatchListener:
         """The broker accepted the connection."""
         with self.lock:
             self.is_connected, self.trouble = True, ""
-            self.watching.forget_service()
+            self.overview.forget_service()
         self.changed.set()
 
     def disconnected(self, reason: str) -> None:
@@ -99,9 +99,9 @@ class WatchListener:
     def message(self, message: Inbound) -> None:
         """A message came in."""
         with self.lock:
-            spoken = self.watching.take(message.topic, message.payload, time.monotonic())
-            if spoken is not None:
-                self.waiting.append(line(spoken))
+            utterance = self.overview.take(message.topic, message.payload, time.monotonic())
+            if utterance is not None:
+                self.waiting.append(utterance_line(utterance))
         self.changed.set()
 
     def wait(self) -> None:
@@ -113,25 +113,25 @@ class WatchListener:
 class _TroubleHandler(logging.Handler):
     """Shows the last complaint of the transport: refused, unreachable, no right to read."""
 
-    def __init__(self, ears: WatchListener) -> None:
+    def __init__(self, listener: WatchListener) -> None:
         super().__init__()
-        self._ears = ears
+        self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message. Only repeated complaints are logged at DEBUG, by the client."""
+        """Keep the message. Only repeated failures are logged at DEBUG, by the client."""
         if record.levelno == logging.INFO:
             return
-        with self._ears.lock:
-            self._ears.trouble = printable(record.getMessage())
-        self._ears.changed.set()
+        with self._listener.lock:
+            self._listener.trouble = printable(record.getMessage())
+        self._listener.changed.set()
 
 
-def view(ears: WatchListener, now: float, height: int) -> RenderableType:
+def view(listener: WatchListener, now: float, height: int) -> RenderableType:
     """What the screen shows, at most `height` lines of it."""
-    with ears.lock:
-        rows = ears.watching.rows(max(height - OTHER_LINES, 1))
-        hidden = ears.watching.devices - len(rows)
-        header = _header(ears)
+    with listener.lock:
+        rows = listener.overview.rows(max(height - OTHER_LINES, 1))
+        hidden = listener.overview.devices - len(rows)
+        header = _header(listener)
     table = Table(box=None, expand=True, padding=(0, 2, 0, 0))
     table.add_column("room", no_wrap=True, max_width=24)
     table.add_column("state", no_wrap=True, min_width=12)
@@ -145,10 +145,10 @@ def view(ears: WatchListener, now: float, height: int) -> RenderableType:
     return Group(header, Text(), table, more)
 
 
-def _header(ears: WatchListener) -> Text:
-    service = ears.watching.service
-    if not ears.is_connected:
-        return Text.assemble(("no broker  ", "bold red"), ears.trouble)
+def _header(listener: WatchListener) -> Text:
+    service = listener.overview.service
+    if not listener.is_connected:
+        return Text.assemble(("no broker  ", "bold red"), listener.trouble)
     state, style = {
         None: ("service unknown", "yellow"),
         True: ("service online", "bold green"),
@@ -164,7 +164,7 @@ def _header(ears: WatchListener) -> Text:
     if service.online is False:
         facts = []
     known = "  ·  ".join(fact for fact in facts if fact)
-    return Text.assemble((state, style), f"  {known}", (f"  {ears.trouble}", "red"))
+    return Text.assemble((state, style), f"  {known}", (f"  {listener.trouble}", "red"))
 
 
 def _cells(row: DeviceRow, now: float) -> list[Text]:
@@ -177,32 +177,32 @@ def _cells(row: DeviceRow, now: float) -> list[Text]:
     return [Text(row.device), state, *map(Text, texts)]
 
 
-def _show_table(ears: WatchListener, console: Console) -> NoReturn:
+def _show_table(listener: WatchListener, console: Console) -> NoReturn:
     def current() -> RenderableType:
-        return view(ears, time.monotonic(), console.height)
+        return view(listener, time.monotonic(), console.height)
 
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 live.update(current(), refresh=True)
-                ears.wait()
+                listener.wait()
                 time.sleep(MIN_FRAME_S)
     finally:
         console.print(current())
 
 
-def _print_lines(ears: WatchListener) -> NoReturn:
+def _print_lines(listener: WatchListener) -> NoReturn:
     told: str | None = None
     while True:
-        with ears.lock:
-            lines, trouble = list(ears.waiting), ears.trouble
-            ears.waiting.clear()
+        with listener.lock:
+            lines, trouble = list(listener.waiting), listener.trouble
+            listener.waiting.clear()
         if trouble != told:
             print(f"stt-mqtt: {trouble or 'connected'}", file=sys.stderr, flush=True)
             told = trouble
         for text in lines:
             print(text, flush=True)
-        ears.wait()
+        listener.wait()
 
 
 def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConfig:

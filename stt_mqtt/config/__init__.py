@@ -1,19 +1,20 @@
-"""The configuration: one small pydantic file per YAML section, and the YAML reader."""
+"""The configuration: the models of its sections, and the reader of YAML and environment."""
 
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
-from stt_mqtt.config.doors import (
+from stt_mqtt.config.export import json_schema, without_secrets
+from stt_mqtt.config.network import (
+    BrokerConfig,
+    BrokerMode,
     HermesConfig,
     HomeAssistantConfig,
     ListenAddress,
+    MqttConfig,
+    Protocol,
     Scheme,
+    TlsConfig,
     WyomingConfig,
 )
-from stt_mqtt.config.engine import EngineConfig, GateConfig
-from stt_mqtt.config.ladder import AUTO, LadderConfig, RungConfig
-from stt_mqtt.config.limits import LimitsConfig
-from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol, TlsConfig
-from stt_mqtt.config.public import without_secrets
 from stt_mqtt.config.reader import read_config
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.satellite import (
@@ -23,8 +24,18 @@ from stt_mqtt.config.satellite import (
     SatelliteConfig,
     VadConfig,
 )
-from stt_mqtt.config.schema import json_schema
-from stt_mqtt.config.service import LogConfig, LogFormat, LogLevel, ServiceConfig
+from stt_mqtt.config.service import (
+    AUTO,
+    EngineConfig,
+    GateConfig,
+    LadderConfig,
+    LimitsConfig,
+    LogConfig,
+    LogFormat,
+    LogLevel,
+    RungConfig,
+    ServiceConfig,
+)
 
 __all__ = [
     "AUTO",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob
-from stt_mqtt.config.messages import sentence
+from stt_mqtt.config.diagnostics import sentence
 from stt_mqtt.config.root import Config
+from stt_mqtt.config.section import Section
 from stt_mqtt.errors import ConfigError
 
 

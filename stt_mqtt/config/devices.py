@@ -10,7 +10,7 @@ from typing import Annotated, TypeGuard
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from stt_mqtt.config.base import Section
+from stt_mqtt.config.section import Section
 from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, OnCap
 
 Rate = Annotated[int, Field(ge=8000, le=48000)]

@@ -11,13 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
-from stt_mqtt.config.doors import ListenAddress, Scheme
-from stt_mqtt.config.limits import LimitsConfig
-from stt_mqtt.config.mqtt import BrokerConfig, BrokerMode, MqttConfig, Protocol
+from stt_mqtt.config.network import (
+    BrokerConfig,
+    BrokerMode,
+    ListenAddress,
+    MqttConfig,
+    Protocol,
+    Scheme,
+)
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.satellite import ListenMode, SatelliteCodec, SatelliteConfig
+from stt_mqtt.config.section import Section
+from stt_mqtt.config.service import LimitsConfig
 
 Path = tuple[str, ...]
 
@@ -31,7 +37,7 @@ _CLASS_OF_CHARACTERS = re.compile(r"\[!?\]?[^\]]*\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Useless:
+class IneffectiveKey:
     """A key without effect, the key that is the reason, and a sentence about the first."""
 
     key: Path
@@ -39,7 +45,7 @@ class Useless:
     message: str
 
 
-def without_effect(config: Config) -> Iterator[Useless]:
+def without_effect(config: Config) -> Iterator[IneffectiveKey]:
     """All keys of the configuration that are written in vain."""
     yield from _of_the_broker(config.broker, config.mqtt)
     yield from _of_the_login(config.mqtt)
@@ -58,12 +64,12 @@ def _written(section: Section, *keys: str) -> list[str]:
     ]
 
 
-def _of_the_broker(broker: BrokerConfig, mqtt: MqttConfig) -> Iterator[Useless]:
+def _of_the_broker(broker: BrokerConfig, mqtt: MqttConfig) -> Iterator[IneffectiveKey]:
     mode = ("broker", "mode")
     if broker.mode is BrokerMode.EXTERNAL:
         for key, other in (("listen", "mqtt.host"), ("port", "mqtt.port")):
             if _written(broker, key):
-                yield Useless(
+                yield IneffectiveKey(
                     ("broker", key),
                     mode,
                     f"has no effect without mode: embedded; your own broker is told by {other}",
@@ -77,24 +83,26 @@ def _of_the_broker(broker: BrokerConfig, mqtt: MqttConfig) -> Iterator[Useless]:
     for key in _written(mqtt, *_IN_VAIN):
         if getattr(mqtt, key) not in in_force[key]:
             message = f"has no effect beside broker: embedded{_IN_VAIN[key]}"
-            yield Useless(("mqtt", key), mode, message)
+            yield IneffectiveKey(("mqtt", key), mode, message)
     if mqtt.protocol is Protocol.V5:
         message = "has no effect beside broker: embedded, which speaks 3.1.1 only"
-        yield Useless(("mqtt", "protocol"), mode, message)
+        yield IneffectiveKey(("mqtt", "protocol"), mode, message)
 
 
-def _of_the_login(mqtt: MqttConfig) -> Iterator[Useless]:
+def _of_the_login(mqtt: MqttConfig) -> Iterator[IneffectiveKey]:
     if mqtt.username is None:
         for key in _written(mqtt, "password", "password_file"):
-            yield Useless(("mqtt", key), ("mqtt", "username"), "needs mqtt.username beside it")
+            yield IneffectiveKey(
+                ("mqtt", key), ("mqtt", "username"), "needs mqtt.username beside it"
+            )
 
 
-def _of_the_announcement(config: Config) -> Iterator[Useless]:
+def _of_the_announcement(config: Config) -> Iterator[IneffectiveKey]:
     wyoming = config.wyoming
     if not wyoming.enabled or not (_written(wyoming, "zeroconf") and wyoming.zeroconf):
         return
     if all(map(_is_for_this_machine_only, wyoming.addresses)):
-        yield Useless(
+        yield IneffectiveKey(
             ("wyoming", "zeroconf"),
             ("wyoming", "listen"),
             "has no effect where only this machine can reach wyoming.listen; "
@@ -111,14 +119,14 @@ def _is_for_this_machine_only(address: ListenAddress) -> bool:
         return address.host == "localhost"
 
 
-def _of_the_ladder(config: Config) -> Iterator[Useless]:
+def _of_the_ladder(config: Config) -> Iterator[IneffectiveKey]:
     if len(config.ladder.rungs) < 2:
         for key in _written(config.ladder, "promised_wait_ms", "min_stay_s"):
             message = "has no effect without two rungs or more in ladder.rungs"
-            yield Useless(("ladder", key), ("ladder", "rungs"), message)
+            yield IneffectiveKey(("ladder", key), ("ladder", "rungs"), message)
 
 
-def _of_the_limits(limits: LimitsConfig) -> Iterator[Useless]:
+def _of_the_limits(limits: LimitsConfig) -> Iterator[IneffectiveKey]:
     utterance_mib = limits.max_utterance_kib / 1024
     for key, value, other, room, remedy in (
         (
@@ -145,19 +153,19 @@ def _of_the_limits(limits: LimitsConfig) -> Iterator[Useless]:
     ):
         if _written(limits, key) and value > room:
             message = f"has no effect above limits.{other} ({room:g}): {remedy}"
-            yield Useless(("limits", key), ("limits", other), message)
+            yield IneffectiveKey(("limits", key), ("limits", other), message)
 
 
-def _of_the_names(names: Iterable[str]) -> Iterator[Useless]:
+def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:
     for name in names:
         if re.search(r"[\[\]!]", _CLASS_OF_CHARACTERS.sub("", name)):
             key = ("devices", name)
-            yield Useless(key, key, "no device can have such a name; a glob's [ needs its ]")
+            yield IneffectiveKey(key, key, "no device can have such a name; a glob's [ needs its ]")
 
 
 def _of_the_languages(
     defaults: DeviceConfig, devices: Mapping[str, DeviceConfig]
-) -> Iterator[Useless]:
+) -> Iterator[IneffectiveKey]:
     """`languages` are detected where the language is null, and only there."""
     anybody = any(
         "language" in entry.model_fields_set and entry.language is None
@@ -165,7 +173,7 @@ def _of_the_languages(
     )
     message = "has no effect where the language is given ({}); with language: null it is detected"
     if defaults.languages and defaults.language is not None and not anybody:
-        yield Useless(
+        yield IneffectiveKey(
             ("device_defaults", "languages"),
             ("device_defaults", "language"),
             message.format(defaults.language),
@@ -181,23 +189,23 @@ def _of_the_languages(
             continue
         if language is not None:
             because = ("devices", name) if own else ("device_defaults",)
-            yield Useless(
+            yield IneffectiveKey(
                 ("devices", name, "languages"), (*because, "language"), message.format(language)
             )
 
 
-def _of_the_satellite(satellite: SatelliteConfig) -> Iterator[Useless]:
+def _of_the_satellite(satellite: SatelliteConfig) -> Iterator[IneffectiveKey]:
     if satellite.mode is not ListenMode.WAKE:
         for key in _written(satellite, "wake_topic", "listen_timeout_s"):
             message = f"has no effect with mode: {satellite.mode.value}; it is for mode: wake"
-            yield Useless(("satellite", key), ("satellite", "mode"), message)
+            yield IneffectiveKey(("satellite", key), ("satellite", "mode"), message)
     if satellite.codec is not SatelliteCodec.OPUS and _written(satellite, "opus_kbps"):
         message = f"has no effect with codec: {satellite.codec.value}; it is for codec: opus"
-        yield Useless(("satellite", "opus_kbps"), ("satellite", "codec"), message)
+        yield IneffectiveKey(("satellite", "opus_kbps"), ("satellite", "codec"), message)
     cleanup = satellite.cleanup
     switched_off = _written(cleanup, "auto_gain")
     if not cleanup.auto_gain and not switched_off and _written(cleanup, "max_gain_db"):
-        yield Useless(
+        yield IneffectiveKey(
             ("satellite", "cleanup", "max_gain_db"),
             ("satellite", "cleanup", "auto_gain"),
             "has no effect without auto_gain: true",

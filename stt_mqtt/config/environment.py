@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stt_mqtt.config.messages import shown, unknown_key
-from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape
+from stt_mqtt.config.diagnostics import shown, unknown_key
+from stt_mqtt.config.root import ROOT
+from stt_mqtt.config.section import KeyType
 
 PREFIX = "STT_MQTT__"
 SEPARATOR = "__"
@@ -54,24 +55,24 @@ def _meant(variable: str) -> str | None:
 
 
 def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-    """KeyPath of the key that the names mean, and what is wrong with them."""
-    shape: Shape = ROOT
+    """Path of the key that the names mean, and what is wrong with them."""
+    key_type: KeyType = ROOT
     for depth, name in enumerate(names):
-        if shape.entries is not None:
+        if key_type.entries is not None:
             break
-        if shape.items is not None:
+        if key_type.items is not None:
             whole = PREFIX + SEPARATOR.join(names[:depth]).upper()
             return names, f"a list is given as a whole, {whole}='[…, …]'"
-        child = shape.child(name)
+        child = key_type.child(name)
         if child is None:
             above = ".".join(names[:depth])
             problem = f"there are no keys below {shown(above, quotes='')}"
-            return names, unknown_key(name, shape) if shape.section else problem
-        shape = child
-    if shape.entries is not None:
+            return names, unknown_key(name, key_type) if key_type.section else problem
+        key_type = child
+    if key_type.entries is not None:
         return names, "devices are set in the file; STT_MQTT__DEVICE_DEFAULTS__… is for all of them"
-    if shape.section in SHORT_FORMS:
-        return (*names, SHORT_FORMS[shape.section]), None
-    if shape.section is not None:
-        return names, f"is a section, append {SEPARATOR} and one of {', '.join(shape.keys)}"
+    if key_type.short_form is not None:
+        return (*names, key_type.short_form), None
+    if key_type.section is not None:
+        return names, f"is a section, append {SEPARATOR} and one of {', '.join(key_type.keys)}"
     return names, None

@@ -10,12 +10,18 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from stt_mqtt.config.diagnostics import (
+    Diagnostics,
+    KeyLocation,
+    KeyPath,
+    sentence,
+    shown,
+    unknown_key,
+)
 from stt_mqtt.config.effects import without_effect
 from stt_mqtt.config.environment import Override, overrides
-from stt_mqtt.config.findings import Findings, KeyLocation, KeyPath
-from stt_mqtt.config.messages import sentence, shown, unknown_key
-from stt_mqtt.config.root import Config
-from stt_mqtt.config.shapes import ROOT, SHORT_FORMS, Shape, shape_at
+from stt_mqtt.config.root import ROOT, Config, type_at
+from stt_mqtt.config.section import KeyType
 from stt_mqtt.config.yaml_nodes import NULLS, compose, is_bare, is_null
 from stt_mqtt.errors import ConfigError
 
@@ -31,103 +37,108 @@ def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
     `source` is the file name for the messages. Raises ConfigError with all problems at once, each
     `source:line:column: key: message` or `environment NAME: message`.
     """
-    findings = Findings(source)
-    findings.values[()] = KeyLocation(False, 1, 1, f"{source}:1:1")
+    diagnostics = Diagnostics(source)
+    diagnostics.values[()] = KeyLocation(False, 1, 1, f"{source}:1:1")
     values: Values = {}
     readable = True
     try:
-        values = _read_root(compose(text, source), findings)
+        values = _read_root(compose(text, source), diagnostics)
     except ConfigError as error:
         readable = False
-        findings.problems.update(dict.fromkeys(error.problems, KeyLocation(False, 0, 0, source)))
-    readable &= _apply_environment(values, environ, findings)
-    config = _validate(values, findings, complete=readable)
-    if config is None or findings.problems:
-        raise ConfigError(findings.lines())
+        diagnostics.problems.update(dict.fromkeys(error.problems, KeyLocation(False, 0, 0, source)))
+    readable &= _apply_environment(values, environ, diagnostics)
+    config = _validate(values, diagnostics, complete=readable)
+    if config is None or diagnostics.problems:
+        raise ConfigError(diagnostics.lines())
     return config
 
 
-def _read_root(node: yaml.Node | None, findings: Findings) -> Values:
+def _read_root(node: yaml.Node | None, diagnostics: Diagnostics) -> Values:
     if node is None or is_null(node):
         return {}
     if isinstance(node, yaml.MappingNode):
-        return _read_mapping(node, ROOT, (), findings)
-    findings.report(findings.place(node, ()), "the file must consist of sections such as `mqtt:`")
+        return _read_mapping(node, ROOT, (), diagnostics)
+    diagnostics.report(
+        diagnostics.place(node, ()), "the file must consist of sections such as `mqtt:`"
+    )
     return {}
 
 
 def _read_mapping(
-    node: yaml.MappingNode, shape: Shape, path: KeyPath, findings: Findings
+    node: yaml.MappingNode, key_type: KeyType, path: KeyPath, diagnostics: Diagnostics
 ) -> Values:
-    """The keys that `shape` knows, each once; the others become problems."""
+    """The keys that `key_type` knows, each once; the others become problems."""
     values: Values = {}
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            findings.report(findings.place(key_node, path), "a key must be a plain word")
+            diagnostics.report(diagnostics.place(key_node, path), "a key must be a plain word")
             continue
         key: str = key_node.value
         here = (*path, key)
-        place = findings.place(key_node, here)
-        child = shape.child(key)
+        place = diagnostics.place(key_node, here)
+        child = key_type.child(key)
         if key in first_lines:
-            findings.report(place, f"is given twice, first in line {first_lines[key]}")
+            diagnostics.report(place, f"is given twice, first in line {first_lines[key]}")
         elif child is None and node.flow_style and is_bare(value_node):
             # `{password: my,secret}`: the key may be half of a secret.
-            findings.report(
-                findings.place(key_node, path), "a key without a value; quotes missing?"
+            diagnostics.report(
+                diagnostics.place(key_node, path), "a key without a value; quotes missing?"
             )
         elif child is None:
-            findings.report(place, unknown_key(key, shape))
+            diagnostics.report(place, unknown_key(key, key_type))
         else:
-            findings.keys[here] = place
-            findings.values[here] = findings.place(value_node, here)
-            values[key] = _read_value(value_node, child, here, findings)
+            diagnostics.keys[here] = place
+            diagnostics.values[here] = diagnostics.place(value_node, here)
+            values[key] = _read_value(value_node, child, here, diagnostics)
         first_lines.setdefault(key, place.line)
     return values
 
 
-def _read_value(node: yaml.Node, shape: Shape, path: KeyPath, findings: Findings) -> object:
+def _read_value(
+    node: yaml.Node, key_type: KeyType, path: KeyPath, diagnostics: Diagnostics
+) -> object:
     """The value in the form that the model expects; a scalar stays text, read by its field.
 
     So `language: no` is Norwegian and `enabled: no` is false, and a password may be `0123`.
     """
     if isinstance(node, yaml.MappingNode):
-        return _read_mapping(node, shape, path, findings) if shape.nested else {}
+        return _read_mapping(node, key_type, path, diagnostics) if key_type.nested else {}
     if isinstance(node, yaml.SequenceNode):
-        return _read_list(node, shape.items, path, findings) if shape.items else []
-    if is_null(node) and shape.items:
+        return _read_list(node, key_type.items, path, diagnostics) if key_type.items else []
+    if is_null(node) and key_type.items:
         return []
     if is_null(node):
         # A section whose keys are all commented out is there, and empty.
-        return {} if shape.nested and (is_bare(node) or not shape.optional) else None
-    if shape.section in SHORT_FORMS:
-        key = SHORT_FORMS[shape.section]
-        findings.values[*path, key] = findings.place(node, path)
-        return {key: node.value}
+        return {} if key_type.nested and (is_bare(node) or not key_type.optional) else None
+    if key_type.short_form is not None:
+        diagnostics.values[*path, key_type.short_form] = diagnostics.place(node, path)
+        return {key_type.short_form: node.value}
     text: str = node.value
     return text
 
 
 def _read_list(
-    node: yaml.SequenceNode, items: Shape, path: KeyPath, findings: Findings
+    node: yaml.SequenceNode, items: KeyType, path: KeyPath, diagnostics: Diagnostics
 ) -> list[object]:
     values: list[object] = []
     for number, item in enumerate(node.value):
         here = (*path, number)
-        findings.values[here] = findings.place(item, here)
-        values.append(_read_value(item, items, here, findings))
+        diagnostics.values[here] = diagnostics.place(item, here)
+        values.append(_read_value(item, items, here, diagnostics))
     return values
 
 
-def _apply_environment(values: Values, environ: Mapping[str, str], findings: Findings) -> bool:
+def _apply_environment(
+    values: Values, environ: Mapping[str, str], diagnostics: Diagnostics
+) -> bool:
     """Puts the variables over `values`; false if one of them is unreadable."""
     readable = True
     for override in overrides(environ):
         label = f"environment {shown(override.variable, quotes='')}"
         place = KeyLocation(True, 0, 0, label)
         if override.problem is not None:
-            findings.report(place, override.problem)
+            diagnostics.report(place, override.problem)
             continue
         section = values
         for name in override.path[:-1]:
@@ -136,35 +147,35 @@ def _apply_environment(values: Values, environ: Mapping[str, str], findings: Fin
             below = section[name]
             # Not a section in the file: validation tells.
             section = below if isinstance(below, dict) else {}
-        shape = shape_at(override.path)
+        key_type = type_at(override.path)
         try:
-            value = _of_variable(override, shape, findings.of_variable(label))
+            value = _of_variable(override, key_type, diagnostics.of_variable(label))
         except ConfigError as error:
             readable = False
-            findings.problems.update(dict.fromkeys(error.problems, place))
+            diagnostics.problems.update(dict.fromkeys(error.problems, place))
         else:
             section[override.path[-1]] = value
-            findings.values[override.path] = place
+            diagnostics.values[override.path] = place
     return readable
 
 
-def _of_variable(override: Override, shape: Shape, findings: Findings) -> object:
+def _of_variable(override: Override, key_type: KeyType, diagnostics: Diagnostics) -> object:
     """The value of a variable. Raises ConfigError where it should be a list and is not YAML."""
-    if shape.items is None:
-        return _scalar(override.text, shape)
-    node = compose(override.text, findings.source)
-    findings.forget(override.path)
-    return [] if node is None else _read_value(node, shape, override.path, findings)
+    if key_type.items is None:
+        return _scalar(override.text, key_type)
+    node = compose(override.text, diagnostics.source)
+    diagnostics.forget(override.path)
+    return [] if node is None else _read_value(node, key_type, override.path, diagnostics)
 
 
-def _scalar(text: str, shape: Shape) -> str | None:
+def _scalar(text: str, key_type: KeyType) -> str | None:
     """The value of a variable: as it is for texts, else as YAML reads it."""
-    if shape.text:
+    if key_type.text:
         return text
     return None if text.strip() in NULLS else text.strip()
 
 
-def _validate(values: Values, findings: Findings, *, complete: bool) -> Config | None:
+def _validate(values: Values, diagnostics: Diagnostics, *, complete: bool) -> Config | None:
     """The configuration, or None with the problems reported.
 
     Rules about a whole section run only when its values are fine, so a second round without the
@@ -176,26 +187,26 @@ def _validate(values: Values, findings: Findings, *, complete: bool) -> Config |
         errors = error.errors(include_url=False, include_input=False)
     else:
         if complete:
-            _report_useless(config, set(), findings)
+            _report_ineffective(config, set(), diagnostics)
         return config
     wrong = set()
     for details in errors:
         if details["type"] not in _NO_MISTAKES:
-            wrong.add(_report(details, values, findings))
+            wrong.add(_report(details, values, diagnostics))
     if complete:
-        _report_broken_rules(values, wrong, findings)
+        _report_broken_rules(values, wrong, diagnostics)
     return None
 
 
-def _report(details: ErrorDetails, values: Values, findings: Findings) -> KeyPath:
+def _report(details: ErrorDetails, values: Values, diagnostics: Diagnostics) -> KeyPath:
     """Reports what is wrong with one value or name; returns its path, or that of its list."""
-    path = _known(details["loc"], findings)
-    places = findings.keys if details["loc"][-1] == "[key]" else findings.values
-    findings.report(places[path], sentence(details, _value_at(values, path)))
+    path = _known(details["loc"], diagnostics)
+    places = diagnostics.keys if details["loc"][-1] == "[key]" else diagnostics.values
+    diagnostics.report(places[path], sentence(details, _value_at(values, path)))
     return tuple(takewhile(lambda key: isinstance(key, str), path))
 
 
-def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: Findings) -> None:
+def _report_broken_rules(values: Values, wrong: set[KeyPath], diagnostics: Diagnostics) -> None:
     """Reports rules between the keys of a section, at the last key that the rule names.
 
     A rule that names a key whose value is wrong is left alone: it may be a consequence.
@@ -205,31 +216,31 @@ def _report_broken_rules(values: Values, wrong: set[KeyPath], findings: Findings
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     else:
-        _report_useless(config, wrong, findings)
+        _report_ineffective(config, wrong, diagnostics)
         return
     for details in errors:
         message = sentence(details, values)
         section = details["loc"]
         named = set(_named(message, section))
         if not named & wrong:
-            written = named & set(findings.values) | {_known(section, findings)}
-            findings.report(max(findings.values[path] for path in written), message)
+            written = named & set(diagnostics.values) | {_known(section, diagnostics)}
+            diagnostics.report(max(diagnostics.values[path] for path in written), message)
 
 
-def _report_useless(config: Config, wrong: set[KeyPath], findings: Findings) -> None:
+def _report_ineffective(config: Config, wrong: set[KeyPath], diagnostics: Diagnostics) -> None:
     """Reports the keys that have no effect, unless the reason for it is wrong itself.
 
     What the file says may be made useless by the environment: that is what one overrides it for.
     """
     for found in without_effect(config):
-        reason = findings.values.get(found.because)
-        place = findings.values[_known(found.key, findings)]
+        reason = diagnostics.values.get(found.because)
+        place = diagnostics.values[_known(found.key, diagnostics)]
         overridden = reason is not None and reason.from_environment
         if found.because in wrong or (overridden and not place.from_environment):
             continue
         if not place.from_environment:
-            place = findings.keys.get(found.key, place)
-        findings.report(place, found.message)
+            place = diagnostics.keys.get(found.key, place)
+        diagnostics.report(place, found.message)
 
 
 def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:
@@ -241,10 +252,10 @@ def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:
             yield path
 
 
-def _known(loc: tuple[int | str, ...], findings: Findings) -> KeyPath:
+def _known(loc: tuple[int | str, ...], diagnostics: Diagnostics) -> KeyPath:
     """The longest beginning of `loc` that somebody wrote; at worst (), the file itself."""
     path = loc
-    while path not in findings.values:
+    while path not in diagnostics.values:
         path = path[:-1]
     return path
 

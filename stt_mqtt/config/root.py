@@ -6,15 +6,25 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from stt_mqtt.config.base import Section
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
-from stt_mqtt.config.doors import HermesConfig, HomeAssistantConfig, WyomingConfig
-from stt_mqtt.config.engine import EngineConfig, GateConfig
-from stt_mqtt.config.ladder import DEFAULT_RUNG, LadderConfig
-from stt_mqtt.config.limits import LimitsConfig
-from stt_mqtt.config.mqtt import BrokerConfig, MqttConfig
+from stt_mqtt.config.network import (
+    BrokerConfig,
+    HermesConfig,
+    HomeAssistantConfig,
+    MqttConfig,
+    WyomingConfig,
+)
 from stt_mqtt.config.satellite import SatelliteConfig
-from stt_mqtt.config.service import LogConfig, ServiceConfig
+from stt_mqtt.config.section import KeyType, Section
+from stt_mqtt.config.service import (
+    DEFAULT_RUNG,
+    EngineConfig,
+    GateConfig,
+    LadderConfig,
+    LimitsConfig,
+    LogConfig,
+    ServiceConfig,
+)
 from stt_mqtt.types import Rung
 
 RESERVED_NAME = "bridge"
@@ -129,3 +139,17 @@ class Config(Section):
     def device(self, name: str) -> DeviceConfig:
         """Settings of the device called `name`."""
         return settings_for(name, self.device_defaults, self.devices)
+
+
+ROOT = KeyType(section=Config)
+"""The whole file."""
+
+
+def type_at(path: tuple[str, ...]) -> KeyType:
+    """Type of the key at `path`, which the configuration has."""
+    key_type = ROOT
+    for key in path:
+        child = key_type.child(key)
+        assert child is not None
+        key_type = child
+    return key_type

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from stt_mqtt.config.base import Section
+from stt_mqtt.config.section import Section
 
 SatelliteName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 WakeTopic = Annotated[

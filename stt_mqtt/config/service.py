@@ -1,12 +1,155 @@
-"""`log:` and `service:`: how the process behaves."""
+"""The service itself: `engine:`, `ladder:`, `gate:`, `limits:`, `log:` and `service:`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from math import ceil
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from stt_mqtt.config.base import Section
+from stt_mqtt.config.section import Section
+from stt_mqtt.types import SAMPLE_RATE, Rung
+
+BYTES_PER_SAMPLE = 4
+"""Audio is held as float32."""
+AUTO = "auto"
+"""Stands for the choice by load where the name of a rung is asked for."""
+DEFAULT_RUNG = "default"
+"""Name of the only rung where none is listed."""
+MAX_RUNGS = 8
+
+RungName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
+
+
+class EngineConfig(Section):
+    """The Whisper model and the threads that it runs on."""
+
+    model: str = Field(default="tiny.en", min_length=1, max_length=1024)
+    """Name of a model (see `stt-mqtt models`) or a folder with a CTranslate2 model."""
+    compute_type: str = Field(default="int8", pattern=r"^[a-z0-9_]{1,32}$")
+    """Number type of CTranslate2: `int8`, `int8_float32`, `float32`, …"""
+    beam_size: int = Field(default=5, ge=1, le=10)
+    """Hypotheses followed at once; 1 is greedy."""
+    workers: int | None = Field(default=None, ge=1, le=64)
+    """Utterances transcribed at once; null: chosen from the cores of this process."""
+    max_batch: int = Field(default=2, ge=1, le=32)
+    """Utterances decoded together at most, where several wait; fewer where memory is short."""
+    threads: int | None = Field(default=None, ge=1, le=64)
+    """Threads for one utterance; null: chosen from the cores of this process."""
+
+
+class GateConfig(Section):
+    """Speech gate before the model: silence and clicks cost no inference."""
+
+    enabled: bool = True
+    """Off: everything goes to the model."""
+    aggressiveness: int = Field(default=2, ge=0, le=3)
+    """Mode of webrtcvad: 0 keeps most, 3 keeps least."""
+    min_speech_ms: int = Field(default=90, ge=30, le=1000)
+    """Voiced time below which an utterance is not speech, in milliseconds."""
+    floor_dbfs: float = Field(default=-75.0, ge=-96.0, le=-20.0)
+    """Frames quieter than this are never speech, in dB below full scale."""
+    margin_ms: int = Field(default=300, ge=0, le=2000)
+    """Silence that is kept before and after the speech, in milliseconds."""
+
+
+class RungConfig(Section):
+    """One rung of the ladder."""
+
+    name: RungName
+    """Name of the rung, for `rung`, the results and the log."""
+    model: str = Field(min_length=1, max_length=1024)
+    """Name of a model (see `stt-mqtt models`) or a folder with a CTranslate2 model."""
+    beam_size: int = Field(default=5, ge=1, le=10)
+    """Hypotheses followed at once; 1 is greedy."""
+    compute_type: str = Field(default="int8", pattern=r"^[a-z0-9_]{1,32}$")
+    """Number type of CTranslate2: `int8`, `int8_float32`, `float32`, …"""
+
+    @field_validator("name")
+    @classmethod
+    def _auto_is_no_name(cls, name: str) -> str:
+        if name == AUTO:
+            raise ValueError(f"{AUTO} stands for the choice by load; call the rung otherwise")
+        return name
+
+    @property
+    def rung(self) -> Rung:
+        """The rung as a value that travels."""
+        return Rung(self.name, self.model, self.beam_size, self.compute_type)
+
+
+class LadderConfig(Section):
+    """The load ladder: a better model while there is time, a quicker one while there is not."""
+
+    rungs: tuple[RungConfig, ...] = Field(default=(), max_length=MAX_RUNGS)
+    """Models to choose from, best first; empty: one rung, `default`, as `engine` says."""
+    rung: RungName = AUTO
+    """`auto`: chosen by load; else the name of the rung to stay on."""
+    promised_wait_ms: int = Field(default=1000, ge=100, le=60_000)
+    """Longest that an utterance should wait for its turn, in milliseconds."""
+    min_stay_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
+    """Time between two changes of the rung at least, in seconds."""
+
+    @model_validator(mode="after")
+    def _names_say_which(self) -> LadderConfig:
+        names: list[str] = []
+        for number, rung in enumerate(self.rungs):
+            if rung.name in names:
+                first = names.index(rung.name)
+                raise ValueError(f"rungs[{number}].name is the name of rungs[{first}] too")
+            names.append(rung.name)
+        known = names or [DEFAULT_RUNG]
+        if self.rung not in (AUTO, *known):
+            raise ValueError(
+                f"rung '{self.rung}' is not one of the rungs; known are {', '.join(known)}"
+            )
+        return self
+
+
+def _kib_of_an_utterance(values: Mapping[str, Any]) -> int:
+    seconds = float(values["max_utterance_s"])
+    return max(2048, ceil(seconds * SAMPLE_RATE * BYTES_PER_SAMPLE / 1024))
+
+
+def _room_for_an_utterance(values: Mapping[str, Any]) -> float:
+    return max(300.0, float(values["max_utterance_s"]))
+
+
+def _age_after_the_wait(values: Mapping[str, Any]) -> float:
+    return max(30.0, float(values["max_queue_age_s"]))
+
+
+class LimitsConfig(Section):
+    """Caps per utterance and over all devices. One that is not set makes room for the others."""
+
+    max_utterance_s: float = Field(default=30.0, ge=1.0, le=600.0)
+    """Longest utterance, in seconds of audio."""
+    max_utterance_kib: int = Field(default_factory=_kib_of_an_utterance, ge=16, le=65536)
+    """Most memory of one open utterance, in KiB; not set: 2048, or what `max_utterance_s` needs."""
+    max_buffered_mib: int = Field(default=64, ge=1, le=4096)
+    """Most audio held for all devices together, open and queued, in MiB."""
+    max_devices: int = Field(default=1000, ge=1, le=100_000)
+    """Devices remembered at once."""
+    devices_forget_after_days: float = Field(default=30.0, ge=0.01, le=3650.0)
+    """Days of silence after which a device that `devices` does not name is forgotten."""
+    max_queued: int = Field(default=64, ge=1, le=10_000)
+    """Utterances that may wait for the model."""
+    max_queued_audio_s: float = Field(default_factory=_room_for_an_utterance, ge=1.0, le=100_000.0)
+    """Seconds of audio that may wait for the model; not set: 300, or `max_utterance_s`."""
+    max_queue_age_s: float = Field(default=10.0, ge=0.1, le=600.0)
+    """Longest that an utterance waits here before it is answered `expired`, in seconds."""
+    max_age_s: float = Field(default_factory=_age_after_the_wait, ge=1.0, le=3600.0)
+    """Oldest that speech may be at its turn, in seconds; not set: 30, or `max_queue_age_s`."""
+    inference_timeout_s: float = Field(default=60.0, ge=1.0, le=3600.0)
+    """Time after which a running transcription is answered `inference_timeout`, in seconds."""
+
+    @property
+    def max_decoded_s(self) -> float:
+        """Seconds of one utterance that are decoded: both of its caps, as 16 kHz float32."""
+        held_s = self.max_utterance_kib * 1024 / (SAMPLE_RATE * BYTES_PER_SAMPLE)
+        return min(self.max_utterance_s, held_s)
 
 
 class LogLevel(StrEnum):

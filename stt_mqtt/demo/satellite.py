@@ -1,29 +1,110 @@
-"""A simulated satellite: speaks in real time, as a microphone would, and waits for the words."""
+"""Simulated satellites: they speak in real time, as a microphone would, and wait for the words."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 from uuid import uuid4
 
-from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
+from stt_mqtt.config import MqttConfig, Protocol
+from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
-from stt_mqtt.mqtt.messages import Inbound, Will
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication, Will
 from stt_mqtt.types import SAMPLE_RATE
 
+CONNECT_TIMEOUT_S = 15.0
+CLOSE_TIMEOUT_S = 2.0
 CHUNK_S = 0.032
 CHUNK_BYTES = int(CHUNK_S * SAMPLE_RATE) * 2
 SERVICE_TIMEOUT_S = 15.0
 ANSWER_TIMEOUT_S = 60.0
 """Longest wait for the result of one command."""
-
 START = {"codec": "pcm_s16le", "rate": SAMPLE_RATE, "channels": 1}
+PAUSE_S = 3.0
+"""Between an answer and the next command of the same room."""
+STAGGER_S = 0.9
+"""Between the first commands of two rooms: they overlap, but do not begin together."""
+
+OnMessage: TypeAlias = Callable[[Inbound, float], None]
+"""Called on the event loop with a message and when it came in, in `time.monotonic` seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where the broker is reached."""
+
+    host: str
+    port: int
+
+
+class DemoConnection:
+    """The MQTT client of the service, used from an event loop: made inside it, and used once."""
+
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        filters: tuple[str, ...],
+        will: Will | None,
+        on_message: OnMessage,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connected = asyncio.Event()
+        self._on_message = on_message
+        self._client = MqttClient(
+            ClientOptions(
+                # The embedded broker speaks nothing newer.
+                config=MqttConfig(protocol=Protocol.V311),
+                host=broker.host,
+                port=broker.port,
+                will=will,
+                subscriptions=filters,
+            )
+        )
+
+    async def open(self) -> None:
+        """Connect and subscribe. Raises `BrokerError` after `CONNECT_TIMEOUT_S`."""
+        self._client.start(self)
+        try:
+            await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            raise BrokerError(
+                f"the broker did not let a client in within {CONNECT_TIMEOUT_S:g} s"
+            ) from None
+
+    def publish(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
+        """Send a message with QoS 1: start, chunks and stop must keep their order."""
+        self._client.publish(Publication(topic, payload, retain=retain))
+
+    async def close(self) -> None:
+        """Send what is waiting, then disconnect; never raises."""
+        await asyncio.to_thread(self._client.flush, CLOSE_TIMEOUT_S)
+        await asyncio.to_thread(self._client.stop, CLOSE_TIMEOUT_S)
+
+    # In the network thread -----------------------------------------------------------------
+
+    def connected(self, protocol: str) -> None:  # noqa: ARG002
+        """The broker accepted the connection."""
+        self._call(self._connected.set)
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is gone; the client comes back by itself."""
+
+    def message(self, message: Inbound) -> None:
+        """A message came in."""
+        now = time.monotonic()
+        self._call(lambda: self._on_message(message, now))
+
+    def _call(self, call: Callable[[], object]) -> None:
+        # The event loop may have ended before the network thread.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +135,7 @@ class DemoSatellite:
             broker,
             (self._topic("result"), topics.of_bridge("state")),
             Will(self._topic("availability"), b"offline"),
-            self._hear,
+            self._on_message,
         )
 
     async def __aenter__(self) -> Self:
@@ -108,7 +189,7 @@ class DemoSatellite:
             self._connection.publish(self._topic("audio"), chunk)
         return len(chunks)
 
-    def _hear(self, message: Inbound, now: float) -> None:
+    def _on_message(self, message: Inbound, now: float) -> None:
         if message.topic == self._topics.of_bridge("state"):
             if message.payload == b"online":
                 self._service_online.set()
@@ -125,3 +206,37 @@ class DemoSatellite:
 
     def _publish(self, name: str, fields: Mapping[str, object]) -> None:
         self._connection.publish(self._topic(name), json.dumps(fields).encode())
+
+
+async def speak(
+    broker: BrokerAddress, topics: Topics, on_answer: Callable[[Exchange], None]
+) -> list[Exchange]:
+    """Let a satellite per room speak its samples; `on_answer` gets each answer as it comes.
+
+    Returns the answers in the order of the samples. Ends within bounded time. Raises
+    `BrokerError` if a satellite finds no broker or no service.
+    """
+    by_room: dict[str, list[Sample]] = {}
+    for sample in SAMPLES:
+        by_room.setdefault(sample.room, []).append(sample)
+
+    async def room(number: int, samples: Sequence[Sample]) -> list[Exchange]:
+        spoken = [(sample.text, await asyncio.to_thread(sample.pcm)) for sample in samples]
+        exchanges: list[Exchange] = []
+        async with DemoSatellite(samples[0].room, broker, topics) as satellite:
+            await asyncio.sleep(number * STAGGER_S)
+            for text, pcm in spoken:
+                if exchanges:
+                    await asyncio.sleep(PAUSE_S)
+                exchange = await satellite.say(text, pcm)
+                on_answer(exchange)
+                exchanges.append(exchange)
+        return exchanges
+
+    rooms = [asyncio.create_task(room(*item)) for item in enumerate(by_room.values())]
+    try:
+        return [exchange for task in rooms for exchange in await task]
+    finally:
+        for task in rooms:
+            task.cancel()
+        await asyncio.gather(*rooms, return_exceptions=True)

@@ -157,7 +157,7 @@ class Connection:
             self._leaving = True
             client.disconnect()
         if self.connected and not self._leaving:
-            self._sender.hand_over()
+            self._sender.send_waiting()
         if client.want_write():
             client.loop_write()
         client.loop_misc()

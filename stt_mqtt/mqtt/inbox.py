@@ -8,8 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.mqtt.routing import Destination, Router
 
@@ -32,17 +33,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InboxLimits:
-    """Most messages and most bytes (overhead included) that wait for the event loop.
-
-    Raises ValueError when there is no room for a reserve.
-    """
+    """Most messages and most bytes (overhead included) that wait for the event loop."""
 
     max_items: int = MAX_INBOX_MESSAGES
     max_bytes: int = MAX_INBOX_BYTES
-
-    def __post_init__(self) -> None:
-        if self.max_items < RESERVED_SHARE or self.max_bytes < RESERVED_SHARE * ITEM_OVERHEAD:
-            raise ValueError(f"an inbox holds at least {RESERVED_SHARE} messages")
 
 
 class Arrival(NamedTuple):
@@ -122,19 +116,20 @@ class ArrivalQueue:
 class Inbox:
     """Takes messages in the network thread and gives them to the doors on the event loop.
 
-    It is the `ClientListener` of the doors' client. `on_connected` and `rearm_timer` are called on
-    the event loop: after the broker accepted the connection, and after each batch of messages.
+    It is the listener of `client`, and is made inside the running event loop. On the event loop it
+    calls `on_connected` when the broker accepted the connection, `rearm_timer` after each batch.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        client: MqttClient,
         router: Router,
         on_connected: Callable[[], None],
         rearm_timer: Callable[[], None],
         limits: InboxLimits | None = None,
     ) -> None:
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
+        self._client = client
         self._router = router
         self._on_connected = on_connected
         self._rearm_timer = rearm_timer
@@ -152,6 +147,8 @@ class Inbox:
         """Messages of any kind that were taken out of the queue, since the beginning."""
         self._marked = 0
         """How many `_taken` has to reach."""
+        self._reading = False
+        """Whether something that has to be marked may still be in the socket."""
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -221,15 +218,24 @@ class Inbox:
                 self._complain(topic)
         self._rearm_timer()
 
-    def mark(self) -> None:
-        """Note what has come in until now."""
+    def mark(self, stood_still: bool) -> None:
+        """Note what has come in until now.
+
+        `stood_still`: the process did, so some of it may still be in the socket.
+        """
+        self._reading = stood_still
+        if stood_still:
+            self._client.read_all()
         self._marked = self._queue.accepted
 
     def take_in(self) -> bool:
         """Handle a batch of what was marked; return whether more of it waits."""
+        if self._reading and self._client.has_read_all:
+            self._reading = False
+            self._marked = self._queue.accepted
         if self._taken < self._marked:
             self.pump()
-        return self._taken < self._marked
+        return self._taken < self._marked or self._reading
 
     def _complain(self, topic: str) -> None:
         """One message that breaks something must not harm those behind it."""
@@ -237,40 +243,6 @@ class Inbox:
         if now >= self._quiet_until:
             self._quiet_until = now + COMPLAINT_INTERVAL_S
             log.exception("a message on %.300s could not be handled, please report this", topic)
-
-
-class Socket(Protocol):
-    """The connection to the broker, as an `MqttClient` has it."""
-
-    def read_all(self) -> None:
-        """Have the network thread read everything that has come in."""
-
-    @property
-    def has_read_all(self) -> bool:
-        """Whether everything is read that had come in when `read_all` was called."""
-
-
-class InboxBacklog:
-    """Follows what came in until a moment, from the socket to the event loop."""
-
-    def __init__(self, socket: Socket, inbox: Inbox) -> None:
-        self._socket = socket
-        self._inbox = inbox
-        self._reading = False
-
-    def mark(self, stood_still: bool) -> None:
-        """Note what has come in until now. `stood_still`: some of it may not even be read."""
-        self._reading = stood_still
-        if stood_still:
-            self._socket.read_all()
-        self._inbox.mark()
-
-    def take_in(self) -> bool:
-        """Handle some of what was marked; return whether that was not all of it yet."""
-        if self._reading and self._socket.has_read_all:
-            self._reading = False
-            self._inbox.mark()
-        return self._inbox.take_in() or self._reading
 
 
 def size_of(message: Inbound) -> int:

@@ -38,7 +38,7 @@ class Sender:
         """The broker takes no more than `receive_maximum` unacknowledged publications."""
         self._max_in_flight = min(MAX_IN_FLIGHT, receive_maximum)
 
-    def hand_over(self) -> None:
+    def send_waiting(self) -> None:
         """Give paho what waits, as long as the socket takes it."""
         outbox = self._state.outbox
         self.subscribe()

@@ -26,14 +26,14 @@ MAX_NAME = 64
 """Characters of an id, an outcome or a code."""
 
 
-class Again(StrEnum):
+class Resend(StrEnum):
     """Whether an utterance has to be sent once more."""
 
     NO = "no"
     """It is answered, whatever the answer is."""
-    WHOLE = "whole"
+    SAME_ID = "same_id"
     """Only a part of it came; the service waits for all of it, under the same id."""
-    ANEW = "anew"
+    NEW_ID = "new_id"
     """Only a part of it came, and the service takes that for all: it needs another id."""
     LATER = "later"
     """The service was about to leave."""
@@ -52,7 +52,7 @@ class ServiceAnswer:
     detail: str | None
     hint: str | None
     """What looks wrong with the audio."""
-    again: Again
+    resend: Resend
     repeated: bool
     """Whether the service has given this answer before."""
     latency_s: float | None
@@ -67,7 +67,7 @@ class ServiceAnswer:
     @property
     def cut(self) -> bool:
         """Whether only a part was heard, which says nothing."""
-        return self.again is not Again.NO and self.error_code is None
+        return self.resend is not Resend.NO and self.error_code is None
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class _Expected:
     """Hash of its last message, which the broker may deliver twice."""
 
 
-class Answers:
+class AnswerTracker:
     """Knows which utterances were spoken, and which of them were answered."""
 
     def __init__(self, max_age_s: float) -> None:
@@ -118,10 +118,10 @@ class Answers:
         if utterance in self._expected:
             self._expected[utterance].closed_at = closed_at
 
-    def sent(self, utterance: str, heard: bool, now: float) -> None:
-        """The broker has all of it; `heard`: the service is known to have it, too."""
+    def sent(self, utterance: str, acknowledged: bool, now: float) -> None:
+        """The broker has all of it; `acknowledged`: the service is known to have it, too."""
         one = self._expected.get(utterance)
-        if one is not None and (heard or one.sent_at is None):
+        if one is not None and (acknowledged or one.sent_at is None):
             one.sent_at = now
 
     def connected(self, now: float) -> None:
@@ -154,7 +154,7 @@ class Answers:
     def take(self, payload: bytes, now: float) -> ServiceAnswer | None:
         """The answer in a `result` message; None if it is none, or came in before.
 
-        An utterance that is sent again is answered again. Its words are to be acted upon once:
+        An utterance that is sent resend is answered again. Its words are to be acted upon once:
         by the first answer that gets here, also if it is a repeated one.
         """
         try:
@@ -168,7 +168,7 @@ class Answers:
         if digest == expected.last:
             return None
         expected.last = digest
-        settles = result.again is Again.NO
+        settles = result.resend is Resend.NO
         to_act = bool(result.text) and settles and not expected.answered
         expected.answered |= settles
         closed_at = expected.closed_at
@@ -196,7 +196,7 @@ class _Result(NamedTuple):
     error_code: str | None
     detail: str | None
     hint: str | None
-    again: Again
+    resend: Resend
     repeated: bool
 
 
@@ -215,21 +215,21 @@ def _read(payload: bytes) -> _Result:
         error_code=code,
         detail=_optional(error.get("detail")),
         hint=_optional(fields.get("hint")),
-        again=_again(fields, code),
+        resend=_resend(fields, code),
         repeated=fields.get("repeated") is True,
     )
 
 
-def _again(fields: Mapping[str, object], code: str | None) -> Again:
+def _resend(fields: Mapping[str, object], code: str | None) -> Resend:
     end = fields.get("end")
     if end == EndReason.SHUTDOWN or code == ShuttingDownError.code:
-        return Again.LATER
+        return Resend.LATER
     incomplete = fields.get("incomplete")
     # Older services do not say it.
     if incomplete is True or (incomplete is None and end in _INCOMPLETE):
-        return Again.WHOLE
+        return Resend.SAME_ID
     # We mark each end, so that a pause that ends it is a hole.
-    return Again.ANEW if end == EndReason.GAP else Again.NO
+    return Resend.NEW_ID if end == EndReason.GAP else Resend.NO
 
 
 def _section(value: object) -> Mapping[str, object]:

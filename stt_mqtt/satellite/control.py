@@ -1,4 +1,7 @@
-"""What others may ask of a satellite over MQTT, and what it says about itself."""
+"""What others may ask of a satellite over MQTT, what it says about itself, and when it listens.
+
+`now` is monotonic seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import logging
 from dataclasses import dataclass
 
 from stt_mqtt import __version__
+from stt_mqtt.config import ListenMode, SatelliteConfig
+from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.satellite.segmenter import ListenState
 
 MAX_PAYLOAD_BYTES = 1024
 MAX_REASON = 200
@@ -15,6 +21,18 @@ MODEL = "stt-mqtt satellite"
 _KEYS = ("muted", "listen", "playing")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SatelliteTopics:
+    """The topics of one satellite."""
+
+    topics: Topics
+    device: str
+
+    def topic(self, name: str) -> str:
+        """A topic below that of the device, such as `satellite/set`."""
+        return self.topics.of_device(self.device, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ def one_line(text: str, limit: int) -> str:
     return "".join(character if character.isprintable() else " " for character in kept)
 
 
-def parse_wishes(payload: bytes, retained: bool) -> ControlCommand:
+def parse_command(payload: bytes, retained: bool) -> ControlCommand:
     """What a message on `satellite/set` asks for; nothing, if it cannot be read.
 
     Of a retained message only the mute counts: a wake-up of last week wakes nobody.
@@ -82,3 +100,46 @@ def parse_wishes(payload: bytes, retained: bool) -> ControlCommand:
     if retained:
         return ControlCommand(muted=fields.get("muted"))
     return ControlCommand(*(fields.get(key) for key in _KEYS))
+
+
+class ListenPolicy:
+    """Decides how each frame is heard."""
+
+    def __init__(self, config: SatelliteConfig) -> None:
+        self._mode = config.mode
+        self._listen_timeout_s = config.listen_timeout_s
+        self._press_timeout_s = config.vad.max_utterance_s
+        self._playing_timeout_s = config.playing_timeout_s
+        self._listens_until = 0.0
+        self._plays_until = 0.0
+        self.muted = False
+
+    def state(self, now: float, speaking: bool) -> ListenState:
+        """How the next frame is heard; `speaking`: an utterance is open."""
+        if self.muted or self.is_playing(now):
+            return ListenState.OFF
+        if self._mode is ListenMode.ALWAYS:
+            return ListenState.ACTIVE
+        if now >= self._listens_until and not (speaking and self._listens_until):
+            return ListenState.WAITING
+        return ListenState.HELD if self._mode is ListenMode.PUSH_TO_TALK else ListenState.ACTIVE
+
+    def is_playing(self, now: float) -> bool:
+        """Whether a sound plays that must not be heard."""
+        return now < self._plays_until
+
+    def listen(self, now: float) -> None:
+        """Woken up, or the button is pressed: listen for a while, in vain or to one utterance.
+
+        A button that nobody releases is released after the longest utterance.
+        """
+        held = self._mode is ListenMode.PUSH_TO_TALK
+        self._listens_until = now + (self._press_timeout_s if held else self._listen_timeout_s)
+
+    def stop_listening(self) -> None:
+        """The button is released, or the utterance has ended that was waited for."""
+        self._listens_until = 0.0
+
+    def play(self, playing: bool, now: float) -> None:
+        """A sound begins to play, or ends; one that never ends is forgotten after a while."""
+        self._plays_until = now + self._playing_timeout_s if playing else 0.0

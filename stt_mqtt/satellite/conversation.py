@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from stt_mqtt.satellite.answers import Again, Answers, ServiceAnswer
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.answers import AnswerTracker, Resend, ServiceAnswer
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import DeviceState
 
 
@@ -16,7 +17,7 @@ class Conversation:
     def __init__(self, uplink: Uplink, max_age_s: float) -> None:
         """`max_age_s`: how long after the end of the speech its words may be acted upon."""
         self.uplink = uplink
-        self.answers = Answers(max_age_s)
+        self.answers = AnswerTracker(max_age_s)
         self.id = ""
         """Of the utterance that was begun last."""
 
@@ -63,13 +64,13 @@ class Conversation:
     def state(self, payload: bytes, retained: bool) -> None:
         """What the service says that it does for this device; what is retained it did long ago."""
         if retained:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
         elif payload == DeviceState.LISTENING.value.encode():
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         elif payload == DeviceState.IDLE.value.encode():
-            self.uplink.heard_idle()
+            self.uplink.service_idle()
         else:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
 
     def connected(self, connection: int, now: float) -> None:
         """A connection is up, `MqttClient.connection` its number."""
@@ -80,26 +81,26 @@ class Conversation:
         """The connection is gone."""
         self.uplink.disconnected()
 
-    def tick(self, now: float) -> DroppedUtterance | None:
+    def tick(self, now: float) -> DroppedUtterances | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         self.answers.tick(now)
         dropped = self.uplink.tick(now)
         for one in self.uplink.delivered():
-            self.answers.sent(one.id, one.heard, now)
+            self.answers.sent(one.id, one.acknowledged, now)
         for id in () if dropped is None else dropped.ids:
             self.answers.forget(id)
         return dropped
 
     def _answered(self, id: str, answer: ServiceAnswer, now: float) -> None:
-        match answer.again:
-            case Again.NO:
-                self.uplink.heard_answer(id)
-            case Again.WHOLE:
-                self.uplink.send_again(id)
-            case Again.LATER:
-                self.uplink.send_later(id, now)
-            case Again.ANEW:
-                name = self.uplink.send_anew(id, answer.repeated)
+        match answer.resend:
+            case Resend.NO:
+                self.uplink.answered(id)
+            case Resend.SAME_ID:
+                self.uplink.resend(id)
+            case Resend.LATER:
+                self.uplink.resend_later(id, now)
+            case Resend.NEW_ID:
+                name = self.uplink.resend_with_new_id(id, answer.repeated)
                 if name is not None:
                     self.answers.rename(id, name)
                     self.id = name if self.id == id else self.id

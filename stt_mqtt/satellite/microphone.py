@@ -17,7 +17,7 @@ import numpy as np
 from stt_mqtt.audio.pcm import scale
 from stt_mqtt.audio.resample import Resampler
 from stt_mqtt.errors import EXIT_TEMPORARY, ConfigError, MissingExtraError, SttMqttError
-from stt_mqtt.satellite.events import FRAME_S
+from stt_mqtt.satellite.segmenter import FRAME_S
 from stt_mqtt.satellite.sources import cut, s16
 from stt_mqtt.types import SAMPLE_RATE
 

@@ -48,7 +48,7 @@ _MEANS_MORE = ("-", "+", "@")
 """What options begin with, and the names of files in the arguments of many programs."""
 
 
-class Command:
+class TextCommand:
     """The command as it was given, split once."""
 
     def __init__(self, template: str) -> None:
@@ -103,10 +103,10 @@ class _Waiting(NamedTuple):
     """How long the machine had slept when it came."""
 
 
-class OnText:
+class TextCommandRunner:
     """Runs the command for one text after the other, in a thread of its own."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: TextCommand) -> None:
         self._command = command
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()

@@ -14,13 +14,15 @@ from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, ServiceAnswer
-from stt_mqtt.satellite.control import one_line
-from stt_mqtt.satellite.events import ListenState
-from stt_mqtt.satellite.mailbox import Mailbox
-from stt_mqtt.satellite.reader import OpenSource, SourceReader
-from stt_mqtt.satellite.satellite import Place, Satellite
-from stt_mqtt.satellite.sleep import Sleep
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics, one_line
+from stt_mqtt.satellite.satellite import Satellite
+from stt_mqtt.satellite.segmenter import ListenState
+from stt_mqtt.satellite.sleep import SleepDetector
+from stt_mqtt.satellite.source_reader import Mailbox, SourceReader
+from stt_mqtt.satellite.sources import OpenSource
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
 TICK_S = 0.1
@@ -39,7 +41,7 @@ MAX_UNANSWERED = 2
 log = logging.getLogger(__name__)
 
 
-class Screen(Protocol):
+class Display(Protocol):
     """What the person at the satellite sees."""
 
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
@@ -54,7 +56,7 @@ class SatelliteSettings:
     """What a satellite is made of. `recording`: it begins when the broker is there."""
 
     config: SatelliteConfig
-    place: Place
+    topics: SatelliteTopics
     mqtt: MqttConfig
     password: str | None
     recording: bool = False
@@ -65,11 +67,11 @@ class SatelliteProgram:
     """One run of a satellite; is the listener of its MQTT client."""
 
     def __init__(
-        self, settings: SatelliteSettings, open_source: OpenSource, screen: Screen
+        self, settings: SatelliteSettings, open_source: OpenSource, display: Display
     ) -> None:
         """Opens the source. Raises `SttMqttError` if that fails; a microphone is waited for."""
         self._settings = settings
-        self._screen = screen
+        self._display = display
         self._mailbox = Mailbox()
         self._reader = SourceReader(open_source, self._mailbox.put_frame, self._source_lost)
         self._stopping = threading.Event()
@@ -77,14 +79,13 @@ class SatelliteProgram:
         self._flooded = False
         self._hints: set[str] = set()
         """What the service said about our audio, each once."""
-        self._sleep = Sleep()
-        config, place = settings.config, settings.place
+        self._sleep = SleepDetector()
+        config, topics = settings.config, settings.topics
         options = _client_options(settings)
         self._client = MqttClient(options)
         uplink = Uplink(
             UplinkConfig(
-                topics=place.topics,
-                device=place.device,
+                topics=topics,
                 codec=Codec(config.codec.value),
                 qos=config.qos,
                 max_age_s=config.spool_max_age_s,
@@ -92,7 +93,7 @@ class SatelliteProgram:
             ),
             self._client.publish,
         )
-        self._satellite = Satellite(config, place, uplink, self._client.publish)
+        self._satellite = Satellite(config, topics, uplink, self._client.publish)
         self._client.subscribe(self._satellite.filters)
 
     def run(self) -> bool:
@@ -175,7 +176,7 @@ class SatelliteProgram:
             self._satellite.source_waits()
         if isinstance(item, bytes):
             activity = self._satellite.hear(item, now)
-            self._screen.level(activity, self._satellite, now)
+            self._display.level(activity, self._satellite, now)
         elif item is not None:
             item()
         dropped = self._satellite.tick(now)
@@ -191,7 +192,7 @@ class SatelliteProgram:
             log.warning(
                 "no result on %s in %g s: does stt-mqtt run, with this broker and base topic, and "
                 "may this user read the topic?",
-                self._settings.place.topic("result"),
+                self._settings.topics.topic("result"),
                 OVERDUE_S,
             )
         self._overdue = overdue
@@ -200,7 +201,7 @@ class SatelliteProgram:
         answer = self._satellite.told(message, time.monotonic())
         if answer is not None:
             self._note_hint(answer)
-            self._screen.answer(answer)
+            self._display.answer(answer)
 
     def _note_hint(self, answer: ServiceAnswer) -> None:
         hint = answer.hint
@@ -210,7 +211,9 @@ class SatelliteProgram:
         log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
 
     def _press(self) -> None:
-        self._satellite.listen(self._satellite.ear is not ListenState.HELD, time.monotonic())
+        self._satellite.listen(
+            self._satellite.listen_state is not ListenState.HELD, time.monotonic()
+        )
 
     # The thread of the source ----------------------------------------------------------------
 
@@ -234,7 +237,7 @@ class SatelliteProgram:
             log.warning(
                 "another client is called %s: give each satellite a name of its own with "
                 "satellite.device or --device",
-                self._settings.place.device,
+                self._settings.topics.device,
             )
         self._mailbox.post(self._satellite.disconnected)
 
@@ -247,21 +250,21 @@ class SatelliteProgram:
 
 
 def _client_options(settings: SatelliteSettings) -> ClientOptions:
-    mqtt, place = settings.mqtt, settings.place
+    mqtt, topics = settings.mqtt, settings.topics
     # Always the same, so that a connection that broke unnoticed is gone when the next one comes:
     # its last will must not come after our being back.
-    client_id = f"{mqtt.client_id or 'stt-mqtt'}-{place.device}"
+    client_id = f"{mqtt.client_id or 'stt-mqtt'}-{topics.device}"
     keepalive_s = min(mqtt.keepalive_s, KEEPALIVE_S)
     return ClientOptions(
         config=mqtt.model_copy(update={"client_id": client_id, "keepalive_s": keepalive_s}),
         host=mqtt.host,
         port=mqtt.effective_port,
-        will=Will(place.topic("availability"), b"offline"),
+        will=Will(topics.topic("availability"), b"offline"),
         password=settings.password,
     )
 
 
-def _report(dropped: DroppedUtterance) -> None:
+def _report(dropped: DroppedUtterances) -> None:
     if dropped.old:
         log.warning(
             "dropped because too old to be sent (spool_max_age_s): %d; the broker or the service "

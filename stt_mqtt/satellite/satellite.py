@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stt_mqtt.audio.activity import Activity, VoiceActivity
 from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.audio.encode import Encoder, make_encoder
 from stt_mqtt.config import ListenMode, SatelliteConfig
-from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.satellite.answers import ServiceAnswer
-from stt_mqtt.satellite.attention import ListenPolicy
-from stt_mqtt.satellite.control import SatelliteState, parse_wishes
+from stt_mqtt.satellite.control import ListenPolicy, SatelliteState, SatelliteTopics, parse_command
 from stt_mqtt.satellite.conversation import Conversation
-from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
-from stt_mqtt.satellite.segmenter import Segmenter
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink
+from stt_mqtt.satellite.segmenter import (
+    FRAME_S,
+    CloseReason,
+    ListenState,
+    Segmenter,
+    SegmenterOutput,
+    VadFrame,
+)
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
 CHUNK_FRAMES = 8
@@ -37,35 +42,23 @@ ZEROS = "the microphone gives nothing but zeros; is it switched off or muted?"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a satellite speaks."""
-
-    topics: Topics
-    device: str
-
-    def topic(self, name: str) -> str:
-        """One of its own topics."""
-        return self.topics.of_device(self.device, name)
-
-
 class Satellite:
     """Owned by one loop."""
 
     def __init__(
         self,
         config: SatelliteConfig,
-        place: Place,
+        topics: SatelliteTopics,
         uplink: Uplink,
         publish: Callable[[Publication], None],
     ) -> None:
         self._config = config
-        self._place = place
+        self._topics = topics
         self._conversation = Conversation(uplink, config.spool_max_age_s)
         self.uplink = uplink
         self.answers = self._conversation.answers
         self._publish = publish
-        self.attention = ListenPolicy(config)
+        self.policy = ListenPolicy(config)
         self._cleanup = Cleanup(config.cleanup)
         self._activity = VoiceActivity(config.vad)
         self._segmenter = Segmenter(config.vad)
@@ -73,7 +66,7 @@ class Satellite:
         self._pending = bytearray()
         self._pending_frames = 0
         self._frames = 0
-        self._ear = ListenState.DEAF
+        self._listen_state = ListenState.OFF
         self.online = False
         """Whether the broker is there."""
         self._connection = 0
@@ -91,15 +84,15 @@ class Satellite:
     def filters(self) -> tuple[str, ...]:
         """What it has to be told of."""
         wake = self._config.wake_topic
-        own = tuple(self._place.topic(name) for name in ("result", "state", "satellite/set"))
+        own = tuple(self._topics.topic(name) for name in ("result", "state", "satellite/set"))
         return own if wake is None else (*own, wake)
 
     def farewell(self, reason: str, now: float) -> tuple[Publication, ...]:
         """What is said before leaving; it is retained, so it has to be true from then on."""
         state = replace(self._state(now), listening=False, playing=False, reason=reason)
         return (
-            Publication(self._place.topic("satellite/state"), state.as_json(), retain=True),
-            Publication(self._place.topic("availability"), b"offline", retain=True),
+            Publication(self._topics.topic("satellite/state"), state.as_json(), retain=True),
+            Publication(self._topics.topic("availability"), b"offline", retain=True),
         )
 
     @property
@@ -108,9 +101,9 @@ class Satellite:
         return self._segmenter.speaking
 
     @property
-    def ear(self) -> ListenState:
+    def listen_state(self) -> ListenState:
         """How the last frame was heard."""
-        return self._ear
+        return self._listen_state
 
     def hear(self, pcm: bytes, now: float) -> Activity:
         """Take the next frame of the microphone."""
@@ -122,7 +115,7 @@ class Satellite:
         at = self._frames * FRAME_S
         self._frames += 1
         frame = VadFrame(clean, at, activity.begins, activity.goes_on, activity.sounds)
-        self._take(self._segmenter.push(frame, self._ear), now)
+        self._take(self._segmenter.push(frame, self._listen_state), now)
         return activity
 
     def source_opened(self, now: float) -> None:
@@ -144,24 +137,24 @@ class Satellite:
 
     def slept(self, now: float) -> None:
         """The machine slept: nobody knows how old it is what was said before."""
-        self._take(self._segmenter.cut(Closing.SLEPT), now)
+        self._take(self._segmenter.cut(CloseReason.SLEPT), now)
         self._segmenter.forget()
         self._conversation.slept()
 
     def told(self, message: Inbound, now: float) -> ServiceAnswer | None:
         """Heed a message; the answer, if it is one."""
-        if message.topic == self._place.topic("result"):
+        if message.topic == self._topics.topic("result"):
             return self._conversation.result(message.payload, now)
-        if message.topic == self._place.topic("state"):
+        if message.topic == self._topics.topic("state"):
             self._conversation.state(message.payload, message.retain)
-        elif message.topic == self._place.topic("satellite/set"):
-            wishes = parse_wishes(message.payload, message.retain)
-            if wishes.muted is not None:
-                self._mute(wishes.muted, message.retain)
-            if wishes.playing is not None:
-                self.attention.play(wishes.playing, now)
-            if wishes.listen is not None:
-                self.listen(wishes.listen, now)
+        elif message.topic == self._topics.topic("satellite/set"):
+            command = parse_command(message.payload, message.retain)
+            if command.muted is not None:
+                self._mute(command.muted, message.retain)
+            if command.playing is not None:
+                self.policy.play(command.playing, now)
+            if command.listen is not None:
+                self.listen(command.listen, now)
         elif not message.retain and self._config.mode is ListenMode.WAKE:
             self.listen(True, now)
         self._attend(now)
@@ -170,14 +163,14 @@ class Satellite:
     def listen(self, listen: bool, now: float) -> None:
         """Wake it up, or press the button; or the opposite, which ends what is being said."""
         if listen:
-            self.attention.listen(now)
+            self.policy.listen(now)
         elif self._config.mode is not ListenMode.ALWAYS:
-            self.attention.stop_listening()
+            self.policy.stop_listening()
             self.finish(now)
 
     def finish(self, now: float) -> None:
         """End what is being said: no more comes."""
-        self._take(self._segmenter.cut(Closing.RELEASED), now)
+        self._take(self._segmenter.cut(CloseReason.RELEASED), now)
 
     def connected(self, connection: int, receipt: Callable[[], None]) -> None:
         """A connection is up: say who is there, with `receipt` for it.
@@ -186,7 +179,7 @@ class Satellite:
         """
         self._connection = connection
         hello = Publication(
-            self._place.topic("availability"),
+            self._topics.topic("availability"),
             b"online",
             retain=True,
             connection=connection,
@@ -208,7 +201,7 @@ class Satellite:
         self.online = False
         self._conversation.disconnected()
 
-    def tick(self, now: float) -> DroppedUtterance | None:
+    def tick(self, now: float) -> DroppedUtterances | None:
         """Look at the clock, several times a second; what was given up since the last call."""
         if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
             # We stood still ourselves: what the source has is yet to be read.
@@ -228,28 +221,27 @@ class Satellite:
         if retained and not muted and self._was_muted_live:
             # What is retained is older, and comes again with every connection.
             return
-        if retained and muted and not self.attention.muted:
+        if retained and muted and not self.policy.muted:
             # Nobody knows since when it should have been deaf.
             self._conversation.clear()
         self._was_muted_live = muted and not retained
-        self.attention.muted = muted
+        self.policy.muted = muted
 
     def _attend(self, now: float) -> None:
         """Find out how to listen; what is open ends when nothing may be heard any more."""
-        self._ear = self.attention.ear(now, self.speaking)
-        if self._ear is ListenState.DEAF:
-            closing = Closing.MUTED if self.attention.muted else Closing.DEAFENED
-            self._take(self._segmenter.cut(closing), now)
+        self._listen_state = self.policy.state(now, self.speaking)
+        if self._listen_state is ListenState.OFF:
+            reason = CloseReason.MUTED if self.policy.muted else CloseReason.PLAYING
+            self._take(self._segmenter.cut(reason), now)
         self._tell(now)
 
     def _state(self, now: float) -> SatelliteState:
         return SatelliteState(
             mode=self._config.mode.value,
             codec=self._config.codec.value,
-            muted=self.attention.muted,
-            playing=self.attention.is_playing(now),
-            listening=self._ear in {ListenState.OPEN, ListenState.HELD}
-            and self._deaf_because is None,
+            muted=self.policy.muted,
+            playing=self.policy.is_playing(now),
+            listening=self._listen_state.may_begin and self._deaf_because is None,
             reason=self._deaf_because,
             dropped=self.uplink.dropped,
         )
@@ -258,10 +250,10 @@ class Satellite:
         state = self._state(now)
         if self.online and state != self._told:
             self._told = state
-            topic = self._place.topic("satellite/state")
+            topic = self._topics.topic("satellite/state")
             self._publish(Publication(topic, state.as_json(), retain=True))
 
-    def _take(self, step: Step, now: float) -> None:
+    def _take(self, step: SegmenterOutput, now: float) -> None:
         if step.opened_at is not None:
             self._encoder = make_encoder(Codec(self._config.codec.value), self._config.opus_kbps)
             self._conversation.open()
@@ -284,17 +276,17 @@ class Satellite:
         self._pending.clear()
         self._pending_frames = 0
 
-    def _end(self, closing: Closing, now: float) -> None:
+    def _end(self, reason: CloseReason, now: float) -> None:
         assert self._encoder is not None
         self._pending += self._encoder.finish()
         self._encoder = None
-        if closing in {Closing.MUTED, Closing.SLEPT}:
+        if reason in {CloseReason.MUTED, CloseReason.SLEPT}:
             self._pending.clear()
             self._pending_frames = 0
             self._conversation.cancel()
         else:
             self._flush()
             self._conversation.close(now)
-        log.debug("utterance %s ends: %s", self._conversation.id, closing)
-        if self._config.mode is ListenMode.WAKE or closing is Closing.CAP:
-            self.attention.stop_listening()
+        log.debug("utterance %s ends: %s", self._conversation.id, reason)
+        if self._config.mode is ListenMode.WAKE or reason is CloseReason.CAP:
+            self.policy.stop_listening()

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
+from stt_mqtt.audio.activity import FRAME_MS, FRAME_SAMPLES
 from stt_mqtt.config import VadConfig
-from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
 
+FRAME_BYTES = 2 * FRAME_SAMPLES
+"""One frame: 30 ms of 16-bit little-endian mono samples at 16 kHz."""
+FRAME_S = FRAME_MS / 1000
 BURST_S = 0.5
 """Time in which enough must be speech for an utterance to begin."""
 TAIL_S = 0.2
@@ -28,8 +33,68 @@ CLOSURE_S = 0.12
 RUN = 2
 """Frames of speech in a row that prolong an utterance: a click in the pause is no speech."""
 
-_NOTHING = Step()
 _HALF = FRAME_S / 2
+
+
+class ListenState(StrEnum):
+    """Whether an utterance may begin."""
+
+    OFF = "off"
+    """Muted, or a sound plays: nothing of this is kept."""
+    WAITING = "waiting"
+    """Waits for a wake-up: the pre-roll is kept, nothing begins."""
+    ACTIVE = "active"
+    """An utterance begins with speech and ends with a pause."""
+    HELD = "held"
+    """As long as the button is pressed: a pause does not end it."""
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether speech begins an utterance."""
+        return self in {ListenState.ACTIVE, ListenState.HELD}
+
+
+class CloseReason(StrEnum):
+    """Why an utterance ended at the satellite."""
+
+    PAUSE = "pause"
+    CAP = "cap"
+    RELEASED = "released"
+    """The button, or the end of the recording."""
+    PLAYING = "playing"
+    """A sound begins to play."""
+    MUTED = "muted"
+    """Somebody does not want to be heard: it is taken back."""
+    SLEPT = "slept"
+    """The machine slept in it: it is taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class VadFrame:
+    """A frame and what the voice detector makes of it."""
+
+    pcm: bytes
+    at: float
+    """When its first sample was spoken, in seconds of the audio clock."""
+    begins: bool
+    """Loud and clear enough for an utterance to begin."""
+    goes_on: bool
+    """Loud and clear enough for one to go on."""
+    sounds: bool
+    """Louder than the room, voice or not: it may be the soft beginning of a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterOutput:
+    """What a frame leads to, in this order: a start mark, audio, an end mark."""
+
+    opened_at: float | None = None
+    """When the first sample was spoken, if an utterance begins; in seconds of the audio clock."""
+    frames: tuple[bytes, ...] = ()
+    closed: CloseReason | None = None
+
+
+_NOTHING = SegmenterOutput()
 
 
 class Segmenter:
@@ -40,10 +105,10 @@ class Segmenter:
         self._pre_roll_s = config.pre_roll_ms / 1000
         self._hangover_s = config.hangover_ms / 1000
         self._max_s = config.max_utterance_s
-        self._ear = ListenState.DEAF
+        self._state = ListenState.OFF
         self._before: deque[VadFrame] = deque()
         """What was heard last and not sent."""
-        self._heeded_from = 0.0
+        self._begins_from = 0.0
         """Earlier frames do not make an utterance begin: they are of the wake word."""
         self._opened_at: float | None = None
         self._speech_end = 0.0
@@ -58,29 +123,26 @@ class Segmenter:
         """Whether an utterance is open."""
         return self._opened_at is not None
 
-    def push(self, frame: VadFrame, ear: ListenState) -> Step:
-        """Take the next frame, heard with `ear`."""
-        if self._ear is not ear:
-            if ear in {ListenState.OPEN, ListenState.HELD} and self._ear not in {
-                ListenState.OPEN,
-                ListenState.HELD,
-            }:
-                self._heeded_from = frame.at
-            self._ear = ear
+    def push(self, frame: VadFrame, state: ListenState) -> SegmenterOutput:
+        """Take the next frame, heard in `state`."""
+        if self._state is not state:
+            if state.may_begin and not self._state.may_begin:
+                self._begins_from = frame.at
+            self._state = state
         if self._opened_at is not None:
             return self._go_on(frame, self._opened_at)
-        if ear is ListenState.DEAF:
+        if state is ListenState.OFF:
             self._before.clear()
             return _NOTHING
         self._before.append(frame)
         self._forget(frame.at)
-        if ear is ListenState.WAITING or not self._has_begun():
+        if state is ListenState.WAITING or not self._has_begun():
             return _NOTHING
         return self._open(frame)
 
-    def cut(self, closing: Closing) -> Step:
+    def cut(self, reason: CloseReason) -> SegmenterOutput:
         """End the utterance that is open, if one is."""
-        return _NOTHING if self._opened_at is None else self._close((), closing)
+        return _NOTHING if self._opened_at is None else self._close((), reason)
 
     def forget(self) -> None:
         """Forget what was heard before; what comes next does not follow it."""
@@ -88,7 +150,9 @@ class Segmenter:
 
     def _forget(self, now: float) -> None:
         """Keep what a beginning would need; a wake-up needs no more than the pre-roll."""
-        kept_s = self._pre_roll_s + (0.0 if self._ear is ListenState.WAITING else BURST_S + ONSET_S)
+        kept_s = self._pre_roll_s + (
+            0.0 if self._state is ListenState.WAITING else BURST_S + ONSET_S
+        )
         while now - self._before[0].at > kept_s + _HALF:
             self._before.popleft()
 
@@ -99,14 +163,14 @@ class Segmenter:
             for frame in self._before
             if frame.begins
             and now - frame.at < BURST_S - _HALF
-            and frame.at >= self._heeded_from - _HALF
+            and frame.at >= self._begins_from - _HALF
         )
 
     def _has_begun(self) -> bool:
         last = self._before[-1]
         return last.begins and sum(1 for _ in self._burst(last.at)) >= self._min_speech
 
-    def _open(self, frame: VadFrame) -> Step:
+    def _open(self, frame: VadFrame) -> SegmenterOutput:
         onset = self._onset(next(iter(self._burst(frame.at))).at)
         while onset - self._before[0].at > self._pre_roll_s + _HALF:
             self._before.popleft()
@@ -115,7 +179,7 @@ class Segmenter:
         self._opened_at = frames[0].at
         self._speech_end = self._word_end = frame.at + FRAME_S
         self._run = 0
-        return Step(self._opened_at, tuple(heard.pcm for heard in frames))
+        return SegmenterOutput(self._opened_at, tuple(heard.pcm for heard in frames))
 
     def _onset(self, clear_at: float) -> float:
         """When the word began whose first clear frame was at `clear_at`."""
@@ -129,7 +193,7 @@ class Segmenter:
                 onset = frame.at
         return onset
 
-    def _go_on(self, frame: VadFrame, opened_at: float) -> Step:
+    def _go_on(self, frame: VadFrame, opened_at: float) -> SegmenterOutput:
         end = frame.at + FRAME_S
         self._run = self._run + 1 if frame.goes_on else 0
         if self._run >= RUN:
@@ -142,15 +206,15 @@ class Segmenter:
             ready = tuple(held.pcm for held in self._held)
             self._held.clear()
         if end + FRAME_S - opened_at > self._max_s + _HALF / 2:
-            return self._close(ready, Closing.CAP)
+            return self._close(ready, CloseReason.CAP)
         pause_s = end - self._speech_end
         if (
-            self._ear is not ListenState.HELD
+            self._state is not ListenState.HELD
             and not self._run
             and pause_s > self._hangover_s - _HALF
         ):
-            return self._close(ready, Closing.PAUSE)
-        return Step(None, ready)
+            return self._close(ready, CloseReason.PAUSE)
+        return SegmenterOutput(None, ready)
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is the sound of a consonant behind the last clear sound."""
@@ -160,8 +224,8 @@ class Segmenter:
             and frame.at - self._speech_end < ENDING_S - _HALF
         )
 
-    def _close(self, frames: tuple[bytes, ...], closing: Closing) -> Step:
+    def _close(self, frames: tuple[bytes, ...], reason: CloseReason) -> SegmenterOutput:
         self._opened_at = None
         self._before.extend(self._held)
         self._held.clear()
-        return Step(None, frames, closing)
+        return SegmenterOutput(None, frames, reason)

@@ -7,7 +7,7 @@ import time
 NOTICED_S = 5.0
 
 
-class Sleep:
+class SleepDetector:
     """Compares the clock that stops while the machine sleeps with the one that goes on."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from stt_mqtt.audio.magic import foreign_kind, sniff
 from stt_mqtt.audio.pcm import Pcm, SampleType
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import ConfigError, CorruptAudioError, UtteranceError
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
+from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S
 from stt_mqtt.types import SAMPLE_RATE, Codec, EncodedAudio, Samples
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -39,6 +39,20 @@ _MAX_HEADER_BYTES = 64 * 1024
 _FRAME_SAMPLES = FRAME_BYTES // 2
 
 log = logging.getLogger(__name__)
+
+
+class AudioSource(Protocol):
+    """Where the frames come from."""
+
+    def frames(self) -> Iterator[bytes]:
+        """Frames, each when it is there; blocks. Raises `SttMqttError`."""
+
+    def close(self) -> None:
+        """Have `frames` end soon; from any thread."""
+
+
+OpenSource: TypeAlias = Callable[[], AudioSource]
+"""Opens the source, also once more when a microphone has gone. Raises `SttMqttError`."""
 
 
 class FileSource:

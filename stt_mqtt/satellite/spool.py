@@ -11,7 +11,7 @@ CHUNK_OVERHEAD = 64
 
 
 @dataclass(slots=True)
-class Record:
+class SpooledUtterance:
     """An utterance."""
 
     id: str
@@ -23,8 +23,17 @@ class Record:
     """What it is counted with."""
     answered: bool = False
     """Whether the service has said what became of it; that may be before its end."""
-    again: bool = False
+    resend: bool = False
     """Whether it was sent and has to be sent once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedUtterances:
+    """How many utterances were dropped: too old, or no room in the spool."""
+
+    old: int = 0
+    full: int = 0
+    ids: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Spool:
@@ -38,11 +47,11 @@ class Spool:
     def __init__(self, max_age_s: float, max_bytes: int) -> None:
         self._max_age_s = max_age_s
         self._max_bytes = max_bytes
-        self._records: deque[Record] = deque()
+        self._utterances: deque[SpooledUtterance] = deque()
         self._size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._utterances)
 
     @property
     def size_bytes(self) -> int:
@@ -50,79 +59,79 @@ class Spool:
         return self._size_bytes
 
     @property
-    def oldest(self) -> Record | None:
+    def oldest(self) -> SpooledUtterance | None:
         """The utterance whose turn it is."""
-        return self._records[0] if self._records else None
+        return self._utterances[0] if self._utterances else None
 
     @property
-    def open(self) -> Record | None:
+    def open(self) -> SpooledUtterance | None:
         """The utterance that is still being spoken."""
-        newest = self._records[-1] if self._records else None
+        newest = self._utterances[-1] if self._utterances else None
         return newest if newest is not None and newest.closed_at is None else None
 
     @property
     def too_full(self) -> bool:
         """Whether the oldest utterance has to make room."""
-        return self._size_bytes > self._max_bytes and len(self._records) > 1
+        return self._size_bytes > self._max_bytes and len(self._utterances) > 1
 
     def too_old(self, now: float) -> bool:
         """Whether the oldest utterance ended too long ago to be worth sending."""
         expires_at = None if self.oldest is None else self.expires_at(self.oldest)
         return expires_at is not None and now >= expires_at
 
-    def expires_at(self, record: Record) -> float | None:
+    def expires_at(self, utterance: SpooledUtterance) -> float | None:
         """When an utterance becomes too old; None: not while it is being spoken."""
-        return None if record.closed_at is None else record.closed_at + self._max_age_s
+        return None if utterance.closed_at is None else utterance.closed_at + self._max_age_s
 
     def begin(self, id: str) -> None:
         """An utterance begins. Raises ValueError while another one is open."""
         if self.open is not None:
             raise ValueError("an utterance begins although the one before it is still open")
-        self._records.append(Record(id))
+        self._utterances.append(SpooledUtterance(id))
         self._size_bytes += RECORD_OVERHEAD
 
     def add(self, chunk: bytes) -> None:
         """More audio of the open utterance. Raises ValueError if there is none."""
-        record = self._require_open()
+        utterance = self._require_open()
         size = CHUNK_OVERHEAD + len(chunk)
-        record.chunks.append(chunk)
-        record.size_bytes += size
+        utterance.chunks.append(chunk)
+        utterance.size_bytes += size
         self._size_bytes += size
 
     def close(self, now: float) -> None:
         """The open utterance ends. Raises ValueError if there is none."""
         self._require_open().closed_at = now
 
-    def put_back(self, record: Record) -> None:
+    def put_back(self, utterance: SpooledUtterance) -> None:
         """An utterance that was sent has to be sent again, before all others."""
-        self._records.appendleft(record)
-        self._size_bytes += record.size_bytes
+        self._utterances.appendleft(utterance)
+        self._size_bytes += utterance.size_bytes
 
-    def remove_oldest(self) -> Record:
+    def remove_oldest(self) -> SpooledUtterance:
         """Forget the utterance whose turn it is; returns it. Raises IndexError if there is none."""
-        record = self._records.popleft()
-        self._size_bytes -= record.size_bytes
-        return record
+        utterance = self._utterances.popleft()
+        self._size_bytes -= utterance.size_bytes
+        return utterance
 
     def remove_open(self) -> None:
         """Forget the open utterance. Raises ValueError if there is none."""
         self._size_bytes -= self._require_open().size_bytes
-        self._records.pop()
+        self._utterances.pop()
 
-    def _require_open(self) -> Record:
-        if (record := self.open) is None:
+    def _require_open(self) -> SpooledUtterance:
+        if (utterance := self.open) is None:
             raise ValueError("no utterance is open")
-        return record
+        return utterance
 
 
-class Unanswered:
+class UnansweredUtterances:
     """Utterances that were sent and that nobody has answered, the oldest first.
 
     They are kept because the service may have got a part only, or leave before it answers.
     """
 
     def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
+        self._utterances: dict[str, SpooledUtterance] = {}
         self._size_bytes = 0
 
     @property
@@ -131,35 +140,35 @@ class Unanswered:
         return self._size_bytes
 
     @property
-    def to_send(self) -> list[Record]:
+    def to_send(self) -> list[SpooledUtterance]:
         """Those that have to be sent again."""
-        return [record for record in self._records.values() if record.again]
+        return [utterance for utterance in self._utterances.values() if utterance.resend]
 
     @property
-    def records(self) -> list[Record]:
+    def utterances(self) -> list[SpooledUtterance]:
         """All of them."""
-        return list(self._records.values())
+        return list(self._utterances.values())
 
-    def too_old(self, before: float) -> list[Record]:
+    def too_old(self, before: float) -> list[SpooledUtterance]:
         """Those that ended at that time or earlier."""
         return [
-            record
-            for record in self._records.values()
-            if record.closed_at is not None and record.closed_at <= before
+            utterance
+            for utterance in self._utterances.values()
+            if utterance.closed_at is not None and utterance.closed_at <= before
         ]
 
-    def find(self, id: str) -> Record | None:
+    def find(self, id: str) -> SpooledUtterance | None:
         """The utterance of that id."""
-        return self._records.get(id)
+        return self._utterances.get(id)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, utterance: SpooledUtterance) -> None:
         """An utterance was sent."""
-        self._records[record.id] = record
-        self._size_bytes += record.size_bytes
+        self._utterances[utterance.id] = utterance
+        self._size_bytes += utterance.size_bytes
 
-    def remove(self, id: str) -> Record | None:
+    def remove(self, id: str) -> SpooledUtterance | None:
         """Forget an utterance; returns it, if it is there."""
-        record = self._records.pop(id, None)
-        if record is not None:
-            self._size_bytes -= record.size_bytes
-        return record
+        utterance = self._utterances.pop(id, None)
+        if utterance is not None:
+            self._size_bytes -= utterance.size_bytes
+        return utterance

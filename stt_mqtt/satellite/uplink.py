@@ -1,318 +1,306 @@
-"""The way from the satellite to the broker, which may be away for a while.
+"""The uplink: sends utterances to the broker, which may be away for a while.
 
-What is spoken goes into the spool, and from there, oldest utterance first, on the connection that
-is up: so live and late speech take the same way. An utterance whose connection breaks before the
-broker has confirmed its end is sent again from its beginning, under the same id. So is one that
-the broker took while the service was away, which nobody heard, and one of which the service heard
-a part only, or which it lost: an id that it has answered it does not obey twice. One is under way
-at a time: what the next one tells about its age is true when it is sent, and a long spool does not
-flood the transport.
+Every utterance goes into the spool. The uplink sends the spool over the current connection, oldest
+utterance first, so live and late speech take the same path. It sends one utterance at a time: the
+age that a start tells is then true, and a long spool does not flood the transport.
+
+An utterance is sent again from its beginning, under the same id, in these cases: the connection
+broke before the broker confirmed its end; the broker took it while no service was there; the
+service got only a part of it, or lost it. The service does not obey an id twice that it answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from uuid import uuid4
 
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.spool import Record, Spool, Unanswered
-from stt_mqtt.satellite.transmission import Transmission, UplinkConfig
+from stt_mqtt.satellite.spool import (
+    DroppedUtterances,
+    Spool,
+    SpooledUtterance,
+    UnansweredUtterances,
+)
+from stt_mqtt.satellite.transmission import DeliveredUtterance, Transmission, UplinkConfig
 
-__all__ = ["Delivered", "DroppedUtterance", "Uplink", "UplinkConfig"]
-
-SILENCE_S = 4.0
-"""The service says that it listens as soon as it gets a start; then it is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedUtterance:
-    """How many utterances were given up because they were too old, or for want of room."""
-
-    old: int = 0
-    full: int = 0
-    ids: tuple[str, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """An utterance that the broker has; `heard`: the service is known to have it, too."""
-
-    id: str
-    heard: bool
+ACKNOWLEDGE_TIMEOUT_S = 4.0
+"""A service publishes `listening` as soon as it gets a start. After this time it is not there."""
 
 
 class Uplink:
     """Owned by one loop; has no thread and no clock. `now` is `time.monotonic` seconds.
 
-    `publish` may drop what it is given: without a confirmation it is sent again. Confirmations
-    come as `Publication.receipt` in any thread, and are heeded by the next call of any method.
+    `publish` may drop a publication: what is not confirmed is sent again. A confirmation is a call
+    of `Publication.receipt`, from any thread. The next call of any method takes it into account.
     """
 
     def __init__(self, config: UplinkConfig, publish: Callable[[Publication], None]) -> None:
         self.dropped = 0
-        """Utterances that were given up since the start."""
+        """Utterances that were dropped since the start."""
         self._config = config
         self._publish = publish
         self._spool = Spool(config.max_age_s, config.max_bytes)
-        self._unanswered = Unanswered()
+        self._unanswered = UnansweredUtterances()
         self._connection = 0
-        self._under_way: Transmission | None = None
-        """Of the oldest utterance, on this connection."""
-        self._is_audible = False
-        """Whether the service was ever heard: it is missed only by who may read what it says."""
-        self._is_answering = False
-        """Whether a result of it was ever read."""
+        self._transmission: Transmission | None = None
+        """The oldest utterance on its way over this connection."""
+        self._service_known = False
+        """Whether any state or result came in: a satellite may have no right to read them."""
+        self._answers_known = False
+        """Whether any result came in."""
         self._held_until: float | None = None
-        """Until when nothing is sent, because the service was about to leave."""
-        self._untold = DroppedUtterance()
-        self._delivered: list[Delivered] = []
+        """Nothing is sent before this time, because the service was shutting down."""
+        self._unreported = DroppedUtterances()
+        self._delivered: list[DeliveredUtterance] = []
 
     @property
     def waiting(self) -> int:
-        """Utterances that have to be sent, with the one that is being spoken."""
+        """Utterances that have to be sent, including the open one."""
         return len(self._spool) + len(self._unanswered.to_send)
 
-    # What the service says -------------------------------------------------------------------
+    # Messages of the service -----------------------------------------------------------------
 
-    def heard_listening(self) -> None:
-        """It listens to this device: it has heard a start just now."""
-        self._is_audible = True
+    def service_listens(self) -> None:
+        """The service is listening to this device: it has just got a start."""
+        self._service_known = True
         self._held_until = None
-        if self._under_way is not None:
-            self._under_way.heard = True
+        if self._transmission is not None:
+            self._transmission.acknowledged = True
 
-    def heard_idle(self) -> None:
-        """It has just answered all that it knows of this device.
+    def service_idle(self) -> None:
+        """The service has answered everything that it has of this device.
 
-        What it heard and has not answered by now it lost, as in a restart.
+        What it acknowledged and has not answered by now is lost, as after a restart.
         """
-        self._settle()
-        self._is_audible = True
+        self._release_delivered()
+        self._service_known = True
         self._held_until = None
-        if self._is_answering:
-            self._miss_answers()
-            if self._under_way is not None and self._under_way.heard:
-                self._under_way = None
+        if self._answers_known:
+            self._resend_unanswered()
+            if self._transmission is not None and self._transmission.acknowledged:
+                self._transmission = None
 
-    def heard_state(self) -> None:
-        """It does something else, or did so some time ago: it is there, or was."""
-        self._is_audible = True
+    def service_seen(self) -> None:
+        """The service is in another state, or was when the retained state was published."""
+        self._service_known = True
 
-    def heard_answer(self, id: str) -> None:
-        """It has answered an utterance, which is not sent again."""
-        self._is_audible = self._is_answering = True
-        self._settle()
+    def answered(self, id: str) -> None:
+        """The service has answered an utterance. It is not sent again."""
+        self._service_known = self._answers_known = True
+        self._release_delivered()
         self._unanswered.remove(id)
         oldest = self._spool.oldest
         if oldest is not None and oldest.id == id:
             oldest.answered = True
-            self._settle()
+            self._release_delivered()
 
-    def send_again(self, id: str) -> None:
-        """It has only a part of an utterance, and waits for all of it."""
-        self._recall(id)
+    def resend(self, id: str) -> None:
+        """The service has a part of an utterance and waits for the whole, under the same id."""
+        self._mark_for_resend(id)
 
-    def send_anew(self, id: str, repeated: bool) -> str | None:
-        """It takes a part of an utterance for all of it: send that under another id.
+    def resend_with_new_id(self, id: str, repeated: bool) -> str | None:
+        """The service took a part of an utterance for the whole: send it under a new id.
 
-        Returns the id; None: the utterance is not known any more, or the answer is of an earlier
-        attempt, which the service forgot if it was restarted, and repeats if it was not.
+        Returns the new id. None: the utterance is not known any more, or the answer is about an
+        earlier transmission. A service that was restarted has forgotten that one; another one
+        repeats its answer.
         """
-        sent, oldest = self._under_way, self._spool.oldest
+        sent, oldest = self._transmission, self._spool.oldest
         is_under_way = sent is not None and oldest is not None and oldest.id == id
-        if is_under_way and not repeated and sent is not None and not sent.heard:
+        if is_under_way and not repeated and sent is not None and not sent.acknowledged:
             return None
-        record = self._recall(id)
-        if record is None:
+        utterance = self._mark_for_resend(id)
+        if utterance is None:
             return None
         kept = self._unanswered.remove(id)
-        record.id = uuid4().hex
+        utterance.id = uuid4().hex
         if kept is not None:
             self._unanswered.keep(kept)
-        return record.id
+        return utterance.id
 
-    def send_later(self, id: str, now: float) -> None:
-        """It leaves without an utterance: send that when it may be back."""
-        if self._recall(id) is not None:
-            self._held_until = now + SILENCE_S
+    def resend_later(self, id: str, now: float) -> None:
+        """The service shuts down without an answer: send the utterance when it may be back."""
+        if self._mark_for_resend(id) is not None:
+            self._held_until = now + ACKNOWLEDGE_TIMEOUT_S
 
-    # What is said ----------------------------------------------------------------------------
+    # The open utterance ----------------------------------------------------------------------
 
     def open(self) -> str:
-        """An utterance begins; returns its id. Raises ValueError while another one is open."""
+        """Open an utterance; return its id. Raises ValueError while another one is open."""
         id = uuid4().hex
         self._spool.begin(id)
         self._stream()
         return id
 
     def audio(self, data: bytes) -> None:
-        """One encoded chunk of the open utterance. Raises ValueError if there is none."""
+        """Add an encoded chunk to the open utterance. Raises ValueError if there is none."""
         self._spool.add(data)
         self._stream()
 
     def close(self, now: float) -> None:
-        """The open utterance ends. Raises ValueError if there is none."""
+        """End the open utterance. Raises ValueError if there is none."""
         self._spool.close(now)
         self._pump(now)
 
     def cancel(self) -> None:
-        """Take back the open utterance, if there is one."""
-        record = self._spool.open
-        if record is None:
+        """Abort the open utterance, if there is one."""
+        utterance = self._spool.open
+        if utterance is None:
             return
-        if record is self._spool.oldest:
-            self._take_back()
+        if utterance is self._spool.oldest:
+            self._abort()
         self._spool.remove_open()
 
     def clear(self) -> list[str]:
-        """Forget every utterance that has ended; returns the ids of those that were to be sent."""
-        forgotten = [record.id for record in self._unanswered.to_send]
-        self._unanswered = Unanswered()
+        """Forget every utterance that has ended; return the ids of those not sent yet."""
+        forgotten = [utterance.id for utterance in self._unanswered.to_send]
+        self._unanswered = UnansweredUtterances()
         while (oldest := self._spool.oldest) is not None and oldest.closed_at is not None:
-            self._take_back()
+            self._abort()
             forgotten.append(self._spool.remove_oldest().id)
         return forgotten
 
     # The connection and the clock ------------------------------------------------------------
 
     def connected(self, connection: int, now: float) -> None:
-        """A connection is up, `MqttClient.connection` its number: what waits is sent on it."""
-        self._settle()
+        """A connection is up; `connection` is its number, as in `MqttClient.connection`."""
+        self._release_delivered()
         self._connection = connection
-        self._under_way = None
-        # While it was down answers could not get here; who has given them gives them again.
-        if self._is_audible:
-            self._miss_answers()
+        self._transmission = None
+        # Answers could not come in while it was down. The service repeats those that it gave.
+        if self._service_known:
+            self._resend_unanswered()
         self._pump(now)
 
     def disconnected(self) -> None:
         """The connection is gone."""
-        self._settle()
+        self._release_delivered()
         self._connection = 0
-        self._under_way = None
+        self._transmission = None
 
-    def tick(self, now: float) -> DroppedUtterance | None:
-        """Look at the clock, several times a second; what was dropped since the last call."""
+    def tick(self, now: float) -> DroppedUtterances | None:
+        """Call this several times a second. Returns what was dropped since the last call."""
         self._pump(now)
-        dropped, self._untold = self._untold, DroppedUtterance()
-        return None if dropped == DroppedUtterance() else dropped
+        dropped, self._unreported = self._unreported, DroppedUtterances()
+        return None if dropped == DroppedUtterances() else dropped
 
-    def delivered(self) -> list[Delivered]:
-        """What the broker, and then the service, got since the last call."""
+    def delivered(self) -> list[DeliveredUtterance]:
+        """What the broker and then the service got since the last call."""
         delivered, self._delivered = self._delivered, []
         return delivered
 
     # Inside ----------------------------------------------------------------------------------
 
     def _stream(self) -> None:
-        """Send what is being spoken if it is its turn, for which nobody needs the time."""
-        self._settle()
+        """Send what is new of the open utterance, if it is its turn."""
+        self._release_delivered()
         self._make_room()
-        record = self._spool.open
-        if record is not None and record is self._spool.oldest:
-            self._send(record, {})
+        utterance = self._spool.open
+        if utterance is not None and utterance is self._spool.oldest:
+            self._send(utterance, {})
 
     def _pump(self, now: float) -> None:
-        """Drop what came too late, and send the utterance whose turn it is."""
-        self._settle()
+        """Drop what is too old, then send the utterance whose turn it is."""
+        self._release_delivered()
         while self._spool.too_old(now):
-            self._drop_oldest(DroppedUtterance(old=1))
+            self._drop_oldest(DroppedUtterances(old=1))
         for kept in self._unanswered.too_old(now - self._config.max_age_s):
-            self._let_go(kept, DroppedUtterance(old=1))
+            self._discard_unanswered(kept, DroppedUtterances(old=1))
         self._make_room()
-        if self._is_unheard(now):
-            self._under_way = None
+        if self._is_unacknowledged(now):
+            self._transmission = None
         if self._held_until is not None and now >= self._held_until:
             self._held_until = None
-        if self._under_way is None:
+        if self._transmission is None:
             self._put_back()
-        record = self._spool.oldest
-        if record is not None:
-            ended_at = record.closed_at
+        utterance = self._spool.oldest
+        if utterance is not None:
+            ended_at = utterance.closed_at
             age = {} if ended_at is None else {"age_ms": round((now - ended_at) * 1000)}
-            self._send(record, age)
+            self._send(utterance, age)
 
-    def _send(self, record: Record, age: dict[str, int]) -> None:
-        """Hand over what is new of the oldest utterance; `age` goes with its start."""
-        if not self._connection or self._held_until is not None or record.answered:
+    def _send(self, utterance: SpooledUtterance, age: dict[str, int]) -> None:
+        """Send what is new of the oldest utterance; `age` goes into its start."""
+        if not self._connection or self._held_until is not None or utterance.answered:
             return
-        if self._under_way is None:
-            self._under_way = Transmission(self._config, self._publish, self._connection, record)
-        self._under_way.send(age, self._spool.expires_at(record))
+        if self._transmission is None:
+            self._transmission = Transmission(
+                self._config, self._publish, self._connection, utterance
+            )
+        self._transmission.send(age, self._spool.expires_at(utterance))
 
-    def _settle(self) -> None:
-        """Be done with the oldest utterance if the broker and the service have it."""
-        record, sent = self._spool.oldest, self._under_way
-        if record is None or record.closed_at is None:
+    def _release_delivered(self) -> None:
+        """Take the oldest utterance out of the spool if the broker and the service have it."""
+        utterance, sent = self._spool.oldest, self._transmission
+        if utterance is None or utterance.closed_at is None:
             return
-        if record.answered:
-            self._under_way = None
+        if utterance.answered:
+            self._transmission = None
             self._spool.remove_oldest()
-        elif sent is not None and sent.confirmed and (sent.heard or not self._is_audible):
-            self._under_way = None
+        elif sent is not None and sent.confirmed and (sent.acknowledged or not self._service_known):
+            self._transmission = None
             self._unanswered.keep(self._spool.remove_oldest())
-            self._delivered.append(Delivered(record.id, sent.heard))
+            self._delivered.append(DeliveredUtterance(utterance.id, sent.acknowledged))
 
-    def _is_unheard(self, now: float) -> bool:
-        """Whether the service was not there for what the broker has confirmed."""
-        sent, record = self._under_way, self._spool.oldest
-        if sent is None or not sent.confirmed or record is None:
+    def _is_unacknowledged(self, now: float) -> bool:
+        """Whether no service has acknowledged in time what the broker has confirmed."""
+        sent, utterance = self._transmission, self._spool.oldest
+        if sent is None or not sent.confirmed or utterance is None:
             return False
         if sent.confirmed_at is None:
             sent.confirmed_at = now
-            self._delivered.append(Delivered(record.id, heard=False))
-        return now - sent.confirmed_at >= SILENCE_S
+            self._delivered.append(DeliveredUtterance(utterance.id, acknowledged=False))
+        return now - sent.confirmed_at >= ACKNOWLEDGE_TIMEOUT_S
 
-    def _miss_answers(self) -> None:
-        """What has no answer by now has to be sent again; an id is never obeyed twice."""
-        for record in self._unanswered.records:
-            record.again = True
+    def _resend_unanswered(self) -> None:
+        """Have every unanswered utterance sent again."""
+        for utterance in self._unanswered.utterances:
+            utterance.resend = True
 
-    def _recall(self, id: str) -> Record | None:
-        """Have an utterance sent once more; None: it is not known any more."""
-        self._settle()
+    def _mark_for_resend(self, id: str) -> SpooledUtterance | None:
+        """Have an utterance sent again; None: it is not known any more."""
+        self._release_delivered()
         oldest = self._spool.oldest
         if oldest is not None and oldest.id == id:
-            self._under_way = None
+            self._transmission = None
             return oldest
-        record = self._unanswered.find(id)
-        if record is not None:
-            record.again = True
-        return record
+        utterance = self._unanswered.find(id)
+        if utterance is not None:
+            utterance.resend = True
+        return utterance
 
     def _put_back(self) -> None:
-        """Send again what has to be, before all others."""
-        for record in reversed(self._unanswered.to_send):
-            self._unanswered.remove(record.id)
-            record.again = False
-            self._spool.put_back(record)
+        """Put what has to be sent again into the spool, before all others."""
+        for utterance in reversed(self._unanswered.to_send):
+            self._unanswered.remove(utterance.id)
+            utterance.resend = False
+            self._spool.put_back(utterance)
 
     def _make_room(self) -> None:
-        for record in self._unanswered.records:
+        for utterance in self._unanswered.utterances:
             if self._spool.size_bytes + self._unanswered.size_bytes > self._config.max_bytes:
-                self._let_go(record, DroppedUtterance(full=1))
+                self._discard_unanswered(utterance, DroppedUtterances(full=1))
         while self._spool.too_full:
-            self._drop_oldest(DroppedUtterance(full=1))
+            self._drop_oldest(DroppedUtterances(full=1))
 
-    def _let_go(self, record: Record, why: DroppedUtterance) -> None:
-        """Keep no longer what was sent; it is lost only if it had to be sent again."""
-        self._unanswered.remove(record.id)
-        if record.again:
-            self._count(record, why)
+    def _discard_unanswered(self, utterance: SpooledUtterance, why: DroppedUtterances) -> None:
+        """Forget an utterance that was sent. It counts as dropped if it had to be sent again."""
+        self._unanswered.remove(utterance.id)
+        if utterance.resend:
+            self._count(utterance, why)
 
-    def _drop_oldest(self, why: DroppedUtterance) -> None:
-        self._take_back()
+    def _drop_oldest(self, why: DroppedUtterances) -> None:
+        self._abort()
         self._count(self._spool.remove_oldest(), why)
 
-    def _count(self, record: Record, why: DroppedUtterance) -> None:
+    def _count(self, utterance: SpooledUtterance, why: DroppedUtterances) -> None:
         self.dropped += 1
-        told = self._untold
-        ids = (*told.ids, record.id)
-        self._untold = DroppedUtterance(told.old + why.old, told.full + why.full, ids)
+        told = self._unreported
+        ids = (*told.ids, utterance.id)
+        self._unreported = DroppedUtterances(told.old + why.old, told.full + why.full, ids)
 
-    def _take_back(self) -> None:
-        """Have the service forget what it got of the oldest utterance on this connection."""
-        sent, self._under_way = self._under_way, None
+    def _abort(self) -> None:
+        """Have the service forget what it got of the oldest utterance."""
+        sent, self._transmission = self._transmission, None
         if sent is not None:
-            sent.take_back()
+            sent.abort()

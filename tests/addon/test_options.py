@@ -12,14 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.app.addon import (
-    KNOWN,
-    OPTIONS,
-    AddonSource,
-    config_of_options,
-    environment_beside,
-)
-from stt_mqtt.app.addon_devices import KEYS
+from stt_mqtt.app.addon import DEVICE_KEYS, KNOWN, OPTIONS, AddonSource
 from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.config import Config, LogLevel
 from stt_mqtt.engine.catalogue import CATALOGUE
@@ -57,7 +50,7 @@ def problems(load: Load, options: object, environ: Mapping[str, str] | None = No
 
 def test_the_manifest_and_the_mapping_know_the_same_options_in_the_same_order() -> None:
     assert list(SCHEMA) == list(KNOWN)
-    assert list(DEVICE_SCHEMA) == ["name", *KEYS]
+    assert list(DEVICE_SCHEMA) == ["name", *DEVICE_KEYS]
     assert list(DEFAULTS) == [
         option for option in SCHEMA if option in DEFAULTS and not element(option).endswith("?")
     ]
@@ -236,7 +229,7 @@ DEVICE_EFFECTS: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", DEVICE_KEYS)
 def test_every_setting_of_a_satellite_has_its_effect_there_alone(load: Load, key: str) -> None:
     value, expected = DEVICE_EFFECTS[key]
     config = load({**DEFAULTS, "devices": [{"name": "kitchen", key: value}]})
@@ -253,7 +246,7 @@ def test_a_name_alone_keeps_a_satellite_known_and_a_glob_is_for_several(load: Lo
 
 @pytest.mark.parametrize("unset", [None, "", "null"])
 def test_what_an_entry_leaves_empty_is_as_for_all(load: Load, unset: str | None) -> None:
-    entry: dict[str, object] = {"name": "kitchen", **dict.fromkeys(KEYS, unset)}
+    entry: dict[str, object] = {"name": "kitchen", **dict.fromkeys(DEVICE_KEYS, unset)}
     assert load({"devices": [entry]}) == load({"devices": [{"name": "kitchen"}]})
 
 
@@ -398,9 +391,9 @@ def test_a_port_replaces_only_the_port(load: Load) -> None:
     assert (mqtt.host, mqtt.port, mqtt.username) == ("core-mosquitto", 1884, "addons")
 
 
-def test_an_option_that_is_not_set_replaces_nothing() -> None:
+def test_an_option_that_is_not_set_replaces_nothing(load: Load) -> None:
     unset = {"mqtt_host": "null", "mqtt_port": None, "mqtt_username": ""}
-    assert environment_beside(unset, SUPERVISORS_BROKER) == SUPERVISORS_BROKER
+    assert load(unset, SUPERVISORS_BROKER) == load({}, SUPERVISORS_BROKER)
 
 
 def test_the_environment_is_not_shown_with_the_source() -> None:
@@ -458,11 +451,3 @@ def test_an_option_that_has_no_effect_is_refused(
 ) -> None:
     (problem,) = problems(load, options)
     assert problem.startswith(sentence)
-
-
-def test_the_mapping_alone_gives_the_sections_of_the_file() -> None:
-    assert config_of_options({"model": "base", "hermes": False, "unknown": 1}) == {
-        "wyoming": {"listen": ["tcp://0.0.0.0:10300"], "zeroconf": False},
-        "engine": {"model": "base"},
-        "hermes": {"enabled": False},
-    }

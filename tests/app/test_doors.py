@@ -1,4 +1,4 @@
-"""What the doors wait for goes by the one timer, which reads what came in before it counts."""
+"""What the doors wait for goes by the one timer, and what they say has its order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientListener
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
+from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.fakes import FakeClock, engine_facts
 from tools.brokers import free_port
 
@@ -19,65 +20,108 @@ from tools.brokers import free_port
 class Broker(MqttClient):
     """A client that is connected when the test says so, to nobody."""
 
-    is_up = False
-    listener: ClientListener
+    made: Broker
+
+    def __init__(self, options: ClientOptions) -> None:
+        super().__init__(options)
+        Broker.made = self
+        self.is_up = False
+        self.topics: list[str] = []
+        self.listener: ClientListener | None = None
 
     @property
     def connected(self) -> bool:
         return self.is_up
 
     def start(self, listener: ClientListener) -> None:
-        Broker.listener = listener
+        self.listener = listener
 
-    @staticmethod
-    async def accepts() -> None:
+    def publish(self, publication: Publication) -> None:
+        self.topics.append(publication.topic)
+
+    async def accepts(self) -> None:
         """Tell of a connection, and let the event loop take that in."""
-        Broker.listener.connected("5")
+        assert self.listener is not None
+        self.listener.connected("5")
         await asyncio.sleep(0)
+
+
+class Bench:
+    """The doors of a service, with a broker that the test plays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
+        config = Config.model_validate(
+            {"mqtt": {"host": "127.0.0.1", "port": free_port()}, "wyoming": {"enabled": False}}
+        )
+        self.clock = FakeClock()
+        self.rearmed = 0
+        self.online = asyncio.Event()
+        self.service = SpeechService(config, engine_facts(), self.clock)
+        callbacks = ApplicationCallbacks(
+            reload=lambda: Changes((), ()),
+            set_rung=lambda _: None,
+            rearm_timer=self._rearm,
+            stop=lambda: None,
+            give_up=lambda _: None,
+            online=self.online,
+        )
+        self.doors = Doors(self.service, self.clock, None, callbacks)
+        self.broker = Broker.made
+        self.doors.connect()
+
+    def waits(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.doors.tick()
+
+    def _rearm(self) -> None:
+        self.rearmed += 1
 
 
 def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadlines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = FakeClock()
-    config = Config.model_validate(
-        {"mqtt": {"host": "127.0.0.1", "port": free_port()}, "wyoming": {"enabled": False}}
-    )
-    rearmed: list[None] = []
-
     async def scenario() -> None:
-        online = asyncio.Event()
-        callbacks = ApplicationCallbacks(
-            reload=lambda: Changes((), ()),
-            set_rung=lambda _: None,
-            rearm_timer=lambda: rearmed.append(None),
-            stop=lambda: None,
-            give_up=lambda _: None,
-            online=online,
-        )
-        monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
-        doors = Doors(SpeechService(config, engine_facts(), clock), clock, None, callbacks)
-        doors.connect()
+        bench = Bench(monkeypatch)
+        doors, clock = bench.doors, bench.clock
         assert doors.deadline is None
         # A connection that is lost before the answer could come says nothing.
-        await Broker.accepts()
-        clock.advance(PROBE_TIMEOUT_S)
-        doors.tick()
-        assert not online.is_set()
+        await bench.broker.accepts()
+        bench.waits(PROBE_TIMEOUT_S)
+        assert not bench.online.is_set()
         assert doors.deadline is None
-        Broker.is_up = True
-        await Broker.accepts()
-        assert rearmed
+        bench.broker.is_up = True
+        bench.rearmed = 0
+        await bench.broker.accepts()
+        assert bench.rearmed
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
         doors.tick()
-        assert not online.is_set()
-        clock.advance(PROBE_TIMEOUT_S)
-        doors.tick()
-        assert online.is_set()
+        assert not bench.online.is_set()
+        bench.waits(PROBE_TIMEOUT_S)
+        assert bench.online.is_set()
         assert doors.deadline == clock.now() + LEFTOVERS_WINDOW_S
-        clock.advance(LEFTOVERS_WINDOW_S)
-        doors.tick()
+        bench.waits(LEFTOVERS_WINDOW_S)
         assert doors.deadline is None
         await doors.close()
 
     asyncio.run(scenario())
+
+
+def test_home_assistant_knows_a_device_and_the_service_before_their_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> list[str]:
+        bench = Bench(monkeypatch)
+        bench.broker.is_up = True
+        await bench.broker.accepts()
+        bench.waits(PROBE_TIMEOUT_S)
+        bench.service.single(DeviceKey("native", "kitchen"), bytes(6400), UtteranceStart())
+        await bench.doors.close()
+        return bench.broker.topics
+
+    topics = asyncio.run(scenario())
+    kitchen, bridge = (
+        f"homeassistant/device/stt_mqtt_{name}/config" for name in ("kitchen", "bridge")
+    )
+    assert topics.index(kitchen) < topics.index("stt/kitchen/state")
+    assert topics.index(bridge) < topics.index("stt/bridge/info") < topics.index("stt/bridge/state")

@@ -15,7 +15,7 @@ from paho.mqtt import publish
 from rich.console import Console
 
 from stt_mqtt.app.sources import ConfigSource
-from stt_mqtt.commands.demo import USUAL_PORT, add_arguments, make_stage
+from stt_mqtt.commands.demo import USUAL_PORT, add_arguments, make_broker
 from stt_mqtt.commands.demo_report import invitation, summary, verdict
 from stt_mqtt.config import BrokerMode
 from stt_mqtt.demo.samples import SAMPLES
@@ -32,14 +32,14 @@ from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.commands import demo
 from stt_mqtt.config import Config
-from stt_mqtt.demo import rooms, satellite
+from stt_mqtt.demo import satellite
 
-satellite.CHUNK_S = rooms.PAUSE_S = rooms.STAGGER_S = 0.0
-stage = demo.make_stage("127.0.0.1", None)
-source = ConfigSource(None, stage.environ)
+satellite.CHUNK_S = satellite.PAUSE_S = satellite.STAGGER_S = 0.0
+broker = demo.make_broker("127.0.0.1", None)
+source = ConfigSource(None, broker.environ)
 disabled = {room: {"enabled": False} for room in sys.argv[2:]}
 config = Config.model_validate({**source.load().model_dump(), "devices": disabled})
-sys.exit(demo.perform(stage, Application(source, config), sys.argv[1] == "stay"))
+sys.exit(demo.run_demo(broker, Application(source, config), sys.argv[1] == "stay"))
 """
 """The demo without its pauses, and with the rooms disabled that the arguments name."""
 
@@ -156,14 +156,14 @@ def test_the_wanted_port_is_taken_if_it_is_free_and_another_one_if_not() -> None
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         taken.listen()
-        stage = make_stage("127.0.0.1", port)
-        assert stage.port not in (port, 0)
-    assert make_stage("127.0.0.1", stage.port).port == stage.port
+        broker = make_broker("127.0.0.1", port)
+        assert broker.port not in (port, 0)
+    assert make_broker("127.0.0.1", broker.port).port == broker.port
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(BrokerError, match="on 192"):
-        make_stage("192.0.2.1", None)
+        make_broker("192.0.2.1", None)
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "1.2.3", "0.0.0.0:1883"])
@@ -179,7 +179,7 @@ def test_what_is_no_address_is_refused_at_once(
 
 def test_the_environment_does_not_change_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STT_MQTT__MQTT__USERNAME", "somebody")
-    config = ConfigSource(None, make_stage("127.0.0.1", None).environ).load()
+    config = ConfigSource(None, make_broker("127.0.0.1", None).environ).load()
     assert config.mqtt.username is None
     assert config.broker.mode is BrokerMode.EMBEDDED
 

@@ -21,13 +21,13 @@ from rich.console import Console
 
 from stt_mqtt.commands.satellite_meter import (
     MAX_WAITING_LINES,
+    LevelMeter,
     Line,
-    Meter,
     MeterState,
     describe,
     render,
 )
-from stt_mqtt.satellite.answers import Again, ServiceAnswer
+from stt_mqtt.satellite.answers import Resend, ServiceAnswer
 
 QUIET = MeterState(-60.0, -62.0, 9.0, "idle", 0, 0, True)
 
@@ -45,7 +45,7 @@ ANSWER = ServiceAnswer(
     error_code=None,
     detail=None,
     hint=None,
-    again=Again.NO,
+    resend=Resend.NO,
     repeated=False,
     latency_s=0.348,
     ours=True,
@@ -122,7 +122,7 @@ def test_a_line_is_never_wider_than_its_window(shown: MeterState, width: int) ->
     [
         (ANSWER, "Turn on the light.  [0.35 s]"),
         (replace(ANSWER, late=True, latency_s=31.0), "Turn on the light.  [31.00 s, too late]"),
-        (replace(ANSWER, again=Again.WHOLE), "Turn on the light.  [0.35 s, cut off]"),
+        (replace(ANSWER, resend=Resend.SAME_ID), "Turn on the light.  [0.35 s, cut off]"),
         (replace(ANSWER, repeated=True), "Turn on the light.  [0.35 s, repeated]"),
         (replace(ANSWER, ours=False, latency_s=None), "Turn on the light.  [not said here]"),
         (NOTHING, "(no_speech)  [0.35 s]"),
@@ -193,7 +193,7 @@ def opened(
 
 def test_the_meter_stays_below_the_words() -> None:
     with opened() as terminal:
-        meter = Meter(terminal.console)
+        meter = LevelMeter(terminal.console)
         meter.show(state(-60.0), 0.0)
         meter.tell(said("Turn on the light."))
         meter.show(state(-40.0, "speech"), 0.03)
@@ -211,7 +211,7 @@ def test_the_meter_stays_below_the_words() -> None:
 
 def test_ten_frames_a_second_are_drawn_at_most_and_the_loudest_sound_is_seen() -> None:
     with opened() as terminal:
-        meter = Meter(terminal.console)
+        meter = LevelMeter(terminal.console)
         for number in range(34):
             meter.show(state(-20.0 if number == 3 else -60.0), number * 0.03)
         terminal.receive()
@@ -221,16 +221,16 @@ def test_ten_frames_a_second_are_drawn_at_most_and_the_loudest_sound_is_seen() -
 
 def test_a_narrow_window_is_not_overfull() -> None:
     with opened(columns=20) as terminal:
-        Meter(terminal.console).show(state(0.0), 0.0)
+        LevelMeter(terminal.console).show(state(0.0), 0.0)
         (line,) = terminal.lines()
         assert line == "   0 dB ██┆│██████ "
 
 
 def test_a_log_message_has_a_line_of_its_own() -> None:
     with opened() as terminal:
-        meter = Meter(terminal.console)
+        meter = LevelMeter(terminal.console)
         handler = logging.StreamHandler(terminal.file)
-        handler.addFilter(meter.make_way)
+        handler.addFilter(meter.give_way)
         record = logging.LogRecord("x", logging.WARNING, "", 0, "the broker is away", (), None)
         meter.show(state(), 0.0)
         for _ in range(2):
@@ -243,7 +243,7 @@ def test_a_log_message_has_a_line_of_its_own() -> None:
 
 def test_a_stopped_terminal_does_not_stop_the_satellite_and_loses_no_words() -> None:
     with opened() as terminal:
-        meter = Meter(terminal.console)
+        meter = LevelMeter(terminal.console)
         termios.tcflow(terminal.file.fileno(), termios.TCOOFF)
         meter.tell(said("Turn on the light."))
         meter.show(state(), 0.0)
@@ -260,7 +260,7 @@ def test_a_stopped_terminal_does_not_stop_the_satellite_and_loses_no_words() -> 
 def test_colours_are_for_terminals_that_have_them_and_people_who_want_them() -> None:
     with opened() as coloured, opened(no_color=True) as plain_one:
         for terminal in (coloured, plain_one):
-            Meter(terminal.console).show(state(-30.0), 0.0)
+            LevelMeter(terminal.console).show(state(-30.0), 0.0)
         assert coloured.lines() == plain_one.lines()
         assert "\x1b[32m█" in coloured.received
         assert re.findall(r"\x1b\[[^K]", plain_one.received) == []
@@ -268,7 +268,7 @@ def test_colours_are_for_terminals_that_have_them_and_people_who_want_them() -> 
 
 def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show() -> None:
     with opened("latin-1") as terminal:
-        Meter(terminal.console).show(state(-40.0), 0.0)
+        LevelMeter(terminal.console).show(state(-40.0), 0.0)
         (line,) = terminal.lines()
         assert line.startswith(" -40 dB ##########:####|####  ")
 
@@ -277,14 +277,14 @@ def test_a_terminal_without_unicode_gets_a_bar_that_it_can_show() -> None:
 def test_elsewhere_only_words_to_act_upon_go_out_line_by_line(terminal: bool) -> None:
     output = io.StringIO()
     environ = {"TERM": "dumb"}
-    meter = Meter(Console(file=output, force_terminal=terminal, _environ=environ))
+    meter = LevelMeter(Console(file=output, force_terminal=terminal, _environ=environ))
     meter.show(state(), 0.0)
     meter.tell(said("Turn on\nthe light."))
     meter.tell(NOTHING)
-    meter.tell(replace(said("half a comm"), again=Again.WHOLE, act_until=None))
+    meter.tell(replace(said("half a comm"), resend=Resend.SAME_ID, act_until=None))
     meter.tell(replace(said("of yesterday"), late=True, act_until=None))
     meter.tell(said("x" * 1000))
     record = logging.LogRecord("x", logging.WARNING, "", 0, "message", (), None)
-    assert meter.make_way(record)
+    assert meter.give_way(record)
     meter.close()
     assert output.getvalue() == f"Turn on the light.\n{'x' * 1000}\n"

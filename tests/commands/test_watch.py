@@ -18,9 +18,9 @@ from paho.mqtt import publish
 from rich.console import Console
 
 from stt_mqtt.cli import main
+from stt_mqtt.commands.overview import Overview
 from stt_mqtt.commands.watch import WatchListener, view
-from stt_mqtt.commands.watching import Watching
-from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
+from stt_mqtt.demo.satellite import BrokerAddress, DemoConnection
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound
 from tools.brokers import (
@@ -41,53 +41,53 @@ def payload(text: str) -> bytes:
     return json.dumps({"outcome": "transcript", "text": text, "latency_s": 0.25}).encode()
 
 
-def connected_ears() -> WatchListener:
-    ears = WatchListener(Watching(Topics("stt")))
-    ears.connected("5")
-    return ears
+def connected_listener() -> WatchListener:
+    listener = WatchListener(Overview(Topics("stt")))
+    listener.connected("5")
+    return listener
 
 
-def shown(ears: WatchListener, height: int = 40) -> str:
+def shown(listener: WatchListener, height: int = 40) -> str:
     output = io.StringIO()
     console = Console(file=output, width=120, markup=False, highlight=False)
-    console.print(view(ears, time.monotonic(), height))
+    console.print(view(listener, time.monotonic(), height))
     return output.getvalue()
 
 
 def test_markup_in_a_text_is_shown_and_not_obeyed() -> None:
-    ears = connected_ears()
-    ears.message(Inbound("stt/kitchen/result", payload(EVIL)))
-    assert "[bold red]stop[/] \\x1b[2J" in shown(ears)
-    assert "\x1b" not in shown(ears)
+    listener = connected_listener()
+    listener.message(Inbound("stt/kitchen/result", payload(EVIL)))
+    assert "[bold red]stop[/] \\x1b[2J" in shown(listener)
+    assert "\x1b" not in shown(listener)
 
 
 def test_the_header_tells_of_the_service() -> None:
-    ears = connected_ears()
-    assert "service unknown" in shown(ears)
-    ears.message(Inbound("stt/bridge/info", b'{"version":"0.1.0","models":["tiny.en"]}'))
+    listener = connected_listener()
+    assert "service unknown" in shown(listener)
+    listener.message(Inbound("stt/bridge/info", b'{"version":"0.1.0","models":["tiny.en"]}'))
     health = b'{"queue":{"jobs":2},"load":{"cpu":0.25},"rss_mb":231.4}'
-    ears.message(Inbound("stt/bridge/health", health))
-    ears.message(Inbound("stt/bridge/state", b"online"))
-    header = shown(ears).splitlines()[0]
+    listener.message(Inbound("stt/bridge/health", health))
+    listener.message(Inbound("stt/bridge/state", b"online"))
+    header = shown(listener).splitlines()[0]
     for part in ("service online", "0.1.0", "tiny.en", "queue 2", "cpu 25%", "memory 231 MB"):
         assert part in header
-    ears.message(Inbound("stt/bridge/state", b"offline"))
-    assert shown(ears).splitlines()[0].strip() == "service offline"
+    listener.message(Inbound("stt/bridge/state", b"offline"))
+    assert shown(listener).splitlines()[0].strip() == "service offline"
 
 
 def test_a_lost_connection_shows_in_the_header_until_it_is_back() -> None:
-    ears = connected_ears()
-    ears.disconnected("the broker went\naway")
-    assert shown(ears).startswith("no broker  the broker went away")
-    ears.connected("5")
-    assert "no broker" not in shown(ears)
+    listener = connected_listener()
+    listener.disconnected("the broker went\naway")
+    assert shown(listener).startswith("no broker  the broker went away")
+    listener.connected("5")
+    assert "no broker" not in shown(listener)
 
 
 def test_a_small_screen_shows_the_latest_and_counts_the_others() -> None:
-    ears = connected_ears()
+    listener = connected_listener()
     for number in range(30):
-        ears.message(Inbound(f"stt/room-{number:02}/result", payload("x")))
-    text = shown(ears, height=12)
+        listener.message(Inbound(f"stt/room-{number:02}/result", payload("x")))
+    text = shown(listener, height=12)
     assert len(text.splitlines()) <= 12
     assert "room-29" in text
     assert "room-00" not in text

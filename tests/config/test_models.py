@@ -11,7 +11,6 @@ from stt_mqtt.config import (
     TlsConfig,
     is_glob,
 )
-from stt_mqtt.config.shapes import shape_at
 from stt_mqtt.types import AudioFormat, Codec
 from tests.config.problems import problems
 
@@ -49,15 +48,6 @@ def test_a_glob_is_a_name_with_a_wildcard() -> None:
         "a?",
         "[ab]",
     ]
-
-
-def test_the_shape_of_a_key_is_found_by_its_path() -> None:
-    assert shape_at(("mqtt", "password")).secret
-    assert shape_at(("devices", "any", "codec")).text
-    assert shape_at(("mqtt", "tls")).optional
-    assert shape_at(("ladder", "rungs")).items is not None
-    with pytest.raises(KeyError, match="hots"):
-        shape_at(("mqtt", "hots"))
 
 
 @pytest.mark.parametrize(

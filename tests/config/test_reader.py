@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.config import BrokerMode, Config, Protocol, read_config
-from stt_mqtt.config.messages import MAX_SHOWN, PATTERNS
+from stt_mqtt.config.diagnostics import MAX_SHOWN, PATTERNS
 from stt_mqtt.config.yaml_nodes import MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
 from stt_mqtt.errors import EXIT_CONFIG, ConfigError
 from tests.config.problems import NO_ENVIRONMENT, attempt, problems

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from stt_mqtt.demo.connection import BrokerAddress, DemoConnection
+from stt_mqtt.demo.satellite import BrokerAddress, DemoConnection
 from stt_mqtt.mqtt.messages import Inbound, Will
 
 Answer = Callable[[str, str], list[bytes]]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stt_mqtt.demo import connection, satellite
-from stt_mqtt.demo.connection import BrokerAddress
-from stt_mqtt.demo.satellite import CHUNK_BYTES, DemoSatellite, Exchange
+from stt_mqtt.demo import satellite
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.demo.satellite import CHUNK_BYTES, BrokerAddress, DemoSatellite, Exchange
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.types import SAMPLE_RATE
@@ -103,7 +103,51 @@ def test_without_a_service_it_does_not_begin(
 
 
 def test_without_a_broker_it_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(satellite, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(satellite, "CLOSE_TIMEOUT_S", 0.2)
     with pytest.raises(BrokerError, match="did not let"):
         within(enter(BrokerAddress("127.0.0.1", free_port())))
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(satellite, "CHUNK_S", 0.0)
+    monkeypatch.setattr(satellite, "PAUSE_S", 0.0)
+    monkeypatch.setattr(satellite, "STAGGER_S", 0.0)
+
+
+def test_every_room_says_all_of_its_commands_and_each_answer_is_told_at_once(
+    broker: Broker, hurried: None
+) -> None:
+    told: list[Exchange] = []
+    spoken: dict[str, bytes] = {}
+
+    async def round_() -> list[Exchange]:
+        address = BrokerAddress(broker.host, broker.port)
+        async with FakeService(address, words) as service:
+            exchanges = await satellite.speak(address, TOPICS, told.append)
+            spoken.update(service.heard)
+            return exchanges
+
+    exchanges = asyncio.run(asyncio.wait_for(round_(), 60))
+    assert [(item.room, item.said) for item in exchanges] == [
+        (sample.room, sample.text) for sample in SAMPLES
+    ]
+    assert all(item.transcribed for item in exchanges)
+    assert sorted(map(id, told)) == sorted(map(id, exchanges))
+    for room in {sample.room for sample in SAMPLES}:
+        assert spoken[room] == b"".join(item.pcm() for item in SAMPLES if item.room == room)
+
+
+def test_if_one_room_cannot_begin_the_round_ends_with_its_error(
+    broker: Broker, hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(satellite, "SERVICE_TIMEOUT_S", 0.2)
+
+    async def round_() -> None:
+        address = BrokerAddress(broker.host, broker.port)
+        with pytest.raises(BrokerError):
+            await satellite.speak(address, TOPICS, lambda _: None)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(round_())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.inbox import (
     BATCH,
     ITEM_OVERHEAD,
@@ -16,7 +17,6 @@ from stt_mqtt.mqtt.inbox import (
     Arrival,
     ArrivalQueue,
     Inbox,
-    InboxBacklog,
     InboxLimits,
     size_of,
 )
@@ -99,12 +99,6 @@ def test_what_is_drained_makes_room() -> None:
 def test_texts_and_properties_count_as_bytes() -> None:
     rich = Inbound("t", b"", 1, False, "type", "reply", b"12", (("name", "value"),))
     assert size_of(rich) == ITEM_OVERHEAD + 1 + 4 * 4 + 4 * 5 + 2 + 128 + 4 * 9
-
-
-@pytest.mark.parametrize("limits", [(9, 1_000_000), (1000, 10 * ITEM_OVERHEAD - 1)])
-def test_limits_without_room_for_a_reserve_are_refused(limits: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="at least 10 messages"):
-        InboxLimits(*limits)
 
 
 OPERATIONS = st.lists(
@@ -217,10 +211,26 @@ class Handled(MqttDoor):
         self.batches += 1
 
 
-def inbox_of(handled: Handled, limits: InboxLimits | None = None) -> Inbox:
+class FakeClient(MqttClient):
+    """A client whose network thread has read all when the test says so."""
+
+    def __init__(self) -> None:
+        self.is_read = True
+
+    def read_all(self) -> None:
+        self.is_read = False
+
+    @property
+    def has_read_all(self) -> bool:
+        return self.is_read
+
+
+def inbox_of(
+    handled: Handled, limits: InboxLimits | None = None, client: MqttClient | None = None
+) -> Inbox:
     """An inbox of the running loop."""
-    loop = asyncio.get_running_loop()
-    return Inbox(loop, handled.router, handled.note, handled.rearm, limits)
+    client = client or FakeClient()
+    return Inbox(client, handled.router, handled.note, handled.rearm, limits)
 
 
 def feed(handled: Handled, topics: list[str], limits: InboxLimits | None = None) -> Inbox:
@@ -304,14 +314,14 @@ def test_what_was_marked_is_handled_at_once_and_what_came_later_is_not_waited_fo
         inbox = inbox_of(handled)
         for number in range(BATCH + 1):
             inbox.message(Inbound(f"before/{number}", b""))
-        inbox.mark()
+        inbox.mark(stood_still=False)
         inbox.message(Inbound("after", b""))
         assert inbox.take_in()
         assert len(handled.messages) == BATCH
         assert not inbox.take_in()
         # They were taken out together, which does no harm.
         assert handled.messages[-1] == "after"
-        inbox.mark()
+        inbox.mark(stood_still=False)
         assert not inbox.take_in()
         # The inbox goes on to wake the loop.
         inbox.message(Inbound("later", b""))
@@ -322,27 +332,17 @@ def test_what_was_marked_is_handled_at_once_and_what_came_later_is_not_waited_fo
     asyncio.run(main())
 
 
-class FakeSocket:
-    """A network thread that has read all when the test says so."""
-
-    has_read_all = True
-
-    def read_all(self) -> None:
-        self.has_read_all = False
-
-
 def test_after_a_standstill_what_the_network_thread_has_yet_to_read_is_waited_for() -> None:
     handled = Handled()
 
     async def main() -> None:
-        inbox = inbox_of(handled)
-        socket = FakeSocket()
-        backlog = InboxBacklog(socket, inbox)
-        backlog.mark(stood_still=True)
-        assert backlog.take_in()
+        client = FakeClient()
+        inbox = inbox_of(handled, client=client)
+        inbox.mark(stood_still=True)
+        assert inbox.take_in()
         inbox.message(Inbound("unread", b""))
-        socket.has_read_all = True
-        assert not backlog.take_in()
+        client.is_read = True
+        assert not inbox.take_in()
         assert handled.messages == ["unread"]
 
     asyncio.run(main())
@@ -350,12 +350,11 @@ def test_after_a_standstill_what_the_network_thread_has_yet_to_read_is_waited_fo
 
 def test_on_time_the_network_thread_is_not_asked() -> None:
     async def main() -> None:
-        inbox = inbox_of(Handled())
-        socket = FakeSocket()
-        backlog = InboxBacklog(socket, inbox)
-        backlog.mark(stood_still=False)
-        assert socket.has_read_all
-        assert not backlog.take_in()
+        client = FakeClient()
+        inbox = inbox_of(Handled(), client=client)
+        inbox.mark(stood_still=False)
+        assert client.is_read
+        assert not inbox.take_in()
 
     asyncio.run(main())
 

@@ -13,8 +13,8 @@ from stt_mqtt.satellite.answers import (
     ANSWER_TIMEOUT_S,
     MAX_EXPECTED,
     MAX_PAYLOAD_BYTES,
-    Again,
-    Answers,
+    AnswerTracker,
+    Resend,
 )
 
 
@@ -34,15 +34,15 @@ def result(utterance: object = "a", **changes: Any) -> bytes:
     return json.dumps({**fields, **changes}).encode()
 
 
-def said(answers: Answers, utterance: str, closed_at: float) -> None:
+def said(answers: AnswerTracker, utterance: str, closed_at: float) -> None:
     """An utterance that reaches the service at its end."""
     answers.begin(utterance)
     answers.end(utterance, closed_at)
-    answers.sent(utterance, heard=True, now=closed_at)
+    answers.sent(utterance, acknowledged=True, now=closed_at)
 
 
 def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=100.0)
     answer = answers.take(result(), 100.5)
     assert answer is not None
@@ -55,7 +55,7 @@ def test_a_transcript_of_ours_is_to_be_acted_upon_until_its_speech_is_too_old() 
 
 @pytest.mark.parametrize(("age_s", "late"), [(30.0, False), (30.1, True)])
 def test_what_comes_too_late_is_shown_and_not_acted_upon(age_s: float, late: bool) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answer = answers.take(result(), age_s)
     assert answer is not None
@@ -66,7 +66,7 @@ def test_what_comes_too_late_is_shown_and_not_acted_upon(age_s: float, late: boo
 
 @pytest.mark.parametrize("utterance", [None, "somebody-else"])
 def test_an_answer_to_somebody_else_is_shown_and_not_acted_upon(utterance: str | None) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answer = answers.take(result(utterance), 1.0)
     assert answer is not None
@@ -76,7 +76,7 @@ def test_an_answer_to_somebody_else_is_shown_and_not_acted_upon(utterance: str |
 
 
 def test_an_error_has_its_code_and_detail_and_no_words() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     error = {"code": "overloaded", "detail": "the queue is full"}
     answer = answers.take(result(outcome="error", error=error, text="ignored"), 1.0)
@@ -89,7 +89,7 @@ def test_an_error_has_its_code_and_detail_and_no_words() -> None:
 
 @pytest.mark.parametrize("outcome", ["no_speech", "aborted", "something_new"])
 def test_every_outcome_settles_an_utterance_also_one_that_is_not_known_yet(outcome: str) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answer = answers.take(result(outcome=outcome, text=""), 1.0)
     assert answer is not None
@@ -99,14 +99,14 @@ def test_every_outcome_settles_an_utterance_also_one_that_is_not_known_yet(outco
 
 
 def test_a_message_that_the_broker_delivers_twice_is_one_answer() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     assert answers.take(result(), 1.0) is not None
     assert answers.take(result(), 2.0) is None
 
 
 def test_what_is_answered_twice_is_acted_upon_once() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     first = answers.take(result(text="Turn on"), 1.0)
     later = answers.take(result(), 6.0)
@@ -118,7 +118,7 @@ def test_what_is_answered_twice_is_acted_upon_once() -> None:
 
 
 def test_half_an_utterance_is_shown_while_the_whole_of_it_is_waited_for() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     half = answers.take(result(text="Turn on", end="disconnect"), 1.0)
     assert half is not None
@@ -131,7 +131,7 @@ def test_half_an_utterance_is_shown_while_the_whole_of_it_is_waited_for() -> Non
 
 
 def test_what_was_dropped_before_it_was_sent_is_not_waited_for() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     said(answers, "b", closed_at=0.0)
     answers.forget("a")
@@ -140,7 +140,7 @@ def test_what_was_dropped_before_it_was_sent_is_not_waited_for() -> None:
 
 
 def test_who_waits_longest_for_an_answer_is_known() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     assert answers.waiting_since is None
     said(answers, "a", closed_at=2.0)
     said(answers, "b", closed_at=1.0)
@@ -152,7 +152,7 @@ def test_who_waits_longest_for_an_answer_is_known() -> None:
 
 
 def test_of_too_many_utterances_the_oldest_is_forgotten() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     for number in range(MAX_EXPECTED + 1):
         said(answers, str(number), closed_at=0.0)
     assert answers.outstanding == MAX_EXPECTED
@@ -189,20 +189,20 @@ def test_of_too_many_utterances_the_oldest_is_forgotten() -> None:
     ids=lambda payload: repr(payload[:40]),
 )
 def test_what_is_no_result_is_nothing(payload: bytes) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     assert answers.take(payload, 1.0) is None
     assert answers.outstanding == 1
 
 
 def test_what_is_missing_beside_the_outcome_is_not_needed() -> None:
-    answer = Answers(max_age_s=30).take(b'{"outcome":"no_speech"}', 0.0)
+    answer = AnswerTracker(max_age_s=30).take(b'{"outcome":"no_speech"}', 0.0)
     assert answer is not None
     assert (answer.id, answer.text) == (None, "")
 
 
 def test_halves_of_surrogate_pairs_become_something_that_can_be_printed() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     error = {"code": "x", "detail": "\udc80"}
     answer = answers.take(result(text="a\ud800b", error=error), 0.0)
     assert answer is not None
@@ -229,7 +229,7 @@ JSON = st.recursive(
     )
 )
 def test_whatever_comes_in_nothing_else_comes_out(payload: bytes) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answer = answers.take(payload, 1.0)
     if answer is not None:
@@ -240,7 +240,7 @@ def test_whatever_comes_in_nothing_else_comes_out(payload: bytes) -> None:
 
 @pytest.mark.parametrize("end", ["gap", "disconnect", "restart", "shutdown"])
 def test_the_words_of_a_part_are_not_acted_upon(end: str) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     half = answers.take(result(end=end), 1.0)
     assert half is not None
@@ -250,49 +250,49 @@ def test_the_words_of_a_part_are_not_acted_upon(end: str) -> None:
 
 
 def test_a_part_is_what_the_service_calls_incomplete_whatever_else_it_says_of_it() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     half = answers.take(result(end="something-new", incomplete=True), 1.0)
     assert half is not None
-    assert (half.again, half.cut, half.act_until) == (Again.WHOLE, True, None)
+    assert (half.resend, half.cut, half.act_until) == (Resend.SAME_ID, True, None)
     error = {"code": "too_short", "detail": "no audio came"}
     nothing = answers.take(
         result(outcome="error", text="", end="disconnect", incomplete=True, error=error), 2.0
     )
     assert nothing is not None
-    assert nothing.again is Again.WHOLE
+    assert nothing.resend is Resend.SAME_ID
     assert answers.outstanding == 1
     whole = answers.take(result(incomplete=False), 3.0)
     assert whole is not None
-    assert (whole.again, whole.act_until) == (Again.NO, 30.0)
+    assert (whole.resend, whole.act_until) == (Resend.NO, 30.0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "again"),
+    ("changes", "resend"),
     [
-        ({"end": "stop"}, Again.NO),
-        ({"end": "endpoint"}, Again.NO),
-        ({"end": "gap", "incomplete": False}, Again.ANEW),
-        ({"end": "restart"}, Again.WHOLE),
-        ({"end": "shutdown", "incomplete": False}, Again.LATER),
+        ({"end": "stop"}, Resend.NO),
+        ({"end": "endpoint"}, Resend.NO),
+        ({"end": "gap", "incomplete": False}, Resend.NEW_ID),
+        ({"end": "restart"}, Resend.SAME_ID),
+        ({"end": "shutdown", "incomplete": False}, Resend.LATER),
         (
             {"outcome": "error", "error": {"code": "shutting_down", "detail": "the service stops"}},
-            Again.LATER,
+            Resend.LATER,
         ),
     ],
 )
 def test_what_was_not_heard_whole_is_sent_again_in_the_way_that_the_service_needs(
-    changes: dict[str, object], again: Again
+    changes: dict[str, object], resend: Resend
 ) -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answer = answers.take(result(**changes), 1.0)
     assert answer is not None
-    assert answer.again is again
+    assert answer.resend is resend
 
 
 def test_the_words_of_the_next_service_are_acted_upon_after_one_has_left_without_them() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     error = {"code": "shutting_down", "detail": "the service stops"}
     answers.take(result(outcome="error", text="", error=error), 1.0)
@@ -303,7 +303,7 @@ def test_the_words_of_the_next_service_are_acted_upon_after_one_has_left_without
 
 
 def test_a_repeated_answer_is_acted_upon_if_the_first_one_was_lost_and_never_else() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "lost", closed_at=0.0)
     said(answers, "heard", closed_at=0.0)
     answers.take(result("heard"), 1.0)
@@ -317,7 +317,7 @@ def test_a_repeated_answer_is_acted_upon_if_the_first_one_was_lost_and_never_els
 
 
 def test_what_was_sent_under_another_id_is_answered_under_that() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answers.rename("a", "b")
     answers.rename("never-heard-of", "c")
@@ -328,7 +328,7 @@ def test_what_was_sent_under_another_id_is_answered_under_that() -> None:
 
 
 def test_what_was_said_before_the_machine_slept_is_not_acted_upon() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answers.slept()
     answer = answers.take(result(), 0.5)
@@ -337,22 +337,22 @@ def test_what_was_said_before_the_machine_slept_is_not_acted_upon() -> None:
 
 
 def test_what_was_not_sent_is_waited_for_when_it_was() -> None:
-    answers = Answers(max_age_s=600)
+    answers = AnswerTracker(max_age_s=600)
     answers.begin("a")
     answers.end("a", 0.0)
     answers.tick(500.0)
     assert (answers.outstanding, answers.waiting_since) == (1, None)
-    answers.sent("a", heard=False, now=500.0)
-    answers.sent("a", heard=False, now=504.0)
+    answers.sent("a", acknowledged=False, now=500.0)
+    answers.sent("a", acknowledged=False, now=504.0)
     assert answers.waiting_since == 500.0
-    answers.sent("a", heard=True, now=508.0)
+    answers.sent("a", acknowledged=True, now=508.0)
     assert answers.waiting_since == 508.0
-    answers.sent("never-heard-of", heard=True, now=0.0)
+    answers.sent("never-heard-of", acknowledged=True, now=0.0)
     assert answers.waiting_since == 508.0
 
 
 def test_the_wait_begins_anew_when_the_broker_is_back() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answers.begin("b")
     answers.end("b", 5.0)
@@ -361,7 +361,7 @@ def test_the_wait_begins_anew_when_the_broker_is_back() -> None:
 
 
 def test_what_nobody_answers_is_not_waited_for_for_ever() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     said(answers, "a", closed_at=0.0)
     answers.tick(ANSWER_TIMEOUT_S - 1)
     assert (answers.outstanding, answers.unanswered) == (1, 0)
@@ -370,7 +370,7 @@ def test_what_nobody_answers_is_not_waited_for_for_ever() -> None:
 
 
 def test_a_refusal_that_comes_before_the_end_is_the_answer() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     answers.begin("a")
     error = {"code": "disabled", "detail": "switched off"}
     refused = answers.take(result(outcome="error", text="", error=error), 1.0)
@@ -381,7 +381,7 @@ def test_a_refusal_that_comes_before_the_end_is_the_answer() -> None:
 
 
 def test_what_is_still_being_said_is_not_waited_for() -> None:
-    answers = Answers(max_age_s=30)
+    answers = AnswerTracker(max_age_s=30)
     answers.begin("a")
     assert (answers.outstanding, answers.waiting_since) == (0, None)
     answers.end("b", 2.0)

@@ -13,9 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.uplink import DroppedUtterance, Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
+KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MAX_AGE_S = 30.0
 AMPLE, SCANT = 1_000_000, 3000
 TOPIC = "stt/kitchen/audio"
@@ -96,7 +100,7 @@ class TheUplink(RuleBasedStateMachine):
     )
     def begin(self, qos: int, room: int, online: bool) -> None:
         self.qos, self.room, self.now = qos, room, 1000.0
-        config = UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, MAX_AGE_S, room)
+        config = UplinkConfig(KITCHEN, Codec.OPUS, qos, MAX_AGE_S, room)
         self.uplink = Uplink(config, self.publish)
         self.said: dict[str, Said] = {}
         self.speaking: str | None = None
@@ -105,7 +109,7 @@ class TheUplink(RuleBasedStateMachine):
         self.transport: deque[Publication] = deque()
         self.unanswered: deque[Callable[[], None]] = deque()
         self.untold: deque[int] = deque()
-        self.told = DroppedUtterance()
+        self.told = DroppedUtterances()
         self.audible = False
         if online:
             self.connection_comes()
@@ -162,8 +166,8 @@ class TheUplink(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        new = self.uplink.tick(self.now) or DroppedUtterance()
-        self.told = DroppedUtterance(self.told.old + new.old, self.told.full + new.full)
+        new = self.uplink.tick(self.now) or DroppedUtterances()
+        self.told = DroppedUtterances(self.told.old + new.old, self.told.full + new.full)
 
     @precondition(lambda self: not self.up)
     @rule()
@@ -227,9 +231,9 @@ class TheUplink(RuleBasedStateMachine):
         """From here on what it did not hear is sent again."""
         self.audible = True
         if listens:
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         else:
-            self.uplink.heard_state()
+            self.uplink.service_seen()
 
     @precondition(lambda self: self.ears.open is not None)
     @rule()
@@ -239,14 +243,12 @@ class TheUplink(RuleBasedStateMachine):
         id = self.ears.open
         self.said[id].answered = True
         self.ears.answer(id)
-        self.uplink.heard_answer(id)
+        self.uplink.answered(id)
 
     @rule()
     def clear(self) -> None:
-        for id, said in self.said.items():
-            if id != self.speaking and not said.cancelled:
-                said.cleared = True
-        self.uplink.clear()
+        for id in self.uplink.clear():
+            self.said[id].cleared = True
 
     @invariant()
     def what_waits_is_what_nothing_became_of_yet(self) -> None:
@@ -274,7 +276,7 @@ class TheUplink(RuleBasedStateMachine):
             self.tick()
             self.transport_writes(1000)
             self.broker_answers()
-            self.uplink.heard_listening()
+            self.uplink.service_listens()
         self.tick()
         self.transport_writes(1000)
         assert self.uplink.waiting == 0

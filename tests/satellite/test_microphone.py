@@ -18,7 +18,6 @@ import pytest
 
 from stt_mqtt.audio.pcm import scale
 from stt_mqtt.errors import ConfigError, MissingExtraError
-from stt_mqtt.satellite.events import FRAME_BYTES
 from stt_mqtt.satellite.microphone import (
     MAX_BLOCKS,
     Microphone,
@@ -26,6 +25,7 @@ from stt_mqtt.satellite.microphone import (
     MicrophoneSource,
     list_microphones,
 )
+from stt_mqtt.satellite.segmenter import FRAME_BYTES
 from tests.audio.synth import is_tone, s16, tone
 
 needs_portaudio = pytest.mark.skipif(

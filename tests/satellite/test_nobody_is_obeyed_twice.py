@@ -21,14 +21,17 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.satellite.answers import ServiceAnswer
+from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.conversation import Conversation
-from stt_mqtt.satellite.uplink import SILENCE_S, Uplink, UplinkConfig
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
-from tests.doors.native_peers import native_door
+from tests.doors.native.peers import native_door
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
 
 MAX_AGE_S = 30.0
 TOPICS = Topics("stt")
+KITCHEN = SatelliteTopics(TOPICS, "kitchen")
 STATE = "stt/kitchen/state"
 RESULT = "stt/kitchen/result"
 HEARD = (STATE, RESULT)
@@ -62,7 +65,7 @@ class TheTwo(RuleBasedStateMachine):
     @initialize(online=st.booleans())
     def begin(self, online: bool) -> None:
         self.clock = FakeClock()
-        config = UplinkConfig(TOPICS, "kitchen", Codec.PCM_S16LE, 1, MAX_AGE_S, 1 << 20)
+        config = UplinkConfig(KITCHEN, Codec.PCM_S16LE, 1, MAX_AGE_S, 1 << 20)
         self.satellite = Conversation(Uplink(config, self.satellite_publishes), MAX_AGE_S)
         self.upwards: deque[Publication] = deque()
         """What the satellite has handed over and the broker has not got."""
@@ -239,7 +242,7 @@ class TheTwo(RuleBasedStateMachine):
         self.speaking = None
         self.satellite.cancel()
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, SILENCE_S + 0.1, 7.0]))
+    @rule(seconds=st.sampled_from([0.1, 1.0, ACKNOWLEDGE_TIMEOUT_S + 0.1, 7.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
         if self.service is not None:
@@ -266,7 +269,7 @@ class TheTwo(RuleBasedStateMachine):
         if self.satellite.uplink.waiting:
             # What nobody showed to have heard is waited for.
             for _ in range(2 * len(self.said)):
-                self.time_passes(SILENCE_S + 0.1)
+                self.time_passes(ACKNOWLEDGE_TIMEOUT_S + 0.1)
                 self.broker_hears(1000)
                 while self.service.pool.submitted:
                     self.model_answers()

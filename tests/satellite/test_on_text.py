@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.satellite import on_text
-from stt_mqtt.satellite.on_text import MAX_TEXT, MAX_WAITING, Command, OnText, clean
+from stt_mqtt.satellite.on_text import MAX_TEXT, MAX_WAITING, TextCommand, TextCommandRunner, clean
 from tools.brokers import eventually
 
 NEVER_TOO_OLD = float("inf")
@@ -75,8 +75,8 @@ def recorder(tmp_path: Path) -> Recorder:
 
 
 @contextmanager
-def running(template: str) -> Iterator[OnText]:
-    runner = OnText(Command(template))
+def running(template: str) -> Iterator[TextCommandRunner]:
+    runner = TextCommandRunner(TextCommand(template))
     try:
         yield runner
     finally:
@@ -186,14 +186,14 @@ def test_every_text_arrives_as_it_was_cleaned(
 )
 def test_a_command_that_cannot_be_run_is_refused_at_the_start(template: str, problem: str) -> None:
     with pytest.raises(ConfigError) as error:
-        Command(template)
+        TextCommand(template)
     assert str(error.value).startswith("satellite.on_text: ")
     assert problem in str(error.value)
 
 
 def test_a_refusal_does_not_repeat_the_arguments() -> None:
     with pytest.raises(ConfigError) as error:
-        Command("no-such-program-at-all --token=secret {text}")
+        TextCommand("no-such-program-at-all --token=secret {text}")
     assert "secret" not in str(error.value)
 
 
@@ -216,9 +216,9 @@ def test_a_program_is_found_where_it_was_when_the_satellite_began(
     program.write_text(f'#!/bin/sh\necho done > "{tmp_path}/heard"\n')
     program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    command = Command("./here.sh {text}")
+    command = TextCommand("./here.sh {text}")
     monkeypatch.chdir("/")
-    runner = OnText(command)
+    runner = TextCommandRunner(command)
     runner.push("Hello.", NEVER_TOO_OLD)
     runner.close(60.0)
     assert (tmp_path / "heard").exists()
@@ -284,7 +284,7 @@ def test_a_command_that_does_not_end_is_killed_with_all_that_it_started(
 def test_closing_ends_what_runs_and_drops_what_waits(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runner = OnText(Command("sleep 60"))
+    runner = TextCommandRunner(TextCommand("sleep 60"))
     runner.push("Hello.", NEVER_TOO_OLD)
     runner.push("And?", NEVER_TOO_OLD)
     started = time.monotonic()
@@ -320,7 +320,7 @@ def test_a_program_that_is_gone_is_a_warning_and_the_next_text_is_tried_again(
     program = tmp_path / "program"
     program.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/heard"\n')
     program.chmod(0o755)
-    runner = OnText(Command(f"{shlex.quote(str(program))} {{text}}"))
+    runner = TextCommandRunner(TextCommand(f"{shlex.quote(str(program))} {{text}}"))
     program.rename(tmp_path / "away")
     runner.push("first", NEVER_TOO_OLD)
     eventually(lambda: "program cannot be run: No such file or directory" in caplog.text)
@@ -359,7 +359,7 @@ def test_what_waited_while_the_machine_slept_is_too_old(
     with running(shlex.join([sys.executable, "-c", waits, str(began), str(gate)])) as runner:
         runner.push("keeps it busy", time.monotonic() + 60)
         eventually(began.exists)
-        runner._command = Command(recorder.template("{text}"))
+        runner._command = TextCommand(recorder.template("{text}"))
         runner.push("before", time.monotonic() + 60)
         asleep_s[0] += 3600
         runner.push("after", time.monotonic() + 60)

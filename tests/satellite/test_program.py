@@ -15,13 +15,14 @@ import pytest
 from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.satellite import reader
-from stt_mqtt.satellite.answers import Answers, ServiceAnswer
-from stt_mqtt.satellite.events import FRAME_BYTES
+from stt_mqtt.satellite import source_reader
+from stt_mqtt.satellite.answers import AnswerTracker, ServiceAnswer
+from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.microphone import MicrophoneError
 from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
-from stt_mqtt.satellite.reader import AudioSource
-from stt_mqtt.satellite.satellite import Place, Satellite
+from stt_mqtt.satellite.satellite import Satellite
+from stt_mqtt.satellite.segmenter import FRAME_BYTES
+from stt_mqtt.satellite.sources import AudioSource
 from tools.brokers import Broker, eventually
 from tools.program import Peer
 
@@ -87,7 +88,7 @@ class Silent:
 def running(broker: Broker, open_source: Callable[[], AudioSource]) -> Iterator[Peer]:
     peer = Peer(broker, STATE, AVAILABILITY)
     mqtt = MqttConfig.model_validate({"host": broker.host, "port": broker.port})
-    place = Place(Topics("stt"), "kitchen")
+    place = SatelliteTopics(Topics("stt"), "kitchen")
     program = SatelliteProgram(
         SatelliteSettings(SatelliteConfig(), place, mqtt, None), open_source, Blind()
     )
@@ -115,7 +116,7 @@ def last(peer: Peer, listening: bool, reason: str | None) -> bool:
 def test_it_says_that_its_microphone_is_gone_and_that_it_is_back(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "REOPEN_S", 0.05)
+    monkeypatch.setattr(source_reader, "REOPEN_S", 0.05)
     plug = Plug(plugged=False)
     with running(broker, plug.open) as peer:
         eventually(lambda: last(peer, False, "no microphone: There is no microphone."))
@@ -152,7 +153,7 @@ def test_what_the_service_says_about_the_audio_is_logged_once(
     program = SatelliteProgram.__new__(SatelliteProgram)
     program._hints = set()
     payload = json.dumps({"id": "a", "outcome": "no_speech", "hint": "Lower the gain."}).encode()
-    answers = Answers(30.0)
+    answers = AnswerTracker(30.0)
     answers.begin("a")
     ours = answers.take(payload, 1.0)
     assert ours is not None

@@ -12,12 +12,14 @@ from stt_mqtt.config import SatelliteConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S, ListenState
-from stt_mqtt.satellite.satellite import Place, Satellite
-from stt_mqtt.satellite.uplink import Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.satellite import Satellite
+from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S, ListenState
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
-PLACE = Place(Topics("stt"), "kitchen")
+TOPICS = SatelliteTopics(Topics("stt"), "kitchen")
 
 
 def room(seconds: float, spoken: bytes = b"") -> bytes:
@@ -43,8 +45,7 @@ class Bench:
         codec = Codec(self.config.codec.value)
         self.uplink = Uplink(
             UplinkConfig(
-                topics=PLACE.topics,
-                device=PLACE.device,
+                topics=TOPICS,
                 codec=codec,
                 qos=self.config.qos,
                 max_age_s=self.config.spool_max_age_s,
@@ -52,7 +53,7 @@ class Bench:
             ),
             self.take,
         )
-        self.satellite = Satellite(self.config, PLACE, self.uplink, self.take)
+        self.satellite = Satellite(self.config, TOPICS, self.uplink, self.take)
 
     def take(self, publication: Publication) -> None:
         self.sent.append(publication)
@@ -142,7 +143,7 @@ def test_mute_takes_back_what_is_being_said_and_hears_nothing_more() -> None:
     bench.told("satellite/set", {"muted": True})
     bench.hear(COMMAND)
     assert bench.marks == ["start", "abort"]
-    assert bench.satellite.ear is ListenState.DEAF
+    assert bench.satellite.listen_state is ListenState.OFF
     assert [state["muted"] for state in bench.states] == [False, True]
     bench.told("satellite/set", {"muted": False})
     bench.hear(room(2) + COMMAND + room(2))
@@ -283,9 +284,9 @@ def test_a_live_mute_is_not_lifted_by_an_older_retained_message() -> None:
     bench.connect()
     bench.told("satellite/set", {"muted": True})
     bench.told("satellite/set", {"muted": False}, retain=True)
-    assert bench.satellite.attention.muted
+    assert bench.satellite.policy.muted
     bench.told("satellite/set", {"muted": False})
-    assert not bench.satellite.attention.muted
+    assert not bench.satellite.policy.muted
 
 
 def test_an_utterance_ends_when_the_source_stops_in_it() -> None:

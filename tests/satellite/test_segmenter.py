@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.config import VadConfig
-from stt_mqtt.satellite.events import FRAME_S, Closing, ListenState, Step, VadFrame
-from stt_mqtt.satellite.segmenter import CLOSURE_S, ENDING_S, ONSET_S, TAIL_S, Segmenter
+from stt_mqtt.satellite.segmenter import (
+    CLOSURE_S,
+    ENDING_S,
+    FRAME_S,
+    ONSET_S,
+    TAIL_S,
+    CloseReason,
+    ListenState,
+    Segmenter,
+    SegmenterOutput,
+    VadFrame,
+)
 
 CONFIG = VadConfig()
 QUIET, SOFT, SPEECH = ".", "s", "X"
@@ -33,9 +43,9 @@ class Listening:
     """A segmenter and what it made of the sounds: utterances as lists of frame numbers."""
 
     config: VadConfig = CONFIG
-    ear: ListenState = ListenState.OPEN
+    state: ListenState = ListenState.ACTIVE
     utterances: list[list[int]] = field(default_factory=list)
-    closings: list[Closing] = field(default_factory=list)
+    reasons: list[CloseReason] = field(default_factory=list)
     heard: int = 0
 
     def __post_init__(self) -> None:
@@ -43,21 +53,21 @@ class Listening:
 
     def hear(self, sounds: str) -> None:
         for sound in sounds:
-            self.take(self.segmenter.push(frame(self.heard, sound), self.ear))
+            self.take(self.segmenter.push(frame(self.heard, sound), self.state))
             self.heard += 1
 
-    def take(self, step: Step) -> None:
+    def take(self, step: SegmenterOutput) -> None:
         if step.opened_at is not None:
-            assert len(self.utterances) == len(self.closings)
+            assert len(self.utterances) == len(self.reasons)
             self.utterances.append([])
             assert step.opened_at == pytest.approx(int.from_bytes(step.frames[0], "little") * 0.03)
         if step.frames:
-            assert len(self.utterances) == len(self.closings) + 1
+            assert len(self.utterances) == len(self.reasons) + 1
             self.utterances[-1].extend(int.from_bytes(pcm, "little") for pcm in step.frames)
         if step.closed is not None:
-            self.closings.append(step.closed)
-            assert len(self.utterances) == len(self.closings)
-        assert self.segmenter.speaking == (len(self.utterances) > len(self.closings))
+            self.reasons.append(step.closed)
+            assert len(self.utterances) == len(self.reasons)
+        assert self.segmenter.speaking == (len(self.utterances) > len(self.reasons))
 
 
 def test_an_utterance_has_what_was_heard_shortly_before_it() -> None:
@@ -66,15 +76,15 @@ def test_an_utterance_has_what_was_heard_shortly_before_it() -> None:
     ((first, *_, last),) = listening.utterances
     assert first == 50 - PRE_ROLL
     assert (last - 69) * FRAME_S == pytest.approx(TAIL_S, abs=FRAME_S)
-    assert listening.closings == [Closing.PAUSE]
+    assert listening.reasons == [CloseReason.PAUSE]
 
 
 def test_it_ends_when_the_hangover_is_over() -> None:
     listening = Listening()
     listening.hear(SPEECH * 20 + QUIET * (HANGOVER - 1))
-    assert not listening.closings
+    assert not listening.reasons
     listening.hear(QUIET)
-    assert listening.closings == [Closing.PAUSE]
+    assert listening.reasons == [CloseReason.PAUSE]
 
 
 def test_a_pause_shorter_than_the_hangover_is_part_of_it() -> None:
@@ -86,7 +96,7 @@ def test_a_pause_shorter_than_the_hangover_is_part_of_it() -> None:
 def test_a_click_in_the_pause_does_not_prolong_it() -> None:
     listening = Listening()
     listening.hear(SPEECH * 20 + QUIET * 10 + SPEECH + QUIET * (HANGOVER - 11))
-    assert listening.closings == [Closing.PAUSE]
+    assert listening.reasons == [CloseReason.PAUSE]
 
 
 def test_clicks_are_no_utterance() -> None:
@@ -112,7 +122,7 @@ def test_the_hissing_end_of_a_word_belongs_to_it() -> None:
     listening = Listening()
     listening.hear(SPEECH * 20 + SOFT * 11 + QUIET * 30)
     assert listening.utterances == [list(range(31))]
-    assert listening.closings == [Closing.PAUSE]
+    assert listening.reasons == [CloseReason.PAUSE]
 
 
 def test_so_does_a_plosive_behind_a_closed_mouth() -> None:
@@ -135,63 +145,63 @@ def test_noise_that_lasts_is_no_end_of_a_word_and_ends_the_utterance_no_later() 
     listening.hear(SPEECH * 20 + SOFT * HANGOVER)
     ((*_, last),) = listening.utterances
     assert (last - 19) * FRAME_S == pytest.approx(ENDING_S, abs=FRAME_S)
-    assert listening.closings == [Closing.PAUSE]
+    assert listening.reasons == [CloseReason.PAUSE]
 
 
 def test_no_utterance_is_longer_than_its_limit_and_none_is_lost_at_the_seam() -> None:
     listening = Listening(VadConfig(max_utterance_s=2))
     listening.hear(SPEECH * 190 + QUIET * 30)
-    assert listening.closings[0] is Closing.CAP
+    assert listening.reasons[0] is CloseReason.CAP
     assert all(len(utterance) * FRAME_S <= 2.001 for utterance in listening.utterances)
     spoken = [number for utterance in listening.utterances for number in utterance]
     assert spoken[:190] == list(range(190))
 
 
 def test_who_waits_for_a_wake_up_hears_but_does_not_begin() -> None:
-    listening = Listening(ear=ListenState.WAITING)
+    listening = Listening(state=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 40)
     assert not listening.utterances
 
 
 def test_after_a_wake_up_the_wake_word_alone_begins_nothing() -> None:
-    listening = Listening(ear=ListenState.WAITING)
+    listening = Listening(state=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 30)
-    listening.ear = ListenState.OPEN
+    listening.state = ListenState.ACTIVE
     listening.hear(SPEECH * (BEGINS_AFTER - 1) + QUIET * 60)
     assert not listening.utterances
 
 
 def test_whoever_speaks_on_after_the_wake_word_is_heard_from_there() -> None:
-    listening = Listening(ear=ListenState.WAITING)
+    listening = Listening(state=ListenState.WAITING)
     listening.hear(QUIET * 20 + SPEECH * 30)
-    listening.ear = ListenState.OPEN
+    listening.state = ListenState.ACTIVE
     listening.hear(SPEECH * 30)
     (utterance,) = listening.utterances
     assert 50 - PRE_ROLL - 1 <= utterance[0] <= 50
 
 
 def test_while_the_button_is_held_no_pause_ends_it() -> None:
-    listening = Listening(ear=ListenState.HELD)
+    listening = Listening(state=ListenState.HELD)
     listening.hear(SPEECH * 20 + QUIET * 200 + SPEECH * 20)
-    assert not listening.closings
-    listening.take(listening.segmenter.cut(Closing.RELEASED))
+    assert not listening.reasons
+    listening.take(listening.segmenter.cut(CloseReason.RELEASED))
     assert listening.utterances == [list(range(240))]
-    assert listening.closings == [Closing.RELEASED]
+    assert listening.reasons == [CloseReason.RELEASED]
 
 
 def test_nothing_heard_while_deaf_is_kept() -> None:
     listening = Listening()
     listening.hear(QUIET * 20)
-    listening.ear = ListenState.DEAF
+    listening.state = ListenState.OFF
     listening.hear(SPEECH * 20)
-    listening.ear = ListenState.OPEN
+    listening.state = ListenState.ACTIVE
     listening.hear(SPEECH * 20)
     (utterance,) = listening.utterances
     assert utterance[0] == 40
 
 
 def test_to_cut_what_is_not_open_does_nothing() -> None:
-    assert Segmenter(CONFIG).cut(Closing.MUTED) == Step()
+    assert Segmenter(CONFIG).cut(CloseReason.MUTED) == SegmenterOutput()
 
 
 SOUNDS = st.lists(
@@ -199,7 +209,7 @@ SOUNDS = st.lists(
         st.sampled_from([QUIET, SOFT, "x", SPEECH]),
         st.integers(1, 60),
         st.sampled_from([None, *ListenState]),
-        st.sampled_from([None, None, None, *Closing]),
+        st.sampled_from([None, None, None, *CloseReason]),
     ),
     max_size=40,
 )
@@ -214,27 +224,27 @@ CONFIGS = st.builds(
 
 @given(CONFIGS, SOUNDS)
 def test_whatever_is_heard(
-    config: VadConfig, sounds: list[tuple[str, int, ListenState, Closing]]
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason]]
 ) -> None:
     listening = Listening(config)
     speech: set[int] = set()
     deaf: set[int] = set()
-    for sound, count, ear, cut in sounds:
-        if ear is not None:
-            listening.ear = ear
-            if ear is ListenState.DEAF:
-                listening.take(listening.segmenter.cut(Closing.DEAFENED))
+    for sound, count, state, cut in sounds:
+        if state is not None:
+            listening.state = state
+            if state is ListenState.OFF:
+                listening.take(listening.segmenter.cut(CloseReason.PLAYING))
         start = listening.heard
         listening.hear(sound * count)
         numbers = range(start, listening.heard)
         speech.update(numbers if sound == SPEECH else ())
-        deaf.update(numbers if listening.ear is ListenState.DEAF else ())
+        deaf.update(numbers if listening.state is ListenState.OFF else ())
         if cut is not None:
             listening.take(listening.segmenter.cut(cut))
-    listening.ear = ListenState.OPEN
+    listening.state = ListenState.ACTIVE
     listening.hear(QUIET * (int(config.max_utterance_s / FRAME_S) + 1))
 
-    assert len(listening.utterances) == len(listening.closings), "it always ends"
+    assert len(listening.utterances) == len(listening.reasons), "it always ends"
     sent = [number for utterance in listening.utterances for number in utterance]
     assert sent == sorted(set(sent)), "no frame is sent twice or out of order"
     for utterance in listening.utterances:
@@ -247,12 +257,12 @@ def test_whatever_is_heard(
 
 @given(CONFIGS, SOUNDS)
 def test_what_is_kept_is_bounded(
-    config: VadConfig, sounds: list[tuple[str, int, ListenState, Closing]]
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason]]
 ) -> None:
     listening = Listening(config)
     longest_s = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1
-    for sound, count, ear, _ in sounds:
-        listening.ear = ear or listening.ear
+    for sound, count, state, _ in sounds:
+        listening.state = state or listening.state
         for _ in range(count):
             listening.hear(sound)
             kept = len(listening.segmenter._before) + len(listening.segmenter._held)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from stt_mqtt.satellite.sleep import Sleep
+from stt_mqtt.satellite.sleep import SleepDetector
 
 CLOCKS = {time.CLOCK_BOOTTIME: 100.0, time.CLOCK_MONOTONIC: 100.0}
 
@@ -12,7 +12,7 @@ CLOCKS = {time.CLOCK_BOOTTIME: 100.0, time.CLOCK_MONOTONIC: 100.0}
 def test_a_machine_that_slept_is_noticed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = dict(CLOCKS)
     monkeypatch.setattr(time, "clock_gettime", clocks.__getitem__)
-    sleep = Sleep()
+    sleep = SleepDetector()
     clocks[time.CLOCK_BOOTTIME] += 60
     clocks[time.CLOCK_MONOTONIC] += 60
     assert not sleep.passed()
@@ -23,4 +23,4 @@ def test_a_machine_that_slept_is_noticed_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_where_nobody_counts_sleep_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(time, "CLOCK_BOOTTIME")
-    assert not Sleep().passed()
+    assert not SleepDetector().passed()

@@ -22,7 +22,7 @@ from stt_mqtt.audio.pcm import scale
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.satellite import sources
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
+from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S
 from stt_mqtt.satellite.sources import FileSource, StreamSource, cut, s16
 from tests.audio.synth import chunk, container, fmt, is_tone, riff, tone
 

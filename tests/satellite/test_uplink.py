@@ -10,15 +10,19 @@ import pytest
 
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.uplink import SILENCE_S, Delivered, DroppedUtterance, Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.transmission import DeliveredUtterance, UplinkConfig
+from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
 
+KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 NOW = 1000.0
 MAX_AGE_S = 30.0
 
 
 def config(qos: int = 1, max_bytes: int = 100_000) -> UplinkConfig:
-    return UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, MAX_AGE_S, max_bytes)
+    return UplinkConfig(KITCHEN, Codec.OPUS, qos, MAX_AGE_S, max_bytes)
 
 
 @dataclass
@@ -257,7 +261,7 @@ def test_speech_that_is_too_old_is_never_sent_and_told_once() -> None:
     say(uplink, b"one", now=NOW)
     say(uplink, b"two", now=NOW + 10)
     assert uplink.tick(NOW + 29.9) is None
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     assert uplink.tick(NOW + 30) is None
     uplink.connected(1, NOW + 31)
     assert sent.words() == ["start", "0 two", "stop 1"]
@@ -269,7 +273,7 @@ def test_a_connection_that_comes_too_late_sends_nothing_old() -> None:
     say(uplink, b"one", now=NOW)
     uplink.connected(1, NOW + 40)
     assert sent.words() == []
-    assert uplink.tick(NOW + 40) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 40) == DroppedUtterances(old=1)
 
 
 def test_an_utterance_does_not_become_old_while_it_is_being_spoken() -> None:
@@ -285,7 +289,7 @@ def test_speech_that_gets_old_in_the_transport_expires_there_and_is_taken_back()
     id = say(uplink, b"one", now=NOW)
     uplink.connected(1, NOW + 29)
     assert [one.expires_at for one in sent.take()] == [NOW + MAX_AGE_S] * 3
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     (abort,) = sent.take()
     assert (word_of(abort), fields(abort), abort.expires_at) == ("abort", {"id": id}, None)
 
@@ -295,7 +299,7 @@ def test_speech_that_was_on_its_way_when_it_got_old_is_not_sent_again() -> None:
     say(uplink, b"one", now=NOW)
     sent.take()
     uplink.disconnected()
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=1)
     uplink.connected(2, NOW + 31)
     assert sent.words() == []
 
@@ -326,12 +330,12 @@ def test_when_there_is_no_more_room_the_oldest_utterances_are_dropped_and_told()
     uplink, sent = offline(config(max_bytes=4000))
     for _ in range(3):
         say(uplink, bytes(1000))
-    assert uplink.tick(NOW) == DroppedUtterance(full=1)
+    assert uplink.tick(NOW) == DroppedUtterances(full=1)
     uplink.open()
     uplink.audio(bytes(3000))
     assert uplink.waiting == 1
     uplink.audio(b"more")
-    assert uplink.tick(NOW) == DroppedUtterance(full=2)
+    assert uplink.tick(NOW) == DroppedUtterances(full=2)
     assert uplink.dropped == 3
     uplink.connected(1, NOW)
     assert len(sent.take()) == 3
@@ -353,7 +357,7 @@ def test_both_reasons_are_told_apart() -> None:
     uplink, _ = offline(config(max_bytes=4000))
     for _ in range(3):
         say(uplink, bytes(1000), now=NOW)
-    assert uplink.tick(NOW + 30) == DroppedUtterance(old=2, full=1)
+    assert uplink.tick(NOW + 30) == DroppedUtterances(old=2, full=1)
 
 
 def test_an_utterance_that_is_taken_back_is_aborted_and_forgotten() -> None:
@@ -424,17 +428,20 @@ def test_marks_out_of_order_are_mistakes_of_the_caller() -> None:
 
 def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     first = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW + 0.1)
-    uplink.tick(NOW + SILENCE_S)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert sent.words() == []
-    uplink.tick(NOW + SILENCE_S + 0.1)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S + 0.1)
     start, *rest = sent.publications
-    assert (fields(start)["id"], fields(start)["age_ms"]) == (first, round(SILENCE_S * 1000) + 100)
+    assert (fields(start)["id"], fields(start)["age_ms"]) == (
+        first,
+        round(ACKNOWLEDGE_TIMEOUT_S * 1000) + 100,
+    )
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
-    uplink.heard_listening()
+    uplink.service_listens()
     uplink.tick(NOW + 5)
     assert uplink.waiting == 1
     sent.confirm()
@@ -444,20 +451,20 @@ def test_what_nobody_heard_is_said_again_until_the_service_is_there() -> None:
 
 def test_a_service_that_comes_back_has_not_heard_what_was_said_before() -> None:
     uplink, sent = online()
-    uplink.heard_listening()
+    uplink.service_listens()
     say(uplink, b"one")
     sent.confirm()
-    uplink.heard_state()
-    uplink.heard_answer("another")
+    uplink.service_seen()
+    uplink.answered("another")
     uplink.tick(NOW + 1)
     assert uplink.waiting == 1
 
 
 def test_a_refusal_is_heard_too() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     id = say(uplink, b"one")
-    uplink.heard_answer(id)
+    uplink.answered(id)
     sent.confirm()
     uplink.tick(NOW + 1)
     assert uplink.waiting == 0
@@ -468,23 +475,23 @@ def test_what_the_service_has_only_a_part_of_is_sent_again_whole() -> None:
     id = uplink.open()
     uplink.audio(b"one")
     assert sent.words() == ["start", "0 one"]
-    uplink.send_again(id)
+    uplink.resend(id)
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 one", "1 two"]
-    uplink.send_again("another")
+    uplink.resend("another")
     uplink.close(NOW)
     assert sent.words() == ["stop 2"]
 
 
 def test_what_nobody_heard_is_not_said_for_ever() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     say(uplink, b"one")
     for second in range(1, 30):
         sent.confirm()
         assert uplink.tick(NOW + second) is None
     assert uplink.waiting == 1
-    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterance(old=1)
+    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterances(old=1)
     assert uplink.waiting == 0
 
 
@@ -516,9 +523,9 @@ def test_what_is_cleared_is_taken_back_and_what_is_being_said_goes_on() -> None:
 
 def taken(uplink: Uplink, sent: Sent, now: float = NOW) -> str:
     """An utterance that the broker and the service have, of a service that answers."""
-    uplink.heard_answer("another")
+    uplink.answered("another")
     id = say(uplink, b"one", now=now)
-    uplink.heard_listening()
+    uplink.service_listens()
     sent.confirm()
     uplink.tick(now)
     return id
@@ -527,14 +534,14 @@ def taken(uplink: Uplink, sent: Sent, now: float = NOW) -> str:
 def test_what_was_taken_and_not_answered_is_sent_again_when_the_connection_is_back() -> None:
     uplink, sent = online()
     lost, answered = taken(uplink, sent), taken(uplink, sent)
-    uplink.heard_answer(answered)
+    uplink.answered(answered)
     assert uplink.waiting == 0
     uplink.disconnected()
     uplink.connected(2, NOW + 5)
     start, *rest = sent.take()
     assert (fields(start)["id"], fields(start)["age_ms"]) == (lost, 5000)
     assert [word_of(one) for one in rest] == ["0 one", "stop 1"]
-    uplink.heard_answer(lost)
+    uplink.answered(lost)
     uplink.tick(NOW + 5)
     assert (uplink.waiting, sent.words()) == (0, [])
 
@@ -542,31 +549,31 @@ def test_what_was_taken_and_not_answered_is_sent_again_when_the_connection_is_ba
 def test_what_a_service_has_lost_is_sent_again_when_it_says_that_it_is_idle() -> None:
     uplink, sent = online()
     first, second = taken(uplink, sent), taken(uplink, sent)
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.tick(NOW + 1)
     assert uplink.waiting == 2
     assert fields(sent.publications[0])["id"] == first
     sent.confirm()
-    uplink.heard_listening()
+    uplink.service_listens()
     uplink.tick(NOW + 1)
     assert fields(sent.publications[0])["id"] == second
-    uplink.heard_answer(first)
-    uplink.heard_answer(second)
-    uplink.heard_idle()
+    uplink.answered(first)
+    uplink.answered(second)
+    uplink.service_idle()
     uplink.tick(NOW + 2)
     assert uplink.waiting == 0
 
 
 def test_what_is_being_said_begins_anew_for_a_service_that_has_lost_its_beginning() -> None:
     uplink, sent = online()
-    uplink.heard_answer("another")
+    uplink.answered("another")
     uplink.open()
     uplink.audio(b"one")
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 one", "1 two"], "the service was idle before it heard it"
-    uplink.heard_listening()
-    uplink.heard_idle()
+    uplink.service_listens()
+    uplink.service_idle()
     uplink.audio(b"three")
     assert sent.words() == ["start", "0 one", "1 two", "2 three"]
 
@@ -574,10 +581,10 @@ def test_what_is_being_said_begins_anew_for_a_service_that_has_lost_its_beginnin
 def test_who_never_reads_an_answer_does_not_miss_one() -> None:
     uplink, sent = online()
     say(uplink, b"one")
-    uplink.heard_listening()
+    uplink.service_listens()
     sent.confirm()
     uplink.tick(NOW)
-    uplink.heard_idle()
+    uplink.service_idle()
     uplink.tick(NOW + 1)
     assert (uplink.waiting, sent.words()) == (0, [])
 
@@ -588,14 +595,14 @@ def test_what_is_sent_again_goes_before_the_rest_but_interrupts_nothing() -> Non
     uplink.open()
     uplink.audio(b"two")
     assert sent.words() == ["start", "0 two"]
-    uplink.send_again(first)
+    uplink.resend(first)
     uplink.tick(NOW)
     uplink.audio(b"three")
     assert sent.words() == ["1 three"]
     uplink.close(NOW)
     assert sent.words() == ["stop 2"]
     assert uplink.waiting == 2
-    uplink.heard_listening()
+    uplink.service_listens()
     later = say(uplink, b"four")
     uplink.disconnected()
     uplink.connected(2, NOW)
@@ -606,42 +613,42 @@ def test_what_is_sent_again_goes_before_the_rest_but_interrupts_nothing() -> Non
 def test_what_the_service_takes_for_all_of_it_gets_another_id() -> None:
     uplink, sent = online()
     old = taken(uplink, sent)
-    new = uplink.send_anew(old, repeated=False)
+    new = uplink.resend_with_new_id(old, repeated=False)
     assert new not in {None, old}
     uplink.tick(NOW + 1)
     assert fields(sent.publications[0])["id"] == new
-    assert uplink.send_anew(old, repeated=False) is None
+    assert uplink.resend_with_new_id(old, repeated=False) is None
     being_said, _ = online()
     open_id = being_said.open()
-    being_said.heard_listening()
-    assert being_said.send_anew(open_id, repeated=False) not in {None, open_id}
+    being_said.service_listens()
+    assert being_said.resend_with_new_id(open_id, repeated=False) not in {None, open_id}
 
 
 def test_an_answer_to_an_earlier_attempt_changes_no_id_unless_it_is_repeated() -> None:
     uplink, _ = online()
     id = say(uplink, b"one")
-    assert uplink.send_anew(id, repeated=False) is None
-    assert uplink.send_anew(id, repeated=True) not in {None, id}
+    assert uplink.resend_with_new_id(id, repeated=False) is None
+    assert uplink.resend_with_new_id(id, repeated=True) not in {None, id}
 
 
 def test_what_a_service_leaves_behind_is_sent_when_it_may_be_back() -> None:
     uplink, sent = online()
     id = taken(uplink, sent)
-    uplink.send_later(id, NOW)
-    uplink.tick(NOW + SILENCE_S - 0.1)
+    uplink.resend_later(id, NOW)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S - 0.1)
     uplink.open()
     uplink.audio(b"two")
     assert sent.words() == []
-    uplink.tick(NOW + SILENCE_S)
+    uplink.tick(NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert fields(sent.publications[0])["id"] == id
-    uplink.send_later("never-heard-of", NOW + SILENCE_S)
+    uplink.resend_later("never-heard-of", NOW + ACKNOWLEDGE_TIMEOUT_S)
     assert sent.words() == ["start", "0 one", "stop 1"]
 
 
 def test_it_is_sent_at_once_when_the_service_says_that_it_is_back() -> None:
     uplink, sent = online()
-    uplink.send_later(taken(uplink, sent), NOW)
-    uplink.heard_idle()
+    uplink.resend_later(taken(uplink, sent), NOW)
+    uplink.service_idle()
     uplink.tick(NOW + 0.1)
     assert sent.words() == ["start", "0 one", "stop 1"]
 
@@ -651,7 +658,7 @@ def test_what_was_refused_while_it_is_being_said_is_not_sent_any_further() -> No
     id = uplink.open()
     uplink.audio(b"one")
     sent.take()
-    uplink.heard_answer(id)
+    uplink.answered(id)
     uplink.audio(b"two")
     uplink.close(NOW)
     assert (uplink.waiting, sent.words()) == (0, [])
@@ -659,14 +666,14 @@ def test_what_was_refused_while_it_is_being_said_is_not_sent_any_further() -> No
 
 def test_who_gets_an_utterance_and_when_is_told_once() -> None:
     uplink, sent = online()
-    uplink.heard_state()
+    uplink.service_seen()
     id = say(uplink, b"one")
     sent.confirm()
     uplink.tick(NOW)
-    assert uplink.delivered() == [Delivered(id, heard=False)]
-    uplink.heard_listening()
+    assert uplink.delivered() == [DeliveredUtterance(id, acknowledged=False)]
+    uplink.service_listens()
     uplink.tick(NOW + 1)
-    assert uplink.delivered() == [Delivered(id, heard=True)]
+    assert uplink.delivered() == [DeliveredUtterance(id, acknowledged=True)]
     assert uplink.delivered() == []
 
 
@@ -677,7 +684,7 @@ def test_what_waits_for_an_answer_is_bounded_in_age_and_in_bytes() -> None:
     uplink.disconnected()
     uplink.connected(2, NOW + 1)
     assert uplink.waiting <= 4000 // 512
-    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterance(old=uplink.dropped)
+    assert uplink.tick(NOW + MAX_AGE_S) == DroppedUtterances(old=uplink.dropped)
     assert uplink.waiting == 0
     quiet, heard = online(config(max_bytes=4000))
     taken(quiet, heard)
@@ -687,19 +694,19 @@ def test_what_waits_for_an_answer_is_bounded_in_age_and_in_bytes() -> None:
 def test_what_has_to_be_sent_again_and_finds_no_room_is_dropped_and_told() -> None:
     uplink, sent = online(config(max_bytes=4000))
     id = taken(uplink, sent)
-    uplink.send_again(id)
+    uplink.resend(id)
     uplink.disconnected()
     uplink.open()
     uplink.audio(bytes(3500))
     dropped = uplink.tick(NOW)
-    assert dropped == DroppedUtterance(full=1)
+    assert dropped == DroppedUtterances(full=1)
     assert dropped.ids == (id,)
 
 
 def test_what_is_cleared_is_not_sent_again_either() -> None:
     uplink, sent = online()
     id = taken(uplink, sent)
-    uplink.send_again(id)
+    uplink.resend(id)
     assert uplink.clear() == [id]
     uplink.tick(NOW)
     assert (uplink.waiting, sent.words()) == (0, [])

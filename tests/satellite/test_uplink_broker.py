@@ -16,11 +16,14 @@ from stt_mqtt.config import MqttConfig
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound
-from stt_mqtt.satellite.uplink import Uplink, UplinkConfig
+from stt_mqtt.satellite.control import SatelliteTopics
+from stt_mqtt.satellite.transmission import UplinkConfig
+from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 from tests.mqtt.peers import Recorder, connected_to
 from tools.brokers import Broker, Mosquitto, MosquittoOptions, Relay, eventually, needs_mosquitto
 
+KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
 
@@ -42,7 +45,7 @@ class Station:
             subscriptions=("stt/kitchen/audio/#",),
         )
         self.client = MqttClient(options)
-        config = UplinkConfig(Topics("stt"), "kitchen", Codec.OPUS, qos, 30.0, 1 << 20)
+        config = UplinkConfig(KITCHEN, Codec.OPUS, qos, 30.0, 1 << 20)
         self.uplink = Uplink(config, self.client.publish)
 
     def turn(self) -> None:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import TypeAlias
 
 from stt_mqtt import __version__
-from stt_mqtt.config.ladder import AUTO
+from stt_mqtt.config.service import AUTO
 from stt_mqtt.doors.homeassistant.names import ORIGIN, SERVICE_ID, object_id
 from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import Topics

@@ -20,7 +20,7 @@ from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.types import DeviceKey, Rung, RungStatus, UtteranceStart
-from tests.doors.native_peers import native_door
+from tests.doors.native.peers import native_door
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"

@@ -31,10 +31,10 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.satellite.control import SatelliteState, parse_wishes
+from stt_mqtt.satellite.control import SatelliteState, parse_command
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
 from tests.doors.homeassistant.rules import entities, problems
-from tests.doors.native_peers import bridge_of
+from tests.doors.native.peers import bridge_of
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 FACTS = ServiceFacts(Topics("stt"), ("best", "fast"), 30.0)
@@ -207,8 +207,8 @@ def test_what_a_satellite_tells_of_itself_is_shown() -> None:
 def test_the_microphone_of_a_satellite_that_can_mute_it_is_a_switch() -> None:
     switch = entities(device_config(FACTS, "kitchen", SATELLITE))["microphone"]
     assert (switch["command_topic"], switch["retain"]) == ("stt/kitchen/satellite/set", True)
-    assert parse_wishes(switch["payload_off"].encode(), retained=True).muted is True
-    assert parse_wishes(switch["payload_on"].encode(), retained=True).muted is False
+    assert parse_command(switch["payload_off"].encode(), retained=True).muted is True
+    assert parse_command(switch["payload_on"].encode(), retained=True).muted is False
     assert switch["unique_id"] == "stt_mqtt_kitchen_microphone"
     assert [entry["t"] for entry in switch["availability"]] == [
         "stt/bridge/state",

@@ -1,11 +1,46 @@
-"""The JSON schema of the configuration file, for editors."""
+"""The configuration for others: without secrets for the broker, and its JSON schema for editors."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
-from stt_mqtt.config.mqtt import BrokerMode
-from stt_mqtt.config.root import Config
+from stt_mqtt.config.network import BrokerMode
+from stt_mqtt.config.root import ROOT, Config
+from stt_mqtt.config.section import KeyType
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+
+PRIVATE = frozenset({"username", "password_file"})
+"""Left out although no secret by type; people do write the password itself as the file."""
+
+
+def without_secrets(config: Config) -> dict[str, JSON]:
+    """`config` ready for JSON, without secrets and user name; devices have only what they name."""
+    public = _section(config.model_dump(mode="json"), ROOT)
+    # The satellite is another program; its command may hold what is nobody's business.
+    del public["satellite"]
+    public["devices"] = {
+        name: entry.model_dump(mode="json", exclude_unset=True)
+        for name, entry in config.devices.items()
+    }
+    return public
+
+
+def _section(values: dict[str, JSON], section: KeyType) -> dict[str, JSON]:
+    kept: dict[str, JSON] = {}
+    for key, value in values.items():
+        key_type = section.child(key)
+        if key_type is None or key_type.secret or key in PRIVATE:
+            continue
+        kept[key] = _value(value, key_type)
+    return kept
+
+
+def _value(value: JSON, key_type: KeyType) -> JSON:
+    if isinstance(value, list) and key_type.items is not None:
+        return [_value(item, key_type.items) for item in value]
+    return _section(value, key_type) if isinstance(value, dict) else value
+
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

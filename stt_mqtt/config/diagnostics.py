@@ -1,13 +1,19 @@
-"""Sentences for the person who wrote the configuration. They never hold a secret."""
+"""Every mistake in the configuration: where it is, and what to tell the person who made it.
+
+No message holds a secret.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
+import yaml
 from pydantic_core import ErrorDetails
 
-from stt_mqtt.config.shapes import ROOT, Shape
+from stt_mqtt.config.root import ROOT
+from stt_mqtt.config.section import KeyType
 
 MAX_SHOWN = 60
 """Characters of a key or value that a message repeats."""
@@ -39,21 +45,78 @@ PATTERNS = {
 }
 """What to write instead, by key, for every pattern in the models."""
 
+KeyPath = tuple[str | int, ...]
+"""Keys down to a value; a number is the place in a list, from 0."""
 
-def unknown_key(key: str, shape: Shape) -> str:
-    """Sentence on a `key` that the section `shape` does not have, with what was likely meant."""
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyLocation:
+    """Where something is written. Sorts as a person reads: the file, then the environment."""
+
+    from_environment: bool
+    line: int
+    column: int
+    label: str
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """What was read so far: where each key and value is, and what is wrong."""
+
+    source: str
+    from_environment: bool = False
+    keys: dict[KeyPath, KeyLocation] = field(default_factory=dict)
+    values: dict[KeyPath, KeyLocation] = field(default_factory=dict)
+    problems: dict[str, KeyLocation] = field(default_factory=dict)
+
+    def place(self, node: yaml.Node, path: KeyPath) -> KeyLocation:
+        """The start of a node of the file, which is about the key at `path`."""
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        key = dotted(path)
+        where = self.source if self.from_environment else f"{self.source}:{line}:{column}"
+        return KeyLocation(self.from_environment, line, column, f"{where}: {key}" if key else where)
+
+    def of_variable(self, label: str) -> Diagnostics:
+        """The same diagnostics, for reading a value in the environment."""
+        return replace(self, source=label, from_environment=True)
+
+    def forget(self, path: KeyPath) -> None:
+        """Forgets where the values below `path` are: something else takes their place."""
+        for known in [known for known in self.values if known[: len(path)] == path]:
+            del self.values[known]
+
+    def report(self, place: KeyLocation, message: str) -> None:
+        """Remembers a problem, once."""
+        self.problems.setdefault(f"{place.label}: {message}", place)
+
+    def lines(self) -> list[str]:
+        """The problems in the order of the file."""
+        return sorted(self.problems, key=lambda line: self.problems[line])
+
+
+def dotted(path: KeyPath) -> str:
+    """The path as a person writes it: `ladder.rungs[1].name`."""
+    parts = (
+        f"[{key}]" if isinstance(key, int) else "." + shown(key.partition(":")[0], quotes="")
+        for key in path
+    )
+    return "".join(parts).removeprefix(".")
+
+
+def unknown_key(key: str, key_type: KeyType) -> str:
+    """Sentence on a `key` that the section `key_type` does not have, with what was likely meant."""
     name, _, rest = key.partition(":")
     if rest:
         # `password:hunter2`: what follows is the value and may be a secret.
         return f"unknown key {shown(name)}, a space is missing after its colon"
     start = f"unknown key {shown(key)}"
     wanted = key.lower().replace("-", "_")
-    if wanted in shape.keys:
+    if wanted in key_type.keys:
         return f"{start}, did you mean '{wanted}'?"
     homes = _homes(wanted)
     if homes:
         return f"{start}, it belongs {homes}"
-    return start + _guess(wanted, shape.keys)
+    return start + _guess(wanted, key_type.keys)
 
 
 def sentence(error: ErrorDetails, value: object) -> str:

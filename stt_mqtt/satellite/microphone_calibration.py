@@ -14,7 +14,7 @@ import numpy as np
 
 from stt_mqtt.audio.activity import NoiseFloor
 from stt_mqtt.config import CleanupConfig, VadConfig
-from stt_mqtt.satellite.events import FRAME_S
+from stt_mqtt.satellite.segmenter import FRAME_S
 
 Voiced = tuple[bool, bool, bool, bool]
 """Whether webrtcvad takes a frame for a voice, in its modes 0 to 3."""
@@ -95,7 +95,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Measurement:
     level_dbfs: float
     above_db: float
     """How far above the noise floor."""
@@ -108,13 +108,13 @@ class MicrophoneCalibration:
 
     def __init__(self) -> None:
         self._floor = NoiseFloor()
-        self._heard: list[_Heard] = []
+        self._frames: list[_Measurement] = []
         self._room_dbfs = 0.0
 
     @property
     def phase(self) -> int | None:
         """Which of `PHASES` the next frame belongs to; None: all has been heard."""
-        count = len(self._heard)
+        count = len(self._frames)
         return None if count >= _ALL else int(count >= _QUIET)
 
     def hear(self, level_dbfs: float, voiced: Voiced, clipped: bool) -> None:
@@ -124,16 +124,16 @@ class MicrophoneCalibration:
         floor_dbfs = self._floor.push(level_dbfs)
         if self.phase == 0:
             self._room_dbfs = floor_dbfs
-        self._heard.append(_Heard(level_dbfs, level_dbfs - floor_dbfs, voiced, clipped))
+        self._frames.append(_Measurement(level_dbfs, level_dbfs - floor_dbfs, voiced, clipped))
 
     def propose(self) -> Proposal:
         """The settings, from what was heard so far."""
-        quiet = self._heard[_SETTLING:_QUIET]
+        quiet = self._frames[_SETTLING:_QUIET]
         spread_db = _quantile([frame.above_db for frame in quiet], _SPREAD_SHARE)
         # Above the floor of the quiet phase: later it may have risen to the speech.
         speech = [
             frame
-            for frame in self._heard[_QUIET:]
+            for frame in self._frames[_QUIET:]
             if frame.voiced[0] and frame.level_dbfs >= self._room_dbfs + spread_db + _MARGIN_DB
         ]
         speech_dbfs = None
@@ -142,7 +142,7 @@ class MicrophoneCalibration:
         speech_db = None if speech_dbfs is None else speech_dbfs - self._room_dbfs
         begin_db = _begin_db(spread_db, speech_db)
         gain_db = 0.0 if speech_dbfs is None else float(round(_USUAL_SPEECH_DBFS - speech_dbfs))
-        is_dead = max((frame.level_dbfs for frame in self._heard), default=-inf) < _DEAD_DBFS
+        is_dead = max((frame.level_dbfs for frame in self._frames), default=-inf) < _DEAD_DBFS
         return Proposal(
             room_dbfs=self._room_dbfs,
             speech_dbfs=speech_dbfs,
@@ -155,8 +155,8 @@ class MicrophoneCalibration:
             findings=(_DEAD,) if is_dead else tuple(self._findings(quiet, speech_dbfs)),
         )
 
-    def _findings(self, quiet: Sequence[_Heard], speech_dbfs: float | None) -> Iterator[str]:
-        if sum(frame.clipped for frame in self._heard) >= _CLIPPED_FRAMES:
+    def _findings(self, quiet: Sequence[_Measurement], speech_dbfs: float | None) -> Iterator[str]:
+        if sum(frame.clipped for frame in self._frames) >= _CLIPPED_FRAMES:
             yield _CLIPS
         voices = sum(frame.voiced[3] and frame.above_db >= _DEFAULTS.begin_db for frame in quiet)
         if voices >= _LEAST_SPEECH:
@@ -210,7 +210,9 @@ def _begin_db(spread_db: float, speech_db: float | None) -> float:
     return round(2 * min(max(begin_db, _LEAST_BEGIN_DB), _MOST_BEGIN_DB)) / 2
 
 
-def _aggressiveness(quiet: Sequence[_Heard], speech: Sequence[_Heard], begin_db: float) -> int:
+def _aggressiveness(
+    quiet: Sequence[_Measurement], speech: Sequence[_Measurement], begin_db: float
+) -> int:
     """The mode with the fewest false frames that keeps the speech; the usual one among equals."""
     kept = [sum(frame.voiced[mode] for frame in speech) for mode in range(4)]
     false = [

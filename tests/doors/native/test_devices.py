@@ -11,7 +11,7 @@ from stt_mqtt.config import Config, without_secrets
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.doors.native.devices import MAX_NAMES_TOLD, PreviousRun
 from stt_mqtt.doors.native.messages import SatelliteInfo
-from tests.doors.native_peers import Wire
+from tests.doors.native.peers import Wire
 from tests.fakes import FakeClock
 
 MUTED = b'{"enabled":false,"language":null,"prompt":null}'

@@ -19,8 +19,14 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.activity import VoiceActivity, band_power_db
 from stt_mqtt.config import VadConfig, read_config
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.satellite.calibrate import PHASES, MicrophoneCalibration, Proposal, Voiced, is_clipped
-from stt_mqtt.satellite.events import FRAME_BYTES, FRAME_S
+from stt_mqtt.satellite.microphone_calibration import (
+    PHASES,
+    MicrophoneCalibration,
+    Proposal,
+    Voiced,
+    is_clipped,
+)
+from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S
 from stt_mqtt.types import SAMPLE_RATE
 
 SPEECH = os.environ.get("STT_MQTT_SPEECH")

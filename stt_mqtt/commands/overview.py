@@ -48,7 +48,7 @@ class DeviceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceStatus:
     """What the service says of itself; None or empty: not yet."""
 
     online: bool | None = None
@@ -60,11 +60,11 @@ class Service:
     rss_mb: float | None = None
 
 
-class Watching:
+class Overview:
     """Takes messages in, gives rows out."""
 
     def __init__(self, topics: Topics) -> None:
-        self.service = Service()
+        self.service = ServiceStatus()
         self._topics = topics
         self._rows: dict[str, DeviceRow] = {}
 
@@ -85,7 +85,7 @@ class Watching:
 
     def forget_service(self) -> None:
         """The connection is new: what it does not tell again is no longer so."""
-        self.service = Service()
+        self.service = ServiceStatus()
         self._rows = {name: replace(row, state="") for name, row in self._rows.items()}
 
     def rows(self, limit: int) -> list[DeviceRow]:
@@ -149,9 +149,9 @@ class Watching:
             outcome = _text(_section(fields, "error").get("code")) or outcome
         latency_s = _number(fields.get("latency_s"))
         text, hint = _text(fields.get("text")), _text(fields.get("hint"))
-        spoken = WatchedUtterance(device, outcome, text, latency_s, now, hint)
-        self._keep(replace(self._row(device, now), last=spoken, seen_at=now))
-        return spoken
+        utterance = WatchedUtterance(device, outcome, text, latency_s, now, hint)
+        self._keep(replace(self._row(device, now), last=utterance, seen_at=now))
+        return utterance
 
     def _row(self, device: str, now: float) -> DeviceRow:
         return self._rows.get(device) or DeviceRow(device, now)
@@ -164,12 +164,12 @@ class Watching:
             del self._rows[next(iter(self._rows))]
 
 
-def line(spoken: WatchedUtterance) -> str:
+def utterance_line(utterance: WatchedUtterance) -> str:
     """A result as one line."""
-    said = spoken.text or f"({spoken.outcome})"
-    latency = "" if spoken.latency_s is None else f"  [{spoken.latency_s:.2f} s]"
-    hint = f"  {spoken.hint}" if spoken.hint else ""
-    return f"{spoken.device}: {said}{latency}{hint}"
+    said = utterance.text or f"({utterance.outcome})"
+    latency = "" if utterance.latency_s is None else f"  [{utterance.latency_s:.2f} s]"
+    hint = f"  {utterance.hint}" if utterance.hint else ""
+    return f"{utterance.device}: {said}{latency}{hint}"
 
 
 def ago(seconds: float) -> str:

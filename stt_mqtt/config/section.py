@@ -1,28 +1,36 @@
-"""What the models say about a key, in the few words that reading YAML needs."""
+"""What a section of the configuration is, and what its models say about each key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
-from stt_mqtt.config.base import Section
-from stt_mqtt.config.mqtt import BrokerConfig
-from stt_mqtt.config.root import Config
 
-SHORT_FORMS: dict[type[Section], str] = {BrokerConfig: "mode"}
-"""Sections that may be written as one scalar, and the key that the scalar stands for."""
+class Section(BaseModel):
+    """One YAML section: immutable, unknown keys refused, every field documented."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    SHORT_FORM: ClassVar[str | None] = None
+    """The key that is set where the section is written as one scalar; None: it cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class KeyType:
     """What may stand at a key: a section, free names with sections, a list, or a scalar."""
 
     section: type[Section] | None = None
-    entries: Shape | None = None
-    items: Shape | None = None
+    entries: KeyType | None = None
+    items: KeyType | None = None
     text: bool = False
     secret: bool = False
     optional: bool = False
@@ -33,45 +41,35 @@ class Shape:
         return self.section is not None or self.entries is not None
 
     @property
+    def short_form(self) -> str | None:
+        """The key of the section that one scalar in its place sets."""
+        return None if self.section is None else self.section.SHORT_FORM
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The keys of the section, in the order of the model; empty if it is none."""
         return () if self.section is None else tuple(self.section.model_fields)
 
-    def child(self, key: str) -> Shape | None:
-        """Shape of `key` below this one; None: there is no such key."""
+    def child(self, key: str) -> KeyType | None:
+        """The type of `key` below this one; None: there is no such key."""
         if self.section is None:
             return self.entries
         field = self.section.model_fields.get(key)
-        return None if field is None else _shape_of(field.annotation)
+        return None if field is None else _type_of(field.annotation)
 
 
-ROOT = Shape(section=Config)
-"""The whole file."""
-
-
-def shape_at(path: tuple[str, ...]) -> Shape:
-    """Shape of the key at `path`; KeyError where the configuration has no such key."""
-    shape = ROOT
-    for key in path:
-        child = shape.child(key)
-        if child is None:
-            raise KeyError(key)
-        shape = child
-    return shape
-
-
-def _shape_of(annotation: Any) -> Shape:
+def _type_of(annotation: Any) -> KeyType:
     members = _members(annotation)
     types = [member for member in members if isinstance(member, type)]
     optional = type(None) in types
     for member in members:
         if get_origin(member) is dict:
-            return Shape(entries=_shape_of(get_args(member)[1]), optional=optional)
+            return KeyType(entries=_type_of(get_args(member)[1]), optional=optional)
         if get_origin(member) is tuple:
-            return Shape(items=_shape_of(get_args(member)[0]), optional=optional)
+            return KeyType(items=_type_of(get_args(member)[0]), optional=optional)
         if isinstance(member, type) and issubclass(member, Section):
-            return Shape(section=member, optional=optional)
-    return Shape(
+            return KeyType(section=member, optional=optional)
+    return KeyType(
         text=any(issubclass(member, str | SecretStr | Enum) for member in types),
         secret=SecretStr in types,
         optional=optional,

@@ -16,7 +16,7 @@ from stt_mqtt.errors import TooLongError
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
-from tests.doors.native_peers import Wire
+from tests.doors.native.peers import Wire
 from tests.fakes import heard, nothing_heard
 
 RESULT_KEYS = [
