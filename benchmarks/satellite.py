@@ -168,11 +168,11 @@ def cuts(pcm: bytes, config: SatelliteConfig) -> list[Cut]:
     opened: list[float] = []
     frames: list[bytes] = []
 
-    def take(step: SegmenterOutput, now_s: float) -> None:
-        if step.opened_at is not None:
-            opened[:] = step.opened_at, now_s
-        frames.extend(step.frames)
-        if step.closed is not None:
+    def take(output: SegmenterOutput, now_s: float) -> None:
+        if output.opened_at is not None:
+            opened[:] = output.opened_at, now_s
+        frames.extend(output.frames)
+        if output.closed is not None:
             start_s, marked_s = opened
             found.append(Cut(start_s, marked_s, start_s + len(frames) * FRAME_S, tuple(frames)))
             frames.clear()

@@ -132,7 +132,7 @@ def _listen(config: Config, options: argparse.Namespace) -> int:
 
 
 class TerminalDisplay:
-    """The terminal and the command that gets the words."""
+    """Shows levels and answers on the terminal, and runs the command for each transcript."""
 
     def __init__(
         self, meter: LevelMeter, config: SatelliteConfig, on_text: TextCommandRunner | None
@@ -142,7 +142,7 @@ class TerminalDisplay:
         self._on_text = on_text
 
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
-        """A frame was heard."""
+        """A frame was processed."""
         self._meter.show(
             MeterState(
                 level_dbfs=activity.level_dbfs,
@@ -157,20 +157,20 @@ class TerminalDisplay:
         )
 
     def answer(self, answer: ServiceAnswer) -> None:
-        """The service answered."""
+        """An answer came in."""
         self._meter.tell(answer)
         if self._on_text is not None and answer.act_until is not None:
             self._on_text.push(answer.text, answer.act_until)
 
     def close(self) -> None:
-        """Take the meter away and wait for the command, for some seconds."""
+        """Remove the meter, and wait a few seconds for the command."""
         self._meter.close()
         if self._on_text is not None:
             self._on_text.close()
 
 
 def machine_name() -> str:
-    """The name of this machine, as far as a topic can hold it."""
+    """The name of this machine, with what a topic level cannot hold replaced."""
     host = socket.gethostname().split(".")[0]
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "satellite"
     return f"{name}-satellite" if name == RESERVED_NAME else name
@@ -183,7 +183,7 @@ def _state_of(satellite: Satellite) -> str:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    """The configuration, over which the command line comes like the environment does."""
+    """The configuration. The command line overrides it as the environment does."""
     command = {
         "--device": ("SATELLITE__DEVICE", options.device),
         "--mode": ("SATELLITE__MODE", options.mode),
@@ -193,11 +193,11 @@ def _load(options: argparse.Namespace) -> Config:
         "--port": ("MQTT__PORT", options.port),
     }
     given = {
-        f"{PREFIX}{key}": (option, wish)
-        for option, (key, wish) in command.items()
-        if wish is not None
+        f"{PREFIX}{key}": (option, value)
+        for option, (key, value) in command.items()
+        if value is not None
     }
-    environ = {**os.environ, **{key: wish for key, (_, wish) in given.items()}}
+    environ = {**os.environ, **{key: value for key, (_, value) in given.items()}}
     if options.host is not None:
         environ[f"{PREFIX}BROKER__MODE"] = BrokerMode.EXTERNAL.value
     try:
@@ -223,13 +223,13 @@ def _press_on_enter(program: SatelliteProgram) -> None:
 
 
 def _calibrate(source: AudioSource, config: SatelliteConfig) -> int:
-    """Listen, then print what to write into the configuration; exit 75 if nothing can be used.
+    """Listen, then print settings for the configuration; exit 75 if the audio is unusable.
 
-    Raises what the source fails of.
+    Raises the failure of the source.
     """
     console = open_console()
     calibration = MicrophoneCalibration()
-    # What is amplified tells nothing about the room.
+    # Automatic gain would hide the level of the room.
     cleanup = Cleanup(config.cleanup.model_copy(update={"auto_gain": False}))
     modes = [VoiceActivity(VadConfig(aggressiveness=mode)) for mode in range(4)]
     phase = None
@@ -244,7 +244,7 @@ def _calibrate(source: AudioSource, config: SatelliteConfig) -> int:
             first, *others = [mode.hear(clean) for mode in modes]
             second, third, fourth = (other.voiced for other in others)
             voiced = (first.voiced, second, third, fourth)
-            calibration.hear(first.level_dbfs, voiced, is_clipped(pcm))
+            calibration.push(first.level_dbfs, voiced, is_clipped(pcm))
     finally:
         source.close()
     proposal = calibration.propose()

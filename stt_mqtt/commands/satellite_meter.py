@@ -46,13 +46,13 @@ _PLAIN = str.maketrans({_BLOCK: "#", _FLOOR: ":", _THRESHOLD: "|"})
 
 @dataclass(frozen=True, slots=True)
 class MeterState:
-    """What the line shows. Levels in dB below a full-scale sine."""
+    """What the meter shows. Levels in dB relative to a full-scale sine."""
 
     level_dbfs: float
     floor_dbfs: float
     """Level of the room."""
     begin_db: float
-    """How far above it speech begins."""
+    """How far above `floor_dbfs` speech begins, in dB."""
     state: str
     """What the satellite does: idle, speech, deaf, muted, waiting for wake-up."""
     spooled: int
@@ -123,9 +123,9 @@ class LevelMeter:
         self._is_drawn = False
 
     def show(self, state: MeterState, now: float) -> None:
-        """Take what is; draw it if it is time, with the loudest level since the last time.
+        """Draw the state if a frame is due, with the loudest level since the last frame.
 
-        `now` in monotonic seconds.
+        `now` is monotonic seconds.
         """
         if not self._is_live:
             return
@@ -137,7 +137,7 @@ class LevelMeter:
         self._due_at, self._loudest_dbfs = now + FRAME_S, -inf
 
     def tell(self, answer: ServiceAnswer) -> None:
-        """Show an answer; where there is no terminal only words to act upon, one text per line."""
+        """Show an answer. Without a terminal: only transcripts to act upon, one per line."""
         if self._is_live:
             self._lines.append(describe(answer))
             self._due_at = -inf
@@ -145,7 +145,7 @@ class LevelMeter:
             self._put(f"{_clean(answer.text)}\n")
 
     def give_way(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        """A filter for log handlers: takes the line away, so that a message has its own."""
+        """A filter for log handlers: removes the meter, so that a message has its own line."""
         with self._lock:
             if self._is_drawn:
                 self._is_drawn = False
@@ -153,7 +153,7 @@ class LevelMeter:
         return True
 
     def close(self) -> None:
-        """Show what still waits, and take the line away."""
+        """Show the lines that wait, and remove the meter."""
         if self._is_live:
             self._write([])
 
@@ -171,18 +171,18 @@ class LevelMeter:
         self._console.file.flush()
 
     def _painted(self, line: Line) -> str:
-        """The line with its colours, if the terminal has colours."""
+        """The line with colours, if the terminal has them."""
         text = "".join(self._paint(style).format(text) for text, style in line)
         return text.translate(_PLAIN) if self._is_plain else text
 
     def _paint(self, style: str) -> str:
-        """What a text of that style goes into."""
+        """Format string for a text of this style."""
         if style not in self._paints:
             self._paints[style] = Style.parse(style).render("{}", color_system=self._colors)
         return self._paints[style]
 
     def _is_writable(self) -> bool:
-        """Whether a frame would not wait for a terminal that was stopped with Ctrl-S."""
+        """Whether writing would not block, as on a terminal stopped with Ctrl-S."""
         return bool(select.select([], [self._console.file], [], 0)[1])
 
 

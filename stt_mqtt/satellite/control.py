@@ -1,4 +1,4 @@
-"""What others may ask of a satellite over MQTT, what it says about itself, and when it listens.
+"""The control of a satellite over MQTT: its commands, its state, and when it listens.
 
 `now` is monotonic seconds.
 """
@@ -16,7 +16,7 @@ from stt_mqtt.satellite.segmenter import ListenState
 
 MAX_PAYLOAD_BYTES = 1024
 MAX_REASON = 200
-"""Characters of the reason why it does not listen."""
+"""Characters of the reason in the state."""
 MODEL = "stt-mqtt satellite"
 _KEYS = ("muted", "listen", "playing")
 
@@ -37,7 +37,7 @@ class SatelliteTopics:
 
 @dataclass(frozen=True, slots=True)
 class ControlCommand:
-    """A message on `satellite/set`; None: nothing is wished for in this."""
+    """A message on `satellite/set`; None: leave this as it is."""
 
     muted: bool | None = None
     listen: bool | None = None
@@ -46,7 +46,7 @@ class ControlCommand:
 
 @dataclass(frozen=True, slots=True)
 class SatelliteState:
-    """What the satellite says about itself on `satellite/state`."""
+    """The retained message on `satellite/state`."""
 
     mode: str
     codec: str
@@ -55,9 +55,9 @@ class SatelliteState:
     listening: bool
     """Whether speech would begin an utterance now."""
     reason: str | None
-    """Why nothing can be heard, in words for a person; None: nothing is wrong."""
+    """Why it cannot listen, for a person; None: nothing is wrong."""
     dropped: int
-    """Utterances that never reached the broker, since the start."""
+    """Utterances dropped since the start."""
 
     def as_json(self) -> bytes:
         """The payload."""
@@ -77,15 +77,15 @@ class SatelliteState:
 
 
 def one_line(text: str, limit: int) -> str:
-    """`text` without what breaks a line, moves a cursor or hides something, `limit` at most."""
+    """`text` with every unprintable character as a space, at most `limit` characters."""
     kept = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return "".join(character if character.isprintable() else " " for character in kept)
 
 
 def parse_command(payload: bytes, retained: bool) -> ControlCommand:
-    """What a message on `satellite/set` asks for; nothing, if it cannot be read.
+    """The command in a message on `satellite/set`; an empty one if it cannot be read.
 
-    Of a retained message only the mute counts: a wake-up of last week wakes nobody.
+    Of a retained message only `muted` counts: an old `listen` must not wake anybody.
     """
     try:
         fields = json.loads(payload) if 0 < len(payload) <= MAX_PAYLOAD_BYTES else None
@@ -103,7 +103,7 @@ def parse_command(payload: bytes, retained: bool) -> ControlCommand:
 
 
 class ListenPolicy:
-    """Decides how each frame is heard."""
+    """Decides the listen state: by mode, wake-up, mute, and the sound that the satellite plays."""
 
     def __init__(self, config: SatelliteConfig) -> None:
         self._mode = config.mode
@@ -115,7 +115,7 @@ class ListenPolicy:
         self.muted = False
 
     def state(self, now: float, speaking: bool) -> ListenState:
-        """How the next frame is heard; `speaking`: an utterance is open."""
+        """Listen state of the next frame. `speaking`: an utterance is open."""
         if self.muted or self.is_playing(now):
             return ListenState.OFF
         if self._mode is ListenMode.ALWAYS:
@@ -125,21 +125,21 @@ class ListenPolicy:
         return ListenState.HELD if self._mode is ListenMode.PUSH_TO_TALK else ListenState.ACTIVE
 
     def is_playing(self, now: float) -> bool:
-        """Whether a sound plays that must not be heard."""
+        """Whether the satellite plays a sound, which it must not listen to."""
         return now < self._plays_until
 
     def listen(self, now: float) -> None:
-        """Woken up, or the button is pressed: listen for a while, in vain or to one utterance.
+        """A wake-up, or a pressed button: listen for `listen_timeout_s`.
 
-        A button that nobody releases is released after the longest utterance.
+        A button counts as released after `max_utterance_s`.
         """
         held = self._mode is ListenMode.PUSH_TO_TALK
         self._listens_until = now + (self._press_timeout_s if held else self._listen_timeout_s)
 
     def stop_listening(self) -> None:
-        """The button is released, or the utterance has ended that was waited for."""
+        """The button is released, or the utterance after a wake-up has ended."""
         self._listens_until = 0.0
 
     def play(self, playing: bool, now: float) -> None:
-        """A sound begins to play, or ends; one that never ends is forgotten after a while."""
+        """A sound begins to play, or ends. It counts as ended after `playing_timeout_s`."""
         self._plays_until = now + self._playing_timeout_s if playing else 0.0

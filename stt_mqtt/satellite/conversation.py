@@ -1,4 +1,4 @@
-"""What is said and what is answered: every utterance is sent until it is answered, or too old.
+"""Utterances and their answers: every utterance is sent until it is answered or too old.
 
 `now` is monotonic seconds.
 """
@@ -12,57 +12,57 @@ from stt_mqtt.types import DeviceState
 
 
 class Conversation:
-    """Brings the uplink and the answers together. At most one utterance is open."""
+    """Connects the uplink with the answer tracker. At most one utterance is open."""
 
     def __init__(self, uplink: Uplink, max_age_s: float) -> None:
-        """`max_age_s`: how long after the end of the speech its words may be acted upon."""
+        """`max_age_s`: how long after the end of its speech a transcript may be acted upon."""
         self.uplink = uplink
         self.answers = AnswerTracker(max_age_s)
         self.id = ""
-        """Of the utterance that was begun last."""
+        """Id of the newest utterance."""
 
-    # What is said ----------------------------------------------------------------------------
+    # The utterance ---------------------------------------------------------------------------
 
     def open(self) -> None:
-        """An utterance begins. Raises ValueError while another one is open."""
+        """Open an utterance. Raises ValueError while another one is open."""
         self.id = self.uplink.open()
         self.answers.begin(self.id)
 
     def audio(self, data: bytes) -> None:
-        """One encoded chunk of it. Raises ValueError if none is open."""
+        """Add an encoded chunk. Raises ValueError if no utterance is open."""
         self.uplink.audio(data)
 
     def close(self, now: float) -> None:
-        """It ends. Raises ValueError if none is open."""
+        """End the utterance. Raises ValueError if none is open."""
         self.uplink.close(now)
         self.answers.end(self.id, now)
 
     def cancel(self) -> None:
-        """It is taken back."""
+        """Abort the utterance."""
         self.uplink.cancel()
         self.answers.forget(self.id)
 
     def clear(self) -> None:
-        """Forget what has ended and was to be sent."""
+        """Forget the utterances that have ended and are yet to be sent."""
         for id in self.uplink.clear():
             self.answers.forget(id)
 
     def slept(self) -> None:
-        """The machine slept: nobody knows how old it is what was said before."""
+        """The machine slept: drop what is yet to be sent, and act upon no transcript of before."""
         self.clear()
         self.answers.slept()
 
-    # What comes back -------------------------------------------------------------------------
+    # Answers ---------------------------------------------------------------------------------
 
     def result(self, payload: bytes, now: float) -> ServiceAnswer | None:
-        """A `result` message; None: it is none, or came in before."""
+        """The answer in a `result` message; None: it is malformed, or a duplicate."""
         answer = self.answers.take(payload, now)
         if answer is not None and answer.id is not None and answer.ours:
             self._answered(answer.id, answer, now)
         return answer
 
     def state(self, payload: bytes, retained: bool) -> None:
-        """What the service says that it does for this device; what is retained it did long ago."""
+        """A `state` message of the service. A retained one may be old."""
         if retained:
             self.uplink.service_seen()
         elif payload == DeviceState.LISTENING.value.encode():
@@ -82,7 +82,7 @@ class Conversation:
         self.uplink.disconnected()
 
     def tick(self, now: float) -> DroppedUtterances | None:
-        """Look at the clock, several times a second; what was given up since the last call."""
+        """Call this several times a second. Returns what was dropped since the last call."""
         self.answers.tick(now)
         dropped = self.uplink.tick(now)
         for one in self.uplink.delivered():

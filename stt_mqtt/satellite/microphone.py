@@ -24,7 +24,7 @@ from stt_mqtt.types import SAMPLE_RATE
 MAX_BLOCKS = 100
 """Blocks of one frame each that wait to be taken, 3 s; the oldest is dropped first."""
 VANISHED_AFTER_S = 2.0
-"""A microphone that gave nothing for so long is not there any more."""
+"""A microphone that gave no audio for so long is gone."""
 
 log = logging.getLogger(__name__)
 

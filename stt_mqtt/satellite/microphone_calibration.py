@@ -1,7 +1,7 @@
-"""Ten seconds of a room, and the settings that suit it: five of quiet, five of somebody speaking.
+"""Settings for a room, from ten seconds of audio: five of quiet, five of somebody speaking.
 
 Levels are those of the band of voices (`audio.levels`), after the high-pass and without automatic
-gain. No clock, no microphone: frames of 30 ms in, a proposal out.
+gain. It has no clock and no microphone: frames of 30 ms in, a proposal out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stt_mqtt.config import CleanupConfig, VadConfig
 from stt_mqtt.satellite.segmenter import FRAME_S
 
 Voiced = tuple[bool, bool, bool, bool]
-"""Whether webrtcvad takes a frame for a voice, in its modes 0 to 3."""
+"""Whether webrtcvad takes a frame for voice, in its modes 0 to 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ PHASES = (
 _QUIET = round(PHASES[0].seconds / FRAME_S)
 _ALL = _QUIET + round(PHASES[1].seconds / FRAME_S)
 _SETTLING = round(1.0 / FRAME_S)
-"""Frames at the start that say nothing: the sound card settles, the noise floor is not known."""
+"""Frames at the start that are ignored: the sound card settles, the noise floor is unknown."""
 
 _SPREAD_SHARE = 0.95
 """Share of the frames of a quiet room that its spread holds; single clicks begin nothing."""
@@ -104,7 +104,7 @@ class _Measurement:
 
 
 class MicrophoneCalibration:
-    """Listens to the phases, frame by frame."""
+    """Measures the phases, frame by frame."""
 
     def __init__(self) -> None:
         self._floor = NoiseFloor()
@@ -113,12 +113,12 @@ class MicrophoneCalibration:
 
     @property
     def phase(self) -> int | None:
-        """Which of `PHASES` the next frame belongs to; None: all has been heard."""
+        """Which of `PHASES` the next frame belongs to; None: all are over."""
         count = len(self._frames)
         return None if count >= _ALL else int(count >= _QUIET)
 
-    def hear(self, level_dbfs: float, voiced: Voiced, clipped: bool) -> None:
-        """Take the next frame; nothing more is taken when all phases are over."""
+    def push(self, level_dbfs: float, voiced: Voiced, clipped: bool) -> None:
+        """Measure the next frame. Frames after the last phase are ignored."""
         if self.phase is None:
             return
         floor_dbfs = self._floor.push(level_dbfs)
@@ -127,7 +127,7 @@ class MicrophoneCalibration:
         self._frames.append(_Measurement(level_dbfs, level_dbfs - floor_dbfs, voiced, clipped))
 
     def propose(self) -> Proposal:
-        """The settings, from what was heard so far."""
+        """The settings, from the frames so far."""
         quiet = self._frames[_SETTLING:_QUIET]
         spread_db = _quantile([frame.above_db for frame in quiet], _SPREAD_SHARE)
         # Above the floor of the quiet phase: later it may have risen to the speech.

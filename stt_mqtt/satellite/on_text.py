@@ -1,7 +1,7 @@
 """Runs a command of the user for each transcript, as in `notify-send {text}`.
 
-The words come from a microphone in a room and through a broker, so they are data and never part
-of a command: there is no shell, and what is spoken is at most one argument, or a part of one.
+A transcript comes from a room and through a broker. It is data, never part of a command: there is
+no shell, and the text is at most one argument or a part of one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 PLACEHOLDER = "{text}"
 VARIABLE = "STT_MQTT_TEXT"
-"""Environment variable that holds the words as well."""
+"""Environment variable that also holds the text."""
 MAX_TEXT = 4096
-"""Characters of a text that a command gets; twenty seconds of speech have a tenth of it."""
+"""Most characters of a text; twenty seconds of speech have a tenth of that."""
 MAX_WAITING = 8
 """Texts that wait while a command runs; the oldest is dropped first."""
 COMMAND_TIMEOUT_S = 30.0
@@ -62,7 +62,7 @@ class TextCommand:
         if not parts or not parts[0]:
             raise _unusable("the command is empty; write for example: notify-send {text}")
         self.program = PurePath(parts[0]).name
-        """For messages: the arguments may hold what is nobody's business."""
+        """Name for messages. The arguments may be private."""
         if PLACEHOLDER in parts[0]:
             raise _unusable(f"{PLACEHOLDER} cannot be the program, or a part of its name")
         if _is_in_a_script(parts):
@@ -79,7 +79,7 @@ class TextCommand:
         """Start it for `text`, in a process group of its own. Raises OSError."""
         words = clean(text)
         argument = f" {words}" if words.startswith(_MEANS_MORE) else words
-        # Settings may come from the environment, and the password is one.
+        # The environment may hold settings of ours, such as the password.
         environ = {
             name: value
             for name, value in os.environb.items()

@@ -31,29 +31,32 @@ OVERDUE_S = 15.0
 FLUSH_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 2.0
 STOPPED = "stopped"
-"""Why it does not listen any more, where nothing is wrong."""
+"""Reason in the last state of a satellite that was stopped in good order."""
 KEEPALIVE_S = 10
-"""A connection that is dead without a word must be known to be before speech gets too old."""
+"""Short enough to notice a dead connection before speech gets too old."""
 MAX_HINTS = 20
 MAX_UNANSWERED = 2
-"""Utterances of a recording that is read faster than it was spoken, so that no queue runs over."""
+"""Utterances of a `fast` recording that may wait for answers, so that no queue overflows."""
 
 log = logging.getLogger(__name__)
 
 
 class Display(Protocol):
-    """What the person at the satellite sees."""
+    """Shows levels and answers to the person at the satellite."""
 
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
-        """A frame was heard; `now` is monotonic seconds."""
+        """A frame was processed; `now` is monotonic seconds."""
 
     def answer(self, answer: ServiceAnswer) -> None:
-        """The service answered."""
+        """An answer came in."""
 
 
 @dataclass(frozen=True, slots=True)
 class SatelliteSettings:
-    """What a satellite is made of. `recording`: it begins when the broker is there."""
+    """Settings of one run.
+
+    `recording`: begin only when the broker is connected. `fast`: read as fast as answers come in.
+    """
 
     config: SatelliteConfig
     topics: SatelliteTopics
@@ -63,22 +66,36 @@ class SatelliteSettings:
     fast: bool = False
 
 
+class HintLog:
+    """Logs each hint of the service about the audio of this satellite once."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def add(self, answer: ServiceAnswer) -> None:
+        """Log the hint of an answer, if it has a new one."""
+        hint = answer.hint
+        if not hint or not answer.ours or hint in self._logged or len(self._logged) >= MAX_HINTS:
+            return
+        self._logged.add(hint)
+        log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
+
+
 class SatelliteProgram:
-    """One run of a satellite; is the listener of its MQTT client."""
+    """One run of a satellite. It is the listener of its MQTT client."""
 
     def __init__(
         self, settings: SatelliteSettings, open_source: OpenSource, display: Display
     ) -> None:
-        """Opens the source. Raises `SttMqttError` if that fails; a microphone is waited for."""
+        """Opens the source. Raises `SttMqttError` if that fails, but not for a microphone."""
         self._settings = settings
         self._display = display
         self._mailbox = Mailbox()
         self._reader = SourceReader(open_source, self._mailbox.put_frame, self._source_lost)
         self._stopping = threading.Event()
         self._overdue = False
-        self._flooded = False
-        self._hints: set[str] = set()
-        """What the service said about our audio, each once."""
+        self._overflowed = False
+        self._hints = HintLog()
         self._sleep = SleepDetector()
         config, topics = settings.config, settings.topics
         options = _client_options(settings)
@@ -97,10 +114,10 @@ class SatelliteProgram:
         self._client.subscribe(self._satellite.filters)
 
     def run(self) -> bool:
-        """Listen until `stop` is called, or the source ends and was answered.
+        """Run until `stop` is called, or the source has ended and every utterance is answered.
 
-        Returns whether everything was sent and answered, where the source ended by itself. Raises
-        what the source failed of, and `BrokerError` if there is no broker for a recording.
+        Returns False if the source ended by itself and something was not sent or not answered.
+        Raises the failure of the source, and `BrokerError` if a recording finds no broker.
         """
         self._client.start(self)
         try:
@@ -121,11 +138,11 @@ class SatelliteProgram:
             self._reader.close(CLOSE_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End it soon; from a signal handler or any thread."""
+        """End the run soon. May be called from a signal handler and from any thread."""
         self._stopping.set()
 
     def press(self) -> None:
-        """Somebody pressed the key to talk, or released it; from any thread."""
+        """The key to talk was pressed or released. May be called from any thread."""
         self._mailbox.post(self._press)
 
     # The loop --------------------------------------------------------------------------------
@@ -133,7 +150,7 @@ class SatelliteProgram:
     def _await_broker(self) -> None:
         give_up_at = time.monotonic() + CONNECT_TIMEOUT_S
         while not self._satellite.online and not self._stopping.is_set():
-            self._step(frames=False)
+            self._turn(frames=False)
             if time.monotonic() >= give_up_at:
                 raise BrokerError(
                     f"not connected in {CONNECT_TIMEOUT_S:g} s; the log above says why"
@@ -144,9 +161,9 @@ class SatelliteProgram:
             self._reader.ended and not self._mailbox.has_frames
         ):
             unanswered = self._satellite.answers.outstanding
-            # In the middle of an utterance a pause would end it.
+            # A pause would end an open utterance.
             ahead = self._settings.fast and not self._satellite.speaking
-            self._step(frames=not (ahead and unanswered >= MAX_UNANSWERED))
+            self._turn(frames=not (ahead and unanswered >= MAX_UNANSWERED))
         if self._reader.failure is not None:
             raise self._reader.failure
 
@@ -160,13 +177,13 @@ class SatelliteProgram:
 
         give_up_at = time.monotonic() + (FLUSH_TIMEOUT_S if stopped else ANSWER_TIMEOUT_S)
         while not done() and time.monotonic() < give_up_at:
-            self._step(frames=False)
+            self._turn(frames=False)
             if self._stopping.is_set() and not stopped:
                 break
         lost = satellite.uplink.waiting + satellite.uplink.dropped + answers.unanswered
         return stopped or (lost == 0 and not answers.outstanding)
 
-    def _step(self, frames: bool) -> None:
+    def _turn(self, frames: bool) -> None:
         item = self._mailbox.take(TICK_S, frames)
         now = time.monotonic()
         if self._sleep.passed():
@@ -175,17 +192,17 @@ class SatelliteProgram:
         if not frames:
             self._satellite.source_waits()
         if isinstance(item, bytes):
-            activity = self._satellite.hear(item, now)
+            activity = self._satellite.process(item, now)
             self._display.level(activity, self._satellite, now)
         elif item is not None:
             item()
         dropped = self._satellite.tick(now)
         if dropped is not None:
-            _report(dropped)
-        self._look_for_answers(now)
+            _warn_of_dropped(dropped)
+        self._warn_if_unanswered(now)
 
-    def _look_for_answers(self, now: float) -> None:
-        """Say so once when nobody answers what the broker has taken."""
+    def _warn_if_unanswered(self, now: float) -> None:
+        """Warn once if the broker has taken an utterance and no answer comes in."""
         since = self._satellite.answers.waiting_since
         overdue = self._satellite.online and since is not None and now - since >= OVERDUE_S
         if overdue and not self._overdue:
@@ -197,18 +214,11 @@ class SatelliteProgram:
             )
         self._overdue = overdue
 
-    def _take(self, message: Inbound) -> None:
-        answer = self._satellite.told(message, time.monotonic())
+    def _receive(self, message: Inbound) -> None:
+        answer = self._satellite.receive(message, time.monotonic())
         if answer is not None:
-            self._note_hint(answer)
+            self._hints.add(answer)
             self._display.answer(answer)
-
-    def _note_hint(self, answer: ServiceAnswer) -> None:
-        hint = answer.hint
-        if not hint or not answer.ours or hint in self._hints or len(self._hints) >= MAX_HINTS:
-            return
-        self._hints.add(hint)
-        log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
 
     def _press(self) -> None:
         self._satellite.listen(
@@ -226,10 +236,10 @@ class SatelliteProgram:
         """The broker accepted the connection."""
         connection, satellite = self._client.connection, self._satellite
 
-        def greeted() -> None:
-            self._mailbox.post(lambda: satellite.greeted(connection, time.monotonic()))
+        def announced() -> None:
+            self._mailbox.post(lambda: satellite.announced(connection, time.monotonic()))
 
-        self._mailbox.post(lambda: satellite.connected(connection, greeted))
+        self._mailbox.post(lambda: satellite.connected(connection, announced))
 
     def disconnected(self, reason: str) -> None:
         """The connection is gone; the client comes back by itself."""
@@ -243,16 +253,16 @@ class SatelliteProgram:
 
     def message(self, message: Inbound) -> None:
         """A message came in."""
-        if self._mailbox.post(lambda: self._take(message), droppable=True) or self._flooded:
+        if self._mailbox.post(lambda: self._receive(message), droppable=True) or self._overflowed:
             return
-        self._flooded = True
+        self._overflowed = True
         log.warning("more messages come in than can be read: some are dropped from here on")
 
 
 def _client_options(settings: SatelliteSettings) -> ClientOptions:
     mqtt, topics = settings.mqtt, settings.topics
-    # Always the same, so that a connection that broke unnoticed is gone when the next one comes:
-    # its last will must not come after our being back.
+    # Always the same: the broker then ends a dead connection before it accepts the next one, so
+    # the last will of the dead one cannot overwrite `online`.
     client_id = f"{mqtt.client_id or 'stt-mqtt'}-{topics.device}"
     keepalive_s = min(mqtt.keepalive_s, KEEPALIVE_S)
     return ClientOptions(
@@ -264,7 +274,7 @@ def _client_options(settings: SatelliteSettings) -> ClientOptions:
     )
 
 
-def _report(dropped: DroppedUtterances) -> None:
+def _warn_of_dropped(dropped: DroppedUtterances) -> None:
     if dropped.old:
         log.warning(
             "dropped because too old to be sent (spool_max_age_s): %d; the broker or the service "

@@ -1,6 +1,6 @@
-"""One satellite: frames in, utterances out; without a thread or a clock of its own.
+"""One satellite: frames in, utterances out. It has no thread and no clock of its own.
 
-`now` is monotonic seconds; the clock of the audio counts its frames.
+`now` is monotonic seconds. The audio clock counts frames.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ CHUNK_FRAMES = 8
 """Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
 
 STALL_S = 2.0
-"""A source that gave nothing for so long has stopped; the service waits 5 s at most."""
+"""A source that gave no frame for so long has stopped. The service waits 5 s at most."""
 STALLED = f"no audio came in for {STALL_S:g} s"
 ZEROS_S = 10.0
-"""A source that begins with so much digital silence is none; some give that between words."""
+"""A source that begins with so much digital silence is faulty. Later it may be a pause."""
 ZEROS = "the microphone gives nothing but zeros; is it switched off or muted?"
 
 log = logging.getLogger(__name__)
 
 
 class Satellite:
-    """Owned by one loop."""
+    """Owned by one loop: it is not thread-safe."""
 
     def __init__(
         self,
@@ -68,27 +68,27 @@ class Satellite:
         self._frames = 0
         self._listen_state = ListenState.OFF
         self.online = False
-        """Whether the broker is there."""
+        """Whether the broker is connected and knows that this satellite is there."""
         self._connection = 0
-        self._told: SatelliteState | None = None
+        self._published_state: SatelliteState | None = None
         self._was_muted_live = False
-        self._heard_at: float | None = None
-        """When the last frame came; None: none since the last pause of the source."""
+        self._last_frame_at: float | None = None
+        """When the last frame came in; None: no frame is expected."""
         self._ticked_at: float | None = None
-        self._deaf_because: str | None = None
-        """Why the source gives nothing; None: it does, as far as is known."""
+        self._source_problem: str | None = None
+        """Why the source gives no audio, for a person; None: nothing is known to be wrong."""
         self._zeros: int | None = 0
-        """Frames of digital silence since the source began; None: it gave something else."""
+        """Frames of digital silence since the source began; None: it has given other audio."""
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What it has to be told of."""
+        """Topic filters to subscribe to."""
         wake = self._config.wake_topic
         own = tuple(self._topics.topic(name) for name in ("result", "state", "satellite/set"))
         return own if wake is None else (*own, wake)
 
     def farewell(self, reason: str, now: float) -> tuple[Publication, ...]:
-        """What is said before leaving; it is retained, so it has to be true from then on."""
+        """The last messages before it disconnects. They are retained: they must stay true."""
         state = replace(self._state(now), listening=False, playing=False, reason=reason)
         return (
             Publication(self._topics.topic("satellite/state"), state.as_json(), retain=True),
@@ -102,47 +102,47 @@ class Satellite:
 
     @property
     def listen_state(self) -> ListenState:
-        """How the last frame was heard."""
+        """The listen state of the last frame."""
         return self._listen_state
 
-    def hear(self, pcm: bytes, now: float) -> Activity:
-        """Take the next frame of the microphone."""
-        self._heard_at = now
-        self._look_for_zeros(pcm)
-        self._attend(now)
+    def process(self, pcm: bytes, now: float) -> Activity:
+        """Process the next frame of the source."""
+        self._last_frame_at = now
+        self._detect_zeros(pcm)
+        self._update_listen_state(now)
         clean = self._cleanup.process(pcm)
         activity = self._activity.hear(clean)
         at = self._frames * FRAME_S
         self._frames += 1
         frame = VadFrame(clean, at, activity.begins, activity.goes_on, activity.sounds)
-        self._take(self._segmenter.push(frame, self._listen_state), now)
+        self._send(self._segmenter.push(frame, self._listen_state), now)
         return activity
 
     def source_opened(self, now: float) -> None:
-        """Frames are to come from now on."""
-        self._heard_at = now
+        """Frames are expected from now on."""
+        self._last_frame_at = now
 
     def source_lost(self, reason: str, now: float) -> None:
-        """No frame comes until further notice; `reason` for a person."""
-        self._deaf_because = reason
-        self._heard_at = None
+        """No frames are expected until the source is back; `reason` is for a person."""
+        self._source_problem = reason
+        self._last_frame_at = None
         self._zeros = 0
         self.finish(now)
         self._segmenter.forget()
-        self._tell(now)
+        self._publish_state(now)
 
     def source_waits(self) -> None:
-        """Nobody takes the frames for a while, so that none comes is no fault of the source."""
-        self._heard_at = None
+        """The loop takes no frames for a while, so a gap is no fault of the source."""
+        self._last_frame_at = None
 
     def slept(self, now: float) -> None:
-        """The machine slept: nobody knows how old it is what was said before."""
-        self._take(self._segmenter.cut(CloseReason.SLEPT), now)
+        """The machine slept: the age of what was said before is not known, so it is dropped."""
+        self._send(self._segmenter.cut(CloseReason.SLEPT), now)
         self._segmenter.forget()
         self._conversation.slept()
 
-    def told(self, message: Inbound, now: float) -> ServiceAnswer | None:
-        """Heed a message; the answer, if it is one."""
+    def receive(self, message: Inbound, now: float) -> ServiceAnswer | None:
+        """Process a message; return the answer if it is one."""
         if message.topic == self._topics.topic("result"):
             return self._conversation.result(message.payload, now)
         if message.topic == self._topics.topic("state"):
@@ -157,11 +157,11 @@ class Satellite:
                 self.listen(command.listen, now)
         elif not message.retain and self._config.mode is ListenMode.WAKE:
             self.listen(True, now)
-        self._attend(now)
+        self._update_listen_state(now)
         return None
 
     def listen(self, listen: bool, now: float) -> None:
-        """Wake it up, or press the button; or the opposite, which ends what is being said."""
+        """Begin to listen (wake-up, pressed button), or stop and end the utterance."""
         if listen:
             self.policy.listen(now)
         elif self._config.mode is not ListenMode.ALWAYS:
@@ -169,71 +169,72 @@ class Satellite:
             self.finish(now)
 
     def finish(self, now: float) -> None:
-        """End what is being said: no more comes."""
-        self._take(self._segmenter.cut(CloseReason.RELEASED), now)
+        """End the open utterance, if there is one."""
+        self._send(self._segmenter.cut(CloseReason.RELEASED), now)
 
     def connected(self, connection: int, receipt: Callable[[], None]) -> None:
-        """A connection is up: say who is there, with `receipt` for it.
+        """A connection is up: publish `online`, confirmed by `receipt`.
 
-        `greeted` is to be called behind all that came in until then: a retained mute is among it.
+        After that confirmation the caller processes every message that came in before it, such as
+        a retained mute, and then calls `announced`.
         """
         self._connection = connection
-        hello = Publication(
+        online = Publication(
             self._topics.topic("availability"),
             b"online",
             retain=True,
             connection=connection,
             receipt=receipt,
         )
-        self._publish(hello)
+        self._publish(online)
 
-    def greeted(self, connection: int, now: float) -> None:
-        """The broker knows who is there: send what is to be sent, from now on."""
+    def announced(self, connection: int, now: float) -> None:
+        """The broker has confirmed `online`: begin to send."""
         if connection != self._connection:
             return
-        self.online, self._told = True, None
-        self._attend(now)
+        self.online, self._published_state = True, None
+        self._update_listen_state(now)
         self._conversation.connected(connection, now)
 
     def disconnected(self) -> None:
-        """The connection is gone; what is said from here on waits."""
+        """The connection is gone. Utterances wait in the spool."""
         self._connection = 0
         self.online = False
         self._conversation.disconnected()
 
     def tick(self, now: float) -> DroppedUtterances | None:
-        """Look at the clock, several times a second; what was given up since the last call."""
+        """Call this several times a second. Returns what was dropped since the last call."""
         if self._ticked_at is not None and now - self._ticked_at > STALL_S / 2:
-            # We stood still ourselves: what the source has is yet to be read.
-            self._heard_at = None if self._heard_at is None else now
+            # This loop stood still: frames are waiting to be read.
+            self._last_frame_at = None if self._last_frame_at is None else now
         self._ticked_at = now
-        if self._heard_at is not None and now - self._heard_at > STALL_S:
+        if self._last_frame_at is not None and now - self._last_frame_at > STALL_S:
             self.source_lost(STALLED, now)
-        self._attend(now)
+        self._update_listen_state(now)
         return self._conversation.tick(now)
 
-    def _look_for_zeros(self, pcm: bytes) -> None:
+    def _detect_zeros(self, pcm: bytes) -> None:
         if self._zeros is not None:
             self._zeros = self._zeros + 1 if pcm.count(0) == len(pcm) else None
-        self._deaf_because = ZEROS if (self._zeros or 0) * FRAME_S >= ZEROS_S else None
+        self._source_problem = ZEROS if (self._zeros or 0) * FRAME_S >= ZEROS_S else None
 
     def _mute(self, muted: bool, retained: bool) -> None:
         if retained and not muted and self._was_muted_live:
-            # What is retained is older, and comes again with every connection.
+            # A retained message is older, and comes again with every connection.
             return
         if retained and muted and not self.policy.muted:
-            # Nobody knows since when it should have been deaf.
+            # It is not known since when it should have been muted.
             self._conversation.clear()
         self._was_muted_live = muted and not retained
         self.policy.muted = muted
 
-    def _attend(self, now: float) -> None:
-        """Find out how to listen; what is open ends when nothing may be heard any more."""
+    def _update_listen_state(self, now: float) -> None:
+        """Decide how to listen. When listening stops, the open utterance ends."""
         self._listen_state = self.policy.state(now, self.speaking)
         if self._listen_state is ListenState.OFF:
             reason = CloseReason.MUTED if self.policy.muted else CloseReason.PLAYING
-            self._take(self._segmenter.cut(reason), now)
-        self._tell(now)
+            self._send(self._segmenter.cut(reason), now)
+        self._publish_state(now)
 
     def _state(self, now: float) -> SatelliteState:
         return SatelliteState(
@@ -241,29 +242,29 @@ class Satellite:
             codec=self._config.codec.value,
             muted=self.policy.muted,
             playing=self.policy.is_playing(now),
-            listening=self._listen_state.may_begin and self._deaf_because is None,
-            reason=self._deaf_because,
+            listening=self._listen_state.may_begin and self._source_problem is None,
+            reason=self._source_problem,
             dropped=self.uplink.dropped,
         )
 
-    def _tell(self, now: float) -> None:
+    def _publish_state(self, now: float) -> None:
         state = self._state(now)
-        if self.online and state != self._told:
-            self._told = state
+        if self.online and state != self._published_state:
+            self._published_state = state
             topic = self._topics.topic("satellite/state")
             self._publish(Publication(topic, state.as_json(), retain=True))
 
-    def _take(self, step: SegmenterOutput, now: float) -> None:
-        if step.opened_at is not None:
+    def _send(self, output: SegmenterOutput, now: float) -> None:
+        if output.opened_at is not None:
             self._encoder = make_encoder(Codec(self._config.codec.value), self._config.opus_kbps)
             self._conversation.open()
             log.debug("utterance %s begins", self._conversation.id)
-        for pcm in step.frames:
-            self._send(pcm)
-        if step.closed is not None:
-            self._end(step.closed, now)
+        for pcm in output.frames:
+            self._encode(pcm)
+        if output.closed is not None:
+            self._end(output.closed, now)
 
-    def _send(self, pcm: bytes) -> None:
+    def _encode(self, pcm: bytes) -> None:
         assert self._encoder is not None
         self._pending += self._encoder.push(pcm)
         self._pending_frames += 1

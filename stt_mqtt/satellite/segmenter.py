@@ -1,8 +1,8 @@
-"""Where utterances begin and end: a state machine over frames, whose clock is that of the audio.
+"""Endpointing: a state machine that cuts frames into utterances. Its clock counts audio.
 
-An utterance begins when enough of the last half second was speech, with what was heard shortly
-before it, and ends with a pause. Most of that pause is never sent: it is held back until speech
-goes on, and what is left of it becomes what was heard before the next utterance.
+An utterance begins when enough of the last half second was speech. It includes a pre-roll. It ends
+after a pause, the hangover. Most of that pause is never sent: it is held back, and sent only if
+speech goes on. Otherwise it becomes the pre-roll of the next utterance.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from stt_mqtt.config import VadConfig
 FRAME_BYTES = 2 * FRAME_SAMPLES
 """One frame: 30 ms of 16-bit little-endian mono samples at 16 kHz."""
 FRAME_S = FRAME_MS / 1000
-BURST_S = 0.5
-"""Time in which enough must be speech for an utterance to begin."""
+BEGIN_WINDOW_S = 0.5
+"""Window in which `min_speech_ms` of speech begin an utterance."""
 TAIL_S = 0.2
-"""What is sent of a pause before it is known to be the end: the last sound fades away in it."""
+"""The part of a pause that is always sent: the last sound fades away in it."""
 ONSET_S = 0.4
-"""How far the soft beginning of a word may lie before the first clear sound of it."""
-GAP_S = 0.09
-"""Silence within that beginning, as between a lip and the voice."""
+"""Longest soft beginning of a word before its first voiced frame."""
+ONSET_GAP_S = 0.09
+"""Longest silence within that beginning, as between a plosive and the voice."""
 ENDING_S = 0.4
-"""How long a word may go on behind its last clear sound: hissing and plosives are no voice."""
-CLOSURE_S = 0.12
-"""Silence within that ending, as before a final plosive."""
-RUN = 2
-"""Frames of speech in a row that prolong an utterance: a click in the pause is no speech."""
+"""Longest ending of a word after its last voiced frame: fricatives and plosives are unvoiced."""
+ENDING_GAP_S = 0.12
+"""Longest silence within that ending, as before a final plosive."""
+MIN_RUN_FRAMES = 2
+"""Frames of speech in a row that prolong an utterance. One alone may be a click."""
 
 _HALF = FRAME_S / 2
 
@@ -40,13 +40,13 @@ class ListenState(StrEnum):
     """Whether an utterance may begin."""
 
     OFF = "off"
-    """Muted, or a sound plays: nothing of this is kept."""
+    """Muted, or the satellite plays a sound: frames are discarded."""
     WAITING = "waiting"
-    """Waits for a wake-up: the pre-roll is kept, nothing begins."""
+    """Waiting for a wake-up: the pre-roll is kept, but no utterance begins."""
     ACTIVE = "active"
     """An utterance begins with speech and ends with a pause."""
     HELD = "held"
-    """As long as the button is pressed: a pause does not end it."""
+    """The button is pressed: as `ACTIVE`, but a pause does not end the utterance."""
 
     @property
     def may_begin(self) -> bool:
@@ -60,36 +60,36 @@ class CloseReason(StrEnum):
     PAUSE = "pause"
     CAP = "cap"
     RELEASED = "released"
-    """The button, or the end of the recording."""
+    """The button was released, or the source has ended."""
     PLAYING = "playing"
-    """A sound begins to play."""
+    """The satellite begins to play a sound."""
     MUTED = "muted"
-    """Somebody does not want to be heard: it is taken back."""
+    """The satellite was muted: the utterance is aborted."""
     SLEPT = "slept"
-    """The machine slept in it: it is taken back."""
+    """The machine slept during the utterance: it is aborted."""
 
 
 @dataclass(frozen=True, slots=True)
 class VadFrame:
-    """A frame and what the voice detector makes of it."""
+    """A frame, and the decisions of the voice detector."""
 
     pcm: bytes
     at: float
-    """When its first sample was spoken, in seconds of the audio clock."""
+    """Time of its first sample, in seconds of the audio clock."""
     begins: bool
     """Loud and clear enough for an utterance to begin."""
     goes_on: bool
-    """Loud and clear enough for one to go on."""
+    """Loud and clear enough for an utterance to go on."""
     sounds: bool
-    """Louder than the room, voice or not: it may be the soft beginning of a word."""
+    """Louder than the room, voiced or not: it may be the soft beginning of a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmenterOutput:
-    """What a frame leads to, in this order: a start mark, audio, an end mark."""
+    """What follows from a frame, in this order: a start, audio, an end."""
 
     opened_at: float | None = None
-    """When the first sample was spoken, if an utterance begins; in seconds of the audio clock."""
+    """Time of the first sample if an utterance begins, in seconds of the audio clock."""
     frames: tuple[bytes, ...] = ()
     closed: CloseReason | None = None
 
@@ -106,17 +106,17 @@ class Segmenter:
         self._hangover_s = config.hangover_ms / 1000
         self._max_s = config.max_utterance_s
         self._state = ListenState.OFF
-        self._before: deque[VadFrame] = deque()
-        """What was heard last and not sent."""
-        self._begins_from = 0.0
-        """Earlier frames do not make an utterance begin: they are of the wake word."""
+        self._pre_roll: deque[VadFrame] = deque()
+        """The newest frames that were not sent."""
+        self._may_begin_from = 0.0
+        """Earlier frames do not begin an utterance: they belong to the wake word."""
         self._opened_at: float | None = None
         self._speech_end = 0.0
         self._word_end = 0.0
-        """End of the last sound that belongs to the speech, whether it is a voice or not."""
+        """End of the last sound that belongs to the speech, voiced or not."""
         self._run = 0
-        self._held: list[VadFrame] = []
-        """The pause so far, without what of it was sent."""
+        self._pause: list[VadFrame] = []
+        """The pause so far, without the part that was sent."""
 
     @property
     def speaking(self) -> bool:
@@ -124,70 +124,70 @@ class Segmenter:
         return self._opened_at is not None
 
     def push(self, frame: VadFrame, state: ListenState) -> SegmenterOutput:
-        """Take the next frame, heard in `state`."""
+        """Process the next frame, whose listen state is `state`."""
         if self._state is not state:
             if state.may_begin and not self._state.may_begin:
-                self._begins_from = frame.at
+                self._may_begin_from = frame.at
             self._state = state
         if self._opened_at is not None:
             return self._go_on(frame, self._opened_at)
         if state is ListenState.OFF:
-            self._before.clear()
+            self._pre_roll.clear()
             return _NOTHING
-        self._before.append(frame)
+        self._pre_roll.append(frame)
         self._forget(frame.at)
         if state is ListenState.WAITING or not self._has_begun():
             return _NOTHING
         return self._open(frame)
 
     def cut(self, reason: CloseReason) -> SegmenterOutput:
-        """End the utterance that is open, if one is."""
+        """End the open utterance, if there is one."""
         return _NOTHING if self._opened_at is None else self._close((), reason)
 
     def forget(self) -> None:
-        """Forget what was heard before; what comes next does not follow it."""
-        self._before.clear()
+        """Discard the pre-roll: the next frame does not follow the last one."""
+        self._pre_roll.clear()
 
     def _forget(self, now: float) -> None:
-        """Keep what a beginning would need; a wake-up needs no more than the pre-roll."""
+        """Discard frames that no utterance would begin with."""
         kept_s = self._pre_roll_s + (
-            0.0 if self._state is ListenState.WAITING else BURST_S + ONSET_S
+            0.0 if self._state is ListenState.WAITING else BEGIN_WINDOW_S + ONSET_S
         )
-        while now - self._before[0].at > kept_s + _HALF:
-            self._before.popleft()
+        while now - self._pre_roll[0].at > kept_s + _HALF:
+            self._pre_roll.popleft()
 
-    def _burst(self, now: float) -> Iterable[VadFrame]:
-        """Frames of the last half second that begin an utterance."""
+    def _begin_frames(self, now: float) -> Iterable[VadFrame]:
+        """Frames of the last half second that count for a beginning."""
         return (
             frame
-            for frame in self._before
+            for frame in self._pre_roll
             if frame.begins
-            and now - frame.at < BURST_S - _HALF
-            and frame.at >= self._begins_from - _HALF
+            and now - frame.at < BEGIN_WINDOW_S - _HALF
+            and frame.at >= self._may_begin_from - _HALF
         )
 
     def _has_begun(self) -> bool:
-        last = self._before[-1]
-        return last.begins and sum(1 for _ in self._burst(last.at)) >= self._min_speech
+        last = self._pre_roll[-1]
+        return last.begins and sum(1 for _ in self._begin_frames(last.at)) >= self._min_speech
 
     def _open(self, frame: VadFrame) -> SegmenterOutput:
-        onset = self._onset(next(iter(self._burst(frame.at))).at)
-        while onset - self._before[0].at > self._pre_roll_s + _HALF:
-            self._before.popleft()
-        frames = tuple(self._before)
-        self._before.clear()
+        onset = self._onset(next(iter(self._begin_frames(frame.at))).at)
+        while onset - self._pre_roll[0].at > self._pre_roll_s + _HALF:
+            self._pre_roll.popleft()
+        frames = tuple(self._pre_roll)
+        self._pre_roll.clear()
         self._opened_at = frames[0].at
         self._speech_end = self._word_end = frame.at + FRAME_S
         self._run = 0
         return SegmenterOutput(self._opened_at, tuple(heard.pcm for heard in frames))
 
     def _onset(self, clear_at: float) -> float:
-        """When the word began whose first clear frame was at `clear_at`."""
+        """When the word began whose first voiced frame was at `clear_at`."""
         onset = clear_at
-        for frame in reversed(self._before):
+        for frame in reversed(self._pre_roll):
             if frame.at >= onset:
                 continue
-            if onset - frame.at > GAP_S + _HALF or clear_at - frame.at > ONSET_S + _HALF:
+            if onset - frame.at > ONSET_GAP_S + _HALF or clear_at - frame.at > ONSET_S + _HALF:
                 break
             if frame.sounds:
                 onset = frame.at
@@ -196,15 +196,15 @@ class Segmenter:
     def _go_on(self, frame: VadFrame, opened_at: float) -> SegmenterOutput:
         end = frame.at + FRAME_S
         self._run = self._run + 1 if frame.goes_on else 0
-        if self._run >= RUN:
+        if self._run >= MIN_RUN_FRAMES:
             self._speech_end = end
-        if self._run >= RUN or self._ends_a_word(frame):
+        if self._run >= MIN_RUN_FRAMES or self._ends_a_word(frame):
             self._word_end = end
-        self._held.append(frame)
+        self._pause.append(frame)
         ready: tuple[bytes, ...] = ()
         if self._word_end == end or end - self._speech_end < TAIL_S + _HALF:
-            ready = tuple(held.pcm for held in self._held)
-            self._held.clear()
+            ready = tuple(held.pcm for held in self._pause)
+            self._pause.clear()
         if end + FRAME_S - opened_at > self._max_s + _HALF / 2:
             return self._close(ready, CloseReason.CAP)
         pause_s = end - self._speech_end
@@ -217,15 +217,15 @@ class Segmenter:
         return SegmenterOutput(None, ready)
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
-        """Whether this is the sound of a consonant behind the last clear sound."""
+        """Whether this is an unvoiced sound at the end of a word."""
         return (
             frame.sounds
-            and frame.at - self._word_end < CLOSURE_S + _HALF
+            and frame.at - self._word_end < ENDING_GAP_S + _HALF
             and frame.at - self._speech_end < ENDING_S - _HALF
         )
 
     def _close(self, frames: tuple[bytes, ...], reason: CloseReason) -> SegmenterOutput:
         self._opened_at = None
-        self._before.extend(self._held)
-        self._held.clear()
+        self._pre_roll.extend(self._pause)
+        self._pause.clear()
         return SegmenterOutput(None, frames, reason)

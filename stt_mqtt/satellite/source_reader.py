@@ -1,4 +1,4 @@
-"""The thread of the audio source, and the mailbox between all threads and the one loop."""
+"""The thread that reads the audio source, and the mailbox of the one loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from stt_mqtt.satellite.microphone import MicrophoneError
 from stt_mqtt.satellite.sources import AudioSource, OpenSource
 
 REOPEN_S = 5.0
-"""Pause between two looks for a microphone that has gone."""
+"""Time between two attempts to open a missing microphone."""
 MAX_FRAMES = 34
-"""Frames that wait, one second; then their source has to wait."""
+"""Frames that wait, one second of audio. Then the source has to wait."""
 MAX_CALLS = 1000
-"""Everything else that waits; of what comes on top messages are dropped."""
+"""Calls that wait. Then droppable ones are dropped."""
 
 Call: TypeAlias = Callable[[], None]
 
@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Mailbox:
-    """Bounded and thread-safe. Calls overtake frames: they are few, and may be a mute."""
+    """A bounded, thread-safe queue of frames and calls.
+
+    Calls come before frames: they are few, and one may be a mute.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -34,7 +37,7 @@ class Mailbox:
         self._closed = False
 
     def put_frame(self, pcm: bytes) -> bool:
-        """Hand over a frame, waiting for room; False: nobody takes frames any more."""
+        """Add a frame, waiting for room; False: the mailbox is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._frames) < MAX_FRAMES)
             if self._closed:
@@ -44,7 +47,7 @@ class Mailbox:
             return True
 
     def post(self, call: Call, droppable: bool = False) -> bool:
-        """Have the loop make a call; never waits. False: it is `droppable` and there is no room."""
+        """Have the loop make a call; never waits. False: no room for a `droppable` call."""
         with self._changed:
             if droppable and len(self._calls) >= MAX_CALLS:
                 return False
@@ -53,7 +56,7 @@ class Mailbox:
             return True
 
     def take(self, timeout_s: float, frames: bool = True) -> Call | bytes | None:
-        """The next call, else the next frame unless `frames` are not wanted; None: nothing came."""
+        """The next call, else the next frame if `frames`; None: nothing within `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._calls or (frames and self._frames), timeout_s)
             if self._calls:
@@ -70,38 +73,36 @@ class Mailbox:
             return bool(self._frames)
 
     def close(self) -> None:
-        """Take no more frames: their source must not wait for ever."""
+        """Take no more frames, so that no source waits for ever."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 class SourceReader:
-    """Reads a source to its end; a microphone that is not there is waited for, however long."""
+    """Reads a source to its end. Opens a missing microphone again, however long that takes."""
 
     def __init__(
         self,
         open_source: OpenSource,
         take: Callable[[bytes], bool],
         lost: Callable[[str], None],
-        reopen_s: float | None = None,
     ) -> None:
         """Opens the source. Raises `SttMqttError` if that fails, but not for a microphone.
 
-        `take` gets each frame and may wait; False: no more are taken. `lost` gets the reason each
-        time that there is another one why nothing is heard. Both are called in the thread.
+        `take` gets each frame and may wait; it returns False to end the reading. `lost` gets the
+        reason why there is no microphone, once for each new reason. Both are called in the thread.
         """
         self._open_source = open_source
         self._take = take
         self._lost = lost
-        self._reopen_s = REOPEN_S if reopen_s is None else reopen_s
         self._source: AudioSource | None = None
-        self._told = ""
+        self._reported = ""
         self._missing: SttMqttError | None = None
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self.failure: SttMqttError | None = None
-        """What the source failed of, when it has ended."""
+        """Why the source failed; None: it did not."""
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         try:
             self._source = open_source()
@@ -118,7 +119,7 @@ class SourceReader:
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Have it end, and give the source free; returns after at most `timeout_s`.
+        """Stop reading and close the source, within `timeout_s`.
 
         A driver whose device has gone may hang when it is closed.
         """
@@ -134,7 +135,7 @@ class SourceReader:
 
     def _run(self) -> None:
         try:
-            while not self._pour() and self._reopen():
+            while not self._read() and self._reopen():
                 pass
         except SttMqttError as error:
             self.failure = error
@@ -144,41 +145,41 @@ class SourceReader:
         finally:
             self._ended.set()
 
-    def _pour(self) -> bool:
-        """Hand over frames until the source ends; False: there is no microphone any more."""
+    def _read(self) -> bool:
+        """Pass frames on until the source ends; False: the microphone is gone."""
         if self._source is None:
-            self._tell(self._missing)
+            self._report(self._missing)
             return False
         try:
             for pcm in self._source.frames():
-                if self._told:
+                if self._reported:
                     log.info("the microphone is back")
-                    self._told = ""
+                    self._reported = ""
                 if not self._take(pcm):
                     break
         except MicrophoneError as error:
             if not self._stopping.is_set():
-                self._tell(error)
+                self._report(error)
                 return False
         return True
 
     def _reopen(self) -> bool:
-        """Whether a microphone is there again; False: nobody wants to know any more."""
+        """Wait for the microphone; True: it is open again; False: the reader was closed."""
         self._close()
-        while not self._stopping.wait(self._reopen_s):
+        while not self._stopping.wait(REOPEN_S):
             try:
                 self._source = self._open_source()
             except (MicrophoneError, ConfigError) as error:
-                self._tell(error)
+                self._report(error)
             else:
                 return True
         return False
 
-    def _tell(self, why: SttMqttError | None) -> None:
-        """Say why nothing is heard, once for each reason."""
+    def _report(self, why: SttMqttError | None) -> None:
+        """Report why there is no microphone, once for each reason."""
         reason = str(why)
-        if reason == self._told:
+        if reason == self._reported:
             return
-        self._told = reason
-        log.warning("%s; looking for it every %g s", reason.rstrip("."), self._reopen_s)
+        self._reported = reason
+        log.warning("%s; looking for it every %g s", reason.rstrip("."), REOPEN_S)
         self._lost(f"no microphone: {reason}")

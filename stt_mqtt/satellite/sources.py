@@ -1,6 +1,6 @@
-"""Where the frames come from when it is not a microphone: a file, or what is piped in.
+"""Audio sources beside the microphone: a file, and standard input.
 
-A source is read once, by one thread; any thread may close it, also more than once.
+A source is read once, by one thread. Any thread may close it, more than once.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_FILE_S = 2 * 3600.0
 """Two hours take 460 MB when decoded; what is longer is cut off."""
 ARECORD = "arecord -f S16_LE -r 16000 -c 1 -t raw"
-"""What gives the audio that is taken."""
+"""A command that writes audio in the right format."""
 
 _READ_BYTES = 4096
 _PATIENCE_MS = 100
-"""How long a read waits before it looks whether the source was closed."""
+"""How long a read waits before it checks whether the source was closed."""
 _HEAD_BYTES = 12
-"""So many bytes tell a container from samples."""
+"""Bytes needed to tell a container from samples."""
 _MAX_HEADER_BYTES = 64 * 1024
 _FRAME_SAMPLES = FRAME_BYTES // 2
 
@@ -42,17 +42,17 @@ log = logging.getLogger(__name__)
 
 
 class AudioSource(Protocol):
-    """Where the frames come from."""
+    """A source of frames."""
 
     def frames(self) -> Iterator[bytes]:
-        """Frames, each when it is there; blocks. Raises `SttMqttError`."""
+        """Frames as they come in; blocks. Raises `SttMqttError`."""
 
     def close(self) -> None:
         """Have `frames` end soon; from any thread."""
 
 
 OpenSource: TypeAlias = Callable[[], AudioSource]
-"""Opens the source, also once more when a microphone has gone. Raises `SttMqttError`."""
+"""Opens the source, and opens a lost microphone again. Raises `SttMqttError`."""
 
 
 class FileSource:
@@ -65,7 +65,7 @@ class FileSource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Reads and decodes it. `real_time`: its frames come when a microphone would give them.
+        """Reads and decodes the file. `real_time`: frames come at the pace of a microphone.
 
         Raises ConfigError for a file that cannot be read or is no audio.
         """

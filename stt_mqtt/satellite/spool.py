@@ -1,30 +1,30 @@
-"""Utterances that have to be sent, or perhaps once more: bounded in bytes and in age."""
+"""Utterances that have to be sent, or may have to be sent again. Bounded in bytes and in age."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 
-RECORD_OVERHEAD = 512
+UTTERANCE_OVERHEAD = 512
 CHUNK_OVERHEAD = 64
-"""Bytes that an utterance and a chunk are counted with besides the audio."""
+"""Bytes that count for an utterance and for a chunk, besides the audio."""
 
 
 @dataclass(slots=True)
 class SpooledUtterance:
-    """An utterance."""
+    """An utterance and how far it got."""
 
     id: str
     chunks: list[bytes] = field(default_factory=list)
-    """Its audio, as it was cut for the wire."""
+    """Its encoded audio, one item for each message."""
     closed_at: float | None = None
-    """When it ended, in monotonic seconds; None: it is still being spoken."""
-    size_bytes: int = RECORD_OVERHEAD
-    """What it is counted with."""
+    """When it ended, in monotonic seconds; None: it is open."""
+    size_bytes: int = UTTERANCE_OVERHEAD
+    """Its audio and overheads."""
     answered: bool = False
-    """Whether the service has said what became of it; that may be before its end."""
+    """Whether the service has answered it, perhaps before its end."""
     resend: bool = False
-    """Whether it was sent and has to be sent once more."""
+    """Whether it was sent and has to be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,10 @@ class DroppedUtterances:
 
 
 class Spool:
-    """First in, first out; only the newest utterance may be open.
+    """First in, first out. Only the newest utterance may be open.
 
-    It decides nothing by itself: whoever owns it asks `too_old` and `too_full`, and removes the
-    oldest until they are false. Then it holds `max_bytes`, or the newest utterance alone, which
-    is bounded by who speaks it.
+    Its owner asks `too_old` and `too_full`, and removes the oldest utterance until both are false.
+    Then it holds at most `max_bytes`, or the newest utterance alone, which has a bound of its own.
     """
 
     def __init__(self, max_age_s: float, max_bytes: int) -> None:
@@ -55,7 +54,7 @@ class Spool:
 
     @property
     def size_bytes(self) -> int:
-        """What all of it is counted with."""
+        """Size of all utterances, overheads included."""
         return self._size_bytes
 
     @property
@@ -65,13 +64,13 @@ class Spool:
 
     @property
     def open(self) -> SpooledUtterance | None:
-        """The utterance that is still being spoken."""
+        """The open utterance."""
         newest = self._utterances[-1] if self._utterances else None
         return newest if newest is not None and newest.closed_at is None else None
 
     @property
     def too_full(self) -> bool:
-        """Whether the oldest utterance has to make room."""
+        """Whether the oldest utterance has to be removed for want of room."""
         return self._size_bytes > self._max_bytes and len(self._utterances) > 1
 
     def too_old(self, now: float) -> bool:
@@ -80,18 +79,18 @@ class Spool:
         return expires_at is not None and now >= expires_at
 
     def expires_at(self, utterance: SpooledUtterance) -> float | None:
-        """When an utterance becomes too old; None: not while it is being spoken."""
+        """When an utterance becomes too old, in monotonic seconds; None: not while it is open."""
         return None if utterance.closed_at is None else utterance.closed_at + self._max_age_s
 
     def begin(self, id: str) -> None:
-        """An utterance begins. Raises ValueError while another one is open."""
+        """Open an utterance. Raises ValueError while another one is open."""
         if self.open is not None:
             raise ValueError("an utterance begins although the one before it is still open")
         self._utterances.append(SpooledUtterance(id))
-        self._size_bytes += RECORD_OVERHEAD
+        self._size_bytes += UTTERANCE_OVERHEAD
 
     def add(self, chunk: bytes) -> None:
-        """More audio of the open utterance. Raises ValueError if there is none."""
+        """Add a chunk to the open utterance. Raises ValueError if there is none."""
         utterance = self._require_open()
         size = CHUNK_OVERHEAD + len(chunk)
         utterance.chunks.append(chunk)
@@ -99,22 +98,22 @@ class Spool:
         self._size_bytes += size
 
     def close(self, now: float) -> None:
-        """The open utterance ends. Raises ValueError if there is none."""
+        """End the open utterance. Raises ValueError if there is none."""
         self._require_open().closed_at = now
 
     def put_back(self, utterance: SpooledUtterance) -> None:
-        """An utterance that was sent has to be sent again, before all others."""
+        """Put an utterance that was sent before all others."""
         self._utterances.appendleft(utterance)
         self._size_bytes += utterance.size_bytes
 
     def remove_oldest(self) -> SpooledUtterance:
-        """Forget the utterance whose turn it is; returns it. Raises IndexError if there is none."""
+        """Remove and return the oldest utterance. Raises IndexError if there is none."""
         utterance = self._utterances.popleft()
         self._size_bytes -= utterance.size_bytes
         return utterance
 
     def remove_open(self) -> None:
-        """Forget the open utterance. Raises ValueError if there is none."""
+        """Remove the open utterance. Raises ValueError if there is none."""
         self._size_bytes -= self._require_open().size_bytes
         self._utterances.pop()
 
@@ -125,9 +124,9 @@ class Spool:
 
 
 class UnansweredUtterances:
-    """Utterances that were sent and that nobody has answered, the oldest first.
+    """Utterances that were sent and are not answered, oldest first.
 
-    They are kept because the service may have got a part only, or leave before it answers.
+    They are kept because the service may have got only a part, or may stop before it answers.
     """
 
     def __init__(self) -> None:
@@ -136,7 +135,7 @@ class UnansweredUtterances:
 
     @property
     def size_bytes(self) -> int:
-        """What all of it is counted with."""
+        """Size of all utterances, overheads included."""
         return self._size_bytes
 
     @property
@@ -150,7 +149,7 @@ class UnansweredUtterances:
         return list(self._utterances.values())
 
     def too_old(self, before: float) -> list[SpooledUtterance]:
-        """Those that ended at that time or earlier."""
+        """Those that ended at `before` or earlier."""
         return [
             utterance
             for utterance in self._utterances.values()
@@ -158,16 +157,16 @@ class UnansweredUtterances:
         ]
 
     def find(self, id: str) -> SpooledUtterance | None:
-        """The utterance of that id."""
+        """The utterance with this id; None: there is none."""
         return self._utterances.get(id)
 
     def keep(self, utterance: SpooledUtterance) -> None:
-        """An utterance was sent."""
+        """Add an utterance that was sent."""
         self._utterances[utterance.id] = utterance
         self._size_bytes += utterance.size_bytes
 
     def remove(self, id: str) -> SpooledUtterance | None:
-        """Forget an utterance; returns it, if it is there."""
+        """Remove and return an utterance; None: it is not there."""
         utterance = self._utterances.pop(id, None)
         if utterance is not None:
             self._size_bytes -= utterance.size_bytes

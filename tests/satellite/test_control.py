@@ -110,7 +110,7 @@ def test_always_means_always() -> None:
     assert policy(ListenMode.ALWAYS).state(NOW, False) is ListenState.ACTIVE
 
 
-def test_a_wake_up_opens_the_ear_for_a_while() -> None:
+def test_a_wake_up_listens_for_a_while() -> None:
     woken = policy(ListenMode.WAKE)
     assert woken.state(NOW, False) is ListenState.WAITING
     woken.listen(NOW)
@@ -126,7 +126,7 @@ def test_who_has_begun_to_speak_is_heard_to_the_end() -> None:
     assert woken.state(NOW + 9.0, True) is ListenState.WAITING
 
 
-def test_a_button_holds_the_ear_open_until_it_is_released() -> None:
+def test_a_button_listens_until_it_is_released() -> None:
     pressed = policy(ListenMode.PUSH_TO_TALK)
     pressed.listen(NOW)
     assert pressed.state(NOW + 10, False) is ListenState.HELD
@@ -141,7 +141,7 @@ def test_a_button_that_nobody_releases_is_released_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("mode", list(ListenMode))
-def test_who_is_muted_is_deaf_whatever_happens(mode: ListenMode) -> None:
+def test_who_is_muted_does_not_listen_whatever_happens(mode: ListenMode) -> None:
     muted = policy(mode)
     muted.muted = True
     muted.listen(NOW)
@@ -150,7 +150,7 @@ def test_who_is_muted_is_deaf_whatever_happens(mode: ListenMode) -> None:
     assert muted.state(NOW, False) in {ListenState.ACTIVE, ListenState.HELD}
 
 
-def test_it_is_deaf_while_a_sound_plays_but_not_for_ever() -> None:
+def test_it_does_not_listen_while_a_sound_plays_but_not_for_ever() -> None:
     playing = policy(ListenMode.ALWAYS)
     playing.play(True, NOW)
     assert playing.state(NOW + 59, False) is ListenState.OFF

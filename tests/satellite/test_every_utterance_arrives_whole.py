@@ -42,19 +42,19 @@ class Said:
         return self.closed_at is not None and now >= self.closed_at + MAX_AGE_S
 
 
-class Ears:
-    """What the service hears on one connection: checks that it is well formed."""
+class FakeService:
+    """What the service gets on one connection: checks that it is well formed."""
 
     def __init__(self, said: dict[str, Said]) -> None:
         self.open: str | None = None
-        self._deaf = False
+        self._skips = False
         self._said = said
         self._chunks = 0
 
     def hear(self, verb: str, payload: bytes, now: float) -> None:
         if verb == "":
             if self.open is None:
-                assert self._deaf, "a chunk without a start"
+                assert self._skips, "a chunk without a start"
                 return
             assert int.from_bytes(payload[:4], "little") == self._chunks
             assert payload[4:] == self._said[self.open].chunks[self._chunks]
@@ -64,10 +64,10 @@ class Ears:
         id = fields["id"]
         if verb == "/start":
             assert self.open is None
-            self.open, self._chunks, self._deaf = id, 0, False
+            self.open, self._chunks, self._skips = id, 0, False
         elif verb == "/stop":
             said = self._said[id]
-            if self._deaf:
+            if self._skips:
                 return
             assert self.open == id
             assert self._chunks == fields["chunks"] == len(said.chunks)
@@ -84,7 +84,7 @@ class Ears:
     def answer(self, id: str) -> None:
         """The service answers it, perhaps before its end: what else comes of it is dropped."""
         if self.open == id:
-            self.open, self._deaf = None, True
+            self.open, self._skips = None, True
 
 
 class TheUplink(RuleBasedStateMachine):
@@ -105,7 +105,7 @@ class TheUplink(RuleBasedStateMachine):
         self.said: dict[str, Said] = {}
         self.speaking: str | None = None
         self.connections = self.up = self.told_up = 0
-        self.ears = Ears(self.said)
+        self.service = FakeService(self.said)
         self.transport: deque[Publication] = deque()
         self.unanswered: deque[Callable[[], None]] = deque()
         self.untold: deque[int] = deque()
@@ -174,7 +174,7 @@ class TheUplink(RuleBasedStateMachine):
     def connection_comes(self) -> None:
         self.connections += 1
         self.up = self.connections
-        self.ears = Ears(self.said)
+        self.service = FakeService(self.said)
         self.untold.append(self.up)
 
     @precondition(lambda self: self.up and len(self.untold) < 3)
@@ -201,7 +201,7 @@ class TheUplink(RuleBasedStateMachine):
             one = self.transport.popleft()
             if one.expires_at is not None and self.now >= one.expires_at:
                 continue
-            self.ears.hear(one.topic.removeprefix(TOPIC), one.payload, self.now)
+            self.service.hear(one.topic.removeprefix(TOPIC), one.payload, self.now)
             if one.receipt is not None:
                 self.unanswered.append(self.receipt_of(one))
         if self.qos == 0:
@@ -235,14 +235,14 @@ class TheUplink(RuleBasedStateMachine):
         else:
             self.uplink.service_seen()
 
-    @precondition(lambda self: self.ears.open is not None)
+    @precondition(lambda self: self.service.open is not None)
     @rule()
     def service_answers(self) -> None:
-        assert self.ears.open is not None
+        assert self.service.open is not None
         self.audible = True
-        id = self.ears.open
+        id = self.service.open
         self.said[id].answered = True
-        self.ears.answer(id)
+        self.service.answer(id)
         self.uplink.answered(id)
 
     @rule()
@@ -280,7 +280,7 @@ class TheUplink(RuleBasedStateMachine):
         self.tick()
         self.transport_writes(1000)
         assert self.uplink.waiting == 0
-        assert self.ears.open is None
+        assert self.service.open is None
         lost = [
             one
             for one in self.said.values()

@@ -57,7 +57,7 @@ def sentence(
 def calibrated(quiet: Iterable[Heard], spoken: Iterable[Heard], clipped: int = 0) -> Proposal:
     calibration = MicrophoneCalibration()
     for number, (level_dbfs, voiced) in enumerate([*quiet, *spoken]):
-        calibration.hear(level_dbfs, voiced, clipped=number < clipped)
+        calibration.push(level_dbfs, voiced, clipped=number < clipped)
     return calibration.propose()
 
 
@@ -70,11 +70,11 @@ def test_the_phases_follow_each_other_and_then_nothing_more_is_heard() -> None:
     phases = []
     for level_dbfs, voiced in [*room(), *sentence()]:
         phases.append(calibration.phase)
-        calibration.hear(level_dbfs, voiced, clipped=False)
+        calibration.push(level_dbfs, voiced, clipped=False)
     assert phases == [0] * QUIET + [1] * SPOKEN
     assert calibration.phase is None
     before = calibration.propose()
-    calibration.hear(0.0, ALL, clipped=True)
+    calibration.push(0.0, ALL, clipped=True)
     assert calibration.propose() == before
 
 
@@ -185,7 +185,7 @@ def test_whatever_is_heard_the_snippet_can_be_loaded(
 ) -> None:
     calibration = MicrophoneCalibration()
     for frame in frames * times:
-        calibration.hear(*frame)
+        calibration.push(*frame)
     proposal = calibration.propose()
     vad = loaded(proposal)
     assert (vad.begin_db, vad.go_on_db) == (proposal.begin_db, proposal.go_on_db)
@@ -245,7 +245,7 @@ def test_in_real_rooms_less_noise_is_taken_for_speech_and_speech_still_is() -> N
             one, two, three, four = (
                 detector.is_speech(frame, SAMPLE_RATE) for detector in detectors
             )
-            calibration.hear(band_power_db(frame), (one, two, three, four), is_clipped(frame))
+            calibration.push(band_power_db(frame), (one, two, three, four), is_clipped(frame))
         proposal = calibration.propose()
         assert proposal.usable
         for name, config in (("usual", VadConfig()), ("proposed", loaded(proposal))):

@@ -19,7 +19,7 @@ from stt_mqtt.satellite import source_reader
 from stt_mqtt.satellite.answers import AnswerTracker, ServiceAnswer
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.microphone import MicrophoneError
-from stt_mqtt.satellite.program import SatelliteProgram, SatelliteSettings
+from stt_mqtt.satellite.program import HintLog, SatelliteProgram, SatelliteSettings
 from stt_mqtt.satellite.satellite import Satellite
 from stt_mqtt.satellite.segmenter import FRAME_BYTES
 from stt_mqtt.satellite.sources import AudioSource
@@ -30,8 +30,8 @@ STATE = "stt/kitchen/satellite/state"
 AVAILABILITY = "stt/kitchen/availability"
 
 
-class Blind:
-    """A screen that shows nothing."""
+class NoDisplay:
+    """A display that shows nothing."""
 
     def level(self, activity: Activity, satellite: Satellite, now: float) -> None:
         pass
@@ -90,7 +90,7 @@ def running(broker: Broker, open_source: Callable[[], AudioSource]) -> Iterator[
     mqtt = MqttConfig.model_validate({"host": broker.host, "port": broker.port})
     place = SatelliteTopics(Topics("stt"), "kitchen")
     program = SatelliteProgram(
-        SatelliteSettings(SatelliteConfig(), place, mqtt, None), open_source, Blind()
+        SatelliteSettings(SatelliteConfig(), place, mqtt, None), open_source, NoDisplay()
     )
     thread = threading.Thread(target=program.run, daemon=True)
     thread.start()
@@ -149,16 +149,14 @@ def test_it_does_not_say_that_it_listens_when_it_has_stopped(broker: Broker) -> 
 def test_what_the_service_says_about_the_audio_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # One that was never connected: only what it remembers of hints is wanted here.
-    program = SatelliteProgram.__new__(SatelliteProgram)
-    program._hints = set()
     payload = json.dumps({"id": "a", "outcome": "no_speech", "hint": "Lower the gain."}).encode()
     answers = AnswerTracker(30.0)
     answers.begin("a")
     ours = answers.take(payload, 1.0)
     assert ours is not None
+    hints = HintLog()
     for answer in (replace(ours, ours=False), replace(ours, hint=None), ours, ours):
-        program._note_hint(answer)
+        hints.add(answer)
     assert [record.getMessage() for record in caplog.records] == [
         "the service says about what this satellite sends: Lower the gain."
     ]

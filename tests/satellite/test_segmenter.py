@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.config import VadConfig
 from stt_mqtt.satellite.segmenter import (
-    CLOSURE_S,
+    ENDING_GAP_S,
     ENDING_S,
     FRAME_S,
     ONSET_S,
@@ -56,16 +56,18 @@ class Listening:
             self.take(self.segmenter.push(frame(self.heard, sound), self.state))
             self.heard += 1
 
-    def take(self, step: SegmenterOutput) -> None:
-        if step.opened_at is not None:
+    def take(self, output: SegmenterOutput) -> None:
+        if output.opened_at is not None:
             assert len(self.utterances) == len(self.reasons)
             self.utterances.append([])
-            assert step.opened_at == pytest.approx(int.from_bytes(step.frames[0], "little") * 0.03)
-        if step.frames:
+            assert output.opened_at == pytest.approx(
+                int.from_bytes(output.frames[0], "little") * 0.03
+            )
+        if output.frames:
             assert len(self.utterances) == len(self.reasons) + 1
-            self.utterances[-1].extend(int.from_bytes(pcm, "little") for pcm in step.frames)
-        if step.closed is not None:
-            self.reasons.append(step.closed)
+            self.utterances[-1].extend(int.from_bytes(pcm, "little") for pcm in output.frames)
+        if output.closed is not None:
+            self.reasons.append(output.closed)
             assert len(self.utterances) == len(self.reasons)
         assert self.segmenter.speaking == (len(self.utterances) > len(self.reasons))
 
@@ -126,14 +128,14 @@ def test_the_hissing_end_of_a_word_belongs_to_it() -> None:
 
 
 def test_so_does_a_plosive_behind_a_closed_mouth() -> None:
-    closure = round(CLOSURE_S / FRAME_S)
+    closure = round(ENDING_GAP_S / FRAME_S)
     listening = Listening()
     listening.hear(SPEECH * 20 + SOFT * 3 + QUIET * closure + SOFT + QUIET * 30)
     assert listening.utterances == [list(range(20 + 3 + closure + 1))]
 
 
 def test_a_noise_in_the_pause_does_not_belong_to_the_word_before_it() -> None:
-    closure = round(CLOSURE_S / FRAME_S)
+    closure = round(ENDING_GAP_S / FRAME_S)
     listening = Listening()
     listening.hear(SPEECH * 20 + SOFT * 3 + QUIET * (closure + 1) + SOFT * 3 + QUIET * 30)
     ((*_, last),) = listening.utterances
@@ -265,7 +267,7 @@ def test_what_is_kept_is_bounded(
         listening.state = state or listening.state
         for _ in range(count):
             listening.hear(sound)
-            kept = len(listening.segmenter._before) + len(listening.segmenter._held)
+            kept = len(listening.segmenter._pre_roll) + len(listening.segmenter._pause)
             assert kept * FRAME_S <= longest_s
 
 

@@ -1,4 +1,4 @@
-"""The thread of the source: a microphone that has gone is looked for until it is back."""
+"""The thread of the source: a microphone that has gone is opened again. And the mailbox."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from stt_mqtt.errors import ConfigError, SttMqttError
+from stt_mqtt.satellite import source_reader
 from stt_mqtt.satellite.microphone import MicrophoneError
 from stt_mqtt.satellite.source_reader import MAX_CALLS, MAX_FRAMES, Mailbox, SourceReader
 from stt_mqtt.satellite.sources import AudioSource
@@ -16,6 +17,11 @@ from tools.brokers import eventually
 
 GONE = MicrophoneError("'USB' gives no audio any more; was it unplugged?")
 NONE = MicrophoneError("There is no microphone.")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_reader, "REOPEN_S", 0.001)
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Bench:
         self._opened = list(opened)
         self.told: list[str] = []
         self.frames: list[bytes] = []
-        self.reader = SourceReader(self._open, self._take, self.told.append, reopen_s=0.001)
+        self.reader = SourceReader(self._open, self._take, self.told.append)
 
     def _open(self) -> AudioSource:
         found = self._opened.pop(0) if len(self._opened) > 1 else self._opened[0]
