@@ -17,9 +17,6 @@ import pytest
 from stt_mqtt.config import LogConfig, LogFormat, LogLevel
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.logs import FLUSH_TIMEOUT_S, ROOT, LogWriter, set_up
-from stt_mqtt.observe.metrics import Metrics
-from stt_mqtt.observe.process import CpuMeter, rss_mb
-from stt_mqtt.types import InferenceResult, Transcript
 
 log = logging.getLogger(f"{ROOT}.tests")
 
@@ -251,58 +248,3 @@ def test_a_line_for_a_terminal_is_there_before_the_next_one_unless_it_is_halted(
             log.info("x" * 100)
         assert time.monotonic() - started_at < 60
     os.close(controlling)
-
-
-def test_the_real_time_factor_is_a_running_mean_of_the_work() -> None:
-    metrics = Metrics()
-    words = Transcript("a", "en", 1.0, 0.0)
-    metrics.count_inference(InferenceResult(2.0, words, infer_s=3.0, work_s=1.0))
-    assert metrics.rtf == 0.5
-    metrics.count_inference(InferenceResult(2.0))
-    metrics.count_inference(InferenceResult(1.0, words, infer_s=3.0, work_s=1.5, retried=True))
-    assert metrics.rtf == pytest.approx(0.6)
-    assert (metrics.inferences, metrics.retries) == (2, 1)
-
-
-def test_the_process_knows_its_memory_and_its_work() -> None:
-    assert 10 < rss_mb() < 100_000
-    assert CpuMeter().read() is None
-
-
-class Clocks:
-    """Wall and CPU clocks that go on as told."""
-
-    def __init__(self) -> None:
-        self.wall_s = 1000.0
-        self.cpu_s = 50.0
-
-    def go_on(self, wall_s: float, cpu_s: float) -> None:
-        self.wall_s += wall_s
-        self.cpu_s += cpu_s
-
-    def meter(self) -> CpuMeter:
-        return CpuMeter(lambda: self.wall_s, lambda: self.cpu_s)
-
-
-def test_cpu_use_is_unknown_until_there_is_something_to_compare_with() -> None:
-    clocks = Clocks()
-    meter = clocks.meter()
-    # What loading the model took is nobody's load.
-    clocks.go_on(5.0, 5.0)
-    assert meter.read() is None
-    clocks.go_on(0.5, 0.5)
-    assert meter.read() is None
-    clocks.go_on(29.5, 2.5)
-    assert meter.read() == pytest.approx(0.1)
-    clocks.go_on(30.0, 60.0)
-    assert meter.read() == pytest.approx(2.0)
-
-
-def test_asking_twice_at_once_does_not_make_a_moment_the_load() -> None:
-    clocks = Clocks()
-    meter = clocks.meter()
-    meter.read()
-    clocks.go_on(30.0, 3.0)
-    assert meter.read() == pytest.approx(0.1)
-    clocks.go_on(0.2, 0.2)
-    assert meter.read() == pytest.approx(0.1)
