@@ -207,7 +207,7 @@ class EngineFacts:
     """What a service starts with. `languages`: codes of those that every rung speaks."""
 
     languages: frozenset[str]
-    rungs: RungStatus
+    rung_status: RungStatus
 
 
 @dataclass(frozen=True, slots=True)

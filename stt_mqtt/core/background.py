@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Unwaited(ThreadPoolExecutor):
+class DaemonExecutor(ThreadPoolExecutor):
     """An executor whose threads nobody waits for: neither an event loop nor the interpreter.
 
     As the executor of an event loop it keeps a name that cannot be looked up from delaying the end.
@@ -39,7 +39,7 @@ class Unwaited(ThreadPoolExecutor):
         """Nothing: there is nothing to wait for."""
 
 
-_THREADS = Unwaited()
+_THREADS = DaemonExecutor()
 
 
 def in_background(call: Callable[[], T]) -> asyncio.Future[T]:

@@ -13,7 +13,7 @@ from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.core.utterance import Opening, OpenUtterance
+from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -39,7 +39,7 @@ class Device:
         "announced",
         "config",
         "counters",
-        "enabled_is_settled",
+        "enabled_was_set",
         "key",
         "last_seen_ts",
         "overrides",
@@ -63,7 +63,7 @@ class Device:
         self._context = context
         self.overrides = Overrides()
         """What of the settings was changed over the wire."""
-        self.enabled_is_settled = False
+        self.enabled_was_set = False
         """Whether it was switched on or off over the wire, or read back how it was."""
         self.settings = self.overrides.over(config)
         """The settings in force."""
@@ -122,7 +122,7 @@ class Device:
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
         self._recent.expect(start.id, now)
-        unopened = self._opening(start, start.id or "").utterance(self.key, None, now)
+        unopened = self._resolve(start, start.id or "").utterance(self.key, None, now)
         return [*self._end_and_drop(now), Answer(unopened, error)]
 
     def chunk(
@@ -165,7 +165,7 @@ class Device:
         if utterance is None:
             self._late_chunks.for_stragglers(now)
             return []
-        if id not in {None, utterance.opening.id} or utterance.stopped_at is not None:
+        if id not in {None, utterance.start.id} or utterance.stopped_at is not None:
             return []
         if utterance.await_stragglers(sent, now):
             return []
@@ -177,7 +177,7 @@ class Device:
         if utterance is None:
             self._late_chunks.for_stragglers(now)
             return []
-        if id not in {None, utterance.opening.id}:
+        if id not in {None, utterance.start.id}:
             return []
         return self._abort_open(now)
 
@@ -191,23 +191,23 @@ class Device:
         if end is EndReason.STOP:
             self._late_chunks.for_stragglers(ended_at)
         if end.is_incomplete:
-            self._recent.give_up(utterance.opening.id)
+            self._recent.forget(utterance.start.id)
         return [self._seal(utterance, end, ended_at)]
 
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
         """A whole utterance in one message. Never touches the open one."""
-        opening = self._opening(start, start.id or "")
-        bare = opening.utterance(self.key, EndReason.SINGLE, now)
+        resolved = self._resolve(start, start.id or "")
+        bare = resolved.utterance(self.key, EndReason.SINGLE, now)
         if not self.settings.enabled:
             return Answer(bare, DisabledError("the device is disabled"))
         if self._context.budget.missing_bytes(len(data)):
             return Answer(bare, OverloadedError("the memory for audio of all devices is full"))
         try:
-            audio = whole(data, opening.format)
+            audio = whole(data, resolved.format)
         except UtteranceError as error:
             return Answer(bare, error)
         self._context.budget.use(len(audio.data))
-        return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
+        return replace(bare, id=resolved.id or self._context.new_id(), audio=audio)
 
     def answered(self, outcome: Outcome, now: float) -> None:
         """An utterance of the device was given its outcome."""
@@ -218,12 +218,12 @@ class Device:
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings; disabling aborts the open utterance."""
         self.overrides = self.overrides.changed_by(change)
-        self.enabled_is_settled |= change.enabled is not UNCHANGED
+        self.enabled_was_set |= change.enabled is not UNCHANGED
         return self._settings_changed(now)
 
     def restore(self, overrides: Overrides) -> None:
         """Take over what was changed before a restart, unless something was changed since."""
-        self.enabled_is_settled = True
+        self.enabled_was_set = True
         if self.overrides == Overrides():
             self.overrides = overrides
             self.settings = overrides.over(self.config)
@@ -246,12 +246,14 @@ class Device:
     def _open_new(self, start: UtteranceStart, quiet_timeout_s: float, now: float) -> OpenUtterance:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
-        opening = self._opening(start, id, quiet_timeout_s)
-        self._open = OpenUtterance(opening, self._context.cap, now)
+        resolved = self._resolve(start, id, quiet_timeout_s)
+        self._open = OpenUtterance(resolved, self._context.cap, now)
         return self._open
 
-    def _opening(self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0) -> Opening:
-        return Opening.of(start, id, self.config, self.settings, quiet_timeout_s)
+    def _resolve(
+        self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0
+    ) -> ResolvedStart:
+        return ResolvedStart.of(start, id, self.config, self.settings, quiet_timeout_s)
 
     def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
         """Close the open utterance; the budget then holds what its sealed form holds."""
@@ -275,7 +277,7 @@ class Device:
         self, utterance: OpenUtterance, error: UtteranceError, now: float
     ) -> list[Ended]:
         # Until a pause as long as the one that would have ended the utterance.
-        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
+        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return [Answer(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
 
     def _settings_changed(self, now: float) -> list[Ended]:
@@ -288,7 +290,7 @@ class Device:
         if self.config.on_cap is OnCap.REJECT:
             error = TooLongError("the utterance reached its cap")
             return self._fail_open(utterance, error, now)
-        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
+        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return self.end(EndReason.CAP, now)
 
     def _end_and_drop(self, now: float) -> list[Ended]:
@@ -299,7 +301,7 @@ class Device:
 
     def _repetition(self, start: UtteranceStart, now: float) -> list[Ended] | None:
         """What a start brings about whose id was used before; None: it was not."""
-        if self._open is not None and start.id == self._open.opening.id:
+        if self._open is not None and start.id == self._open.start.id:
             return []
         before = self._recent.find(start.id, now)
         if before is None:

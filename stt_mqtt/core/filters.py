@@ -80,7 +80,7 @@ class RecentOutcomes:
         while len(self._by_id) > MAX_REMEMBERED:
             del self._by_id[next(iter(self._by_id))]
 
-    def give_up(self, id: str) -> None:
+    def forget(self, id: str) -> None:
         """Only a part of an utterance came: sent again it is not a repetition."""
         self._by_id.pop(id, None)
 

@@ -96,7 +96,7 @@ class FairQueue:
         """The utterance of this device left the model; its next one waits for its turn."""
         self._busy.remove(key)
         if key in self._waiting:
-            self._line_up(key)
+            self._enqueue_turn(key)
 
     def expire(self, now: float) -> list[Utterance]:
         """Take out all that have waited too long or are too old."""
@@ -153,7 +153,7 @@ class FairQueue:
             del self._waiting[key]
         return utterance
 
-    def _line_up(self, key: DeviceKey) -> None:
+    def _enqueue_turn(self, key: DeviceKey) -> None:
         self._turns.setdefault(_name_of(key), deque()).append(key)
 
     def _append(self, utterance: Utterance) -> None:
@@ -161,7 +161,7 @@ class FairQueue:
         if waiting is None:
             waiting = self._waiting[utterance.key] = deque()
             if utterance.key not in self._busy:
-                self._line_up(utterance.key)
+                self._enqueue_turn(utterance.key)
         waiting.append(utterance)
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)

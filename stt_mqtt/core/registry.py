@@ -52,20 +52,20 @@ class Registry:
         """What the configuration says of a device."""
         return self.config.device(key.name)
 
-    def seen(self, key: DeviceKey) -> Device | None:
+    def touch(self, key: DeviceKey) -> Device | None:
         """The device that a message came from, if it is known."""
         device = self.find(key)
         if device is not None:
             device.last_seen_ts = self._clock.epoch()
         return device
 
-    def seen_or_added(self, key: DeviceKey) -> Device:
+    def touch_or_add(self, key: DeviceKey) -> Device:
         """The device that a message came from, made if needed. Raises `TooManyDevicesError`."""
-        device = self.get(key)
+        device = self.get_or_add(key)
         device.last_seen_ts = self._clock.epoch()
         return device
 
-    def get(self, key: DeviceKey) -> Device:
+    def get_or_add(self, key: DeviceKey) -> Device:
         """The device, made if needed; an idle one may be forgotten for it.
 
         Raises `TooManyDevicesError` when all places are taken by devices that are busy or
@@ -81,7 +81,7 @@ class Registry:
         device = self._devices[key] = Device(key, self.config_of(key), self._context)
         return device
 
-    def introduce(self, key: DeviceKey) -> None:
+    def register(self, key: DeviceKey) -> None:
         """Make a device known before it speaks, if there is a place for it now.
 
         Another device is forgotten only for one that is configured.
@@ -89,7 +89,7 @@ class Registry:
         if not self._is_configured(key) and not self._has_place_for(key):
             return
         try:
-            device = self.get(key)
+            device = self.get_or_add(key)
         except TooManyDevicesError:
             return
         self.observers.announce(device)
@@ -101,14 +101,14 @@ class Registry:
                 device.announced = None
                 self.observers.announce(device)
 
-    def take_over(self, key: DeviceKey, overrides: Overrides | None, last_seen_ts: float) -> None:
+    def restore(self, key: DeviceKey, overrides: Overrides | None, last_seen_ts: float) -> None:
         """Know a device of a previous run, as it was set, if there is a place for it.
 
-        Nobody is told: `announce` or `introduce` does that.
+        Nobody is told: `announce` or `register` does that.
         """
         if not self._has_place_for(key):
             return
-        device = self.get(key)
+        device = self.get_or_add(key)
         if overrides is not None:
             device.restore(overrides)
         # If nobody knows when it was heard last, its silence counts from now.
@@ -171,7 +171,7 @@ class Registry:
         return key in self._devices or len(self) < self.config.limits.max_devices
 
 
-class Alarms:
+class DeviceDeadlines:
     """Deadlines of devices, the earliest first. Times are monotonic seconds.
 
     A deadline that moves later costs nothing: the device is looked at early and set again.
@@ -179,24 +179,24 @@ class Alarms:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._alarms: list[tuple[float, DeviceKey]] = []
+        self._deadlines: list[tuple[float, DeviceKey]] = []
 
     @property
     def next_at(self) -> float | None:
         """When `due` has something to say; None: nothing is set."""
-        return self._alarms[0][0] if self._alarms else None
+        return self._deadlines[0][0] if self._deadlines else None
 
     def set(self, device: Device) -> None:
         """See that the device is looked at when its deadline comes."""
         deadline = device.deadline
         if deadline is not None and (device.timer_at is None or deadline < device.timer_at):
             device.timer_at = deadline
-            heapq.heappush(self._alarms, (deadline, device.key))
+            heapq.heappush(self._deadlines, (deadline, device.key))
 
     def due(self, now: float) -> Iterator[Device]:
         """The devices whose time has come; each has to be `set` again."""
-        while self._alarms and self._alarms[0][0] <= now:
-            at, key = heapq.heappop(self._alarms)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            at, key = heapq.heappop(self._deadlines)
             device = self._registry.find(key)
             if device is not None and device.timer_at == at:
                 device.timer_at = None

@@ -107,7 +107,7 @@ class LadderRunner:
         try:
             transcriber, max_batch = await in_background(partial(self._prepared, rung))
         except NotEnoughMemoryError as error:
-            self._put_off(rung, error)
+            self._postpone(rung, error)
             return
         except ModelError as error:
             self._give_up(choice.index, error)
@@ -125,7 +125,7 @@ class LadderRunner:
         log.info("rung %s: %s", rung.name, choice.reason)
         self._tell_status()
 
-    def _put_off(self, rung: Rung, error: NotEnoughMemoryError) -> None:
+    def _postpone(self, rung: Rung, error: NotEnoughMemoryError) -> None:
         """There may be memory later."""
         self._retry_at = self._clock.now() + self._policy.min_stay_s
         self._reason = f"{rung.name} has to wait: {error}"
@@ -178,7 +178,7 @@ class LadderRunner:
         raise RequestError(f"no rung is called {name[:64]!r}: {known}")
 
     def _tell_status(self) -> None:
-        self._service.rungs = self.status
+        self._service.rung_status = self.status
         self._changed()
 
 

@@ -109,7 +109,7 @@ class Scheduler:
         return self._stuck == 0
 
     @property
-    def hopeless(self) -> bool:
+    def all_stuck(self) -> bool:
         """Whether every inference thread hangs, so that nothing will be transcribed any more."""
         return 0 < self._workers <= self._stuck
 
@@ -124,7 +124,7 @@ class Scheduler:
         expiry = self._queue.next_expiry
         return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
 
-    def serve(self, pool: Pool, capacity: Capacity, now: float) -> None:
+    def attach_pool(self, pool: Pool, capacity: Capacity, now: float) -> None:
         """Have threads transcribe from now on; until then everything waits."""
         self._pool = pool
         self._workers = capacity.workers
@@ -133,12 +133,12 @@ class Scheduler:
 
     def withdraw(self, key: DeviceKey, now: float) -> list[Answer]:
         """Take back what a device has waiting; what is being transcribed goes on."""
-        return [_waited(utterance, None, now) for utterance in self._queue.withdraw(key)]
+        return [_answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
     def put(self, utterance: Utterance, now: float) -> list[Answer]:
         """Queue an utterance and start it if a thread is free. An empty one takes no place."""
         if not utterance.audio.data:
-            return [Answer(utterance, _nothing_came(utterance), 0.0)]
+            return [Answer(utterance, _no_audio_error(utterance), 0.0)]
         if self._queue.is_expired(utterance, now):
             return [self._expired(utterance, now)]
         self.arrivals.note(now, self._queue.length_s(utterance))
@@ -196,7 +196,7 @@ class Scheduler:
     def abandon(self, now: float) -> list[Answer]:
         """Answer everything that is left `shutting_down`."""
         error = ShuttingDownError("the service stops")
-        answers = [_waited(utterance, error, now) for utterance in self._queue.clear()]
+        answers = [_answer_after_wait(utterance, error, now) for utterance in self._queue.clear()]
         for running in self._running.values():
             answers += self._finish_all(running, error)
         return answers
@@ -231,7 +231,7 @@ class Scheduler:
         )
 
     def _expired(self, utterance: Utterance, now: float) -> Answer:
-        return _waited(utterance, self._too_old(utterance, now), now)
+        return _answer_after_wait(utterance, self._too_old(utterance, now), now)
 
     def _too_old(self, utterance: Utterance, now: float) -> UtteranceError:
         limits, waited_s = self._limits, now - utterance.ended_at
@@ -250,23 +250,23 @@ class Scheduler:
     def _finish(self, running: _Running, index: int, verdict: Verdict) -> Answer:
         utterance = running.unanswered.pop(index)
         self._queue.done(utterance.key)
-        return _waited(utterance, verdict, running.started_at)
+        return _answer_after_wait(utterance, verdict, running.started_at)
 
     def _finish_all(self, running: _Running, error: UtteranceError) -> list[Answer]:
         return [self._finish(running, index, error) for index in list(running.unanswered)]
 
 
-def _waited(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
+def _answer_after_wait(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
     """The answer to an utterance that was in the queue until then."""
     return Answer(utterance, verdict, max(until - utterance.ended_at, 0.0))
 
 
 def _overloaded(utterance: Utterance, now: float) -> Answer:
     error = OverloadedError("more speech arrives than this machine can transcribe")
-    return _waited(utterance, error, now)
+    return _answer_after_wait(utterance, error, now)
 
 
-def _nothing_came(utterance: Utterance) -> UtteranceError:
+def _no_audio_error(utterance: Utterance) -> UtteranceError:
     """Why there is no audio: whoever is cut off by the end of the service was not too short."""
     if utterance.end is EndReason.SHUTDOWN:
         return ShuttingDownError("the service stops")

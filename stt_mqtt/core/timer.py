@@ -32,7 +32,7 @@ class Backlog(Protocol):
     def mark(self, stood_still: bool) -> None:
         """Note what has come in until now. `stood_still`: some of it may not even be read."""
 
-    def take_in(self) -> bool:
+    def handle_marked(self) -> bool:
         """Handle some of what was marked; return whether that was not all of it yet."""
 
 
@@ -119,7 +119,7 @@ class DeadlineTimer:
             return False
         if now >= reading.give_up_at:
             return True
-        waits = self._arrivals.take_in()
+        waits = self._arrivals.handle_marked()
         return not waits and now >= reading.not_before
 
     def _notice(self, now: float, late_s: float) -> None:

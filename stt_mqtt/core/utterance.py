@@ -29,7 +29,7 @@ STRAGGLER_PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class ResolvedStart:
     """How an utterance was opened, with every default filled in. Times in seconds.
 
     `ends_within_s`: it must not stay open longer, whatever happens to be configured.
@@ -56,7 +56,7 @@ class Opening:
         config: DeviceConfig,
         settings: DeviceSettings,
         quiet_timeout_s: float,
-    ) -> Opening:
+    ) -> ResolvedStart:
         """The start of a device, with its settings where the start says nothing."""
         return cls(
             id=id,
@@ -94,17 +94,17 @@ class Opening:
 class OpenUtterance:
     """Collects chunks until somebody says that it ended. Times are monotonic seconds."""
 
-    def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
-        self.opening = opening
-        longest_s = opening.ends_within_s
+    def __init__(self, start: ResolvedStart, cap: AudioCap, now: float) -> None:
+        self.start = start
+        longest_s = start.ends_within_s
         if longest_s is not None:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
-        self._buffer = AudioBuffer(opening.format, cap)
+        self._buffer = AudioBuffer(start.format, cap)
         self._sequence = Resequencer()
         self._max_bytes = cap.max_bytes
         self.ends_at = inf if longest_s is None else now + longest_s
-        self._cap_at = min(now + cap.max_s + opening.quiet_timeout_s, self.ends_at)
-        self._numbered = opening.sequenced
+        self._cap_at = min(now + cap.max_s + start.quiet_timeout_s, self.ends_at)
+        self._numbered = start.sequenced
         self._received = 0
         self._sent: int | None = None
         self._stopped_at: float | None = None
@@ -133,7 +133,7 @@ class OpenUtterance:
         Before that, a `deadline` is the cap: it has been open for longer than the longest
         utterance takes to say. So streams are capped whose length only decoding tells.
         """
-        return self._quiet_since + self.opening.quiet_timeout_s
+        return self._quiet_since + self.start.quiet_timeout_s
 
     @property
     def stopped_at(self) -> float | None:
@@ -151,7 +151,7 @@ class OpenUtterance:
         self._quiet_since = now
         if self.capped:
             return False
-        if self.opening.sequenced:
+        if self.start.sequenced:
             if len(chunk) < SEQUENCE_PREFIX_BYTES:
                 return False
             number = int.from_bytes(chunk[:SEQUENCE_PREFIX_BYTES], "little")
@@ -188,9 +188,9 @@ class OpenUtterance:
         elif self._sent is not None and not self.capped:
             lost = max(self._sent - self._received, 0)
         return replace(
-            self.opening.utterance(key, end, ended_at),
+            self.start.utterance(key, end, ended_at),
             audio=self._buffer.close(),
-            age_s=self.opening.age_s + self._age_s(ended_at),
+            age_s=self.start.age_s + self._age_s(ended_at),
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
@@ -199,7 +199,7 @@ class OpenUtterance:
     def _note_pause(self, until: float) -> None:
         """Notice a pause after which nobody was there to end the utterance."""
         pause_s = until - self._quiet_since
-        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+        if pause_s > self.start.quiet_timeout_s + SLEPT_S:
             self._slept_s += pause_s
 
     def _age_s(self, ended_at: float) -> float:

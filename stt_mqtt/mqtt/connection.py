@@ -37,7 +37,7 @@ POLL_S = 1.0
 """Longest sleep between two checks of the keep-alive."""
 READ_BATCH = 64
 """Messages read before writing gets its turn."""
-COMPLAINT_INTERVAL_S = 10.0
+DEFECT_LOG_INTERVAL_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ class Connection:
         try:
             self._listener.connected(self._protocol.value)
         except Exception:
-            self._complain()
+            self._log_defect()
 
     def _on_disconnect(
         self,
@@ -243,7 +243,7 @@ class Connection:
         try:
             self._listener.message(message)
         except Exception:
-            self._complain()
+            self._log_defect()
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
         """Let the broker read our DISCONNECT before the socket is closed.
@@ -267,10 +267,10 @@ class Connection:
             "the user without saying so"
         )
 
-    def _complain(self) -> None:
+    def _log_defect(self) -> None:
         now = time.monotonic()
         if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            self._quiet_until = now + DEFECT_LOG_INTERVAL_S
             log.exception(
                 "%s could not handle what came in, please report this",
                 type(self._listener).__name__,

@@ -25,7 +25,7 @@ BATCH = 256
 LINGER_S = 0.005
 """Pause between batches while messages keep coming: waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
-COMPLAINT_INTERVAL_S = 10.0
+DEFECT_LOG_INTERVAL_S = 10.0
 """Least time between two tracebacks in the log: a failure may repeat fifty times a second."""
 
 log = logging.getLogger(__name__)
@@ -208,14 +208,14 @@ class Inbox:
             try:
                 destination.door.handle(message)
             except Exception:
-                self._complain(message.topic)
+                self._log_defect(message.topic)
             self._handled += not is_audio
         while self._dropped:
             topic, destination = self._dropped.popleft()
             try:
                 destination.topics.dropped(topic)
             except Exception:
-                self._complain(topic)
+                self._log_defect(topic)
         self._rearm_timer()
 
     def mark(self, stood_still: bool) -> None:
@@ -228,7 +228,7 @@ class Inbox:
             self._client.read_all()
         self._marked = self._queue.accepted
 
-    def take_in(self) -> bool:
+    def handle_marked(self) -> bool:
         """Handle a batch of what was marked; return whether more of it waits."""
         if self._reading and self._client.has_read_all:
             self._reading = False
@@ -237,11 +237,11 @@ class Inbox:
             self.pump()
         return self._taken < self._marked or self._reading
 
-    def _complain(self, topic: str) -> None:
+    def _log_defect(self, topic: str) -> None:
         """One message that breaks something must not harm those behind it."""
         now = self._loop.time()
         if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            self._quiet_until = now + DEFECT_LOG_INTERVAL_S
             log.exception("a message on %.300s could not be handled, please report this", topic)
 
 

@@ -123,7 +123,7 @@ class FailureMessage:
     def __str__(self) -> str:
         if self.lasts_s is None:
             return self.reason
-        return f"{self.reason} (so for {_spoken(self.lasts_s)})"
+        return f"{self.reason} (so for {_duration_text(self.lasts_s)})"
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class FailureLog:
     _repeat_at: float = 0.0
     _pause_s: float = 0.0
     _losses: int = 0
-    _told: set[str] = field(default_factory=set)
+    _logged: set[str] = field(default_factory=set)
 
     @property
     def flapping(self) -> bool:
@@ -158,7 +158,7 @@ class FailureLog:
         """
         if lived_s >= (UNDISTURBED_S if ended is Cause.TAKEN_OVER else STEADY_S):
             self._since, self._losses = None, 0
-            self._told.clear()
+            self._logged.clear()
         if self._since is None:
             self._since = now
             self._pause_s = FIRST_REPEAT_S
@@ -180,9 +180,9 @@ class FailureLog:
 
     def is_new(self, text: str) -> bool:
         """Whether this was not logged yet; from now on it was."""
-        if text in self._told or len(self._told) >= MAX_REASONS:
+        if text in self._logged or len(self._logged) >= MAX_REASONS:
             return False
-        self._told.add(text)
+        self._logged.add(text)
         return True
 
     def _explained(self, ended: Cause, reason: str) -> str:
@@ -199,6 +199,6 @@ class FailureLog:
         return f"{again}: it is likely that another client uses {whose}; give each one of its own"
 
 
-def _spoken(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
@@ -60,7 +60,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._toggles = Toggles()
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         service.attach(DOOR, self)
-        service.follow(DOOR, self)
+        service.add_observer(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
 
@@ -228,7 +228,10 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._capture(session, pcm)
         self._service.chunk(session.key, pcm, None, None)
         endpointer = session.endpointer
-        if endpointer is not None and endpointer.push(pcm) in {Hearing.ENDED, Hearing.NOBODY}:
+        if endpointer is not None and endpointer.push(pcm) in {
+            EndpointState.ENDED,
+            EndpointState.NO_SPEECH,
+        }:
             self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:

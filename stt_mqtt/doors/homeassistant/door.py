@@ -33,7 +33,7 @@ COLLECT_S = 1.0
 
 Home Assistant drops most of a discovery message that comes while it works on the one before.
 """
-MAX_LEFTOVERS = 100_000
+MAX_PREVIOUS_MESSAGES = 100_000
 """Most discovery messages of a previous run that are looked at in one start."""
 
 
@@ -63,7 +63,7 @@ class HomeAssistantDoor(MqttDoor):
         """Devices that told something and are not known yet; at most `limits.max_devices`."""
         self._due: dict[str, float] = {}
         """When devices with news are announced, the first ones first."""
-        self._leftovers: set[str] = set()
+        self._previous_ids: set[str] = set()
         """Object ids that a previous run announced."""
         self._clearing: Counter[str] = Counter()
         """Our own empty messages that have not come back yet, by object id."""
@@ -99,7 +99,7 @@ class HomeAssistantDoor(MqttDoor):
             self._service.metrics.drop(DropReason.BAD_TOPIC)
         elif message.payload:
             if message.retain:
-                self._note_leftover(object_id, message.payload)
+                self._note_previous(object_id, message.payload)
         elif object_id in self._clearing:
             # Our own message comes back.
             self._clearing -= Counter((object_id,))
@@ -117,9 +117,9 @@ class HomeAssistantDoor(MqttDoor):
     def clean_up(self) -> None:
         """Remove what a previous run announced and this one does not know."""
         known = {SERVICE_ID, *map(object_id, self._devices)} if self._enabled else set()
-        for leftover in sorted(self._leftovers - known):
+        for leftover in sorted(self._previous_ids - known):
             self._retain(leftover, b"")
-        self._leftovers.clear()
+        self._previous_ids.clear()
 
     # Time --------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class HomeAssistantDoor(MqttDoor):
 
     @property
     def _service_facts(self) -> ServiceFacts:
-        rungs = tuple(rung.name for rung in self._service.rungs.rungs)
+        rungs = tuple(rung.name for rung in self._service.rung_status.rungs)
         return ServiceFacts(self._topics, rungs, self._service.config.service.health_interval_s)
 
     def _object_id_in(self, topic: str) -> str | None:
@@ -189,10 +189,12 @@ class HomeAssistantDoor(MqttDoor):
         id, _, rest = topic[len(self._config_prefix) :].partition("/")
         return id if id and rest == "config" else None
 
-    def _note_leftover(self, object_id: str, config: bytes) -> None:
+    def _note_previous(self, object_id: str, config: bytes) -> None:
         state_topic = self._topics.of_bridge("state")
-        if len(self._leftovers) < MAX_LEFTOVERS and is_ours(object_id, config, state_topic):
-            self._leftovers.add(object_id)
+        if len(self._previous_ids) < MAX_PREVIOUS_MESSAGES and is_ours(
+            object_id, config, state_topic
+        ):
+            self._previous_ids.add(object_id)
 
     def _facts(self, name: str) -> DeviceFacts:
         return self._devices.get(name) or self._unknown.get(name) or DeviceFacts()

@@ -9,7 +9,7 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.instances import InstanceCallbacks, Instances
+from stt_mqtt.doors.native.instances import InstanceCallbacks, InstanceMonitor
 from stt_mqtt.doors.native.messages import transaction_of
 from stt_mqtt.doors.native.topics import BRIDGE, DOOR, OFFLINE, ONLINE, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
@@ -51,7 +51,7 @@ class Bridge:
         self._callbacks = callbacks
         self._topics = Topics(service.config.mqtt.base_topic)
         watching = InstanceCallbacks(callbacks.probed, self.say_online, self.announce)
-        self.instances = Instances(own, self._topics, publish, clock, watching)
+        self.instances = InstanceMonitor(own, self._topics, publish, clock, watching)
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
@@ -76,9 +76,9 @@ class Bridge:
         self._cpu = self._cpu_meter.read()
         self._retain("health", encode(self._health()), qos=0)
 
-    def say_goodbye(self) -> None:
+    def say_offline(self) -> None:
         """Publish that the service is leaving on purpose."""
-        self.instances.leave()
+        self.instances.stop()
         self.publish_health()
         self._retain("state", OFFLINE, qos=1)
 
@@ -100,7 +100,7 @@ class Bridge:
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
-            if self.instances.is_for_nobody(request, fields):
+            if self.instances.is_ignored(request, fields):
                 return
             response = _response(self._answer(request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
@@ -143,7 +143,7 @@ class Bridge:
         return name
 
     def _info(self) -> dict[str, object]:
-        rungs = self._service.rungs.rungs
+        rungs = self._service.rung_status.rungs
         return {
             "v": INFO_VERSION,
             "version": __version__,
@@ -164,7 +164,7 @@ class Bridge:
         }
 
     def _rung(self) -> dict[str, object]:
-        status = self._service.rungs
+        status = self._service.rung_status
         return {"mode": status.mode, "active": status.active, "reason": status.reason}
 
     def _health(self) -> dict[str, object]:
@@ -183,7 +183,7 @@ class Bridge:
                 "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
-            "rung": service.rungs.active,
+            "rung": service.rung_status.active,
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": service.budget.used_bytes,
             "devices": self._devices(),

@@ -27,7 +27,7 @@ from stt_mqtt.mqtt.json import object_in
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
-MAX_NAMES_TOLD = 100
+MAX_NAMES_LOGGED = 100
 """Illegal names that get a line of the log each; more are only counted."""
 MAX_DEVICES = 100_000
 """Devices of a previous run that are looked at in one start; a bound, not an expectation."""
@@ -54,7 +54,7 @@ class PresenceObserver(Protocol):
         """The device told what it is; `SatelliteInfo()`: it cleared what was retained there."""
 
 
-class Presence:
+class NativeDevices:
     """Makes devices known to the service: those that say so, are configured, or were there."""
 
     def __init__(self, service: SpeechService) -> None:
@@ -64,19 +64,19 @@ class Presence:
         """Who is there by its own word, the newest last; as many as there may be devices."""
         self._previous: PreviousRun | None = PreviousRun(service.config)
         """None once all of it was read."""
-        self._taken_over: set[str] = set()
+        self._restored: set[str] = set()
         """Devices of the previous run that were dealt with."""
-        self._names_told: set[str] = set()
+        self._names_logged: set[str] = set()
 
     def is_online(self, name: str) -> bool:
         """Whether a device says that it is there."""
         return name in self._online
 
-    def introduce_configured(self) -> None:
+    def register_configured(self) -> None:
         """Make the devices known that the configuration names one by one."""
         for name in self._service.config.named_devices:
             if is_satellite(name):
-                self._service.registry.introduce(DeviceKey(DOOR, name))
+                self._service.registry.register(DeviceKey(DOOR, name))
 
     def forget_silent(self, since_ts: float) -> None:
         """Forget who was not heard since then and does not say that it is there."""
@@ -85,9 +85,9 @@ class Presence:
     def refuse(self, name: str) -> None:
         """A device has an illegal name: say once for each name why nothing comes of it."""
         self._service.metrics.drop(DropReason.BAD_NAME)
-        if name in self._names_told or len(self._names_told) >= MAX_NAMES_TOLD:
+        if name in self._names_logged or len(self._names_logged) >= MAX_NAMES_LOGGED:
             return
-        self._names_told.add(name)
+        self._names_logged.add(name)
         rule = "1 to 64 of A-Z a-z 0-9 _ . - are taken"
         if name == BRIDGE:
             rule = "it is the name of the service itself"
@@ -115,7 +115,7 @@ class Presence:
             else:
                 self.observer.availability_cleared(key.name)
         if payload == ONLINE:
-            self._introduce(key, retained)
+            self._register(key, retained)
 
     def satellite(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
         """A device told what it is, or cleared it. Raises `BadPayloadError`."""
@@ -123,17 +123,17 @@ class Presence:
         if self.observer is not None:
             self.observer.satellite_seen(key.name, satellite)
         if payload.strip():
-            self._introduce(key, retained)
+            self._register(key, retained)
 
-    def _introduce(self, key: DeviceKey, retained: bool) -> None:
+    def _register(self, key: DeviceKey, retained: bool) -> None:
         """Know a device that says it is there, so that its first words are heard by all."""
-        self._service.registry.introduce(key)
+        self._service.registry.register(key)
         if not retained:
-            self._service.registry.seen(key)
+            self._service.registry.touch(key)
 
     # What a previous run left ------------------------------------------------------------------
 
-    def device_left(self, route: DeviceMessage, payload: bytes) -> None:
+    def note_retained_device(self, route: DeviceMessage, payload: bytes) -> None:
         """The retained state of a device was read, or its settings."""
         if self._previous is None or not payload:
             return
@@ -142,7 +142,7 @@ class Presence:
         elif payload in _STATES:
             self._previous.note_device(route.device, None)
 
-    def service_left(self, name: str, payload: bytes) -> None:
+    def note_retained_service(self, name: str, payload: bytes) -> None:
         """What the service retained about itself was read: its `info` or `health`."""
         if self._previous is None:
             return
@@ -151,7 +151,7 @@ class Presence:
         elif name == "health":
             self._previous.note_health(payload)
 
-    def take_over(self) -> list[DeviceKey]:
+    def restore(self) -> list[DeviceKey]:
         """Know the devices of the previous run, as far as it has been read.
 
         Where there are more than places, those that were heard last; the others are returned.
@@ -160,8 +160,8 @@ class Presence:
             return []
         without_place: list[DeviceKey] = []
         # Who was taken over already may have been forgotten since.
-        left = [one for one in self._previous.devices() if one.name not in self._taken_over]
-        self._taken_over.update(one.name for one in left)
+        left = [one for one in self._previous.devices() if one.name not in self._restored]
+        self._restored.update(one.name for one in left)
         placed = self._known | set(self._service.config.named_devices)
         places = self._service.config.limits.max_devices - len(placed)
         too_many = sum(device.name not in placed for device in left) - places
@@ -171,7 +171,7 @@ class Presence:
                 too_many -= 1
                 without_place.append(key)
             else:
-                self._service.registry.take_over(key, device.overrides, device.last_seen_ts)
+                self._service.registry.restore(key, device.overrides, device.last_seen_ts)
         return without_place
 
     def all_read(self) -> None:
@@ -179,7 +179,7 @@ class Presence:
         if self._previous is not None:
             self._previous = None
             for name in self._known:
-                self._service.registry.introduce(DeviceKey(DOOR, name))
+                self._service.registry.register(DeviceKey(DOOR, name))
 
     @property
     def _known(self) -> set[str]:
@@ -187,7 +187,7 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftDevice:
+class PreviousDevice:
     """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0: not known."""
 
     name: str
@@ -241,16 +241,16 @@ class PreviousRun:
             if isinstance(seen, int | float) and 0 <= seen <= LATEST_TS and seen is not True:
                 self._last_seen_ts[name] = float(seen)
 
-    def devices(self) -> list[LeftDevice]:
+    def devices(self) -> list[PreviousDevice]:
         """The devices, who was heard last at the end."""
         found = [self.device(name) for name in self._settings]
         return sorted(found, key=lambda device: (device.last_seen_ts, device.name))
 
-    def device(self, name: str) -> LeftDevice:
+    def device(self, name: str) -> PreviousDevice:
         """What is known of one device."""
         settings = self._settings.get(name)
         overrides = None if settings is None else self._overrides(name, settings)
-        return LeftDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
+        return PreviousDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
 
     def _overrides(self, name: str, settings: bytes) -> Overrides:
         try:

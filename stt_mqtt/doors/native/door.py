@@ -13,7 +13,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
-from stt_mqtt.doors.native.devices import Presence
+from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeOutput,
@@ -75,9 +75,9 @@ class NativeDoor:
         self._publish = publish
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
-        self.presence = Presence(service)
+        self.devices = NativeDevices(service)
         service.attach(DOOR, self)
-        service.follow(DOOR, self)
+        service.add_observer(DOOR, self)
 
     # On the broker -----------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class NativeDoor:
         verb = route.verb
         if verb in _OWN_OUTPUT:
             if message.retain:
-                self.presence.device_left(route, message.payload)
+                self.devices.note_retained_device(route, message.payload)
             return
         if message.retain and verb not in _MAY_BE_RETAINED:
             self._service.metrics.drop(DropReason.RETAINED)
@@ -119,18 +119,18 @@ class NativeDoor:
     def on_connected(self) -> None:
         """Tell about all devices and the service; that it is online comes last."""
         self._service.registry.announce(DOOR)
-        self.presence.introduce_configured()
+        self.devices.register_configured()
         self._bridge.announce()
 
-    def take_over(self) -> None:
+    def restore_devices(self) -> None:
         """Know the devices of a previous run, as far as it has been read."""
-        for key in self.presence.take_over():
+        for key in self.devices.restore():
             self._clear(key)
 
     def _clean_up(self) -> None:
         """Take over what came late, too."""
-        self.take_over()
-        self.presence.all_read()
+        self.restore_devices()
+        self.devices.all_read()
 
     def _dropped(self, topic: str) -> None:
         """Answer a device whose message was dropped."""
@@ -172,7 +172,7 @@ class NativeDoor:
         Of one that is not there also what it said itself, by which it would be known again.
         """
         self._clear(key)
-        if not self.presence.is_online(key.name):
+        if not self.devices.is_online(key.name):
             self._retain(key, Verb.AVAILABILITY, b"")
             self._retain(key, Verb.SATELLITE, b"")
 
@@ -203,9 +203,9 @@ class NativeDoor:
             case Verb.ENABLED:
                 self._service.change_settings(key, messages.parse_switch(message.payload))
             case Verb.AVAILABILITY:
-                self.presence.availability(key, message.payload, message.retain)
+                self.devices.availability(key, message.payload, message.retain)
             case Verb.SATELLITE:
-                self.presence.satellite(key, message.payload, message.retain)
+                self.devices.satellite(key, message.payload, message.retain)
 
     def _handle_other(self, route: Route | None, message: Inbound) -> None:
         if isinstance(route, BridgeRequest):
@@ -213,9 +213,9 @@ class NativeDoor:
         elif isinstance(route, BridgeOutput):
             self._bridge.output(message, route.name)
             if message.retain:
-                self.presence.service_left(route.name, message.payload)
+                self.devices.note_retained_service(route.name, message.payload)
         elif isinstance(route, IllegalDevice):
-            self.presence.refuse(route.name)
+            self.devices.refuse(route.name)
         else:
             self._service.metrics.drop(DropReason.BAD_TOPIC)
 
@@ -279,7 +279,7 @@ class NativeDoor:
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = messages.parse_set(message.payload)
         device = self._service.registry.find(key)
-        if message.retain and device is not None and device.enabled_is_settled:
+        if message.retain and device is not None and device.enabled_was_set:
             # It was written before the device was switched on or off, which survives restarts.
             change = replace(change, enabled=UNCHANGED)
         self._service.change_settings(key, change)

@@ -20,7 +20,7 @@ PROBE = "health_check"
 """The request by which another service is asked for a sign of life."""
 PROBE_TIMEOUT_S = 3.0
 """How long another service on the base topic has to show that it is live."""
-DOUBT_S = 2.0
+WARN_AFTER_S = 2.0
 """So long after it was said to be offline a service warns.
 
 A broker that shuts down publishes the last will before it closes the connection.
@@ -46,7 +46,7 @@ class InstanceCallbacks:
     """Publish all about this service again: it was said to be offline."""
 
 
-class Instances:
+class InstanceMonitor:
     """Detects other services. `own`: the random id of this one."""
 
     def __init__(
@@ -62,15 +62,15 @@ class Instances:
         """When a missing answer means that there is no other service."""
         self._other_may_live = False
         self._connected_at = 0.0
-        self._doubt_until: float | None = None
+        self._warn_at: float | None = None
         """When to warn that this service was said to be offline, not by its own last will."""
-        self._has_left = False
+        self._stopped = False
         self._warned = False
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, in monotonic seconds."""
-        both = (self._probe_until, self._doubt_until)
+        both = (self._probe_until, self._warn_at)
         return min((at for at in both if at is not None), default=None)
 
     def tick(self, connected: bool) -> None:
@@ -80,16 +80,16 @@ class Instances:
             self._probe_until = None
             if connected:
                 # Whoever is said to be online is not live.
-                self._settle(None)
-        if self._doubt_until is not None and now >= self._doubt_until:
-            self._doubt_until = None
+                self._end_probe(None)
+        if self._warn_at is not None and now >= self._warn_at:
+            self._warn_at = None
             if connected:
                 self._warn("it was said to be offline while it serves")
 
     def on_connected(self) -> None:
         """The broker accepted the connection. What was said before no longer counts."""
         self._connected_at = self._clock.now()
-        self._doubt_until = None
+        self._warn_at = None
 
     def probe(self) -> None:
         """Ask whether another service is live.
@@ -104,20 +104,20 @@ class Instances:
         fields = {"transaction": self.own, "probe": self.own}
         self._publish(Publication(topic, json.dumps(fields).encode()))
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """This service shuts down: it watches nothing any more."""
-        self._has_left = True
+        self._stopped = True
 
     def state(self, payload: bytes, retained: bool) -> None:
         """Take a message on the state of the service."""
         if self._probing:
             self._other_may_live = self._other_may_live or payload == ONLINE
-        elif payload != ONLINE and not retained and not self._has_left:
+        elif payload != ONLINE and not retained and not self._stopped:
             # A broker that ends, and a lost connection, tell of this service's own will.
             self._callbacks.announce()
             now = self._clock.now()
-            if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
-                self._doubt_until = now + DOUBT_S
+            if now - self._connected_at > OWN_WILL_S and self._warn_at is None:
+                self._warn_at = now + WARN_AFTER_S
 
     def info(self, payload: bytes, retained: bool) -> None:
         """Take a message on the `info` of the service."""
@@ -125,9 +125,9 @@ class Instances:
             return
         instance = instance_in(object_in(payload, MAX_PAYLOAD_BYTES))
         if instance != self.own:
-            self._contradict(f"another service, instance {instance}, describes itself there")
+            self._reassert_online(f"another service, instance {instance}, describes itself there")
 
-    def is_for_nobody(self, request: str, fields: Json) -> bool:
+    def is_ignored(self, request: str, fields: Json) -> bool:
         """Whether a request is not to be answered: this service does not serve yet, or sent it.
 
         When its own probe comes back, all that is retained was read. Of two services that probe at
@@ -137,13 +137,13 @@ class Instances:
         other = fields.get("probe")
         if self._probing and not is_own and request == PROBE and isinstance(other, str):
             if other < self.own:
-                self._settle(other[:MAX_INSTANCE_CHARACTERS])
+                self._end_probe(other[:MAX_INSTANCE_CHARACTERS])
             else:
                 self._answer_probe(other)
             return True
         unanswered = is_own or self._probing
         if is_own and self._probing and not self._other_may_live:
-            self._settle(None)
+            self._end_probe(None)
         return unanswered
 
     def response(self, payload: bytes) -> None:
@@ -153,24 +153,24 @@ class Instances:
             return
         instance = instance_in(answer.get("data"))
         if self._probing:
-            self._settle(instance)
+            self._end_probe(instance)
         else:
-            self._contradict(f"another service, instance {instance}, answers there")
+            self._reassert_online(f"another service, instance {instance}, answers there")
 
     def _answer_probe(self, other: str) -> None:
         answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
         topic = self._topics.of_bridge(f"response/{PROBE}")
         self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
 
-    def _settle(self, other: str | None) -> None:
-        if self._probing and not self._has_left:
+    def _end_probe(self, other: str | None) -> None:
+        if self._probing and not self._stopped:
             self._probing = False
             self._probe_until = None
             self._callbacks.probed(other)
 
-    def _contradict(self, what: str) -> None:
+    def _reassert_online(self, what: str) -> None:
         """Publish only `online`: the other service would answer more than that, for ever."""
-        if not self._has_left:
+        if not self._stopped:
             self._warn(what)
             self._callbacks.say_online()
 

@@ -143,7 +143,7 @@ def parse_satellite(payload: bytes) -> SatelliteInfo:
 
 def result_fields(outcome: Outcome) -> dict[str, object]:
     """The `result` message: all keys always present."""
-    heard = outcome.transcript
+    transcript = outcome.transcript
     error = outcome.error
     return {
         "v": RESULT_VERSION,
@@ -151,10 +151,10 @@ def result_fields(outcome: Outcome) -> dict[str, object]:
         "device": outcome.key.name,
         "ts": round(outcome.ts, 3),
         "outcome": outcome.kind.value,
-        "text": "" if heard is None else heard.text,
-        "language": None if heard is None else heard.language,
-        "confidence": _rounded(None if heard is None else heard.confidence),
-        "no_speech_prob": _rounded(None if heard is None else heard.no_speech_prob),
+        "text": "" if transcript is None else transcript.text,
+        "language": None if transcript is None else transcript.language,
+        "confidence": _rounded(None if transcript is None else transcript.confidence),
+        "no_speech_prob": _rounded(None if transcript is None else transcript.no_speech_prob),
         "audio_s": _rounded(outcome.audio_s),
         "end": None if outcome.end is None else outcome.end.value,
         "truncated": outcome.truncated,

@@ -145,7 +145,7 @@ class WyomingDoor:
 
     def _encoded_info(self) -> bytes:
         """Encoded once for each state of the ladder, so that it leaves at once."""
-        status = self._service.rungs
+        status = self._service.rung_status
         if self._info is None or self._info[0] is not status:
             info = describe(status, self._service.languages, __version__)
             self._info = (status, encode(info.event()))
