@@ -1,8 +1,8 @@
-"""Every error of the program on one page.
+"""All errors of the program.
 
-Two families: an `UtteranceError` becomes the outcome of one utterance and carries the stable
-code that the wire shows; the others stop a command and carry its exit status. Third-party
-exceptions are translated into these where they enter.
+An `UtteranceError` becomes the outcome of one utterance. Its code is part of the wire contract. The
+other errors stop a command and have an exit status. Third-party exceptions are translated into
+these where they are caught.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ EXIT_CONFIG = 78
 
 
 class SttMqttError(Exception):
-    """Base of all errors that this program raises on purpose."""
+    """Base class of all errors that this program raises on purpose."""
 
     exit_code: ClassVar[int] = EXIT_INTERNAL
 
 
 class ConfigError(SttMqttError):
-    """The configuration cannot be used; `problems` holds one finished line per mistake."""
+    """The configuration is invalid. `problems` has one line per mistake."""
 
     exit_code = EXIT_CONFIG
 
@@ -33,17 +33,17 @@ class ConfigError(SttMqttError):
 
 
 class ModelError(SttMqttError):
-    """A model is missing, damaged or cannot be loaded; the message says what to do."""
+    """A model is missing, damaged or cannot be loaded. The message says what to do."""
 
     exit_code = EXIT_CONFIG
 
 
 class NotEnoughMemoryError(ModelError):
-    """A model does not fit beside what is loaded; perhaps later."""
+    """There is not enough memory for another model now."""
 
 
 class MissingExtraError(SttMqttError):
-    """A part of the program was not installed; `module` is what could not be imported."""
+    """An optional package is not installed. `module` is the one that could not be imported."""
 
     exit_code = EXIT_CONFIG
 
@@ -58,90 +58,90 @@ class BrokerError(SttMqttError):
 
 
 class AnotherServiceError(SttMqttError):
-    """Another service is live on the same base topic; the message says what to do."""
+    """Another service is live on the same base topic. The message says what to do."""
 
     exit_code = EXIT_CONFIG
 
 
 class WyomingServerError(SttMqttError):
-    """A Wyoming server does not do what Home Assistant needs; the message says what to do."""
+    """A Wyoming server does not do what Home Assistant needs. The message says what to do."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class DownloadError(SttMqttError):
-    """Something could not be fetched right now: the network, or the index behind it."""
+    """A download failed because of the network or the server."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class OutputError(SttMqttError):
-    """What a command prints cannot be written: a full disk, most of the time."""
+    """The output of a command cannot be written, for example because the disk is full."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class RequestError(SttMqttError):
-    """A request to the service that it does not know or cannot grant."""
+    """A request to the service is unknown or cannot be granted."""
 
 
 class UtteranceError(SttMqttError):
-    """One utterance ends with an error; `code` is part of the wire contract."""
+    """An utterance ends with an error. `code` is part of the wire contract."""
 
     code: ClassVar[str]
     hint: Hint | None = None
-    """What looked wrong with the audio before the error was found."""
+    """The hint about the audio that was found before the error."""
 
     @property
     def detail(self) -> str:
-        """Sentence for the person who has to fix it."""
+        """The sentence for the user, with the hint if there is one."""
         return str(self) if self.hint is None else f"{self}. {self.hint.sentence}"
 
 
 class BadPayloadError(UtteranceError):
-    """A message that does not have the form its topic asks for."""
+    """A message does not have the form that its topic requires."""
 
     code = "bad_payload"
 
 
 class PayloadTooLargeError(UtteranceError):
-    """A message over `mqtt.max_payload_kib`."""
+    """A message is larger than `mqtt.max_payload_kib`."""
 
     code = "payload_too_large"
 
 
 class UnsupportedFormatError(UtteranceError):
-    """A codec, rate, channel count or container that this service does not decode."""
+    """A codec, rate, channel count or container is not supported."""
 
     code = "unsupported_format"
 
 
 class UnsupportedLanguageError(UtteranceError):
-    """A language that the loaded model does not speak."""
+    """A language is not supported by the loaded model."""
 
     code = "unsupported_language"
 
 
 class CorruptAudioError(UtteranceError):
-    """Bytes that claim to be audio and are not."""
+    """The bytes of an utterance cannot be decoded as audio."""
 
     code = "corrupt_audio"
 
 
 class TooShortError(UtteranceError):
-    """Less decoded audio than anybody can say a word in."""
+    """The decoded audio is too short for a word."""
 
     code = "too_short"
 
 
 class TooLongError(UtteranceError):
-    """More audio than the caps allow, under `on_cap: reject`."""
+    """The audio reached a cap, and `on_cap` is `reject`."""
 
     code = "too_long"
 
 
 class DisabledError(UtteranceError):
-    """The device is switched off by configuration or by its `set` topic."""
+    """The device is disabled by the configuration or by its `set` topic."""
 
     code = "disabled"
 
@@ -153,7 +153,7 @@ class OverloadedError(UtteranceError):
 
 
 class ExpiredError(UtteranceError):
-    """The utterance waited longer than a spoken command is worth."""
+    """The speech is too old for a command."""
 
     code = "expired"
 
@@ -165,7 +165,7 @@ class TooManyDevicesError(UtteranceError):
 
 
 class ModelUnavailableError(UtteranceError):
-    """No model is loaded that could transcribe."""
+    """No model is loaded yet."""
 
     code = "model_unavailable"
 
@@ -177,12 +177,12 @@ class InferenceFailedError(UtteranceError):
 
 
 class InferenceTimeoutError(UtteranceError):
-    """The model did not answer within its time."""
+    """The model did not answer in time."""
 
     code = "inference_timeout"
 
 
 class ShuttingDownError(UtteranceError):
-    """The service is stopping and did not get to this utterance."""
+    """The service stopped before it transcribed this utterance."""
 
     code = "shutting_down"

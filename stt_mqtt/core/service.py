@@ -184,7 +184,7 @@ class SpeechService:
             device.counters.dropped_chunks += 1
 
     def make_room(self, nbytes: int, key: DeviceKey) -> bool:
-        """Make room for `nbytes` of `key`: remove queued audio of others. Return whether they fit."""
+        """Make room for `nbytes` of `key`, at the cost of others; return whether they fit."""
         while self.budget.missing_bytes(nbytes):
             evicted = self.scheduler.evict(key, self._clock.now())
             if not evicted:
