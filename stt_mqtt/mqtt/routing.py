@@ -77,7 +77,6 @@ class MqttDoor(Protocol):
 
     def on_connected(self) -> None:
         """The client has connected or reconnected. Does nothing by default."""
-
         return
 
 

@@ -1,4 +1,4 @@
-"""What the service publishes about itself: state, info, health, and answers to requests."""
+"""The topics of the service itself: state, info, health, and answers to requests."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ INFO_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class BridgeCallbacks:
-    """What the bridge asks the application for, and tells it."""
+    """Callbacks of the bridge into the application."""
 
     reload: Callable[[], Changes]
     set_rung: Callable[[str], None]
-    """Holds the named rung, or `auto`. Raises `RequestError` for a name that is none."""
+    """Sets the rung to hold, or `auto`. Raises `RequestError` for an unknown name."""
     transport_drops: Callable[[], dict[str, int]]
-    """Messages lost in the transport, by where."""
+    """Counts of messages that the transport lost, by cause."""
     probed: Callable[[str | None], None]
-    """Given the instance of another service on the base topic, or None: there is none."""
+    """Called with the instance of another live service, or None if there is none."""
 
 
 class Bridge:
-    """Publishes about the service as a whole. `own`: the random id of this service."""
+    """Publishes the topics of the service. `own`: the random instance id of this service."""
 
     def __init__(
         self,
@@ -58,32 +58,32 @@ class Bridge:
         self._cpu: float | None = None
 
     def announce(self) -> None:
-        """Publish everything that is retained about the service; `online` comes last."""
+        """Publish all retained topics of the service; `online` comes last."""
         self.publish_info()
         self.publish_health()
         self.say_online()
 
     def say_online(self) -> None:
-        """Publish that the service is there."""
+        """Publish that the service is online."""
         self._retain("state", ONLINE, qos=1)
 
     def publish_info(self) -> None:
-        """Publish what the service is."""
+        """Publish version, models and configuration."""
         self._retain("info", encode(self._info()), qos=1)
 
     def publish_health(self) -> None:
-        """Publish how the service is, with the load since the last time."""
+        """Publish figures and counters, with the CPU load since the last call."""
         self._cpu = self._cpu_meter.read()
         self._retain("health", encode(self._health()), qos=0)
 
     def say_offline(self) -> None:
-        """Publish that the service is leaving on purpose."""
+        """Publish that the service stops."""
         self.instances.stop()
         self.publish_health()
         self._retain("state", OFFLINE, qos=1)
 
     def output(self, message: Inbound, name: str) -> None:
-        """Take what a service published about itself: this one, one before it, or another one."""
+        """Handle a message that this service, a previous one or another one published."""
         match name:
             case "state":
                 self.instances.state(message.payload, message.retain)
@@ -93,7 +93,7 @@ class Bridge:
                 self.instances.response(message.payload)
 
     def request(self, message: Inbound, request: str) -> None:
-        """Answer one request. Never raises for what is asked."""
+        """Answer one request. Does not raise for any request."""
         if message.retain:
             return
         transaction: str | int | float | None = None
