@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             code = _run(arguments)
         except SystemExit:
-            # The parser has printed its help, or what it does not understand.
+            # The parser has printed its help or an error.
             if (failed := _guarded(_flushed)) != 0:
                 return failed
             raise
@@ -75,7 +75,7 @@ def _guarded(run: Callable[[], int], extra: str = "") -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of the output has closed it.
         discard(sys.stdout)
         return 0
     except Exception:
@@ -91,12 +91,12 @@ def _flushed() -> int:
 
 
 def _extra_of(arguments: Sequence[str]) -> str:
-    """What has to be installed for a command."""
+    """The extra that a command needs."""
     return "satellite" if "satellite" in arguments[:1] else "server"
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; only the module of the command that is meant gets imported."""
+    """The parser. Only the module of the given command is imported."""
     parser = argparse.ArgumentParser(
         prog="stt-mqtt",
         description="Speech to text for smart homes: audio in over MQTT, text out over MQTT.",

@@ -1,4 +1,4 @@
-"""The options of the Home Assistant add-on, as the configuration that they stand for."""
+"""Reads the options of the Home Assistant add-on as a configuration."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ _REPLACED = {
     "mqtt_username": _LOGIN,
     "mqtt_password": _LOGIN,
 }
-"""What an option makes unusable of the broker in the environment: a login belongs together, and
-that of one broker must not be told to another."""
+"""Variables of the environment that an option replaces. A user name belongs to its password, and
+no broker may get the login of another."""
 _OPTION_OF = {".".join(key): option for option, key in OPTIONS.items()}
 
 
@@ -101,7 +101,7 @@ class AddonSource:
         return options
 
     def _by_option(self, problem: str, option_of: Mapping[str, str]) -> str:
-        """The problem under the names that the person knows."""
+        """The problem, with the option in place of the key."""
         place = re.match(rf"{re.escape(str(self.path))}:\d+:\d+: (.*)", problem, re.DOTALL)
         if place is None:
             return problem
@@ -142,7 +142,7 @@ def _environment(options: Mapping[str, object], environ: Mapping[str, str]) -> d
 
 @dataclass(slots=True)
 class _DeviceOptions:
-    """What the list says."""
+    """The option `devices`, read."""
 
     section: dict[str, object] = field(default_factory=dict)
     """The devices as the YAML file would list them."""
@@ -206,7 +206,7 @@ def _is_set(options: Mapping[str, object], option: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """A scalar, or a list of those that are set; anything deeper is wrong everywhere."""
+    """A scalar, or a list without unset items. Anything deeper becomes `{}`, which is refused."""
     if isinstance(value, list):
         return [{} if isinstance(item, list | dict) else item for item in _without_unset(value)]
     return {} if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""Whether the models speak what the configuration says is spoken; asked before anybody speaks."""
+"""Checks at the start whether the models speak the configured languages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from stt_mqtt.errors import ConfigError
 from stt_mqtt.types import normalise_language
 
 FEW = 5
-"""So many languages are worth a list."""
+"""Up to so many languages are listed in a message."""
 
 
 def check_languages(config: Config, spoken: frozenset[str]) -> list[str]:
-    """Sentences about single devices that are not understood; `spoken`: by all rungs.
+    """Warnings about devices whose language no model speaks. `spoken`: languages of all rungs.
 
     Raises `ConfigError` where that is so for every device which has no entry of its own: such a
     service would refuse whatever it hears.
@@ -37,7 +37,7 @@ def check_languages(config: Config, spoken: frozenset[str]) -> list[str]:
 
 
 def _of_everybody(config: Config) -> tuple[str, DeviceConfig]:
-    """The settings of a device that only the globs for all name, and where they stand."""
+    """The settings of a device without an entry of its own, and the key that they come from."""
     place = "device_defaults"
     for name, entry in config.devices.items():
         if is_glob(name) and not name.strip("*") and _names_languages(entry):
@@ -46,7 +46,7 @@ def _of_everybody(config: Config) -> tuple[str, DeviceConfig]:
 
 
 def _of_entries(config: Config) -> list[tuple[str, DeviceConfig]]:
-    """The entries that say what is spoken, each with what holds for its devices."""
+    """The entries that name languages, each with the settings of its devices."""
     found = []
     for name, entry in config.devices.items():
         if name.strip("*") and _names_languages(entry):
@@ -61,7 +61,7 @@ def _names_languages(entry: DeviceConfig) -> bool:
 
 
 def _refusal(settings: DeviceConfig, spoken: frozenset[str]) -> str | None:
-    """The key because of which all utterances are refused, with its value; None: they are not."""
+    """The key and value because of which every utterance is refused; None: there is none."""
     if settings.language is not None:
         unspoken = _unspoken((settings.language,), spoken)
         return f"language: {settings.language}" if unspoken else None

@@ -1,4 +1,4 @@
-"""Telling systemd how the service is: sd_notify(3) in a few lines.
+"""Tells systemd the state of the service: sd_notify(3) in a few lines.
 
 Our own, because the package `sdnotify` on the Python package index was last released in 2017, and
 the protocol is one datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names.
@@ -15,12 +15,12 @@ from collections.abc import Mapping
 log = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 0.5
-"""How long a service manager that does not read may hold the caller up."""
+"""Longest time that a service manager that does not read blocks the caller."""
 MAX_STATUS_CHARACTERS = 200
 
 
 class Notifier:
-    """Tells the service manager that started this process, if one did, how the service is.
+    """Tells the service manager that started this process, if any, the state of the service.
 
     Nothing here raises: a service does not end because nobody listens to how it is.
     """
@@ -33,7 +33,7 @@ class Notifier:
 
     @property
     def watchdog_interval_s(self) -> float | None:
-        """Seconds between two `alive`, half of what the manager waits; None: it does not wait."""
+        """Seconds between two `alive`, half of the manager's timeout; None: it has no timeout."""
         return self._watchdog_interval_s if self._address is not None else None
 
     def ready(self) -> None:
@@ -57,12 +57,12 @@ class Notifier:
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(within_s * 1e6)}")
 
     def status(self, text: str) -> None:
-        """One line for people who ask how the service is."""
+        """The status line that `systemctl status` shows."""
         line = " ".join(text.split())[:MAX_STATUS_CHARACTERS]
         self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """The event loop turns; to be called every `watchdog_interval_s`."""
+        """The service is alive. Call this every `watchdog_interval_s`."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
@@ -80,7 +80,7 @@ class Notifier:
 
 
 def _address(named: str) -> bytes | None:
-    """The socket as the kernel knows it: a path, or a name behind a zero byte."""
+    """The socket: a path, or an abstract name after a zero byte."""
     if named.startswith("@"):
         return b"\0" + os.fsencode(named[1:])
     return os.fsencode(named) if named.startswith("/") else None

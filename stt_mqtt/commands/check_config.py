@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_languages(config: Config) -> None:
-    """Where the models are: whether they speak what the configuration says is spoken."""
+    """Warn of languages that the models do not speak."""
     from stt_mqtt.app.languages import check_languages
     from stt_mqtt.engine.loading import spoken_languages
 

@@ -39,7 +39,7 @@ LOOPBACK = "127.0.0.1"
 USUAL_PORT = 1883
 START_TIMEOUT_S = 180.0
 ROUND_TIMEOUT_S = 300.0
-"""More than the sum of the time-outs inside a round: reached by a defect only."""
+"""More than the sum of the timeouts inside a round: only a defect reaches it."""
 STOP_TIMEOUT_S = 30.0
 
 
@@ -115,7 +115,7 @@ def run_demo(broker: DemoBroker, application: Application, stay: bool) -> int:
     Raises what keeps the service from starting, and KeyboardInterrupt.
     """
     logs.set_up(LogConfig(level=LogLevel.WARNING))
-    # What it would warn of is said below, with what can be done about it here.
+    # The invitation below warns of an open broker in terms of the demo.
     logging.getLogger(EmbeddedBroker.__module__).setLevel(logging.ERROR)
     complete, clean = asyncio.run(_run_demo(broker, application, stay))
     code = 0 if complete else EXIT_INTERNAL
@@ -163,7 +163,7 @@ async def _run_demo(broker: DemoBroker, application: Application, stay: bool) ->
 async def _during(
     service: asyncio.Task[bool], work: Coroutine[Any, Any, T], timeout_s: float | None
 ) -> T:
-    """What `work` returns, as long as the service lives. Raises what the service died of."""
+    """The result of `work`. Raises the failure of the service if it ends before."""
     task = asyncio.create_task(work)
     try:
         await asyncio.wait({service, task}, timeout=timeout_s, return_when=FIRST_COMPLETED)
@@ -179,7 +179,7 @@ async def _during(
 
 
 async def _stay(broker: DemoBroker, service: asyncio.Task[bool], console: Console) -> None:
-    """Print what anybody says until Ctrl-C."""
+    """Print every result until Ctrl-C."""
     overview = Overview(TOPICS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

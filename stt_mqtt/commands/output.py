@@ -1,4 +1,4 @@
-"""Standard output that says in one sentence why it cannot be written."""
+"""Standard output whose failures become one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Output:
             return self._file.write(text)
 
     def flush(self) -> None:
-        """Write what is still buffered. Raises `OutputError`."""
+        """Write what is buffered. Raises `OutputError`."""
         with _explained():
             self._file.flush()
 
@@ -35,7 +35,7 @@ class Output:
 
 @contextmanager
 def checked_output() -> Iterator[None]:
-    """Let standard output explain itself, and hold nothing that cannot be encoded."""
+    """Make failures of standard output `OutputError`, and escape what it cannot encode."""
     plain = sys.stdout
     if isinstance(plain, io.TextIOWrapper):
         plain.reconfigure(errors="backslashreplace")
@@ -48,13 +48,13 @@ def checked_output() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write what is still buffered, while it can be explained. Raises `OutputError`."""
+    """Write what is buffered. Raises `OutputError`."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def complain(text: str) -> None:
-    """A line on standard error, which may be full as well; behind what the log has told."""
+    """Print a line on standard error, after the log. Does not fail if that is full, too."""
     end_of_log()
     try:
         print(f"stt-mqtt: {text}", file=sys.stderr, flush=True)
@@ -63,13 +63,13 @@ def complain(text: str) -> None:
 
 
 def end_of_log() -> None:
-    """Have the log written, before what the person at the terminal is told last."""
+    """Flush the log, so that the last message comes after it."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
 
 def discard(file: IO[str]) -> None:
-    """What is still buffered must go somewhere, or the interpreter complains at its end."""
+    """Discard what is buffered, or the interpreter would complain at its end."""
     with suppress(OSError, io.UnsupportedOperation):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, file.fileno())

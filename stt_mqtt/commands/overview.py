@@ -1,4 +1,4 @@
-"""What `stt-mqtt watch` knows of the devices and the service. No clock, no network, no screen.
+"""The devices and the service, as seen on the broker. No clock, no network, no screen.
 
 Everybody may publish anything here: what is malformed is ignored, what is shown is harmless.
 """
@@ -16,7 +16,7 @@ MAX_DEVICES = 1000
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """Room for the health of ten thousand devices."""
 MAX_TEXT = 300
-"""Characters of a text from outside that are kept."""
+"""Most characters of a text from a message."""
 MAX_NUMBER = 1e9
 
 _STATES = frozenset(DeviceState)
@@ -49,7 +49,7 @@ class DeviceRow:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """What the service says of itself; None or empty: not yet."""
+    """What is known of the service; None or empty: not known."""
 
     online: bool | None = None
     version: str = ""
@@ -61,7 +61,7 @@ class ServiceStatus:
 
 
 class Overview:
-    """Takes messages in, gives rows out."""
+    """Learns from messages; one row for each device."""
 
     def __init__(self, topics: Topics) -> None:
         self.service = ServiceStatus()
@@ -84,7 +84,7 @@ class Overview:
         return len(self._rows)
 
     def forget_service(self) -> None:
-        """The connection is new: what it does not tell again is no longer so."""
+        """The connection is new: forget the states, which are published again."""
         self.service = ServiceStatus()
         self._rows = {name: replace(row, state="") for name, row in self._rows.items()}
 
@@ -94,7 +94,7 @@ class Overview:
         return sorted(latest[:limit], key=lambda row: row.device)
 
     def take(self, topic: str, payload: bytes, now: float) -> WatchedUtterance | None:
-        """Learn from a message that came in at `now`; the result if it is one."""
+        """Learn from a message that came in at `now`; return the utterance if it is a result."""
         base, bridge = f"{self._topics.base}/", self._topics.of_bridge("")
         if not topic.startswith(base) or len(payload) > MAX_PAYLOAD_BYTES:
             return None
@@ -157,7 +157,7 @@ class Overview:
         return self._rows.get(device) or DeviceRow(device, now)
 
     def _keep(self, row: DeviceRow) -> None:
-        """Put the row last, so that the first one is the one not seen for longest."""
+        """Put the row last: the first one is then the least recently seen."""
         self._rows.pop(row.device, None)
         self._rows[row.device] = row
         if len(self._rows) > MAX_DEVICES:
@@ -173,7 +173,7 @@ def utterance_line(utterance: WatchedUtterance) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago something was, as people say it."""
+    """A time span in words: `5 min ago`."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
@@ -211,7 +211,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Only what can be printed: neither NaN nor a number of a thousand digits."""
+    """A number that can be printed: no NaN, not negative, at most `MAX_NUMBER`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= MAX_NUMBER else None

@@ -44,7 +44,7 @@ from stt_mqtt.satellite.segmenter import ListenState
 from stt_mqtt.satellite.sources import AudioSource, FileSource, StreamSource
 
 _STATES = {
-    ListenState.OFF: "deaf",
+    ListenState.OFF: "playing",
     ListenState.WAITING: "waiting",
     ListenState.ACTIVE: "idle",
     ListenState.HELD: "held",

@@ -39,7 +39,7 @@ _BESIDE_BAR = 48
 
 _ERASE = "\x1b[K"
 """Erases the rest of the line."""
-_STATE_STYLES = {"speech": "bold green", "deaf": "yellow", "muted": "bold yellow"}
+_STATE_STYLES = {"speech": "bold green", "playing": "yellow", "muted": "bold yellow"}
 _BLOCK, _FLOOR, _THRESHOLD = "█", "┆", "│"
 _PLAIN = str.maketrans({_BLOCK: "#", _FLOOR: ":", _THRESHOLD: "|"})
 
@@ -54,7 +54,7 @@ class MeterState:
     begin_db: float
     """How far above `floor_dbfs` speech begins, in dB."""
     state: str
-    """What the satellite does: idle, speech, deaf, muted, waiting for wake-up."""
+    """What the satellite does: idle, speech, held, waiting, playing or muted."""
     spooled: int
     """Utterances that wait for the broker."""
     dropped: int

@@ -7,11 +7,11 @@ import sys
 from rich.console import Console
 
 PLAIN_WIDTH = 132
-"""Columns where the output is no terminal and nobody says how wide it may be."""
+"""Columns where the output is no terminal."""
 
 
 class _PipedConsole(Console):
-    """Leaves it to the command line what a closed pipe means."""
+    """Leaves a closed pipe to the command line."""
 
     def on_broken_pipe(self) -> None:
         """Called while the BrokenPipeError is handled."""

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class WatchListener:
-    """Hears everything in the network thread; `lock` guards `overview` and what is beside it."""
+    """Receives messages in the network thread. `lock` guards all other attributes."""
 
     def __init__(self, overview: Overview) -> None:
         self.lock = threading.Lock()
@@ -80,7 +80,7 @@ class WatchListener:
         self.is_connected = False
         self.trouble = "connecting"
         self.waiting: deque[str] = deque(maxlen=MAX_WAITING_LINES)
-        """Results as lines, for those who print them."""
+        """Results as lines, for output without a terminal."""
         self.trouble_handler = _TroubleHandler(self)
 
     def connected(self, protocol: str) -> None:  # noqa: ARG002
@@ -105,13 +105,13 @@ class WatchListener:
         self.changed.set()
 
     def wait(self) -> None:
-        """Return when something has changed, or the time has to be shown again."""
+        """Return when something has changed, or after `REFRESH_S`."""
         self.changed.wait(REFRESH_S)
         self.changed.clear()
 
 
 class _TroubleHandler(logging.Handler):
-    """Shows the last complaint of the transport: refused, unreachable, no right to read."""
+    """Keeps the last warning of the transport: refused, unreachable, no right to read."""
 
     def __init__(self, listener: WatchListener) -> None:
         super().__init__()
@@ -206,11 +206,11 @@ def _print_lines(listener: WatchListener) -> NoReturn:
 
 
 def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConfig:
-    """How to connect: as the service does, to the broker of the command line if it names one.
+    """The connection of the service, with the broker of the command line if it names one.
 
     Raises `ConfigError`.
     """
-    # With the identifier of the service the broker would throw the service out.
+    # With its client identifier the broker would disconnect the service.
     changes: dict[str, object] = {"client_id": None}
     if host is not None:
         problem = host_problem(host)

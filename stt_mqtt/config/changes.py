@@ -1,4 +1,4 @@
-"""What a reload changes, and what of it has to wait for a restart."""
+"""What a reload changes, and which changes have to wait for a restart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stt_mqtt.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Dotted keys that differ, in the order of the file. Keys only: values may be secret."""
+    """Dotted keys that differ, in the order of the file. No values: they may be secret."""
 
     applied: tuple[str, ...]
     needs_restart: tuple[str, ...]
@@ -63,14 +63,14 @@ def _differences(old: object, new: object, path: str) -> Iterator[str]:
 
 
 def _pair_up(old: tuple[object, ...], new: tuple[object, ...]) -> bool:
-    """Whether two lists differ at most within their items; else the list as a whole changed."""
+    """Whether two lists can be compared item by item."""
     return len(old) == len(new) and all(isinstance(item, Section) for item in (*old, *new))
 
 
 def _device_differences(
     old: Mapping[str, DeviceConfig], new: Mapping[str, DeviceConfig], path: str
 ) -> Iterator[str]:
-    """Entries that differ, by what they name: only that overrides the defaults."""
+    """Differences between entries: only the keys that an entry sets override the defaults."""
     if _common_globs(old, new) != _common_globs(new, old):
         yield path
     for device in dict.fromkeys((*old, *new)):
@@ -86,5 +86,5 @@ def _device_differences(
 def _common_globs(
     these: Mapping[str, DeviceConfig], those: Mapping[str, DeviceConfig]
 ) -> list[str]:
-    """The globs that are in both, in the order of `these`, which is their precedence."""
+    """The globs in both, in the order of `these`: the order is their precedence."""
     return [name for name in these if is_glob(name) and name in those]

@@ -1,4 +1,4 @@
-"""`device_defaults:` and `devices:`: how each satellite speaks and is listened to."""
+"""`device_defaults:` and `devices:`: the settings of each device."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class DeviceConfig(Section):
     """Settings of one device, complete."""
 
     enabled: bool = True
-    """Off: the device is not listened to."""
+    """Off: every utterance of the device is refused."""
     language: Language | None = None
     """Language that is spoken, as in `en`; null: the model's own or detected."""
     languages: tuple[Language, ...] = Field(default=(), max_length=MAX_LANGUAGES)

@@ -1,7 +1,7 @@
-"""Keys that somebody wrote and that have no effect beside the others.
+"""Keys that are set and have no effect beside the others.
 
-A switch that is written as off (`enabled: false`) excuses the keys that belong to it: a person
-turns something off for a while. So does a value that is in force anyway.
+Two cases are fine: a key below a switch that is explicitly off (`enabled: false`), because people
+turn things off for a while; and a key with the value that is in force anyway.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _IN_VAIN = {
     "port": "; the port of that one is broker.port",
     "tls": ", which has no TLS",
 }
-"""Keys of `mqtt` that an embedded broker does not look at."""
+"""Keys of `mqtt` that have no effect with an embedded broker, and the end of the message."""
 _CLASS_OF_CHARACTERS = re.compile(r"\[!?\]?[^\]]*\]")
 
 
 @dataclass(frozen=True, slots=True)
 class IneffectiveKey:
-    """A key without effect, the key that is the reason, and a sentence about the first."""
+    """A key without effect, the key that makes it so, and a message."""
 
     key: Path
     because: Path
@@ -46,7 +46,7 @@ class IneffectiveKey:
 
 
 def without_effect(config: Config) -> Iterator[IneffectiveKey]:
-    """All keys of the configuration that are written in vain."""
+    """All keys of the configuration that are set and have no effect."""
     yield from _of_the_broker(config.broker, config.mqtt)
     yield from _of_the_login(config.mqtt)
     yield from _of_the_announcement(config)
@@ -58,7 +58,7 @@ def without_effect(config: Config) -> Iterator[IneffectiveKey]:
 
 
 def _written(section: Section, *keys: str) -> list[str]:
-    """Those of the keys that somebody gave a value."""
+    """Those of the keys that are set."""
     return [
         key for key in keys if key in section.model_fields_set and getattr(section, key) is not None
     ]
@@ -166,7 +166,7 @@ def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:
 def _of_the_languages(
     defaults: DeviceConfig, devices: Mapping[str, DeviceConfig]
 ) -> Iterator[IneffectiveKey]:
-    """`languages` are detected where the language is null, and only there."""
+    """`languages` counts only where `language` is null."""
     anybody = any(
         "language" in entry.model_fields_set and entry.language is None
         for entry in devices.values()

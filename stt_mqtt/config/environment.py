@@ -19,7 +19,7 @@ SEPARATOR = "__"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One variable: the key that it sets, the text, and what is wrong with its name."""
+    """One variable: the key that it sets, its text, and what is wrong with its name."""
 
     variable: str
     path: tuple[str, ...]
@@ -28,7 +28,7 @@ class Override:
 
 
 def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
-    """The variables that are for us, in alphabetical order. Empty ones count as not set."""
+    """The variables of stt-mqtt, in alphabetical order. Empty ones count as not set."""
     taken: dict[tuple[str, ...], str] = {}
     for variable in sorted(environ):
         if environ[variable] == "":
@@ -47,7 +47,7 @@ def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
 
 
 def _meant(variable: str) -> str | None:
-    """The variable that lacks an underscore only here: `STT_MQTT_MQTT__HOST`."""
+    """The variable that was meant by one with an underscore too few: `STT_MQTT_MQTT__HOST`."""
     start, _, rest = variable.upper().partition(SEPARATOR)
     section = start.removeprefix("STT_MQTT_")
     lacks_one = section != start and rest != "" and section.lower() in ROOT.keys

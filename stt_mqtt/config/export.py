@@ -11,13 +11,13 @@ from stt_mqtt.config.section import KeyType
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
 PRIVATE = frozenset({"username", "password_file"})
-"""Left out although no secret by type; people do write the password itself as the file."""
+"""Left out although they are not secret by type: people write the password into them."""
 
 
 def without_secrets(config: Config) -> dict[str, JSON]:
     """`config` ready for JSON, without secrets and user name; devices have only what they name."""
     public = _section(config.model_dump(mode="json"), ROOT)
-    # The satellite is another program; its command may hold what is nobody's business.
+    # The satellite is another program, and its command may be private.
     del public["satellite"]
     public["devices"] = {
         name: entry.model_dump(mode="json", exclude_unset=True)
@@ -85,7 +85,7 @@ def _plain(node: Any) -> Any:
 
 
 def _allow_empty(section: dict[str, Any]) -> None:
-    """A section or list with everything below it commented out reads as null."""
+    """Allow null: a section or list reads so when everything below it is commented out."""
     if "$ref" in section:
         section["anyOf"] = [{"$ref": section.pop("$ref")}, {"type": "null"}]
     else:
@@ -93,7 +93,7 @@ def _allow_empty(section: dict[str, Any]) -> None:
 
 
 def _allow_unquoted_numbers(definition: dict[str, Any]) -> None:
-    """`protocol: 5` is a number for an editor."""
+    """Allow `protocol: 5`, which is a number for an editor."""
     numbers = [int(value) for value in definition.get("enum", []) if value.isdigit()]
     if numbers:
         definition["enum"] += numbers

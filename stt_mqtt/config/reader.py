@@ -1,4 +1,4 @@
-"""The configuration file and the environment to a `Config`, or to every mistake in them."""
+"""Reads the configuration file and the environment into a `Config`, or reports every mistake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stt_mqtt.errors import ConfigError
 Values = dict[str, object]
 
 _NO_MISTAKES = {"value_error", "default_factory_not_called"}
-"""Rules, which have a round of their own, and defaults that follow from a wrong value."""
+"""Errors that may follow from a wrong value: rules between keys, and computed defaults."""
 
 
 def read_config(text: str, source: str, environ: Mapping[str, str]) -> Config:
@@ -67,7 +67,7 @@ def _read_root(node: yaml.Node | None, diagnostics: Diagnostics) -> Values:
 def _read_mapping(
     node: yaml.MappingNode, key_type: KeyType, path: KeyPath, diagnostics: Diagnostics
 ) -> Values:
-    """The keys that `key_type` knows, each once; the others become problems."""
+    """The keys that the section has, each once. Others are reported."""
     values: Values = {}
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
@@ -132,7 +132,7 @@ def _read_list(
 def _apply_environment(
     values: Values, environ: Mapping[str, str], diagnostics: Diagnostics
 ) -> bool:
-    """Puts the variables over `values`; false if one of them is unreadable."""
+    """Apply the variables to `values`; False if one of them is unreadable."""
     readable = True
     for override in overrides(environ):
         label = f"environment {shown(override.variable, quotes='')}"

@@ -1,4 +1,4 @@
-"""The whole configuration, and what of it can change while the service runs."""
+"""The whole configuration, and which sections can change while the service runs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from stt_mqtt.config.service import (
 from stt_mqtt.types import Rung
 
 RESERVED_NAME = "bridge"
-"""The service speaks under this name where devices speak under theirs."""
+"""The topic level of the service, which no device may have."""
 
 RUNG_KEYS = ("model", "beam_size", "compute_type")
-"""Keys of `engine` that a listed rung says for itself."""
+"""Keys of `engine` that each rung of a ladder sets itself."""
 
 NAME_PATTERN = r"^[A-Za-z0-9_.:*?\[\]!-]{1,64}$"
-"""Of the keys of `devices`: names and globs."""
+"""Keys of `devices`: names and globs."""
 DevicePattern = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 

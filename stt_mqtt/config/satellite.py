@@ -1,4 +1,4 @@
-"""`satellite:`: a microphone at the edge. The service itself does not look at this section."""
+"""`satellite:`: a microphone at the edge. The service itself does not read this section."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class SatelliteConfig(Section):
     listen_timeout_s: float = Field(default=8.0, ge=1, le=60)
     """How long a satellite that was woken waits for speech, in seconds."""
     playing_timeout_s: float = Field(default=60.0, ge=1, le=3600)
-    """How long it stays deaf after `{"playing": true}` when nobody says that it ended."""
+    """How long it does not listen after `{"playing": true}` if no `false` follows, in seconds."""
     microphone: str | None = Field(default=None, min_length=1, max_length=256)
     """Microphone by name or a part of it, see --list-devices; null: the default one."""
     codec: SatelliteCodec = SatelliteCodec.OPUS

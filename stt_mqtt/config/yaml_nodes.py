@@ -17,7 +17,7 @@ MAX_NODES = 10_000
 MAX_DEPTH = 16
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-"""Plain scalars that stand for nothing."""
+"""Plain scalars that mean null."""
 
 _ALIAS = "a name or value that begins with * must be in quotes"
 _ANCHOR = "a value that begins with & must be in quotes"
@@ -48,7 +48,7 @@ _SENTENCES = (
 
 
 class _Refused(yaml.YAMLError):
-    """A text that is YAML, but not one for us."""
+    """Valid YAML that this reader refuses."""
 
     def __init__(self, sentence: str, event: yaml.Event) -> None:
         super().__init__(sentence)
@@ -112,7 +112,7 @@ def compose(text: str, source: str) -> yaml.Node | None:
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether the node stands for nothing: empty, `~` or `null`, without quotes."""
+    """Whether the node is null: empty, `~` or `null`, without quotes."""
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS
 
 
@@ -140,6 +140,6 @@ def _position(error: yaml.MarkedYAMLError, end: int) -> tuple[int, int]:
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
-    """Own words, since those of PyYAML can quote a piece of a password."""
+    """A sentence of our own: PyYAML may quote a piece of a password."""
     said = f"{error.context or ''} {error.problem or ''}"
     return next((sentence for words, sentence in _SENTENCES if words in said), _FALLBACK)

@@ -1,4 +1,4 @@
-"""Simulated satellites: they speak in real time, as a microphone would, and wait for the words."""
+"""Simulated satellites: they send speech in real time and wait for the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OnMessage: TypeAlias = Callable[[Inbound, float], None]
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is reached."""
+    """Host and port of a broker."""
 
     host: str
     port: int
@@ -59,7 +59,7 @@ class DemoConnection:
         self._on_message = on_message
         self._client = MqttClient(
             ClientOptions(
-                # The embedded broker speaks nothing newer.
+                # The embedded broker speaks no newer version.
                 config=MqttConfig(protocol=Protocol.V311),
                 host=broker.host,
                 port=broker.port,
@@ -119,7 +119,7 @@ class Exchange:
 
     @property
     def transcribed(self) -> bool:
-        """Whether words came back."""
+        """Whether the result is a transcript."""
         return self.result is not None and self.result.get("outcome") == "transcript"
 
 
@@ -153,7 +153,7 @@ class DemoSatellite:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Say goodbye and disconnect."""
+        """Publish `offline` and disconnect."""
         self._connection.publish(self._topic("availability"), b"offline", retain=True)
         await self._connection.close()
 
@@ -194,7 +194,7 @@ class DemoSatellite:
             if message.payload == b"online":
                 self._service_online.set()
             return
-        # Others may publish here too, and anything.
+        # Anybody may publish here, and anything.
         with suppress(ValueError, LookupError, TypeError, RecursionError):
             result = json.loads(message.payload)
             answer = self._answers[result["id"]]

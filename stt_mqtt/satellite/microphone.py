@@ -63,19 +63,21 @@ class MicrophoneSource:
         now, MissingExtraError without sounddevice.
         """
         portaudio = _portaudio() if portaudio is None else portaudio
-        self._microphone = choose(_microphones(portaudio), name)
+        microphone = choose(_microphones(portaudio), name)
+        self.name = microphone.name
         self._vanished_after_s = vanished_after_s
         self._blocks: SimpleQueue[bytes | None] = SimpleQueue()
         self._closed = threading.Event()
         self._closing = threading.Lock()
-        self._overflows = 0
+        self.overflows = 0
+        """How often audio was lost since the start because it was not read in time."""
         self._told = 0
         try:
-            self._rate = _usable_rate(portaudio, self._microphone)
+            self._rate = _usable_rate(portaudio, microphone)
             self._stream = portaudio.RawInputStream(
                 samplerate=self._rate,
                 blocksize=round(self._rate * FRAME_S),
-                device=self._microphone.index,
+                device=microphone.index,
                 channels=1,
                 dtype="int16",
                 callback=self._take,
@@ -83,20 +85,10 @@ class MicrophoneSource:
             self._stream.start()
         except portaudio.PortAudioError as error:
             raise MicrophoneError(
-                f"microphone {self._microphone.name!r} cannot be opened, "
+                f"microphone {self.name!r} cannot be opened, "
                 f"perhaps another program has it: {error}"
             ) from error
-        log.info("microphone %r at %d Hz", self._microphone.name, self._rate)
-
-    @property
-    def name(self) -> str:
-        """Full name of the microphone."""
-        return self._microphone.name
-
-    @property
-    def overflows(self) -> int:
-        """How often audio was lost since the start because nobody took it in time."""
-        return self._overflows
+        log.info("microphone %r at %d Hz", self.name, self._rate)
 
     def frames(self) -> Iterator[bytes]:
         """Frames of `FRAME_BYTES` as they are spoken, until it is closed.
@@ -118,9 +110,9 @@ class MicrophoneSource:
     def _take(self, block: Any, _samples: int, _time: object, status: Any) -> None:
         """Called by PortAudio, in a thread of its own that must not wait."""
         if status.input_overflow:
-            self._overflows += 1
+            self.overflows += 1
         if self._blocks.qsize() >= MAX_BLOCKS:
-            self._overflows += 1
+            self.overflows += 1
             with suppress(Empty):
                 self._blocks.get_nowait()
         self._blocks.put(bytes(block))
@@ -132,13 +124,12 @@ class MicrophoneSource:
                 block = self._blocks.get(timeout=self._vanished_after_s)
             except Empty:
                 raise MicrophoneError(
-                    f"microphone {self._microphone.name!r} gives no audio any more; "
-                    "was it unplugged?"
+                    f"microphone {self.name!r} gives no audio any more; was it unplugged?"
                 ) from None
             if block is None or self._closed.is_set():
                 return
-            if self._overflows > 10 * self._told:
-                self._told = self._overflows
+            if self.overflows > 10 * self._told:
+                self._told = self.overflows
                 log.warning("audio was lost %d times: this machine is too busy", self._told)
             if resampler is None:
                 yield block

@@ -21,9 +21,6 @@ from stt_mqtt.satellite.sleep import SleepDetector
 from stt_mqtt.satellite.source_reader import Mailbox, SourceReader
 from stt_mqtt.satellite.sources import OpenSource
 from stt_mqtt.satellite.spool import DroppedUtterances
-from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import Uplink
-from stt_mqtt.types import Codec
 
 TICK_S = 0.1
 CONNECT_TIMEOUT_S = 15.0
@@ -97,20 +94,8 @@ class SatelliteProgram:
         self._overflowed = False
         self._hints = HintLog()
         self._sleep = SleepDetector()
-        config, topics = settings.config, settings.topics
-        options = _client_options(settings)
-        self._client = MqttClient(options)
-        uplink = Uplink(
-            UplinkConfig(
-                topics=topics,
-                codec=Codec(config.codec.value),
-                qos=config.qos,
-                max_age_s=config.spool_max_age_s,
-                max_bytes=config.spool_max_kib * 1024,
-            ),
-            self._client.publish,
-        )
-        self._satellite = Satellite(config, topics, uplink, self._client.publish)
+        self._client = MqttClient(_client_options(settings))
+        self._satellite = Satellite(settings.config, settings.topics, self._client.publish)
         self._client.subscribe(self._satellite.filters)
 
     def run(self) -> bool:

@@ -26,6 +26,7 @@ from stt_mqtt.satellite.segmenter import (
     VadFrame,
 )
 from stt_mqtt.satellite.spool import DroppedUtterances
+from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 
@@ -49,13 +50,19 @@ class Satellite:
         self,
         config: SatelliteConfig,
         topics: SatelliteTopics,
-        uplink: Uplink,
         publish: Callable[[Publication], None],
     ) -> None:
         self._config = config
         self._topics = topics
-        self._conversation = Conversation(uplink, config.spool_max_age_s)
-        self.uplink = uplink
+        uplink_config = UplinkConfig(
+            topics=topics,
+            codec=Codec(config.codec.value),
+            qos=config.qos,
+            max_age_s=config.spool_max_age_s,
+            max_bytes=config.spool_max_kib * 1024,
+        )
+        self.uplink = Uplink(uplink_config, publish)
+        self._conversation = Conversation(self.uplink, config.spool_max_age_s)
         self.answers = self._conversation.answers
         self._publish = publish
         self.policy = ListenPolicy(config)
@@ -273,7 +280,7 @@ class Satellite:
 
     def _flush(self) -> None:
         if self._pending:
-            self.uplink.audio(bytes(self._pending))
+            self._conversation.audio(bytes(self._pending))
         self._pending.clear()
         self._pending_frames = 0
 

@@ -86,7 +86,7 @@ def test_colours_tell_speech_from_the_room_and_from_clipping() -> None:
     assert style_of(render(state(-2.0)), "█") == "bold red"
 
 
-@pytest.mark.parametrize("name", ["idle", "speech", "deaf", "muted", "waiting for wake-up"])
+@pytest.mark.parametrize("name", ["idle", "speech", "playing", "muted", "waiting for wake-up"])
 def test_what_the_satellite_does_is_told_at_any_width(name: str) -> None:
     assert plain(render(state(name=name), 80)).endswith(f" {name}")
 

@@ -221,10 +221,18 @@ def test_refused_credentials_are_said_and_those_of_the_configuration_are_used(
     with watch("-c", str(config)) as (_, _, err):
         err.await_text("check mqtt.username")
     config.write_text(f"{lines}  username: reader\n  password: {PASSWORD}\n")
-    with watch("-c", str(config)) as (_, _, err), watch("-c", str(config)) as (_, _, second):
+    with watch("-c", str(config)) as (_, out, err), watch("-c", str(config)) as (_, other, second):
         err.await_text("connected")
         second.await_text("connected")
-        time.sleep(0.3)
+        publish.single(
+            "stt/kitchen/result",
+            payload("Lights on."),
+            hostname=broker.host,
+            port=broker.port,
+            auth={"username": "reader", "password": PASSWORD},
+        )
+        out.await_text("kitchen: Lights on.")
+        other.await_text("kitchen: Lights on.")
         assert not err.has("broke")
 
 

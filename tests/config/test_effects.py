@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import Config, LimitsConfig, read_config
+from stt_mqtt.config import Config, read_config
 from tests.config.problems import NO_ENVIRONMENT, problems
 
 TWO_RUNGS = "rungs: [{name: a, model: tiny}, {name: b, model: base}]"
@@ -217,21 +217,3 @@ def test_a_variable_without_effect_is_reported_by_its_name() -> None:
     both = {"STT_MQTT__BROKER": "external", "STT_MQTT__BROKER__PORT": "1884"}
     (line,) = problems("broker: {listen: 0.0.0.0}", both)
     assert line.startswith("environment STT_MQTT__BROKER__PORT: has no effect without")
-
-
-# Limits that are not set make room for those that are -------------------------------------------
-
-
-def test_a_longer_utterance_gets_memory_and_a_place_in_the_queue() -> None:
-    limits = read_config("limits: {max_utterance_s: 600}", "f", NO_ENVIRONMENT).limits
-    assert limits.max_decoded_s == 600
-    assert limits.max_queued_audio_s == 600
-    assert LimitsConfig().max_utterance_kib == 2048
-    assert LimitsConfig(max_utterance_s=5).max_utterance_kib == 2048
-    assert LimitsConfig(max_utterance_s=5).max_queued_audio_s == 300
-
-
-def test_who_may_wait_longer_may_be_older() -> None:
-    assert LimitsConfig().max_age_s == 30
-    assert LimitsConfig(max_queue_age_s=60).max_age_s == 60
-    assert LimitsConfig(max_queue_age_s=60, max_age_s=90).max_age_s == 90

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.config import ListenAddress, Scheme, WyomingConfig, read_config
+from stt_mqtt.config import (
+    BrokerConfig,
+    ListenAddress,
+    MqttConfig,
+    Scheme,
+    TlsConfig,
+    WyomingConfig,
+    read_config,
+)
 from stt_mqtt.config.network import HOST_FORM, host_problem
 from tests.config.problems import NO_ENVIRONMENT, problems
 
@@ -137,3 +145,15 @@ def test_a_base_topic_above_the_discovery_prefix_is_refused() -> None:
 def test_the_topics_of_a_door_that_is_switched_off_are_free(door: str) -> None:
     text = f"mqtt: {{base_topic: {door}}}\n{door}: {{enabled: false}}"
     assert read_config(text, "f", {}).mqtt.base_topic == door
+
+
+def test_the_port_follows_tls_unless_it_is_given() -> None:
+    assert MqttConfig().effective_port == 1883
+    assert MqttConfig(tls=TlsConfig()).effective_port == 8883
+    assert MqttConfig(tls=TlsConfig(), port=5).effective_port == 5
+
+
+def test_the_embedded_broker_listens_on_an_address() -> None:
+    assert BrokerConfig(listen="::1").listen == "::1"
+    with pytest.raises(ValueError, match="an IP address is needed"):
+        BrokerConfig(listen="localhost")

@@ -15,8 +15,6 @@ from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.satellite import Satellite
 from stt_mqtt.satellite.segmenter import FRAME_BYTES, FRAME_S, ListenState
-from stt_mqtt.satellite.transmission import UplinkConfig
-from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
 TOPICS = SatelliteTopics(Topics("stt"), "kitchen")
@@ -42,18 +40,7 @@ class Bench:
     sent: list[Publication] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        codec = Codec(self.config.codec.value)
-        self.uplink = Uplink(
-            UplinkConfig(
-                topics=TOPICS,
-                codec=codec,
-                qos=self.config.qos,
-                max_age_s=self.config.spool_max_age_s,
-                max_bytes=self.config.spool_max_kib * 1024,
-            ),
-            self.take,
-        )
-        self.satellite = Satellite(self.config, TOPICS, self.uplink, self.take)
+        self.satellite = Satellite(self.config, TOPICS, self.take)
 
     def take(self, publication: Publication) -> None:
         self.sent.append(publication)

@@ -191,7 +191,7 @@ def test_while_the_button_is_held_no_pause_ends_it() -> None:
     assert listening.reasons == [CloseReason.RELEASED]
 
 
-def test_nothing_heard_while_deaf_is_kept() -> None:
+def test_nothing_heard_while_off_is_kept() -> None:
     listening = Listening()
     listening.hear(QUIET * 20)
     listening.state = ListenState.OFF
@@ -230,7 +230,7 @@ def test_whatever_is_heard(
 ) -> None:
     listening = Listening(config)
     speech: set[int] = set()
-    deaf: set[int] = set()
+    unheard: set[int] = set()
     for sound, count, state, cut in sounds:
         if state is not None:
             listening.state = state
@@ -240,7 +240,7 @@ def test_whatever_is_heard(
         listening.hear(sound * count)
         numbers = range(start, listening.heard)
         speech.update(numbers if sound == SPEECH else ())
-        deaf.update(numbers if listening.state is ListenState.OFF else ())
+        unheard.update(numbers if listening.state is ListenState.OFF else ())
         if cut is not None:
             listening.take(listening.segmenter.cut(cut))
     listening.state = ListenState.ACTIVE
@@ -252,7 +252,7 @@ def test_whatever_is_heard(
     for utterance in listening.utterances:
         assert utterance == list(range(utterance[0], utterance[-1] + 1)), "frames between marks"
         assert speech & set(utterance), "no utterance without speech"
-        assert not deaf & set(utterance)
+        assert not unheard & set(utterance)
         opening = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + 2 * FRAME_S
         assert len(utterance) * FRAME_S <= max(config.max_utterance_s, opening) + FRAME_S
 

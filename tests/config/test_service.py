@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import Config, merge, read_config
+from stt_mqtt.config import Config, LimitsConfig, merge, read_config
 from stt_mqtt.types import Rung
 from tests.config.problems import NO_ENVIRONMENT, problems
 
@@ -80,3 +80,26 @@ def test_a_ladder_has_at_most_eight_rungs() -> None:
 
 def test_a_changed_ladder_waits_for_the_restart() -> None:
     assert merge(Config(), read(BOTH)).rungs == Config().rungs
+
+
+def test_what_is_decoded_of_an_utterance_keeps_both_of_its_caps() -> None:
+    assert LimitsConfig(max_utterance_s=30, max_utterance_kib=2048).max_decoded_s == 30
+    assert LimitsConfig(max_utterance_s=600, max_utterance_kib=625).max_decoded_s == 10
+
+
+# Limits that are not set make room for those that are -------------------------------------------
+
+
+def test_a_longer_utterance_gets_memory_and_a_place_in_the_queue() -> None:
+    limits = read_config("limits: {max_utterance_s: 600}", "f", NO_ENVIRONMENT).limits
+    assert limits.max_decoded_s == 600
+    assert limits.max_queued_audio_s == 600
+    assert LimitsConfig().max_utterance_kib == 2048
+    assert LimitsConfig(max_utterance_s=5).max_utterance_kib == 2048
+    assert LimitsConfig(max_utterance_s=5).max_queued_audio_s == 300
+
+
+def test_who_may_wait_longer_may_be_older() -> None:
+    assert LimitsConfig().max_age_s == 30
+    assert LimitsConfig(max_queue_age_s=60).max_age_s == 60
+    assert LimitsConfig(max_queue_age_s=60, max_age_s=90).max_age_s == 90

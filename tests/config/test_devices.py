@@ -2,15 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.config import (
-    BrokerConfig,
-    Config,
-    DeviceConfig,
-    LimitsConfig,
-    MqttConfig,
-    TlsConfig,
-    is_glob,
-)
+from stt_mqtt.config import DeviceConfig, is_glob
+from stt_mqtt.config.devices import is_language
 from stt_mqtt.types import AudioFormat, Codec
 from tests.config.problems import problems
 
@@ -20,26 +13,9 @@ def test_the_format_of_a_device_is_its_codec_rate_and_channels() -> None:
     assert device.format == AudioFormat(Codec.FLAC, 48_000, 2)
 
 
-def test_the_port_follows_tls_unless_it_is_given() -> None:
-    assert MqttConfig().effective_port == 1883
-    assert MqttConfig(tls=TlsConfig()).effective_port == 8883
-    assert MqttConfig(tls=TlsConfig(), port=5).effective_port == 5
-
-
-def test_the_embedded_broker_listens_on_an_address() -> None:
-    assert BrokerConfig(listen="::1").listen == "::1"
-    with pytest.raises(ValueError, match="an IP address is needed"):
-        BrokerConfig(listen="localhost")
-
-
-def test_what_is_decoded_of_an_utterance_keeps_both_of_its_caps() -> None:
-    assert LimitsConfig(max_utterance_s=30, max_utterance_kib=2048).max_decoded_s == 30
-    assert LimitsConfig(max_utterance_s=600, max_utterance_kib=625).max_decoded_s == 10
-
-
 def test_no_device_has_the_name_of_the_service_itself() -> None:
-    with pytest.raises(ValueError, match="bridge is the name of the service itself"):
-        Config.model_validate({"devices": {"bridge": {}}})
+    (line,) = problems("devices: {bridge: }")
+    assert line.endswith("bridge is the name of the service itself")
 
 
 def test_a_glob_is_a_name_with_a_wildcard() -> None:
@@ -62,3 +38,8 @@ def test_a_glob_is_a_name_with_a_wildcard() -> None:
 def test_a_codec_that_is_none_for_chunks_is_named_with_its_place(codec: str, problem: str) -> None:
     (found,) = problems(f"devices:\n  hall: {{codec: {codec}}}\n")
     assert found.startswith(f"f:2:17: devices.hall.codec: {problem}")
+
+
+def test_a_language_tag_has_two_or_three_letters_and_perhaps_a_region() -> None:
+    values = ("en", "yue", "pt_BR", "zh-Hant-TW", "english", "", None, 5)
+    assert [is_language(value) for value in values] == [True] * 4 + [False] * 4
