@@ -1,8 +1,8 @@
 """Every error of the program on one page.
 
-Two families: an `UtteranceError` becomes the outcome of one utterance and carries the stable
-code that the wire shows; the others stop a command and carry its exit status. Third-party
-exceptions are translated into these where they enter.
+There are two families. An `UtteranceError` becomes the outcome of one utterance and has a stable
+code, which clients see. The others stop a command and have its exit status. Exceptions of
+third-party libraries are translated into these where they are raised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SttMqttError(Exception):
 
 
 class ConfigError(SttMqttError):
-    """The configuration cannot be used; `problems` holds one finished line per mistake."""
+    """The configuration cannot be used. `problems` has one complete line per mistake."""
 
     exit_code = EXIT_CONFIG
 
@@ -33,17 +33,17 @@ class ConfigError(SttMqttError):
 
 
 class ModelError(SttMqttError):
-    """A model is missing, damaged or cannot be loaded; the message says what to do."""
+    """A model is missing, damaged or cannot be loaded. The message says what to do."""
 
     exit_code = EXIT_CONFIG
 
 
 class NotEnoughMemoryError(ModelError):
-    """A model does not fit beside what is loaded; perhaps later."""
+    """There is not enough memory for a model now. A later try may succeed."""
 
 
 class MissingExtraError(SttMqttError):
-    """A part of the program was not installed; `module` is what could not be imported."""
+    """An optional part of the program is not installed. `module` could not be imported."""
 
     exit_code = EXIT_CONFIG
 
@@ -58,39 +58,39 @@ class BrokerError(SttMqttError):
 
 
 class AnotherServiceError(SttMqttError):
-    """Another service is live on the same base topic; the message says what to do."""
+    """Another service runs on the same base topic. The message says what to do."""
 
     exit_code = EXIT_CONFIG
 
 
 class WyomingServerError(SttMqttError):
-    """A Wyoming server does not do what Home Assistant needs; the message says what to do."""
+    """A Wyoming server does not do what Home Assistant needs. The message says what to do."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class DownloadError(SttMqttError):
-    """Something could not be fetched right now: the network, or the index behind it."""
+    """A download failed because of the network or the server. A later try may succeed."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class OutputError(SttMqttError):
-    """What a command prints cannot be written: a full disk, most of the time."""
+    """A command cannot write its output, mostly because the disk is full."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class RequestError(SttMqttError):
-    """A request to the service that it does not know or cannot grant."""
+    """A request that the service does not know or cannot fulfil."""
 
 
 class UtteranceError(SttMqttError):
-    """One utterance ends with an error; `code` is part of the wire contract."""
+    """One utterance ends with an error. `code` is stable: clients depend on it."""
 
     code: ClassVar[str]
     hint: Hint | None = None
-    """What looked wrong with the audio before the error was found."""
+    """What looks wrong with the audio, if that was found before the error."""
 
     @property
     def detail(self) -> str:
@@ -99,13 +99,13 @@ class UtteranceError(SttMqttError):
 
 
 class BadPayloadError(UtteranceError):
-    """A message that does not have the form its topic asks for."""
+    """A message that does not have the form that its topic needs."""
 
     code = "bad_payload"
 
 
 class PayloadTooLargeError(UtteranceError):
-    """A message over `mqtt.max_payload_kib`."""
+    """A message that is larger than `mqtt.max_payload_kib`."""
 
     code = "payload_too_large"
 
@@ -117,7 +117,7 @@ class UnsupportedFormatError(UtteranceError):
 
 
 class UnsupportedLanguageError(UtteranceError):
-    """A language that the loaded model does not speak."""
+    """A language that the loaded model does not understand."""
 
     code = "unsupported_language"
 
@@ -129,13 +129,13 @@ class CorruptAudioError(UtteranceError):
 
 
 class TooShortError(UtteranceError):
-    """Less decoded audio than anybody can say a word in."""
+    """Less than 100 ms of decoded audio."""
 
     code = "too_short"
 
 
 class TooLongError(UtteranceError):
-    """More audio than the caps allow, under `on_cap: reject`."""
+    """More audio than the limits allow, with `on_cap: reject`."""
 
     code = "too_long"
 
@@ -153,31 +153,31 @@ class OverloadedError(UtteranceError):
 
 
 class ExpiredError(UtteranceError):
-    """The utterance waited longer than a spoken command is worth."""
+    """The utterance waited too long, or the speech is too old."""
 
     code = "expired"
 
 
 class TooManyDevicesError(UtteranceError):
-    """The device registry is full of busy devices."""
+    """`limits.max_devices` is reached, and no device can be forgotten."""
 
     code = "too_many_devices"
 
 
 class ModelUnavailableError(UtteranceError):
-    """No model is loaded that could transcribe."""
+    """No model is loaded."""
 
     code = "model_unavailable"
 
 
 class InferenceFailedError(UtteranceError):
-    """The model raised."""
+    """The model raised an exception."""
 
     code = "inference_failed"
 
 
 class InferenceTimeoutError(UtteranceError):
-    """The model did not answer within its time."""
+    """The model did not answer within `limits.inference_timeout_s`."""
 
     code = "inference_timeout"
 
