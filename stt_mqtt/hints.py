@@ -42,36 +42,36 @@ _SENTENCES = {
         "The samples do not look like 32-bit floats: declare pcm_s16le if they are 16-bit integers."
     ),
     Hint.FLOAT_RANGE: (
-        "The floats go far beyond 1.0: divide them by the full scale of the original integers."
+        "The floats go far beyond 1.0: divide them by the full scale of the integers they were."
     ),
     Hint.BYTES_AS_S16: (
-        "The samples look like 8-bit integers: send 16-bit integers, or an 8-bit WAV file."
+        "The samples look like 8-bit ones: send 16-bit integers, or a WAV file of 8 bits."
     ),
     Hint.BYTE_ORDER: (
         "The samples look byte-swapped: send them little-endian, the low byte first."
     ),
     Hint.SHIFTED: (
         "The samples look shifted by one byte: begin with the low byte of a sample, "
-        "after the whole header."
+        "behind the whole header."
     ),
     Hint.STEREO_AS_MONO: (
         "The samples look like two channels declared as one, or every sample is sent twice: "
-        "declare 2 channels, or the true sample rate."
+        "declare 2 channels, or the rate that they have."
     ),
     Hint.MONO_AS_STEREO: (
-        "The samples look like one channel declared as two: if so, declare 1 channel."
+        "The samples look like one channel declared as two: if they are, declare 1 channel."
     ),
     Hint.INVERTED_STEREO: (
-        "One channel is the negative of the other, so only one was used: "
+        "One channel is the negative of the other, so only one was heard: "
         "swap the wires of one microphone, or send mono."
     ),
     Hint.DEAD_CHANNEL: (
-        "One of the two channels is silent or stuck, so only the other was used: "
+        "One of the two channels is silent or stuck, so only the other was heard: "
         "check that microphone, or send mono."
     ),
     Hint.OFFSET: (
-        "The samples have an offset, which was removed: "
-        "check the bias of the microphone, or filter out frequencies below 20 Hz."
+        "The samples have an offset, which was taken out: "
+        "check the microphone's bias, or filter out what is below 20 Hz."
     ),
     Hint.CLIPPING: (
         "The loud samples are cut off at full scale: lower the gain of the microphone."
