@@ -20,14 +20,14 @@ from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, OutputError, SttMq
 
 _COMMANDS = {
     "run": "run the service",
-    "demo": "see it work: broker, service and three satellites in one process",
-    "satellite": "be a microphone: find the speech, send it, show the words",
-    "watch": "a live table of the devices and their last words",
-    "wyoming-check": "ask a Wyoming server what it is and speak a sample to it",
+    "demo": "show stt-mqtt at work: broker, service and three satellites in one process",
+    "satellite": "detect speech at a microphone, send it, and print the words",
+    "watch": "show a live table of the devices and their last words",
+    "wyoming-check": "ask a Wyoming server for its description and send it a recording",
     "transcribe": "transcribe audio files",
-    "calibrate": "measure how little a model needs to read of each utterance",
-    "bench": "measure speed, memory and words on this machine",
-    "models": "list, fetch and check Whisper models",
+    "calibrate": "measure how short the audio window of a model can be",
+    "bench": "measure speed, memory and word error rate on this machine",
+    "models": "list, download and check Whisper models",
     "check-config": "check a configuration file",
     "schema": "print the JSON schema of the configuration file",
 }
@@ -99,7 +99,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser. Only the module of the given command is imported."""
     parser = argparse.ArgumentParser(
         prog="stt-mqtt",
-        description="Speech to text for smart homes: audio in over MQTT, text out over MQTT.",
+        description="Speech to text for smart homes, over MQTT, Hermes and Wyoming.",
     )
     parser.add_argument("--version", action="version", version=f"stt-mqtt {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -1,8 +1,8 @@
-"""All errors of the program.
+"""Every error of the program on one page.
 
-An `UtteranceError` becomes the outcome of one utterance. Its code is part of the wire contract. The
-other errors stop a command and have an exit status. Third-party exceptions are translated into
-these where they are caught.
+There are two families. An `UtteranceError` becomes the outcome of one utterance and has a stable
+code, which clients see. The others stop a command and have its exit status. Exceptions of
+third-party libraries are translated into these where they are raised.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ EXIT_CONFIG = 78
 
 
 class SttMqttError(Exception):
-    """Base class of all errors that this program raises on purpose."""
+    """Base of all errors that this program raises on purpose."""
 
     exit_code: ClassVar[int] = EXIT_INTERNAL
 
 
 class ConfigError(SttMqttError):
-    """The configuration is invalid. `problems` has one line per mistake."""
+    """The configuration cannot be used. `problems` has one complete line per mistake."""
 
     exit_code = EXIT_CONFIG
 
@@ -39,11 +39,11 @@ class ModelError(SttMqttError):
 
 
 class NotEnoughMemoryError(ModelError):
-    """There is not enough memory for another model now."""
+    """There is not enough memory for a model now. A later try may succeed."""
 
 
 class MissingExtraError(SttMqttError):
-    """An optional package is not installed. `module` is the one that could not be imported."""
+    """An optional part of the program is not installed. `module` could not be imported."""
 
     exit_code = EXIT_CONFIG
 
@@ -58,7 +58,7 @@ class BrokerError(SttMqttError):
 
 
 class AnotherServiceError(SttMqttError):
-    """Another service is live on the same base topic. The message says what to do."""
+    """Another service runs on the same base topic. The message says what to do."""
 
     exit_code = EXIT_CONFIG
 
@@ -70,78 +70,78 @@ class WyomingServerError(SttMqttError):
 
 
 class DownloadError(SttMqttError):
-    """A download failed because of the network or the server."""
+    """A download failed because of the network or the server. A later try may succeed."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class OutputError(SttMqttError):
-    """The output of a command cannot be written, for example because the disk is full."""
+    """A command cannot write its output, mostly because the disk is full."""
 
     exit_code = EXIT_TEMPORARY
 
 
 class RequestError(SttMqttError):
-    """A request to the service is unknown or cannot be granted."""
+    """A request that the service does not know or cannot fulfil."""
 
 
 class UtteranceError(SttMqttError):
-    """An utterance ends with an error. `code` is part of the wire contract."""
+    """One utterance ends with an error. `code` is stable: clients depend on it."""
 
     code: ClassVar[str]
     hint: Hint | None = None
-    """The hint about the audio that was found before the error."""
+    """What looks wrong with the audio, if that was found before the error."""
 
     @property
     def detail(self) -> str:
-        """The sentence for the user, with the hint if there is one."""
+        """Sentence for the person who has to fix it."""
         return str(self) if self.hint is None else f"{self}. {self.hint.sentence}"
 
 
 class BadPayloadError(UtteranceError):
-    """A message does not have the form that its topic requires."""
+    """A message that does not have the form that its topic needs."""
 
     code = "bad_payload"
 
 
 class PayloadTooLargeError(UtteranceError):
-    """A message is larger than `mqtt.max_payload_kib`."""
+    """A message that is larger than `mqtt.max_payload_kib`."""
 
     code = "payload_too_large"
 
 
 class UnsupportedFormatError(UtteranceError):
-    """A codec, rate, channel count or container is not supported."""
+    """A codec, rate, channel count or container that this service does not decode."""
 
     code = "unsupported_format"
 
 
 class UnsupportedLanguageError(UtteranceError):
-    """A language is not supported by the loaded model."""
+    """A language that the loaded model does not understand."""
 
     code = "unsupported_language"
 
 
 class CorruptAudioError(UtteranceError):
-    """The bytes of an utterance cannot be decoded as audio."""
+    """Bytes that claim to be audio and are not."""
 
     code = "corrupt_audio"
 
 
 class TooShortError(UtteranceError):
-    """The decoded audio is too short for a word."""
+    """Less than 100 ms of decoded audio."""
 
     code = "too_short"
 
 
 class TooLongError(UtteranceError):
-    """The audio reached a cap, and `on_cap` is `reject`."""
+    """More audio than the limits allow, with `on_cap: reject`."""
 
     code = "too_long"
 
 
 class DisabledError(UtteranceError):
-    """The device is disabled by the configuration or by its `set` topic."""
+    """The device is switched off by configuration or by its `set` topic."""
 
     code = "disabled"
 
@@ -153,36 +153,36 @@ class OverloadedError(UtteranceError):
 
 
 class ExpiredError(UtteranceError):
-    """The speech is too old for a command."""
+    """The utterance waited too long, or the speech is too old."""
 
     code = "expired"
 
 
 class TooManyDevicesError(UtteranceError):
-    """The device registry is full of busy devices."""
+    """`limits.max_devices` is reached, and no device can be forgotten."""
 
     code = "too_many_devices"
 
 
 class ModelUnavailableError(UtteranceError):
-    """No model is loaded yet."""
+    """No model is loaded."""
 
     code = "model_unavailable"
 
 
 class InferenceFailedError(UtteranceError):
-    """The model raised."""
+    """The model raised an exception."""
 
     code = "inference_failed"
 
 
 class InferenceTimeoutError(UtteranceError):
-    """The model did not answer in time."""
+    """The model did not answer within `limits.inference_timeout_s`."""
 
     code = "inference_timeout"
 
 
 class ShuttingDownError(UtteranceError):
-    """The service stopped before it transcribed this utterance."""
+    """The service is stopping and did not get to this utterance."""
 
     code = "shutting_down"

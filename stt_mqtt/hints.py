@@ -1,4 +1,4 @@
-"""Hints: signs of faulty audio, with a sentence for each that says what to do."""
+"""What may look wrong with the audio of an utterance, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Hint(StrEnum):
-    """A sign of faulty audio. The order is that of importance."""
+    """A sign of a fault in the audio, the one that explains most first."""
 
     FLOAT_AS_S16 = "float_as_s16"
     S16_AS_FLOAT = "s16_as_float"
@@ -24,12 +24,12 @@ class Hint(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What the audio looks like and what to do, for the user."""
+        """What the audio looks like and what to do, for the person who has to fix it."""
         return _SENTENCES[self]
 
 
 def foremost(hints: Iterable[Hint | None]) -> Hint | None:
-    """The most important hint, if there is any."""
+    """The one that explains most, if there is any."""
     found = set(hints)
     return next((hint for hint in Hint if hint in found), None)
 

@@ -73,17 +73,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manifest",
         type=Path,
         metavar="FILE",
-        help='recordings to use: JSON lines, {"path": "a.wav", "text": "what is said"}',
+        help='recordings, one JSON object per line: {"path": "a.wav", "text": "what is said"}',
     )
     parser.add_argument(
         "--seconds",
         type=_seconds,
         default=20.0,
         metavar="S",
-        help="for each number of rooms (default: 20)",
+        help="length of the measurement for each number of rooms (default: 20)",
     )
     parser.add_argument(
-        "--plot", type=Path, default=PICTURE, metavar="FILE", help="picture (default: %(default)s)"
+        "--plot",
+        type=Path,
+        default=PICTURE,
+        metavar="FILE",
+        help="file for the plot (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 

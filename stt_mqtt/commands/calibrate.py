@@ -63,23 +63,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "manifest",
         type=Path,
         metavar="MANIFEST",
-        help='JSON lines, {"path": "a.wav", "text": "what is said", "lang": "en"}; '
-        "paths are relative to it",
+        help='recordings, one JSON object per line: {"path": "a.wav", "text": "what is said", '
+        '"lang": "en"}; paths are relative to the manifest',
     )
     parser.add_argument(
-        "--noise", type=Path, metavar="MANIFEST", help="recordings in which nobody speaks"
+        "--noise",
+        type=Path,
+        metavar="MANIFEST",
+        help="manifest of recordings in which nobody speaks",
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="name or folder (default: the best of the configuration)"
+        "--model",
+        metavar="NAME",
+        help="name or folder of the model (default: the best one of the configuration)",
     )
     parser.add_argument(
-        "--limit", type=positive_int, metavar="N", help="use N recordings of each manifest"
+        "--limit", type=positive_int, metavar="N", help="use only N recordings of each manifest"
     )
     parser.add_argument(
-        "--save", action="store_true", help="put the result beside the model, where it is used"
+        "--save",
+        action="store_true",
+        help="save the result beside the model, where the service finds it",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print the result as it is shipped, and no table"
+        "--json", action="store_true", help="print the result as JSON instead of a table"
     )
 
 
@@ -109,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     if options.save:
         _save(chosen, model)
     elif not options.json:
-        print("Nothing was saved; --save puts it beside the model.")
+        print("Nothing was saved. --save saves the result beside the model.")
     return 0
 
 
@@ -284,7 +291,7 @@ def _save(chosen: Calibration, model: ResolvedModel) -> None:
     except OSError as error:
         errors.print(
             f"{model.folder / OWN_FILE} cannot be written ({error.strerror}). "
-            "This belongs into it, or into that file of a copy of the model:"
+            "Put this into it, or into the same file in a copy of the model:"
         )
         errors.print(as_own(chosen))
     else:

@@ -48,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stay",
         action="store_true",
-        help="keep running after the commands, for your own mosquitto_pub, phone or satellite",
+        help="keep running after the commands, so that you can connect your own programs",
     )
     parser.add_argument(
         "--listen",
         type=_address,
         default=LOOPBACK,
         metavar="ADDRESS",
-        help="address of the broker, as in 0.0.0.0 for the whole network (default: %(default)s)",
+        help="address on which the broker listens; 0.0.0.0: all networks (default: %(default)s)",
     )
 
 
@@ -172,7 +172,7 @@ async def _during(
         if service.done():
             service.result()
             raise SttMqttError("the service has ended by itself")
-        raise SttMqttError(f"this takes longer than {timeout_s} s, which cannot be: giving up")
+        raise SttMqttError(f"gave up: no end after {timeout_s} s")
     finally:
         task.cancel()
         await asyncio.wait({task})

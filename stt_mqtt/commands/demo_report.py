@@ -27,8 +27,8 @@ def invitation(listen: str, port: int) -> str:
     recording = shlex.quote(str(files("stt_mqtt.demo").joinpath("samples", SAMPLES[0].file)))
     lines = [
         "",
-        f"Your turn: the broker on {host}:{port} stays until Ctrl-C. What is heard appears here.",
-        "Any MQTT client will do; these come with Debian's mosquitto-clients and alsa-utils.",
+        f"Your turn: the broker on {host}:{port} runs until Ctrl-C. Transcripts appear here.",
+        "You can use any MQTT client. These come with Debian's mosquitto-clients and alsa-utils.",
         "",
         "Read every text:",
         f"  mosquitto_sub {at} -t 'stt/+/text' -v",
@@ -43,7 +43,7 @@ def invitation(listen: str, port: int) -> str:
     ]
     if not ipaddress.ip_address(listen).is_loopback:
         lines.append(
-            "Careful: everybody who can reach this address can speak to it and read what is said."
+            "Careful: everybody who can reach this address can send audio and read all words."
         )
     return "\n".join(lines)
 

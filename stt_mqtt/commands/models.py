@@ -19,13 +19,13 @@ from stt_mqtt.errors import ModelError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("--json", action="store_true", help="list as JSON")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     parser.set_defaults(action=None)
     actions = parser.add_subparsers(metavar="ACTION", dest="action")
-    fetching = actions.add_parser("fetch", help="download a model, unless it is there and whole")
-    fetching.add_argument("name", help="name as listed, for example tiny.en")
-    checking = actions.add_parser("check", help="check that a model is there and whole")
-    checking.add_argument("name", help="name as listed, or a folder")
+    fetching = actions.add_parser("fetch", help="download a model, unless it is there and complete")
+    fetching.add_argument("name", help="name of a model, such as base")
+    checking = actions.add_parser("check", help="check that a model is there and complete")
+    checking.add_argument("name", help="name of a model, or a folder")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         print(fetch_missing(args.name, models_dir, NETWORK))
     elif args.action == "check":
         model = resolve(args.name, models_dir)
-        print(f"{model.name} is whole: {model.folder}")
+        print(f"{model.name} is complete: {model.folder}")
     elif args.json:
         print(json.dumps([asdict(row) for row in inventory(models_dir)], indent=2))
     else:

@@ -15,7 +15,7 @@ def add_config(parser: argparse._ActionsContainer) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="YAML file; without it everything has its default",
+        help="configuration file (YAML); default: none, all keys have their defaults",
     )
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--addon-options",
         type=Path,
         metavar="FILE",
-        help="options of the Home Assistant add-on, in place of a configuration file",
+        help="options of the Home Assistant add-on (JSON), instead of a configuration file",
     )
 
 

@@ -54,37 +54,45 @@ _STATES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = (
-        "Login, codec and thresholds: mqtt: and satellite: in FILE, or in the environment as "
-        "STT_MQTT__MQTT__USERNAME and so on."
+        "To set login, codec and thresholds, use the sections mqtt: and satellite: of FILE, or "
+        "environment variables such as STT_MQTT__MQTT__USERNAME."
     )
     add_config(parser)
-    parser.add_argument("--device", metavar="NAME", help="its name (default: that of the machine)")
-    parser.add_argument("--host", help="the broker, instead of the one in the configuration")
-    parser.add_argument("--port", help="its port")
+    parser.add_argument(
+        "--device", metavar="NAME", help="name of the satellite (default: the name of the machine)"
+    )
+    parser.add_argument("--host", help="name or address of the broker (default: mqtt.host)")
+    parser.add_argument("--port", help="port of the broker (default: mqtt.port)")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--mic", metavar="NAME", help="microphone by name or a part of it")
-    source.add_argument("--file", type=Path, help="a WAV or FLAC file in topics of a microphone")
+    source.add_argument(
+        "--mic",
+        metavar="NAME",
+        help="a microphone, by its name or a part of it (default: the default microphone)",
+    )
+    source.add_argument("--file", type=Path, help="a WAV or FLAC file instead of a microphone")
     source.add_argument(
         "--stdin",
         action="store_true",
-        help="16-bit mono PCM at 16 kHz from standard input, as of arecord",
+        help="16-bit mono PCM at 16 kHz from standard input, for example from arecord",
     )
-    source.add_argument(
-        "--list-devices", action="store_true", help="list the microphones and leave"
-    )
+    source.add_argument("--list-devices", action="store_true", help="list the microphones and exit")
     parser.add_argument(
         "--fast",
         action="store_true",
         help="with --file or --stdin: read as fast as the answers come",
     )
     parser.add_argument(
-        "--mode", choices=[mode.value for mode in ListenMode], help="when to listen"
+        "--mode",
+        choices=[mode.value for mode in ListenMode],
+        help="when to listen (default: satellite.mode)",
     )
     parser.add_argument(
-        "--on-text", metavar="COMMAND", help="run for each transcript, as in 'notify-send {text}'"
+        "--on-text",
+        metavar="COMMAND",
+        help="command to run for each transcript, such as 'notify-send {text}'",
     )
     parser.add_argument(
-        "--calibrate", action="store_true", help="listen for ten seconds and propose settings"
+        "--calibrate", action="store_true", help="record for ten seconds and propose settings"
     )
 
 
@@ -122,7 +130,7 @@ def _listen(config: Config, options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: program.stop())
     if satellite.mode is ListenMode.PUSH_TO_TALK and sys.stdin.isatty():
-        print("Enter begins to listen, Enter again ends it.", file=sys.stderr)
+        print("Press Enter to start listening, and Enter again to stop.", file=sys.stderr)
         threading.Thread(target=_press_on_enter, args=(program,), daemon=True).start()
     try:
         answered = program.run()

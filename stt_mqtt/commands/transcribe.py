@@ -77,15 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_config(parser)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--language", help="language spoken, as in en")
-    parser.add_argument("--prompt", help="words to expect")
+    parser.add_argument("--language", help="spoken language, such as en")
+    parser.add_argument("--prompt", help="text that tells the model which words to expect")
     parser.add_argument(
         "--raw",
         type=sample_rate,
         metavar="RATE",
-        help="what is no audio file is PCM: 16 bits, mono, RATE samples per second",
+        help="read other files as raw PCM: 16 bits, mono, RATE Hz",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per file")
 
 
 def sample_rate(text: str) -> int:

@@ -42,8 +42,8 @@ _STATE_STYLES = {"listening": "bold green", "transcribing": "yellow"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_config(parser)
-    parser.add_argument("--host", help="the broker, instead of the one in the configuration")
-    parser.add_argument("--port", type=_port, help="its port")
+    parser.add_argument("--host", help="name or address of the broker (default: mqtt.host)")
+    parser.add_argument("--port", type=_port, help="port of the broker (default: mqtt.port)")
 
 
 def run(options: argparse.Namespace) -> int:

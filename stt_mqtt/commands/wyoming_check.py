@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "address",
         type=_address,
         metavar="HOST:PORT",
-        help="where the server listens, as in 192.168.1.5:10300; also tcp://… and unix:///…",
+        help="address of the server, such as 192.168.1.5:10300; also tcp://… and unix:///…",
     )
 
 
@@ -53,12 +53,12 @@ async def check(address: ListenAddress, console: Console, policy: RetryPolicy) -
     if not programs:
         raise WyomingServerError(
             "this server has no speech-to-text program that is installed; "
-            "it may be one for voices or wake words: check the port"
+            "it may be a server for voices or wake words: check the port"
         )
     console.print(_table(programs, seconds))
     language = _language_tag(programs[0])
     if language is None:
-        console.print(f"\nIt offers no language {LANGUAGE!r}, so no sample was transcript.")
+        console.print(f"\nThe server offers no language {LANGUAGE!r}, so no recording was sent.")
         return
     transcript = await transcribe(address, SAMPLE.pcm(), language)
     console.print(f"\nsaid    {SAMPLE.text}")

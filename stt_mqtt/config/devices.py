@@ -49,25 +49,25 @@ class DeviceConfig(Section):
     enabled: bool = True
     """Off: every utterance of the device is refused."""
     language: Language | None = None
-    """Language that is spoken, as in `en`; null: the model's own or detected."""
+    """Spoken language, such as `en`. null: English for an English model, otherwise detected."""
     languages: tuple[Language, ...] = Field(default=(), max_length=MAX_LANGUAGES)
-    """Languages that may be detected when `language` is null; empty: all that the model speaks."""
+    """Languages that may be detected if `language` is null. Empty: all that the model knows."""
     prompt: Prompt | None = None
-    """Words that the model is told to expect."""
+    """Text that tells the model which words to expect."""
     hotwords: tuple[Hotword, ...] = Field(default=(), max_length=MAX_HOTWORDS)
     """Names and words that the model should prefer."""
     codec: ChunkedCodec = Codec.PCM_S16LE
-    """Codec of utterances that name none."""
+    """Codec of utterances whose start names none."""
     rate: Rate = 16_000
-    """Samples per second of utterances that name none, in Hz."""
+    """Sample rate of utterances whose start names none, in Hz."""
     channels: Channels = 1
-    """Channels of utterances that name none."""
+    """Number of channels of utterances whose start names none."""
     gap_timeout_ms: GapTimeout = 800
-    """Pause that ends an utterance which a chunk opened, in milliseconds."""
+    """Pause that ends an utterance without a start message, in milliseconds."""
     idle_timeout_ms: IdleTimeout = 5000
-    """Pause that ends an utterance which a start opened, in milliseconds."""
+    """Pause that ends an utterance with a start message, in milliseconds."""
     on_cap: OnCap = OnCap.FINALIZE
-    """At the cap: `finalize` transcribes at once, `truncate` waits for the end, `reject`."""
+    """At the length limit: `finalize` transcribes, `truncate` waits for the end, `reject` fails."""
 
     @property
     def format(self) -> AudioFormat:

@@ -38,7 +38,7 @@ _IN_WEB_SOCKETS = {"ws", "wss"}
 
 
 class Protocol(StrEnum):
-    """MQTT version to speak; `auto` tries 5 and falls back to 3.1.1."""
+    """MQTT version. `auto` tries 5 and falls back to 3.1.1."""
 
     AUTO = "auto"
     V5 = "5"
@@ -46,10 +46,10 @@ class Protocol(StrEnum):
 
 
 class TlsConfig(Section):
-    """TLS to the broker. The presence of the section switches it on, also when it is empty."""
+    """TLS to the broker. An empty section `tls:` switches it on, too."""
 
     ca_file: str | None = None
-    """PEM file with the certificate authority; null: the system's authorities."""
+    """PEM file with the certificate authority. null: the authorities of the system."""
     cert_file: str | None = None
     """PEM file with the client certificate."""
     key_file: str | None = None
@@ -66,29 +66,29 @@ class MqttConfig(Section):
     """Connection to the broker."""
 
     host: str = Field(default="localhost", min_length=1, max_length=253)
-    """Name or address of the broker, without scheme and port. Not with `broker: embedded`."""
+    """Name or address of the broker, without `mqtt://` and port. Not with `broker: embedded`."""
     port: Port | None = None
-    """Port of the broker; null: 1883, or 8883 with TLS. Not with `broker: embedded`."""
+    """Port of the broker. null: 1883, or 8883 with TLS. Not with `broker: embedded`."""
     username: str | None = Field(default=None, min_length=1, max_length=256)
-    """User name at the broker, also asked of others by the embedded one."""
+    """User name at the broker. An embedded broker demands it of its clients."""
     password: SecretStr | None = None
-    """Password at the broker. Better in `password_file` or in the environment."""
+    """Password at the broker. Prefer `password_file` or the environment."""
     password_file: str | None = None
     """File whose first line is the password."""
     client_id: str | None = Field(default=None, min_length=1, max_length=128)
-    """Client identifier; null: `stt-mqtt-` and random letters."""
+    """MQTT client identifier. null: `stt-mqtt-` and random letters."""
     base_topic: BaseTopic = "stt"
-    """First part of every native topic."""
+    """First part of all topics `stt/…`."""
     protocol: Protocol = Protocol.AUTO
     """MQTT version: `auto`, `5` or `3.1.1`."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
-    """Seconds of silence after which the connection is tested."""
+    """MQTT keep-alive: time without a message after which the connection is tested, in seconds."""
     max_payload_kib: int = Field(default=4096, ge=16, le=65536)
-    """Largest message that is accepted, in KiB."""
+    """Largest message that the service accepts, in KiB."""
     tls: TlsConfig | None = None
-    """TLS settings; `tls:` alone trusts the authorities of the system, null: no TLS."""
+    """TLS settings. `tls:` alone trusts the authorities of the system. null: no TLS."""
     takeover: bool = False
-    """Serve although another service is live on the same base topic."""
+    """Start even if another service runs on the same base topic."""
 
     @field_validator("host")
     @classmethod
@@ -120,16 +120,16 @@ class BrokerMode(StrEnum):
 
 
 class BrokerConfig(Section):
-    """The broker itself; `broker: embedded` is short for `broker: {mode: embedded}`."""
+    """Which broker to use. `broker: embedded` is short for `broker: {mode: embedded}`."""
 
     SHORT_FORM = "mode"
 
     mode: BrokerMode = BrokerMode.EXTERNAL
-    """`external`: connect to `mqtt.host`. `embedded`: run one inside this process."""
+    """`external`: connect to `mqtt.host`. `embedded`: run a broker inside this process."""
     listen: str = Field(default="127.0.0.1", min_length=1, max_length=64)
-    """Address that the embedded broker listens on; only with `mode: embedded`."""
+    """Address that the embedded broker listens on. Only with `mode: embedded`."""
     port: Port = 1883
-    """Port that the embedded broker listens on; only with `mode: embedded`."""
+    """Port that the embedded broker listens on. Only with `mode: embedded`."""
 
     @field_validator("listen")
     @classmethod
@@ -171,18 +171,18 @@ class HermesConfig(Section):
     """Hermes, the protocol of Rhasspy 2.5 and Snips, on the same broker."""
 
     enabled: bool = True
-    """Off: nothing of Hermes is subscribed or answered."""
+    """`false`: the service neither subscribes to Hermes topics nor answers on them."""
 
 
 class WyomingConfig(Section):
     """Wyoming, the voice protocol of Home Assistant."""
 
     enabled: bool = True
-    """Off: nothing listens."""
+    """`false`: the service does not listen for Wyoming clients."""
     listen: tuple[Uri, ...] = Field(default=("tcp://127.0.0.1:10300",), max_length=MAX_LISTENERS)
-    """Where to listen: `tcp://0.0.0.0:10300` for the whole network, `unix:///path`, `stdio://`."""
+    """Where to listen: `tcp://0.0.0.0:10300` for all networks, `unix:///path` or `stdio://`."""
     zeroconf: bool = True
-    """Announce listeners that the network can reach, so that Home Assistant finds them."""
+    """Announce addresses that other machines can reach, so that Home Assistant finds them."""
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:
@@ -194,9 +194,9 @@ class HomeAssistantConfig(Section):
     """Home Assistant's MQTT discovery, on the same broker."""
 
     enabled: bool = True
-    """Off: nothing is announced to Home Assistant."""
+    """`false`: the service announces no devices to Home Assistant."""
     discovery_prefix: BaseTopic = "homeassistant"
-    """Home Assistant's own setting of this name."""
+    """Must equal the discovery prefix in Home Assistant's MQTT settings."""
 
 
 def _address(uri: str) -> ListenAddress:

@@ -57,33 +57,33 @@ class Config(Section):
     """Sections whose changes take a restart; the others are reloaded while running."""
 
     broker: BrokerConfig = Field(default_factory=BrokerConfig)
-    """Where the broker is: `external`, or `embedded` for one inside this process."""
+    """Which broker to use: `external`, or `embedded` for one inside this process."""
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
     """Connection to the broker."""
     hermes: HermesConfig = Field(default_factory=HermesConfig)
-    """The door for Rhasspy and Snips."""
+    """Hermes, the protocol of Rhasspy and Snips."""
     wyoming: WyomingConfig = Field(default_factory=WyomingConfig)
-    """The door for Home Assistant's voice pipelines."""
+    """Wyoming, the protocol of Home Assistant's voice assistants."""
     homeassistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
-    """The devices as Home Assistant sees them over MQTT."""
+    """Devices in Home Assistant, by MQTT discovery."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
-    """The Whisper model."""
+    """The Whisper model and how it runs."""
     ladder: LadderConfig = Field(default_factory=LadderConfig)
     """Models to choose from by load."""
     gate: GateConfig = Field(default_factory=GateConfig)
     """What counts as speech."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    """Every bound of the service."""
+    """Limits per utterance and over all devices."""
     device_defaults: DeviceConfig = Field(default_factory=DeviceConfig)
-    """Settings of every device that `devices` does not name."""
+    """Settings of all devices. Entries of `devices` override them."""
     devices: dict[DevicePattern, DeviceConfig] = Field(default_factory=dict)
-    """Settings by device name or glob; what an entry does not name comes from the defaults."""
+    """Settings of devices, by name or glob. Other keys come from `device_defaults`."""
     satellite: SatelliteConfig = Field(default_factory=SatelliteConfig)
-    """A microphone of this machine, for `stt-mqtt satellite`."""
+    """Settings of `stt-mqtt satellite`. The service ignores them."""
     log: LogConfig = Field(default_factory=LogConfig)
     """Logs."""
     service: ServiceConfig = Field(default_factory=ServiceConfig)
-    """The process."""
+    """Behaviour of the service process."""
 
     @field_validator("devices")
     @classmethod

@@ -39,19 +39,19 @@ class VadConfig(Section):
     """Where an utterance begins and ends."""
 
     aggressiveness: int = Field(default=2, ge=0, le=3)
-    """Mode of webrtcvad: 0 takes most for a voice, 3 takes least."""
+    """Mode of webrtcvad. 0 takes most sounds for a voice, 3 the fewest."""
     begin_db: float = Field(default=9.0, ge=0, le=40)
-    """How far above the noise of the room speech begins, in dB."""
+    """Level above the noise of the room at which speech begins, in dB."""
     go_on_db: float = Field(default=5.0, ge=0, le=40)
-    """How far above the noise of the room it goes on once it has begun, in dB."""
+    """Level above the noise of the room at which speech goes on, in dB."""
     min_speech_ms: int = Field(default=150, ge=30, le=480)
-    """Speech within half a second, at least, for an utterance to begin, in milliseconds."""
+    """Speech that 500 ms of audio must have for an utterance to begin, in milliseconds."""
     pre_roll_ms: int = Field(default=300, ge=0, le=2000)
-    """Audio before the first sound of speech that belongs to the utterance, in milliseconds."""
+    """Audio before the beginning of speech that is sent as well, in milliseconds."""
     hangover_ms: int = Field(default=600, ge=60, le=5000)
-    """Pause after the last sound of speech that ends it, in milliseconds."""
+    """Pause after speech that ends the utterance, in milliseconds."""
     max_utterance_s: float = Field(default=20.0, ge=1, le=30)
-    """Length at which an utterance ends in any case, in seconds."""
+    """Longest utterance, in seconds."""
 
     @model_validator(mode="after")
     def _begins_above_where_it_goes_on(self) -> VadConfig:
@@ -61,49 +61,49 @@ class VadConfig(Section):
 
 
 class CleanupConfig(Section):
-    """What is done to the audio before anything else hears it."""
+    """Clean-up of the audio before speech detection and sending."""
 
     high_pass: bool = True
-    """Take out rumble and hum below the voice."""
+    """Filter out rumble and hum below the voice."""
     auto_gain: bool = False
     """Make quiet voices louder, by `max_gain_db` at most."""
     max_gain_db: float = Field(default=18.0, ge=0, le=40)
-    """Most that `auto_gain` amplifies, in dB."""
+    """Largest gain of `auto_gain`, in dB."""
     noise_suppression: bool = False
-    """Take out steady noise. Together with `high_pass` it saved no words when measured."""
+    """Reduce steady noise. Measured together with `high_pass`, it corrected no words."""
 
 
 class SatelliteConfig(Section):
-    """A microphone that sends speech, and only speech."""
+    """`stt-mqtt satellite`: a microphone that sends only speech."""
 
     device: SatelliteName | None = None
-    """Name of this satellite in its topics; null: the name of the machine."""
+    """Name of the satellite in its topics. null: the name of the machine."""
     mode: ListenMode = ListenMode.ALWAYS
-    """`always`, `wake` (once after each wake-up) or `push_to_talk` (while told to)."""
+    """`always`, `wake` (one utterance per wake-up) or `push_to_talk` (while a button is held)."""
     wake_topic: WakeTopic | None = Field(default=None, min_length=1)
-    """Topic filter of a wake-word engine: any message there wakes the satellite."""
+    """Topic filter of a wake-word engine. Any message on it wakes the satellite."""
     listen_timeout_s: float = Field(default=8.0, ge=1, le=60)
-    """How long a satellite that was woken waits for speech, in seconds."""
+    """Time that the satellite waits for speech after a wake-up, in seconds."""
     playing_timeout_s: float = Field(default=60.0, ge=1, le=3600)
-    """How long it does not listen after `{"playing": true}` if no `false` follows, in seconds."""
+    """Time after `{"playing": true}` until it listens again if no `false` comes, in seconds."""
     microphone: str | None = Field(default=None, min_length=1, max_length=256)
-    """Microphone by name or a part of it, see --list-devices; null: the default one."""
+    """Microphone, by its name or a part of it (see `--list-devices`). null: the default one."""
     codec: SatelliteCodec = SatelliteCodec.OPUS
-    """`opus` (small), `flac` (exact, half the size) or `pcm_s16le` (exact, no work)."""
+    """`opus` (smallest), `flac` (lossless, under half of PCM) or `pcm_s16le` (uncompressed)."""
     opus_kbps: int = Field(default=32, ge=16, le=48)
-    """Bit rate of Opus in kbit/s; less than 32 costs the model some of its certainty."""
+    """Bit rate of Opus, in kbit/s. Below 32, the model is less certain."""
     qos: int = Field(default=1, ge=0, le=1)
-    """MQTT quality of service of audio and marks: 1 is confirmed by the broker, 0 is not."""
+    """MQTT QoS of audio, start and stop. 1: the broker confirms each message. 0: it does not."""
     spool_max_age_s: float = Field(default=30.0, ge=1, le=600)
-    """Speech older than this is never sent, in seconds. See also `limits.max_age_s`."""
+    """Age above which speech is not sent, in seconds. See also `limits.max_age_s`."""
     spool_max_kib: int = Field(default=2048, ge=64, le=65536)
-    """Most audio that waits for a broker that is away, in KiB; the oldest is dropped first."""
+    """Audio kept while the broker is away, in KiB. The oldest is dropped first."""
     on_text: str | None = Field(default=None, min_length=1, max_length=1024)
-    """Command that is run for each transcript, as in `notify-send {text}`; without a shell."""
+    """Command to run for each transcript, such as `notify-send {text}`. No shell is used."""
     vad: VadConfig = Field(default_factory=VadConfig)
     """Where an utterance begins and ends."""
     cleanup: CleanupConfig = Field(default_factory=CleanupConfig)
-    """What is done to the audio first."""
+    """Clean-up of the audio."""
 
     @field_validator("device")
     @classmethod

@@ -29,30 +29,30 @@ class EngineConfig(Section):
     model: str = Field(default="tiny.en", min_length=1, max_length=1024)
     """Name of a model (see `stt-mqtt models`) or a folder with a CTranslate2 model."""
     compute_type: str = Field(default="int8", pattern=r"^[a-z0-9_]{1,32}$")
-    """Number type of CTranslate2: `int8`, `int8_float32`, `float32`, …"""
+    """Number type of CTranslate2, such as `int8`, `int8_float32` or `float32`."""
     beam_size: int = Field(default=5, ge=1, le=10)
-    """Hypotheses followed at once; 1 is greedy."""
+    """Hypotheses that the decoder follows at once. 1: greedy decoding."""
     workers: int | None = Field(default=None, ge=1, le=64)
-    """Utterances transcribed at once; null: chosen from the cores of this process."""
+    """Utterances transcribed at the same time. null: from the cores that the process may use."""
     max_batch: int = Field(default=2, ge=1, le=32)
-    """Utterances decoded together at most, where several wait; fewer where memory is short."""
+    """Most waiting utterances decoded in one batch. If memory is short, fewer are."""
     threads: int | None = Field(default=None, ge=1, le=64)
-    """Threads for one utterance; null: chosen from the cores of this process."""
+    """Threads for one utterance. null: from the cores that the process may use."""
 
 
 class GateConfig(Section):
-    """Speech gate before the model: silence and clicks cost no inference."""
+    """Speech gate: silence and clicks do not reach the model."""
 
     enabled: bool = True
-    """Off: everything goes to the model."""
+    """`false`: all audio goes to the model."""
     aggressiveness: int = Field(default=2, ge=0, le=3)
-    """Mode of webrtcvad: 0 keeps most, 3 keeps least."""
+    """Mode of webrtcvad. 0 takes most sounds for speech, 3 the fewest."""
     min_speech_ms: int = Field(default=90, ge=30, le=1000)
-    """Voiced time below which an utterance is not speech, in milliseconds."""
+    """Time with a voice that an utterance needs to count as speech, in milliseconds."""
     floor_dbfs: float = Field(default=-75.0, ge=-96.0, le=-20.0)
-    """Frames quieter than this are never speech, in dB below full scale."""
+    """Audio below this level is never speech, in dBFS (0 is full scale)."""
     margin_ms: int = Field(default=300, ge=0, le=2000)
-    """Silence that is kept before and after the speech, in milliseconds."""
+    """Audio that is kept before and after the speech, in milliseconds."""
 
 
 class RungConfig(Section):
@@ -63,9 +63,9 @@ class RungConfig(Section):
     model: str = Field(min_length=1, max_length=1024)
     """Name of a model (see `stt-mqtt models`) or a folder with a CTranslate2 model."""
     beam_size: int = Field(default=5, ge=1, le=10)
-    """Hypotheses followed at once; 1 is greedy."""
+    """Hypotheses that the decoder follows at once. 1: greedy decoding."""
     compute_type: str = Field(default="int8", pattern=r"^[a-z0-9_]{1,32}$")
-    """Number type of CTranslate2: `int8`, `int8_float32`, `float32`, …"""
+    """Number type of CTranslate2, such as `int8`, `int8_float32` or `float32`."""
 
     @field_validator("name")
     @classmethod
@@ -81,16 +81,16 @@ class RungConfig(Section):
 
 
 class LadderConfig(Section):
-    """The load ladder: a better model while there is time, a quicker one while there is not."""
+    """The ladder: a better model while the load is low, a faster one while it is high."""
 
     rungs: tuple[RungConfig, ...] = Field(default=(), max_length=MAX_RUNGS)
-    """Models to choose from, best first; empty: one rung, `default`, as `engine` says."""
+    """Models to choose from, best first. Empty: one rung, `default`, with the keys of `engine`."""
     rung: RungName = AUTO
-    """`auto`: chosen by load; else the name of the rung to stay on."""
+    """`auto`: the load decides. Otherwise the name of the rung to stay on."""
     promised_wait_ms: int = Field(default=1000, ge=100, le=60_000)
-    """Longest that an utterance should wait for its turn, in milliseconds."""
+    """Longest time that an utterance should wait in the queue, in milliseconds."""
     min_stay_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
-    """Time between two changes of the rung at least, in seconds."""
+    """Shortest time between two changes of the rung, in seconds."""
 
     @model_validator(mode="after")
     def _names_say_which(self) -> LadderConfig:
@@ -122,28 +122,28 @@ def _age_after_the_wait(values: Mapping[str, Any]) -> float:
 
 
 class LimitsConfig(Section):
-    """Caps per utterance and over all devices. One that is not set makes room for the others."""
+    """Limits per utterance and over all devices. Limits that are not set follow those that are."""
 
     max_utterance_s: float = Field(default=30.0, ge=1.0, le=600.0)
     """Longest utterance, in seconds of audio."""
     max_utterance_kib: int = Field(default_factory=_kib_of_an_utterance, ge=16, le=65536)
-    """Most memory of one open utterance, in KiB; not set: 2048, or what `max_utterance_s` needs."""
+    """Memory of one open utterance, in KiB. Default: 2048, or what `max_utterance_s` needs."""
     max_buffered_mib: int = Field(default=64, ge=1, le=4096)
-    """Most audio held for all devices together, open and queued, in MiB."""
+    """Memory for the open and queued audio of all devices, in MiB."""
     max_devices: int = Field(default=1000, ge=1, le=100_000)
-    """Devices remembered at once."""
+    """Number of devices that the service knows at the same time."""
     devices_forget_after_days: float = Field(default=30.0, ge=0.01, le=3650.0)
-    """Days of silence after which a device that `devices` does not name is forgotten."""
+    """Days without a message after which a device without an entry in `devices` is forgotten."""
     max_queued: int = Field(default=64, ge=1, le=10_000)
-    """Utterances that may wait for the model."""
+    """Utterances that may wait in the queue."""
     max_queued_audio_s: float = Field(default_factory=_room_for_an_utterance, ge=1.0, le=100_000.0)
-    """Seconds of audio that may wait for the model; not set: 300, or `max_utterance_s`."""
+    """Audio that may wait in the queue, in seconds. Default: 300, or a longer `max_utterance_s`."""
     max_queue_age_s: float = Field(default=10.0, ge=0.1, le=600.0)
-    """Longest that an utterance waits here before it is answered `expired`, in seconds."""
+    """Time in the queue after which an utterance is answered `expired`, in seconds."""
     max_age_s: float = Field(default_factory=_age_after_the_wait, ge=1.0, le=3600.0)
-    """Oldest that speech may be at its turn, in seconds; not set: 30, or `max_queue_age_s`."""
+    """Age at which speech is `expired`, in seconds. Default: 30, or a longer `max_queue_age_s`."""
     inference_timeout_s: float = Field(default=60.0, ge=1.0, le=3600.0)
-    """Time after which a running transcription is answered `inference_timeout`, in seconds."""
+    """Time of a transcription after which it is answered `inference_timeout`, in seconds."""
 
     @property
     def max_decoded_s(self) -> float:
@@ -153,7 +153,7 @@ class LimitsConfig(Section):
 
 
 class LogLevel(StrEnum):
-    """Least important messages that are written."""
+    """Lowest level of messages that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -172,15 +172,15 @@ class LogConfig(Section):
     """Logs, written to standard error."""
 
     level: LogLevel = LogLevel.INFO
-    """`debug` also writes the words that were heard; the others never do."""
+    """`debug` also writes the transcribed words. The other levels never do."""
     format: LogFormat = LogFormat.TEXT
-    """`text` for people, `json` for log collectors (one object per line)."""
+    """`text` for people, `json` (one object per line) for log collectors."""
 
 
 class ServiceConfig(Section):
-    """The process."""
+    """Behaviour of the service process."""
 
     shutdown_grace_s: float = Field(default=10.0, ge=0.0, le=300.0)
-    """Time that open utterances get to be transcribed when the service stops, in seconds."""
+    """Time for transcribing open utterances when the service stops, in seconds."""
     health_interval_s: float = Field(default=30.0, ge=1.0, le=3600.0)
-    """Seconds between two messages on `stt/bridge/health`."""
+    """Time between two messages on `stt/bridge/health`, in seconds."""

@@ -171,28 +171,28 @@ class MicrophoneCalibration:
 
 
 _DEAD = (
-    "The microphone gives nothing. Is it muted (alsamixer, F4), or is it another one "
-    "(stt-mqtt satellite --list-devices)?"
+    "The microphone gives only zeros. Check that it is not muted (alsamixer, F4) and that it is "
+    "the right one (stt-mqtt satellite --list-devices)."
 )
 _CLIPS = (
     "The microphone is overdriven. Turn its recording level down (alsamixer, F4) or go farther "
     "away, then calibrate again."
 )
 _NOT_QUIET = (
-    "Something like a voice was heard while it should have been quiet. If that was no television "
-    "that always plays, calibrate again."
+    "There was a voice, or something like it, while it should have been quiet. Unless it is a "
+    "television that always plays, calibrate again."
 )
 _NOBODY = (
-    "Nobody was heard to speak, so only the room is known. Speak up, or turn the recording level "
-    "up (alsamixer, F4), and calibrate again."
+    "Nobody was heard, so the settings are based on the noise of the room alone. Speak louder, or "
+    "turn the recording level up (alsamixer, F4), and calibrate again."
 )
 _NOISY = (
-    "Speech is only {:.0f} dB louder than the room. Put the microphone closer to who speaks, or "
-    "farther away from what makes the noise."
+    "Speech is only {:.0f} dB louder than the room. Put the microphone closer to the people who "
+    "speak, or farther away from the noise."
 )
 _WEAK = (
-    "Speech is quiet ({:.0f} dB). It is amplified, noise and all; better is a higher recording "
-    "level (alsamixer, F4)."
+    "Speech is quiet ({:.0f} dB). The proposed settings amplify it, but also the noise. A higher "
+    "recording level is better (alsamixer, F4)."
 )
 
 
