@@ -1,1 +1,1 @@
-"""Everything that knows audio bytes: formats, assembling, decoding, encoding, the speech gate."""
+"""Audio: formats, buffers, decoding, encoding, and the speech gate."""

@@ -1,9 +1,9 @@
 """Levels, noise floor and voice activity of frames of 30 ms, for satellites.
 
-A frame counts as speech when two conditions hold: the voice detector takes it for a voice, and its
-level in the voice band is far enough above the noise floor. The detector alone takes loud noise
-for a voice, and the level alone takes a slammed door for one. The threshold at which speech begins
-is higher than the one at which it goes on.
+A frame counts as speech if the voice detector reports a voice and its level in the voice band is
+far enough above the noise floor. The detector alone reports a voice in loud noise, and the level
+alone reacts to a slammed door. The threshold for the beginning of speech is higher than the one for
+its continuation.
 """
 
 from __future__ import annotations
@@ -21,47 +21,46 @@ from stt_mqtt.types import SAMPLE_RATE
 FRAME_MS = 30
 FRAME_SAMPLES = SAMPLE_RATE * FRAME_MS // 1000
 LOWEST_FLOOR_DBFS = -78.0
-"""The lowest noise floor; digital silence is below what any room has."""
+"""The lowest noise floor. Digital silence is quieter than any room."""
 
 _HZ_PER_BIN = SAMPLE_RATE / FRAME_SAMPLES
 _BAND = slice(round(200 / _HZ_PER_BIN), round(4000 / _HZ_PER_BIN))
-"""Spectral bins of voices: without the rumble below and the hiss above."""
+"""Spectral bins of the voice band, without rumble and hiss."""
 _WINDOW = np.hanning(FRAME_SAMPLES).astype(np.float32)
 _FULL_SCALE = 32768.0**2 * FRAME_SAMPLES * float(np.sum(np.square(_WINDOW))) / 4
-"""Power in the band of a sine at full scale, so that levels are in dB below that."""
+"""Power in the band of a full-scale sine, the reference of the levels."""
 
 _SMOOTHING = 0.5
 _SPAN = 16
 """Frames of a span, half a second."""
 _SPANS = 16
-"""Spans that are remembered, 8 s: longer than people speak without a gap between two words. Of 246
-recordings of 3 s and more, 5 s lifted the floor to 30 dB below the voice or higher in four, 8 s in
-none."""
+"""Spans in memory, 8 s: longer than people speak without a gap between words. In 246 recordings of
+at least 3 s, a memory of 5 s raised the floor to within 30 dB of the voice in four, 8 s in none."""
 _BIAS_DB = 1.5
-"""How far the least smoothed power of steady noise lies below its mean."""
+"""How far the minimum of the smoothed power of steady noise is below its mean."""
 _FIRST_GUESS_DBFS = -60.0
-"""Highest floor in the first moments, which may be speech."""
+"""Highest noise floor at the start, when the first frames may be speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What is known of one frame; levels are in dB relative to a full-scale sine."""
+    """The analysis of one frame. Levels are in dB relative to a full-scale sine."""
 
     level_dbfs: float
     floor_dbfs: float
-    """Level of the room."""
+    """The noise floor."""
     voiced: bool
-    """Whether the detector takes it for a voice."""
+    """Whether the voice detector reports a voice."""
     begins: bool
-    """Whether it is clear enough for an utterance to begin."""
+    """Whether it is above the threshold for the beginning of speech."""
     goes_on: bool
-    """Whether it is clear enough for an utterance to go on."""
+    """Whether it is above the threshold for the continuation of speech."""
     sounds: bool
-    """Whether it is louder than the room, a voice or not."""
+    """Whether it is louder than the noise floor, voice or not."""
 
 
 class VoiceActivity:
-    """Judges frames of 30 ms, one after the other."""
+    """Analyses consecutive frames of 30 ms."""
 
     def __init__(self, config: VadConfig) -> None:
         self._config = config
@@ -69,7 +68,7 @@ class VoiceActivity:
         self._floor = NoiseFloor()
 
     def process(self, frame: bytes) -> Activity:
-        """Judge the next `FRAME_SAMPLES` of 16-bit little-endian mono at `SAMPLE_RATE`."""
+        """Analyse the next `FRAME_SAMPLES` of 16-bit little-endian mono at `SAMPLE_RATE`."""
         level_dbfs = band_power_db(frame)
         floor_dbfs = self._floor.push(level_dbfs)
         voiced = self._detector.is_speech(frame, SAMPLE_RATE)
@@ -85,7 +84,7 @@ class VoiceActivity:
 
 
 def band_power_db(frame: bytes) -> float:
-    """Power of one frame of pcm_s16le in the band of voices, in dB below a full-scale sine."""
+    """Power of one frame of pcm_s16le in the voice band, in dB relative to a full-scale sine."""
     samples = np.frombuffer(frame, "<i2") * _WINDOW
     spectrum = np.fft.rfft(samples)[_BAND]
     power = float(np.vdot(spectrum, spectrum).real)
@@ -93,10 +92,10 @@ def band_power_db(frame: bytes) -> float:
 
 
 class NoiseFloor:
-    """The level of the room by minimum statistics (R. Martin, 2001, in one band).
+    """The noise floor by minimum statistics (R. Martin, 2001, in one band).
 
-    The floor is the least smoothed power of the last seconds. So it comes down at once and goes up
-    within seconds.
+    The floor is the minimum of the smoothed power over the last seconds. So it falls at once and
+    rises within seconds.
     """
 
     def __init__(self) -> None:
@@ -106,7 +105,7 @@ class NoiseFloor:
         self._spans: deque[float] = deque(maxlen=_SPANS)
 
     def push(self, power_db: float) -> float:
-        """Take the level of the next frame; the floor after it, both in dBFS."""
+        """Add the level of the next frame; return the floor. Both in dBFS."""
         power = 10 ** (power_db / 10)
         if self._smoothed is None:
             self._smoothed = self._least = power

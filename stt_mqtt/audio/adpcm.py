@@ -1,7 +1,8 @@
-"""Self-contained IMA ADPCM blocks, as in a WAV file.
+"""Decoder for self-contained IMA ADPCM blocks, as in a WAV file.
 
-Per channel an int16 predictor, which is also the first sample, a uint8 step index and a zero
-byte; then 4-bit codes, low half first. Stereo: 4 bytes of the left, 4 bytes of the right.
+A block begins with a header per channel: an int16 predictor, which is the first sample, a uint8
+step index and a zero byte. Then 4-bit codes follow, low half first. In stereo 4 bytes of the left
+channel alternate with 4 bytes of the right one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from stt_mqtt.types import AudioFormat, Planar
 _HEADER = 4
 _LAST_INDEX = 88
 _BATCH = 16_384
-"""Samples that are yielded at once, so that tiny blocks do not cost a call each."""
+"""Samples that are yielded at once, so that tiny blocks do not need a call each."""
 _STEPS = (
     7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66,
     73, 80, 88, 97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371, 408,
@@ -43,11 +44,11 @@ def _transition(index: int, code: int) -> tuple[int, int]:
 _TRANSITIONS = tuple(
     _transition(index, code) for index in range(_LAST_INDEX + 1) for code in range(16)
 )
-"""At 16 * step index + code: what is added to the sample, and 16 * the next step index."""
+"""At 16 * step index + code: the change of the sample, and 16 * the next step index."""
 
 
 def block_frames(block: bytes | memoryview, channels: int) -> int:
-    """Samples per channel of a block; 0: it is damaged."""
+    """Samples per channel of a block; 0 if it is damaged."""
     body = len(block) - _HEADER * channels
     if body < 0 or any(block[_HEADER * c + 2] > _LAST_INDEX for c in range(channels)):
         return 0
@@ -55,9 +56,9 @@ def block_frames(block: bytes | memoryview, channels: int) -> int:
 
 
 def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
-    """The samples of blocks, each behind a 4-byte little-endian length; damaged ones are left out.
+    """The samples of blocks, each after its 4-byte little-endian length. Damaged ones are skipped.
 
-    Raises CorruptAudioError when none is whole.
+    Raises CorruptAudioError if all are damaged.
     """
     found = False
     for tracks in _batches(data, audio_format.channels):
@@ -68,7 +69,7 @@ def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
 
 
 def _batches(data: bytes, channels: int) -> Iterator[list[list[int]]]:
-    """Samples per channel of many blocks together, and of huge ones in parts."""
+    """Samples per channel of many small blocks together, and of huge blocks in parts."""
     tracks: list[list[int]] = [[] for _ in range(channels)]
     for block in _blocks(data):
         if not block_frames(block, channels):
@@ -103,14 +104,14 @@ def _codes(block: bytes, channel: int, channels: int) -> bytes:
 
 
 def _begin(header: bytes, track: list[int]) -> tuple[int, int]:
-    """Append the first sample of one channel; with it goes 16 * its step index."""
+    """Append the first sample of one channel; return it and 16 * its step index."""
     sample, index = struct.unpack_from("<hB", header)
     track.append(sample)
     return sample, index << 4
 
 
 def _expand(codes: bytes, state: tuple[int, int], track: list[int]) -> tuple[int, int]:
-    """Append the samples of one channel. Each needs the one before: no array operation."""
+    """Append the samples of one channel. Each depends on the previous one, so this is a loop."""
     sample, place = state
     transitions = _TRANSITIONS
     for byte in codes:

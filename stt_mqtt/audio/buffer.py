@@ -1,4 +1,4 @@
-"""One utterance as encoded audio: from its chunks within its caps, or from one message."""
+"""Collects the encoded audio of one utterance, from chunks up to a cap or from one message."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["AudioBuffer", "AudioCap", "estimated_seconds", "whole"]
 
 _FLAC_BYTES_PER_S = 32_000
 _CODED_BYTES_PER_S = 8_000
-"""Assumed for what only decoding tells: FLAC as large as speech in PCM, the others 64 kbit/s."""
+"""Assumed bytes per second of compressed audio other than FLAC: 64 kbit/s."""
 
 
 class AudioBuffer:
-    """One open utterance.
+    """The audio of one open utterance.
 
-    Where PCM is expected the first chunk is believed instead, if it begins a file.
+    If PCM is expected but the first chunk begins a file, it is taken as that file.
     """
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")
@@ -34,24 +34,24 @@ class AudioBuffer:
         self._begun = False
 
     def append(self, chunk: bytes) -> bool:
-        """Add a chunk; False: the cap was reached.
+        """Add a chunk. Return False if the cap was reached.
 
-        Of PCM the part that fits is kept, a chunk of another codec is refused whole.
+        Of PCM the part that fits is kept. A chunk of another codec is dropped as a whole.
         """
         if not self._begun:
             self._begin(chunk)
         return self._store.append(chunk)
 
     def append_loss(self, chunks: int) -> None:
-        """Fill in silence for lost chunks, each as long as the last good one, up to the cap.
+        """Add silence for lost chunks, each as long as the last good one, up to the cap.
 
-        Nothing happens before the first good chunk, and in containers.
+        Does nothing before the first good chunk, and for containers.
         """
         self._store.append_loss(chunks)
 
     @property
     def seconds(self) -> float:
-        """Length of the audio; 0.0 for containers, whose length is not known yet."""
+        """Length of the audio; 0.0 for containers, whose length is unknown before decoding."""
         return self._store.seconds
 
     @property
@@ -60,11 +60,11 @@ class AudioBuffer:
         return self._store.nbytes
 
     def close(self) -> EncodedAudio:
-        """The utterance. Nothing may be added afterwards."""
+        """Return the audio. Nothing may be added afterwards."""
         return self._store.close()
 
     def _begin(self, chunk: bytes) -> None:
-        """Look at the first chunk that is not empty."""
+        """Choose the store by the first chunk that is not empty."""
         self._begun = bool(chunk)
         if self._codec is not Codec.WAV and self._codec not in PCM_TYPES:
             return
@@ -75,9 +75,9 @@ class AudioBuffer:
 
 
 def whole(data: bytes, default: AudioFormat) -> EncodedAudio:
-    """An utterance that came in one message: a container, else raw in the `default` format.
+    """The audio of an utterance in one message: a container, else raw in the `default` format.
 
-    Raises UnsupportedFormatError for a file of a kind that is not taken.
+    Raises UnsupportedFormatError for a file of an unsupported kind.
     """
     codec = sniff(data)
     if codec is not None:
@@ -89,7 +89,7 @@ def whole(data: bytes, default: AudioFormat) -> EncodedAudio:
 
 
 def estimated_seconds(audio: EncodedAudio) -> float:
-    """Length in seconds: exact for PCM, also in WAV, a guess for everything else."""
+    """Length in seconds: exact for PCM and WAV, estimated for other formats."""
     codec = None if audio.format is None else audio.format.codec
     pcm: Pcm | None = None
     if audio.format is not None and audio.format.codec in PCM_TYPES:
@@ -105,10 +105,10 @@ def estimated_seconds(audio: EncodedAudio) -> float:
 
 
 class _WavStore:
-    """A file that goes on from chunk to chunk, until a second header comes.
+    """A WAV file in chunks, or a WAV file per chunk.
 
-    From then on each chunk is a file of its own, as Rhasspy's satellites make them: its header is
-    skipped, and a chunk without one is damaged and dropped.
+    After a second header, each chunk counts as a file, as the satellites of Rhasspy send them. Then
+    headers are skipped, and chunks without one are dropped.
     """
 
     __slots__ = ("_cap", "_next_is_begun", "_reader", "_store")
@@ -142,9 +142,9 @@ class _WavStore:
         return self._store.close()
 
     def _begin_next_file(self) -> None:
-        # What came before was a whole file, perhaps of a form that is not accepted.
+        # The data so far is a whole file. Its format may be unsupported.
         self._next_is_begun = True
-        # The frame that fills the cap has to be seen to reach beyond it.
+        # One second more, so that the frame that reaches the cap is seen to exceed it.
         reader = FrameReader(self._cap.max_s + 1)
         first = reader.read(self._store.close().data)
         if first is not None:

@@ -1,4 +1,4 @@
-"""Mixes two channels to one: their mean if both carry the same, else the better one."""
+"""Mixes two channels to one: their mean if both have the same signal, else the better one."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 
 _BLOCK_S = 0.02
 _LOUD = 0.95
-"""Share of the blocks that are no louder than what counts as the level of a channel."""
+"""Quantile of the block powers that is the level of a channel."""
 _MOST_LOUD_BLOCKS = 12
-"""Most blocks that may be louder, a quarter of a second, so that a lone word sets the level."""
+"""Most blocks louder than the level (a quarter of a second), so that one word sets the level."""
 _DEAD_POWER = 1e-8
-"""Nobody speaks below this, -80 dB of full scale."""
+"""Power without any speech, -80 dB of full scale."""
 _FAINT = 1e-4
-"""Share of the power of the other channel below which one is only its crosstalk."""
+"""Relative power below which a channel is only crosstalk of the other."""
 _IN_PHASE = 0.8
-"""Correlation from which on the mean of two channels loses nothing."""
+"""Least correlation at which the mean of two channels is used."""
 _OPPOSED = -0.6
 _INVERTED = -0.8
-"""Correlation below which one channel is surely the other's negative."""
+"""Correlation below which one channel is certainly the negative of the other."""
 _SAME_SOURCE = 0.6
-"""Correlation of the levels from which on both channels hear the same, if not at the same time."""
+"""Least correlation of levels at which both channels have the same source, maybe delayed."""
 _STEADY_DB = 10.0
-"""Distance of loud and quiet moments below which a channel has no speech; noise has 1 to 5 dB."""
+"""Level range below which a channel has no speech. Noise has 1 to 5 dB."""
 _LOYALTY_DB = 6.0
-"""How much better the other channel has to be for one that was chosen to be left."""
+"""How much better the other channel must be for a change of the chosen one."""
 _LIVE_S = 10.0
 _DECIDE_EVERY_S = 0.25
 _FIRST_S = 0.01
-"""Audio from which on the first choice is made."""
+"""Length of audio for the first choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How much is taken of each channel."""
+    """The weights of the channels."""
 
     left: float
     right: float
@@ -50,13 +50,13 @@ MEAN = Mix(0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Power of each channel in blocks of 20 ms, and what the channels have in common."""
+    """Power of each channel in blocks of 20 ms, and the correlation of the channels."""
 
     left: Samples
     right: Samples
     edges: Samples
-    """Of the differences between samples, which weigh the whole voice band alike: power of the
-    left, of the right, and their common power; one row for each piece."""
+    """For the differences between samples, which weight the voice band evenly: power of the left,
+    power of the right, and common power; one row per piece."""
 
     @classmethod
     def of(cls, left: Samples, right: Samples, rate: int) -> Evidence:
@@ -70,7 +70,7 @@ class Evidence:
 
 
 def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
-    """The mix, which was `before` so far; None: there is nothing to decide it by."""
+    """Choose the mix; `before` is the current one. None: there is no evidence."""
     if not len(evidence.left):
         return None
     left, right = _level(evidence.left), _level(evidence.right)
@@ -84,7 +84,7 @@ def choose(evidence: Evidence, before: Mix | None) -> Mix | None:
 
 
 def _of_two(evidence: Evidence, before: Mix) -> Mix:
-    """The mix of two channels that both have sound."""
+    """Choose the mix of two channels that both have a signal."""
     power_left, power_right, common = evidence.edges.sum(axis=0)
     correlation = common / max(float(np.sqrt(power_left * power_right)), 1e-20)
     if correlation >= _IN_PHASE:
@@ -96,16 +96,16 @@ def _of_two(evidence: Evidence, before: Mix) -> Mix:
     if correlation <= _OPPOSED:
         return Mix(*better, Hint.INVERTED_STEREO if correlation <= _INVERTED else None)
     if max(dynamics) < _STEADY_DB:
-        # Nobody was heard yet, so there is nothing to choose by.
+        # There was no speech yet, so there is no evidence.
         return before
     if min(dynamics) < _STEADY_DB or _correlation(*decibels) >= _SAME_SOURCE:
         return Mix(*better)
-    # Each has a voice of its own, as the two sides of a telephone call.
+    # Each channel has its own voice, such as the two sides of a telephone call.
     return MEAN
 
 
 class LiveMixer:
-    """Mixes audio while it arrives, by the evidence of the last seconds."""
+    """Mixes arriving audio by the evidence of the last seconds."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, Evidence]] = deque()
@@ -118,7 +118,7 @@ class LiveMixer:
         self._mix: Mix | None = None
 
     def push(self, planar: Planar, rate: int) -> Planar:
-        """The next samples, at `rate` Hz, as one channel; with a ramp where the mix changes."""
+        """Mix the next samples at `rate` Hz to one channel, with a ramp where the mix changes."""
         if len(planar) == 1 or not planar.shape[1]:
             return planar[:1]
         before = self._mix
@@ -126,7 +126,7 @@ class LiveMixer:
             self._gathered, self._gathered_samples, self._rate = [], 0, rate
         self._gathered.append(planar)
         self._gathered_samples += planar.shape[1]
-        # Pieces may be so short that they tell nothing by themselves.
+        # A single piece may be too short for evidence.
         if self._gathered_samples >= (_FIRST_S if before is None else _BLOCK_S) * rate:
             self._remember(np.concatenate(self._gathered, axis=1), rate)
             self._gathered, self._gathered_samples = [], 0
@@ -134,7 +134,7 @@ class LiveMixer:
                 self._undecided_s = 0.0
                 self._mix = choose(self._evidence, before) or before
         if self._mix is None:
-            # Nothing was heard yet. What one channel is stuck at must not end with a click.
+            # No signal yet. If a channel is stuck at a value, its end must not cause a click.
             still = (planar - planar.mean(axis=1, keepdims=True)).mean(axis=0, keepdims=True)
             return np.asarray(still.clip(-1, 1), np.float32)
         return mixed(planar, self._mix, before)[np.newaxis]
@@ -158,7 +158,7 @@ class LiveMixer:
 
 
 def mixed(planar: Planar, mix: Mix, before: Mix | None = None) -> Samples:
-    """Both channels in one. Where it was another mix `before`, with a ramp of 20 ms."""
+    """Mix both channels. A change from `before` has a ramp of 20 ms."""
     if before is None or (before.left, before.right) == (mix.left, mix.right):
         weights = np.array([mix.left, mix.right], np.float32)
         return np.asarray(weights @ planar, np.float32)

@@ -1,4 +1,4 @@
-"""Cleans the audio of a microphone frame by frame: high-pass, noise suppression, automatic gain."""
+"""Cleans microphone audio in frames: high-pass, noise suppression, automatic gain."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _Signal: TypeAlias = npt.NDArray[np.float64]
 _CUT_OFF_HZ = 100.0
 
 _TARGET_DBFS = -20.0
-"""Level that quiet speech is brought to, in the band of voices, below a sine at full scale."""
+"""Target level of quiet speech in the voice band, relative to a full-scale sine."""
 _OVER_FLOOR_DB = 12.0
 """How far above the noise floor a frame must be to count as speech."""
 _STILL_OVER_FLOOR_DB = 6.0
-"""What ends up closer to the floor was no speech, such as a fan until the floor has reached it."""
+"""If the learned level is closer to the floor than this, it was not speech (but a fan, say)."""
 _LEARNING = 50
-"""Frames until the noise floor is known; nothing is taken for speech before."""
+"""Frames until the noise floor is known. No frame counts as speech before."""
 _SMOOTHING = 0.03
-"""Weight of a frame in the level of the speech, so that about a second of it counts."""
+"""Weight of a frame in the level of the speech: a time constant of about 1 s."""
 _RISE_DB = 0.024
-"""Most that the gain rises within a frame, 0.8 dB per second. A room that gets louder faster would
-look like speech to the noise floors behind this, which remember some seconds."""
+"""Largest rise of the gain per frame: 0.8 dB per second. A faster rise would look like speech to
+the noise floors that follow, which have a memory of some seconds."""
 _FALL_DB = 0.2
 _LIMIT = 32767 * 10 ** (-1 / 20)
-"""Peak that is not exceeded by amplifying, 1 dB below full scale."""
+"""Highest peak after amplification, 1 dB below full scale."""
 
 _SUPPRESSION_DB = -15
-"""Most that the suppressor takes out of a band; neither 6 nor 30 dB had fewer wrong words."""
+"""Largest attenuation of a band. Neither 6 nor 30 dB gave fewer wrong words."""
 _SUPPRESSED_BYTES = 320
-"""Bytes that the suppressor takes at once, 10 ms."""
+"""Bytes per call of the suppressor, 10 ms."""
 
 
 class Cleanup:
-    """The stages that are switched on, one after the other. Not for use by several threads."""
+    """The enabled stages in order. Not thread-safe."""
 
     def __init__(self, config: CleanupConfig) -> None:
-        """Raises MissingExtraError for noise suppression where its package is missing."""
+        """Raises MissingExtraError if noise suppression is on and its package is missing."""
         self._stages: list[_Stage] = []
         if config.high_pass:
             self._stages.append(_HighPass())
@@ -56,18 +56,18 @@ class Cleanup:
             self._stages.append(_AutoGain(config.max_gain_db))
 
     def process(self, frame: bytes) -> bytes:
-        """The next frame in, the cleaned one out: each 960 bytes of pcm_s16le, 30 ms at 16 kHz."""
+        """Clean the next frame: 960 bytes of pcm_s16le, 30 ms at 16 kHz."""
         for stage in self._stages:
             frame = stage(frame)
         return frame
 
 
 class _HighPass:
-    """A Butterworth filter of the second order, by its partial fractions.
+    """A second-order Butterworth filter, computed by partial fractions.
 
-    Its two poles are conjugate, so one complex state is all there is to carry over:
-    `s[n] = p s[n-1] + u[n]` and `y[n] = k u[n] + Re(r s[n])`. Divided by `p^n` that is a running
-    sum, which numpy has for a whole frame; `p^-480` is a million, far from costing a digit.
+    The two poles are conjugate, so one complex state is enough: `s[n] = p s[n-1] + u[n]` and
+    `y[n] = k u[n] + Re(r s[n])`. Divided by `p^n` this is a cumulative sum, which numpy computes
+    for a whole frame. `p^-480` is a million, so no precision is lost.
     """
 
     def __init__(self) -> None:
@@ -88,10 +88,10 @@ class _HighPass:
 
 
 class _AutoGain:
-    """Amplifies quiet voices, slowly; what is loud passes as it is.
+    """Amplifies quiet voices slowly. Loud audio passes unchanged.
 
-    How loud the voice is, is learned from frames well above the noise floor only, so pauses and
-    steady noise change nothing. Peaks are limited at once, and only as long as they last.
+    The level of the voice is learned only from frames well above the noise floor, so pauses and
+    steady noise have no effect. Peaks are limited at once, and only while they last.
     """
 
     def __init__(self, max_gain_db: float) -> None:
@@ -99,10 +99,10 @@ class _AutoGain:
         self._floor = NoiseFloor()
         self._frames = 0
         self._speech: float | None = None
-        """Mean power of the speech so far, of a sine at full scale; None: nobody spoke yet."""
+        """Mean power of the speech, relative to a full-scale sine; None: no speech yet."""
         self._gain_db = 0.0
         self._last = 1.0
-        """What the last sample was multiplied by."""
+        """The gain of the last sample."""
 
     def __call__(self, frame: bytes) -> bytes:
         self._learn(band_power_db(frame))

@@ -1,6 +1,6 @@
-"""What all decoded audio goes through: resampled to 16 kHz, freed of its offset, mixed to mono.
+"""Conditions all decoded audio: resamples to 16 kHz, removes the offset, mixes to mono.
 
-Clipping is detected on the way.
+It also detects clipping.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, Planar, Samples
 
 WINDOW_S = 30
-"""Audio that is judged, and so held, together: a whole utterance, or a part of a recording."""
+"""Length of audio that is analysed together: an utterance, or a part of a recording."""
 
 
 _LEAST_REST = SAMPLE_RATE // 10
 
 _FULL = 0.999
 _RUN = 3
-"""Samples in a row at full scale that are cut off; a lone one is a peak that just fits."""
+"""Least consecutive samples at full scale that count as clipped. A single one may be a peak."""
 _CLIPPED = 0.003
-"""Share of cut-off samples from which on there is a hint."""
+"""Least share of clipped samples for a hint."""
 _BLOCK = SAMPLE_RATE // 10
 _COARSE = 5
-"""Blocks whose mean is an offset: over half a second, sound has none."""
+"""Blocks whose mean is the offset. Over half a second, sound has no offset."""
 _POWER_BLOCK = SAMPLE_RATE // 50
 _LOUD = 0.95
-"""Share of the blocks that are no louder than what counts as the level of the speech."""
+"""Quantile of the block powers that is the level of the speech."""
 _HARMLESS = 1e-3
-"""Power of an offset, as a share of that of the speech, up to which it is harmless. Audio with less
-stays as it is to the last bit, because every change alters a word here and there."""
+"""Largest power of a harmless offset, relative to the speech. Audio with less is not changed at
+all, because any change alters a few words."""
 _LASTING = 0.25
-"""Share of the time in which the offset may be smaller than the one reported."""
+"""Quantile of the offset over time that is compared for the hint."""
 _NOTEWORTHY = 0.02
-"""Offset, as a share of full scale, from which on there is a hint."""
+"""Least offset for a hint, as a share of full scale."""
 
 
 class Conditioner:
-    """Turns decoded samples of one rate into samples for the model.
+    """Converts decoded samples of one rate to samples for the model.
 
-    Offset and mix are decided for `WINDOW_S` at a time, so they do not change in an utterance.
+    Offset and mix are determined for `WINDOW_S` at a time, so they do not change in an utterance.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
@@ -55,19 +55,19 @@ class Conditioner:
         self._mix: Mix | None = None
         self._hints: set[Hint | None] = set()
         self.taken = 0
-        """Samples at `SAMPLE_RATE` that came in."""
+        """Number of input samples, at `SAMPLE_RATE`."""
 
     @property
     def hint(self) -> Hint | None:
-        """What looks wrong with what was given so far."""
+        """The most important hint so far."""
         clipping = Hint.CLIPPING if self._clipping.found else None
         return foremost([*self._hints, clipping])
 
     def push(self, planar: Planar) -> Iterator[Samples]:
-        """Take the next samples; yields what is ready, which is mostly nothing."""
+        """Add the next samples. Yields samples that are ready, usually none."""
         self._clipping.push(planar)
         self._wait(self._resampler.push(planar))
-        # What is left has an offset of its own, if it has any: so it is never next to nothing.
+        # The offset of the rest is determined separately, so it must not be too short.
         while self._length >= WINDOW_S * SAMPLE_RATE + _LEAST_REST:
             held = joined(self._waiting)
             rest = held[:, WINDOW_S * SAMPLE_RATE :].copy()
@@ -76,7 +76,7 @@ class Conditioner:
             del held
 
     def finish(self) -> Samples:
-        """The rest. Nothing may be pushed afterwards."""
+        """Return the remaining samples. Nothing may be pushed afterwards."""
         self._wait(self._resampler.finish())
         return self._ready(joined(self._waiting))
 
@@ -104,35 +104,35 @@ class Conditioner:
 
 
 class Clipping:
-    """Counts the samples of each channel that are cut off at full scale."""
+    """Counts the clipped samples of each channel."""
 
     def __init__(self) -> None:
         self._cut_off = np.zeros(2, np.int64)
         self._samples = 0
 
     def push(self, planar: Planar) -> None:
-        """Take the next samples, at the rate in which they arrived."""
+        """Add the next samples, before resampling."""
         self._samples += planar.shape[1]
         for channel, samples in enumerate(planar):
             if not len(samples) or max(samples.max(), -samples.min()) < _FULL:
                 continue
             full = np.abs(samples) >= _FULL
             runs = full[: -(_RUN - 1)] & full[1:-1] & full[_RUN - 1 :]
-            # What never leaves full scale is stuck there.
+            # A channel that is always at full scale is stuck, not clipped.
             if not full.all():
                 self._cut_off[channel] += np.count_nonzero(runs)
 
     @property
     def found(self) -> bool:
-        """Whether so much is cut off that recognition suffers."""
+        """Whether there is so much clipping that recognition suffers."""
         return bool(self._cut_off.max() > _CLIPPED * self._samples)
 
 
 def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
-    """The samples without their offset, and whether it was large enough for a hint.
+    """Remove the offset; return the samples and whether the offset is large enough for a hint.
 
-    A steady offset is one number. A drifting one is a line through the means of tenths of a
-    second; what is shorter cannot be told from sound.
+    A steady offset is one number. A drifting one is interpolated between the means of tenths of a
+    second, because faster changes cannot be distinguished from sound.
     """
     count = len(samples) // _BLOCK
     if not count:
@@ -147,7 +147,7 @@ def take_out_offset(samples: Samples) -> tuple[Samples, bool]:
     steady = _mean_square(places - middle) <= harmless
     offset = middle if steady else _curve(means, len(samples))
     centered = np.clip(samples - offset, -1, 1)
-    # Sounds that are cut off on one side have an offset, but only as long as they last.
+    # Sounds that are clipped on one side have an offset, but only while they last.
     lasting = float(np.quantile(np.abs(means), _LASTING))
     return centered.astype(np.float32), lasting >= _NOTEWORTHY
 
@@ -168,7 +168,7 @@ def _coarse(means: Samples) -> Samples:
 
 
 def _curve(means: Samples, length: int) -> Samples:
-    """The line through the means, each at the middle of its block, and straight on at the ends."""
+    """Interpolate linearly between the means at the middle of their blocks."""
     at = (np.arange(len(means)) + 0.5) * _BLOCK
     before = 1.5 * means[0] - 0.5 * means[1]
     behind = means[-1] + (means[-1] - means[-2]) * (length - at[-1]) / _BLOCK

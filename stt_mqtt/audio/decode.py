@@ -1,4 +1,4 @@
-"""From bytes in any accepted format to 16 kHz mono without offset."""
+"""Decodes bytes in any supported format to 16 kHz mono without offset."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar, Samples
 
 _PIECE = 30 * SAMPLE_RATE
-"""Samples of each channel that are unpacked at once."""
+"""Samples per channel that are unpacked at once."""
 
 _Source: TypeAlias = Iterator[tuple[int, Planar]]
-"""Pieces, one at least, with their rate in Hz; neither ever changes."""
+"""At least one piece, with the rate in Hz. Rate and channels never change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Audio ready for the model; `truncated`: there was more than fits the limit."""
+    """Audio for the model. `truncated`: it was longer than the limit."""
 
     samples: Samples
     truncated: bool
     hint: Hint | None = None
-    """What looks wrong with it."""
+    """The hint about the audio."""
 
 
 def decode(audio: EncodedAudio, max_s: float) -> Decoded:
-    """At most `max_s` seconds of 16 kHz mono float32; integers and floats at full scale ±1.0.
+    """Decode at most `max_s` seconds to 16 kHz mono float32, full scale ±1.0.
 
-    What is damaged is left out. Raises CorruptAudioError when nothing is left of a container
-    or a packet stream, UnsupportedFormatError for what this service does not decode.
+    Damaged parts are skipped. Raises CorruptAudioError if nothing of a container or packet stream
+    can be decoded, UnsupportedFormatError for an unsupported format.
     """
     room = int(max_s * SAMPLE_RATE)
-    # One sample more, to see whether there is one.
+    # One sample more, to detect that the audio is too long.
     decoding = Decoding(audio, room + 1)
     pieces = list(decoding)
     samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -55,12 +55,11 @@ def decode(audio: EncodedAudio, max_s: float) -> Decoded:
 class Decoding:
     """Decodes audio piece by piece, on demand.
 
-    A piece has up to half a minute, which is what the conditioner judges together. Iterating
-    raises as `decode` does.
+    A piece has up to 30 s, the window of the conditioner. Iteration raises as `decode` does.
     """
 
     def __init__(self, audio: EncodedAudio, at_least: int | None = None) -> None:
-        """`at_least`: samples after which the rest may be left out."""
+        """`at_least`: number of samples after which decoding may stop."""
         self._audio = audio
         self._at_least = at_least
         self._conditioner: Conditioner | None = None
@@ -68,7 +67,7 @@ class Decoding:
 
     @property
     def hint(self) -> Hint | None:
-        """What looks wrong with what was decoded so far."""
+        """The most important hint so far."""
         return foremost(
             [
                 self._audio.hint,
@@ -78,7 +77,7 @@ class Decoding:
         )
 
     def __iter__(self) -> Iterator[Samples]:
-        """The pieces, one at least; to be asked for once."""
+        """Yield at least one piece. May be called once."""
         if self._audio.ready:
             yield np.frombuffer(self._audio.data, np.float32)
             return

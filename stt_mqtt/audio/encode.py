@@ -1,4 +1,4 @@
-"""Encoders of a satellite: Opus packets, a FLAC stream, or PCM as it is."""
+"""Encoders for satellites: Opus packets, a FLAC stream, or unchanged PCM."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from stt_mqtt.types import SAMPLE_RATE, Codec
 OPUS_OPTIONS: Mapping[str, str] = MappingProxyType(
     {"application": "voip", "frame_duration": "60", "compression_level": "6"}
 )
-"""Up to complexity 6 libopus does not analyse the sound: with "voip" it codes everything as speech
-(SILK), with "audio" it takes everything for music and uses CELT above 18 kbit/s. From 7 on it
+"""Up to complexity 6 libopus does not analyse the sound. With "voip" it codes everything as speech
+(SILK). With "audio" it codes everything as music and uses CELT above 18 kbit/s. From 7 on it
 analyses the sound, which takes more time."""
 _FLAC_OPTIONS = {"compression_level": "5"}
 _FLAC_MAGIC = b"fLaC"
 _LAST_STREAMINFO = b"\x80"
-"""Block type of STREAMINFO, with the flag that no other metadata follows."""
+"""Block type of STREAMINFO, with the flag of the last metadata block."""
 
 
 class Encoder(Protocol):
-    """Codes one utterance while it is being spoken."""
+    """Encodes one utterance while it is being spoken."""
 
     @property
     def codec(self) -> Codec:
-        """How the bytes are coded, as the start mark tells it."""
+        """The codec, as named in the start message."""
         ...
 
     def push(self, pcm: bytes) -> bytes:
-        """Bytes for the wire that are ready after `pcm`, perhaps none.
+        """Encode `pcm` and return the bytes that are ready, perhaps none.
 
         `pcm`: any number of bytes of 16-bit little-endian mono samples at `SAMPLE_RATE`.
         """
         ...
 
     def finish(self) -> bytes:
-        """The rest. The encoder is used up afterwards; half a sample at the end is left out."""
+        """Return the remaining bytes. Drops half a sample at the end. Do not use it afterwards."""
         ...
 
 
 def make_encoder(codec: Codec, opus_kbps: int) -> Encoder:
-    """An encoder for one utterance; `opus_kbps` is the bit rate of Opus in kbit/s.
+    """Make an encoder for one utterance. `opus_kbps`: bit rate of Opus in kbit/s.
 
     Raises ValueError for a codec that satellites do not send.
     """
@@ -75,22 +75,22 @@ class _PcmEncoder:
 
 
 class OpusEncoder:
-    """Raw packets, each behind its 2-byte little-endian length."""
+    """Encodes to raw Opus packets, each after its 2-byte little-endian length."""
 
     codec = Codec.OPUS
 
     def __init__(self, kbps: int, options: Mapping[str, str] = OPUS_OPTIONS) -> None:
-        """`options` of FFmpeg's libopus."""
+        """`options` are those of libopus in FFmpeg."""
         context = AudioCodecContext.create("libopus", "w")
         self._coder = _Coder(context, options, kbps * 1000)
 
     def push(self, pcm: bytes) -> bytes:
-        """Packets that are full after `pcm`; see `Encoder`."""
+        """Encode `pcm` and return complete packets; see `Encoder`."""
         return b"".join(map(_behind_length, self._coder.push(pcm)))
 
     def finish(self) -> bytes:
-        """The last packet or two, filled up with silence."""
-        # libopus looks ahead, and pads with silence here until its last sample is out.
+        """Return the last one or two packets, padded with silence."""
+        # libopus has a delay. It pads with silence until its last sample is encoded.
         return b"".join(map(_behind_length, self._coder.finish()))
 
 
@@ -116,7 +116,7 @@ class _FlacEncoder:
 
 
 class _Coder:
-    """Cuts samples into the frames that a codec of FFmpeg takes, and gives its packets."""
+    """Splits samples into frames for a codec of FFmpeg, and returns its packets."""
 
     def __init__(
         self, context: AudioCodecContext, options: Mapping[str, str], bits_per_s: int | None = None
@@ -134,7 +134,7 @@ class _Coder:
 
     @property
     def extradata(self) -> bytes:
-        """What the codec says about the stream as a whole."""
+        """The header data of the codec for the whole stream."""
         return self._context.extradata or b""
 
     def push(self, pcm: bytes) -> Iterator[bytes]:

@@ -1,10 +1,10 @@
-"""Detects the end of a spoken command while it is being spoken.
+"""Detects the end of a spoken command in live audio.
 
-A frame counts as speech when the voice detector takes it for a voice and its power in the voice
-band is clearly above a noise floor. The detector alone takes loud noise for a voice, and the power
-alone takes a slammed door for one. The floor is a low quantile of the last seconds: it follows the
-room up within seconds and down at once. Remembered frames are judged again by the present floor, so
-speech that begins in the first frame is told from noise at the first pause.
+A frame counts as speech if the voice detector reports a voice and its power in the voice band is
+clearly above the noise floor. The detector alone reports a voice in loud noise, and the power alone
+reacts to a slammed door. The floor is a low quantile of the last seconds: it rises within seconds
+and falls at once. Frames in memory are compared with the current floor, so speech that begins in
+the first frame is distinguished from noise at the first pause.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from stt_mqtt.types import SAMPLE_RATE
 
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _MEMORY = 100
-"""Frames that are remembered, 3 s: enough for gaps between the words of a fast speaker."""
+"""Frames in memory, 3 s: enough to contain gaps between the words of a fast speaker."""
 _FLOOR_SHARE = 10
-"""One frame in so many is quieter than the floor: a few lost packets do not make it silent."""
+"""One tenth of the frames is below the floor, so a few lost packets do not lower it."""
 _BURST = 33
-"""Frames among which enough must be speech for it to have begun, 1 s."""
+"""Frames in which `min_speech_ms` of speech begin a command, 1 s."""
 _RUN = 2
-"""Frames of speech in a row that prolong it: a click in the pause is no speech."""
+"""Consecutive frames of speech that prolong a command. A click in a pause does not."""
 _BEGIN_DB = 9.0
-"""How far above the floor speech begins; a false beginning would cut off a late speaker."""
+"""How far above the floor speech begins. A false beginning would cut off a late speaker."""
 _GO_ON_DB = 5.0
-"""How far above the floor it goes on, once it has begun."""
+"""How far above the floor speech continues once it has begun."""
 
 
 class EndpointState(StrEnum):
@@ -52,16 +52,16 @@ class EndpointState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """When a command has begun and ended, in milliseconds."""
+    """Parameters of an `Endpointer`."""
 
     pause_ms: int = 800
-    """Pause after speech that ends it."""
+    """Pause that ends a command."""
     min_speech_ms: int = 180
-    """Speech within a second, at least, for it to have begun."""
+    """Least speech within a second that begins a command."""
     no_speech_ms: int = 8000
-    """Audio without speech after which nobody is waited for any more."""
+    """Length of audio without speech after which the state is `NO_SPEECH`."""
     aggressiveness: int = 2
-    """Mode of webrtcvad: 0 takes most for a voice, 3 takes least."""
+    """Mode of webrtcvad, from 0 (most voices) to 3 (fewest)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class _Frame:
     number: int
     power_db: float
     voice_db: float
-    """Its power where the detector hears a voice, else -inf."""
+    """The power if the detector reports a voice, else -inf."""
 
 
 class Endpointer:
-    """Listens to one command, frame by frame."""
+    """Detects the end of one command."""
 
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
@@ -81,14 +81,14 @@ class Endpointer:
         self._rest = b""
         self._recent: deque[_Frame] = deque()
         self._powers: list[float] = []
-        """Of what is remembered, the weakest first."""
+        """Powers of the frames in memory, sorted."""
         self._frames = 0
         self._forgotten_end = 0
-        """Number behind the last frame of speech that is not remembered any more."""
+        """Number after the last frame of speech that is no longer in memory."""
         self.state = EndpointState.WAITING
 
     def push(self, pcm: bytes) -> EndpointState:
-        """Hear more 16-bit little-endian mono samples at `SAMPLE_RATE`; the state after them.
+        """Process 16-bit little-endian mono samples at `SAMPLE_RATE`; return the state.
 
         `ENDED` and `NO_SPEECH` are final.
         """
@@ -137,7 +137,7 @@ class Endpointer:
         return count * FRAME_MS >= self._config.min_speech_ms
 
     def _end_of_speech(self) -> int:
-        """Number behind the last frame of speech."""
+        """Number after the last frame of speech."""
         threshold_db = self._floor_db + _GO_ON_DB
         run = 0
         for frame in reversed(self._recent):

@@ -1,4 +1,4 @@
-"""Names of audio formats on the wire."""
+"""Parses the names of audio formats on the wire."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _MIME = {
 def parse_format(
     codec: object, rate: object, channels: object, default: AudioFormat
 ) -> AudioFormat:
-    """Format of a chunked utterance from JSON values; None takes the value of `default`.
+    """Parse the format of a chunked utterance from JSON values. None: the value of `default`.
 
-    Raises BadPayloadError for a wrong JSON type, UnsupportedFormatError for a value that
-    chunks cannot have (`mp3` and `mp4` are for whole messages only).
+    Raises BadPayloadError for a wrong JSON type, UnsupportedFormatError for an unsupported value.
+    `mp3` and `mp4` are not supported in chunks.
     """
     if codec is not None and not isinstance(codec, str):
         raise BadPayloadError(f"codec must be a string, not {type(codec).__name__}")
@@ -43,10 +43,10 @@ def parse_format(
 
 
 def parse_content_type(text: str, default: AudioFormat) -> AudioFormat:
-    """Format from an MQTT 5 content type, `pcm_s16le;rate=16000;channels=1` or a MIME type.
+    """Parse an MQTT 5 content type, `pcm_s16le;rate=16000;channels=1` or a MIME type.
 
-    What it does not say comes from `default`; parameters other than rate and channels (as
-    in `audio/webm;codecs=opus`) are ignored. Raises as `parse_format` does.
+    Missing values come from `default`. Parameters other than rate and channels (as in
+    `audio/webm;codecs=opus`) are ignored. Raises as `parse_format` does.
     """
     if len(text) > MAX_CONTENT_TYPE:
         raise BadPayloadError(f"content type is longer than {MAX_CONTENT_TYPE} characters")
@@ -61,7 +61,7 @@ def parse_content_type(text: str, default: AudioFormat) -> AudioFormat:
 
 
 def check_range(codec: Codec, rate: int, channels: int) -> AudioFormat:
-    """The format, if rate and channels are ones that are decoded.
+    """Make a format after checking rate and channels.
 
     Raises UnsupportedFormatError.
     """
@@ -75,7 +75,7 @@ def check_range(codec: Codec, rate: int, channels: int) -> AudioFormat:
 
 
 def shorten(text: str) -> str:
-    """`text` from the wire, bounded for a message."""
+    """Shorten `text` from the wire for a message."""
     return text if len(text) <= 32 else text[:32] + "…"
 
 

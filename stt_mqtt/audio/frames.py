@@ -1,4 +1,4 @@
-"""Converts audio to 16-bit mono at `SAMPLE_RATE` while it arrives: WAV frames, or PCM."""
+"""Converts live audio (WAV frames or PCM) to 16-bit mono at `SAMPLE_RATE`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import SAMPLE_RATE, Planar
 
 MAX_RATE_CHANGES = 8
-"""Bounds the work: a microphone has one rate, and a new resampler per frame is expensive."""
+"""Most changes of the rate. A new resampler per frame would be expensive."""
 
 
 class FrameReader:
-    """Reads frames that are a WAV file each, and resamples them without seams between frames.
+    """Reads frames that are WAV files, and resamples them seamlessly.
 
-    A frame is cut off after `max_s` seconds.
+    A frame is cut after `max_s` seconds.
     """
 
     def __init__(self, max_s: float) -> None:
@@ -29,9 +29,9 @@ class FrameReader:
         self._changes_left = MAX_RATE_CHANGES
 
     def read(self, payload: bytes) -> bytes | None:
-        """A frame as pcm_s16le, mono, at `SAMPLE_RATE`; None: it is no WAV file that is accepted.
+        """Convert a frame to mono pcm_s16le at `SAMPLE_RATE`. None: it is not a supported WAV file.
 
-        The last milliseconds of a frame of another rate come with the next one.
+        If the rate differs, the last milliseconds are returned with the next frame.
         """
         try:
             pcm = parse_wav(payload)
@@ -56,7 +56,7 @@ class FrameReader:
 
 
 class Converter:
-    """Converts PCM of one format, cut anywhere, without seams."""
+    """Converts PCM of one format seamlessly. It may be split anywhere."""
 
     def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
         """`rate` of the input in Hz."""
@@ -68,7 +68,7 @@ class Converter:
         self._rest = b""
 
     def push(self, data: bytes) -> bytes:
-        """The output after `data`; an incomplete sample and some milliseconds stay inside."""
+        """Convert `data`. An incomplete sample and some milliseconds are held back."""
         pcm = Pcm(self._rest + data, self._sample_type, self._rate, self._channels)
         used = pcm.frames * self._sample_type.width * self._channels
         self._rest = bytes(pcm.data[used:])
@@ -76,7 +76,7 @@ class Converter:
         return _s16le(self._resampler.push(mono))
 
     def finish(self) -> bytes:
-        """The rest. Nothing may be pushed afterwards."""
+        """Return the rest. Nothing may be pushed afterwards."""
         return _s16le(self._resampler.flush())
 
 

@@ -1,7 +1,7 @@
-"""The speech gate: whether somebody speaks, and where.
+"""The speech gate: finds speech in audio.
 
-It is cheap and stops silence, room tone, hum and clicks. Loud and changing sounds, such as dogs and
-music, pass, and the model has to judge them.
+It is cheap and rejects silence, room tone, hum and clicks. Loud changing sounds, such as dogs and
+music, pass, and the model must judge them.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from stt_mqtt.types import SAMPLE_RATE, Samples
 _FRAME_MS = 30
 _FRAME = SAMPLE_RATE * _FRAME_MS // 1000
 _BACKGROUND_FRAMES = 10
-"""The quietest frames are taken for the background; of short audio only a quarter, since an
-edge that cut closely leaves hardly anything but speech."""
+"""The quietest frames count as background. In short audio it is at most a quarter of the frames,
+because closely cut audio has hardly anything but speech."""
 _OVER_BACKGROUND = 1.5
-"""Power of speech over that of the background, at least; speech under noise has no more."""
+"""Least power of speech relative to the background. Speech in noise has no more."""
 _PAUSE_FRAMES = 20
-"""The quietest run of this many frames shows the power of a pause. Single frames do not, because
-some frames of noise are much quieter than the noise."""
+"""The quietest run of this many frames gives the power of a pause. Single frames would not do,
+because some frames of noise are much quieter than its mean."""
 _OVER_PAUSE = 2.5
-"""Power of speech over that of a pause, at least."""
+"""Least power of speech relative to a pause."""
 _UNDER_SPEECH = 1 / 10
-"""Power of a pause over that of the loudest speech, at most. In speech without pauses, too, some
+"""Largest power of a pause relative to the loudest speech. Even in speech without pauses some
 syllables are quieter than others."""
 _CLICK_FRAMES = 2
-"""Sound that is no longer than this does not end a pause."""
+"""Longest sound that does not end a pause."""
 _EDGE_FRAMES = 10
-"""Up to this many frames beside a part belong to it if they sound like a voice, however faint."""
+"""Most faint voiced frames at the edges of a part that belong to it."""
 
 _Mask: TypeAlias = npt.NDArray[np.bool_]
 _Power: TypeAlias = npt.NDArray[np.floating[Any]]
 _Run: TypeAlias = tuple[int, int]
-"""The first frame, and the one behind the last."""
+"""The first frame and the end (exclusive)."""
 SHORT_PAUSE_MS = 400
-"""What is left of a pause that is shortened."""
+"""Length of a shortened pause."""
 
 
 class Pause(Enum):
@@ -54,18 +54,18 @@ class Pause(Enum):
     KEPT = auto()
     SHORTENED = auto()
     DIVIDING = auto()
-    """The speech before it and the speech after it are recognized apart."""
+    """The speech before it and after it is recognized separately."""
 
 
 PauseRule: TypeAlias = Callable[[Sequence[float], float], Sequence[Pause]]
-"""Takes the seconds of each pause and of the whole audio; returns what becomes of each pause."""
+"""Takes the seconds of all pauses and of the whole audio; returns the decision on each pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechSpan:
-    """A span of speech with its margin: from sample `start` to before sample `end`.
+    """A span of speech with margins, from sample `start` to `end` (exclusive).
 
-    `speech_s`: seconds from the first to the last sound, without the margin.
+    `speech_s`: seconds from the first to the last sound, without the margins.
     """
 
     start: int
@@ -74,19 +74,19 @@ class SpeechSpan:
 
 
 def find_speech(samples: Samples, config: GateConfig) -> SpeechSpan | None:
-    """Where speech is in `samples`, at full scale ±1.0; None: nobody speaks.
+    """Find speech in `samples`, full scale ±1.0. None: there is no speech.
 
-    With the gate off everything is speech.
+    If the gate is off, everything counts as speech.
     """
     parts = find_parts(samples, config, lambda pauses_s, _: [Pause.KEPT] * len(pauses_s))
     return parts[0][0] if parts else None
 
 
 def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[list[SpeechSpan]]:
-    """The parts between dividing pauses, each as the spans between its shortened pauses.
+    """Find the parts between dividing pauses, each as the spans between shortened pauses.
 
-    Empty: nobody speaks. Sound in a dividing or shortened pause is left out, beyond the margin.
-    With the gate off everything is speech, in one part.
+    Empty: there is no speech. Sound in dividing and shortened pauses is left out, except margins.
+    If the gate is off, everything is one part.
     """
     if not config.enabled:
         return [[SpeechSpan(0, len(samples), len(samples) / SAMPLE_RATE)]]
@@ -98,7 +98,7 @@ def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[li
 
     voiced = _voiced(frames, quietest, config.aggressiveness)
     voiced &= power >= 10 ** (config.floor_dbfs / 10)
-    # The detector stays on for 60 to 90 ms after a click; those frames are only background.
+    # After a click the detector stays on for 60 to 90 ms. Those frames are only background.
     sounding = voiced & (power >= _OVER_BACKGROUND * background)
     if np.count_nonzero(sounding) * _FRAME_MS < config.min_speech_ms:
         return []
@@ -113,7 +113,7 @@ def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[li
     margin = config.margin_ms * SAMPLE_RATE // 1000
     if not cuts:
         return [[_span(np.flatnonzero(voiced), (margin, margin), (0, len(samples)))]]
-    # Speech reaches at most to the middle of the pause beside it.
+    # Margins reach at most to the middle of a pause.
     middles = [(runs[n - 1][1] + runs[n][0]) // 2 for n in cuts]
     short = min(margin, SHORT_PAUSE_MS // 2 * SAMPLE_RATE // 1000)
     margins = [margin if pause is Pause.DIVIDING else short for pause in cuts.values()]
@@ -139,7 +139,7 @@ def find_parts(samples: Samples, config: GateConfig, rule: PauseRule) -> list[li
 def _span(
     found: npt.NDArray[np.intp], margins: tuple[int, int], limits: tuple[int, int]
 ) -> SpeechSpan:
-    """From the first to the last of the frames found, with margins within limits in samples."""
+    """The span from the first to the last frame, with margins. Limits are in samples."""
     start, end = int(found[0]) * _FRAME, int(found[-1] + 1) * _FRAME
     return SpeechSpan(
         max(start - margins[0], limits[0]),
@@ -149,7 +149,7 @@ def _span(
 
 
 def _standing_out(power: _Power) -> _Power:
-    """For each frame the power from which on it is no pause, by the frames around it."""
+    """The power above which each frame is not a pause, by the frames around it."""
     if len(power) < _PAUSE_FRAMES:
         return np.zeros(len(power))
     means = sliding_window_view(power, _PAUSE_FRAMES).mean(axis=1)
@@ -160,16 +160,16 @@ def _standing_out(power: _Power) -> _Power:
 
 
 def _runs(mask: _Mask) -> list[_Run]:
-    """Where the mask is on."""
+    """The runs of frames in which the mask is true."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def _voiced(frames: Samples, background: npt.NDArray[np.intp], aggressiveness: int) -> _Mask:
-    """Which frames sound like a voice.
+    """The frames with a voice.
 
-    A new detector takes any sound for a voice until it knows the background, about 100 ms,
-    so it hears the frames at the indices `background` first.
+    A new detector needs about 100 ms to adapt to the background. Before, it reports a voice in any
+    sound. So it processes the frames at the indices `background` first.
     """
     detector = webrtcvad.Vad(aggressiveness)
     pcm = [frame.tobytes() for frame in (np.clip(frames, -1, 1) * 32767).astype("<i2")]
