@@ -75,7 +75,7 @@ def _guarded(run: Callable[[], int], extra: str = "") -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has closed it.
+        # The reader has closed the pipe.
         discard(sys.stdout)
         return 0
     except Exception:

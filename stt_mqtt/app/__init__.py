@@ -1,1 +1,1 @@
-"""The composition root: files in, parts put together, started in order, stopped in reverse."""
+"""The composition root: creates all parts, starts them in order and stops them in reverse."""

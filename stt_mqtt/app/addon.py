@@ -1,4 +1,4 @@
-"""Reads the options of the Home Assistant add-on as a configuration."""
+"""Converts the options of the Home Assistant add-on to a configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stt_mqtt.config.root import NAME_PATTERN
 from stt_mqtt.errors import ConfigError
 
 WYOMING_URI = "tcp://0.0.0.0:10300"
-"""Where Wyoming listens: the container has a network of its own."""
+"""Where Wyoming listens. The container has its own network."""
 
 OPTIONS: dict[str, tuple[str, str]] = {
     "model": ("engine", "model"),
@@ -35,14 +35,14 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "workers": ("engine", "workers"),
     "log_level": ("log", "level"),
 }
-"""Each option but `devices`, and the section and key that it sets."""
+"""The section and key for each option except `devices`."""
 DEVICES = "devices"
 DEVICE_KEYS = ("enabled", "language", "prompt", "gap_timeout_ms", "codec", "rate")
-"""Keys of a device beside its name, each as under `devices:` of the YAML file."""
+"""Keys of a device beside its name, as under `devices:` in the YAML file."""
 NOT_SET = (None, "", "null")
-"""`null` as a word is what shell scripts make of an option that is not there."""
+"""Values that mean "not set". Shell scripts turn a missing option into the word `null`."""
 KNOWN = (*OPTIONS, DEVICES)
-"""All options, in the order of the form."""
+"""All options, in their order on the form."""
 
 _MAX_OPTIONS_BYTES = 1024 * 1024
 _LOGIN = ("USERNAME", "PASSWORD")
@@ -53,16 +53,16 @@ _REPLACED = {
     "mqtt_username": _LOGIN,
     "mqtt_password": _LOGIN,
 }
-"""Variables of the environment that an option replaces. A user name belongs to its password, and
-no broker may get the login of another."""
+"""The environment variables that each option replaces. User name and password belong together, and
+a broker must not get the login of another one."""
 _OPTION_OF = {".".join(key): option for option, key in OPTIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class AddonSource:
-    """The options file that the Supervisor writes, and the environment with its broker.
+    """The options file of the Supervisor, and the environment with the broker of the Supervisor.
 
-    The broker of the environment counts where the options name none.
+    The broker of the environment is used if the options name none.
     """
 
     path: Path
@@ -101,7 +101,7 @@ class AddonSource:
         return options
 
     def _by_option(self, problem: str, option_of: Mapping[str, str]) -> str:
-        """The problem, with the option in place of the key."""
+        """The problem, with the key replaced by the option."""
         place = re.match(rf"{re.escape(str(self.path))}:\d+:\d+: (.*)", problem, re.DOTALL)
         if place is None:
             return problem
@@ -115,10 +115,10 @@ class AddonSource:
 
 
 def _sections(options: Mapping[str, object], devices: _DeviceOptions) -> dict[str, object]:
-    """The options as the YAML file would say it, not validated; unknown ones are left out.
+    """Convert options to YAML sections, without validation. Unknown options are left out.
 
-    Missing, null, an empty text and the word `null` mean: not set. What an add-on cannot have
-    otherwise is added: Wyoming for Home Assistant, which the Supervisor announces.
+    Null, an empty text and the word `null` mean "not set". Wyoming is always enabled, because the
+    Supervisor announces it to Home Assistant.
     """
     sections: dict[str, dict[str, object]] = {
         "wyoming": {"listen": [WYOMING_URI], "zeroconf": False}
@@ -130,7 +130,7 @@ def _sections(options: Mapping[str, object], devices: _DeviceOptions) -> dict[st
 
 
 def _environment(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the parts of its broker that the options replace."""
+    """The environment without the variables that the options replace."""
     replaced = {
         f"{PREFIX}MQTT__{name}"
         for option, names in _REPLACED.items()
@@ -142,17 +142,17 @@ def _environment(options: Mapping[str, object], environ: Mapping[str, str]) -> d
 
 @dataclass(slots=True)
 class _DeviceOptions:
-    """The option `devices`, read."""
+    """The parsed option `devices`."""
 
     section: dict[str, object] = field(default_factory=dict)
-    """The devices as the YAML file would list them."""
+    """The section `devices` as in the YAML file."""
     problems: list[str] = field(default_factory=list)
     option_of: dict[str, str] = field(default_factory=dict)
-    """Where in the list each key of the section comes from, dotted."""
+    """The dotted place in the list that each key of the section comes from."""
 
 
 def _device_options(value: object) -> _DeviceOptions:
-    """The list as a section of the configuration; its values are not validated."""
+    """Convert the list to a section of the configuration, without validation of values."""
     found = _DeviceOptions()
     if value in NOT_SET:
         return found
@@ -206,7 +206,7 @@ def _is_set(options: Mapping[str, object], option: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """A scalar, or a list without unset items. Anything deeper becomes `{}`, which is refused."""
+    """A scalar, or a list without unset items. A nested value becomes `{}`, which is refused."""
     if isinstance(value, list):
         return [{} if isinstance(item, list | dict) else item for item in _without_unset(value)]
     return {} if isinstance(value, dict) else value
@@ -217,7 +217,7 @@ def _without_unset(items: list[object]) -> list[object]:
 
 
 def _flow(value: object) -> str:
-    """YAML on one line. JSON would not do: its escapes of rarer characters are not YAML's."""
+    """YAML on one line. JSON is not suitable: some of its escapes are not valid in YAML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

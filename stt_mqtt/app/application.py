@@ -1,4 +1,4 @@
-"""The service as a whole: what it is made of, how it starts, reloads and stops."""
+"""The application: creates the service, starts, reloads and stops it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from stt_mqtt.types import EngineFacts, RungStatus, Verdict
 log = logging.getLogger(__name__)
 
 IDLE_BEFORE_TRIM_S = 20.0
-"""How long the model rests before its working memory is given back to the system."""
+"""Idle time of the model before its working memory is returned to the system."""
 POOL_CLOSE_TIMEOUT_S = 2.0
 CLOSING_S = 15.0
-"""What ending takes at most, besides the grace time: goodbye, connection, inference threads."""
+"""Longest time to stop, beside the grace time: last messages, connections, inference threads."""
 
 T = TypeVar("T")
 
 
 class Application:
-    """Runs the service inside a running event loop, from the open doors to the goodbye."""
+    """Runs the service in a running event loop, from start to stop."""
 
     def __init__(
         self, source: ConfigLoader, config: Config, notifier: Notifier | None = None
@@ -62,21 +62,21 @@ class Application:
         self._trim: asyncio.TimerHandle | None = None
         self._fatal_error: SttMqttError | None = None
         self.online = asyncio.Event()
-        """Set once the broker has been told that the service is there."""
+        """Set when the service has published that it is online."""
         self.failed = False
-        """Whether the service ended itself because it could not go on."""
+        """Whether the service stopped by itself because all inference threads were stuck."""
 
     def request_stop(self) -> None:
-        """Have `run` end the service in good order."""
+        """Have `run` stop the service cleanly."""
         self._stop.set()
 
     async def run(self) -> bool:
-        """Serve until `request_stop`; return whether every thread ended in time.
+        """Serve until `request_stop`; return whether all threads ended in time.
 
-        Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` when the service
+        Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` if the service
         cannot start.
         """
-        # What asyncio does in threads by itself, such as to look up a name, may hang.
+        # Work that asyncio does in threads by itself, such as a name lookup, may hang.
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
         password = resolve_password(config.mqtt)
@@ -90,14 +90,14 @@ class Application:
             start = await self._unless_stopped(partial(load_ladder, config))
             return start is not None and await self._serve(start, languages)
         finally:
-            # Nothing of it is left after a service; after a start that failed somebody may wait.
+            # After a failed start there may be open utterances. Otherwise there are none left.
             self._service.shut_down()
             self._service.abandon()
             self._timer.cancel()
             await self._doors.close()
 
     def reload(self) -> Changes:
-        """Read the configuration again: all of it is taken, or a `ConfigError` and nothing."""
+        """Reload the configuration. If it is invalid, raise `ConfigError` and change nothing."""
         self._notifier.reloading()
         try:
             return self._reload()
@@ -124,7 +124,7 @@ class Application:
         return changes
 
     def _build(self, config: Config, password: str | None, languages: frozenset[str]) -> None:
-        """Everything but the model."""
+        """Create everything except the engine."""
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
@@ -144,7 +144,7 @@ class Application:
         )
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
-        """What a slow step of the start returns; None: the service is to stop before it does."""
+        """Run a slow step of the start in a thread. None: a stop was requested before it ended."""
         working = in_background(call)
         stopping = asyncio.ensure_future(self._stop.wait())
         either: set[asyncio.Future[Any]] = {working, stopping}
@@ -199,7 +199,7 @@ class Application:
     # On the event loop ---------------------------------------------------------------------
 
     def _stop_with_error(self, error: SttMqttError) -> None:
-        """End without a word on the topics, which are another service's."""
+        """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
 
@@ -239,7 +239,7 @@ class Application:
             self._drained.set()
 
     def _schedule_trim(self) -> None:
-        """The model has worked: give memory back when it was left alone for a while."""
+        """Return memory to the system when the model has been idle for a while."""
         if self._trim is not None:
             self._trim.cancel()
         loop = asyncio.get_running_loop()
@@ -250,7 +250,7 @@ class Application:
             give_back_freed_memory()
 
     async def _stay_alive(self) -> None:
-        """Feed the service manager's watchdog for as long as the event loop turns."""
+        """Feed the watchdog of the service manager while the event loop runs."""
         interval_s = self._notifier.watchdog_interval_s
         while interval_s is not None:
             self._notifier.alive()
@@ -281,14 +281,14 @@ class Application:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    """From an inference thread: have a call made on the event loop."""
-    # The loop may be closed by then: the utterance was answered `shutting_down`.
+    """Call a function on the event loop, from an inference thread."""
+    # The loop may be closed. The utterance was then answered with `shutting_down`.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *args)
 
 
 def prepare(config: Config, password: str | None) -> frozenset[str]:
-    """Start the broker where it is ours; the languages that every rung speaks.
+    """Start the embedded broker if it is configured; return the languages of every rung.
 
     Raises `BrokerError`.
     """

@@ -1,4 +1,4 @@
-"""The doors as they are configured, and the one connection to the broker that most share."""
+"""Creates the configured doors, and the connection to the broker that most of them share."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from stt_mqtt.observe.metrics import DropReason
 log = logging.getLogger(__name__)
 
 RETAINED_WINDOW_S = 2.0
-"""How long after the start the broker is still listened to for what a previous run left."""
+"""How long after the start retained messages of the previous run are read."""
 LAST_MESSAGES_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationCallbacks:
-    """What the doors may ask of the application."""
+    """Callbacks of the doors into the application."""
 
     reload: Callable[[], Changes]
     set_rung: Callable[[str], None]
     rearm_timer: Callable[[], None]
-    """The service was called: look at the deadline again."""
+    """Must be called after calls of the service, because the next deadline may have changed."""
     stop: Callable[[], None]
     stop_with_error: Callable[[SttMqttError], None]
-    """The service must not go on, and leaves no trace."""
+    """Stops the service with an error, without publishing anything."""
     online: asyncio.Event
-    """To be set once the broker has been told that the service is there."""
+    """Set when the service has published that it is online."""
 
 
 class Doors:
-    """What is open to the world. Lives on the event loop.
+    """All doors. Runs on the event loop.
 
-    No input is subscribed before it is known that no other service is live on the base topic. On
-    the first connection only that is asked, and what a previous run left is read.
+    On the first connection the doors only probe for another service on the base topic and read the
+    retained messages of the previous run. They subscribe to input when the probe has ended.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Doors:
             application.reload, application.set_rung, self._transport_drops, self._on_probed
         )
         self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
-        # Before the native door in all, so that Home Assistant knows a device before its state.
+        # First in all lists, so that Home Assistant knows a device before its state.
         self._discovery = HomeAssistantDoor(service, publish, clock.now)
         if config.homeassistant.enabled:
             service.add_observer(DOOR, self._discovery)
@@ -92,25 +92,25 @@ class Doors:
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._stopping = False
         self._serving = False
-        """Whether input is taken, because no other service is live or `mqtt.takeover` is on."""
+        """Whether input is subscribed: no other service is live, or `mqtt.takeover` is on."""
         self._other_is_live = False
-        """Whether another service is live on the base topic, so that nothing is left over."""
+        """Whether another service is live on the base topic. Retained messages are then its own."""
         self._cleaned = False
         self._clean_up_at: float | None = None
 
     async def open_early(self) -> None:
-        """Open the doors that answer before the model is loaded."""
+        """Open the doors that work before the model is loaded."""
         if self._wyoming is not None:
             await self._wyoming.open()
 
     def connect(self) -> None:
-        """Connect to the broker, and stay connected."""
+        """Start the connection to the broker."""
         self._client.subscribe(self._router.read_first, self._router.bulk)
         self._client.start(self.inbox)
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds."""
+        """When `tick` must be called next, in monotonic seconds."""
         all_of_them = (
             None if self._hermes is None else self._hermes.deadline,
             self._discovery.deadline,
@@ -130,32 +130,32 @@ class Doors:
             self._clean_up()
 
     def reconfigured(self) -> None:
-        """Tell the world of a new configuration."""
+        """Apply and publish a new configuration."""
         self._native.devices.register_configured()
         self.publish_info()
 
     def publish_info(self) -> None:
-        """Tell the world what the service is now; first Home Assistant what it may be."""
+        """Publish `info`, after the discovery message that depends on it."""
         if self._serving:
             self._discovery.info_changed()
             self._bridge.publish_info()
 
     def publish_health(self) -> None:
-        """Tell the world how the service is, and forget whom nobody has heard for long."""
+        """Publish `health`, and remove devices that were silent for long."""
         if self._serving:
             self._forget_silent()
             self._bridge.publish_health()
 
     def begin_shutdown(self) -> None:
-        """Nothing new is announced any more: the service is stopping."""
+        """The service stops: do not announce anything on a new connection."""
         self._stopping = True
 
     def handle_remaining(self) -> None:
-        """Handle what has come in and waits."""
+        """Handle the messages that are still in the inbox."""
         self.inbox.pump()
 
     async def send_last_messages(self) -> None:
-        """Let the last answers out. The service has nothing to transcribe by now."""
+        """Publish `offline` and wait until the last messages are sent."""
         self._bridge.say_offline()
         if self._wyoming is not None:
             await self._wyoming.close()
@@ -163,7 +163,7 @@ class Doors:
             log.warning("the broker did not take the last messages in time")
 
     async def close(self) -> None:
-        """End all connections, also after a start that failed."""
+        """Close all connections, also after a failed start."""
         if self._wyoming is not None:
             await self._wyoming.close()
         await asyncio.to_thread(self._client.stop, LAST_MESSAGES_TIMEOUT_S)
@@ -176,7 +176,7 @@ class Doors:
         }
 
     def _forget_silent(self) -> None:
-        """Not in the first day: after a long power cut everybody has been silent for long."""
+        """Remove silent devices. Not on the first day: after a power cut all have been silent."""
         if self._clock.now() - self._opened_at >= DAY_S:
             days = self._service.config.limits.devices_forget_after_days
             self._native.devices.forget_silent(self._clock.epoch() - days * DAY_S)
@@ -192,7 +192,7 @@ class Doors:
         self._application.rearm_timer()
 
     def _on_probed(self, other: str | None) -> None:
-        """Take input, unless another service does already."""
+        """Subscribe to the input, unless another service is live."""
         if self._stopping:
             return
         mqtt = self._service.config.mqtt
@@ -222,7 +222,7 @@ class Doors:
         self._announce()
 
     def _announce(self) -> None:
-        """Tell the world that the service is there."""
+        """Publish everything about the service and its devices."""
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + RETAINED_WINDOW_S
         self._router.on_connected()
@@ -230,7 +230,7 @@ class Doors:
 
     def _clean_up(self) -> None:
         if not self._client.connected:
-            # Not all of it was read; the next connection begins anew.
+            # Not everything has been read. The next connection reads it again.
             return
         self._cleaned = True
         self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))

@@ -1,4 +1,4 @@
-"""Checks at the start whether the models speak the configured languages."""
+"""Checks whether the models support the configured languages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from stt_mqtt.errors import ConfigError
 from stt_mqtt.types import normalise_language
 
 FEW = 5
-"""Up to so many languages are listed in a message."""
+"""Most languages that are listed in a message."""
 
 
 def check_languages(config: Config, supported: frozenset[str]) -> list[str]:
-    """Warnings about devices whose language no model speaks. `supported`: languages of all rungs.
+    """Warnings about devices with unsupported languages. `supported`: languages of every rung.
 
-    Raises `ConfigError` where that is so for every device which has no entry of its own: such a
-    service would refuse whatever it hears.
+    Raises `ConfigError` if the defaults are unsupported: the service would refuse every utterance.
     """
     if not supported:
         return []
@@ -37,7 +36,7 @@ def check_languages(config: Config, supported: frozenset[str]) -> list[str]:
 
 
 def _of_everybody(config: Config) -> tuple[str, DeviceConfig]:
-    """The settings of a device without an entry of its own, and the key that they come from."""
+    """The settings of devices without their own entry, and the key of these settings."""
     place = "device_defaults"
     for name, entry in config.devices.items():
         if is_glob(name) and not name.strip("*") and _names_languages(entry):
@@ -46,7 +45,7 @@ def _of_everybody(config: Config) -> tuple[str, DeviceConfig]:
 
 
 def _of_entries(config: Config) -> list[tuple[str, DeviceConfig]]:
-    """The entries that name languages, each with the settings of its devices."""
+    """The entries that name languages, with the resulting settings."""
     found = []
     for name, entry in config.devices.items():
         if name.strip("*") and _names_languages(entry):
@@ -61,7 +60,7 @@ def _names_languages(entry: DeviceConfig) -> bool:
 
 
 def _refusal(settings: DeviceConfig, supported: frozenset[str]) -> str | None:
-    """The key and value because of which every utterance is refused; None: there is none."""
+    """The key and value that would refuse every utterance; None: there is none."""
     if settings.language is not None:
         unspoken = _unsupported((settings.language,), supported)
         return f"language: {settings.language}" if unspoken else None

@@ -1,4 +1,4 @@
-"""Where the configuration comes from: the YAML file, the environment, the password file."""
+"""Loads the configuration from the YAML file, the environment and the password file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_PASSWORD_BYTES = 4096
 
 
 class ConfigLoader(Protocol):
-    """Where the service reads its configuration, now and at each reload."""
+    """The source of the configuration, at the start and at each reload."""
 
     def load(self) -> Config:
         """Read the configuration. Raises `ConfigError` with all problems."""
@@ -24,7 +24,7 @@ class ConfigLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """The file (None: no file, all defaults) and the environment over it."""
+    """A YAML file (None: defaults) and environment variables that override it."""
 
     path: Path | None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)

@@ -1,7 +1,7 @@
-"""Tells systemd the state of the service: sd_notify(3) in a few lines.
+"""Notifies systemd of the state of the service (sd_notify(3)).
 
-Our own, because the package `sdnotify` on the Python package index was last released in 2017, and
-the protocol is one datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names.
+The protocol is one datagram of `NAME=value` lines to the socket in `NOTIFY_SOCKET`. The package
+`sdnotify` on the Python package index is not used, because its last release was in 2017.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Mapping
 log = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 0.5
-"""Longest time that a service manager that does not read blocks the caller."""
+"""Longest time that the caller is blocked if the service manager does not read."""
 MAX_STATUS_CHARACTERS = 200
 
 
 class Notifier:
-    """Tells the service manager that started this process, if any, the state of the service.
+    """Notifies the service manager that started this process, if there is one.
 
-    Nothing here raises: a service does not end because nobody listens to how it is.
+    Nothing here raises, so a failed notification does not stop the service.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -33,7 +33,7 @@ class Notifier:
 
     @property
     def watchdog_interval_s(self) -> float | None:
-        """Seconds between two `alive`, half of the manager's timeout; None: it has no timeout."""
+        """Seconds between two calls of `alive`: half of the timeout. None: there is no timeout."""
         return self._watchdog_interval_s if self._address is not None else None
 
     def ready(self) -> None:
@@ -42,12 +42,12 @@ class Notifier:
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins. Says nothing while the service starts or stops."""
+        """A reload begins. Sends nothing while the service starts or stops."""
         if self._is_ready:
             self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
-        """The reload has ended, well or not. Says nothing while the service starts or stops."""
+        """The reload has ended, also after an error. Sends nothing during start and stop."""
         if self._is_ready:
             self._send("READY=1")
 
@@ -57,12 +57,12 @@ class Notifier:
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(within_s * 1e6)}")
 
     def status(self, text: str) -> None:
-        """The status line that `systemctl status` shows."""
+        """Set the status text of `systemctl status`."""
         line = " ".join(text.split())[:MAX_STATUS_CHARACTERS]
         self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """The service is alive. Call this every `watchdog_interval_s`."""
+        """Feed the watchdog. Call this every `watchdog_interval_s`."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
@@ -80,7 +80,7 @@ class Notifier:
 
 
 def _address(named: str) -> bytes | None:
-    """The socket: a path, or an abstract name after a zero byte."""
+    """The address of the socket: a path, or an abstract name after a zero byte."""
     if named.startswith("@"):
         return b"\0" + os.fsencode(named[1:])
     return os.fsencode(named) if named.startswith("/") else None

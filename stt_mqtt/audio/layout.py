@@ -1,9 +1,9 @@
-"""Signs that PCM samples are not in the format they are declared to be in.
+"""Detects PCM samples in another format than declared.
 
-Sound is smooth: a sample differs little from the one before it in the same channel. Samples that
-are read in the wrong format are rough, and read in the right format they are smooth again. Noise
-is rough either way, so it raises no alarm. Blocks are compared with themselves, because loud and
-quiet sounds differ.
+Sound is smooth: a sample differs little from the previous one in the same channel. Samples that are
+read in the wrong format are rough, and in the right format they are smooth. Noise is rough in any
+format, so it gives no hint. Each block is compared in both formats, because the roughness of sounds
+differs.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from stt_mqtt.hints import Hint
 
 _INSPECTED_S = 30
 _BLOCK = 2048
-"""Samples of a block, of all channels together; where there are fewer, they are one block."""
+"""Samples of a block, of all channels together. Shorter audio is one block."""
 _LOUDEST = 4
-"""One in this many blocks is inspected, the loudest ones, and at least this many."""
+"""The loudest quarter of the blocks is inspected, and at least this many."""
 _FLOATS_RANGE = 2048
-"""Range of the high halves of floats of usual sizes, at least."""
+"""Least range of the high halves of usual floats."""
 _FEWEST = 800
-"""Samples below which there is no hint."""
+"""Least samples for a hint."""
 _ROUGH = 0.5
-"""Roughness of what may be misread; white noise has 1."""
+"""Least roughness of samples in the wrong format. White noise has 1."""
 _SMOOTH = 0.35
 _SMOOTHER = 0.4
-"""Roughness of another reading, at most, as a share of this one."""
+"""Largest roughness in the right format, relative to the wrong one."""
 _MISREAD = 0.1
-"""Share of the power from which on the blocks that are smooth in another reading decide."""
+"""Least share of the power of blocks that are smooth in another format, for a hint."""
 _BYTES_SMOOTHER = 0.6
-"""The same for bytes, of which every second one read as the high half is smooth, too."""
+"""As `_SMOOTHER`, for bytes. There every second byte, as the high half, is smooth too."""
 
 _LEAST_BYTES_POWER = 2
-"""Mean square below which two bytes may be the halves of a sample of next to nothing."""
+"""Mean square below which two bytes may be the halves of a very small sample."""
 
 _MOST_BYTES_LEVEL = 96
 _LEAST_UNLIKE = 0.2
-"""Share of the pairs of bytes that differ, at least, where two bytes are two samples."""
+"""Least share of pairs of different bytes if two bytes are two samples."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
 class _Votes:
-    """Power of all blocks, and of those that are in another format than declared."""
+    """Power of all blocks, and of those that are smooth in another format."""
 
     all: float = 0.0
     swapped: float = 0.0
@@ -58,7 +58,7 @@ class _Votes:
 
 
 class Layout:
-    """Inspects samples as they arrive and tells what is wrong with their format."""
+    """Inspects arriving samples for a wrong format."""
 
     def __init__(self, sample_type: SampleType, rate: int, channels: int) -> None:
         self._type = sample_type
@@ -72,7 +72,7 @@ class Layout:
         self._beyond: float = 0
 
     def push(self, data: memoryview) -> None:
-        """Inspect more bytes, which begin with a whole sample."""
+        """Inspect more bytes. They must begin with a whole sample."""
         count = min(len(data) // self._type.width, self._left)
         block = min(_BLOCK, count // 2 * 2)
         if self._type not in {SampleType.S16, SampleType.F32} or block < 4:
@@ -88,14 +88,14 @@ class Layout:
 
     @property
     def hint(self) -> Hint | None:
-        """What is wrong, if anything is."""
+        """The hint, if there is one."""
         if self._count < _FEWEST:
             return None
         return self._misread() or self._channels_hint()
 
     def _misread(self) -> Hint | None:
-        """What the numbers are instead."""
-        # Half of the integers are negative, and those are huge as floats or none at all.
+        """The hint about the sample format."""
+        # Half of the integers are negative. As floats these are huge or not a number.
         no_floats = self._no_floats + self._tiny
         if no_floats > 0.3 * self._count and self._no_floats > 0.01 * self._count:
             return Hint.S16_AS_FLOAT
@@ -108,8 +108,7 @@ class Layout:
         if votes.bytes > least:
             return Hint.BYTES_AS_S16
         if votes.swapped + votes.shifted > least:
-            # The wrong one of the two has the high bytes in place, so it is smooth as well, but
-            # less so.
+            # The wrong one of the two also has the high bytes in place, so it is smooth, but less.
             return Hint.SHIFTED if votes.shifted > votes.swapped else Hint.BYTE_ORDER
         return None
 
@@ -150,7 +149,7 @@ class Layout:
         sizes = np.abs(samples)
         usual = sizes <= 2
         if not usual.all():
-            # What is no number is not less than anything.
+            # NaN is not less than anything, so it counts here.
             self._beyond += np.count_nonzero(~usual)
             self._no_floats += np.count_nonzero(~(sizes <= 1e6))
             samples = np.where(usual, samples, 0)

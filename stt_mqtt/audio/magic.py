@@ -1,7 +1,7 @@
-"""The kind of a file by its first bytes: a container that is accepted, a foreign file, or neither.
+"""Detects the kind of a file by its first bytes: a supported container, another file, or neither.
 
-Raw PCM has no magic number, so any bytes may begin it. A file is recognised only by at least four
-unlikely bytes. Where a format has fewer, more of its header has to fit.
+Raw PCM has no magic number, so it may begin with any bytes. A file is recognised only by at least
+four unlikely bytes. If a format has fewer, more of its header must match.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stt_mqtt.errors import UnsupportedFormatError
 from stt_mqtt.types import Codec
 
 TAKEN = "WAV, FLAC, Ogg, WebM, MP4 or MP3"
-"""The containers that are taken, for messages."""
+"""The supported containers, for messages."""
 
 _MP4_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof")
 _PICTURE_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
@@ -61,14 +61,14 @@ _ADTS_RATES = 13
 _ADTS_HEADER_BYTES = 7
 _PROOFS = 3
 _Kind: TypeAlias = tuple[int, int]
-"""What stays the same in all frames of a stream."""
+"""Header fields that are the same in all frames of a stream."""
 _ReadHeader: TypeAlias = Callable[[bytes], tuple[int, _Kind] | None]
 
 
 def sniff(data: bytes) -> Codec | None:
-    """Container of `data` by its first bytes; None: none that is taken.
+    """The container of `data` by its first bytes. None: not a supported one.
 
-    What stands behind an ID3 tag decides; MP3 where nothing is known there.
+    After an ID3 tag the following bytes decide. If they are unknown, it is MP3.
     """
     start = id3_bytes(data)
     codec = _container(data, start)
@@ -78,7 +78,7 @@ def sniff(data: bytes) -> Codec | None:
 
 
 def foreign_kind(data: bytes) -> str | None:
-    """What `data` is, with its article, if it is a file of a kind that is not taken."""
+    """The kind of `data` with an article, such as "a PNG", if it is an unsupported file."""
     data = data[id3_bytes(data) :]
     for magic, kind in _MAGICS:
         if data.startswith(magic):
@@ -87,12 +87,12 @@ def foreign_kind(data: bytes) -> str | None:
 
 
 def is_file(data: bytes) -> bool:
-    """Whether `data` begins a file of any known kind."""
+    """Whether `data` begins like a file of any known kind."""
     return sniff(data) is not None or foreign_kind(data) is not None
 
 
 def refuse_foreign(data: bytes) -> None:
-    """Raise UnsupportedFormatError if `data` is a file of a kind that is not taken."""
+    """Raise UnsupportedFormatError if `data` is an unsupported file."""
     kind = foreign_kind(data)
     if kind is not None:
         raise UnsupportedFormatError(f"this is {kind}; send {TAKEN}")
@@ -121,7 +121,7 @@ def _is_mp4(data: bytes, at: int) -> bool:
 
 
 def _by_header(data: bytes) -> str | None:
-    """Kinds that take more than one glance."""
+    """Kinds that need more than a comparison of the first bytes."""
     for fits, kind in _HEADERS:
         if fits(data):
             return kind
@@ -177,7 +177,7 @@ def _is_jpeg(data: bytes) -> bool:
 
 
 def _is_gzip(data: bytes) -> bool:
-    """Deflate, no reserved flag, and values for strength and system that somebody writes."""
+    """Deflate, no reserved flag, and usual values for compression level and system."""
     if len(data) < 18 or data[:3] != b"\x1f\x8b\x08":
         return False
     flags, strength, system = data[3], data[8], data[9]

@@ -1,8 +1,7 @@
-"""Containers through PyAV, from memory: FLAC, Ogg, WebM, MP4, MP3 and compressed WAV.
+"""Decodes containers in memory with PyAV: FLAC, Ogg, WebM, MP4, MP3 and compressed WAV.
 
-The demuxer is always named: FFmpeg never guesses, so no format that opens other files or
-addresses can be reached from the wire. FFmpeg's MP4 demuxer could reach them, so `read_mp4`
-takes MP4 apart, and FFmpeg only decodes.
+The demuxer is always named, so FFmpeg never selects a format that opens other files or addresses.
+The MP4 demuxer of FFmpeg could do that, so `read_mp4` parses MP4, and FFmpeg only decodes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DECODER_ERRORS = (
     RuntimeError,
     ValueError,
 )
-"""What PyAV may raise on hostile bytes: FFmpeg's errors, and Python's for odd values."""
+"""Exceptions of PyAV for invalid bytes: errors of FFmpeg, and of Python for odd values."""
 
 _DEMUXERS = {
     Codec.WAV: ("wav", frozenset({"adpcm_ima_wav", "pcm_alaw", "pcm_mulaw"})),
@@ -41,11 +40,11 @@ _DEMUXERS = {
     Codec.MP3: ("mp3", frozenset({"mp3", "mp3float"})),
 }
 _MAX_BARREN_PACKETS = 1_000
-"""Packets without a sample after which a stream is given up: they cost time, not memory."""
+"""Packets without a sample after which decoding stops, to bound the time."""
 
 
 def media_pieces(data: bytes, codec: Codec) -> Iterator[tuple[int, Planar]]:
-    """The first audio stream of a container; what is damaged is left out.
+    """Decode the first audio stream of a container. Damaged parts are skipped.
 
     Each piece comes with its rate in Hz, the same for all.
 
@@ -62,7 +61,7 @@ def media_pieces(data: bytes, codec: Codec) -> Iterator[tuple[int, Planar]]:
 
 
 def frame_to_planar(frame: av.AudioFrame) -> Planar:
-    """Samples of a decoded frame at its own rate."""
+    """The samples of a decoded frame at its rate."""
     channels = len(frame.layout.channels)
     samples = scale(frame.to_ndarray())
     if frame.format.is_planar:
@@ -71,7 +70,7 @@ def frame_to_planar(frame: av.AudioFrame) -> Planar:
 
 
 def _of_one_form(frames: Iterator[av.AudioFrame], codec: Codec) -> Iterator[tuple[int, Planar]]:
-    """What is in the frames, up to one of another rate or with more or fewer channels."""
+    """The samples of the frames, until the rate or the number of channels changes."""
     form: AudioFormat | None = None
     for frame in frames:
         channels = len(frame.layout.channels)
@@ -108,7 +107,7 @@ def _container_frames(data: bytes, codec: Codec) -> Iterator[av.AudioFrame]:
 def _decoded(
     context: AudioCodecContext, packets: Iterable[av.Packet[Any]]
 ) -> Iterator[av.AudioFrame]:
-    """Frames that decode, until the data or the patience with packets that give none ends."""
+    """Decoded frames. Stops after `_MAX_BARREN_PACKETS` packets without a frame."""
     barren = 0
     for packet in packets:
         frames: list[av.AudioFrame] = []

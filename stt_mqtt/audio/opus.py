@@ -1,4 +1,4 @@
-"""Raw Opus packets, each behind a 2-byte little-endian length; length 0 is a lost packet."""
+"""Decodes raw Opus packets, each after its 2-byte little-endian length; 0 is a lost packet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPUS_RATE = 48_000
 """Rate in Hz that durations are counted in; Opus always decodes to it."""
 
 _MAX_LOST = 60 * OPUS_RATE
-"""Samples of lost and damaged packets after which a stream that gave nothing is given up."""
+"""Samples of lost and damaged packets at the start after which decoding stops."""
 _LONGEST_PACKET = 5_760
 _FIRST_LOSS = 960
 _SILK_FRAMES = (480, 960, 1920, 2880)
@@ -43,7 +43,7 @@ def packet_samples(packet: bytes | memoryview) -> int:
 
 
 class PacketWalk:
-    """Walks framed packets and knows the duration of each, also of a lost one."""
+    """Iterates over packets with their durations. A lost one gets that of the previous one."""
 
     def __init__(self, previous: int = _FIRST_LOSS) -> None:
         """`previous`: duration in samples that a lost packet gets before any other came."""
@@ -64,9 +64,9 @@ class PacketWalk:
 
 
 def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:
-    """Framed packets at `OPUS_RATE`; those that are lost or do not decode become silence.
+    """Decode packets at `OPUS_RATE`. Lost and damaged ones become silence.
 
-    Raises CorruptAudioError when none of the first minute decodes.
+    Raises CorruptAudioError if none of the first minute can be decoded.
     """
     decoder = AudioCodecContext.create("libopus", "r")
     decoder.sample_rate = OPUS_RATE
@@ -88,7 +88,7 @@ def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:
 
 
 def _silence(samples: int, channels: int) -> Iterator[Planar]:
-    """So much silence, in pieces of a second."""
+    """Silence in pieces of a second."""
     while samples:
         piece = min(samples, OPUS_RATE)
         yield np.zeros((channels, piece), np.float32)

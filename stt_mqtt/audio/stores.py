@@ -1,7 +1,7 @@
-"""Ways to keep the audio of one open utterance, one for each kind of codec.
+"""Stores for the audio of one open utterance, one per kind of codec.
 
-Chunks arrive on the event loop, thousands per second, so most stores are one bytearray and a
-comparison. PCM that would be too large to keep is converted as it arrives.
+Chunks arrive on the event loop, thousands per second, so most stores only append to a bytearray.
+PCM that needs too much memory is converted as it arrives.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ _CONVERTED_FORMATS = {
     1: AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1),
     2: AudioFormat(Codec.PCM_S16LE, SAMPLE_RATE, 2),
 }
-"""By the number of channels. Two are mixed when all is there, because only then it shows which is
-the better one."""
+"""By number of channels. Two are mixed only at the end, when it is known which one is better."""
 _CONVERTED_FRAME_BYTES = 4
-"""Bytes of a converted sample of all channels, the same for one and for two."""
+"""Bytes of a converted frame, the same for one and two channels."""
 _LARGEST_RATE = SAMPLE_RATE * _CONVERTED_FRAME_BYTES
-"""Bytes per second up to which PCM is kept as it came: converted it would not be smaller."""
+"""Most bytes per second of PCM that is kept unchanged. Conversion would not make it smaller."""
 _PENDING_BYTES = 128 * 1024
-"""Raw bytes that wait for conversion: enough to make its cost per chunk vanish."""
+"""Raw bytes that are converted together, so that the cost per chunk is small."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioCap:
-    """Most that one utterance may be: seconds of audio, bytes held."""
+    """The cap of one utterance: seconds of audio, and bytes in memory."""
 
     max_s: float
     max_bytes: int
 
 
 class Store(Protocol):
-    """One way to keep an utterance; `AudioBuffer` says what each member promises."""
+    """Stores an utterance. `AudioBuffer` documents the members."""
 
     def append(self, chunk: bytes) -> bool: ...  # noqa: D102
 
@@ -57,7 +56,7 @@ class Store(Protocol):
 
 
 def store_for(audio_format: AudioFormat | None, cap: AudioCap) -> Store:
-    """An empty store that suits the codec; None: a file whose kind shows when it is decoded."""
+    """Make an empty store for the codec. None: a file whose kind is detected when decoding."""
     if audio_format is None:
         return _UnknownFile(AudioFormat(), cap)
     if audio_format.codec in PCM_TYPES:
@@ -73,7 +72,7 @@ def store_for(audio_format: AudioFormat | None, cap: AudioCap) -> Store:
 
 
 class _Bytes:
-    """What most stores share: bytes that are handed on as they came."""
+    """Base of the stores that keep bytes unchanged."""
 
     __slots__ = ("_data", "_format", "_full", "_max_bytes")
 
@@ -91,7 +90,7 @@ class _Bytes:
         return EncodedAudio(self._format, bytes(self._data))
 
     def _admit(self, size: int, within_length: bool) -> bool:
-        """Whether `size` more bytes fit; once refused, nothing more does, so no hole arises."""
+        """Whether `size` more bytes fit. After a refusal nothing fits, so that there is no gap."""
         self._full = self._full or not within_length or len(self._data) + size > self._max_bytes
         return not self._full
 
@@ -228,7 +227,7 @@ class _Stream(_Bytes):
 
 
 class _UnknownFile(_Stream):
-    """A file of a kind that nobody has named."""
+    """A file of a kind that was not declared."""
 
     __slots__ = ()
 
@@ -237,7 +236,7 @@ class _UnknownFile(_Stream):
 
 
 class _ConvertedPcm:
-    """PCM that takes more bytes than speech needs, converted to `_CONVERTED_FORMATS`."""
+    """PCM with a high data rate, converted to `_CONVERTED_FORMATS`."""
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         self._format = audio_format

@@ -1,1 +1,1 @@
-"""Three rooms that speak: the sample commands and the simulated satellites."""
+"""The demo: sample commands and simulated satellites."""

@@ -15,7 +15,7 @@ MAX_SAMPLE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One command: who says it, what, and the file beside this module that holds it."""
+    """A command: room, text, and the file beside this module with its recording."""
 
     room: str
     file: str

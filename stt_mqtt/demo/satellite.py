@@ -1,4 +1,4 @@
-"""Simulated satellites: they send speech in real time and wait for the results."""
+"""Simulated satellites, which send speech in real time and wait for the results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ANSWER_TIMEOUT_S = 60.0
 """Longest wait for the result of one command."""
 START = {"codec": "pcm_s16le", "rate": SAMPLE_RATE, "channels": 1}
 PAUSE_S = 3.0
-"""Between an answer and the next command of the same room."""
+"""Pause between an answer and the next command of a room."""
 STAGGER_S = 0.9
-"""Between the first commands of two rooms: they overlap, but do not begin together."""
+"""Delay between the first commands of two rooms, so that they overlap but start separately."""
 
 OnMessage: TypeAlias = Callable[[Inbound, float], None]
-"""Called on the event loop with a message and when it came in, in `time.monotonic` seconds."""
+"""Called on the event loop with a message and its time of arrival (`time.monotonic`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BrokerAddress:
 
 
 class DemoConnection:
-    """The MQTT client of the service, used from an event loop: made inside it, and used once."""
+    """An MQTT client for an event loop. Create it inside the loop and use it once."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DemoConnection:
         self._on_message = on_message
         self._client = MqttClient(
             ClientOptions(
-                # The embedded broker speaks no newer version.
+                # The embedded broker supports no newer version.
                 config=MqttConfig(protocol=Protocol.V311),
                 host=broker.host,
                 port=broker.port,
@@ -79,11 +79,11 @@ class DemoConnection:
             ) from None
 
     def publish(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
-        """Send a message with QoS 1: start, chunks and stop must keep their order."""
+        """Publish with QoS 1, so that start, chunks and stop keep their order."""
         self._client.publish(Publication(topic, payload, retain=retain))
 
     async def close(self) -> None:
-        """Send what is waiting, then disconnect; never raises."""
+        """Send queued messages, then disconnect. Does not raise."""
         await asyncio.to_thread(self._client.flush, CLOSE_TIMEOUT_S)
         await asyncio.to_thread(self._client.stop, CLOSE_TIMEOUT_S)
 
@@ -94,10 +94,10 @@ class DemoConnection:
         self._call(self._connected.set)
 
     def disconnected(self, reason: str) -> None:
-        """The connection is gone; the client comes back by itself."""
+        """The connection was lost. The client reconnects by itself."""
 
     def message(self, message: Inbound) -> None:
-        """A message came in."""
+        """A message was received."""
         now = time.monotonic()
         self._call(lambda: self._on_message(message, now))
 
@@ -109,12 +109,12 @@ class DemoConnection:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One command and what came back. `latency_s`: from sending the stop to having the result."""
+    """A command and its result. `latency_s`: from the stop to the result."""
 
     room: str
     said: str
     result: Mapping[str, object] | None
-    """The `result` message; None: none came in time."""
+    """The `result` message; None: there was none in time."""
     latency_s: float | None
 
     @property
@@ -124,7 +124,7 @@ class Exchange:
 
 
 class DemoSatellite:
-    """One room, as an asynchronous context manager: inside it is connected."""
+    """The satellite of one room. An asynchronous context manager, which connects on entry."""
 
     def __init__(self, room: str, broker: BrokerAddress, topics: Topics) -> None:
         self._room = room
@@ -139,7 +139,7 @@ class DemoSatellite:
         )
 
     async def __aenter__(self) -> Self:
-        """Connect and wait for the service. Raises `BrokerError` if one of them is not there."""
+        """Connect and wait for the service. Raises `BrokerError` without a broker or service."""
         try:
             await self._connection.open()
             await asyncio.wait_for(self._service_online.wait(), SERVICE_TIMEOUT_S)
@@ -158,9 +158,9 @@ class DemoSatellite:
         await self._connection.close()
 
     async def say(self, text: str, pcm: bytes) -> Exchange:
-        """Speak `pcm` (16-bit little-endian, mono, `SAMPLE_RATE`) in real time; return the answer.
+        """Send `pcm` (16-bit little-endian mono at `SAMPLE_RATE`) in real time; return the answer.
 
-        `text` is what is said in it.
+        `text` is its transcript.
         """
         utterance = uuid4().hex
         answer = asyncio.get_running_loop().create_future()
@@ -175,11 +175,11 @@ class DemoSatellite:
             return Exchange(self._room, text, None, None)
         finally:
             del self._answers[utterance]
-        # A refused start is answered while the command is still being spoken.
+        # A refused start is answered before the command has been sent.
         return Exchange(self._room, text, result, max(answered_at - stopped_at, 0.0))
 
     async def _stream(self, pcm: bytes) -> int:
-        """Send every chunk when its last sample has been spoken; return how many there were."""
+        """Send each chunk at the time of its last sample; return the number of chunks."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         chunks = [pcm[at : at + CHUNK_BYTES] for at in range(0, len(pcm), CHUNK_BYTES)]
@@ -194,7 +194,7 @@ class DemoSatellite:
             if message.payload == b"online":
                 self._service_online.set()
             return
-        # Anybody may publish here, and anything.
+        # Any client may publish anything here.
         with suppress(ValueError, LookupError, TypeError, RecursionError):
             result = json.loads(message.payload)
             answer = self._answers[result["id"]]
@@ -211,10 +211,10 @@ class DemoSatellite:
 async def speak(
     broker: BrokerAddress, topics: Topics, on_answer: Callable[[Exchange], None]
 ) -> list[Exchange]:
-    """Let a satellite per room speak its samples; `on_answer` gets each answer as it comes.
+    """Send all samples, with a satellite per room. `on_answer` is called for each answer.
 
-    Returns the answers in the order of the samples. Ends within bounded time. Raises
-    `BrokerError` if a satellite finds no broker or no service.
+    Returns the answers in the order of the samples, in bounded time. Raises `BrokerError` if a
+    satellite finds no broker or no service.
     """
     by_room: dict[str, list[Sample]] = {}
     for sample in SAMPLES:

@@ -1,1 +1,1 @@
-"""What the service tells about itself: counters, process figures, logs."""
+"""Observability: counters, figures of the process, and logs."""

@@ -1,12 +1,11 @@
 """Logs on standard error, as text for people or as JSON for collectors.
 
-Every line carries the device and the utterance that it is about, given as
-`extra={"device": …, "utterance": …}`. Text has a dash where there is none.
+Every line has the device and utterance that it is about, from `extra={"device": …, "utterance":
+…}`. In text a dash stands for none.
 
-A thread of its own writes the lines, because a write to a pipe that nobody reads, or to a terminal
-that is halted, does not return. So a reader who stops stops nobody. What waits at the end of the
-program is written within `FLUSH_TIMEOUT_S` by `logging.shutdown`, which the interpreter calls;
-`os._exit` does not call it.
+A separate thread writes the lines, because a write to a full pipe or a halted terminal blocks. At
+the end of the program `logging.shutdown` writes the waiting lines within `FLUSH_TIMEOUT_S`. The
+interpreter calls it, but `os._exit` does not.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from stt_mqtt.config import LogConfig, LogFormat
 ROOT = "stt_mqtt"
 
 FLUSH_TIMEOUT_S = 1.0
-"""How long the end of the program waits for the reader of the log."""
+"""How long the program waits for the log at its end."""
 TERMINAL_S = 0.2
-"""How long a line for a terminal is waited for, so that it keeps its place among others."""
+"""How long to wait for a line on a terminal, so that it keeps its order with other output."""
 
 MAX_LINES = 4096
 MAX_BYTES = 1024 * 1024
-"""Most that waits, and as much again that is being written."""
+"""Most bytes that wait. Up to as many again are being written."""
 _PIECE_BYTES = 64 * 1024
 
 
@@ -42,7 +41,7 @@ class TextFormatter(logging.Formatter):
     """One line: time, level, device, utterance, message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished line, with the traceback below it if there is one."""
+        """Format a record as a line, followed by the traceback if there is one."""
         when = datetime.fromtimestamp(record.created).astimezone().isoformat("T", "milliseconds")
         device = getattr(record, "device", None) or "-"
         utterance = getattr(record, "utterance", None) or "-"
@@ -56,7 +55,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished line; a traceback becomes the field `traceback`."""
+        """Format a record as JSON. A traceback becomes the field `traceback`."""
         fields: dict[str, object] = {
             "ts": round(record.created, 3),
             "level": record.levelname.lower(),
@@ -71,7 +70,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class DescriptorHandler(logging.Handler):
-    """Formats at once, in the thread that logs, and has the line written to a descriptor."""
+    """Formats in the thread that logs, and queues the line for a file descriptor."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -80,21 +79,21 @@ class DescriptorHandler(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written; never waits for a reader who has stopped."""
+        """Queue a record. Does not block if the reader has stopped."""
         try:
             line = self.format(record)
         except Exception:
             line = f"a line could not be logged\n{traceback.format_exc()}"
-        # A line that others are in front of is not waited for: the terminal is halted.
+        # If other lines wait before this one, the terminal is halted: do not wait.
         if self._writer.write(line) and self._in_step:
             self._writer.flush(TERMINAL_S)
 
     def flush(self) -> None:
-        """Wait until everything is written, for a moment."""
+        """Wait briefly until everything is written."""
         self._writer.flush(FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
-        """Write what waits and nothing more."""
+        """Write the waiting lines and accept no more."""
         self._writer.close()
         super().close()
 
@@ -106,19 +105,19 @@ class DescriptorHandler(logging.Handler):
 
 
 def set_up(config: LogConfig) -> None:
-    """Send this program's logs, and the warnings of its libraries, to standard error."""
+    """Send the logs of the program and Python warnings to standard error."""
     root = logging.getLogger()
     handler = _handler_of(root.handlers)
     handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(config.level.value.upper())
-    # Python itself would write them to the stream, and wait.
+    # Otherwise Python would write warnings to the stream directly, and block.
     logging.captureWarnings(True)
 
 
 def _handler_of(present: list[logging.Handler]) -> logging.Handler:
-    """The handler for standard error as it is now, the present one if that is it."""
+    """The handler for the current standard error: an existing one if it fits."""
     for handler in present:
         if isinstance(handler, DescriptorHandler) and handler.stream is sys.stderr:
             return handler
@@ -127,19 +126,19 @@ def _handler_of(present: list[logging.Handler]) -> logging.Handler:
     try:
         return DescriptorHandler(sys.stderr)
     except (OSError, ValueError):
-        # A stand-in without a descriptor, which has no reader to wait for.
+        # A replacement without a file descriptor, so it cannot block.
         return logging.StreamHandler(sys.stderr)
 
 
 def _one_line(text: str) -> str:
-    """`text` with its control characters spelled out, so that nobody outside forges a line."""
+    """Escape control characters, so that text from outside cannot forge a log line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LogWriter:
-    """Lines to a file descriptor, in order. What finds no room is dropped and counted.
+    """Writes lines to a file descriptor in order. Drops and counts lines if its queue is full.
 
-    `notice`: the line that stands where so many lines were dropped.
+    `notice` makes the line that replaces a number of dropped lines.
     """
 
     def __init__(
@@ -149,7 +148,7 @@ class LogWriter:
         max_lines: int = MAX_LINES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        # One of its own: the other one may be closed, and its number given to a socket.
+        # A duplicate, because the original may be closed and its number reused for a socket.
         self._descriptor = os.dup(descriptor)
         self._notice = notice
         self._max_lines, self._max_bytes = max_lines, max_bytes
@@ -161,12 +160,12 @@ class LogWriter:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def write(self, line: str) -> bool:
-        """Have a line written; never blocks. Returns whether nothing was waiting before it."""
+        """Queue a line without blocking. Return whether no other line was waiting."""
         data = line.encode(errors="backslashreplace") + b"\n"
         with self._changed:
             idle = self._idle
             full = len(self._lines) >= self._max_lines or self._bytes + len(data) > self._max_bytes
-            # Not even a short line may stand in front of the notice.
+            # The notice must come before any later line, even one that fits.
             if full or self._dropped:
                 self._dropped += 1
             else:
@@ -176,12 +175,12 @@ class LogWriter:
         return idle
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is written; False: it took too long."""
+        """Wait until everything is written. Return False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._idle, timeout_s)
 
     def close(self) -> None:
-        """Write what waits and nothing more; does not wait for it."""
+        """Accept no more lines. Does not wait for the queued ones."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
@@ -202,7 +201,7 @@ class LogWriter:
                 lines, self._lines = self._lines, deque()
                 dropped, self._dropped = self._dropped, 0
                 self._bytes = 0
-            # What was dropped found these lines in its way.
+            # The dropped lines came after these.
             text = b"".join(lines)
             if dropped:
                 text += self._notice(dropped).encode() + b"\n"
@@ -215,10 +214,10 @@ class LogWriter:
             try:
                 left = left[os.write(self._descriptor, left[:_PIECE_BYTES]) :]
             except BlockingIOError:
-                # Somebody who shares the pipe or the terminal has made it so.
+                # Another process that shares the descriptor has made it non-blocking.
                 ready = select.poll()
                 ready.register(self._descriptor, select.POLLOUT)
                 ready.poll()
             except OSError:
-                # The reader has gone for good.
+                # The reader has closed the pipe.
                 return

@@ -1,4 +1,4 @@
-"""Counters of the whole service. All names come from closed lists, so their number is bounded."""
+"""Counters of the service. All names are from fixed lists, so their number is bounded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from enum import StrEnum
 from stt_mqtt.types import InferenceResult, Outcome
 
 _RTF_WEIGHT = 0.1
-"""Share of the newest utterance in the running real-time factor."""
+"""Weight of the newest utterance in the running mean of the real-time factor."""
 
 
 class DropReason(StrEnum):
-    """What was dropped: input that opens and ends nothing, and answers lost to a defect."""
+    """Why something was dropped: input without an effect, or an answer lost to a defect."""
 
     BAD_TOPIC = "bad_topic"
     BAD_NAME = "bad_name"
-    """A message of a device whose name is not allowed."""
+    """A message of a device with an illegal name."""
     BAD_REPLY_TO = "bad_reply_to"
     BAD_SEQUENCE = "bad_sequence"
     BAD_PAYLOAD = "bad_payload"
@@ -28,7 +28,7 @@ class DropReason(StrEnum):
     REPEATED = "repeated"
     """A start whose id was used before."""
     ANSWER = "answer"
-    """An answer that its door could not give."""
+    """An outcome whose outlet raised."""
 
 
 class Metrics:
@@ -38,19 +38,19 @@ class Metrics:
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.hints: Counter[str] = Counter()
-        """What looked wrong with the audio, by the name of the hint."""
+        """Hints about audio, by name."""
         self.dropped: Counter[str] = Counter()
         self.doors: dict[str, Counter[str]] = {}
-        """Outcomes by the door that they went through."""
+        """Outcomes by door."""
         self.inferences = 0
         """Utterances that reached a model."""
         self.retries = 0
-        """Those of them that were decoded again, because they were doubtful."""
+        """Utterances that were decoded again because they were doubtful."""
         self.rtf: float | None = None
-        """Seconds of an inference thread's work per second of audio, a running mean."""
+        """Real-time factor: seconds of an inference thread per second of audio, a running mean."""
 
     def count_outcome(self, outcome: Outcome) -> None:
-        """Note one outcome and, if it is an error, its code."""
+        """Count an outcome and its error code."""
         self.outcomes[outcome.kind.value] += 1
         self.doors.setdefault(outcome.key.door, Counter())[outcome.kind.value] += 1
         if outcome.error is not None:
@@ -59,7 +59,7 @@ class Metrics:
             self.hints[outcome.hint.value] += 1
 
     def count_inference(self, result: InferenceResult) -> None:
-        """Note the work that one utterance took."""
+        """Count an inference and its work."""
         if result.work_s is None:
             return
         self.inferences += 1
@@ -68,5 +68,5 @@ class Metrics:
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 
     def drop(self, reason: DropReason) -> None:
-        """Note one message that was dropped."""
+        """Count a dropped message."""
         self.dropped[reason.value] += 1

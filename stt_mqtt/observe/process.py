@@ -1,4 +1,4 @@
-"""Memory and CPU that this process uses."""
+"""Memory and CPU use of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MIN_WINDOW_S = 1.0
-"""CPU use over less than this says more about the moment than about the process."""
+"""Shortest time to average CPU use over."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -23,7 +23,7 @@ def rss_mb() -> float:
 
 
 class CpuMeter:
-    """Cores in use by this process, measured between two calls of `read`."""
+    """Measures the CPU use of this process between two calls of `read`."""
 
     def __init__(
         self,
@@ -37,10 +37,9 @@ class CpuMeter:
         self._used: float | None = None
 
     def read(self) -> float | None:
-        """CPU seconds per second since the last call (1.0: one core busy all the time).
+        """CPU seconds per second since the last call (1.0: one core fully used).
 
-        None at the first call, which has nothing to compare with. Within `MIN_WINDOW_S` the last
-        reading is repeated.
+        None at the first call. Within `MIN_WINDOW_S` the last value is repeated.
         """
         wall_s, cpu_s = self._wall(), self._cpu()
         if self._last is None:

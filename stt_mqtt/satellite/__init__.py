@@ -1,1 +1,1 @@
-"""The edge: a microphone that finds the speech itself and sends nothing else."""
+"""The satellite: detects speech at the microphone and sends only that."""

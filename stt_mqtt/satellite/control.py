@@ -85,7 +85,7 @@ def one_line(text: str, limit: int) -> str:
 def parse_command(payload: bytes, retained: bool) -> ControlCommand:
     """The command in a message on `satellite/set`; an empty one if it cannot be read.
 
-    Of a retained message only `muted` counts: an old `listen` must not wake anybody.
+    Of a retained message only `muted` counts, because an old `listen` must not wake the satellite.
     """
     try:
         fields = json.loads(payload) if 0 < len(payload) <= MAX_PAYLOAD_BYTES else None

@@ -22,33 +22,33 @@ from stt_mqtt.satellite.sources import cut, s16
 from stt_mqtt.types import SAMPLE_RATE
 
 MAX_BLOCKS = 100
-"""Blocks of one frame each that wait to be taken, 3 s; the oldest is dropped first."""
+"""Most blocks of one frame that wait, 3 s. The oldest is dropped first."""
 VANISHED_AFTER_S = 2.0
-"""A microphone that gave no audio for so long is gone."""
+"""A microphone without audio for this long counts as gone."""
 
 log = logging.getLogger(__name__)
 
 
 class MicrophoneError(SttMqttError):
-    """The microphone cannot be opened or has gone away; perhaps it comes back."""
+    """The microphone cannot be opened or was removed. It may come back."""
 
     exit_code: ClassVar[int] = EXIT_TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)
 class Microphone:
-    """A device that gives audio. `rate`: what it does by itself, in Hz."""
+    """An audio input device. `rate`: its default rate in Hz."""
 
     name: str
     channels: int
     rate: int
     default: bool
     index: int
-    """Its number at PortAudio, until devices come or go."""
+    """Its index in PortAudio, valid until a device is added or removed."""
 
 
 class MicrophoneSource:
-    """An open microphone. Only one at a time, and it is read once, by one thread."""
+    """An open microphone. Only one may be open. It is read once, by one thread."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class MicrophoneSource:
         log.info("microphone %r at %d Hz", self.name, self._rate)
 
     def frames(self) -> Iterator[bytes]:
-        """Frames of `FRAME_BYTES` as they are spoken, until it is closed.
+        """Frames of `FRAME_BYTES` in real time, until it is closed.
 
-        Raises MicrophoneError when the microphone gives nothing any more.
+        Raises MicrophoneError if the microphone gives no more audio.
         """
         yield from cut(self._pieces())
 
     def close(self) -> None:
-        """Have `frames` end at once, and give the microphone free. From any thread."""
+        """Have `frames` end at once, and release the microphone. Thread-safe."""
         with self._closing:
             if self._closed.is_set():
                 return
@@ -108,7 +108,7 @@ class MicrophoneSource:
             self._stream.close()
 
     def _take(self, block: Any, _samples: int, _time: object, status: Any) -> None:
-        """Called by PortAudio, in a thread of its own that must not wait."""
+        """Called by PortAudio in its own thread, which must not block."""
         if status.input_overflow:
             self.overflows += 1
         if self._blocks.qsize() >= MAX_BLOCKS:
@@ -139,7 +139,7 @@ class MicrophoneSource:
 
 
 def list_microphones(portaudio: Any = None) -> list[Microphone]:
-    """Every microphone that is there now. None may be open.
+    """All current microphones. None may be open.
 
     `portaudio`: the module sounddevice, or what is like it. Raises MissingExtraError without it.
     """
@@ -147,10 +147,10 @@ def list_microphones(portaudio: Any = None) -> list[Microphone]:
 
 
 def choose(microphones: list[Microphone], name: str | None) -> Microphone:
-    """The one of this name, or with it as a part of its own, in any case; None: the default.
+    """Find a microphone by name or part of a name, ignoring case. None: the default one.
 
-    Raises MicrophoneError if there is none of that name now, ConfigError if there are several,
-    both with a list of what there is.
+    Raises MicrophoneError if there is none, ConfigError if there are several. Both list all
+    microphones.
     """
     if name is None:
         found = [one for one in microphones if one.default] or microphones[:1]
@@ -158,7 +158,7 @@ def choose(microphones: list[Microphone], name: str | None) -> Microphone:
         wanted = name.casefold()
         found = [one for one in microphones if wanted in one.name.casefold()]
         found = [one for one in found if wanted == one.name.casefold()] or found
-    # The same microphone may be there more than once, by several ways into the system.
+    # The same microphone may be listed several times, once per audio API.
     if len({one.name for one in found}) == 1:
         return found[0]
     if not microphones:
@@ -172,7 +172,7 @@ def choose(microphones: list[Microphone], name: str | None) -> Microphone:
 
 
 def _portaudio() -> Any:
-    """The module sounddevice, with its list of devices as they are now."""
+    """The module sounddevice, with an updated list of devices."""
     known = "sounddevice" in sys.modules
     try:
         library = import_module("sounddevice")
@@ -183,7 +183,7 @@ def _portaudio() -> Any:
             ["PortAudio is not installed; on Debian and its like: apt install libportaudio2"]
         ) from error
     if known:
-        # PortAudio looks for devices when it starts, and never again.
+        # PortAudio lists devices only when it is initialized.
         with suppress(library.PortAudioError):
             library._terminate()
         try:

@@ -35,7 +35,7 @@ VARIABLE = "STT_MQTT_TEXT"
 MAX_TEXT = 4096
 """Most characters of a text; twenty seconds of speech have a tenth of that."""
 MAX_WAITING = 8
-"""Texts that wait while a command runs; the oldest is dropped first."""
+"""Most texts that wait while a command runs. The oldest is dropped first."""
 COMMAND_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 _POLL_S = 0.2
@@ -49,10 +49,10 @@ _MEANS_MORE = ("-", "+", "@")
 
 
 class TextCommand:
-    """The command as it was given, split once."""
+    """The command of the user, split into arguments."""
 
     def __init__(self, template: str) -> None:
-        """Raises `ConfigError` if it cannot be run, or would have a shell read the words."""
+        """Raises `ConfigError` if it cannot be run or would pass the text to a shell."""
         try:
             parts = shlex.split(template)
         except ValueError as error:
@@ -76,17 +76,17 @@ class TextCommand:
         self._arguments = [os.fsencode(part) for part in (os.path.abspath(found), *parts[1:])]
 
     def start(self, text: str) -> subprocess.Popen[bytes]:
-        """Start it for `text`, in a process group of its own. Raises OSError."""
+        """Start the command for `text` in its own process group. Raises OSError."""
         words = clean(text)
         argument = f" {words}" if words.startswith(_MEANS_MORE) else words
-        # The environment may hold settings of ours, such as the password.
+        # The environment may have our settings, such as the password.
         environ = {
             name: value
             for name, value in os.environb.items()
             if not name.upper().startswith(PREFIX.encode())
         }
         environ[VARIABLE.encode()] = words.encode()
-        # No terminal or stream of audio for it to read.
+        # The command must not read the terminal or the audio on standard input.
         return subprocess.Popen(  # noqa: S603
             [part.replace(PLACEHOLDER.encode(), argument.encode()) for part in self._arguments],
             env=environ,
@@ -104,7 +104,7 @@ class _Waiting(NamedTuple):
 
 
 class TextCommandRunner:
-    """Runs the command for one text after the other, in a thread of its own."""
+    """Runs the command for one text after the other, in its own thread."""
 
     def __init__(self, command: TextCommand) -> None:
         self._command = command
@@ -130,7 +130,7 @@ class TextCommandRunner:
             self._changed.notify()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Run what waits, within `timeout_s`; then end what runs and drop the rest."""
+        """Run waiting texts within `timeout_s`, then kill the command and drop the rest."""
         with self._changed:
             self._closing = True
             self._give_up_at = time.monotonic() + timeout_s
@@ -142,7 +142,7 @@ class TextCommandRunner:
             self._run(text)
 
     def _next(self) -> str | None:
-        """The next text that is not too old, awaited; None: there are no more."""
+        """Wait for the next text that is not too old. None: the runner was closed."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -170,19 +170,19 @@ class TextCommandRunner:
             log.warning("%s ended with status %d", program, status)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """The exit status; None: it took too long and is dead, with all that it started."""
+        """The exit status. None: it took too long and was killed with its process group."""
         latest = time.monotonic() + COMMAND_TIMEOUT_S
         while time.monotonic() < min(latest, self._give_up_at):
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(_POLL_S)
-        # Not reaped yet, so the number is still its own.
+        # The process was not reaped yet, so its id cannot be reused.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return None
 
 
 def clean(text: str) -> str:
-    """`text` without what no argument can hold and no terminal should get, `MAX_TEXT` at most."""
+    """`text` without control characters, at most `MAX_TEXT` characters."""
     return _CONTROL.sub("", text[:MAX_TEXT]).encode("utf-8", "replace").decode()
 
 

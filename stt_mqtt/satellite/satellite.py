@@ -95,7 +95,7 @@ class Satellite:
         return own if wake is None else (*own, wake)
 
     def farewell(self, reason: str, now: float) -> tuple[Publication, ...]:
-        """The last messages before it disconnects. They are retained: they must stay true."""
+        """The last messages before it disconnects. They are retained, so they must stay valid."""
         state = replace(self._state(now), listening=False, playing=False, reason=reason)
         return (
             Publication(self._topics.topic("satellite/state"), state.as_json(), retain=True),
@@ -143,7 +143,7 @@ class Satellite:
         self._last_frame_at = None
 
     def slept(self, now: float) -> None:
-        """The machine slept: the age of what was said before is not known, so it is dropped."""
+        """The machine slept. Earlier speech is dropped, because its age is unknown."""
         self._send(self._segmenter.cut(CloseReason.SLEPT), now)
         self._segmenter.forget()
         self._conversation.slept()
@@ -230,7 +230,7 @@ class Satellite:
             # A retained message is older, and comes again with every connection.
             return
         if retained and muted and not self.policy.muted:
-            # It is not known since when it should have been muted.
+            # The time of the mute is unknown, so all waiting utterances are dropped.
             self._conversation.clear()
         self._was_muted_live = muted and not retained
         self.policy.muted = muted

@@ -19,7 +19,7 @@ FRAME_BYTES = 2 * FRAME_SAMPLES
 """One frame: 30 ms of 16-bit little-endian mono samples at 16 kHz."""
 FRAME_S = FRAME_MS / 1000
 BEGIN_WINDOW_S = 0.5
-"""Window in which `min_speech_ms` of speech begin an utterance."""
+"""Length of the window in which `min_speech_ms` of speech begin an utterance."""
 TAIL_S = 0.2
 """The part of a pause that is always sent: the last sound fades away in it."""
 ONSET_S = 0.4

@@ -1,4 +1,4 @@
-"""Detects that the machine slept: the monotonic clock of Linux stands still meanwhile."""
+"""Detects that the machine slept. The monotonic clock of Linux stops during sleep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NOTICED_S = 5.0
 
 
 class SleepDetector:
-    """Compares the clock that stops during sleep with the one that goes on."""
+    """Compares the clock that stops during sleep with the one that continues."""
 
     def __init__(self) -> None:
         self._asleep_s = asleep_s()
@@ -20,7 +20,7 @@ class SleepDetector:
 
 
 def asleep_s() -> float:
-    """Seconds that the machine slept since it was started; 0 where that is not known."""
+    """Seconds that the machine slept since it was started; 0 if unknown."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0.0
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

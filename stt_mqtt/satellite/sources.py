@@ -26,7 +26,7 @@ from stt_mqtt.types import SAMPLE_RATE, Codec, EncodedAudio, Samples
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_FILE_S = 2 * 3600.0
-"""Two hours take 460 MB when decoded; what is longer is cut off."""
+"""Longest file. Two hours take 460 MB when decoded. The rest is cut off."""
 ARECORD = "arecord -f S16_LE -r 16000 -c 1 -t raw"
 """A command that writes audio in the right format."""
 
@@ -45,10 +45,10 @@ class AudioSource(Protocol):
     """A source of frames."""
 
     def frames(self) -> Iterator[bytes]:
-        """Frames as they come in; blocks. Raises `SttMqttError`."""
+        """Yield frames as they arrive. Blocks. Raises `SttMqttError`."""
 
     def close(self) -> None:
-        """Have `frames` end soon; from any thread."""
+        """Have `frames` end soon. Thread-safe."""
 
 
 OpenSource: TypeAlias = Callable[[], AudioSource]
@@ -65,9 +65,9 @@ class FileSource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Reads and decodes the file. `real_time`: frames come at the pace of a microphone.
+        """Reads and decodes the file. `real_time`: yield frames at the pace of a microphone.
 
-        Raises ConfigError for a file that cannot be read or is no audio.
+        Raises ConfigError if the file cannot be read or is not audio.
         """
         found = _decode_file(path)
         if found.truncated:
@@ -79,10 +79,10 @@ class FileSource:
         self._closed = threading.Event()
 
     def frames(self) -> Iterator[bytes]:
-        """Frames of `FRAME_BYTES` until the file ends; the last one is filled up with silence."""
+        """Frames of `FRAME_BYTES` until the file ends. The last one is padded with silence."""
         began_at = self._clock()
         for number, frame in enumerate(cut(self._pieces()), start=1):
-            # From the beginning, not from the frame before: so it does not drift.
+            # Relative to the beginning, so that errors do not add up.
             wait_s = began_at + number * FRAME_S - self._clock()
             if self._real_time and wait_s > 0:
                 self._sleep(wait_s)
@@ -100,15 +100,15 @@ class FileSource:
 
 
 class StreamSource:
-    """16-bit little-endian mono PCM at `SAMPLE_RATE` that is piped in, also behind a WAV header."""
+    """Piped 16-bit little-endian mono PCM at `SAMPLE_RATE`, with or without a WAV header."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """`stream` has a file descriptor, and nothing was read from it yet."""
+        """`stream` must have a file descriptor and be unread."""
         self._fd = stream.fileno()
         self._closed = threading.Event()
 
     def frames(self) -> Iterator[bytes]:
-        """Frames of `FRAME_BYTES` as they come; the last one is filled up with silence.
+        """Frames of `FRAME_BYTES` as they arrive. The last one is padded with silence.
 
         Raises ConfigError for a terminal and for audio of another format.
         """
@@ -119,7 +119,7 @@ class StreamSource:
         yield from cut(self._pieces())
 
     def close(self) -> None:
-        """Have `frames` end soon, also one that waits for audio."""
+        """Have `frames` end soon, even while it waits for audio."""
         self._closed.set()
 
     def _pieces(self) -> Iterator[bytes]:
@@ -152,9 +152,9 @@ class StreamSource:
 
 
 def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """16-bit samples in pieces of any size as frames of `FRAME_BYTES`.
+    """Split 16-bit samples in pieces of any size into frames of `FRAME_BYTES`.
 
-    The last frame is filled up with silence; half a sample at the end is left out.
+    The last frame is padded with silence. Half a sample at the end is dropped.
     """
     pending = bytearray()
     for piece in pieces:
@@ -168,7 +168,7 @@ def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def s16(samples: Samples) -> bytes:
-    """Samples as 16-bit little-endian PCM; what was 16-bit PCM before comes out as it was."""
+    """Convert samples to 16-bit little-endian PCM. Samples from 16-bit PCM are unchanged."""
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
 
 
@@ -188,9 +188,9 @@ def _decode_file(path: Path) -> Decoded:
 
 
 def _behind_header(head: bytes) -> bytes | None:
-    """The samples at the beginning of a stream that begins with `head`; None: not known yet.
+    """The samples in `head`, the beginning of a stream. None: more bytes are needed.
 
-    Raises ConfigError for what is neither PCM as wanted nor a WAV file of it.
+    Raises ConfigError if it is neither PCM nor a WAV file in the required format.
     """
     if len(head) < _HEAD_BYTES:
         return None

@@ -189,7 +189,7 @@ class Uplink:
         delivered, self._delivered = self._delivered, []
         return delivered
 
-    # Inside ----------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------
 
     def _stream(self) -> None:
         """Send what is new of the open utterance, if it is its turn."""
