@@ -1,4 +1,4 @@
-"""`stt-mqtt bench`: speed, memory and words of this configuration on this machine."""
+"""`stt-mqtt bench`: measures speed, memory and accuracy of this configuration."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from stt_mqtt.types import (
 ROOMS = (1, 4, 8, MAX_ROOMS)
 MAX_SECONDS = 3600.0
 MAX_SAMPLES = 64
-"""Clips of a manifest that the rooms say: they are held in memory, which is measured."""
+"""Most clips that the simulated rooms use. They are held in memory, which is measured."""
 WARM_UP = 4
 PICTURE = Path("stt-mqtt-bench.png")
 REDRAW_S = 1.0
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError([f"{options.plot}: the folder is missing or cannot be written"])
     clips: tuple[Clip, ...] = ()
     if options.manifest is not None:
-        # Looked for now, imported when the memory has been measured.
+        # Only checked here. It is imported after the memory has been measured.
         require_scoring()
         clips = read_manifest(options.manifest)
     with _progress() as progress:
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure(config: Config, clips: Sequence[Clip], seconds: float, progress: Progress) -> Report:
-    """All numbers of rooms, and the words of `clips`; without clips the demo's samples are said."""
+    """Measure all numbers of rooms, and the accuracy on `clips`. Default: the demo samples."""
     rung = preferred_rung(config)
     parallelism = parallelism_of(config)
     transcriber = load_rung(rung, parallelism)
@@ -144,18 +144,18 @@ def measure(config: Config, clips: Sequence[Clip], seconds: float, progress: Pro
 
 
 def _samples() -> list[Utterance]:
-    """The demo's commands."""
+    """The utterances of the demo."""
     return [_utterance(sample.file, sample.pcm(), "en") for sample in SAMPLES]
 
 
 def _sayings(clips: Sequence[Clip]) -> list[Utterance]:
-    """What rooms say of a manifest."""
+    """The utterances of a manifest for the simulated rooms."""
     some = spread(tuple(clips), MAX_SAMPLES)
     return [said for clip in some if (said := _said(clip)) is not None]
 
 
 def _said(clip: Clip) -> Utterance | None:
-    """A clip as a satellite would send it; None: too short, or too long to know all its words."""
+    """A clip as an utterance. None: it is too short, or it would be cut."""
     decoded = read_audio(clip)
     if decoded.truncated or len(decoded.samples) < MIN_UTTERANCE_S * SAMPLE_RATE:
         return None
@@ -179,7 +179,7 @@ def _utterance(name: str, pcm: bytes, language: str) -> Utterance:
 def _levels(
     rooms: SimulatedRooms, sayings: Sequence[Utterance], seconds: float, progress: Progress
 ) -> list[Level]:
-    """Every number of rooms in turn, after a few utterances that do not count."""
+    """Measure each number of rooms, after a few utterances that do not count."""
     for _ in rooms.converse(1, iter(sayings[:WARM_UP])):
         pass
     bar = Bar(progress, "rooms", len(ROOMS) * seconds)
@@ -192,7 +192,7 @@ def _levels(
 
 
 def _words(rooms: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> dict[str, Score]:
-    """The scores of all clips, said one after the other, per corpus and in sum."""
+    """The scores of all clips, per corpus and in total."""
     scorer = Scorer()
     named = {clip.where: clip for clip in clips}
     bar = Bar(progress, "words", len(clips))
@@ -200,8 +200,8 @@ def _words(rooms: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> 
     sayings = (said for clip in clips if (said := _said(clip)) is not None)
     for spoken in rooms.converse(1, sayings):
         clip, transcript = named[spoken.utterance.id], spoken.result.transcript
-        heard = "" if transcript is None else transcript.text
-        scores.append((clip, scorer.score(clip, heard)))
+        text = "" if transcript is None else transcript.text
+        scores.append((clip, scorer.score(clip, text)))
         bar.show(len(scores))
     corpora = by_corpus(scores)
     everything = {ALL: sum(corpora.values(), Score())}
@@ -209,7 +209,7 @@ def _words(rooms: SimulatedRooms, clips: Sequence[Clip], progress: Progress) -> 
 
 
 class Bar:
-    """A bar that draws once a second at most: drawing takes the time that is measured."""
+    """A progress bar that draws at most once a second, because drawing affects the measurement."""
 
     def __init__(self, progress: Progress, name: str, total: float) -> None:
         self.name = name
@@ -219,7 +219,7 @@ class Bar:
         self._drawn_at = 0.0
 
     def show(self, done: float) -> None:
-        """So much is done since `begins_at`."""
+        """Show the progress since `begins_at`."""
         now = time.monotonic()
         if now - self._drawn_at >= REDRAW_S:
             self._drawn_at = now

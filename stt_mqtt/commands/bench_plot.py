@@ -1,4 +1,4 @@
-"""The picture of a bench: latency and throughput over the number of rooms."""
+"""Plots a bench: latency and throughput over the number of rooms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BAR = 0.4
 
 
 def draw(report: Report, file: Path) -> None:
-    """Draw it into a PNG file. Raises MissingExtraError without matplotlib, and OSError."""
+    """Draw the plot into a PNG file. Raises MissingExtraError without matplotlib, and OSError."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What `stt-mqtt bench` has found: as a table, and as JSON."""
+"""The report of `stt-mqtt bench`, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The numbers. `start_mb`: resident memory with the model loaded, before anybody spoke.
+    """The results. `start_mb`: resident memory with the model loaded, before any utterance.
 
     `words`: scores per corpus and of `ALL`; empty without a manifest.
     """
@@ -47,11 +47,11 @@ class Report:
 
     @property
     def peak_mb(self) -> float:
-        """Most resident memory while rooms spoke."""
+        """Highest resident memory during the measurement."""
         return max(level.peak_mb for level in self.levels)
 
     def as_json(self) -> dict[str, object]:
-        """Everything, for programs."""
+        """All results as JSON."""
         rung, shared = self.setting.rung, self.setting.parallelism
         return {
             "model": rung.model,
@@ -89,7 +89,7 @@ class Report:
 
 
 def rooms_table(levels: Sequence[Level]) -> Table:
-    """One row for each number of rooms."""
+    """A table with a row per number of rooms."""
     columns = (
         "rooms",
         "utterances/s",
@@ -116,7 +116,7 @@ def rooms_table(levels: Sequence[Level]) -> Table:
 
 
 def words_table(words: Mapping[str, Score]) -> Table:
-    """One row for each corpus, and one for all clips."""
+    """A table with a row per corpus, and one for all clips."""
     table = _table("clips", "WER %", "exact %", first="corpus")
     for corpus, score in words.items():
         table.add_row(

@@ -1,7 +1,7 @@
-"""Simulated rooms that talk to the engine without a broker.
+"""Simulated rooms that send utterances to the engine without a broker.
 
-Each says its next sentence when it has its answer. Queue, scheduler, threads and model are those
-of the service.
+Each room sends its next utterance when it has its answer. Queue, scheduler, threads and model are
+those of the service.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SpokenClip:
 
 @dataclass(slots=True)
 class Level:
-    """What a number of rooms that talk at once got."""
+    """The results for a number of rooms."""
 
     rooms: int
     seconds: float = 0.0
@@ -48,7 +48,7 @@ class Level:
 
     @property
     def utterances(self) -> int:
-        """How many were answered."""
+        """Number of answered utterances."""
         return len(self.latencies_s)
 
     @property
@@ -68,7 +68,7 @@ class Level:
 
     @property
     def batch_size(self) -> float:
-        """Utterances that were transcribed together, in the mean."""
+        """Mean number of utterances per batch."""
         return self.utterances / max(self.batches, 1)
 
     def latency_s(self, percent: float) -> float:
@@ -77,21 +77,21 @@ class Level:
 
 
 class Events:
-    """What the inference threads report, and how many batches they still have."""
+    """A queue of the reports of the inference threads."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[int, int, Verdict] | int] = SimpleQueue()
 
     def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
-        """Report a verdict; called by the inference threads."""
+        """Report a verdict. Called by the inference threads."""
         self._queue.put((batch, index, verdict))
 
     def finished(self, batch: int) -> None:
-        """Report the end of a batch; called by the inference threads."""
+        """Report the end of a batch. Called by the inference threads."""
         self._queue.put(batch)
 
     def next(self, timeout_s: float | None) -> tuple[int, int, Verdict] | int | None:
-        """A verdict with its batch and place, or the number of a finished batch; None: too late."""
+        """A verdict with batch and index, or the number of a finished batch. None: timeout."""
         try:
             return self._queue.get(timeout=timeout_s)
         except Empty:
@@ -100,7 +100,7 @@ class Events:
 
 @dataclass(slots=True)
 class _Counted:
-    """A pool that knows how much it has been given."""
+    """A pool that counts its batches."""
 
     pool: Pool
     batches: int = 0
@@ -112,12 +112,12 @@ class _Counted:
 
 
 class SimulatedRooms:
-    """Rooms in front of one engine. `pool` has to report to `events`."""
+    """Simulated rooms of one engine. `pool` must report to `events`."""
 
     def __init__(
         self, limits: LimitsConfig, capacity: Capacity, pool: Pool, events: Events
     ) -> None:
-        # Rooms that wait for each answer can neither flood the queue nor are they impatient.
+        # Rooms wait for each answer, so they cannot flood the queue, and nothing may expire.
         self._limits = limits.model_copy(
             update={
                 "max_queued": max(limits.max_queued, MAX_ROOMS),
@@ -138,9 +138,9 @@ class SimulatedRooms:
         sayings: Sequence[Utterance],
         tell: Callable[[float], None],
     ) -> None:
-        """Have the rooms of `level` talk for `seconds`, and until as many utterances are answered.
+        """Run the rooms of `level` for `seconds`, and until there is an answer per room.
 
-        `tell` is told the seconds that have passed. Raises SttMqttError where an utterance fails.
+        `tell` is called with the elapsed seconds. Raises SttMqttError if an utterance fails.
         """
         started, cpu, batches = time.monotonic(), time.process_time(), self._pool.batches
         talking = takewhile(lambda _: level.seconds == 0, cycle(sayings))
@@ -158,9 +158,9 @@ class SimulatedRooms:
                 level.batches = self._pool.batches - batches
 
     def converse(self, rooms: int, sayings: Iterator[Utterance]) -> Iterator[SpokenClip]:
-        """Have `rooms` say all of this, in their own names and now, until everything is answered.
+        """Send all utterances from `rooms` and yield their results until all are answered.
 
-        Raises SttMqttError where an utterance fails.
+        Raises SttMqttError if an utterance fails.
         """
         answers: list[Answer] = []
         scheduler = Scheduler(self._limits)

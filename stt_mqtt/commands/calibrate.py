@@ -1,6 +1,6 @@
-"""`stt-mqtt calibrate MANIFEST`: find the calibration of a model on recordings, show and save it.
+"""`stt-mqtt calibrate MANIFEST`: finds the calibration of a model on recordings.
 
-`engine/calibration` has the data that is found, `engine/calibration_search` the search.
+`engine/calibration` has the data, `engine/calibration_search` the search.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from stt_mqtt.types import SAMPLE_RATE
 
 MAX_SAMPLES = round(MAX_SPEECH_S * SAMPLE_RATE)
 ONE_THREAD = Parallelism(1, 1)
-"""Threads that wait for each other burn time, which would count as the work of a window."""
+"""One thread, because threads that wait for each other use CPU time, which is measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     rung = config.rungs[0]
     rung = replace(rung, model=options.model or rung.model)
     model = resolve(rung.model, default_models_dir())
-    # Without what may be known of the model already: it is the thing to find out.
+    # Without an existing calibration.
     transcriber = load_with(None, model, rung, ONE_THREAD)
     subject = Subject(SplitModel.of(transcriber), transcriber.languages, config.gate)
     with _progress() as progress:
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(slots=True)
 class Measured:
-    """The trials of all windows on `clips`, and what was left out of them, for readers."""
+    """The trials of all windows on `clips`, and the clips that were left out."""
 
     clips: list[Clip] = field(default_factory=list)
     trials: tuple[Trial, ...] = tuple(
@@ -136,7 +136,7 @@ class Measured:
         return tuple(clip.language for clip in self.clips)
 
     def described(self, noise: int) -> str:
-        """On what was measured."""
+        """A description of the recordings."""
         corpora = len({clip.corpus for clip in self.clips if clip.corpus})
         spoken = Counter(self.languages).most_common()
         parts = [f"{len(self.clips)} clip{'' if len(self.clips) == 1 else 's'}"]
@@ -149,7 +149,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The model that is measured, behind the speech gate of the configuration."""
+    """The measured model, with the speech gate of the configuration."""
 
     model: SplitModel
     languages: frozenset[str]
@@ -157,11 +157,11 @@ class Subject:
 
     @property
     def language(self) -> str:
-        """What nobody speaks in noise: English, or else what the model speaks."""
+        """The language for noise: English, or else one that the model supports."""
         return "en" if "en" in self.languages else min(self.languages)
 
     def measure(self, clips: Sequence[Clip], scorer: Scorer, progress: Progress) -> Measured:
-        """Every window on every clip. Raises ConfigError where no clip can be used."""
+        """Try every window on every clip. Raises ConfigError if no clip can be used."""
         measured = Measured()
         for clip in _shown(clips, "speech", progress):
             speech = self._speech(clip)
@@ -225,13 +225,13 @@ def as_own(chosen: Calibration) -> str:
 
 
 def save(chosen: Calibration, folder: Path) -> Path:
-    """Write the calibration beside a model, whole or not at all. Raises OSError."""
+    """Write the calibration into the folder of a model, atomically. Raises OSError."""
     file = folder / OWN_FILE
     handle, name = tempfile.mkstemp(prefix=f".{OWN_FILE}-", dir=folder)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as temporary:
             temporary.write(as_own(chosen) + "\n")
-        # mkstemp is for the owner only; the service may run as somebody else.
+        # mkstemp makes it readable for the owner only. The service may run as another user.
         Path(name).chmod(0o644)
         Path(name).replace(file)
     except OSError:
@@ -241,7 +241,7 @@ def save(chosen: Calibration, folder: Path) -> Path:
 
 
 def table(trials: Sequence[Trial], languages: Sequence[str], chosen: Calibration) -> Table:
-    """Every window with its numbers, the cheapest first; the chosen ones are named.
+    """A table of all windows, the cheapest first. The chosen ones are marked.
 
     `languages` has the one of each clip; several have a column each.
     """
@@ -284,7 +284,7 @@ def _print(measured: Measured, chosen: Calibration, model: ResolvedModel) -> Non
 
 
 def _save(chosen: Calibration, model: ResolvedModel) -> None:
-    """Save it, or else say where it belongs."""
+    """Save the calibration. If that fails, print where it belongs."""
     errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
         file = save(chosen, model.folder)
@@ -299,7 +299,7 @@ def _save(chosen: Calibration, model: ResolvedModel) -> None:
 
 
 def _progress() -> Progress:
-    """A bar on standard error that draws only when told, never while something is measured."""
+    """A progress bar on standard error that does not draw during a measurement."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

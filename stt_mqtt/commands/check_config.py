@@ -1,4 +1,4 @@
-"""`stt-mqtt check-config`: is the configuration usable?"""
+"""`stt-mqtt check-config`: checks the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit 0 if the configuration can be used; the errors go to standard error otherwise."""
+    """Exit 0 if the configuration is valid. Otherwise print the errors to standard error."""
     config = config_source(options).load()
     resolve_password(config.mqtt)
     if find_spec("ctranslate2") is not None:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_languages(config: Config) -> None:
-    """Warn of languages that the models do not speak."""
+    """Warn of languages that the models do not support."""
     from stt_mqtt.app.languages import check_languages
     from stt_mqtt.engine.loading import supported_languages
 

@@ -1,4 +1,4 @@
-"""`stt-mqtt demo`: broker, service and three satellites that speak, in one process."""
+"""`stt-mqtt demo`: runs a broker, the service and three simulated satellites in one process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOOPBACK = "127.0.0.1"
 USUAL_PORT = 1883
 START_TIMEOUT_S = 180.0
 ROUND_TIMEOUT_S = 300.0
-"""More than the sum of the timeouts inside a round: only a defect reaches it."""
+"""More than the sum of all timeouts of a round, so only a defect reaches it."""
 STOP_TIMEOUT_S = 30.0
 
 
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit 0 if every command got a transcript. Raises what keeps the service from starting."""
+    """Exit 0 if every command got a transcript. Raises the error of a failed start."""
     broker = make_broker(options.listen, USUAL_PORT if options.stay else None)
     if options.stay and broker.port != USUAL_PORT:
         print(f"Port {USUAL_PORT} is taken, so the broker gets {broker.port}.")
@@ -77,20 +77,20 @@ class DemoBroker:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The configuration of the service: its own defaults and this broker, whatever is set."""
+        """The environment of the service: only this broker, so that all else has its default."""
         return {
             "STT_MQTT__BROKER__MODE": "embedded",
             "STT_MQTT__BROKER__LISTEN": self.listen,
             "STT_MQTT__BROKER__PORT": str(self.port),
             "STT_MQTT__WYOMING__ENABLED": "false",
             "STT_MQTT__LOG__LEVEL": "warning",
-            # A slow machine is to show how slow it is, not that commands expire.
+            # On a slow machine commands should be slow, not expire.
             "STT_MQTT__LIMITS__MAX_QUEUE_AGE_S": str(ANSWER_TIMEOUT_S),
         }
 
     @property
     def address(self) -> BrokerAddress:
-        """Where the broker is reached from this machine."""
+        """The address by which this machine reaches the broker."""
         return BrokerAddress(connect_host(self.listen), self.port)
 
 
@@ -110,17 +110,17 @@ def make_broker(listen: str, wanted_port: int | None) -> DemoBroker:
 
 
 def run_demo(broker: DemoBroker, application: Application, stay: bool) -> int:
-    """Let the rooms speak to `application`; 0 if every command got a transcript.
+    """Run the satellites with `application`; return 0 if every command got a transcript.
 
-    Raises what keeps the service from starting, and KeyboardInterrupt.
+    Raises the error of a failed start, and KeyboardInterrupt.
     """
     logs.set_up(LogConfig(level=LogLevel.WARNING))
-    # The invitation below warns of an open broker in terms of the demo.
+    # The invitation below has its own warning of an open broker.
     logging.getLogger(EmbeddedBroker.__module__).setLevel(logging.ERROR)
     complete, clean = asyncio.run(_run_demo(broker, application, stay))
     code = 0 if complete else EXIT_INTERNAL
     if not clean:
-        # A thread that hangs in the model would keep the interpreter from ending.
+        # A stuck inference thread would keep the interpreter from ending.
         sys.stdout.flush()
         logging.shutdown()
         os._exit(code)
@@ -128,7 +128,7 @@ def run_demo(broker: DemoBroker, application: Application, stay: bool) -> int:
 
 
 async def _run_demo(broker: DemoBroker, application: Application, stay: bool) -> tuple[bool, bool]:
-    """Whether every command got a transcript, and whether the service ended in good order."""
+    """Whether every command got a transcript, and whether the service stopped cleanly."""
     console = open_console()
     service = asyncio.create_task(application.run())
     started_at = time.monotonic()
@@ -140,10 +140,10 @@ async def _run_demo(broker: DemoBroker, application: Application, stay: bool) ->
             f"{time.monotonic() - started_at:.1f} s. Three rooms speak:\n"
         )
 
-        def heard(exchange: Exchange) -> None:
+        def on_answer(exchange: Exchange) -> None:
             console.print(exchange_line(exchange), soft_wrap=True)
 
-        speaking = speak(broker.address, TOPICS, heard)
+        speaking = speak(broker.address, TOPICS, on_answer)
         exchanges = await _during(service, speaking, ROUND_TIMEOUT_S)
         console.print()
         console.print(summary(exchanges))
@@ -185,12 +185,12 @@ async def _stay(broker: DemoBroker, service: asyncio.Task[bool], console: Consol
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
-    def hear(message: Inbound, now: float) -> None:
+    def on_message(message: Inbound, now: float) -> None:
         utterance = overview.take(message.topic, message.payload, now)
         if utterance is not None:
             console.print(utterance_line(utterance), soft_wrap=True)
 
-    connection = DemoConnection(broker.address, overview.filters, None, hear)
+    connection = DemoConnection(broker.address, overview.filters, None, on_message)
     try:
         await connection.open()
         console.print(invitation(broker.listen, broker.port), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What `stt-mqtt demo` says: the answers, the table, and how to go on."""
+"""The output of `stt-mqtt demo`: answers, summary, and an invitation to try it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stt_mqtt.doors.embedded import connect_host
 
 
 def invitation(listen: str, port: int) -> str:
-    """How the reader talks to the service: commands to copy."""
+    """Commands to copy for trying the service."""
     host = _reachable_host(listen)
     at = f"-h {host} -p {port}"
     recording = shlex.quote(str(files("stt_mqtt.demo").joinpath("samples", SAMPLES[0].file)))
@@ -49,7 +49,7 @@ def invitation(listen: str, port: int) -> str:
 
 
 def exchange_line(exchange: Exchange) -> Text:
-    """One answer as it comes: room, words, seconds after the end mark."""
+    """One answer: room, text, seconds after the stop."""
     latency = "" if exchange.latency_s is None else f"{exchange.latency_s:.2f} s"
     style = "" if exchange.transcribed else "red"
     return Text.assemble(
@@ -75,7 +75,7 @@ def summary(exchanges: Sequence[Exchange]) -> Table:
 
 
 def verdict(exchanges: Sequence[Exchange]) -> str:
-    """One sentence: whether all went well, and if not, what did not."""
+    """One sentence: whether every command got a transcript, and what failed."""
     missing = [exchange for exchange in exchanges if not exchange.transcribed]
     if not missing:
         exact = sum(_words(_heard(exchange)) == _words(exchange.said) for exchange in exchanges)
@@ -85,7 +85,7 @@ def verdict(exchanges: Sequence[Exchange]) -> str:
 
 
 def _heard(exchange: Exchange) -> str:
-    """The words, or in parentheses why there are none."""
+    """The text, or in parentheses why there is none."""
     result = exchange.result
     if result is None:
         return "(no answer)"
@@ -97,7 +97,7 @@ def _heard(exchange: Exchange) -> str:
 
 
 def _numbers(exchange: Exchange) -> tuple[float | None, float | None, float | None]:
-    """Seconds of audio, latency as the service has it, latency as the satellite has it."""
+    """Seconds of audio, latency measured by the service, latency measured by the satellite."""
     result = exchange.result or {}
     audio_s, latency_s = result.get("audio_s"), result.get("latency_s")
     return (
@@ -121,14 +121,14 @@ def _words(text: str) -> list[str]:
 
 
 def _reachable_host(listen: str) -> str:
-    """The address that others use; for `listen` on all addresses that of the default route."""
+    """The address for other machines. If `listen` is unspecified, that of the default route."""
     address = ipaddress.ip_address(listen)
     if not address.is_unspecified:
         return listen
     family, elsewhere = (
         (socket.AF_INET, "192.0.2.1") if address.version == 4 else (socket.AF_INET6, "2001:db8::1")
     )
-    # Connecting a datagram socket sends nothing, it only chooses the way.
+    # Connecting a datagram socket sends nothing. It only selects the route.
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((elsewhere, 9))
         return str(probe.getsockname()[0])

@@ -1,6 +1,6 @@
-"""The devices and the service, as seen on the broker. No clock, no network, no screen.
+"""The state of the devices and the service, collected from messages. Pure.
 
-Everybody may publish anything here: what is malformed is ignored, what is shown is harmless.
+Any client may publish anything: malformed messages are ignored, and all texts are safe to print.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stt_mqtt.types import DeviceState, OutcomeKind
 
 MAX_DEVICES = 1000
 MAX_PAYLOAD_BYTES = 1024 * 1024
-"""Room for the health of ten thousand devices."""
+"""Largest message. `health` of ten thousand devices fits."""
 MAX_TEXT = 300
 """Most characters of a text from a message."""
 MAX_NUMBER = 1e9
@@ -24,7 +24,7 @@ _STATES = frozenset(DeviceState)
 
 @dataclass(frozen=True, slots=True)
 class WatchedUtterance:
-    """One result: who, what, and how long it took. All texts are safe to print."""
+    """One result. All texts are safe to print."""
 
     device: str
     outcome: str
@@ -34,7 +34,7 @@ class WatchedUtterance:
     at: float
     """When it came in, on the clock of the caller."""
     hint: str = ""
-    """What looks wrong with the audio."""
+    """The hint about the audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ServiceStatus:
 
 
 class Overview:
-    """Learns from messages; one row for each device."""
+    """Collects messages into one row per device."""
 
     def __init__(self, topics: Topics) -> None:
         self.service = ServiceStatus()
@@ -70,7 +70,7 @@ class Overview:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What to subscribe to. The first one includes the state of the service."""
+        """The filters to subscribe to. The first one includes the state of the service."""
         bridge = (self._topics.of_bridge("info"), self._topics.of_bridge("health"))
         return (
             self._topics.of_device("+", "state"),
@@ -80,11 +80,11 @@ class Overview:
 
     @property
     def devices(self) -> int:
-        """How many devices are known."""
+        """Number of known devices."""
         return len(self._rows)
 
     def forget_service(self) -> None:
-        """The connection is new: forget the states, which are published again."""
+        """Clear the state of the service. A new connection gets it again."""
         self.service = ServiceStatus()
         self._rows = {name: replace(row, state="") for name, row in self._rows.items()}
 
@@ -94,7 +94,7 @@ class Overview:
         return sorted(latest[:limit], key=lambda row: row.device)
 
     def take(self, topic: str, payload: bytes, now: float) -> WatchedUtterance | None:
-        """Learn from a message that came in at `now`; return the utterance if it is a result."""
+        """Process a message that arrived at `now`; return the utterance if it is a result."""
         base, bridge = f"{self._topics.base}/", self._topics.of_bridge("")
         if not topic.startswith(base) or len(payload) > MAX_PAYLOAD_BYTES:
             return None

@@ -1,4 +1,4 @@
-"""Transcribes recordings of any length, a stretch at a time."""
+"""Transcribes recordings of any length in stretches."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DECODED = AudioFormat(Codec.PCM_F32LE, SAMPLE_RATE, 1)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Audio that may be too long to be decoded into memory at once.
+    """Audio that may be too long to decode into memory at once.
 
-    `asked`: an utterance without audio, which says what is wanted. `stretch_s`: seconds that are
-    decoded at a time, at most.
+    `asked`: an utterance without audio, with the parameters. `stretch_s`: most seconds that are
+    decoded at a time.
     """
 
     audio: EncodedAudio
@@ -40,7 +40,7 @@ class Recording:
     def transcribe(self, pipeline: Pipeline, progress: Progress | None = None) -> InferenceResult:
         """Transcribe all of it. Raises as `Pipeline.transcribe` does.
 
-        `progress` is told the seconds of speech that are done and those that are known so far.
+        `progress` is called with the seconds of speech that are done and that are known so far.
         """
         found: list[InferenceResult] = []
         told_s = 0.0
@@ -64,7 +64,7 @@ class Recording:
 
 
 def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
-    """The audio in stretches of at most `max_s` seconds, cut at pauses; one at least."""
+    """Split audio at pauses into at least one stretch of at most `max_s` seconds."""
     longest = round(max_s * SAMPLE_RATE)
     waiting: list[Samples] = [np.empty(0, np.float32)]
     length = 0
@@ -79,7 +79,7 @@ def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
 
 
 def join(found: Sequence[InferenceResult]) -> InferenceResult:
-    """One result of all stretches; the numbers are means weighted by words."""
+    """Join the results of all stretches. The numbers are means, weighted by words."""
     if len(found) == 1:
         return found[0]
     transcripts = [one.transcript for one in found if one.transcript is not None]

@@ -1,7 +1,7 @@
 """What `stt-mqtt satellite` shows: a level meter on one line, and the words above it.
 
-A small computer draws the line ten times a second beside its real work. So rich chooses the
-colours, but does not draw: its console takes ten times as long, its live display still longer.
+The line is drawn ten times a second, also on small computers. So rich only chooses the colours. Its
+console would take ten times as long, its live display even longer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Line: TypeAlias = list[tuple[str, str]]
 FRAME_S = 0.1
 """Least time between two frames."""
 MAX_WAITING_LINES = 100
-"""Lines that wait while somebody has stopped the terminal; the oldest is dropped first."""
+"""Most lines that wait while the terminal is stopped. The oldest is dropped first."""
 LOWEST_DBFS = -80.0
 CLIPPING_DBFS = -3.0
 MAX_CELLS = 40

@@ -1,4 +1,4 @@
-"""`stt-mqtt watch`: a live table of the devices and their last words, read over MQTT."""
+"""`stt-mqtt watch`: a live table of the devices and their last results, over MQTT."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REFRESH_S = 1.0
 MIN_FRAME_S = 0.1
 MAX_WAITING_LINES = 1000
 OTHER_LINES = 6
-"""Lines of the screen that hold no device."""
+"""Lines of the screen without a device."""
 
 _STATE_STYLES = {"listening": "bold green", "transcribing": "yellow"}
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show what happens until Ctrl-C. Raises `ConfigError`."""
+    """Show devices and results until Ctrl-C. Raises `ConfigError`."""
     config = config_source(options).load()
     mqtt = _with_broker(config, options.host, options.port)
     listener = WatchListener(Overview(Topics(mqtt.base_topic)))
@@ -91,13 +91,13 @@ class WatchListener:
         self.changed.set()
 
     def disconnected(self, reason: str) -> None:
-        """The connection is gone; the client comes back by itself."""
+        """The connection was lost. The client reconnects by itself."""
         with self.lock:
             self.is_connected, self.trouble = False, printable(reason)
         self.changed.set()
 
     def message(self, message: Inbound) -> None:
-        """A message came in."""
+        """A message was received."""
         with self.lock:
             utterance = self.overview.take(message.topic, message.payload, time.monotonic())
             if utterance is not None:
@@ -105,13 +105,13 @@ class WatchListener:
         self.changed.set()
 
     def wait(self) -> None:
-        """Return when something has changed, or after `REFRESH_S`."""
+        """Wait until something has changed, or for `REFRESH_S`."""
         self.changed.wait(REFRESH_S)
         self.changed.clear()
 
 
 class _TroubleHandler(logging.Handler):
-    """Keeps the last warning of the transport: refused, unreachable, no right to read."""
+    """Keeps the last warning of the transport, such as refused credentials."""
 
     def __init__(self, listener: WatchListener) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class _TroubleHandler(logging.Handler):
 
 
 def view(listener: WatchListener, now: float, height: int) -> RenderableType:
-    """What the screen shows, at most `height` lines of it."""
+    """The content of the screen, at most `height` lines."""
     with listener.lock:
         rows = listener.overview.rows(max(height - OTHER_LINES, 1))
         hidden = listener.overview.devices - len(rows)
@@ -210,7 +210,7 @@ def _with_broker(config: Config, host: str | None, port: int | None) -> MqttConf
 
     Raises `ConfigError`.
     """
-    # With its client identifier the broker would disconnect the service.
+    # With the client identifier of the service the broker would disconnect the service.
     changes: dict[str, object] = {"client_id": None}
     if host is not None:
         problem = host_problem(host)

@@ -1,4 +1,4 @@
-"""`stt-mqtt wyoming-check HOST:PORT`: does this Wyoming server work with Home Assistant?"""
+"""`stt-mqtt wyoming-check HOST:PORT`: checks that a Wyoming server works with Home Assistant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LANGUAGE = "en"
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a server is asked for its `info`. The defaults are Home Assistant's."""
+    """How to retry the request for `info`. The defaults are those of Home Assistant."""
 
     tries: int = 4
     timeout_s: float = 1.0
@@ -70,7 +70,7 @@ async def check(address: ListenAddress, console: Console, policy: RetryPolicy) -
 async def _ask(
     address: ListenAddress, console: Console, policy: RetryPolicy
 ) -> tuple[tuple[WyomingProgram, ...], float]:
-    """What the server offers, and how many seconds its answer took."""
+    """The programs of the server, and the seconds until its answer."""
     for tries_left in reversed(range(policy.tries)):
         started_at = time.monotonic()
         try:

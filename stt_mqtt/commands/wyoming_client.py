@@ -1,4 +1,4 @@
-"""A Wyoming client that does with any server what Home Assistant does."""
+"""A Wyoming client that behaves like Home Assistant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stt_mqtt.errors import UtteranceError, WyomingServerError
 from stt_mqtt.types import SAMPLE_RATE
 
 CHUNK_BYTES = 2048
-"""64 ms: Home Assistant's satellites send about as much at once."""
+"""Bytes per chunk: 64 ms, about as the satellites of Home Assistant send."""
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 1.0
@@ -110,7 +110,7 @@ class _Connection:
         try:
             await async_write_event(event.event(), self._writer)
         except OSError:
-            # Before it hung up the server may have sent an error. This always raises.
+            # The server may have sent an error before it closed. This always raises.
             await self.read_until("error")
 
     async def read_until(self, wanted: str) -> Event:
@@ -155,7 +155,7 @@ async def _connect(address: ListenAddress) -> AsyncIterator[_Connection]:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await writer.wait_closed()
         except OSError:
-            # A server that reads nothing would keep the connection open.
+            # If the server reads nothing, a normal close would wait for it.
             writer.transport.abort()
 
 

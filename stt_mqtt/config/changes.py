@@ -1,4 +1,4 @@
-"""What a reload changes, and which changes have to wait for a restart."""
+"""The changes of a reload, and which of them need a restart."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ def compare(old: Config, new: Config) -> Changes:
 
 
 def merge(old: Config, new: Config) -> Config:
-    """The configuration in force after a reload: `new`, with what needs a restart from `old`.
+    """The effective configuration after a reload: `new`, with the restart sections of `old`.
 
-    Raises ConfigError when the two do not go together, such as devices for which only the new
-    limits have room.
+    Raises ConfigError if the two are inconsistent, such as more devices than the old limits allow.
     """
     sections = {
         name: getattr(old if name in Config.RESTART_SECTIONS else new, name)

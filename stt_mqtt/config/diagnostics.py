@@ -1,6 +1,6 @@
-"""Every mistake in the configuration: where it is, and what to tell the person who made it.
+"""Collects all mistakes in the configuration, with their place and a message.
 
-No message holds a secret.
+No message contains a secret.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stt_mqtt.config.root import ROOT
 from stt_mqtt.config.section import KeyType
 
 MAX_SHOWN = 60
-"""Characters of a key or value that a message repeats."""
+"""Most characters of a key or value in a message."""
 
 _SENTENCES = {
     "bool": "must be true or false",
@@ -43,15 +43,15 @@ PATTERNS = {
     "rung": "must be auto or the name of a rung",
     "wake_topic": "must be a topic or a filter with whole levels + and #, as in a/+/detected",
 }
-"""What to write instead, by key, for every pattern in the models."""
+"""What to write instead, for each pattern in the models."""
 
 KeyPath = tuple[str | int, ...]
-"""Keys down to a value; a number is the place in a list, from 0."""
+"""Keys down to a value. A number is an index in a list."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyLocation:
-    """Where something is written. Sorts as a person reads: the file, then the environment."""
+    """Where a key or value is written. Sorts by place in the file, then the environment."""
 
     from_environment: bool
     line: int
@@ -61,7 +61,7 @@ class KeyLocation:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """What was read so far: where each key and value is, and what is wrong."""
+    """The places of all keys and values read so far, and the problems."""
 
     source: str
     from_environment: bool = False
@@ -70,23 +70,23 @@ class Diagnostics:
     problems: dict[str, KeyLocation] = field(default_factory=dict)
 
     def place(self, node: yaml.Node, path: KeyPath) -> KeyLocation:
-        """The start of a node of the file, which is about the key at `path`."""
+        """The place of a node in the file, for the key at `path`."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         key = dotted(path)
         where = self.source if self.from_environment else f"{self.source}:{line}:{column}"
         return KeyLocation(self.from_environment, line, column, f"{where}: {key}" if key else where)
 
     def of_variable(self, label: str) -> Diagnostics:
-        """The same diagnostics, for reading a value in the environment."""
+        """A view of these diagnostics for a value in the environment."""
         return replace(self, source=label, from_environment=True)
 
     def forget(self, path: KeyPath) -> None:
-        """Forgets where the values below `path` are: something else takes their place."""
+        """Remove the places of values below `path`, which are overridden."""
         for known in [known for known in self.values if known[: len(path)] == path]:
             del self.values[known]
 
     def report(self, place: KeyLocation, message: str) -> None:
-        """Remembers a problem, once."""
+        """Add a problem, unless it is already there."""
         self.problems.setdefault(f"{place.label}: {message}", place)
 
     def lines(self) -> list[str]:
@@ -95,7 +95,7 @@ class Diagnostics:
 
 
 def dotted(path: KeyPath) -> str:
-    """The path as a person writes it: `ladder.rungs[1].name`."""
+    """The path as text, such as `ladder.rungs[1].name`."""
     parts = (
         f"[{key}]" if isinstance(key, int) else "." + shown(key.partition(":")[0], quotes="")
         for key in path
@@ -104,10 +104,10 @@ def dotted(path: KeyPath) -> str:
 
 
 def unknown_key(key: str, key_type: KeyType) -> str:
-    """Sentence on a `key` that the section `key_type` does not have, with what was likely meant."""
+    """The message for a `key` that the section `key_type` does not have, with a suggestion."""
     name, _, rest = key.partition(":")
     if rest:
-        # `password:hunter2`: what follows is the value and may be a secret.
+        # `password:hunter2`: the rest is the value and may be a secret.
         return f"unknown key {shown(name)}, a space is missing after its colon"
     start = f"unknown key {shown(key)}"
     wanted = key.lower().replace("-", "_")
@@ -120,7 +120,7 @@ def unknown_key(key: str, key_type: KeyType) -> str:
 
 
 def sentence(error: ErrorDetails, value: object) -> str:
-    """The error of pydantic on `value`, in plain words."""
+    """The message for an error of pydantic about `value`."""
     kind = error["type"]
     context = error.get("ctx", {})
     general = _SENTENCES.get(kind.partition("_")[0], "cannot be used here")
@@ -168,7 +168,7 @@ def _guess(wanted: str, known: Sequence[str]) -> str:
 
 
 def _homes(key: str) -> str:
-    """Where in the file `key` would be right, as the end of a sentence; empty: nowhere."""
+    """The sections that have `key`, as the end of a sentence; empty if there are none."""
     if key in ROOT.keys:
         return "at the top level"
     sections = [

@@ -1,7 +1,7 @@
-"""Keys that are set and have no effect beside the others.
+"""Finds keys that are set but have no effect because of other keys.
 
-Two cases are fine: a key below a switch that is explicitly off (`enabled: false`), because people
-turn things off for a while; and a key with the value that is in force anyway.
+Two cases are allowed: a key below a switch that is explicitly off (`enabled: false`), because
+people turn things off temporarily, and a key with the value that applies anyway.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CLASS_OF_CHARACTERS = re.compile(r"\[!?\]?[^\]]*\]")
 
 @dataclass(frozen=True, slots=True)
 class IneffectiveKey:
-    """A key without effect, the key that makes it so, and a message."""
+    """A key without effect, the key that is the reason, and a message."""
 
     key: Path
     because: Path
@@ -166,13 +166,13 @@ def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:
 def _of_the_languages(
     defaults: DeviceConfig, devices: Mapping[str, DeviceConfig]
 ) -> Iterator[IneffectiveKey]:
-    """`languages` counts only where `language` is null."""
-    anybody = any(
+    """`languages` has an effect only if `language` is null."""
+    is_detected = any(
         "language" in entry.model_fields_set and entry.language is None
         for entry in devices.values()
     )
     message = "has no effect where the language is given ({}); with language: null it is detected"
-    if defaults.languages and defaults.language is not None and not anybody:
+    if defaults.languages and defaults.language is not None and not is_detected:
         yield IneffectiveKey(
             ("device_defaults", "languages"),
             ("device_defaults", "language"),
@@ -185,7 +185,7 @@ def _of_the_languages(
         language = entry.language if own else defaults.language
         if not is_glob(name):
             language = settings_for(name, defaults, devices).language
-        elif anybody:
+        elif is_detected:
             continue
         if language is not None:
             because = ("devices", name) if own else ("device_defaults",)

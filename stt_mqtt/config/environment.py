@@ -47,7 +47,7 @@ def overrides(environ: Mapping[str, str]) -> Iterator[Override]:
 
 
 def _meant(variable: str) -> str | None:
-    """The variable that was meant by one with an underscore too few: `STT_MQTT_MQTT__HOST`."""
+    """The correct name of a variable with a missing underscore, such as `STT_MQTT_MQTT__HOST`."""
     start, _, rest = variable.upper().partition(SEPARATOR)
     section = start.removeprefix("STT_MQTT_")
     lacks_one = section != start and rest != "" and section.lower() in ROOT.keys
@@ -55,7 +55,7 @@ def _meant(variable: str) -> str | None:
 
 
 def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-    """Path of the key that the names mean, and what is wrong with them."""
+    """The path of the key for these names, and the problem if there is one."""
     key_type: KeyType = ROOT
     for depth, name in enumerate(names):
         if key_type.entries is not None:

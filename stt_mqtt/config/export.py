@@ -1,4 +1,4 @@
-"""The configuration for others: without secrets for the broker, and its JSON schema for editors."""
+"""Exports the configuration: without secrets for the broker, and as JSON schema for editors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stt_mqtt.config.section import KeyType
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
 PRIVATE = frozenset({"username", "password_file"})
-"""Left out although they are not secret by type: people write the password into them."""
+"""Keys that are left out because people write the password into them."""
 
 
 def without_secrets(config: Config) -> dict[str, JSON]:
-    """`config` ready for JSON, without secrets and user name; devices have only what they name."""
+    """Convert `config` for JSON, without secrets, user name, and defaults of devices."""
     public = _section(config.model_dump(mode="json"), ROOT)
-    # The satellite is another program, and its command may be private.
+    # The section is for another program, and its command may be private.
     del public["satellite"]
     public["devices"] = {
         name: entry.model_dump(mode="json", exclude_unset=True)
@@ -46,10 +46,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, object]:
-    """JSON schema (draft 2020-12) of the file; it accepts what `read_config` accepts.
+    """The JSON schema (draft 2020-12) of the file. It accepts what `read_config` accepts.
 
-    The exceptions are matters of style, which an editor may well point at: a number where a text
-    is asked for, `yes` and `no` for true and false.
+    The exceptions are matters of style that an editor may report: a number instead of a text, and
+    `yes` and `no` for true and false.
     """
     schema = _plain(Config.model_json_schema())
     definitions, properties = schema["$defs"], schema["properties"]
@@ -85,7 +85,7 @@ def _plain(node: Any) -> Any:
 
 
 def _allow_empty(section: dict[str, Any]) -> None:
-    """Allow null: a section or list reads so when everything below it is commented out."""
+    """Allow null, the value of a section or list whose content is commented out."""
     if "$ref" in section:
         section["anyOf"] = [{"$ref": section.pop("$ref")}, {"type": "null"}]
     else:
@@ -93,7 +93,7 @@ def _allow_empty(section: dict[str, Any]) -> None:
 
 
 def _allow_unquoted_numbers(definition: dict[str, Any]) -> None:
-    """Allow `protocol: 5`, which is a number for an editor."""
+    """Allow `protocol: 5`, which is a number in YAML."""
     numbers = [int(value) for value in definition.get("enum", []) if value.isdigit()]
     if numbers:
         definition["enum"] += numbers

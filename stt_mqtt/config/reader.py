@@ -67,7 +67,7 @@ def _read_root(node: yaml.Node | None, diagnostics: Diagnostics) -> Values:
 def _read_mapping(
     node: yaml.MappingNode, key_type: KeyType, path: KeyPath, diagnostics: Diagnostics
 ) -> Values:
-    """The keys that the section has, each once. Others are reported."""
+    """Read the keys of a section. Unknown and duplicate keys are reported."""
     values: Values = {}
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
@@ -81,7 +81,7 @@ def _read_mapping(
         if key in first_lines:
             diagnostics.report(place, f"is given twice, first in line {first_lines[key]}")
         elif child is None and node.flow_style and is_bare(value_node):
-            # `{password: my,secret}`: the key may be half of a secret.
+            # `{password: my,secret}`: the key may be a part of a secret.
             diagnostics.report(
                 diagnostics.place(key_node, path), "a key without a value; quotes missing?"
             )
@@ -98,7 +98,7 @@ def _read_mapping(
 def _read_value(
     node: yaml.Node, key_type: KeyType, path: KeyPath, diagnostics: Diagnostics
 ) -> object:
-    """The value in the form that the model expects; a scalar stays text, read by its field.
+    """Read a value for the model. A scalar stays text, which its field parses.
 
     So `language: no` is Norwegian and `enabled: no` is false, and a password may be `0123`.
     """
@@ -109,7 +109,7 @@ def _read_value(
     if is_null(node) and key_type.items:
         return []
     if is_null(node):
-        # A section whose keys are all commented out is there, and empty.
+        # A section whose keys are all commented out is present but empty.
         return {} if key_type.nested and (is_bare(node) or not key_type.optional) else None
     if key_type.short_form is not None:
         diagnostics.values[*path, key_type.short_form] = diagnostics.place(node, path)
@@ -145,7 +145,7 @@ def _apply_environment(
             if section.get(name) is None:
                 section[name] = {}
             below = section[name]
-            # Not a section in the file: validation tells.
+            # If it is not a section in the file, the validation reports it.
             section = below if isinstance(below, dict) else {}
         key_type = type_at(override.path)
         try:
@@ -160,7 +160,7 @@ def _apply_environment(
 
 
 def _of_variable(override: Override, key_type: KeyType, diagnostics: Diagnostics) -> object:
-    """The value of a variable. Raises ConfigError where it should be a list and is not YAML."""
+    """The value of a variable. Raises ConfigError if it must be a list and is not YAML."""
     if key_type.items is None:
         return _scalar(override.text, key_type)
     node = compose(override.text, diagnostics.source)
@@ -169,17 +169,17 @@ def _of_variable(override: Override, key_type: KeyType, diagnostics: Diagnostics
 
 
 def _scalar(text: str, key_type: KeyType) -> str | None:
-    """The value of a variable: as it is for texts, else as YAML reads it."""
+    """The value of a variable: unchanged for texts, else parsed as YAML."""
     if key_type.text:
         return text
     return None if text.strip() in NULLS else text.strip()
 
 
 def _validate(values: Values, diagnostics: Diagnostics, *, complete: bool) -> Config | None:
-    """The configuration, or None with the problems reported.
+    """Validate the values. Return None and report the problems if there are any.
 
-    Rules about a whole section run only when its values are fine, so a second round without the
-    wrong values looks for broken rules; not when something is unreadable (`complete` false).
+    Pydantic checks the rules of a section only if its values are valid. So the rules are checked in
+    a second round without the wrong values, unless something is unreadable (`complete` false).
     """
     try:
         config = Config.model_validate(values)
@@ -199,7 +199,7 @@ def _validate(values: Values, diagnostics: Diagnostics, *, complete: bool) -> Co
 
 
 def _report(details: ErrorDetails, values: Values, diagnostics: Diagnostics) -> KeyPath:
-    """Reports what is wrong with one value or name; returns its path, or that of its list."""
+    """Report a wrong value or name; return its path, or that of its list."""
     path = _known(details["loc"], diagnostics)
     places = diagnostics.keys if details["loc"][-1] == "[key]" else diagnostics.values
     diagnostics.report(places[path], sentence(details, _value_at(values, path)))
@@ -207,9 +207,9 @@ def _report(details: ErrorDetails, values: Values, diagnostics: Diagnostics) -> 
 
 
 def _report_broken_rules(values: Values, wrong: set[KeyPath], diagnostics: Diagnostics) -> None:
-    """Reports rules between the keys of a section, at the last key that the rule names.
+    """Report broken rules between keys of a section, at the last key that the rule names.
 
-    A rule that names a key whose value is wrong is left alone: it may be a consequence.
+    A rule that names a key with a wrong value is skipped, because it may be a consequence.
     """
     try:
         config = Config.model_validate(_without(values, wrong))
@@ -228,9 +228,9 @@ def _report_broken_rules(values: Values, wrong: set[KeyPath], diagnostics: Diagn
 
 
 def _report_ineffective(config: Config, wrong: set[KeyPath], diagnostics: Diagnostics) -> None:
-    """Reports the keys that have no effect, unless the reason for it is wrong itself.
+    """Report the keys that have no effect, unless the key that is the reason is wrong itself.
 
-    What the file says may be made useless by the environment: that is what one overrides it for.
+    Keys of the file that lose their effect through the environment are not reported.
     """
     for found in without_effect(config):
         reason = diagnostics.values.get(found.because)
@@ -244,7 +244,7 @@ def _report_ineffective(config: Config, wrong: set[KeyPath], diagnostics: Diagno
 
 
 def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:
-    """What may be keys in a message about `section`, as `rungs[1].name`, with those above them."""
+    """The keys that a message about `section` may name, such as `rungs[1].name`."""
     for word in re.findall(r"\w+(?:\.\w+|\[\d+\])*", message):
         path = section
         for number, key in re.findall(r"\[(\d+)\]|(\w+)", word):
@@ -253,7 +253,7 @@ def _named(message: str, section: KeyPath) -> Iterator[KeyPath]:
 
 
 def _known(loc: tuple[int | str, ...], diagnostics: Diagnostics) -> KeyPath:
-    """The longest beginning of `loc` that somebody wrote; at worst (), the file itself."""
+    """The longest prefix of `loc` that is written in the file. () is the file itself."""
     path = loc
     while path not in diagnostics.values:
         path = path[:-1]
@@ -271,7 +271,7 @@ def _value_at(values: Values, path: KeyPath) -> object:
 
 
 def _without(values: Values, paths: set[KeyPath], above: KeyPath = ()) -> Values:
-    """A copy of `values` that lacks the keys at `paths`."""
+    """A copy of `values` without the keys at `paths`."""
     return {
         key: _without(value, paths, (*above, key)) if isinstance(value, dict) else value
         for key, value in values.items()

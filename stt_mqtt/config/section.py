@@ -1,4 +1,4 @@
-"""What a section of the configuration is, and what its models say about each key."""
+"""The base class of sections, and the types of their keys."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Section(BaseModel):
     )
 
     SHORT_FORM: ClassVar[str | None] = None
-    """The key that is set where the section is written as one scalar; None: it cannot be."""
+    """The key that a scalar in place of the section sets; None: a scalar is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyType:
-    """What may stand at a key: a section, free names with sections, a list, or a scalar."""
+    """The type of a key: a section, free names with sections, a list, or a scalar."""
 
     section: type[Section] | None = None
     entries: KeyType | None = None
@@ -37,21 +37,21 @@ class KeyType:
 
     @property
     def nested(self) -> bool:
-        """Whether keys belong below this key."""
+        """Whether the value has keys."""
         return self.section is not None or self.entries is not None
 
     @property
     def short_form(self) -> str | None:
-        """The key of the section that one scalar in its place sets."""
+        """The key that a scalar in place of the section sets."""
         return None if self.section is None else self.section.SHORT_FORM
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of the section, in the order of the model; empty if it is none."""
+        """The keys of the section, in the order of the model; empty if it is not a section."""
         return () if self.section is None else tuple(self.section.model_fields)
 
     def child(self, key: str) -> KeyType | None:
-        """The type of `key` below this one; None: there is no such key."""
+        """The type of `key` in this section; None if there is no such key."""
         if self.section is None:
             return self.entries
         field = self.section.model_fields.get(key)

@@ -1,4 +1,4 @@
-"""Settings for a room, from ten seconds of audio: five of quiet, five of somebody speaking.
+"""Finds settings for a room from ten seconds of audio: five of quiet, five of speech.
 
 Levels are those of the band of voices (`audio.levels`), after the high-pass and without automatic
 gain. It has no clock and no microphone: frames of 30 ms in, a proposal out.
@@ -54,7 +54,7 @@ _WEAK_SPEECH_DBFS = -48.0
 """Quieter speech is worth amplifying."""
 _USUAL_SPEECH_DBFS = -25.0
 _CLEAR_DB = 12.0
-"""Speech that is less above the room is heard badly, whatever the settings."""
+"""Speech closer to the noise of the room is recognized badly with any settings."""
 _DEAD_DBFS = -75.0
 """No room and no microphone is as silent as this."""
 _CLIPPED_FRAMES = 3
@@ -68,7 +68,7 @@ class Proposal:
 
     room_dbfs: float
     speech_dbfs: float | None
-    """None: nobody was heard."""
+    """None: there was no speech."""
     begin_db: float
     go_on_db: float
     aggressiveness: int

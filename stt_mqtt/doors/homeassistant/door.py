@@ -117,8 +117,8 @@ class HomeAssistantDoor(MqttDoor):
     def clean_up(self) -> None:
         """Clear the discovery messages of the previous run that are not used any more."""
         known = {SERVICE_ID, *map(object_id, self._devices)} if self._enabled else set()
-        for leftover in sorted(self._previous_ids - known):
-            self._retain(leftover, b"")
+        for unused in sorted(self._previous_ids - known):
+            self._retain(unused, b"")
         self._previous_ids.clear()
 
     # Time --------------------------------------------------------------------------------
