@@ -180,7 +180,7 @@ def cuts(pcm: bytes, config: SatelliteConfig) -> list[Cut]:
     count = len(pcm) // FRAME_BYTES
     for number in range(count):
         clean = cleanup.process(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
-        heard = activity.hear(clean)
+        heard = activity.process(clean)
         at_s = number * FRAME_S
         frame = VadFrame(clean, at_s, heard.begins, heard.goes_on, heard.sounds)
         take(segmenter.push(frame, ListenState.ACTIVE), at_s + FRAME_S)

@@ -3,9 +3,9 @@
 import os
 from importlib.metadata import version
 
-# Before numpy is imported anywhere: its small matrix products gain nothing from threads, but
-# spinning threads cost a fifth of all CPU time, and their number changes the last digits of the
-# features, so that the words would depend on the machine.
+# This must be set before numpy is imported. Small matrix products gain nothing from threads.
+# Spinning threads cost a fifth of all CPU time. The number of threads changes the last digits of
+# the features, so the text would depend on the machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 __version__ = version("stt-mqtt")

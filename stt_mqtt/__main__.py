@@ -1,4 +1,4 @@
-"""`python -m stt_mqtt` is `stt-mqtt`."""
+"""Makes `python -m stt_mqtt` the same as `stt-mqtt`."""
 
 import sys
 

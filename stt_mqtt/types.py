@@ -1,6 +1,6 @@
-"""The values that the rooms exchange. Frozen, small, without behaviour beyond arithmetic.
+"""The values that the rooms pass to each other. They are immutable and have almost no behaviour.
 
-Times named `*_at` are seconds of a monotonic clock; `ts` is seconds of the Unix epoch.
+Times named `*_at` are in seconds of a monotonic clock, `ts` in seconds of the Unix epoch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from stt_mqtt.errors import UtteranceError
 from stt_mqtt.hints import Hint
 
 SAMPLE_RATE = 16_000
-"""Samples per second that everything after decoding works with."""
+"""Sample rate in Hz of all audio after decoding."""
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 """Mono audio at `SAMPLE_RATE`, shape `(n,)`, full scale ±1.0."""
 
 Planar: TypeAlias = npt.NDArray[np.float32]
-"""Audio of any rate with its channels apart, shape `(channels, n)`, full scale ±1.0."""
+"""Audio of any rate with separate channels, shape `(channels, n)`, full scale ±1.0."""
 
 
 class Codec(StrEnum):
-    """How audio bytes are coded; the names are part of the wire contract."""
+    """How audio bytes are coded. The names are part of the wire contract."""
 
     PCM_S16LE = "pcm_s16le"
     PCM_F32LE = "pcm_f32le"
@@ -42,7 +42,7 @@ class Codec(StrEnum):
 
 
 WHOLE_ONLY = frozenset({Codec.MP3, Codec.MP4})
-"""Codecs of utterances in one message and of files; no chunked utterance declares them."""
+"""Codecs that are only accepted as a whole: in one message or as a file."""
 
 
 class EndReason(StrEnum):
@@ -58,12 +58,12 @@ class EndReason(StrEnum):
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether only a part of what was meant to be said came."""
+        """Whether only a part of the utterance arrived."""
         return self in {EndReason.DISCONNECT, EndReason.RESTART}
 
 
 class OutcomeKind(StrEnum):
-    """What became of an utterance; every opened utterance gets exactly one."""
+    """What became of an utterance. Every opened utterance gets exactly one outcome."""
 
     TRANSCRIPT = "transcript"
     NO_SPEECH = "no_speech"
@@ -72,7 +72,7 @@ class OutcomeKind(StrEnum):
 
 
 class DeviceState(StrEnum):
-    """What a device is doing, the most present thing first."""
+    """What a device is doing. The order is that of precedence."""
 
     LISTENING = "listening"
     TRANSCRIBING = "transcribing"
@@ -97,32 +97,32 @@ class AudioFormat:
 
 
 NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
-"""The format that was named with a chunk, or why it is refused; None: none was named."""
+"""The format named with a chunk, or why it is refused. None: no format was named."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedAudio:
-    """Audio as it arrived. `format` None: the container is to be found by its magic bytes.
+    """Audio as it arrived. `format` None: a file, whose container is detected by its first bytes.
 
-    `adpcm_ima` data is a sequence of blocks, each behind a 4-byte little-endian length; `opus`
-    data a sequence of packets, each behind a 2-byte little-endian length, where length 0 stands
-    for a lost packet.
+    `adpcm_ima` data is a sequence of blocks, each after its 4-byte little-endian length. `opus`
+    data is a sequence of packets, each after its 2-byte little-endian length. Length 0 stands for a
+    lost packet.
     """
 
     format: AudioFormat | None
     data: bytes
     hint: Hint | None = None
-    """What looked wrong with it before it was converted."""
+    """The hint that was found when the audio was converted."""
     ready: bool = False
-    """Whether it is decoded already: mono `pcm_f32le` at `SAMPLE_RATE`, to be used as it is."""
+    """Whether it is already decoded: mono `pcm_f32le` at `SAMPLE_RATE`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeviceKey:
-    """Names a device: its door and its name there.
+    """Identifies a device.
 
-    `name` is what the configuration knows it by. `part` tells apart what comes under one name but
-    is to be treated as a device of its own, such as a connection from an address.
+    `name` selects its configuration. `part` separates devices that share a name, such as the
+    connections from one address.
     """
 
     door: str
@@ -135,11 +135,11 @@ class DeviceKey:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceStart:
-    """What a door says when an utterance opens. None means: as the device is set.
+    """The parameters of a new utterance. None: the setting of the device applies.
 
-    `ends_within_s`: it ends so long after its start, at the latest, and only then when no audio
-    comes. `hotwords` are added to those of the device. `context` is the door's own and comes back
-    untouched with the outcome.
+    `ends_within_s`: longest time from start to end. It replaces the timeout for missing audio.
+    `hotwords` are added to those of the device. `context` belongs to the door and is returned with
+    the outcome.
     """
 
     id: str | None = None
@@ -155,7 +155,7 @@ class UtteranceStart:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A finished utterance on its way to the model. `end` None: it was taken back or refused."""
+    """A finished utterance. `end` None: it was aborted or refused."""
 
     key: DeviceKey
     id: str
@@ -166,13 +166,13 @@ class Utterance:
     ended_at: float
     age_s: float = 0.0
     seconds: float = 0.0
-    """Length of the audio as far as it is known without decoding, else 0."""
+    """Length of the audio; 0 if only decoding can tell."""
     truncated: bool = False
     reject_over_cap: bool = False
-    """Whether audio that turns out too long when decoded is an error instead of being cut."""
+    """Whether decoded audio over the cap is an error. Otherwise it is cut."""
     lost_chunks: int = 0
     languages: tuple[str, ...] = ()
-    """Languages to detect among where `language` is None; empty: all that the model speaks."""
+    """Languages to detect among if `language` is None. Empty: all that the model supports."""
     hotwords: tuple[str, ...] = ()
     """Words that the model should prefer."""
     context: object = None
@@ -180,7 +180,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One way to transcribe on the load ladder: a model and how it decodes."""
+    """A step of the ladder: a model with its decoding settings."""
 
     name: str
     model: str
@@ -190,10 +190,10 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class RungStatus:
-    """The load ladder as it stands, best rung first.
+    """The state of the ladder, best rung first.
 
-    `mode`: `auto` (the load chooses) or the name of the rung that is held. `active`: the rung
-    that serves. `reason`: why it is this one, in words.
+    `mode`: `auto` (the load chooses) or the name of the held rung. `active`: the rung in use.
+    `reason`: why this rung is in use, in words.
     """
 
     rungs: tuple[Rung, ...]
@@ -204,10 +204,13 @@ class RungStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What a service starts with. `languages`: codes of those that every rung speaks."""
+    """What the service knows of the engine at the start.
+
+    `languages`: codes of the languages that every rung supports.
+    """
 
     languages: frozenset[str]
-    rungs: RungStatus
+    rung_status: RungStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,49 +225,49 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """What inference found in one utterance.
+    """The result of inference on one utterance.
 
-    `transcript` None: the speech gate found no speech, so nothing was inferred, and what inference
-    gives is None, too. A transcript without text: the model found no words.
+    If the speech gate found no speech, there was no inference: `transcript` and the figures of
+    inference are None. If the model found no words, the transcript has no text.
     """
 
     audio_s: float
     transcript: Transcript | None = None
     truncated: bool = False
     infer_s: float | None = None
-    """Seconds from the start of inference to its result, with the others of its batch."""
+    """Seconds from the start of inference to the result, including others of the batch."""
     work_s: float | None = None
-    """Seconds of an inference thread that this utterance took, its share of its batch."""
+    """Seconds of an inference thread for this utterance: its share of the batch."""
     model: str | None = None
     rung: str | None = None
     retried: bool = False
-    """Whether it was doubtful and was decoded again."""
+    """Whether it was decoded again because the first result was doubtful."""
     hint: Hint | None = None
     """What looks wrong with the audio."""
 
 
 Verdict: TypeAlias = InferenceResult | UtteranceError
-"""What an inference thread returns for an utterance: the result, or why there is none."""
+"""What an inference thread returns for an utterance: a result or an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Utterances that are transcribed together, each of another device."""
+    """Utterances of different devices that are transcribed together."""
 
     number: int
     utterances: tuple[Utterance, ...]
     may_retry: bool
-    """Whether there is time to decode a doubtful utterance again."""
+    """Whether there is time to decode doubtful utterances again."""
     together: int
     """Most pieces of speech that may be decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The one answer to an utterance, for the door that it came through.
+    """The one answer to an utterance, for its door.
 
-    `id` is None only for a message that opened nothing. `ts`: when the speech ended. What
-    inference gives is None when nothing was inferred.
+    `id` is None only for a message that opened nothing. `ts`: when the speech ended. Figures of
+    inference are None if there was no inference.
     """
 
     key: DeviceKey
@@ -283,19 +286,19 @@ class Outcome:
     latency_s: float | None = None
     error: UtteranceError | None = None
     age_s: float = 0.0
-    """How old the speech was, by the word of its device, when its end came."""
+    """Age of the speech when its end arrived, in seconds, as the device stated it."""
     repeated: bool = False
-    """Whether it was given before: the device has sent an answered utterance again."""
+    """Whether this outcome was delivered before: the device sent the utterance again."""
     hint: Hint | None = None
     """What looks wrong with the audio."""
     context: object = None
 
     @property
     def incomplete(self) -> bool:
-        """Whether only a part was heard, on which nobody should act."""
+        """Whether only a part of the utterance arrived. Such a text must not be acted on."""
         return self.end is not None and self.end.is_incomplete
 
 
 def normalise_language(tag: str) -> str:
-    """Language code of a tag: `en-US`, `EN` and `en_GB` are all `en`."""
+    """The language code of a tag: `en-US`, `EN` and `en_GB` all give `en`."""
     return re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()

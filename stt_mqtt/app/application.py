@@ -14,7 +14,7 @@ from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
-from stt_mqtt.core.background import Unwaited, in_background
+from stt_mqtt.core.background import DaemonExecutor, in_background
 from stt_mqtt.core.clock import SystemClock
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
@@ -26,7 +26,7 @@ from stt_mqtt.engine.loading import (
     load_ladder,
     model_loader,
     preferred_rung,
-    spoken_languages,
+    supported_languages,
 )
 from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.runner import Engine
@@ -60,7 +60,7 @@ class Application:
         self._drained = asyncio.Event()
         self._serving = False
         self._trim: asyncio.TimerHandle | None = None
-        self._given_up: SttMqttError | None = None
+        self._fatal_error: SttMqttError | None = None
         self.online = asyncio.Event()
         """Set once the broker has been told that the service is there."""
         self.failed = False
@@ -77,14 +77,14 @@ class Application:
         cannot start.
         """
         # What asyncio does in threads by itself, such as to look up a name, may hang.
-        asyncio.get_running_loop().set_default_executor(Unwaited())
+        asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
         password = resolve_password(config.mqtt)
         languages = await self._unless_stopped(partial(prepare, config, password))
         if languages is None:
             return False
         _warn(check_languages(config, languages))
-        self._put_together(config, password, languages)
+        self._build(config, password, languages)
         try:
             await self._doors.open_early()
             start = await self._unless_stopped(partial(load_ladder, config))
@@ -123,16 +123,19 @@ class Application:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
         return changes
 
-    def _put_together(
-        self, config: Config, password: str | None, languages: frozenset[str]
-    ) -> None:
+    def _build(self, config: Config, password: str | None, languages: frozenset[str]) -> None:
         """Everything but the model."""
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
         callbacks = ApplicationCallbacks(
-            self.reload, self._hold_rung, self._arm, self.request_stop, self._give_up, self.online
+            self.reload,
+            self._hold_rung,
+            self._arm,
+            self.request_stop,
+            self._stop_with_error,
+            self.online,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
@@ -161,19 +164,19 @@ class Application:
         models = model_loader(config)
         workers = models.parallelism.workers
         self._ladder = LadderRunner(config, start, models, self._clock)
-        self._ladder.attach(self._engine, self._service, self._doors.tell_info)
-        self._service.rungs = self._ladder.status
+        self._ladder.attach(self._engine, self._service, self._doors.publish_info)
+        self._service.rung_status = self._ladder.status
         loop = asyncio.get_running_loop()
         pool = self._engine.start(
             workers,
             verdict=partial(_call_soon, loop, self._on_verdict),
             finished=partial(_call_soon, loop, self._on_finished),
         )
-        self._service.serve(pool, Capacity(workers, models.largest_batch(rung)))
+        self._service.attach_pool(pool, Capacity(workers, models.largest_batch(rung)))
         self._serving = True
         self._arm()
         self._doors.connect()
-        self._rest()
+        self._schedule_trim()
         self._notifier.ready()
         self._notifier.status(f"serving with model {rung.model}")
         tasks = [
@@ -183,8 +186,8 @@ class Application:
         ]
         try:
             await self._stop.wait()
-            if self._given_up is not None:
-                raise self._given_up
+            if self._fatal_error is not None:
+                raise self._fatal_error
             await self._shut_down()
         finally:
             for task in tasks:
@@ -195,9 +198,9 @@ class Application:
 
     # On the event loop ---------------------------------------------------------------------
 
-    def _give_up(self, error: SttMqttError) -> None:
+    def _stop_with_error(self, error: SttMqttError) -> None:
         """End without a word on the topics, which are another service's."""
-        self._given_up = error
+        self._fatal_error = error
         self.request_stop()
 
     def _hold_rung(self, mode: str) -> None:
@@ -214,19 +217,19 @@ class Application:
         self._service.verdict(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
-        self._rest()
+        self._schedule_trim()
 
     def _on_finished(self, batch: int) -> None:
         self._service.finished(batch)
         self._timer.arm()
         self._note_drained()
-        self._rest()
+        self._schedule_trim()
 
     def _tick(self) -> None:
         self._service.tick()
         self._doors.tick()
         self._note_drained()
-        if self._service.scheduler.hopeless and not self.failed:
+        if self._service.scheduler.all_stuck and not self.failed:
             log.error("all inference threads hang: the service ends, to be started afresh")
             self.failed = True
             self.request_stop()
@@ -235,7 +238,7 @@ class Application:
         if self._service.scheduler.drained:
             self._drained.set()
 
-    def _rest(self) -> None:
+    def _schedule_trim(self) -> None:
         """The model has worked: give memory back when it was left alone for a while."""
         if self._trim is not None:
             self._trim.cancel()
@@ -257,7 +260,7 @@ class Application:
         while True:
             await asyncio.sleep(self._config.service.health_interval_s)
             try:
-                self._doors.tell_health()
+                self._doors.publish_health()
             except Exception:
                 log.exception("the health message could not be made, please report this")
 
@@ -265,16 +268,16 @@ class Application:
         grace_s = self._config.service.shutdown_grace_s
         self._notifier.stopping(grace_s + CLOSING_S)
         log.info("stopping: what is still to be transcribed gets %g s", grace_s)
-        self._doors.leave()
+        self._doors.begin_shutdown()
         self._service.shut_down()
         self._drained.clear()
         self._note_drained()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._drained.wait()
-        self._doors.take_in_the_rest()
+        self._doors.handle_remaining()
         self._service.abandon()
-        await self._doors.say_goodbye()
+        await self._doors.send_last_messages()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
@@ -291,7 +294,7 @@ def prepare(config: Config, password: str | None) -> frozenset[str]:
     """
     if config.broker.mode is BrokerMode.EMBEDDED:
         start_embedded(config, password)
-    return spoken_languages(config)
+    return supported_languages(config)
 
 
 def _warn(sentences: list[str]) -> None:

@@ -27,9 +27,9 @@ from stt_mqtt.observe.metrics import DropReason
 
 log = logging.getLogger(__name__)
 
-LEFTOVERS_WINDOW_S = 2.0
+RETAINED_WINDOW_S = 2.0
 """How long after the start the broker is still listened to for what a previous run left."""
-GOODBYE_TIMEOUT_S = 3.0
+LAST_MESSAGES_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
 
 
@@ -42,7 +42,7 @@ class ApplicationCallbacks:
     rearm_timer: Callable[[], None]
     """The service was called: look at the deadline again."""
     stop: Callable[[], None]
-    give_up: Callable[[SttMqttError], None]
+    stop_with_error: Callable[[SttMqttError], None]
     """The service must not go on, and leaves no trace."""
     online: asyncio.Event
     """To be set once the broker has been told that the service is there."""
@@ -76,10 +76,10 @@ class Doors:
         # Before the native door in all, so that Home Assistant knows a device before its state.
         self._discovery = HomeAssistantDoor(service, publish, clock.now)
         if config.homeassistant.enabled:
-            service.follow(DOOR, self._discovery)
+            service.add_observer(DOOR, self._discovery)
         self._native = NativeDoor(service, self._bridge, publish, clock.now)
         if config.homeassistant.enabled:
-            self._native.presence.observer = self._discovery
+            self._native.devices.observer = self._discovery
         on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
@@ -90,10 +90,10 @@ class Doors:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
-        self._leaving = False
+        self._stopping = False
         self._serving = False
         """Whether input is taken, because no other service is live or `mqtt.takeover` is on."""
-        self._shares = False
+        self._other_is_live = False
         """Whether another service is live on the base topic, so that nothing is left over."""
         self._cleaned = False
         self._clean_up_at: float | None = None
@@ -131,42 +131,42 @@ class Doors:
 
     def reconfigured(self) -> None:
         """Tell the world of a new configuration."""
-        self._native.presence.introduce_configured()
-        self.tell_info()
+        self._native.devices.register_configured()
+        self.publish_info()
 
-    def tell_info(self) -> None:
+    def publish_info(self) -> None:
         """Tell the world what the service is now; first Home Assistant what it may be."""
         if self._serving:
             self._discovery.info_changed()
             self._bridge.publish_info()
 
-    def tell_health(self) -> None:
+    def publish_health(self) -> None:
         """Tell the world how the service is, and forget whom nobody has heard for long."""
         if self._serving:
             self._forget_silent()
             self._bridge.publish_health()
 
-    def leave(self) -> None:
+    def begin_shutdown(self) -> None:
         """Nothing new is announced any more: the service is stopping."""
-        self._leaving = True
+        self._stopping = True
 
-    def take_in_the_rest(self) -> None:
+    def handle_remaining(self) -> None:
         """Handle what has come in and waits."""
         self.inbox.pump()
 
-    async def say_goodbye(self) -> None:
+    async def send_last_messages(self) -> None:
         """Let the last answers out. The service has nothing to transcribe by now."""
-        self._bridge.say_goodbye()
+        self._bridge.say_offline()
         if self._wyoming is not None:
             await self._wyoming.close()
-        if not await asyncio.to_thread(self._client.flush, GOODBYE_TIMEOUT_S):
+        if not await asyncio.to_thread(self._client.flush, LAST_MESSAGES_TIMEOUT_S):
             log.warning("the broker did not take the last messages in time")
 
     async def close(self) -> None:
         """End all connections, also after a start that failed."""
         if self._wyoming is not None:
             await self._wyoming.close()
-        await asyncio.to_thread(self._client.stop, GOODBYE_TIMEOUT_S)
+        await asyncio.to_thread(self._client.stop, LAST_MESSAGES_TIMEOUT_S)
 
     def _transport_drops(self) -> dict[str, int]:
         return {
@@ -179,27 +179,27 @@ class Doors:
         """Not in the first day: after a long power cut everybody has been silent for long."""
         if self._clock.now() - self._opened_at >= DAY_S:
             days = self._service.config.limits.devices_forget_after_days
-            self._native.presence.forget_silent(self._clock.epoch() - days * DAY_S)
+            self._native.devices.forget_silent(self._clock.epoch() - days * DAY_S)
 
     def _on_connected(self) -> None:
-        if self._leaving:
+        if self._stopping:
             return
         self._bridge.instances.on_connected()
         if self._serving:
-            self._serve()
+            self._announce()
         else:
             self._bridge.instances.probe()
         self._application.rearm_timer()
 
     def _on_probed(self, other: str | None) -> None:
         """Take input, unless another service does already."""
-        if self._leaving:
+        if self._stopping:
             return
         mqtt = self._service.config.mqtt
         if other is not None and not mqtt.takeover:
-            self._leaving = True
-            self._bridge.instances.leave()
-            self._application.give_up(
+            self._stopping = True
+            self._bridge.instances.stop()
+            self._application.stop_with_error(
                 AnotherServiceError(
                     f"another service, instance {other}, is live on the base topic "
                     f"{mqtt.base_topic} of {self._client.address}; end it, give this one another "
@@ -215,16 +215,16 @@ class Doors:
                 mqtt.base_topic,
             )
         self._serving = True
-        self._shares = other is not None
-        if not self._shares:
-            self._native.take_over()
+        self._other_is_live = other is not None
+        if not self._other_is_live:
+            self._native.restore_devices()
         self._client.subscribe(self._router.subscriptions, self._router.bulk)
-        self._serve()
+        self._announce()
 
-    def _serve(self) -> None:
+    def _announce(self) -> None:
         """Tell the world that the service is there."""
         if not self._cleaned:
-            self._clean_up_at = self._clock.now() + LEFTOVERS_WINDOW_S
+            self._clean_up_at = self._clock.now() + RETAINED_WINDOW_S
         self._router.on_connected()
         self._application.online.set()
 
@@ -234,7 +234,7 @@ class Doors:
             return
         self._cleaned = True
         self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))
-        if not self._shares:
+        if not self._other_is_live:
             self._router.clean_up()
 
 

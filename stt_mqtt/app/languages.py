@@ -10,25 +10,25 @@ FEW = 5
 """Up to so many languages are listed in a message."""
 
 
-def check_languages(config: Config, spoken: frozenset[str]) -> list[str]:
-    """Warnings about devices whose language no model speaks. `spoken`: languages of all rungs.
+def check_languages(config: Config, supported: frozenset[str]) -> list[str]:
+    """Warnings about devices whose language no model speaks. `supported`: languages of all rungs.
 
     Raises `ConfigError` where that is so for every device which has no entry of its own: such a
     service would refuse whatever it hears.
     """
-    if not spoken:
+    if not supported:
         return []
     place, settings = _of_everybody(config)
-    refused = _refusal(settings, spoken)
+    refused = _refusal(settings, supported)
     if refused is not None:
-        raise ConfigError([f"{place}.{refused}: {_remedy(config, spoken)}"])
+        raise ConfigError([f"{place}.{refused}: {_remedy(config, supported)}"])
     doubts = [(place, settings), *_of_entries(config)]
     sentences = []
     for place, settings in doubts:
-        refused = _refusal(settings, spoken)
+        refused = _refusal(settings, supported)
         if refused is not None:
-            sentences.append(f"{place}.{refused}: {_remedy(config, spoken)}")
-        elif settings.language is None and (silent := _unspoken(settings.languages, spoken)):
+            sentences.append(f"{place}.{refused}: {_remedy(config, supported)}")
+        elif settings.language is None and (silent := _unsupported(settings.languages, supported)):
             sentences.append(
                 f"{place}.languages: {', '.join(silent)} will never be detected, for "
                 f"{_speakers(config)} does not speak it"
@@ -60,23 +60,23 @@ def _names_languages(entry: DeviceConfig) -> bool:
     return bool({"language", "languages"} & entry.model_fields_set)
 
 
-def _refusal(settings: DeviceConfig, spoken: frozenset[str]) -> str | None:
+def _refusal(settings: DeviceConfig, supported: frozenset[str]) -> str | None:
     """The key and value because of which every utterance is refused; None: there is none."""
     if settings.language is not None:
-        unspoken = _unspoken((settings.language,), spoken)
+        unspoken = _unsupported((settings.language,), supported)
         return f"language: {settings.language}" if unspoken else None
-    unspoken = _unspoken(settings.languages, spoken)
+    unspoken = _unsupported(settings.languages, supported)
     if settings.languages and len(unspoken) == len(settings.languages):
         return f"languages: {', '.join(settings.languages)}"
     return None
 
 
-def _unspoken(tags: tuple[str, ...], spoken: frozenset[str]) -> list[str]:
-    return [tag for tag in tags if normalise_language(tag) not in spoken]
+def _unsupported(tags: tuple[str, ...], supported: frozenset[str]) -> list[str]:
+    return [tag for tag in tags if normalise_language(tag) not in supported]
 
 
-def _remedy(config: Config, spoken: frozenset[str]) -> str:
-    only = f" (only {', '.join(sorted(spoken))})" if len(spoken) <= FEW else ""
+def _remedy(config: Config, supported: frozenset[str]) -> str:
+    only = f" (only {', '.join(sorted(supported))})" if len(supported) <= FEW else ""
     return (
         f"{_speakers(config)} does not speak that{only}, so it would refuse every utterance; "
         "choose another language, or a model of many languages such as base"

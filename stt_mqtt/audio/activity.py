@@ -68,7 +68,7 @@ class VoiceActivity:
         self._detector = webrtcvad.Vad(config.aggressiveness)
         self._floor = NoiseFloor()
 
-    def hear(self, frame: bytes) -> Activity:
+    def process(self, frame: bytes) -> Activity:
         """Judge the next `FRAME_SAMPLES` of 16-bit little-endian mono at `SAMPLE_RATE`."""
         level_dbfs = band_power_db(frame)
         floor_dbfs = self._floor.push(level_dbfs)

@@ -59,11 +59,11 @@ def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
 
     Raises CorruptAudioError when none is whole.
     """
-    heard = False
+    found = False
     for tracks in _batches(data, audio_format.channels):
-        heard = True
+        found = True
         yield scale(np.array(tracks, np.int16))
-    if not heard:
+    if not found:
         raise CorruptAudioError("no ADPCM block has a valid header; is each chunk a whole block?")
 
 

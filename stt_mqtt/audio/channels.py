@@ -108,7 +108,7 @@ class LiveMixer:
     """Mixes audio while it arrives, by the evidence of the last seconds."""
 
     def __init__(self) -> None:
-        self._heard: deque[tuple[float, Evidence]] = deque()
+        self._recent: deque[tuple[float, Evidence]] = deque()
         """Seconds and evidence of each piece."""
         self._heard_s = 0.0
         self._undecided_s = 0.0
@@ -141,15 +141,15 @@ class LiveMixer:
 
     def _remember(self, planar: Planar, rate: int) -> None:
         seconds = planar.shape[1] / rate
-        self._heard.append((seconds, Evidence.of(planar[0], planar[1], rate)))
+        self._recent.append((seconds, Evidence.of(planar[0], planar[1], rate)))
         self._heard_s += seconds
         self._undecided_s += seconds
-        while self._heard_s - self._heard[0][0] >= _LIVE_S:
-            self._heard_s -= self._heard.popleft()[0]
+        while self._heard_s - self._recent[0][0] >= _LIVE_S:
+            self._heard_s -= self._recent.popleft()[0]
 
     @property
     def _evidence(self) -> Evidence:
-        pieces = [piece for _, piece in self._heard]
+        pieces = [piece for _, piece in self._recent]
         return Evidence(
             np.concatenate([piece.left for piece in pieces]),
             np.concatenate([piece.right for piece in pieces]),

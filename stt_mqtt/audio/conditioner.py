@@ -98,8 +98,8 @@ class Conditioner:
         evidence = Evidence.of(tracks[0], tracks[1], SAMPLE_RATE)
         mix = choose(evidence, before) or before or MEAN
         self._mix = mix
-        heard = (mix.left > 0 and offsets[0]) or (mix.right > 0 and offsets[1])
-        self._hints |= {mix.hint, Hint.OFFSET if heard else None}
+        had_offset = (mix.left > 0 and offsets[0]) or (mix.right > 0 and offsets[1])
+        self._hints |= {mix.hint, Hint.OFFSET if had_offset else None}
         return mixed(np.stack(tracks), mix, before)
 
 

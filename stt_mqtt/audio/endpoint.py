@@ -41,13 +41,13 @@ _GO_ON_DB = 5.0
 """How far above the floor it goes on, once it has begun."""
 
 
-class Hearing(StrEnum):
+class EndpointState(StrEnum):
     """The state of an `Endpointer`."""
 
     WAITING = "waiting"
     SPEAKING = "speaking"
     ENDED = "ended"
-    NOBODY = "nobody"
+    NO_SPEECH = "no_speech"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,50 +79,50 @@ class Endpointer:
         self._config = config
         self._detector = webrtcvad.Vad(config.aggressiveness)
         self._rest = b""
-        self._heard: deque[_Frame] = deque()
+        self._recent: deque[_Frame] = deque()
         self._powers: list[float] = []
         """Of what is remembered, the weakest first."""
         self._frames = 0
         self._forgotten_end = 0
         """Number behind the last frame of speech that is not remembered any more."""
-        self.state = Hearing.WAITING
+        self.state = EndpointState.WAITING
 
-    def push(self, pcm: bytes) -> Hearing:
+    def push(self, pcm: bytes) -> EndpointState:
         """Hear more 16-bit little-endian mono samples at `SAMPLE_RATE`; the state after them.
 
-        `ENDED` and `NOBODY` are final.
+        `ENDED` and `NO_SPEECH` are final.
         """
         data = self._rest + pcm
         whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
         self._rest = data[whole:]
         for at in range(0, whole, _FRAME_BYTES):
-            if self.state in {Hearing.ENDED, Hearing.NOBODY}:
+            if self.state in {EndpointState.ENDED, EndpointState.NO_SPEECH}:
                 break
-            self._hear(data[at : at + _FRAME_BYTES])
+            self._process(data[at : at + _FRAME_BYTES])
         return self.state
 
-    def _hear(self, frame: bytes) -> None:
+    def _process(self, frame: bytes) -> None:
         self._remember(frame)
         config = self._config
-        if self.state is Hearing.WAITING and self._has_begun():
-            self.state = Hearing.SPEAKING
-        if self.state is Hearing.SPEAKING:
+        if self.state is EndpointState.WAITING and self._has_begun():
+            self.state = EndpointState.SPEAKING
+        if self.state is EndpointState.SPEAKING:
             pause = self._frames - self._end_of_speech()
             if pause * FRAME_MS >= config.pause_ms:
-                self.state = Hearing.ENDED
+                self.state = EndpointState.ENDED
         elif self._frames * FRAME_MS >= config.no_speech_ms:
-            self.state = Hearing.NOBODY
+            self.state = EndpointState.NO_SPEECH
 
     def _remember(self, frame: bytes) -> None:
-        if len(self._heard) == _MEMORY:
+        if len(self._recent) == _MEMORY:
             threshold_db = self._floor_db + _GO_ON_DB
-            oldest, following = self._heard.popleft(), self._heard[0]
+            oldest, following = self._recent.popleft(), self._recent[0]
             if min(oldest.voice_db, following.voice_db) >= threshold_db:
                 self._forgotten_end = following.number + 1
             del self._powers[bisect_left(self._powers, oldest.power_db)]
         power_db = band_power_db(frame)
         voiced = self._detector.is_speech(frame, SAMPLE_RATE)
-        self._heard.append(_Frame(self._frames, power_db, power_db if voiced else -inf))
+        self._recent.append(_Frame(self._frames, power_db, power_db if voiced else -inf))
         insort(self._powers, power_db)
         self._frames += 1
 
@@ -132,7 +132,7 @@ class Endpointer:
 
     def _has_begun(self) -> bool:
         threshold_db = self._floor_db + _BEGIN_DB
-        recent = islice(reversed(self._heard), _BURST)
+        recent = islice(reversed(self._recent), _BURST)
         count = sum(frame.voice_db >= threshold_db for frame in recent)
         return count * FRAME_MS >= self._config.min_speech_ms
 
@@ -140,7 +140,7 @@ class Endpointer:
         """Number behind the last frame of speech."""
         threshold_db = self._floor_db + _GO_ON_DB
         run = 0
-        for frame in reversed(self._heard):
+        for frame in reversed(self._recent):
             run = run + 1 if frame.voice_db >= threshold_db else 0
             if run == _RUN:
                 return frame.number + run

@@ -82,9 +82,9 @@ class Layout:
         self._count += count
         data = data[: count * self._type.width]
         if self._type is SampleType.S16:
-            self._look_at_integers(_loudest(np.frombuffer(data, "<i2").reshape(-1, block)))
+            self._inspect_integers(_loudest(np.frombuffer(data, "<i2").reshape(-1, block)))
         else:
-            self._look_at_floats(np.frombuffer(data, "<f4").reshape(-1, block))
+            self._inspect_floats(np.frombuffer(data, "<f4").reshape(-1, block))
 
     @property
     def hint(self) -> Hint | None:
@@ -125,7 +125,7 @@ class Layout:
         two = lesser < 0.25 * greater or quieter < 0.1 * louder or together > max(3 * alone, 0.3)
         return Hint.STEREO_AS_MONO if two and louder and alone < 0.5 else None
 
-    def _look_at_integers(self, samples: npt.NDArray[np.int16]) -> None:
+    def _inspect_integers(self, samples: npt.NDArray[np.int16]) -> None:
         steps = Steps.of(samples)
         self._steps = self._steps + steps
         power, roughness = steps.power, steps.roughness(self._channels)
@@ -146,7 +146,7 @@ class Layout:
         votes.swapped += float(power[(swapped < limit) & (swapped <= shifted)].sum())
         votes.shifted += float(power[(shifted < limit) & (shifted < swapped)].sum())
 
-    def _look_at_floats(self, samples: Floats) -> None:
+    def _inspect_floats(self, samples: Floats) -> None:
         sizes = np.abs(samples)
         usual = sizes <= 2
         if not usual.all():

@@ -15,7 +15,7 @@ from stt_mqtt.types import Planar
 OPUS_RATE = 48_000
 """Rate in Hz that durations are counted in; Opus always decodes to it."""
 
-_MAX_UNHEARD = 60 * OPUS_RATE
+_MAX_LOST = 60 * OPUS_RATE
 """Samples of lost and damaged packets after which a stream that gave nothing is given up."""
 _LONGEST_PACKET = 5_760
 _FIRST_LOSS = 960
@@ -71,19 +71,19 @@ def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:
     decoder = AudioCodecContext.create("libopus", "r")
     decoder.sample_rate = OPUS_RATE
     decoder.layout = "mono" if channels == 1 else "stereo"
-    unheard, heard = 0, False
+    lost, decoded = 0, False
     for packet, samples in PacketWalk().packets(data):
         planar = _decode_packet(decoder, bytes(packet)) if packet else None
-        heard = heard or planar is not None
-        if not heard:
-            unheard += samples
-            if unheard > _MAX_UNHEARD:
+        decoded = decoded or planar is not None
+        if not decoded:
+            lost += samples
+            if lost > _MAX_LOST:
                 break
             continue
-        yield from _silence(unheard, channels)
-        unheard = 0
+        yield from _silence(lost, channels)
+        lost = 0
         yield np.zeros((channels, samples), np.float32) if planar is None else planar
-    if not heard:
+    if not decoded:
         raise CorruptAudioError("no Opus packet could be decoded; is each behind its length?")
 
 

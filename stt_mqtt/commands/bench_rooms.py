@@ -164,7 +164,7 @@ class SimulatedRooms:
         """
         answers: list[Answer] = []
         scheduler = Scheduler(self._limits)
-        scheduler.serve(self._pool, self._capacity, time.monotonic())
+        scheduler.attach_pool(self._pool, self._capacity, time.monotonic())
 
         def speak(key: DeviceKey) -> None:
             if (saying := next(sayings, None)) is not None:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_languages(config: Config) -> None:
     """Warn of languages that the models do not speak."""
     from stt_mqtt.app.languages import check_languages
-    from stt_mqtt.engine.loading import spoken_languages
+    from stt_mqtt.engine.loading import supported_languages
 
-    for sentence in check_languages(config, spoken_languages(config)):
+    for sentence in check_languages(config, supported_languages(config)):
         print(f"warning: {sentence}", file=sys.stderr)

@@ -249,7 +249,7 @@ def _calibrate(source: AudioSource, config: SatelliteConfig) -> int:
                     break
                 console.print(PHASES[phase].request, soft_wrap=True)
             clean = cleanup.process(pcm)
-            first, *others = [mode.hear(clean) for mode in modes]
+            first, *others = [mode.process(clean) for mode in modes]
             second, third, fourth = (other.voiced for other in others)
             voiced = (first.voiced, second, third, fourth)
             calibration.push(first.level_dbfs, voiced, is_clipped(pcm))

@@ -1,1 +1,1 @@
-"""The core: from what the doors report to exactly one outcome per utterance."""
+"""The core: turns what the doors report into exactly one outcome per utterance."""

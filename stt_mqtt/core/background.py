@@ -1,4 +1,4 @@
-"""Work in threads that keep nobody from ending the process."""
+"""Background threads that do not delay the end of the process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Unwaited(ThreadPoolExecutor):
-    """An executor whose threads nobody waits for: neither an event loop nor the interpreter.
+class DaemonExecutor(ThreadPoolExecutor):
+    """An executor with daemon threads. Neither the event loop nor the interpreter waits for them.
 
-    As the executor of an event loop it keeps a name that cannot be looked up from delaying the end.
+    As the default executor of an event loop it prevents a hanging name lookup from delaying the
+    end.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call `fn` in a thread of its own, at once."""
+        """Call `fn` at once, in its own daemon thread."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -36,15 +37,16 @@ class Unwaited(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing: there is nothing to wait for."""
+        """Do nothing: daemon threads are not waited for."""
 
 
-_THREADS = Unwaited()
+_THREADS = DaemonExecutor()
 
 
 def in_background(call: Callable[[], T]) -> asyncio.Future[T]:
-    """What `call` returns or raises, once it does. Who no longer wants it cancels the future.
+    """Run `call` in a daemon thread. The future gets its result or its exception.
 
-    Unlike a thread of `asyncio.to_thread` it is not waited for when the event loop ends.
+    The event loop does not wait for the thread when it ends, unlike for `asyncio.to_thread`. Cancel
+    the future to ignore the result.
     """
     return asyncio.get_running_loop().run_in_executor(_THREADS, call)

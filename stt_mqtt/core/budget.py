@@ -1,4 +1,4 @@
-"""What all devices share, and what is counted of each."""
+"""The memory budget and other values that all devices share, and the counters of a device."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from stt_mqtt.audio.buffer import AudioCap
 
 
 class Budget:
-    """Counts the bytes of audio that all devices hold together, open and queued.
+    """Counts the bytes of audio in all open and queued utterances together.
 
-    It decides nothing: the service makes room, a device asks whether there is enough.
+    It only counts. Devices check it, and the service frees memory.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -19,17 +19,17 @@ class Budget:
         self.used_bytes = 0
 
     def missing_bytes(self, nbytes: int) -> int:
-        """How many bytes have to be freed before `nbytes` more may be held; 0: none."""
+        """How many bytes must be freed before `nbytes` more fit; 0 if they fit."""
         return max(self.used_bytes + nbytes - self._limit_bytes, 0)
 
     def use(self, nbytes: int) -> None:
-        """Note that `nbytes` more are held; a negative number gives back."""
+        """Count `nbytes` more as held. A negative number gives bytes back."""
         self.used_bytes += nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceContext:
-    """What all devices share: the cap of an utterance, the memory budget, a source of ids."""
+    """What all devices share: the cap of an utterance, the memory budget, the generator of ids."""
 
     cap: AudioCap
     budget: Budget
@@ -38,7 +38,7 @@ class DeviceContext:
 
 @dataclass(slots=True)
 class Counters:
-    """What happened to a device since it became known."""
+    """Counters of a device since it was registered."""
 
     utterances: int = 0
     errors: int = 0

@@ -1,4 +1,4 @@
-"""Where the service gets its time from."""
+"""The clocks of the service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks: one that never jumps, one that people read."""
+    """A monotonic clock and the wall clock."""
 
     def now(self) -> float:
         """Monotonic seconds, those included that the machine slept."""
@@ -18,13 +18,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of this machine."""
+    """The system clocks."""
 
     def now(self) -> float:
         """Monotonic seconds, those included that the machine slept.
 
-        `time.monotonic`, the clock of event loops, stands still on Linux while the machine sleeps:
-        what was said before that would look fresh.
+        `time.monotonic`, which event loops use, stops on Linux while the machine sleeps. With it,
+        speech from before the sleep would seem recent.
         """
         return time.clock_gettime(_WITH_SLEEP)
 
@@ -38,11 +38,11 @@ _WITH_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One moment on both clocks: monotonic seconds and seconds of the epoch."""
+    """One moment on both clocks: monotonic seconds and seconds of the Unix epoch."""
 
     now: float
     epoch: float
 
     def epoch_of(self, at: float) -> float:
-        """The epoch seconds of a monotonic moment."""
+        """Convert monotonic seconds to seconds of the Unix epoch."""
         return self.epoch - (self.now - at)

@@ -1,6 +1,6 @@
-"""One device: a pure state machine from its messages to finished utterances.
+"""One device: a pure state machine that turns its messages into finished utterances.
 
-Every method that can end utterances returns what ended, in order. `now` is monotonic seconds.
+Every method that can end utterances returns them in order. `now` is in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.core.utterance import Opening, OpenUtterance
+from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -29,7 +29,7 @@ from stt_mqtt.types import (
 
 
 class Device:
-    """State of one device. At most one utterance is open."""
+    """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
         "_context",
@@ -39,7 +39,7 @@ class Device:
         "announced",
         "config",
         "counters",
-        "enabled_is_settled",
+        "enabled_was_set",
         "key",
         "last_seen_ts",
         "overrides",
@@ -53,18 +53,18 @@ class Device:
         self.config = config
         self.counters = Counters()
         self.last_seen_ts = 0.0
-        """When its last message came, in seconds of the epoch; 0: not yet."""
+        """When its last message arrived, in seconds of the Unix epoch; 0 if none has."""
         self.pending = 0
-        """Utterances of this device that wait for the model or are in it."""
+        """Utterances of this device that are queued or being transcribed."""
         self.announced: tuple[DeviceSettings, DeviceState] | None = None
-        """What was last told about the device."""
+        """The settings and state that the observers were last told."""
         self.timer_at: float | None = None
-        """When somebody has promised to call `tick`."""
+        """When `tick` is scheduled; None: it is not."""
         self._context = context
         self.overrides = Overrides()
-        """What of the settings was changed over the wire."""
-        self.enabled_is_settled = False
-        """Whether it was switched on or off over the wire, or read back how it was."""
+        """The settings that were changed over the wire."""
+        self.enabled_was_set = False
+        """Whether `enabled` was set over the wire or restored from the previous run."""
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
@@ -78,23 +78,23 @@ class Device:
 
     @property
     def state(self) -> DeviceState:
-        """What the device is doing, the most present thing first."""
+        """What the device is doing. An open utterance counts before one that is transcribed."""
         if self._open is not None:
             return DeviceState.LISTENING
         return DeviceState.TRANSCRIBING if self.pending else DeviceState.IDLE
 
     @property
     def idle(self) -> bool:
-        """Whether forgetting the device would lose no utterance."""
+        """Whether the device has neither an open nor an unanswered utterance."""
         return self.state is DeviceState.IDLE
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do; None while no utterance is open."""
+        """When `tick` must be called; None while no utterance is open."""
         return None if self._open is None else self._open.deadline
 
     def takes_chunk(self, now: float) -> bool:
-        """Whether a chunk that comes now would be kept, if there is memory for it."""
+        """Whether a chunk that arrives now would be kept, given enough memory."""
         if not self.settings.enabled:
             return False
         if self._open is None:
@@ -102,10 +102,10 @@ class Device:
         return not self._open.capped
 
     def start(self, start: UtteranceStart, now: float) -> list[Ended]:
-        """Open an utterance, ending an open one; one that repeats the open id is ignored.
+        """Open an utterance and end the open one. A start that repeats the open id is ignored.
 
-        A disabled device refuses it and drops what follows. An id that was used before opens
-        nothing, and what follows is dropped, too.
+        If the device is disabled or the id was used before, nothing is opened and the chunks that
+        follow are dropped.
         """
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
@@ -118,20 +118,20 @@ class Device:
         return ended
 
     def refuse(self, start: UtteranceStart, error: UtteranceError, now: float) -> list[Ended]:
-        """Answer a start that cannot be obeyed; it ends and repeats what `start` would."""
+        """Answer a start with an error. It ends the open utterance, as `start` does."""
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
         self._recent.expect(start.id, now)
-        unopened = self._opening(start, start.id or "").utterance(self.key, None, now)
+        unopened = self._resolve(start, start.id or "").utterance(self.key, None, now)
         return [*self._end_and_drop(now), Answer(unopened, error)]
 
     def chunk(
         self, chunk: bytes, number: int | None, format: NamedFormat, now: float
     ) -> list[Ended]:
-        """Take one chunk of audio, opening an utterance if none is open.
+        """Add one chunk of audio. Opens an utterance if none is open.
 
-        `number`: sequence number of the chunk, None without numbering. `format`: named with the
-        chunk, heeded only by the one that opens.
+        `number`: sequence number of the chunk, None without numbering. `format`: the format named
+        with the chunk. Only the chunk that opens the utterance can set the format.
         """
         if not chunk:
             return []
@@ -160,29 +160,29 @@ class Device:
         return self.end(EndReason.STOP, now) if complete else []
 
     def stop(self, id: str | None, sent: int | None, now: float) -> list[Ended]:
-        """End the open utterance; with `sent`, wait a little for chunks that are missing."""
+        """End the open utterance. If fewer than `sent` chunks came, wait briefly for the rest."""
         utterance = self._open
         if utterance is None:
             self._late_chunks.for_stragglers(now)
             return []
-        if id not in {None, utterance.opening.id} or utterance.stopped_at is not None:
+        if id not in {None, utterance.start.id} or utterance.stopped_at is not None:
             return []
         if utterance.await_stragglers(sent, now):
             return []
         return self.end(EndReason.STOP, now)
 
     def abort(self, id: str | None, now: float) -> list[Ended]:
-        """Forget the open utterance."""
+        """Discard the open utterance."""
         utterance = self._open
         if utterance is None:
             self._late_chunks.for_stragglers(now)
             return []
-        if id not in {None, utterance.opening.id}:
+        if id not in {None, utterance.start.id}:
             return []
         return self._abort_open(now)
 
     def end(self, end: EndReason, ended_at: float) -> list[Ended]:
-        """End the open utterance; one that waits for stragglers ends by its stop."""
+        """End the open utterance. One that waits for late chunks ends with the reason `stop`."""
         utterance = self._open
         if utterance is None:
             return []
@@ -191,50 +191,50 @@ class Device:
         if end is EndReason.STOP:
             self._late_chunks.for_stragglers(ended_at)
         if end.is_incomplete:
-            self._recent.give_up(utterance.opening.id)
+            self._recent.forget(utterance.start.id)
         return [self._seal(utterance, end, ended_at)]
 
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
-        """A whole utterance in one message. Never touches the open one."""
-        opening = self._opening(start, start.id or "")
-        bare = opening.utterance(self.key, EndReason.SINGLE, now)
+        """Take a whole utterance from one message. The open utterance is not affected."""
+        resolved = self._resolve(start, start.id or "")
+        bare = resolved.utterance(self.key, EndReason.SINGLE, now)
         if not self.settings.enabled:
             return Answer(bare, DisabledError("the device is disabled"))
         if self._context.budget.missing_bytes(len(data)):
             return Answer(bare, OverloadedError("the memory for audio of all devices is full"))
         try:
-            audio = whole(data, opening.format)
+            audio = whole(data, resolved.format)
         except UtteranceError as error:
             return Answer(bare, error)
         self._context.budget.use(len(audio.data))
-        return replace(bare, id=opening.id or self._context.new_id(), audio=audio)
+        return replace(bare, id=resolved.id or self._context.new_id(), audio=audio)
 
     def answered(self, outcome: Outcome, now: float) -> None:
-        """An utterance of the device was given its outcome."""
+        """Count and remember the outcome of an utterance of this device."""
         self.counters.utterances += outcome.id is not None
         self.counters.errors += outcome.error is not None
         self._recent.note(outcome, now)
 
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
-        """Change settings; disabling aborts the open utterance."""
+        """Change settings. Disabling the device aborts the open utterance."""
         self.overrides = self.overrides.changed_by(change)
-        self.enabled_is_settled |= change.enabled is not UNCHANGED
+        self.enabled_was_set |= change.enabled is not UNCHANGED
         return self._settings_changed(now)
 
     def restore(self, overrides: Overrides) -> None:
-        """Take over what was changed before a restart, unless something was changed since."""
-        self.enabled_is_settled = True
+        """Restore the overrides of the previous run, unless a setting was changed since."""
+        self.enabled_was_set = True
         if self.overrides == Overrides():
             self.overrides = overrides
             self.settings = overrides.over(self.config)
 
     def reconfigure(self, config: DeviceConfig, now: float) -> list[Ended]:
-        """Take a new configuration; an open utterance keeps the format it was opened in."""
+        """Apply a new configuration. An open utterance keeps its format."""
         self.config = config
         return self._settings_changed(now)
 
     def tick(self, now: float) -> list[Ended]:
-        """End the open utterance if its time is up."""
+        """End the open utterance if its deadline has passed."""
         utterance = self._open
         if utterance is None or now < utterance.deadline:
             return []
@@ -246,15 +246,17 @@ class Device:
     def _open_new(self, start: UtteranceStart, quiet_timeout_s: float, now: float) -> OpenUtterance:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
-        opening = self._opening(start, id, quiet_timeout_s)
-        self._open = OpenUtterance(opening, self._context.cap, now)
+        resolved = self._resolve(start, id, quiet_timeout_s)
+        self._open = OpenUtterance(resolved, self._context.cap, now)
         return self._open
 
-    def _opening(self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0) -> Opening:
-        return Opening.of(start, id, self.config, self.settings, quiet_timeout_s)
+    def _resolve(
+        self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0
+    ) -> ResolvedStart:
+        return ResolvedStart.of(start, id, self.config, self.settings, quiet_timeout_s)
 
     def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
-        """Close the open utterance; the budget then holds what its sealed form holds."""
+        """Close the open utterance, and count its final size in the budget."""
         self._open = None
         held = utterance.nbytes
         sealed = utterance.close(self.key, end, ended_at)
@@ -274,8 +276,8 @@ class Device:
     def _fail_open(
         self, utterance: OpenUtterance, error: UtteranceError, now: float
     ) -> list[Ended]:
-        # Until a pause as long as the one that would have ended the utterance.
-        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
+        # The pause is as long as the one that would have ended the utterance.
+        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return [Answer(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
 
     def _settings_changed(self, now: float) -> list[Ended]:
@@ -288,18 +290,18 @@ class Device:
         if self.config.on_cap is OnCap.REJECT:
             error = TooLongError("the utterance reached its cap")
             return self._fail_open(utterance, error, now)
-        self._late_chunks.until_pause(now, utterance.opening.quiet_timeout_s)
+        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return self.end(EndReason.CAP, now)
 
     def _end_and_drop(self, now: float) -> list[Ended]:
-        """End the open utterance for a start that opens nothing, and drop the chunks of that."""
+        """End the open utterance, and drop the chunks that follow a start that opened nothing."""
         ended = self.end(EndReason.RESTART, now)
         self._late_chunks.until_pause(now, self.config.idle_timeout_ms / 1000)
         return ended
 
     def _repetition(self, start: UtteranceStart, now: float) -> list[Ended] | None:
-        """What a start brings about whose id was used before; None: it was not."""
-        if self._open is not None and start.id == self._open.opening.id:
+        """The result of a start whose id was used before; None if the id is new."""
+        if self._open is not None and start.id == self._open.start.id:
             return []
         before = self._recent.find(start.id, now)
         if before is None:

@@ -1,4 +1,4 @@
-"""Who is told of outcomes and of devices."""
+"""The interfaces that doors implement to receive outcomes and changes of devices."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ log = logging.getLogger(__name__)
 
 
 class Outlet(Protocol):
-    """The door that an utterance came through."""
+    """The door that receives the outcomes of its utterances."""
 
     def outcome(self, outcome: Outcome) -> None:
-        """Give the device the one outcome of its utterance."""
+        """Send the device the one outcome of its utterance."""
 
 
 class DeviceObserver(Protocol):
-    """Whoever tells the world about the devices of a door. Inherits what it has no use for."""
+    """Is told about the devices of a door. Implementations inherit the methods they do not need."""
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """A device changed its state; comes after the outcome that changed it."""
+        """The state of a device changed. Called after the outcome that changed it."""
 
     def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:  # noqa: ARG002
-        """A device became known or its settings changed; comes before its state."""
+        """A device was registered or its settings changed. Called before `state`."""
         return
 
     def forget(self, key: DeviceKey) -> None:  # noqa: ARG002
-        """A device left."""
+        """A device was removed."""
         return
 
 
 class Observers:
-    """Tells of each change once, to all observers of a door in the order in which they came.
+    """Reports each change once to all observers of a door, in the order of `add`.
 
-    A observer that fails keeps nobody else from being told.
+    An observer that raises does not affect the others.
     """
 
     def __init__(self) -> None:
         self._by_door: defaultdict[str, list[DeviceObserver]] = defaultdict(list)
 
     def add(self, door: str, observer: DeviceObserver) -> None:
-        """Have the devices of a door watched."""
+        """Add an observer of the devices of a door."""
         self._by_door[door].append(observer)
 
     def announce(self, device: Device) -> None:
-        """Tell what changed about a device since the last time."""
+        """Report what changed about a device since the last call."""
         current = (device.settings, device.state)
         before = device.announced
         if current == before:
@@ -64,7 +64,7 @@ class Observers:
                 _guarded(device.key, partial(observer.state, device.key, current[1]))
 
     def forget(self, key: DeviceKey) -> None:
-        """Tell that a device left."""
+        """Report that a device was removed."""
         for observer in self._by_door[key.door]:
             _guarded(key, partial(observer.forget, key))
 

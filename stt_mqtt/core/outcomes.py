@@ -1,4 +1,4 @@
-"""How an utterance ends, how that becomes its outcome, and the one line that the log gets."""
+"""Turns the end of an utterance into its outcome and its line in the log."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an utterance. `verdict` None: its device took it back.
+    """An utterance and its verdict. `verdict` None: the device aborted the utterance.
 
-    `wait_s`: time in the queue, in seconds; None: it never was in it.
+    `wait_s`: time in the queue, in seconds; None if it was never queued.
     """
 
     utterance: Utterance
@@ -36,9 +36,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A start whose id was used before: nothing was opened.
+    """A start whose id was used before. It opened nothing.
 
-    `outcome` None: the utterance waits for the model, its answer is to come.
+    `outcome` None: the first utterance with this id is not answered yet.
     """
 
     start: UtteranceStart
@@ -46,11 +46,11 @@ class Repeated:
 
 
 Ended: TypeAlias = Utterance | Answer | Repeated
-"""What a device hands on. A bare utterance is on its way to the model."""
+"""What a device returns. An `Utterance` is to be transcribed; the others are to be answered."""
 
 
 def outcome_of(answer: Answer, moment: Moment) -> Outcome:
-    """The outcome of an utterance that was answered at `moment`."""
+    """The outcome of an utterance, answered at `moment`."""
     utterance, verdict = answer.utterance, answer.verdict
     result = verdict if isinstance(verdict, InferenceResult) else None
     error = verdict if isinstance(verdict, UtteranceError) else None
@@ -83,7 +83,7 @@ def outcome_of_refusal(
     end: EndReason | None,
     moment: Moment,
 ) -> Outcome:
-    """The answer to a message that opened nothing."""
+    """The outcome of a message that opened no utterance."""
     return Outcome(
         key=key,
         id=start.id,
@@ -98,7 +98,7 @@ def outcome_of_refusal(
 
 
 def log_outcome(outcome: Outcome) -> None:
-    """One line per utterance with its timings; the words only at DEBUG."""
+    """Log one line per utterance with its timings. The text is logged only at DEBUG."""
     where = {"device": str(outcome.key), "utterance": outcome.id}
     facts = [outcome.kind.value]
     if outcome.end is not None:

@@ -1,6 +1,6 @@
-"""The fair queue before the model: bounded in number, seconds and age; one turn per device.
+"""The fair queue of utterances, bounded in number, seconds of audio, and age.
 
-Pure: `now` and all deadlines are seconds of one monotonic clock.
+Pure: `now` and all deadlines are in seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _Name: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Most utterances, seconds of audio, seconds of waiting, and age of the speech in seconds.
+    """Maximum utterances, seconds of audio, seconds of waiting, and age of the speech in seconds.
 
-    No utterance counts for more than `max_utterance_s`: the rest of it is cut off anyway.
+    An utterance counts for at most `max_utterance_s`, because the rest is cut off anyway.
     """
 
     max_jobs: int
@@ -32,33 +32,33 @@ class QueueLimits:
 
 
 class FairQueue:
-    """Utterances that wait for the model.
+    """Utterances that wait for an inference thread.
 
-    Names take turns, and within a name its parts; while one of a device is being transcribed its
-    next ones wait, so that a device's answers keep their order.
+    Device names take turns, and the parts of a name take turns within it. While an utterance of a
+    device is transcribed, its next ones wait, so that the answers of a device keep their order.
     """
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
         self._turns: dict[_Name, deque[DeviceKey]] = {}
-        """Devices that wait and are not busy, by name, the next name and its next part first."""
+        """Waiting devices that are not busy, by name. The next name and its next part are first."""
         self._busy: set[DeviceKey] = set()
         self.jobs = 0
         self._audio_ms = 0
 
     @property
     def audio_s(self) -> float:
-        """Seconds of audio that wait, as far as that is known before decoding."""
+        """Seconds of audio that wait, estimated where only decoding could tell."""
         return self._audio_ms / 1000
 
     def put(self, utterance: Utterance) -> list[Utterance]:
-        """Add an utterance; return those that found no place for it.
+        """Add an utterance. Return the utterances that were removed to make room for it.
 
-        When the queue is full whoever has the most utterances in it gives way with the newest
-        one. Who has a single one never does: then the new utterance is refused. An empty queue
-        takes any utterance. Parts of one name count together: an address gains nothing by many
-        connections.
+        If the queue is full, the name with the most utterances loses its newest one. A name with a
+        single utterance never loses it; if every name has only one, the new utterance is refused.
+        An empty queue accepts any utterance. The parts of a name count together, so an address
+        gains nothing by opening many connections.
         """
         self._append(utterance)
         refused: list[Utterance] = []
@@ -70,13 +70,13 @@ class FairQueue:
         return refused
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
-        """Whether an utterance is too old to be worth a place."""
+        """Whether an utterance is too old to be queued."""
         return now >= self._deadline(utterance)
 
     def evict_from_largest(self, spare: DeviceKey) -> Utterance | None:
-        """Take out the newest utterance of whoever holds most bytes in several.
+        """Remove the newest utterance of the name that holds the most bytes in several utterances.
 
-        None when that is nobody, or `spare` itself under its name.
+        None if there is no such name, or if it is the name of `spare`.
         """
         largest = self._largest(lambda utterance: len(utterance.audio.data))
         return (
@@ -85,21 +85,21 @@ class FairQueue:
 
     @property
     def ready(self) -> int:
-        """How many utterances could go to the model now: one of each device that has none there."""
+        """How many utterances could be transcribed now: one per device that is not busy."""
         return sum(map(len, self._turns.values()))
 
     def pop_batch(self, most: int) -> tuple[Utterance, ...]:
-        """The next utterances, up to `most`, each of another device; marks the devices busy."""
+        """Remove up to `most` utterances, each of another device, and mark the devices as busy."""
         return tuple(self._pop() for _ in range(min(most, self.ready)))
 
     def done(self, key: DeviceKey) -> None:
-        """The utterance of this device left the model; its next one waits for its turn."""
+        """The utterance of a busy device was transcribed. Its next one may be taken."""
         self._busy.remove(key)
         if key in self._waiting:
-            self._line_up(key)
+            self._enqueue_turn(key)
 
     def expire(self, now: float) -> list[Utterance]:
-        """Take out all that have waited too long or are too old."""
+        """Remove all utterances that have waited too long or are too old."""
         expired = [
             u for waiting in self._waiting.values() for u in waiting if self.is_expired(u, now)
         ]
@@ -108,14 +108,14 @@ class FairQueue:
         return expired
 
     def withdraw(self, key: DeviceKey) -> list[Utterance]:
-        """Take out all of a device."""
+        """Remove all utterances of a device."""
         withdrawn = list(self._waiting.get(key, ()))
         for utterance in withdrawn:
             self._remove(utterance)
         return withdrawn
 
     def clear(self) -> list[Utterance]:
-        """Take out everything."""
+        """Remove all utterances."""
         everything = [u for waiting in self._waiting.values() for u in waiting]
         for utterance in everything:
             self._remove(utterance)
@@ -123,13 +123,13 @@ class FairQueue:
 
     @property
     def next_expiry(self) -> float | None:
-        """When the first waiting utterance will be too old."""
+        """When the next utterance expires."""
         return min(
             (self._deadline(u) for waiting in self._waiting.values() for u in waiting), default=None
         )
 
     def oldest_s(self, now: float) -> float:
-        """How long the utterance that waits longest has waited, in seconds."""
+        """Longest time that an utterance in the queue has waited, in seconds."""
         return max(
             (now - u.ended_at for waiting in self._waiting.values() for u in waiting), default=0.0
         )
@@ -143,7 +143,7 @@ class FairQueue:
         key = keys.popleft()
         del self._turns[name]
         if keys:
-            # Its next part waits for the turn of the name to come round again.
+            # The next part of this name waits until the name has its turn again.
             self._turns[name] = keys
         self._busy.add(key)
         waiting = self._waiting[key]
@@ -153,7 +153,7 @@ class FairQueue:
             del self._waiting[key]
         return utterance
 
-    def _line_up(self, key: DeviceKey) -> None:
+    def _enqueue_turn(self, key: DeviceKey) -> None:
         self._turns.setdefault(_name_of(key), deque()).append(key)
 
     def _append(self, utterance: Utterance) -> None:
@@ -161,13 +161,13 @@ class FairQueue:
         if waiting is None:
             waiting = self._waiting[utterance.key] = deque()
             if utterance.key not in self._busy:
-                self._line_up(utterance.key)
+                self._enqueue_turn(utterance.key)
         waiting.append(utterance)
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
 
     def _largest(self, size: Callable[[Utterance], int]) -> _Name | None:
-        """Who has the largest sum of sizes among those with several utterances."""
+        """The name with the largest sum of sizes, among names with several utterances."""
         jobs: Counter[_Name] = Counter()
         sizes: Counter[_Name] = Counter()
         for key, waiting in self._waiting.items():
@@ -177,9 +177,9 @@ class FairQueue:
         return max(several, key=lambda name: sizes[name], default=None)
 
     def _remove_newest(self, name: _Name) -> Utterance:
-        """The newest utterance of the part that has most of a name."""
+        """Remove the newest utterance of the part of a name that has the most."""
         parts = [waiting for key, waiting in self._waiting.items() if _name_of(key) == name]
-        # Of parts that are alike, the one that came last.
+        # Among equal parts, the one that came last.
         largest = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))
         utterance = largest[-1]
         self._remove(utterance)
@@ -207,7 +207,7 @@ class FairQueue:
         return self.jobs > limits.max_jobs or self._audio_ms > limits.max_audio_s * 1000
 
     def length_s(self, utterance: Utterance) -> float:
-        """Seconds of audio in an utterance, as far as that is known before decoding."""
+        """Seconds of audio in an utterance, estimated where only decoding could tell."""
         seconds = utterance.seconds or estimated_seconds(utterance.audio)
         return min(seconds, self._limits.max_utterance_s)
 

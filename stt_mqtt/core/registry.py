@@ -1,7 +1,7 @@
-"""The devices that are known: bounded, the least recently used idle one leaves first.
+"""The known devices. Their number is bounded: the least recently used idle one is removed first.
 
-Whose settings were changed over the wire stays: a muted room must not hear again because others
-came.
+Devices with settings changed over the wire are kept, so that new devices cannot re-enable a room
+that was disabled.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """Finds devices by key and makes new ones, at most `limits.max_devices` at once.
+    """Finds devices by key and creates them, at most `limits.max_devices` at once.
 
-    Observers are told who comes and who is forgotten. `config`: replaced by a reload.
+    It reports to observers which devices are registered and removed. A reload replaces `config`.
     """
 
     def __init__(self, config: Config, context: DeviceContext, clock: Clock) -> None:
@@ -45,31 +45,30 @@ class Registry:
         return len(self._devices)
 
     def find(self, key: DeviceKey) -> Device | None:
-        """The device, if it is known."""
+        """The device, if it is registered."""
         return self._devices.get(key)
 
     def config_of(self, key: DeviceKey) -> DeviceConfig:
-        """What the configuration says of a device."""
+        """The configured settings of a device."""
         return self.config.device(key.name)
 
-    def seen(self, key: DeviceKey) -> Device | None:
-        """The device that a message came from, if it is known."""
+    def touch(self, key: DeviceKey) -> Device | None:
+        """The device that sent a message, if it is registered. Updates `last_seen_ts`."""
         device = self.find(key)
         if device is not None:
             device.last_seen_ts = self._clock.epoch()
         return device
 
-    def seen_or_added(self, key: DeviceKey) -> Device:
-        """The device that a message came from, made if needed. Raises `TooManyDevicesError`."""
-        device = self.get(key)
+    def touch_or_add(self, key: DeviceKey) -> Device:
+        """As `get_or_add`, and update `last_seen_ts`: the device sent a message."""
+        device = self.get_or_add(key)
         device.last_seen_ts = self._clock.epoch()
         return device
 
-    def get(self, key: DeviceKey) -> Device:
-        """The device, made if needed; an idle one may be forgotten for it.
+    def get_or_add(self, key: DeviceKey) -> Device:
+        """The device, created if needed. An idle device may be removed to make room for it.
 
-        Raises `TooManyDevicesError` when all places are taken by devices that are busy or
-        configured.
+        Raises `TooManyDevicesError` if all other devices are busy or configured.
         """
         self._leaving.discard(key)
         device = self._devices.get(key)
@@ -81,43 +80,43 @@ class Registry:
         device = self._devices[key] = Device(key, self.config_of(key), self._context)
         return device
 
-    def introduce(self, key: DeviceKey) -> None:
-        """Make a device known before it speaks, if there is a place for it now.
+    def register(self, key: DeviceKey) -> None:
+        """Create a device before its first utterance, if there is room for it.
 
-        Another device is forgotten only for one that is configured.
+        Another device is removed only to make room for a configured one.
         """
         if not self._is_configured(key) and not self._has_place_for(key):
             return
         try:
-            device = self.get(key)
+            device = self.get_or_add(key)
         except TooManyDevicesError:
             return
         self.observers.announce(device)
 
     def announce(self, door: str) -> None:
-        """Tell again the settings and state of all devices of a door."""
+        """Report the settings and state of all devices of a door again."""
         for device in self:
             if device.key.door == door:
                 device.announced = None
                 self.observers.announce(device)
 
-    def take_over(self, key: DeviceKey, overrides: Overrides | None, last_seen_ts: float) -> None:
-        """Know a device of a previous run, as it was set, if there is a place for it.
+    def restore(self, key: DeviceKey, overrides: Overrides | None, last_seen_ts: float) -> None:
+        """Create a device of the previous run with its settings, if there is room for it.
 
-        Nobody is told: `announce` or `introduce` does that.
+        Observers are not told; call `announce` or `register` for that.
         """
         if not self._has_place_for(key):
             return
-        device = self.get(key)
+        device = self.get_or_add(key)
         if overrides is not None:
             device.restore(overrides)
-        # If nobody knows when it was heard last, its silence counts from now.
+        # If its last message has no known time, its silence counts from now.
         device.last_seen_ts = max(device.last_seen_ts, last_seen_ts or self._clock.epoch())
 
     def forget(self, key: DeviceKey) -> None:
-        """Forget a device and what is retained about it, also if it is not known.
+        """Remove a device and clear its retained messages, even if it is not registered.
 
-        Raises `RequestError` for one that is configured or has something unanswered.
+        Raises `RequestError` if it is configured or has an unanswered utterance.
         """
         if self._is_configured(key):
             raise RequestError(f"{key.name} has an entry under devices: and is never forgotten")
@@ -127,10 +126,10 @@ class Registry:
         self._remove(key)
 
     def forget_silent(self, door: str, since_ts: float, but: Collection[str]) -> None:
-        """Forget the devices of a door that nobody heard since then, in seconds of the epoch.
+        """Remove the devices of a door that were last seen before `since_ts` (Unix epoch, seconds).
 
-        Devices stay that are configured, busy, named in `but`, or switched off: a room that must
-        not hear must not come back hearing.
+        Devices that are configured, busy, disabled or named in `but` are kept. A disabled device
+        that was removed would come back enabled.
         """
         for device in self:
             key = device.key
@@ -141,11 +140,11 @@ class Registry:
                 self._remove(key)
 
     def mark_leaving(self, key: DeviceKey) -> None:
-        """A device will not speak again: its place is free once nothing of it is unanswered."""
+        """Have a device removed as soon as all its utterances are answered."""
         self._leaving.add(key)
 
     def remove_if_left(self, device: Device) -> None:
-        """Forget a device that is leaving, if nothing of it is unanswered."""
+        """Remove a device that is marked as leaving, if all its utterances are answered."""
         if device.key in self._leaving and device.idle:
             self._leaving.remove(device.key)
             self._remove(device.key)
@@ -171,32 +170,33 @@ class Registry:
         return key in self._devices or len(self) < self.config.limits.max_devices
 
 
-class Alarms:
-    """Deadlines of devices, the earliest first. Times are monotonic seconds.
+class DeviceDeadlines:
+    """A heap of the deadlines of devices, earliest first. Times are monotonic seconds.
 
-    A deadline that moves later costs nothing: the device is looked at early and set again.
+    A deadline that moves later does not change the heap. The device is returned early and `set`
+    again.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._alarms: list[tuple[float, DeviceKey]] = []
+        self._deadlines: list[tuple[float, DeviceKey]] = []
 
     @property
     def next_at(self) -> float | None:
-        """When `due` has something to say; None: nothing is set."""
-        return self._alarms[0][0] if self._alarms else None
+        """When `due` next returns a device; None if no deadline is set."""
+        return self._deadlines[0][0] if self._deadlines else None
 
     def set(self, device: Device) -> None:
-        """See that the device is looked at when its deadline comes."""
+        """Schedule the device for its deadline."""
         deadline = device.deadline
         if deadline is not None and (device.timer_at is None or deadline < device.timer_at):
             device.timer_at = deadline
-            heapq.heappush(self._alarms, (deadline, device.key))
+            heapq.heappush(self._deadlines, (deadline, device.key))
 
     def due(self, now: float) -> Iterator[Device]:
-        """The devices whose time has come; each has to be `set` again."""
-        while self._alarms and self._alarms[0][0] <= now:
-            at, key = heapq.heappop(self._alarms)
+        """The devices whose deadline has passed. Each must be `set` again."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            at, key = heapq.heappop(self._deadlines)
             device = self._registry.find(key)
             if device is not None and device.timer_at == at:
                 device.timer_at = None

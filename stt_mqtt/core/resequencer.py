@@ -1,16 +1,16 @@
-"""Numbered chunks put back into order: duplicates dropped, short reorderings undone."""
+"""Puts numbered chunks back into order and drops duplicates."""
 
 from __future__ import annotations
 
 REORDER_WINDOW = 16
-"""Chunks that a late one may be overtaken by and still find its place."""
+"""How many later chunks may arrive before a chunk that still finds its place."""
 
 MAX_JUMP = 1500
-"""Largest leap in numbers that is believed: 30 s of 20 ms chunks. Beyond, the number is wrong."""
+"""Largest gap in numbers that counts as loss: 30 s of 20 ms chunks. A larger one is an error."""
 
 
 class Resequencer:
-    """Orders the chunks of one utterance by their numbers, which count from 0.
+    """Orders the chunks of one utterance by their numbers, which start at 0.
 
     At most `REORDER_WINDOW - 1` chunks are held back.
     """
@@ -23,9 +23,9 @@ class Resequencer:
         self.dropped = 0
 
     def push(self, number: int, chunk: bytes, room_bytes: int) -> list[bytes | None]:
-        """Take one chunk; return what is in order now, None in the place of each lost chunk.
+        """Add one chunk. Return the chunks that are now in order, with None for each lost one.
 
-        `room_bytes`: how much may be held back; a chunk beyond that is dropped.
+        `room_bytes`: most bytes that may be held back. A chunk beyond that is dropped.
         """
         ahead = number - self._expected
         if ahead < 0 or number in self._held or ahead > MAX_JUMP:
@@ -49,9 +49,9 @@ class Resequencer:
         return ready
 
     def flush(self, sent: int | None = None) -> list[bytes | None]:
-        """End of the utterance: all that is held, with the gaps between marked as lost.
+        """Return all chunks that are held back, with None for each lost one.
 
-        `sent`: how many chunks the device says it sent; those missing at the end are lost too.
+        `sent`: number of chunks that the device sent. Those missing at the end count as lost.
         """
         ready: list[bytes | None] = []
         while self._held:

@@ -1,4 +1,4 @@
-"""Scaling with the load: watches the load, loads the next model beside the present one, swaps."""
+"""Changes the rung with the load: loads another model beside the present one, then swaps them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED_FOR = "asked for"
 
 
 class LadderRunner:
-    """Moves the service between its rungs. Lives on the event loop."""
+    """Moves the service between its rungs. Runs on the event loop."""
 
     def __init__(
         self, config: Config, start: LoadedLadder, models: ModelLoader, clock: Clock
@@ -45,21 +45,21 @@ class LadderRunner:
         self._retry_at = -inf
         self._broken = False
         self.loading = False
-        """Whether a thread is about to load a model. It goes on when nobody wants it any more."""
+        """Whether a thread loads a model. Loading cannot be interrupted."""
 
     def attach(self, engine: Engine, service: SpeechService, changed: Callable[[], None]) -> None:
-        """What is moved, and who is told after a change."""
+        """Set the engine and the service to move, and the callback after a change."""
         self._engine, self._service, self._changed = engine, service, changed
 
     @property
     def status(self) -> RungStatus:
-        """The ladder as it stands."""
+        """The current state of the ladder."""
         return RungStatus(
             self._rungs, self._mode, self._rungs[self._state.index].name, self._reason
         )
 
     def set_mode(self, mode: str) -> None:
-        """Hold the rung called `mode`, or choose by load with `auto`.
+        """Hold the rung called `mode`, or with `auto` let the load choose.
 
         Raises RequestError for a rung that does not exist or cannot be used.
         """
@@ -80,7 +80,7 @@ class LadderRunner:
         self._woken.set()
 
     async def run(self) -> None:
-        """Look at the load every second until cancelled."""
+        """Check the load every second until cancelled."""
         while len(self._rungs) > 1:
             try:
                 async with asyncio.timeout(INTERVAL_S):
@@ -98,7 +98,7 @@ class LadderRunner:
                 return
 
     async def step(self) -> None:
-        """Move if the load, or the rung that is held, asks for it."""
+        """Move to another rung if the load or the held rung requires it."""
         choice = self._wanted()
         if choice.index == self._state.index:
             return
@@ -107,13 +107,13 @@ class LadderRunner:
         try:
             transcriber, max_batch = await in_background(partial(self._prepared, rung))
         except NotEnoughMemoryError as error:
-            self._put_off(rung, error)
+            self._postpone(rung, error)
             return
         except ModelError as error:
             self._give_up(choice.index, error)
             return
         if self._mode != mode:
-            # Something else was asked for while it was loaded.
+            # The mode was changed while the model was loading.
             if transcriber.loaded is not self._engine.transcriber.loaded:
                 transcriber.close()
             self._woken.set()
@@ -125,19 +125,19 @@ class LadderRunner:
         log.info("rung %s: %s", rung.name, choice.reason)
         self._tell_status()
 
-    def _put_off(self, rung: Rung, error: NotEnoughMemoryError) -> None:
-        """There may be memory later."""
+    def _postpone(self, rung: Rung, error: NotEnoughMemoryError) -> None:
+        """Try the rung again later: there may be enough memory then."""
         self._retry_at = self._clock.now() + self._policy.min_stay_s
         self._reason = f"{rung.name} has to wait: {error}"
         log.warning("staying on %s, %s", self.status.active, self._reason)
         self._tell_status()
 
     def _give_up(self, index: int, error: ModelError) -> None:
-        """A rung that cannot be loaded is not tried again; the load chooses among the others."""
+        """Do not try a rung again that cannot be loaded. The load chooses among the others."""
         name = self._rungs[index].name
         log.warning("staying on %s, rung %s cannot be used: %s", self.status.active, name, error)
         self._candidates[index] = replace(self._candidates[index], cost=None, reason=str(error))
-        # While it was loaded another one may have been asked for.
+        # The mode may have been changed while the model was loading.
         if self._mode in (AUTO, name):
             self._mode = AUTO
             self._reason = f"{name} cannot be used: {error}"
@@ -160,7 +160,7 @@ class LadderRunner:
         return choose(self._candidates, self._policy, self._state, load, now)
 
     def _prepared(self, rung: Rung) -> tuple[WhisperTranscriber, int]:
-        """In a thread: the model of a rung, this one's or one loaded beside it, and its batches."""
+        """The model of a rung, loaded if needed, and its largest batch. Runs in a thread."""
         try:
             if shares_model(self._rungs[self._state.index], rung):
                 transcriber = self._engine.transcriber.with_beam(rung.beam_size)
@@ -178,7 +178,7 @@ class LadderRunner:
         raise RequestError(f"no rung is called {name[:64]!r}: {known}")
 
     def _tell_status(self) -> None:
-        self._service.rungs = self.status
+        self._service.rung_status = self.status
         self._changed()
 
 

@@ -1,7 +1,7 @@
-"""From the queue into the inference threads and back, with every wait bounded.
+"""Passes utterances from the queue to the inference threads, and returns their answers.
 
-Runs on the event loop; `now` is monotonic seconds. Every method that can answer utterances returns
-the answers; what it leaves behind is consistent before anybody is told.
+Runs on the event loop; `now` is in monotonic seconds. Every wait is bounded. Every method that can
+answer utterances returns the answers, so the state is consistent before an outlet is called.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance, Verdict
 log = logging.getLogger(__name__)
 
 STOOD_STILL_S = 5.0
-"""A deadline that is looked at so late shows that the process stood still, or the machine slept."""
+"""A deadline that is noticed this late means that the process stood still or the machine slept."""
 
 
 class Pool(Protocol):
-    """Threads that transcribe.
+    """The inference threads.
 
-    For each utterance of a batch `Scheduler.verdict` is called once, and then `Scheduler.finished`
-    once for the batch.
+    They call `Scheduler.verdict` once for each utterance of a batch, then `Scheduler.finished` once
+    for the batch.
     """
 
     def submit(self, batch: Batch) -> None:
-        """Have a batch transcribed."""
+        """Transcribe a batch in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many batches are transcribed at once, and how many utterances each holds at most."""
+    """How many batches are transcribed at once, and the most utterances in each."""
 
     workers: int
     max_batch: int
@@ -53,23 +53,23 @@ class Capacity:
 
 @dataclass(slots=True)
 class _Running:
-    """A batch until it is finished. `unanswered`: utterances by their index."""
+    """A batch until it is finished. `unanswered`: utterances by their index in the batch."""
 
     started_at: float
     unanswered: dict[int, Utterance]
     progress_at: float
-    """When it began, or when the last verdict came."""
+    """When the batch started, or when its last verdict arrived."""
     stuck: bool = False
     excused: bool = False
-    """Whether it has got its time anew, because the process stood still or the machine slept."""
+    """Whether its timeout was restarted, because the process stood still or the machine slept."""
 
     def deadline(self, timeout_s: float) -> float:
-        """When it hangs: each utterance that it owes has so much time."""
+        """When the batch counts as stuck. Each unanswered utterance has `timeout_s` seconds."""
         return self.progress_at + timeout_s * max(len(self.unanswered), 1)
 
 
 class Scheduler:
-    """Keeps the inference threads busy and answers every utterance exactly once."""
+    """Keeps the inference threads busy and answers every queued utterance exactly once."""
 
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
@@ -83,39 +83,39 @@ class Scheduler:
             )
         )
         self.arrivals = LoadMeter()
-        """What is put into the queue, for the choice of the rung."""
+        """The rate of utterances and audio, for the choice of the rung."""
         self._pool: Pool | None = None
         self._workers = 0
         self.max_batch = 1
-        """Most utterances in a batch from the next one on; follows the model that serves."""
+        """Most utterances in a batch. `LadderRunner` sets it when it changes the model."""
         self._last_number = 0
         self._running: dict[int, _Running] = {}
 
     @property
     def queue(self) -> FairQueue:
-        """What waits, to be looked at."""
+        """The queue, for reading its figures."""
         return self._queue
 
     @property
     def drained(self) -> bool:
-        """Whether no utterance waits for its turn or its verdict."""
+        """Whether no utterance is queued or being transcribed."""
         return self._queue.jobs == 0 and not any(
             running.unanswered for running in self._running.values()
         )
 
     @property
     def healthy(self) -> bool:
-        """Whether no inference thread hangs."""
+        """Whether no inference thread is stuck."""
         return self._stuck == 0
 
     @property
-    def hopeless(self) -> bool:
-        """Whether every inference thread hangs, so that nothing will be transcribed any more."""
+    def all_stuck(self) -> bool:
+        """Whether every inference thread is stuck, so that nothing can be transcribed."""
         return 0 < self._workers <= self._stuck
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do."""
+        """When `tick` must be called next."""
         timeouts = [
             running.deadline(self._limits.inference_timeout_s)
             for running in self._running.values()
@@ -124,21 +124,21 @@ class Scheduler:
         expiry = self._queue.next_expiry
         return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
 
-    def serve(self, pool: Pool, capacity: Capacity, now: float) -> None:
-        """Have threads transcribe from now on; until then everything waits."""
+    def attach_pool(self, pool: Pool, capacity: Capacity, now: float) -> None:
+        """Start to transcribe with these threads. Before that, utterances wait in the queue."""
         self._pool = pool
         self._workers = capacity.workers
         self.max_batch = capacity.max_batch
         self._start(now)
 
     def withdraw(self, key: DeviceKey, now: float) -> list[Answer]:
-        """Take back what a device has waiting; what is being transcribed goes on."""
-        return [_waited(utterance, None, now) for utterance in self._queue.withdraw(key)]
+        """Remove the queued utterances of a device. One that is being transcribed continues."""
+        return [_answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
     def put(self, utterance: Utterance, now: float) -> list[Answer]:
-        """Queue an utterance and start it if a thread is free. An empty one takes no place."""
+        """Queue an utterance and start it if a thread is free. An empty one is answered at once."""
         if not utterance.audio.data:
-            return [Answer(utterance, _nothing_came(utterance), 0.0)]
+            return [Answer(utterance, _no_audio_error(utterance), 0.0)]
         if self._queue.is_expired(utterance, now):
             return [self._expired(utterance, now)]
         self.arrivals.note(now, self._queue.length_s(utterance))
@@ -146,14 +146,14 @@ class Scheduler:
         return refused + self.tick(now)
 
     def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
-        """Take audio from whoever hoards most; nothing if that is nobody, or `for_key` itself."""
+        """Remove one utterance of the device that holds most, but never one of `for_key`."""
         evicted = self._queue.evict_from_largest(for_key)
         return [] if evicted is None else [_overloaded(evicted, now)]
 
     def verdict(self, batch: int, index: int, verdict: Verdict, now: float) -> list[Answer]:
-        """The verdict on one utterance; ignored after its timeout.
+        """Take the verdict on one utterance. It is ignored after the timeout.
 
-        Its device may have its next one transcribed, also while the batch goes on.
+        The next utterance of the device may then be started, even before the batch is finished.
         """
         running = self._running[batch]
         answers: list[Answer] = []
@@ -165,12 +165,12 @@ class Scheduler:
         return answers + self.tick(now)
 
     def finished(self, batch: int, now: float) -> list[Answer]:
-        """A thread is done with a batch and free for another one."""
+        """A thread has finished a batch and is free for another one."""
         del self._running[batch]
         return self.tick(now)
 
     def tick(self, now: float) -> list[Answer]:
-        """Answer what is too old, give up on what takes too long, start what can start."""
+        """Answer expired utterances, time out stuck batches, and start new batches."""
         answers = [self._expired(utterance, now) for utterance in self._queue.expire(now)]
         timeout_s = self._limits.inference_timeout_s
         for running in self._running.values():
@@ -178,7 +178,7 @@ class Scheduler:
             if running.stuck or late_s < 0:
                 continue
             if late_s > STOOD_STILL_S and not running.excused:
-                # Nobody looked in time, so its thread had no time either.
+                # The whole process stood still, so the thread could not work either.
                 running.excused = True
                 running.progress_at = now
             else:
@@ -194,9 +194,9 @@ class Scheduler:
         return answers
 
     def abandon(self, now: float) -> list[Answer]:
-        """Answer everything that is left `shutting_down`."""
+        """Answer all remaining utterances with `shutting_down`."""
         error = ShuttingDownError("the service stops")
-        answers = [_waited(utterance, error, now) for utterance in self._queue.clear()]
+        answers = [_answer_after_wait(utterance, error, now) for utterance in self._queue.clear()]
         for running in self._running.values():
             answers += self._finish_all(running, error)
         return answers
@@ -206,7 +206,7 @@ class Scheduler:
         return sum(running.stuck for running in self._running.values())
 
     def _start(self, now: float) -> None:
-        """Share what is ready among the free threads: none waits for company, none stays idle."""
+        """Share the utterances that are ready equally among the free threads."""
         if self._pool is None:
             return
         batches: list[tuple[Utterance, ...]] = []
@@ -221,7 +221,7 @@ class Scheduler:
             self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
 
     def _unless_old(self, running: _Running, index: int, verdict: Verdict, now: float) -> Verdict:
-        """A verdict, unless its words were spoken before the machine slept."""
+        """The verdict, or `expired` if the machine slept and the speech is too old now."""
         slept = running.excused or now >= running.deadline(self._limits.inference_timeout_s)
         utterance, max_age_s = running.unanswered[index], self._limits.max_age_s
         if not slept or now - utterance.ended_at + utterance.age_s < max_age_s:
@@ -231,7 +231,7 @@ class Scheduler:
         )
 
     def _expired(self, utterance: Utterance, now: float) -> Answer:
-        return _waited(utterance, self._too_old(utterance, now), now)
+        return _answer_after_wait(utterance, self._too_old(utterance, now), now)
 
     def _too_old(self, utterance: Utterance, now: float) -> UtteranceError:
         limits, waited_s = self._limits, now - utterance.ended_at
@@ -250,24 +250,24 @@ class Scheduler:
     def _finish(self, running: _Running, index: int, verdict: Verdict) -> Answer:
         utterance = running.unanswered.pop(index)
         self._queue.done(utterance.key)
-        return _waited(utterance, verdict, running.started_at)
+        return _answer_after_wait(utterance, verdict, running.started_at)
 
     def _finish_all(self, running: _Running, error: UtteranceError) -> list[Answer]:
         return [self._finish(running, index, error) for index in list(running.unanswered)]
 
 
-def _waited(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
-    """The answer to an utterance that was in the queue until then."""
+def _answer_after_wait(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
+    """The answer to an utterance that was in the queue until `until`."""
     return Answer(utterance, verdict, max(until - utterance.ended_at, 0.0))
 
 
 def _overloaded(utterance: Utterance, now: float) -> Answer:
     error = OverloadedError("more speech arrives than this machine can transcribe")
-    return _waited(utterance, error, now)
+    return _answer_after_wait(utterance, error, now)
 
 
-def _nothing_came(utterance: Utterance) -> UtteranceError:
-    """Why there is no audio: whoever is cut off by the end of the service was not too short."""
+def _no_audio_error(utterance: Utterance) -> UtteranceError:
+    """Why there is no audio: the service stopped, or the device sent none."""
     if utterance.end is EndReason.SHUTDOWN:
         return ShuttingDownError("the service stops")
     return TooShortError("no audio came")

@@ -1,7 +1,7 @@
-"""The speech service: doors report what devices do, each utterance is answered exactly once.
+"""The speech service: doors report what devices do, and each utterance gets exactly one outcome.
 
-Single-threaded (the event loop's), without locks. The clock, the inference threads and the
-doors' outlets are given to it, so that tests run it with fakes.
+It runs on the event loop, without locks. The clock, the inference threads and the outlets are
+passed in, so that tests can replace them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stt_mqtt.core.outcomes import (
     outcome_of,
     outcome_of_refusal,
 )
-from stt_mqtt.core.registry import Alarms, Registry
+from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.errors import (
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 class SpeechService:
-    """Everything between the doors and the inference threads."""
+    """Connects the doors with the devices, the scheduler and the inference threads."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class SpeechService:
         limits = config.limits
         self.config = config
         self.languages = engine.languages
-        self.rungs = engine.rungs
-        """The ladder as it stands, for the doors to tell; whoever moves it replaces this."""
+        self.rung_status = engine.rung_status
+        """The state of the ladder, for the doors to publish. `LadderRunner` replaces it."""
         self.metrics = Metrics()
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
@@ -73,15 +73,15 @@ class SpeechService:
         self.scheduler = Scheduler(limits)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
-        self._alarms = Alarms(self.registry)
+        self._deadlines = DeviceDeadlines(self.registry)
         self._closing = False
 
     def attach(self, door: str, outlet: Outlet) -> None:
-        """Connect a door; the keys of its devices carry its name."""
+        """Set the outlet of a door. The keys of its devices carry the name of the door."""
         self._outlets[door] = outlet
 
-    def follow(self, door: str, observer: DeviceObserver) -> None:
-        """Have the devices of a door watched; observers are told in the order they came."""
+    def add_observer(self, door: str, observer: DeviceObserver) -> None:
+        """Add an observer of the devices of a door. Observers are called in this order."""
         self.registry.observers.add(door, observer)
 
     # What devices do ---------------------------------------------------------------------
@@ -93,21 +93,21 @@ class SpeechService:
             return
         now = self._clock.now()
         error = self._refusal(start, device)
-        self._settle(
+        self._handle_ended(
             device,
             device.start(start, now) if error is None else device.refuse(start, error, now),
         )
 
     def refuse(self, key: DeviceKey, start: UtteranceStart, error: UtteranceError) -> None:
-        """A device tried to open an utterance in a way that cannot be obeyed."""
+        """A device tried to open an utterance, but the start was invalid."""
         device = self._get_or_answer(key, start)
         if device is not None:
-            self._settle(device, device.refuse(start, error, self._clock.now()))
+            self._handle_ended(device, device.refuse(start, error, self._clock.now()))
 
     def chunk(self, key: DeviceKey, chunk: bytes, number: int | None, format: NamedFormat) -> None:
         """A device sends audio; `number` and `format` as in `Device.chunk`."""
         try:
-            device = self.registry.seen_or_added(key)
+            device = self.registry.touch_or_add(key)
         except TooManyDevicesError:
             self.metrics.drop(DropReason.TOO_MANY_DEVICES)
             return
@@ -117,34 +117,34 @@ class SpeechService:
         now = self._clock.now()
         if self.budget.missing_bytes(len(chunk)) and device.takes_chunk(now):
             self.make_room(len(chunk), key)
-        self._settle(device, device.chunk(chunk, number, format, now))
+        self._handle_ended(device, device.chunk(chunk, number, format, now))
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
-        """A device ends its utterance; `sent`: how many chunks it says it sent."""
-        device = self.registry.seen(key)
+        """A device ends its utterance. `sent`: number of chunks that it says it sent."""
+        device = self.registry.touch(key)
         if device is not None:
-            self._settle(device, device.stop(id, sent, self._clock.now()))
+            self._handle_ended(device, device.stop(id, sent, self._clock.now()))
 
     def abort(self, key: DeviceKey, id: str | None) -> None:
-        """A device takes its utterance back."""
-        device = self.registry.seen(key)
+        """A device aborts its utterance."""
+        device = self.registry.touch(key)
         if device is not None:
-            self._settle(device, device.abort(id, self._clock.now()))
+            self._handle_ended(device, device.abort(id, self._clock.now()))
 
     def disconnect(self, key: DeviceKey) -> None:
-        """A device is gone, by the word of others; what it said so far is transcribed."""
+        """A device was reported offline. The audio that it has sent is transcribed."""
         device = self.registry.find(key)
         if device is not None:
-            self._settle(device, device.end(EndReason.DISCONNECT, self._clock.now()))
+            self._handle_ended(device, device.end(EndReason.DISCONNECT, self._clock.now()))
 
     def leave(self, key: DeviceKey) -> None:
-        """A device will not speak again: what is open or waits is taken back, its place is free."""
+        """A device is gone for good. Its utterances are aborted and the device is removed."""
         device = self.registry.find(key)
         if device is None:
             return
         now = self._clock.now()
         self.registry.mark_leaving(key)
-        self._settle(device, device.abort(None, now))
+        self._handle_ended(device, device.abort(None, now))
         self._answer(self.scheduler.withdraw(key, now))
         self.registry.remove_if_left(device)
 
@@ -159,7 +159,7 @@ class SpeechService:
             return
         if device.settings.enabled:
             self.make_room(len(data), key)
-        self._settle(device, [device.single(data, start, self._clock.now())])
+        self._handle_ended(device, [device.single(data, start, self._clock.now())])
 
     def answer_error(
         self,
@@ -168,23 +168,23 @@ class SpeechService:
         error: UtteranceError,
         end: EndReason | None = None,
     ) -> None:
-        """Answer a message that opens nothing and leaves an open utterance alone."""
-        self._publish(outcome_of_refusal(key, start, error, end, self._moment()))
+        """Answer a message with an error, without an effect on the open utterance."""
+        self._deliver(outcome_of_refusal(key, start, error, end, self._moment()))
 
     def change_settings(self, key: DeviceKey, change: SettingsChange) -> None:
-        """A device's settings are changed until the restart."""
+        """Change settings of a device until the restart."""
         device = self._get_or_answer(key, UtteranceStart())
         if device is not None:
-            self._settle(device, device.change(change, self._clock.now()))
+            self._handle_ended(device, device.change(change, self._clock.now()))
 
     def count_dropped_chunk(self, key: DeviceKey) -> None:
-        """A chunk of the device was dropped before it reached the service."""
+        """Count a chunk that was dropped before it reached the service."""
         device = self.registry.find(key)
         if device is not None:
             device.counters.dropped_chunks += 1
 
     def make_room(self, nbytes: int, key: DeviceKey) -> bool:
-        """Whether `key` may hold `nbytes` more; what others hoard is taken from them for it."""
+        """Make room for `nbytes` of `key`, at the cost of others; return whether they fit."""
         while self.budget.missing_bytes(nbytes):
             evicted = self.scheduler.evict(key, self._clock.now())
             if not evicted:
@@ -195,52 +195,52 @@ class SpeechService:
     # What the service does -----------------------------------------------------------------
 
     def reconfigure(self, config: Config) -> None:
-        """Take a new configuration for all devices."""
+        """Apply a new configuration to all devices."""
         self.config = self.registry.config = config
         for device in self.registry:
             configured = self.registry.config_of(device.key)
-            self._settle(device, device.reconfigure(configured, self._clock.now()))
+            self._handle_ended(device, device.reconfigure(configured, self._clock.now()))
 
-    def serve(self, pool: Pool, capacity: Capacity) -> None:
-        """The model is loaded: transcribe, first of all what has come in meanwhile."""
-        self.scheduler.serve(pool, capacity, self._clock.now())
+    def attach_pool(self, pool: Pool, capacity: Capacity) -> None:
+        """The model is loaded: start to transcribe, beginning with what is queued."""
+        self.scheduler.attach_pool(pool, capacity, self._clock.now())
 
     def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
-        """An inference thread has the verdict on one utterance of a batch."""
+        """An inference thread gave the verdict on one utterance of a batch."""
         self._answer(self.scheduler.verdict(batch, index, verdict, self._clock.now()))
 
     def finished(self, batch: int) -> None:
-        """An inference thread is done with a batch."""
+        """An inference thread has finished a batch."""
         self._answer(self.scheduler.finished(batch, self._clock.now()))
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds."""
-        both = (self._alarms.next_at, self.scheduler.deadline)
+        """When `tick` must be called next, in monotonic seconds."""
+        both = (self._deadlines.next_at, self.scheduler.deadline)
         return min((at for at in both if at is not None), default=None)
 
     def tick(self) -> None:
-        """End the utterances whose time is up and whatever else is due."""
+        """Do everything that is due: end utterances, and see `Scheduler.tick`."""
         now = self._clock.now()
-        for device in self._alarms.due(now):
-            self._settle(device, device.tick(now))
+        for device in self._deadlines.due(now):
+            self._handle_ended(device, device.tick(now))
         self._answer(self.scheduler.tick(now))
 
     def shut_down(self) -> None:
-        """Accept nothing new and end what is open."""
+        """Accept no new utterances and end the open ones."""
         self._closing = True
         for device in self.registry:
-            self._settle(device, device.end(EndReason.SHUTDOWN, self._clock.now()))
+            self._handle_ended(device, device.end(EndReason.SHUTDOWN, self._clock.now()))
 
     def abandon(self) -> None:
-        """Answer whatever is still unanswered with `shutting_down`."""
+        """Answer all remaining utterances with `shutting_down`."""
         self._answer(self.scheduler.abandon(self._clock.now()))
 
-    # Inside ----------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------
 
     def _get_or_answer(self, key: DeviceKey, start: UtteranceStart) -> Device | None:
         try:
-            return self.registry.seen_or_added(key)
+            return self.registry.touch_or_add(key)
         except TooManyDevicesError as error:
             self.answer_error(key, start, error)
             return None
@@ -258,8 +258,8 @@ class SpeechService:
             "or configure a multilingual model"
         )
 
-    def _settle(self, device: Device, ended: list[Ended]) -> None:
-        """Send on what ended, then tell what changed and see that the device is woken in time."""
+    def _handle_ended(self, device: Device, ended: list[Ended]) -> None:
+        """Queue or answer what ended. Then tell the observers and set the next deadline."""
         for item in ended:
             if isinstance(item, Utterance):
                 device.pending += 1
@@ -267,12 +267,12 @@ class SpeechService:
             elif isinstance(item, Repeated):
                 self._repeat(item)
             else:
-                self._publish(outcome_of(item, self._moment()))
+                self._deliver(outcome_of(item, self._moment()))
         self.registry.observers.announce(device)
-        self._alarms.set(device)
+        self._deadlines.set(device)
 
     def _answer(self, answers: Iterable[Answer]) -> None:
-        """Answer utterances that were queued."""
+        """Deliver the outcomes of utterances that were queued, and free their memory."""
         for answer in answers:
             utterance = answer.utterance
             self.budget.use(-len(utterance.audio.data))
@@ -281,15 +281,15 @@ class SpeechService:
             device = self.registry.find(utterance.key)
             if device is not None:
                 device.pending -= 1
-            self._publish(outcome_of(answer, self._moment()))
+            self._deliver(outcome_of(answer, self._moment()))
             if device is not None:
                 self.registry.observers.announce(device)
                 self.registry.remove_if_left(device)
 
-    def _publish(self, outcome: Outcome) -> None:
-        """Give a door an outcome. A door that fails harms no other answer.
+    def _deliver(self, outcome: Outcome) -> None:
+        """Pass an outcome to the outlet of its door. A door that raises loses only this outcome.
 
-        It is counted, and remembered in case the device repeats itself, when it comes first.
+        Unless the outcome is repeated, it is counted and remembered under its id.
         """
         if not outcome.repeated:
             self.metrics.count_outcome(outcome)
@@ -307,11 +307,11 @@ class SpeechService:
             )
 
     def _repeat(self, repeated: Repeated) -> None:
-        """Say again what was answered; what waits for the model will be answered by that."""
+        """Deliver a known outcome again. If there is none yet, the first utterance gets it."""
         self.metrics.drop(DropReason.REPEATED)
         if repeated.outcome is not None:
             context = repeated.start.context
-            self._publish(replace(repeated.outcome, repeated=True, context=context))
+            self._deliver(replace(repeated.outcome, repeated=True, context=context))
 
     def _moment(self) -> Moment:
         return Moment(self._clock.now(), self._clock.epoch())

@@ -1,4 +1,4 @@
-"""What a device may change of its settings over the wire, until the service restarts."""
+"""Settings of a device that can be changed over the wire until the service restarts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stt_mqtt.config import DeviceConfig
 
 
 class Unchanged(Enum):
-    """The one value that says: this setting was not mentioned."""
+    """The type of `UNCHANGED`, which stands for a setting that was not mentioned."""
 
     UNCHANGED = "unchanged"
 
@@ -20,7 +20,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True)
 class SettingsChange:
-    """A wish to change settings; None means back to the configured value."""
+    """A request to change settings. None: return to the configured value."""
 
     enabled: bool | Unchanged | None = UNCHANGED
     language: str | Unchanged | None = UNCHANGED
@@ -29,7 +29,7 @@ class SettingsChange:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """The settings in force."""
+    """The effective settings of a device."""
 
     enabled: bool
     language: str | None
@@ -38,7 +38,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What was changed over the wire; None means as configured."""
+    """The settings that were changed over the wire. None: as configured."""
 
     enabled: bool | None = None
     language: str | None = None
@@ -56,7 +56,7 @@ class Overrides:
         return result
 
     def over(self, config: DeviceConfig) -> DeviceSettings:
-        """The settings in force over the configured ones."""
+        """The effective settings: these overrides applied to the configured settings."""
         return DeviceSettings(
             enabled=config.enabled if self.enabled is None else self.enabled,
             language=config.language if self.language is None else self.language,

@@ -1,4 +1,4 @@
-"""One timer of the event loop for all the deadlines of the service."""
+"""One timer for all deadlines of the service."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from dataclasses import dataclass
 from typing import Protocol
 
 LATE_S = 0.05
-"""A call that comes so much later than it should shows that the process stood still."""
+"""A call that is this late means that the process stood still."""
 GRACE_S = 0.25
-"""Most that is waited after a standstill for others who stood still with us, such as the broker."""
+"""Longest wait after a standstill for programs that stood still as well, such as the broker."""
 AHEAD_S = GRACE_S
-"""So long before a deadline the clock is looked at, so that a standstill just before it shows."""
+"""The timer fires this long before a deadline, to detect a standstill just before it."""
 READING_S = 1.0
-"""Most that a deadline waits until everything is read that came in before it."""
+"""Longest time that a deadline waits for the messages that arrived before it."""
 POLL_S = 0.005
 MAX_STANDSTILLS = 4
-"""Standstills in a row after which a deadline counts, whatever there is to read."""
+"""After this many standstills in a row a deadline counts, even if messages are unread."""
 
 
 class Handle(Protocol):
-    """A call that is to come, such as an `asyncio.TimerHandle`."""
+    """A scheduled call, such as an `asyncio.TimerHandle`."""
 
     def cancel(self) -> None:
-        """Have it not happen."""
+        """Cancel the call."""
 
 
 class Backlog(Protocol):
-    """What has come in and was not handled yet."""
+    """Messages that have arrived and are not handled yet."""
 
     def mark(self, stood_still: bool) -> None:
-        """Note what has come in until now. `stood_still`: some of it may not even be read."""
+        """Mark all messages that have arrived. `stood_still`: some may still be in the socket."""
 
-    def take_in(self) -> bool:
-        """Handle some of what was marked; return whether that was not all of it yet."""
+    def handle_marked(self) -> bool:
+        """Handle some of the marked messages; return whether any are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What has to be before a deadline counts. Times are the clock's."""
+    """The wait for marked messages before a deadline counts. Times are on the clock of `now`."""
 
     not_before: float
     give_up_at: float
@@ -46,13 +46,13 @@ class _Reading:
 
 
 class DeadlineTimer:
-    """Calls `tick` when the earliest deadline is due and nothing waits that came in before it.
+    """Calls `tick` at the earliest deadline, after all messages that arrived before it are handled.
 
-    Else a pause of ours would look like a pause of whoever speaks. On a machine that is on time a
-    deadline waits for nothing.
+    Otherwise a standstill of this process would look like a pause in the speech. Without
+    standstills and backlog a deadline is not delayed.
 
-    A deadline that moves later costs nothing: the timer fires early and is set again. `now` and
-    `deadline` are of one clock; `call_later` is that of the event loop, whose clock may be another.
+    If a deadline moves later, the timer fires early and is set again. `now` and `deadline` use one
+    clock. `call_later` is that of the event loop, which may use another clock.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class DeadlineTimer:
         self._arrivals = arrivals
         self._handle: Handle | None = None
         self._due = 0.0
-        """When the call behind `_handle` is to come."""
+        """When the call behind `_handle` is due."""
         self._reading: _Reading | None = None
 
     def arm(self) -> None:
-        """Look at the deadline again; to be called after anything that may bring it forward."""
+        """Read the deadline again. Call this after anything that may bring it forward."""
         deadline = self._deadline()
         if deadline is None:
             self._reading = None
@@ -112,18 +112,18 @@ class DeadlineTimer:
             self.arm()
 
     def _is_time(self, now: float, late_s: float) -> bool:
-        """Whether a deadline has come, and everything is handled that came before it."""
+        """Whether a deadline has passed and all messages that arrived before it are handled."""
         self._notice(now, late_s)
         reading = self._reading
         if reading is None:
             return False
         if now >= reading.give_up_at:
             return True
-        waits = self._arrivals.take_in()
+        waits = self._arrivals.handle_marked()
         return not waits and now >= reading.not_before
 
     def _notice(self, now: float, late_s: float) -> None:
-        """Begin to read what came in when a deadline has come, anew after a standstill."""
+        """Mark the messages that arrived before a deadline. Mark them again after a standstill."""
         reading, stood_still = self._reading, late_s > LATE_S
         standstills = int(stood_still)
         if reading is None:
@@ -131,7 +131,7 @@ class DeadlineTimer:
             if not stood_still and (deadline is None or now < deadline):
                 return
         else:
-            # They come in series where memory is swapped out.
+            # Standstills come in series where memory is swapped out.
             if late_s <= GRACE_S or reading.standstills >= MAX_STANDSTILLS:
                 return
             standstills += reading.standstills

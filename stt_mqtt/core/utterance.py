@@ -1,4 +1,4 @@
-"""The open utterance: what a device has said since it began to speak, capped."""
+"""The open utterance: the audio of a device since the start, up to the cap."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from stt_mqtt.types import (
 SEQUENCE_PREFIX_BYTES = 4
 """Length of the little-endian number before each chunk of a sequenced utterance."""
 SLEPT_S = 5.0
-"""A pause that is so much longer than the one that ends an utterance: the machine slept."""
+"""If a pause exceeds the one that ends an utterance by this much, the machine slept."""
 STRAGGLER_PATIENCE_S = 0.2
-"""How long a stop that counted its chunks waits for the missing ones."""
+"""How long a stop with a chunk count waits for missing chunks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """How an utterance was opened, with every default filled in. Times in seconds.
+class ResolvedStart:
+    """The start of an utterance, with all defaults filled in. Times in seconds.
 
-    `ends_within_s`: it must not stay open longer, whatever happens to be configured.
+    `ends_within_s`: longest time that it may stay open, regardless of the configuration.
     """
 
     id: str
@@ -56,8 +56,8 @@ class Opening:
         config: DeviceConfig,
         settings: DeviceSettings,
         quiet_timeout_s: float,
-    ) -> Opening:
-        """The start of a device, with its settings where the start says nothing."""
+    ) -> ResolvedStart:
+        """Resolve a start: missing values come from the settings of the device."""
         return cls(
             id=id,
             format=start.format or config.format,
@@ -74,7 +74,7 @@ class Opening:
         )
 
     def utterance(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
-        """An utterance that was opened like this, with nothing in it."""
+        """An utterance with these values and without audio."""
         return Utterance(
             key=key,
             id=self.id,
@@ -92,19 +92,19 @@ class Opening:
 
 
 class OpenUtterance:
-    """Collects chunks until somebody says that it ended. Times are monotonic seconds."""
+    """Collects chunks until `close`. Times are monotonic seconds."""
 
-    def __init__(self, opening: Opening, cap: AudioCap, now: float) -> None:
-        self.opening = opening
-        longest_s = opening.ends_within_s
+    def __init__(self, start: ResolvedStart, cap: AudioCap, now: float) -> None:
+        self.start = start
+        longest_s = start.ends_within_s
         if longest_s is not None:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
-        self._buffer = AudioBuffer(opening.format, cap)
+        self._buffer = AudioBuffer(start.format, cap)
         self._sequence = Resequencer()
         self._max_bytes = cap.max_bytes
         self.ends_at = inf if longest_s is None else now + longest_s
-        self._cap_at = min(now + cap.max_s + opening.quiet_timeout_s, self.ends_at)
-        self._numbered = opening.sequenced
+        self._cap_at = min(now + cap.max_s + start.quiet_timeout_s, self.ends_at)
+        self._numbered = start.sequenced
         self._received = 0
         self._sent: int | None = None
         self._stopped_at: float | None = None
@@ -121,37 +121,37 @@ class OpenUtterance:
 
     @property
     def deadline(self) -> float:
-        """When something has to happen if nothing more comes: the end, or the cap."""
+        """When the utterance ends or reaches its cap if no chunk arrives."""
         if self._stopped_at is not None:
             return self._straggler_deadline
         return min(self.quiet_until, self.ends_at if self.capped else self._cap_at)
 
     @property
     def quiet_until(self) -> float:
-        """When the pause after the last chunk is long enough to be the end.
+        """When the pause after the last chunk is long enough to end the utterance.
 
-        Before that, a `deadline` is the cap: it has been open for longer than the longest
-        utterance takes to say. So streams are capped whose length only decoding tells.
+        A `deadline` before that is the cap: the utterance is open for longer than the longest one
+        lasts. This caps streams whose length is known only after decoding.
         """
-        return self._quiet_since + self.opening.quiet_timeout_s
+        return self._quiet_since + self.start.quiet_timeout_s
 
     @property
     def stopped_at(self) -> float | None:
-        """When a stop came that still waits for stragglers."""
+        """When a stop arrived that waits for missing chunks; None if there was none."""
         return self._stopped_at
 
     def add(self, chunk: bytes, number: int | None, now: float) -> bool:
-        """Append one chunk; return whether it was taken (False: dropped, over the cap or twice).
+        """Append one chunk. Return False if it was dropped: over the cap, malformed or a duplicate.
 
-        `number` is its sequence number; in a sequenced utterance that stands before the audio.
+        `number` is its sequence number. In a sequenced utterance the chunk begins with the number.
 
-        `capped` is set once the cap was reached; after that nothing more is taken.
+        `capped` is set when the cap is reached. After that all chunks are dropped.
         """
         self._note_pause(now)
         self._quiet_since = now
         if self.capped:
             return False
-        if self.opening.sequenced:
+        if self.start.sequenced:
             if len(chunk) < SEQUENCE_PREFIX_BYTES:
                 return False
             number = int.from_bytes(chunk[:SEQUENCE_PREFIX_BYTES], "little")
@@ -167,7 +167,7 @@ class OpenUtterance:
         return self._append(ordered) and self._sequence.dropped == dropped_before
 
     def await_stragglers(self, sent: int | None, now: float) -> bool:
-        """Note a stop; return whether chunks are still missing and worth waiting for."""
+        """Note a stop after `sent` chunks. Return whether some are still missing."""
         self._sent = sent
         self._stopped_at = now
         self._straggler_deadline = now + STRAGGLER_PATIENCE_S
@@ -175,11 +175,11 @@ class OpenUtterance:
 
     @property
     def straggling(self) -> bool:
-        """Whether a stop came before all the chunks that it counted."""
+        """Whether a stop arrived before all the chunks that it counted."""
         return self._sent is not None and not self.capped and self._received < self._sent
 
     def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
-        """Seal the utterance. The buffer must not be used afterwards."""
+        """Return the finished utterance. This object must not be used afterwards."""
         self._note_pause(ended_at)
         lost = 0
         if self._numbered:
@@ -188,25 +188,25 @@ class OpenUtterance:
         elif self._sent is not None and not self.capped:
             lost = max(self._sent - self._received, 0)
         return replace(
-            self.opening.utterance(key, end, ended_at),
+            self.start.utterance(key, end, ended_at),
             audio=self._buffer.close(),
-            age_s=self.opening.age_s + self._age_s(ended_at),
+            age_s=self.start.age_s + self._age_s(ended_at),
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
         )
 
     def _note_pause(self, until: float) -> None:
-        """Notice a pause after which nobody was there to end the utterance."""
+        """Add a pause during which the machine slept to `_slept_s`."""
         pause_s = until - self._quiet_since
-        if pause_s > self.opening.quiet_timeout_s + SLEPT_S:
+        if pause_s > self.start.quiet_timeout_s + SLEPT_S:
             self._slept_s += pause_s
 
     def _age_s(self, ended_at: float) -> float:
-        """How old the speech became because the machine slept before its end.
+        """Age of the speech at its end, caused by sleep of the machine.
 
-        It counts from its first sound, less its length: what came in together after the process
-        had stood still is not old.
+        It is at most the time since the first chunk less the length of the audio. Chunks that
+        arrive together after a standstill of the process are not old.
         """
         return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
 

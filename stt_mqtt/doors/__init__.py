@@ -1,1 +1,1 @@
-"""The ways in: each door turns its wire into the line's events and outcomes back into its wire."""
+"""The doors: each translates one protocol into calls of the service, and outcomes back."""

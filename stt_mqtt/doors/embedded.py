@@ -18,15 +18,15 @@ START_TIMEOUT_S = 5.0
 PACKET_OVERHEAD = 64 * 1024
 SEGMENT_BYTES = 1024 * 1024
 SEGMENTS = 4
-"""So many segments are kept per filter. A client that is further behind misses messages."""
+"""Segments that are kept per filter. A client that is further behind misses messages."""
 
 log = logging.getLogger(__name__)
 
 
 class EmbeddedBroker:
-    """rumqttd (package iotcore); once started it lives as long as the process.
+    """The broker rumqttd, from the package iotcore. It runs until the process ends.
 
-    `login` is the one user name and password that everybody needs; None admits everybody.
+    `login`: user name and password that all clients need; None: no login is needed.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class EmbeddedBroker:
         self._max_payload_bytes = max_payload_bytes
 
     def start(self) -> None:
-        """Start and wait until it listens.
+        """Start the broker and wait until it listens.
 
-        Raises BrokerError when the address is taken or unusable, MissingExtraError without iotcore.
+        Raises BrokerError if the address is in use or unusable, MissingExtraError without iotcore.
         """
         try:
             from iotcore import IotCoreBroker
         except ImportError as error:
             raise MissingExtraError(error.name) from error
         address = self._address()
-        # It logs every packet as an error.
+        # rumqttd logs every packet as an error.
         for name in ("rumqttd", "tracing.span"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._check_free(address)
@@ -117,17 +117,17 @@ dynamic_filters = true
 
 
 def reachable(mqtt: MqttConfig, broker: BrokerConfig) -> MqttConfig:
-    """The connection settings `mqtt`, changed for the embedded broker where that is used."""
+    """The connection settings `mqtt`, adapted if the embedded broker is used."""
     if broker.mode is not BrokerMode.EMBEDDED:
         return mqtt
-    # It speaks 3.1.1 only and has no TLS.
+    # rumqttd supports MQTT 3.1.1 only, without TLS.
     changes = {"protocol": Protocol.V311, "tls": None}
     address = {"host": connect_host(broker.listen), "port": broker.port}
     return mqtt.model_copy(update={**changes, **address})
 
 
 def connect_host(listen: str) -> str:
-    """Where a broker that listens on `listen` is reached from this machine."""
+    """The host by which this machine reaches a broker that listens on `listen`."""
     address = ipaddress.ip_address(listen)
     if not address.is_unspecified:
         return listen
@@ -139,5 +139,5 @@ def _is_loopback(address: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string; TOML escapes as JSON does, and DEL besides."""
+    """A TOML string. TOML escapes are those of JSON, and DEL must be escaped, too."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -58,7 +58,7 @@ def preferred_rung(config: Config) -> Rung:
     return next((rung for rung in config.rungs if rung.name == wanted), config.rungs[0])
 
 
-def spoken_languages(config: Config) -> frozenset[str]:
+def supported_languages(config: Config) -> frozenset[str]:
     """Codes of the languages that every rung speaks, read from the files of the models.
 
     A rung whose model is missing is never used, so it does not count. Empty: all are missing.

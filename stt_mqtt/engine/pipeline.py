@@ -96,7 +96,7 @@ class Pipeline:
                     progress(done_s, of_s)
                 verdict = waiting[placed.utterance].add(placed.place, answer)
                 if verdict is not None:
-                    yield placed.utterance, self._signed(verdict, time.perf_counter() - started)
+                    yield placed.utterance, self._completed(verdict, time.perf_counter() - started)
 
     def transcribe(self, utterance: Utterance, progress: Progress | None = None) -> InferenceResult:
         """Transcribe one utterance, with time for retries.
@@ -165,7 +165,7 @@ class Pipeline:
                 if within is not None:
                     yield cut[within.start : within.end], within.speech_s
 
-    def _signed(self, verdict: Verdict, infer_s: float) -> Verdict:
+    def _completed(self, verdict: Verdict, infer_s: float) -> Verdict:
         if isinstance(verdict, UtteranceError):
             return verdict
         model = self.recognizer.transcriber.model

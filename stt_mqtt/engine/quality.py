@@ -135,14 +135,14 @@ def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doub
         return Doubt.PROMPTED if is_prompted(speech) else None
     if is_loop(hypothesis) or said_once(hypothesis.text) != hypothesis.text:
         return Doubt.LOOP
-    if is_prompts(hypothesis.text, speech):
+    if repeats_prompt(hypothesis.text, speech):
         return Doubt.PROMPTED
     tokens_per_s = _english_tokens(hypothesis) / max(speech_s, MIN_SPEECH_S)
     sparse = tokens_per_s < SPARSE_TOKENS_PER_S and speech_s >= SPARSE_FROM_S
     return Doubt.SPARSE if sparse else None
 
 
-def is_prompts(text: str, speech: Speech) -> bool:
+def repeats_prompt(text: str, speech: Speech) -> bool:
     """Whether the words of a text stand in the prompt or among the hotwords as they are."""
     said = _words(text)
     sources = [_words(speech.prompt or ""), _words(" ".join(speech.hotwords))]

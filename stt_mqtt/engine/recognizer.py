@@ -15,8 +15,8 @@ from stt_mqtt.engine.quality import (
     is_loop,
     is_noise,
     is_prompted,
-    is_prompts,
     prefer,
+    repeats_prompt,
     said_once,
     strongest_voice,
 )
@@ -133,7 +133,7 @@ def _believed(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
     if not is_prompted(speech):
         return _without_loop(hypothesis)
     once = replace(hypothesis, text=said_once(hypothesis.text))
-    leaked = once.text != hypothesis.text and is_prompts(once.text, speech)
+    leaked = once.text != hypothesis.text and repeats_prompt(once.text, speech)
     return replace(once, text="") if leaked else _without_loop(once)
 
 

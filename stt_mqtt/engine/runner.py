@@ -177,7 +177,7 @@ class InferencePool:
         with self._lock:
             used = self._current
             used.batches += 1
-        self._judge(used.work, batch)
+        self._report_verdicts(used.work, batch)
         self._finished(batch.number)
         with self._lock:
             used.batches -= 1
@@ -185,7 +185,7 @@ class InferencePool:
         if retired is not None:
             retired()
 
-    def _judge(self, work: Work, batch: Batch) -> None:
+    def _report_verdicts(self, work: Work, batch: Batch) -> None:
         unanswered = set(range(len(batch.utterances)))
         reason = "the engine gave no verdict on it, please report this"
         try:

@@ -1,4 +1,4 @@
-"""The MQTT transport: one connection to the broker that reconnects by itself.
+"""The MQTT transport: one connection to the broker, with automatic reconnection.
 
 Nothing here knows what a topic means.
 """

@@ -1,4 +1,4 @@
-"""The MQTT client: connects, reconnects, and never blocks the caller."""
+"""The MQTT client: connects and reconnects without blocking the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class MqttClient:
-    """One client of one broker, with a network thread of its own; used once."""
+    """One client of one broker, with its own network thread. It cannot be restarted."""
 
     def __init__(self, options: ClientOptions) -> None:
         self._options = options
@@ -39,7 +39,7 @@ class MqttClient:
 
     @property
     def address(self) -> str:
-        """Host and port of the broker as people write them."""
+        """Host and port of the broker as text."""
         return self._options.address
 
     @property
@@ -50,7 +50,7 @@ class MqttClient:
 
     @property
     def connection(self) -> int:
-        """Number of the present connection, counted from 1; 0 while there is none.
+        """Number of the current connection, counted from 1; 0 while there is none.
 
         It is set before `ClientListener.connected` is called, and 0 again before
         `ClientListener.disconnected`.
@@ -59,26 +59,26 @@ class MqttClient:
 
     @property
     def lost_publications(self) -> int:
-        """Publications that found the queue full or could never be sent."""
+        """Publications that were dropped because the outbox was full or they expired."""
         return self._state.outbox.lost
 
     @property
     def undecodable_messages(self) -> int:
-        """Received messages that were dropped because their topic is not UTF-8."""
+        """Received messages that were dropped because a text in them is not UTF-8."""
         return self._state.undecodable
 
     def start(self, listener: ClientListener) -> None:
-        """Start the network thread, which connects, stays connected and calls `listener`."""
+        """Start the network thread. It connects, reconnects and calls `listener`."""
         self._thread = threading.Thread(
             target=self._run, args=(listener,), name="mqtt", daemon=True
         )
         self._thread.start()
 
     def publish(self, publication: Publication) -> None:
-        """Queue `publication`, from any thread. Never blocks.
+        """Queue `publication`. May be called from any thread; never blocks.
 
-        While there is no connection, QoS 1 waits; QoS 0 is dropped unless it has `expires_at`. A
-        publication that names its connection is sent on that one or not at all. When the queue is
+        While there is no connection, QoS 1 waits; QoS 0 is dropped unless it has `expires_at`. If
+        a publication names a connection, it is sent on that one or not at all. If the queue is
         full, the publication is dropped and counted.
         """
         if not publication.may_wait and not self.connected:
@@ -87,10 +87,10 @@ class MqttClient:
             self._state.wakeup.set()
 
     def subscribe(self, filters: Collection[str], bulk: Collection[str] = ()) -> None:
-        """Subscribe to `filters` with QoS 1, on every connection until `unsubscribe`.
+        """Subscribe to `filters` on every connection until `unsubscribe`.
 
-        Those in `bulk` are subscribed with QoS 0. A broker queues only so many messages of QoS 1
-        for a client and drops the rest (Mosquitto 1,000).
+        The filters in `bulk` are subscribed with QoS 0, the others with QoS 1. A broker queues a
+        limited number of QoS 1 messages for a client and drops the rest (Mosquitto: 1,000).
         """
         more = {name: 0 if name in bulk else 1 for name in filters}
         with self._filters_lock:
@@ -105,23 +105,23 @@ class MqttClient:
         self._state.wakeup.set()
 
     def read_all(self) -> None:
-        """Have the network thread read everything that has come in; see `has_read_all`."""
+        """Have the network thread read everything that has arrived; see `has_read_all`."""
         self._state.reads_asked += 1
         self._state.wakeup.set()
 
     @property
     def has_read_all(self) -> bool:
-        """Whether the listener was told everything that had come in at the last `read_all`."""
+        """Whether the listener got everything that had arrived at the last `read_all`."""
         return not self.connected or self._state.reads_done == self._state.reads_asked
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until every QoS 1 publication was acknowledged; False: it took too long."""
+        """Wait until every QoS 1 publication is acknowledged. Return False on timeout."""
         return self._state.outbox.flush(timeout_s)
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect cleanly, so that the broker does not publish the last will.
 
-        Returns after at most `timeout_s`. What is still queued is not sent: `flush` first.
+        Returns after at most `timeout_s`. Queued publications are not sent; call `flush` before.
         """
         self._state.stop_by = time.monotonic() + timeout_s
         self._state.stopping.set()
@@ -146,7 +146,7 @@ class MqttClient:
             attempt = following
 
     def _connect(self, protocol: Protocol, listener: ClientListener) -> tuple[Ending, float]:
-        """One connection, or the attempt of one: how it ended, and how long it was up."""
+        """Make one connection or attempt; return how it ended and how many seconds it was up."""
         log_level = logging.DEBUG if self._failures.flapping else logging.INFO
         connection = None
         try:

@@ -1,4 +1,4 @@
-"""What outlives one connection."""
+"""The state of a client that outlives its connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stt_mqtt.mqtt.outbox import Outbox
 
 
 class Wakeup:
-    """A socket that becomes readable when another thread calls `set`; one byte at most waits."""
+    """A socket that becomes readable when another thread calls `set`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,11 +22,11 @@ class Wakeup:
         self._writer.setblocking(False)
 
     def fileno(self) -> int:
-        """The descriptor to select on."""
+        """The file descriptor to select on."""
         return self._reader.fileno()
 
     def set(self) -> None:
-        """Wake the waiting thread; never blocks, does nothing once closed."""
+        """Wake the waiting thread. Never blocks; does nothing once closed."""
         with self._lock:
             if self._signalled:
                 return
@@ -35,14 +35,14 @@ class Wakeup:
                 self._writer.send(b"!")
 
     def clear(self) -> None:
-        """Read the byte, and be ready for the next call of `set`."""
+        """Make the socket unreadable until the next `set`."""
         with self._lock:
             self._signalled = False
             with suppress(BlockingIOError):
                 self._reader.recv(16)
 
     def close(self) -> None:
-        """Release both sockets."""
+        """Close both sockets."""
         with self._lock:
             self._reader.close()
             self._writer.close()
@@ -50,7 +50,7 @@ class Wakeup:
 
 @dataclass(slots=True)
 class ClientState:
-    """All that the network thread shares with other threads. It outlives connections."""
+    """Everything that the network thread shares with other threads."""
 
     client_id: str
     outbox: Outbox
@@ -58,10 +58,10 @@ class ClientState:
     stopping: threading.Event = field(default_factory=threading.Event)
     stop_by: float = 0.0
     filters: Mapping[str, int] = field(default_factory=dict)
-    """Wanted subscriptions and their QoS; replaced, never changed."""
+    """Wanted subscriptions with their QoS. The mapping is replaced, never changed."""
     undecodable: int = 0
-    """Messages dropped because their topic is not UTF-8."""
+    """Messages dropped because a text in them is not UTF-8."""
     reads_asked: int = 0
     """Calls of `MqttClient.read_all`."""
     reads_done: int = 0
-    """How many of these calls were answered: everything that had come in before is read."""
+    """Number of these calls for which everything has been read."""

@@ -1,10 +1,10 @@
 """One connection to the broker, from its CONNECT to its end.
 
-Only the network thread calls paho, through its interface for foreign event loops. paho's own loops
-retry refused credentials for ever, cannot change the protocol, and send what is published before
-the CONNACK; their select() fails in a process with many open files. Each connection has a paho
-client of its own, so nothing of an old connection leaks into a new one. What has to outlive a
-connection is in `ClientState`.
+Only the network thread calls paho, through its interface for external event loops. paho's own loops
+are not used, for four reasons: they retry refused credentials for ever, they cannot change the
+protocol, they send publications before the CONNACK, and their select() fails in a process with many
+open files. Each connection has its own paho client, so no state leaks from an old connection into a
+new one. What must outlive a connection is in `ClientState`.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from stt_mqtt.mqtt.sender import MAX_IN_FLIGHT, Sender
 from stt_mqtt.mqtt.tls import explain, tls_context
 
 CONNECT_TIMEOUT_S = 10.0
-"""For TCP and TLS, and again for the CONNACK."""
+"""Timeout for TCP and TLS together, and again for the CONNACK."""
 POLL_S = 1.0
-"""Longest sleep between two checks of the keep-alive."""
+"""Longest time between two checks of the keep-alive."""
 READ_BATCH = 64
-"""Messages read before writing gets its turn."""
-COMPLAINT_INTERVAL_S = 10.0
+"""Messages that are read before waiting publications are sent."""
+DEFECT_LOG_INTERVAL_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Ending(NamedTuple):
-    """How a connection ended: for the state machine, and as a sentence for people."""
+    """How a connection ended: the cause for the state machine, and a sentence for the log."""
 
     kind: Cause
     reason: str
 
 
 class Connection:
-    """One connection. `run` returns when it is over; `connected` says whether it is up.
+    """One connection. `run` returns when it has ended; `connected` says whether it is up.
 
-    `log_level`: that of the log message when it comes up.
+    `log_level`: level of the log message when the connection is up.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Connection:
     ) -> None:
         self.connected = False
         self.connected_at: float | None = None
-        """When it came up, in monotonic seconds."""
+        """When the broker accepted the connection, in monotonic seconds."""
         self._log_level = log_level
         self._options = options
         self._v5 = protocol is Protocol.V5
@@ -80,7 +80,7 @@ class Connection:
         self._quiet_until = 0.0
 
     def run(self) -> Ending:
-        """Connect and work until the connection ends; with `stopping` set, end it cleanly."""
+        """Connect and run until the connection ends. If `stopping` is set, disconnect cleanly."""
         try:
             self._connect()
         except (OSError, UnicodeError, BrokerError) as error:
@@ -109,7 +109,7 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_socket_open = _without_delay
         client.on_socket_close = self._on_socket_close
-        # With a hook (of any kind) paho writes in loop_write() only, not inside publish().
+        # With any such hook, paho writes only in loop_write(), not inside publish().
         client.on_socket_register_write = _write_in_the_pump
         return client
 
@@ -138,7 +138,7 @@ class Connection:
                 if wanted != interest:
                     interest = wanted
                     selector.modify(sock, interest)
-                # Bytes that wait here or inside TLS do not make the socket readable.
+                # Bytes that are buffered here or in TLS do not make the socket readable.
                 waiting = client.buffered or _pending(sock)
                 asked = self._state.reads_asked
                 timeout_s = 0 if waiting or asked != self._state.reads_done else POLL_S
@@ -151,7 +151,7 @@ class Connection:
                     self._state.reads_done = asked
 
     def _work(self, answer_by: float) -> bool:
-        """Send what waits and check the deadlines; False: the connection is over."""
+        """Send waiting publications and check the deadlines. Return False if it has ended."""
         client, state = self._client, self._state
         if state.stopping.is_set() and not self._leaving:
             self._leaving = True
@@ -175,7 +175,7 @@ class Connection:
         client.acknowledge()
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
-        """Keep what paho logs about a failing socket: it reports that nowhere else."""
+        """Keep what paho logs about a failing socket. It does not report it elsewhere."""
         if level == MQTT_LOG_ERR:
             self._socket_error = text
 
@@ -195,7 +195,7 @@ class Connection:
         self._state.outbox.connection_began()
         self.connected = True
         self.connected_at = time.monotonic()
-        # From here on paho would format a line per message for it.
+        # Otherwise paho would format a line for every message.
         client.on_log = None
         if more is not None:
             self._sender.limit_in_flight(vars(more).get("ReceiveMaximum", MAX_IN_FLIGHT))
@@ -209,7 +209,7 @@ class Connection:
         try:
             self._listener.connected(self._protocol.value)
         except Exception:
-            self._complain()
+            self._log_defect()
 
     def _on_disconnect(
         self,
@@ -243,12 +243,12 @@ class Connection:
         try:
             self._listener.message(message)
         except Exception:
-            self._complain()
+            self._log_defect()
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
-        """Let the broker read our DISCONNECT before the socket is closed.
+        """Give the broker time to read our DISCONNECT before the socket is closed.
 
-        Closing while messages still come in resets the connection. The broker may then see the
+        Closing a socket with unread messages resets the connection. The broker may then see the
         reset first and publish the last will.
         """
         if not self._leaving:
@@ -267,10 +267,10 @@ class Connection:
             "the user without saying so"
         )
 
-    def _complain(self) -> None:
+    def _log_defect(self) -> None:
         now = time.monotonic()
         if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            self._quiet_until = now + DEFECT_LOG_INTERVAL_S
             log.exception(
                 "%s could not handle what came in, please report this",
                 type(self._listener).__name__,

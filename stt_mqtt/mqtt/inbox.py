@@ -1,4 +1,4 @@
-"""The bounded way of messages from the network thread to the event loop, and to their doors."""
+"""The bounded queue that takes messages from the network thread to the doors."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from stt_mqtt.mqtt.routing import Destination, Router
 MAX_INBOX_MESSAGES = 20_000
 MAX_INBOX_BYTES = 64 * 1024 * 1024
 ITEM_OVERHEAD = 512
-"""Bytes that a message occupies besides its texts and its payload, rounded up."""
+"""Bytes of memory for a message besides its texts and payload, rounded up."""
 RESERVED_SHARE = 10
-"""One part in this many of both bounds is kept for urgent messages."""
+"""One tenth of both bounds is reserved for urgent messages."""
 BATCH = 256
-"""Messages handled before other work of the event loop gets its turn."""
+"""Messages that are handled before the event loop does other work."""
 LINGER_S = 0.005
-"""Pause between batches while messages keep coming: waking the loop for each costs more."""
+"""Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
-COMPLAINT_INTERVAL_S = 10.0
-"""Least time between two tracebacks in the log: a failure may repeat fifty times a second."""
+DEFECT_LOG_INTERVAL_S = 10.0
+"""Shortest time between two tracebacks in the log. A failure may repeat 50 times a second."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class InboxLimits:
-    """Most messages and most bytes (overhead included) that wait for the event loop."""
+    """Most messages and bytes (with overhead) that wait for the event loop."""
 
     max_items: int = MAX_INBOX_MESSAGES
     max_bytes: int = MAX_INBOX_BYTES
 
 
 class Arrival(NamedTuple):
-    """A message, and where it goes."""
+    """A message and its destination."""
 
     message: Inbound
     destination: Destination
@@ -48,16 +48,16 @@ class Arrival(NamedTuple):
 
 
 class ArrivalQueue:
-    """First in, first out. The last tenth of its room is kept for urgent messages.
+    """A bounded FIFO queue. A tenth of its capacity is reserved for urgent messages.
 
-    So a flood of audio cannot displace the stop that ends it. `dropped` counts the messages that
-    found no room.
+    A flood of audio therefore cannot displace the stop that ends it. `dropped` counts the messages
+    that did not fit.
     """
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
         self.dropped = 0
         self.accepted = 0
-        """Messages that found room, since the beginning."""
+        """Total number of messages that were queued."""
         self._urgent_room = (limits.max_items, limits.max_bytes)
         self._other_room = (
             limits.max_items - -(-limits.max_items // RESERVED_SHARE),
@@ -74,14 +74,14 @@ class ArrivalQueue:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes that wait, overhead included."""
+        """Bytes in the queue, including overhead."""
         return self._bytes
 
     def put(self, arrival: Arrival, urgent: bool) -> bool:
-        """Take a message in, from the network thread; False: no room, it is dropped and counted.
+        """Queue a message, from the network thread. Return False if it was dropped.
 
-        Never blocks. `wake` is called (in this thread) by the first message after `drain` found
-        nothing, and by no other: waking an event loop costs more than reading a message.
+        Never blocks. Only the first message after an empty `drain` calls `wake`, in this thread.
+        Waking an event loop costs more than reading a message.
         """
         size = size_of(arrival.message)
         max_items, max_bytes = self._urgent_room if urgent else self._other_room
@@ -99,10 +99,10 @@ class ArrivalQueue:
         return True
 
     def drain(self, max_items: int) -> list[Arrival]:
-        """Up to `max_items` messages, oldest first, for the event loop.
+        """Remove and return up to `max_items` messages, oldest first. For the event loop.
 
-        The queue wakes the event loop again only after an empty list. Until then the caller has
-        to come back by itself.
+        The queue calls `wake` again only after this returned an empty list. Until then the caller
+        must call again by itself.
         """
         with self._lock:
             count = min(max_items, len(self._items))
@@ -114,10 +114,10 @@ class ArrivalQueue:
 
 
 class Inbox:
-    """Takes messages in the network thread and gives them to the doors on the event loop.
+    """Takes messages from the network thread and passes them to the doors on the event loop.
 
-    It is the listener of `client`, and is made inside the running event loop. On the event loop it
-    calls `on_connected` when the broker accepted the connection, `rearm_timer` after each batch.
+    It is the listener of `client`. Create it inside the running event loop. On the event loop it
+    calls `on_connected` for each new connection and `rearm_timer` after each batch.
     """
 
     def __init__(
@@ -135,38 +135,38 @@ class Inbox:
         self._rearm_timer = rearm_timer
         self._queue = ArrivalQueue(limits or InboxLimits(), self._wake)
         self._next: asyncio.Handle | None = None
-        """The next call of `pump`, while messages keep coming."""
+        """The next call of `pump`, while messages keep arriving."""
         self._dropped: deque[tuple[str, Destination]] = deque(maxlen=MAX_DROPPED_NOTES)
-        """Topics of messages, not chunks, that found no room."""
+        """Topics of dropped messages, except chunks."""
         self._quiet_until = 0.0
         self._put = 0
-        """Messages other than chunks that were put in. The network thread alone changes it."""
+        """Messages other than chunks that were queued. Only the network thread changes it."""
         self._handled = 0
-        """Those of them that were handled. The event loop alone changes it."""
+        """Messages other than chunks that were handled. Only the event loop changes it."""
         self._taken = 0
-        """Messages of any kind that were taken out of the queue, since the beginning."""
+        """Total number of messages that were taken out of the queue."""
         self._marked = 0
-        """How many `_taken` has to reach."""
+        """The value of `_taken` at which all marked messages are handled."""
         self._reading = False
-        """Whether something that has to be marked may still be in the socket."""
+        """Whether messages that must be marked may still be in the socket."""
 
     def __len__(self) -> int:
         return len(self._queue)
 
     @property
     def dropped(self) -> int:
-        """Messages that found the inbox full."""
+        """Messages that were dropped because the inbox was full."""
         return self._queue.dropped
 
     # In the network thread ---------------------------------------------------------------------
 
     def message(self, message: Inbound) -> None:
-        """A message came in. A chunk that no door wants goes no further."""
+        """Queue a received message. A chunk that no door wants is dropped."""
         topic = message.topic
         destination = self._router.route(topic)
         topics = destination.topics
         if topics.is_audio(topic):
-            # What is not handled yet may be the start that makes the door want this chunk.
+            # A message that is not handled yet may be the start of this chunk's utterance.
             if self._put != self._handled or topics.audio.wants_audio(topic):
                 self._queue.put(Arrival(message, destination, is_audio=True), urgent=False)
         elif self._queue.put(Arrival(message, destination), urgent=not topics.is_large(topic)):
@@ -179,7 +179,7 @@ class Inbox:
         self._call(self._on_connected)
 
     def disconnected(self, _reason: str) -> None:
-        """The connection is gone, as the client has logged."""
+        """Do nothing: the client logs it."""
 
     def _wake(self) -> None:
         self._call(self.pump)
@@ -193,12 +193,12 @@ class Inbox:
     # On the event loop -------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Handle a batch of what has come in, and come back if there is more."""
+        """Handle a batch of messages, and schedule the next call if there may be more."""
         batch = self._queue.drain(BATCH)
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        # Before the doors are called, because the queue wakes nobody until it was found empty.
+        # Scheduled before the doors are called, because the queue does not wake the loop yet.
         if len(batch) == BATCH:
             self._next = self._loop.call_soon(self.pump)
         elif batch:
@@ -208,28 +208,28 @@ class Inbox:
             try:
                 destination.door.handle(message)
             except Exception:
-                self._complain(message.topic)
+                self._log_defect(message.topic)
             self._handled += not is_audio
         while self._dropped:
             topic, destination = self._dropped.popleft()
             try:
                 destination.topics.dropped(topic)
             except Exception:
-                self._complain(topic)
+                self._log_defect(topic)
         self._rearm_timer()
 
     def mark(self, stood_still: bool) -> None:
-        """Note what has come in until now.
+        """Mark all messages that have arrived.
 
-        `stood_still`: the process did, so some of it may still be in the socket.
+        `stood_still`: the process stood still, so some may still be in the socket.
         """
         self._reading = stood_still
         if stood_still:
             self._client.read_all()
         self._marked = self._queue.accepted
 
-    def take_in(self) -> bool:
-        """Handle a batch of what was marked; return whether more of it waits."""
+    def handle_marked(self) -> bool:
+        """Handle a batch of marked messages; return whether more of them wait."""
         if self._reading and self._client.has_read_all:
             self._reading = False
             self._marked = self._queue.accepted
@@ -237,16 +237,16 @@ class Inbox:
             self.pump()
         return self._taken < self._marked or self._reading
 
-    def _complain(self, topic: str) -> None:
-        """One message that breaks something must not harm those behind it."""
+    def _log_defect(self, topic: str) -> None:
+        """Log an exception of a door. The messages that follow must not be lost."""
         now = self._loop.time()
         if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_INTERVAL_S
+            self._quiet_until = now + DEFECT_LOG_INTERVAL_S
             log.exception("a message on %.300s could not be handled, please report this", topic)
 
 
 def size_of(message: Inbound) -> int:
-    """Bytes that `message` is counted with: payload, texts (4 bytes per character), overhead."""
+    """Estimated memory of `message`: payload, texts (4 bytes per character) and overhead."""
     size = ITEM_OVERHEAD + len(message.payload) + len(message.topic)
     if message.content_type is not None:
         size += 4 * len(message.content_type)

@@ -12,11 +12,11 @@ from stt_mqtt.errors import BadPayloadError
 Json: TypeAlias = Mapping[str, object]
 
 MAX_JSON_BYTES = 16 * 1024
-"""No request of the contract needs more."""
+"""Largest JSON object in a request. No request of the contract needs more."""
 
 
 def parse_object(payload: bytes) -> Json:
-    """A JSON object that a client sent; no payload, or blanks, is an empty one.
+    """Parse a JSON object from a client. An empty or blank payload gives an empty object.
 
     Raises `BadPayloadError`.
     """
@@ -26,7 +26,7 @@ def parse_object(payload: bytes) -> Json:
         return {}
     try:
         value = json.loads(payload, parse_constant=_refuse_constant, parse_float=_finite)
-        # Half a surrogate pair is a legal escape in JSON and can never be published again.
+        # A lone surrogate is legal in JSON but cannot be encoded as UTF-8.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadPayloadError(f"not JSON: {str(error)[:120]}") from error
@@ -36,7 +36,7 @@ def parse_object(payload: bytes) -> Json:
 
 
 def object_in(payload: bytes, max_bytes: int) -> Json:
-    """A JSON object that a service wrote; an empty one if it is invalid or too large."""
+    """Parse a JSON object from a service. An invalid or too large one gives an empty object."""
     try:
         value = json.loads(payload) if len(payload) <= max_bytes else None
     except (ValueError, RecursionError):
@@ -45,7 +45,7 @@ def object_in(payload: bytes, max_bytes: int) -> Json:
 
 
 def encode(value: object) -> bytes:
-    """Compact UTF-8 JSON; what Unicode cannot encode becomes a question mark."""
+    """Encode as compact UTF-8 JSON. Lone surrogates become question marks."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""What travels through the MQTT transport, and what a client is given."""
+"""The messages and options of the MQTT transport."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol, TypeAlias
 from stt_mqtt.config import MqttConfig
 
 MAX_USER_PROPERTIES = 16
-"""MQTT 5 user properties of one message that are read; the rest is ignored."""
+"""Most MQTT 5 user properties that are read from one message. The rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A message from the broker. What only MQTT 5 has is None or empty under 3.1.1."""
+    """A message from the broker. Fields of MQTT 5 are None or empty under 3.1.1."""
 
     topic: str
     payload: bytes
@@ -31,12 +31,12 @@ class Inbound:
 class Publication:
     """A message for the broker. `correlation` is sent with MQTT 5 only.
 
-    `expires_at`: seconds of `ClientOptions.now`. What is not sent by then is dropped and counted;
-    with MQTT 5 the broker drops it then, too.
+    `expires_at`: time on the clock `ClientOptions.now`. If the message is not sent by then, it is
+    dropped and counted. With MQTT 5 the broker drops it then, too.
     `connection`: number of the only connection that it may be sent on, see `MqttClient.connection`.
-    With another one, or none, it is dropped and not counted: the caller sends it anew.
-    `receipt`: called in the network thread, where it must not block. With QoS 1 once the broker has
-    answered (a refusal is an answer, and logged), with QoS 0 once it was written to the socket.
+    On any other it is dropped and not counted, because the caller sends it again.
+    `receipt`: called in the network thread; it must not block. With QoS 1 it is called when the
+    broker acknowledges or refuses the message, with QoS 0 when it is written to the socket.
     """
 
     topic: str
@@ -50,7 +50,7 @@ class Publication:
 
     @property
     def may_wait(self) -> bool:
-        """Whether it waits for the next connection when there is none."""
+        """Whether it waits for the next connection if there is none."""
         return self.connection is None and (self.qos > 0 or self.expires_at is not None)
 
 
@@ -59,7 +59,7 @@ Publish: TypeAlias = Callable[[Publication], None]
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes (QoS 1, retained) when the connection breaks."""
+    """The last will: the broker publishes it (QoS 1, retained) when the connection breaks."""
 
     topic: str
     payload: bytes
@@ -67,7 +67,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Where and how to connect. `host` and `port` win over those in `config`."""
+    """Where and how to connect. `host` and `port` override those in `config`."""
 
     config: MqttConfig
     host: str
@@ -81,25 +81,25 @@ class ClientOptions:
 
     @property
     def address(self) -> str:
-        """Host and port as people write them."""
+        """Host and port as text."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 class ClientListener(Protocol):
-    """Told what happens, in the network thread: nothing here may block.
+    """Callbacks of the client, in the network thread. They must not block.
 
-    What these methods raise is logged and otherwise ignored.
+    Exceptions that they raise are logged and ignored.
     """
 
     def connected(self, protocol: str) -> None:
-        """Connected in `protocol` (`5` or `3.1.1`) and the subscriptions are on their way.
+        """The client is connected with `protocol` (`5` or `3.1.1`).
 
-        What is published from here on reaches the broker after them.
+        The subscriptions are queued: what is published now reaches the broker after them.
         """
 
     def disconnected(self, reason: str) -> None:
-        """A connection that `connected` announced is gone, other than by `stop`."""
+        """The connection was lost. Not called after `stop`."""
 
     def message(self, message: Inbound) -> None:
-        """A message came in."""
+        """A message was received."""

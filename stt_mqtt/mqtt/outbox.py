@@ -1,4 +1,4 @@
-"""Publications that wait to be sent, and those that the broker has not acknowledged yet."""
+"""Publications that wait to be sent or to be acknowledged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ITEM_OVERHEAD = 256
 
 
 class Outbox:
-    """Bounded, first in, first out, thread-safe. `lost` counts what found no room or expired.
+    """A bounded, thread-safe FIFO queue. `lost` counts what did not fit or expired.
 
     `now`: the clock of `Publication.expires_at`.
     """
@@ -29,7 +29,7 @@ class Outbox:
         self.now = now
         self.lost = 0
         self.connection = 0
-        """Number of the present connection, counted from 1; 0: there is none."""
+        """Number of the current connection, counted from 1; 0 if there is none."""
         self._connections = 0
         self._max_items = max_items
         self._max_bytes = max_bytes
@@ -41,9 +41,9 @@ class Outbox:
         self._owed = 0
 
     def put(self, publication: Publication) -> bool:
-        """Queue `publication`. False: no room, it is lost and counted.
+        """Queue `publication`. Return False if it does not fit; it is then counted as lost.
 
-        False, too, and not counted: it is for another connection.
+        A publication for another connection also returns False, but is not counted.
         """
         size = _size_of(publication)
         with self._lock:
@@ -59,9 +59,9 @@ class Outbox:
         return True
 
     def take(self, max_in_flight: int) -> Publication | None:
-        """The next publication to send; it is counted until `sent`, `drop` or `put_back`.
+        """Take the next publication to send. Call `sent`, `drop` or `put_back` with it afterwards.
 
-        None: nothing waits, or `max_in_flight` are unacknowledged. What has expired is dropped.
+        None if nothing waits or `max_in_flight` are unacknowledged. Drops what has expired.
         """
         now = self.now()
         with self._lock:
@@ -76,12 +76,12 @@ class Outbox:
             return None
 
     def put_back(self, publication: Publication) -> None:
-        """`publication` could not be sent now: it is the next one again."""
+        """Put `publication` back at the front: it could not be sent now."""
         with self._lock:
             self._waiting.appendleft(publication)
 
     def sent(self, mid: int, publication: Publication) -> None:
-        """`publication` left as message `mid`; with QoS 1 its acknowledgement is awaited."""
+        """`publication` was sent as message `mid`. With QoS 1 it waits for the acknowledgement."""
         with self._lock:
             if publication.qos > 0:
                 self._in_flight[mid] = publication
@@ -89,13 +89,13 @@ class Outbox:
                 self._forget(publication)
 
     def drop(self, publication: Publication) -> None:
-        """`publication`, which was taken, can never be sent: it is lost and counted."""
+        """`publication` was taken but can never be sent: count it as lost."""
         with self._lock:
             self.lost += 1
             self._forget(publication)
 
     def acknowledged(self, mid: int) -> Publication | None:
-        """Message `mid` has arrived; returns what it was, or None if it is not awaited."""
+        """Message `mid` was acknowledged. Return its publication; None if it is unknown."""
         with self._lock:
             publication = self._in_flight.pop(mid, None)
             if publication is not None:
@@ -103,13 +103,13 @@ class Outbox:
             return publication
 
     def connection_began(self) -> None:
-        """From here on there is a connection, with a number of its own."""
+        """A connection is up. It gets the next number."""
         with self._lock:
             self._connections += 1
             self.connection = self._connections
 
     def connection_ended(self) -> None:
-        """Unacknowledged ones will be sent again, in order; what may not wait is dropped."""
+        """Queue unacknowledged publications again, in order. Drop those that may not wait."""
         with self._lock:
             self.connection = 0
             waiting = [*self._in_flight.values(), *self._waiting]
@@ -122,7 +122,7 @@ class Outbox:
                     self._forget(publication)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until every QoS 1 publication is acknowledged; False: it took too long."""
+        """Wait until every QoS 1 publication is acknowledged. Return False on timeout."""
         with self._lock:
             return self._lock.wait_for(lambda: self._owed == 0, timeout_s)
 

@@ -1,4 +1,4 @@
-"""Publications, CONNECT and reason codes in terms of MQTT 5."""
+"""MQTT 5 properties of publications and CONNECT, and the meaning of reason codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.reconnect import Cause
 
 PACKET_OVERHEAD = 64 * 1024
-"""Bytes that topic and properties of a message may take beside its payload."""
+"""Most bytes of the topic and properties of a message, beside its payload."""
 
 # paho's class is untyped.
 _properties: Callable[[int], Properties] = Properties
@@ -25,9 +25,9 @@ _SESSION_TAKEN_OVER = 0x8E
 
 
 def publish_properties(publication: Publication, now: float) -> Properties | None:
-    """MQTT 5 properties of a publication that is sent `now`, on the clock of `expires_at`.
+    """MQTT 5 properties of a publication sent at `now`, on the clock of `expires_at`.
 
-    What expires does so at the broker, too, which may keep it for a session that is away.
+    The broker gets the remaining lifetime, because it may queue the message for an offline session.
     """
     if publication.correlation is None and publication.expires_at is None:
         return None
@@ -40,7 +40,7 @@ def publish_properties(publication: Publication, now: float) -> Properties | Non
 
 
 def connect_properties(config: MqttConfig) -> Properties:
-    """MQTT 5 properties of CONNECT: nothing outlives the connection, no oversized packet."""
+    """MQTT 5 properties of CONNECT: no persistent session, and a maximum packet size."""
     properties = _properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0
     properties.MaximumPacketSize = config.max_payload_kib * 1024 + PACKET_OVERHEAD
@@ -48,7 +48,7 @@ def connect_properties(config: MqttConfig) -> Properties:
 
 
 def refusal(code: ReasonCode) -> Cause:
-    """What a CONNACK other than success means for the next attempt."""
+    """The cause behind a CONNACK that is not a success."""
     if code.value in _BAD_CREDENTIALS:
         return Cause.CREDENTIALS
     if code.value == _UNSUPPORTED_VERSION:
@@ -57,5 +57,5 @@ def refusal(code: ReasonCode) -> Cause:
 
 
 def loss(code: ReasonCode, said: bool) -> Cause:
-    """What the end of a connection means; `said`: the broker gave the reason `code`."""
+    """The cause of a lost connection. `said`: whether `code` came from the broker."""
     return Cause.TAKEN_OVER if said and code.value == _SESSION_TAKEN_OVER else Cause.LOST

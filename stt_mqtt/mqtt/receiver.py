@@ -1,14 +1,14 @@
-"""The receiving half of paho's client, for thousands of audio chunks per second.
+"""A faster receiving half of paho's client, for thousands of audio chunks per second.
 
-At 6,250 messages per second, paho spends most of its time on three things. This module replaces
-them:
+At 6,250 messages per second, paho spends most of its time on three things, which this module
+replaces:
 
-- three recv() per packet: here one per 64 KiB
-- a table of all MQTT 5 properties per message: here only the few that are used
-- one send() per acknowledgement: here one per batch
+- three recv() per packet (here: one per 64 KiB)
+- a table of all MQTT 5 properties per message (here: only those that are used)
+- one send() per acknowledgement (here: one per batch)
 
-The second is also a matter of safety. paho needs quadratic time for user properties, so one message
-with enough of them would block the receiver for hours.
+The second also prevents an attack: paho needs quadratic time for user properties, so one message
+with enough of them would block the network thread for hours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stt_mqtt.mqtt.messages import MAX_USER_PROPERTIES, Inbound
 
 RECEIVE_BYTES = 64 * 1024
 MAX_PROPERTIES = 64
-"""MQTT 5 properties of one message that are read; the rest is ignored."""
+"""Most MQTT 5 properties that are read from one message. The rest is ignored."""
 
 _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION, _USER = 0x03, 0x08, 0x09, 0x26
 _SUBSCRIPTION_IDENTIFIER = 0x0B
@@ -34,7 +34,7 @@ _FIXED_LENGTHS = {0x01: 1, 0x02: 4, 0x23: 2}
 
 
 class Receiver(Client):
-    """A paho client that hands received messages to `deliver`; None stands for undecodable."""
+    """A paho client that passes received messages to `deliver`; None for an undecodable one."""
 
     def __init__(self, client_id: str, v5: bool, deliver: Callable[[Inbound | None], None]) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class Receiver(Client):
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
             clean_session=None if v5 else True,
-            # Otherwise paho goes on to MQTT 3.1 by itself.
+            # Otherwise paho falls back to MQTT 3.1 by itself.
             reconnect_on_failure=False,
         )
         self.received = 0
@@ -54,7 +54,7 @@ class Receiver(Client):
 
     @property
     def buffered(self) -> bool:
-        """Whether bytes wait that have left the socket."""
+        """Whether bytes were read from the socket but not parsed yet."""
         return self._position < len(self._buffer)
 
     def acknowledge(self) -> None:
@@ -75,7 +75,7 @@ class Receiver(Client):
         return data
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """As paho does it, but a failed handshake closes the socket."""
+        """As in paho, but close the socket if the handshake fails."""
         context = self._ssl_context
         if context is None:
             raise ValueError("TLS without a context")
@@ -97,10 +97,10 @@ class Receiver(Client):
 def decode_publish(
     header: int, packet: bytes | bytearray, v5: bool
 ) -> tuple[bytes, Inbound | None]:
-    """The acknowledgement that a PUBLISH packet asks for (empty with QoS 0), and its message.
+    """Return the acknowledgement of a PUBLISH packet (empty with QoS 0) and its message.
 
-    None: a text in it is not UTF-8, or the topic is empty. Raises MalformedPacket or
-    IndexError for anything that a broker must not send.
+    The message is None if a text is not UTF-8 or the topic is empty. Raises MalformedPacket or
+    IndexError for a packet that violates the protocol.
     """
     qos = (header >> 1) & 3
     if qos > 1:
@@ -175,7 +175,7 @@ def _binary(view: memoryview, position: int) -> tuple[bytes, int]:
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """A variable byte integer of at most four bytes, and the position behind it."""
+    """A variable byte integer of at most four bytes, and the position after it."""
     value = 0
     for shift in (0, 7, 14, 21):
         byte = view[position]

@@ -1,12 +1,11 @@
-"""When to connect again, in which protocol, and what the log says meanwhile.
+"""When to reconnect, with which protocol version, and what to log meanwhile.
 
-Two state machines without clock or network. Four failures call for four answers:
+Two pure state machines. There are four kinds of failure:
 
-- A network that fails comes back, so the attempts stay frequent.
-- Refused credentials stay refused until a person acts, so the attempts are rare and logged loudly.
-- A broker that does not speak MQTT 5 is asked again at once in 3.1.1.
-- Two clients with one identifier disconnect each other, so each waits longer every time and leaves
-  the other to serve meanwhile.
+- A network failure is temporary, so attempts stay frequent.
+- Refused credentials stay refused until a person acts, so attempts are rare and logged as errors.
+- If a broker does not support MQTT 5, the next attempt uses 3.1.1 at once.
+- Two clients with the same identifier disconnect each other, so each waits longer every time.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from enum import Enum, auto
 from stt_mqtt.config import Protocol
 
 NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
-"""Short, because speech that waits is soon too old to be of use."""
+"""Delays between attempts. They are short, because waiting speech soon expires."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
 TAKEOVER_DELAYS_S = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
 UNDISTURBED_S = 600.0
-"""After a connection that lasted so long, a takeover counts as the first one."""
+"""After a connection that lasted this long, a takeover counts as the first one."""
 JITTER_SHARE = 0.25
-"""Part of a network delay that jitter may take away."""
+"""Largest share of a network delay that jitter subtracts."""
 
 FIRST_REPEAT_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 MAX_REASONS = 16
-"""Reasons that are logged at once within one series of failures; others wait for their turn."""
+"""Most reasons that are logged at once within one series of failures."""
 STEADY_S = 10.0
-"""A connection that lasted so long ends the series of failures before it."""
+"""A connection that lasted this long ends the series of failures before it."""
 FLAPPING_LOSSES = 3
-"""So many losses in a row, each soon after the connection came up, have one cause."""
+"""This many losses in a row, each soon after connecting, are reported as one problem."""
 
 
 class Cause(Enum):
@@ -41,36 +40,36 @@ class Cause(Enum):
     UNREACHABLE = auto()
     """No TCP or TLS connection."""
     NO_ANSWER = auto()
-    """Closed, or silent, before any CONNACK."""
+    """The connection was closed or silent before the CONNACK."""
     UNSUPPORTED = auto()
-    """The broker refused the protocol version or answered something unintelligible."""
+    """The broker refused the protocol version or sent an invalid answer."""
     CREDENTIALS = auto()
     """The broker refused the user, the password or the certificate."""
     REFUSED = auto()
     """The broker refused for another reason."""
     LOST = auto()
-    """It was connected, and is no longer."""
+    """An accepted connection was lost."""
     TAKEN_OVER = auto()
-    """It was connected, until another client came with the same identifier."""
+    """Another client connected with the same identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The next attempt: `delay_s` from now, in `protocol` (5 or 3.1.1, never auto)."""
+    """The next attempt: after `delay_s`, with `protocol` (5 or 3.1.1, never auto)."""
 
     protocol: Protocol
     delay_s: float = 0.0
     settled: bool = False
-    """Whether the protocol is given, or has worked once, and no longer changes."""
+    """Whether the protocol is fixed: it is configured, or it has worked once."""
     failures: int = 0
     """Network failures in a row."""
     refusals: int = 0
     """Refused credentials in a row."""
     takeovers: int = 0
-    """Takeovers with no long connection between them."""
+    """Takeovers in a row, without a long connection between them."""
 
     def after(self, ended: Cause, jitter: float, lived_s: float = 0.0) -> Attempt:
-        """The attempt that follows this one, which `ended`; `jitter` is from 0 to 1.
+        """The attempt that follows this one, given how it `ended`. `jitter` is from 0 to 1.
 
         `lived_s`: how long the connection was up.
         """
@@ -107,7 +106,7 @@ class Attempt:
 
 
 def first_attempt(wanted: Protocol) -> Attempt:
-    """The first attempt, at once: `auto` begins with MQTT 5."""
+    """The first attempt, without a delay. `auto` begins with MQTT 5."""
     if wanted is Protocol.AUTO:
         return Attempt(Protocol.V5)
     return Attempt(wanted, settled=True)
@@ -115,7 +114,7 @@ def first_attempt(wanted: Protocol) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureMessage:
-    """What is to be logged; `lasts_s` is None for the first time."""
+    """A message for the log. `lasts_s` is None the first time."""
 
     reason: str
     lasts_s: float | None = None
@@ -123,18 +122,18 @@ class FailureMessage:
     def __str__(self) -> str:
         if self.lasts_s is None:
             return self.reason
-        return f"{self.reason} (so for {_spoken(self.lasts_s)})"
+        return f"{self.reason} (so for {_duration_text(self.lasts_s)})"
 
 
 @dataclass(slots=True)
 class FailureLog:
-    """Decides what is logged about a connection that fails. Times are monotonic seconds.
+    """Decides what to log about failing connections. Times are monotonic seconds.
 
-    Each reason is logged when it first comes up. Then the present one is repeated, with the time
-    that it has lasted, after 1, 2, 4, … minutes and at last every hour. So the log always has it
-    and does not grow large. A series of failures ends with a connection that lasts.
+    Each reason is logged when it first occurs. The current reason is repeated with its duration
+    after 1, 2, 4, … minutes, and finally every hour. A series of failures ends with a connection
+    that lasts.
 
-    `client_id` is the configured one. A random one cannot belong to another client.
+    `client_id` is the configured one; None: it is random, so no other client can have it.
     """
 
     client_id: str | None
@@ -142,23 +141,23 @@ class FailureLog:
     _repeat_at: float = 0.0
     _pause_s: float = 0.0
     _losses: int = 0
-    _told: set[str] = field(default_factory=set)
+    _logged: set[str] = field(default_factory=set)
 
     @property
     def flapping(self) -> bool:
-        """Whether connections come up and are lost again at once."""
+        """Whether connections are repeatedly lost soon after connecting."""
         return self._losses >= FLAPPING_LOSSES
 
     def message_for(
         self, ended: Cause, reason: str, lived_s: float, now: float
     ) -> FailureMessage | None:
-        """What to log at the end of a connection that was up for `lived_s` (0: an attempt).
+        """What to log at the end of a connection that was up for `lived_s`; None: nothing.
 
-        None: nothing.
+        `lived_s` is 0 for an attempt that failed.
         """
         if lived_s >= (UNDISTURBED_S if ended is Cause.TAKEN_OVER else STEADY_S):
             self._since, self._losses = None, 0
-            self._told.clear()
+            self._logged.clear()
         if self._since is None:
             self._since = now
             self._pause_s = FIRST_REPEAT_S
@@ -179,10 +178,10 @@ class FailureLog:
         return FailureMessage(reason, now - self._since)
 
     def is_new(self, text: str) -> bool:
-        """Whether this was not logged yet; from now on it was."""
-        if text in self._told or len(self._told) >= MAX_REASONS:
+        """Whether this text was not logged before. Remembers it."""
+        if text in self._logged or len(self._logged) >= MAX_REASONS:
             return False
-        self._told.add(text)
+        self._logged.add(text)
         return True
 
     def _explained(self, ended: Cause, reason: str) -> str:
@@ -199,6 +198,6 @@ class FailureLog:
         return f"{again}: it is likely that another client uses {whose}; give each one of its own"
 
 
-def _spoken(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

@@ -1,4 +1,4 @@
-"""Doors on one MQTT connection, and which door a message is for."""
+"""The interface of a door on MQTT, and the router that finds the door of a message."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def _ignore(_topic: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AudioTopics:
-    """Topics of audio chunks: many messages, which are dropped silently when too many come."""
+    """Topics of audio chunks. When the inbox is full, chunks are dropped without an answer."""
 
     endings: tuple[str, ...] = ()
-    """How these topics end."""
+    """The endings of these topics."""
     wants_audio: Callable[[str], bool] = _always
-    """Whether a chunk on this topic would be used, given all messages handled so far.
+    """Whether a chunk on this topic would be used, given the messages handled so far.
 
     Called from the network thread.
     """
@@ -34,13 +34,13 @@ class AudioTopics:
 
 @dataclass(frozen=True, slots=True)
 class RetainedTopics:
-    """What a previous run left on the broker. It is read at the start, before any input."""
+    """Retained messages of the previous run. They are read at the start, before any input."""
 
     filters: tuple[str, ...]
     clean_up: Callable[[], None]
-    """Called once all of it was read: clear what belongs to nobody any more."""
+    """Called when all of it has been read. Clears what is no longer needed."""
     bulk: tuple[str, ...] = ()
-    """Filters of the door with so many retained messages that QoS 1 would lose some."""
+    """Filters with so many retained messages that QoS 1 would lose some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Subscriptions:
     """Topic filters of the input."""
     audio: AudioTopics = AudioTopics()
     large_endings: tuple[str, ...] = ()
-    """How topics of large messages end. They are not urgent."""
+    """Endings of the topics of large messages. They are not urgent."""
     dropped: Callable[[str], None] = _ignore
-    """Called with the topic of a message, not a chunk, that was dropped because too many came."""
+    """Called with the topic of a message, except a chunk, that the full inbox dropped."""
     retained: RetainedTopics | None = None
 
     def is_audio(self, topic: str) -> bool:
@@ -61,7 +61,7 @@ class Subscriptions:
         return topic.endswith(self.audio.endings)
 
     def is_large(self, topic: str) -> bool:
-        """Whether messages on this topic are large."""
+        """Whether messages on this topic may be large."""
         return topic.endswith(self.large_endings)
 
 
@@ -70,22 +70,19 @@ class MqttDoor(Protocol):
 
     @property
     def subscriptions(self) -> Subscriptions:
-        """Its topics. They never change."""
+        """The topics of the door. They never change."""
 
     def handle(self, message: Inbound) -> None:
-        """Act on a message on one of its topics. Never raises for what a device sends."""
+        """Handle a message on one of its topics. Must not raise for any input."""
 
     def on_connected(self) -> None:
-        """The broker accepted the connection, for the first time or again.
-
-        A door that has nothing to say then inherits this.
-        """
+        """The client has connected or reconnected. Does nothing by default."""
         return
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where messages go whose topic matches `pattern`."""
+    """The door for messages with a topic that matches `pattern`."""
 
     door: MqttDoor
     topics: Subscriptions
@@ -93,7 +90,7 @@ class Destination:
 
 
 class Router:
-    """Knows which door each topic belongs to. `lost` is called for messages of no door."""
+    """Finds the door of each topic. `lost` is called for messages without a door."""
 
     def __init__(self, doors: Sequence[MqttDoor], lost: Callable[[], None]) -> None:
         self._destinations = [_destination(door) for door in doors]
@@ -105,25 +102,25 @@ class Router:
         self.bulk = _joined(one.bulk for one in self._retained)
 
     def route(self, topic: str) -> Destination:
-        """Where a message on `topic` goes; from any thread."""
+        """The destination of a message on `topic`. May be called from any thread."""
         for destination in self._destinations:
             if destination.pattern.fullmatch(topic):
                 return destination
         return self._nowhere
 
     def on_connected(self) -> None:
-        """Tell all doors of a connection, in order."""
+        """Call `on_connected` of all doors, in order."""
         for destination in self._destinations:
             destination.door.on_connected()
 
     def clean_up(self) -> None:
-        """Have all doors clear what a previous run left, in reverse order."""
+        """Call `clean_up` of all doors, in reverse order."""
         for retained in reversed(self._retained):
             retained.clean_up()
 
 
 class _NoDoor(MqttDoor):
-    """Takes the messages of no door."""
+    """The destination of messages without a door."""
 
     subscriptions = Subscriptions(())
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Gives a connected paho client what waits; network thread only."""
+    """Passes waiting publications to a connected paho client. For the network thread only."""
 
     def __init__(self, client: Client, v5: bool, state: ClientState) -> None:
         self._client = client
@@ -35,11 +35,11 @@ class Sender:
         client.on_subscribe = self._on_subscribe
 
     def limit_in_flight(self, receive_maximum: int) -> None:
-        """The broker takes no more than `receive_maximum` unacknowledged publications."""
+        """The broker accepts at most `receive_maximum` unacknowledged publications."""
         self._max_in_flight = min(MAX_IN_FLIGHT, receive_maximum)
 
     def send_waiting(self) -> None:
-        """Give paho what waits, as long as the socket takes it."""
+        """Pass waiting publications to paho as long as the socket is writable."""
         outbox = self._state.outbox
         self.subscribe()
         handed_over = 0
@@ -68,13 +68,13 @@ class Sender:
             handed_over += 1
 
     def _is_writable(self) -> bool:
-        """Whether the socket has taken everything that paho had for it."""
+        """Whether paho has written everything to the socket."""
         if self._client.want_write():
             self._client.loop_write()
         return not self._client.want_write() and self._client.socket() is not None
 
     def subscribe(self) -> None:
-        """Subscribe to what is wanted and not subscribed yet, and the other way round."""
+        """Subscribe to new filters and unsubscribe from those no longer wanted."""
         wanted = self._state.filters
         if wanted is self._subscribed:
             return

@@ -1,4 +1,4 @@
-"""TLS to the broker, and its failures in one sentence."""
+"""TLS to the broker, and its failures as sentences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from stt_mqtt.errors import BrokerError
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """A context that checks the broker's certificate and name, TLS 1.2 or later.
+    """An SSL context that checks the certificate and host name of the broker; TLS 1.2 or later.
 
-    Files are read at every call, so that a renewed certificate is used by the next connection.
+    The files are read at every call, so the next connection uses a renewed certificate.
     Raises BrokerError.
     """
     for key in ("ca_file", "cert_file", "key_file"):
@@ -27,11 +27,11 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if config.ca_file is not None:
-        # Authorities made at home seldom carry every extension that Python 3.13 began to ask for.
+        # Private certificate authorities often lack an extension that Python 3.13 requires.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if config.cert_file is not None:
         try:
-            # An empty password instead of OpenSSL's question on the terminal.
+            # With an empty password OpenSSL does not ask on the terminal.
             context.load_cert_chain(config.cert_file, config.key_file, password="")
         except (OSError, ValueError) as error:
             raise BrokerError(
@@ -42,7 +42,7 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
 
 
 def explain(error: Exception, address: str) -> str:
-    """Why no connection to `address` came about, in one sentence, without secrets."""
+    """Why the connection to `address` failed, in one sentence without secrets."""
     if isinstance(error, BrokerError):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -53,7 +53,7 @@ def explain(error: Exception, address: str) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS with {address} failed ({error.reason or error}): check the port and mqtt.tls"
     if isinstance(error, ConnectionResetError):
-        # A TCP connection that is not wanted is refused; this one was hung up on.
+        # The port accepted the TCP connection and then closed it.
         return f"{address} hangs up: it may not expect TLS; check the port and mqtt.tls"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{address} cannot be reached: {text}"

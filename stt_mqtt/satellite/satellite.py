@@ -118,7 +118,7 @@ class Satellite:
         self._detect_zeros(pcm)
         self._update_listen_state(now)
         clean = self._cleanup.process(pcm)
-        activity = self._activity.hear(clean)
+        activity = self._activity.process(clean)
         at = self._frames * FRAME_S
         self._frames += 1
         frame = VadFrame(clean, at, activity.begins, activity.goes_on, activity.sounds)

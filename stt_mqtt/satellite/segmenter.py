@@ -179,7 +179,7 @@ class Segmenter:
         self._opened_at = frames[0].at
         self._speech_end = self._word_end = frame.at + FRAME_S
         self._run = 0
-        return SegmenterOutput(self._opened_at, tuple(heard.pcm for heard in frames))
+        return SegmenterOutput(self._opened_at, tuple(frame.pcm for frame in frames))
 
     def _onset(self, clear_at: float) -> float:
         """When the word began whose first voiced frame was at `clear_at`."""

@@ -159,7 +159,7 @@ def test_a_service_told_to_stop_while_a_slow_disk_is_read_does_not_wait_for_it(
         may_end.wait(TIMEOUT_S)
         return frozenset()
 
-    monkeypatch.setattr(module, "spoken_languages", languages)
+    monkeypatch.setattr(module, "supported_languages", languages)
 
     async def scenario() -> bool:
         service = application(free_port())

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stt_mqtt.app.doors import LEFTOVERS_WINDOW_S, ApplicationCallbacks, Doors
+from stt_mqtt.app.doors import RETAINED_WINDOW_S, ApplicationCallbacks, Doors
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
@@ -63,7 +63,7 @@ class Bench:
             set_rung=lambda _: None,
             rearm_timer=self._rearm,
             stop=lambda: None,
-            give_up=lambda _: None,
+            stop_with_error=lambda _: None,
             online=self.online,
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)
@@ -99,8 +99,8 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
         assert not bench.online.is_set()
         bench.waits(PROBE_TIMEOUT_S)
         assert bench.online.is_set()
-        assert doors.deadline == clock.now() + LEFTOVERS_WINDOW_S
-        bench.waits(LEFTOVERS_WINDOW_S)
+        assert doors.deadline == clock.now() + RETAINED_WINDOW_S
+        bench.waits(RETAINED_WINDOW_S)
         assert doors.deadline is None
         await doors.close()
 

@@ -36,7 +36,7 @@ def mixed(pcm: bytes, background: bytes) -> bytes:
 def hear(pcm: bytes, config: VadConfig) -> list[Activity]:
     activity = VoiceActivity(config)
     whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
-    return [activity.hear(pcm[at : at + FRAME_BYTES]) for at in range(0, whole, FRAME_BYTES)]
+    return [activity.process(pcm[at : at + FRAME_BYTES]) for at in range(0, whole, FRAME_BYTES)]
 
 
 def test_a_quiet_room_holds_no_speech() -> None:

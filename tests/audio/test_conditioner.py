@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.audio.conditioner import take_out_offset
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.hints import Hint
@@ -126,7 +126,7 @@ def end_of_command(offset: float) -> int:
     pcm = limited(room + offset * 32768).tobytes()
     endpointer = Endpointer(EndpointConfig())
     pieces = range(0, len(pcm), 640)
-    return next(at for at in pieces if endpointer.push(pcm[at : at + 640]) is Hearing.ENDED)
+    return next(at for at in pieces if endpointer.push(pcm[at : at + 640]) is EndpointState.ENDED)
 
 
 @pytest.mark.parametrize("offset", [0.01, 0.05, 0.2, -0.2])

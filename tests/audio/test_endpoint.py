@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.activity import FRAME_MS
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone
@@ -54,37 +54,37 @@ def pcm(samples: Samples) -> bytes:
     return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
-def hear(samples: Samples, config: EndpointConfig = CONFIG) -> tuple[Hearing, int]:
+def hear(samples: Samples, config: EndpointConfig = CONFIG) -> tuple[EndpointState, int]:
     """The state after `samples` or when it was final, and after how many milliseconds."""
     endpointer, data, step = Endpointer(config), pcm(samples), 2 * 16 * FRAME_MS
     for at in range(0, len(data), step):
         state = endpointer.push(data[at : at + step])
-        if state in {Hearing.ENDED, Hearing.NOBODY}:
+        if state in {EndpointState.ENDED, EndpointState.NO_SPEECH}:
             return state, at // 32 + FRAME_MS
     return endpointer.state, len(samples) // 16
 
 
 def test_words_and_a_pause_are_the_end() -> None:
     state, at_ms = hear(np.concatenate([silence(0.5), WORDS, silence(2.0)]))
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(500 + WORDS_MS + 800, abs=150)
 
 
 def test_without_a_pause_there_is_no_end() -> None:
-    assert hear(np.concatenate([silence(0.5), WORDS, silence(0.4)]))[0] is Hearing.SPEAKING
+    assert hear(np.concatenate([silence(0.5), WORDS, silence(0.4)]))[0] is EndpointState.SPEAKING
 
 
 def test_nothing_is_waiting() -> None:
     endpointer = Endpointer(CONFIG)
-    assert endpointer.push(b"") is Hearing.WAITING
-    assert endpointer.push(bytes(100)) is Hearing.WAITING
+    assert endpointer.push(b"") is EndpointState.WAITING
+    assert endpointer.push(bytes(100)) is EndpointState.WAITING
 
 
 @pytest.mark.parametrize("pause_ms", [300, 500, 1500, 4000, 6000])
 def test_the_pause_is_as_long_as_asked_for(pause_ms: int) -> None:
     config = EndpointConfig(pause_ms=pause_ms)
     state, at_ms = hear(np.concatenate([WORDS, silence(8.0)]), config)
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(WORDS_MS + pause_ms, abs=150)
 
 
@@ -92,13 +92,13 @@ def test_the_pause_is_as_long_as_asked_for(pause_ms: int) -> None:
 def test_a_shorter_pause_does_not_cut_a_command_in_two(pause_s: float) -> None:
     samples = np.concatenate([silence(0.5), WORDS, silence(pause_s), WORDS, silence(2.0)])
     state, at_ms = hear(samples)
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(500 + 2 * WORDS_MS + 1000 * pause_s + 800, abs=150)
 
 
 def test_who_speaks_from_the_first_moment_is_heard() -> None:
     state, at_ms = hear(np.concatenate([WORDS, noise(2.0, -60)]))
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(WORDS_MS + 800, abs=150)
 
 
@@ -112,39 +112,39 @@ def test_the_end_is_found_under_steady_noise(
     samples = np.concatenate([silence(0.7), words, silence(3.0)])
     level = float(10 * np.log10(np.mean(np.square(words)))) - below_db
     state, at_ms = hear(samples + noise(len(samples) / 16_000, level, colour))
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert 700 + len(words) / 16 + 350 < at_ms < 700 + len(words) / 16 + 1500
 
 
 @pytest.mark.parametrize("level", [-90, -70, -50, -30, -20])
 @pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
 def test_steady_noise_alone_is_nobody_however_loud(level: float, colour: float) -> None:
-    assert hear(noise(9.0, level, colour)) == (Hearing.NOBODY, 8010)
+    assert hear(noise(9.0, level, colour)) == (EndpointState.NO_SPEECH, 8010)
 
 
 def test_silence_is_nobody_after_the_time_asked_for() -> None:
-    assert hear(silence(5.0), EndpointConfig(no_speech_ms=3000)) == (Hearing.NOBODY, 3000)
+    assert hear(silence(5.0), EndpointConfig(no_speech_ms=3000)) == (EndpointState.NO_SPEECH, 3000)
 
 
 def test_hum_and_clicks_are_nobody() -> None:
     samples = noise(9.0, -65) + tone(50.0, 9.0, level=0.05)
     samples[::16_000] = 0.9
     samples[8_000::24_000] = -0.9
-    assert hear(samples)[0] is Hearing.NOBODY
+    assert hear(samples)[0] is EndpointState.NO_SPEECH
 
 
 def test_clicks_in_the_pause_do_not_prolong_it() -> None:
     tail = noise(2.0, -65)
     tail[4_000::5_000] = 0.9
     state, at_ms = hear(np.concatenate([noise(0.5, -65), WORDS, tail]))
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(500 + WORDS_MS + 800, abs=150)
 
 
 def test_noise_that_begins_with_the_pause_and_stays_does_not_hide_it() -> None:
     samples = np.concatenate([noise(1.0, -65), WORDS, noise(6.0, LOUDNESS_DBFS - 6, 0.0)])
     state, at_ms = hear(samples)
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms < 1000 + WORDS_MS + 4500
 
 
@@ -152,29 +152,29 @@ def test_lost_packets_do_not_make_noise_a_voice() -> None:
     samples = noise(12.0, -40)
     for start in range(8_000, len(samples), 16_000):
         samples[start : start + 960] = 0
-    assert hear(samples)[0] is Hearing.NOBODY
+    assert hear(samples)[0] is EndpointState.NO_SPEECH
 
 
 def test_a_long_speech_without_a_pause_has_no_end_and_then_one() -> None:
     words = np.concatenate([spoken(sample) for sample in SAMPLES])
     quiet = noise(len(words) / 16_000, -60)
-    assert hear(words + quiet, EndpointConfig(pause_ms=3500))[0] is Hearing.SPEAKING
+    assert hear(words + quiet, EndpointConfig(pause_ms=3500))[0] is EndpointState.SPEAKING
     samples = np.concatenate([words + quiet, noise(5.0, -60)])
     state, at_ms = hear(samples, EndpointConfig(pause_ms=3500))
-    assert state is Hearing.ENDED
+    assert state is EndpointState.ENDED
     assert at_ms == pytest.approx(len(words) / 16 + 3500, abs=150)
 
 
 def test_less_speech_than_asked_for_is_none() -> None:
     samples = np.concatenate([silence(1.0), WORDS[:16_000], silence(3.0)])
-    assert hear(samples)[0] is Hearing.ENDED
-    assert hear(samples, EndpointConfig(min_speech_ms=990))[0] is Hearing.WAITING
+    assert hear(samples)[0] is EndpointState.ENDED
+    assert hear(samples, EndpointConfig(min_speech_ms=990))[0] is EndpointState.WAITING
 
 
-@pytest.mark.parametrize("final", [Hearing.ENDED, Hearing.NOBODY])
-def test_what_is_final_stays(final: Hearing) -> None:
+@pytest.mark.parametrize("final", [EndpointState.ENDED, EndpointState.NO_SPEECH])
+def test_what_is_final_stays(final: EndpointState) -> None:
     endpointer = Endpointer(CONFIG)
-    first = np.concatenate([WORDS, silence(2.0)]) if final is Hearing.ENDED else silence(8.1)
+    first = np.concatenate([WORDS, silence(2.0)]) if final is EndpointState.ENDED else silence(8.1)
     assert endpointer.push(pcm(first)) is final
     assert endpointer.push(pcm(np.concatenate([WORDS, silence(9.0)]))) is final
 
@@ -188,20 +188,20 @@ def test_it_does_not_matter_how_the_audio_is_cut(cuts: list[int]) -> None:
     for cut in cuts:
         pieces.push(data[at : at + cut])
         at += cut
-    assert pieces.push(data[at:]) is whole.push(data) is Hearing.ENDED
+    assert pieces.push(data[at:]) is whole.push(data) is EndpointState.ENDED
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(max_size=3000) | st.sampled_from([bytes(960), b"\xff\x7f" * 480])))
 def test_any_bytes_are_heard_and_states_go_only_forward(chunks: list[bytes]) -> None:
     endpointer = Endpointer(EndpointConfig(pause_ms=60, min_speech_ms=30, no_speech_ms=300))
-    order = [Hearing.WAITING, Hearing.SPEAKING, Hearing.ENDED]
-    before = Hearing.WAITING
+    order = [EndpointState.WAITING, EndpointState.SPEAKING, EndpointState.ENDED]
+    before = EndpointState.WAITING
     for chunk in chunks:
         state = endpointer.push(chunk)
-        if before is Hearing.NOBODY:
-            assert state is Hearing.NOBODY
-        elif state is not Hearing.NOBODY:
+        if before is EndpointState.NO_SPEECH:
+            assert state is EndpointState.NO_SPEECH
+        elif state is not EndpointState.NO_SPEECH:
             assert order.index(state) >= order.index(before)
         before = state
 
@@ -228,7 +228,7 @@ def test_the_ends_of_real_commands_are_found_and_hardly_one_is_cut_in_two(below_
         samples = np.concatenate([silence(0.5), clip, silence(3.0)])
         level = float(10 * np.log10(energy.mean())) - below_db
         state, at_ms = hear(samples + noise(len(samples) / 16_000, level), PATIENT)
-        missed += state is not Hearing.ENDED
+        missed += state is not EndpointState.ENDED
         cut += bool(energy[(at_ms - 500) * 16 :].sum() > 0.03 * energy.sum())
     assert cut <= 0.03 * len(clips)
     assert missed <= 0.05 * len(clips)

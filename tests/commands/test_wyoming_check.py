@@ -82,7 +82,7 @@ def answering(*events: Event) -> Serve:
 def info_event(**changes: Any) -> Event:
     """The info of our own door, changed."""
     facts = engine_facts()
-    event = describe(facts.rungs, facts.languages, "1").event()
+    event = describe(facts.rung_status, facts.languages, "1").event()
     for program in event.data["asr"]:
         program.update(changes)
     return event

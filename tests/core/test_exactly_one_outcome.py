@@ -114,7 +114,7 @@ class TheSpeechService(RuleBasedStateMachine):
         if loaded:
             self.the_model_is_loaded()
         self.service.attach("native", self.outlet)
-        self.service.follow("native", self.outlet)
+        self.service.add_observer("native", self.outlet)
         self.opened: Counter[str] = Counter()
         self.started: dict[str, tuple[float, int]] = {}
         """The ids that devices chose: when, and how much the outlet had been told by then."""
@@ -130,7 +130,7 @@ class TheSpeechService(RuleBasedStateMachine):
     @rule()
     def the_model_is_loaded(self) -> None:
         self.loaded = True
-        self.service.serve(self.pool, Capacity(WORKERS, MAX_BATCH))
+        self.service.attach_pool(self.pool, Capacity(WORKERS, MAX_BATCH))
 
     @rule(
         key=keys,

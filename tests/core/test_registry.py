@@ -12,7 +12,7 @@ from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.errors import TooManyDevicesError
 from stt_mqtt.types import DeviceKey
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, RecordingOutlet
 
 
 def key(name: str) -> DeviceKey:
@@ -31,8 +31,8 @@ def names(devices: Registry) -> list[str]:
 
 def test_a_device_is_made_once_and_found_again() -> None:
     devices = registry(2)
-    made = devices.get(key("a"))
-    assert devices.get(key("a")) is made
+    made = devices.get_or_add(key("a"))
+    assert devices.get_or_add(key("a")) is made
     assert devices.find(key("a")) is made
     assert devices.find(key("b")) is None
     assert len(devices) == 1
@@ -40,35 +40,46 @@ def test_a_device_is_made_once_and_found_again() -> None:
 
 def test_the_least_recently_used_idle_device_leaves_for_a_new_one() -> None:
     devices = registry(2)
-    devices.get(key("a"))
-    devices.get(key("b"))
-    devices.get(key("a"))
-    devices.get(key("c"))
+    devices.get_or_add(key("a"))
+    devices.get_or_add(key("b"))
+    devices.get_or_add(key("a"))
+    devices.get_or_add(key("c"))
     assert names(devices) == ["a", "c"]
 
 
 def test_busy_and_configured_devices_stay() -> None:
     devices = registry(2, "a")
-    devices.get(key("a"))
-    busy = devices.get(key("b"))
+    devices.get_or_add(key("a"))
+    busy = devices.get_or_add(key("b"))
     busy.chunk(b"xx", None, None, 0.0)
     with pytest.raises(TooManyDevicesError):
-        devices.get(key("c"))
+        devices.get_or_add(key("c"))
     busy.abort(None, 0.1)
-    devices.get(key("c"))
+    devices.get_or_add(key("c"))
     assert names(devices) == ["a", "c"]
 
 
 def test_a_device_with_changed_settings_stays_because_a_mute_must_not_be_forgotten() -> None:
     devices = registry(2)
-    muted = devices.get(key("muted"))
+    muted = devices.get_or_add(key("muted"))
     muted.change(SettingsChange(enabled=False), 0.0)
-    devices.get(key("b"))
-    devices.get(key("c"))
+    devices.get_or_add(key("b"))
+    devices.get_or_add(key("c"))
     assert names(devices) == ["muted", "c"]
     muted.change(SettingsChange(enabled=None), 0.0)
-    devices.get(key("d"))
+    devices.get_or_add(key("d"))
     assert names(devices) == ["c", "d"]
+
+
+def test_the_devices_of_one_door_are_told_again_and_no_others() -> None:
+    devices = registry(3)
+    told = RecordingOutlet()
+    for door in ("native", "hermes"):
+        devices.observers.add(door, told)
+        devices.register(DeviceKey(door, f"{door}-room"))
+    told.told.clear()
+    devices.announce("native")
+    assert [name for name, _ in told.told] == ["settings native-room", "state native-room"]
 
 
 def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
@@ -77,7 +88,7 @@ def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for number in range(1000):
-        devices.get(key(f"room-{number}"))
+        devices.get_or_add(key(f"room-{number}"))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / 1000 < 2048

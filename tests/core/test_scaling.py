@@ -104,13 +104,15 @@ class Bench:
         self.pool = FakePool()
         facts = EngineFacts(frozenset({"en"}), self.ladder.status)
         self.service = SpeechService(self.config, facts, self.clock)
-        self.service.serve(self.pool, Capacity(1, 8))
+        self.service.attach_pool(self.pool, Capacity(1, 8))
         outlet = RecordingOutlet()
         self.service.attach("native", outlet)
-        self.service.follow("native", outlet)
+        self.service.add_observer("native", outlet)
         self.told: list[RungStatus] = []
-        """What the line knew each time that a change was told."""
-        self.ladder.attach(self.engine, self.service, lambda: self.told.append(self.service.rungs))
+        """What the service knew each time that a change was told."""
+        self.ladder.attach(
+            self.engine, self.service, lambda: self.told.append(self.service.rung_status)
+        )
 
     def rooms_speak(self, count: int) -> None:
         for number in range(count):
@@ -124,7 +126,7 @@ class Bench:
         """Look once; the rung that is then in use, by all who must know it."""
         asyncio.run(self.ladder.step())
         active = self.ladder.status.active
-        assert self.engine.rung.name == active == self.service.rungs.active
+        assert self.engine.rung.name == active == self.service.rung_status.active
         return active
 
     def look_after(self, seconds: float) -> str:
@@ -148,7 +150,7 @@ def test_under_arriving_load_it_moves_down_a_step_at_a_time_and_up_again_after_t
         assert used.look_after(STAY_S) == "best"
         used.rooms_speak(8)
         assert used.step() == "quick"
-        assert used.service.rungs.reason.startswith("down to quick: best would be busy")
+        assert used.service.rung_status.reason.startswith("down to quick: best would be busy")
         used.rooms_speak(8)
         assert used.look_after(STAY_S - 1) == "quick"
         used.rooms_speak(8)
@@ -157,8 +159,8 @@ def test_under_arriving_load_it_moves_down_a_step_at_a_time_and_up_again_after_t
         assert used.look_after(STAY_S - 1) == "small"
         assert used.look_after(1) == "quick"
         assert used.look_after(STAY_S) == "best"
-        assert used.service.rungs.reason.startswith("up to best: best would be busy")
-        assert used.service.rungs.mode == "auto"
+        assert used.service.rung_status.reason.startswith("up to best: best would be busy")
+        assert used.service.rung_status.mode == "auto"
         assert used.models.loaded == ["small", "quick"]
 
 
@@ -174,7 +176,7 @@ def test_what_waits_moves_it_down_though_nothing_arrives_any_more() -> None:
         used.rooms_speak(4)
         used.service.scheduler.arrivals = LoadMeter()
         assert used.step() == "quick"
-        assert "best would let wait 2.4 s" in used.service.rungs.reason
+        assert "best would let wait 2.4 s" in used.service.rung_status.reason
 
 
 def test_a_rung_that_is_held_stays_whatever_the_load() -> None:
@@ -182,7 +184,9 @@ def test_a_rung_that_is_held_stays_whatever_the_load() -> None:
         used.ladder.set_mode("best")
         used.rooms_speak(20)
         assert [used.look_after(STAY_S) for _ in range(3)] == ["best"] * 3
-        assert used.service.rungs == RungStatus(used.config.rungs, "best", "best", "asked for")
+        assert used.service.rung_status == RungStatus(
+            used.config.rungs, "best", "best", "asked for"
+        )
 
 
 def test_a_configured_rung_is_held_from_the_start_and_let_go_by_auto() -> None:
@@ -309,7 +313,7 @@ def test_what_is_asked_for_while_another_rung_is_loaded_is_what_happens() -> Non
         used.ladder.set_mode("best")
         used.models.may_load.set()
         await looking
-        assert (used.engine.rung.name, used.service.rungs.mode) == ("best", "best")
+        assert (used.engine.rung.name, used.service.rung_status.mode) == ("best", "best")
         assert used.first.closes == 0
 
     with bench() as used:
@@ -321,8 +325,8 @@ def test_a_rung_for_which_there_is_no_memory_now_is_tried_again_later() -> None:
         used.models.too_large.add("small")
         used.ladder.set_mode("small")
         used.step()
-        assert used.service.rungs.mode == "small"
-        assert "small has to wait" in used.service.rungs.reason
+        assert used.service.rung_status.mode == "small"
+        assert "small has to wait" in used.service.rung_status.reason
         used.models.too_large.clear()
         assert used.step() == "best"
         assert used.look_after(STAY_S) == "small"
@@ -335,7 +339,7 @@ def test_the_rung_in_use_serves_while_the_next_one_is_loaded() -> None:
         looking = asyncio.create_task(used.ladder.step())
         assert await asyncio.to_thread(used.models.loading.wait, TIMEOUT_S)
         # The event loop is free meanwhile.
-        assert (used.engine.rung.name, used.service.rungs.active) == ("best", "best")
+        assert (used.engine.rung.name, used.service.rung_status.active) == ("best", "best")
         used.rooms_speak(1)
         used.all_is_answered()
         assert used.first.closes == 0
@@ -362,7 +366,7 @@ def test_what_is_asked_for_while_a_model_is_loaded_is_what_counts(broken: bool) 
         if broken:
             used.models.broken["small"] = "no memory"
         asyncio.run(change_of_mind(used))
-        assert used.service.rungs.mode == "quick"
+        assert used.service.rung_status.mode == "quick"
         assert used.step() == "quick"
 
 
@@ -404,7 +408,7 @@ def test_a_ladder_that_breaks_says_so_and_the_rung_in_use_goes_on(
         used.ladder.set_mode("small")
         asyncio.run(used.ladder.run())
         assert "the ladder broke" in caplog.text
-        assert used.service.rungs.reason == "the ladder broke, see the log"
+        assert used.service.rung_status.reason == "the ladder broke, see the log"
         assert used.engine.rung.name == "best"
         with pytest.raises(RequestError, match="the ladder broke"):
             used.ladder.set_mode("auto")

@@ -27,7 +27,7 @@ class Desk:
     def __post_init__(self) -> None:
         limits = LimitsConfig(inference_timeout_s=5.0, max_queue_age_s=600.0)
         self.scheduler = Scheduler(limits)
-        self.scheduler.serve(self.pool, Capacity(self.workers, self.max_batch), START)
+        self.scheduler.attach_pool(self.pool, Capacity(self.workers, self.max_batch), START)
 
     def occupy(self) -> list[int]:
         """Give every thread something to do, so that what comes next has to wait."""
@@ -192,7 +192,7 @@ def test_a_batch_that_hangs_in_the_middle_times_out_for_those_without_a_verdict(
     desk.answers += desk.scheduler.tick(11.0)
     assert desk.answered["b"] == "heard"
     assert (desk.answered["a"], desk.answered["c"]) == ("inference_timeout",) * 2
-    assert desk.scheduler.hopeless
+    assert desk.scheduler.all_stuck
     assert desk.scheduler.drained
     assert desk.scheduler.deadline is None
 
@@ -218,7 +218,7 @@ def test_a_thread_that_hangs_after_its_last_verdict_counts_as_hanging() -> None:
     desk.answers += desk.scheduler.verdict(desk.pool.submitted[0].number, 0, heard(), 1.0)
     assert desk.scheduler.drained
     desk.answers += desk.scheduler.tick(6.0)
-    assert desk.scheduler.hopeless
+    assert desk.scheduler.all_stuck
     assert desk.answered == {"a": "heard"}
 
 

@@ -35,9 +35,9 @@ class Bench:
         self.outlet = RecordingOutlet()
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         if workers:
-            self.service.serve(self.pool, Capacity(workers, max_batch=1))
+            self.service.attach_pool(self.pool, Capacity(workers, max_batch=1))
         self.service.attach("native", self.outlet)
-        self.service.follow("native", self.outlet)
+        self.service.add_observer("native", self.outlet)
 
     def speak(
         self, key: DeviceKey = KITCHEN, id: str = "a", chunks: int = 10, **start: Any
@@ -82,7 +82,7 @@ def test_a_transcript_comes_back_with_all_its_timings() -> None:
 def test_the_result_names_the_model_that_heard_it_also_after_a_change_of_rung() -> None:
     bench = Bench()
     bench.speak()
-    bench.service.rungs = replace(bench.service.rungs, active="other")
+    bench.service.rung_status = replace(bench.service.rung_status, active="other")
     bench.answer(replace(heard(), model="base", rung="best"))
     assert (bench.last.model, bench.last.rung) == ("base", "best")
 
@@ -255,8 +255,8 @@ def test_an_observer_that_fails_keeps_nobody_else_from_being_told(
 
     bench = Bench()
     after = RecordingOutlet()
-    bench.service.follow("native", Failing())
-    bench.service.follow("native", after)
+    bench.service.add_observer("native", Failing())
+    bench.service.add_observer("native", after)
     bench.speak()
     assert after.states == [DeviceState.LISTENING, DeviceState.TRANSCRIBING]
     bench.answer(heard())
@@ -280,7 +280,7 @@ def test_a_model_that_hangs_is_given_up_and_its_thread_is_not_used_until_it_retu
     assert bench.last.error is not None
     assert bench.last.error.code == "inference_timeout"
     assert not bench.service.scheduler.healthy
-    assert bench.service.scheduler.hopeless
+    assert bench.service.scheduler.all_stuck
     bench.speak(KITCHEN, "next")
     assert len(bench.pool.submitted) == 1
     bench.answer(heard("too late"))
@@ -391,27 +391,27 @@ def test_a_start_that_repeats_the_open_id_is_ignored_whatever_changed_since() ->
 def test_introducing_a_configured_device_clears_what_had_to_leave_for_it() -> None:
     bench = Bench(limits={"max_devices": 1}, devices={"bath": {}})
     bench.service.chunk(KITCHEN, CHUNK, None, None)
-    bench.service.registry.introduce(DeviceKey("native", "bath"))
+    bench.service.registry.register(DeviceKey("native", "bath"))
     assert bench.service.registry.find(KITCHEN) is not None
     bench.service.abort(KITCHEN, None)
-    bench.service.registry.introduce(DeviceKey("native", "bath"))
+    bench.service.registry.register(DeviceKey("native", "bath"))
     assert ("forget kitchen", None) in bench.outlet.told
 
 
 def test_introducing_any_other_device_takes_nobodys_place() -> None:
     bench = Bench(limits={"max_devices": 1})
-    bench.service.registry.introduce(KITCHEN)
-    bench.service.registry.introduce(BEDROOM)
-    bench.service.registry.introduce(KITCHEN)
+    bench.service.registry.register(KITCHEN)
+    bench.service.registry.register(BEDROOM)
+    bench.service.registry.register(KITCHEN)
     assert [device.key for device in bench.service.registry] == [KITCHEN]
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
 
 
 def test_a_device_of_a_previous_run_is_known_as_it_was_set_if_there_is_a_place() -> None:
     bench = Bench(limits={"max_devices": 1})
-    bench.service.registry.take_over(KITCHEN, Overrides(enabled=False), 17.0)
-    bench.service.registry.take_over(BEDROOM, Overrides(), 18.0)
-    bench.service.registry.take_over(KITCHEN, Overrides(enabled=True), 16.0)
+    bench.service.registry.restore(KITCHEN, Overrides(enabled=False), 17.0)
+    bench.service.registry.restore(BEDROOM, Overrides(), 18.0)
+    bench.service.registry.restore(KITCHEN, Overrides(enabled=True), 16.0)
     (device,) = bench.service.registry
     assert (device.settings.enabled, device.last_seen_ts) == (False, 17.0)
     assert bench.outlet.told == []
@@ -481,7 +481,7 @@ def test_settings_are_told_on_change_only() -> None:
 
 def test_announce_tells_a_door_everything_again() -> None:
     bench = Bench()
-    bench.service.registry.introduce(KITCHEN)
+    bench.service.registry.register(KITCHEN)
     bench.outlet.told.clear()
     bench.service.registry.announce("native")
     assert [name for name, _ in bench.outlet.told] == ["settings kitchen", "state kitchen"]
@@ -600,8 +600,8 @@ def test_before_the_model_is_loaded_utterances_wait_for_it() -> None:
     bench = Bench(workers=0)
     bench.speak(KITCHEN)
     assert not bench.pool.submitted
-    assert not bench.service.scheduler.hopeless
-    bench.service.serve(bench.pool, Capacity(1, 1))
+    assert not bench.service.scheduler.all_stuck
+    bench.service.attach_pool(bench.pool, Capacity(1, 1))
     bench.answer(heard("Light on."))
     assert [outcome.kind for outcome in bench.outlet.outcomes] == [OutcomeKind.TRANSCRIPT]
 

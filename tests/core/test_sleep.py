@@ -95,7 +95,7 @@ def test_a_thread_that_hangs_is_given_up_though_the_machine_slept() -> None:
     bench.pass_time(61.0)
     assert bench.last.error is not None
     assert bench.last.error.code == "inference_timeout"
-    assert bench.service.scheduler.hopeless
+    assert bench.service.scheduler.all_stuck
 
 
 def test_who_sleeps_once_too_often_is_not_excused_again() -> None:

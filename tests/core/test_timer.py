@@ -84,7 +84,7 @@ class Ticking:
     def mark(self, stood_still: bool) -> None:
         self.marked.append(stood_still)
 
-    def take_in(self) -> bool:
+    def handle_marked(self) -> bool:
         if self.unread and self.unread.pop(0):
             self.hear()
         return bool(self.unread)

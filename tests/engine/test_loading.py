@@ -28,7 +28,7 @@ from stt_mqtt.engine.loading import (
     model_loader,
     parallelism_of,
     preferred_rung,
-    spoken_languages,
+    supported_languages,
 )
 from stt_mqtt.engine.models import WEIGHTS, ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
@@ -215,13 +215,13 @@ def test_the_languages_are_those_that_every_usable_rung_speaks(disk: Disk) -> No
     disk.languages = {"large": ("en", "de", "cy"), "tiny": ("de", "en"), "least": ("fr",)}
     disk.missing = {"least"}
     config = config_with(BEST, SMALL, Rung("last", "least", 5, "int8"))
-    assert spoken_languages(config) == {"en", "de"}
+    assert supported_languages(config) == {"en", "de"}
     assert disk.done == []
 
 
 def test_without_any_model_no_language_is_spoken(disk: Disk) -> None:
     disk.missing = {"large"}
-    assert spoken_languages(config_with(BEST)) == frozenset()
+    assert supported_languages(config_with(BEST)) == frozenset()
 
 
 def test_a_single_rung_is_loaded_and_not_measured(disk: Disk) -> None:

@@ -17,8 +17,8 @@ from stt_mqtt.engine.quality import (
     is_loop,
     is_noise,
     is_phantom,
-    is_prompts,
     prefer,
+    repeats_prompt,
     said_once,
     strongest_voice,
 )
@@ -183,7 +183,7 @@ def test_what_may_be_the_prompts_deserves_a_retry(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["Turn off the hall lamp.", "Kiri, pause.", "Blinds close."])
 def test_other_words_are_not_the_prompts(text: str) -> None:
-    assert not is_prompts(text, PROMPTED)
+    assert not repeats_prompt(text, PROMPTED)
 
 
 @pytest.mark.parametrize(

@@ -316,13 +316,13 @@ def test_what_was_marked_is_handled_at_once_and_what_came_later_is_not_waited_fo
             inbox.message(Inbound(f"before/{number}", b""))
         inbox.mark(stood_still=False)
         inbox.message(Inbound("after", b""))
-        assert inbox.take_in()
+        assert inbox.handle_marked()
         assert len(handled.messages) == BATCH
-        assert not inbox.take_in()
+        assert not inbox.handle_marked()
         # They were taken out together, which does no harm.
         assert handled.messages[-1] == "after"
         inbox.mark(stood_still=False)
-        assert not inbox.take_in()
+        assert not inbox.handle_marked()
         # The inbox goes on to wake the loop.
         inbox.message(Inbound("later", b""))
         await asyncio.sleep(LINGER_S * 4)
@@ -339,10 +339,10 @@ def test_after_a_standstill_what_the_network_thread_has_yet_to_read_is_waited_fo
         client = FakeClient()
         inbox = inbox_of(handled, client=client)
         inbox.mark(stood_still=True)
-        assert inbox.take_in()
+        assert inbox.handle_marked()
         inbox.message(Inbound("unread", b""))
         client.is_read = True
-        assert not inbox.take_in()
+        assert not inbox.handle_marked()
         assert handled.messages == ["unread"]
 
     asyncio.run(main())
@@ -354,7 +354,7 @@ def test_on_time_the_network_thread_is_not_asked() -> None:
         inbox = inbox_of(Handled(), client=client)
         inbox.mark(stood_still=False)
         assert client.is_read
-        assert not inbox.take_in()
+        assert not inbox.handle_marked()
 
     asyncio.run(main())
 

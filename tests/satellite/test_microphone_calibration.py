@@ -225,7 +225,7 @@ def at_level(samples: npt.NDArray[np.float64], dbfs: float) -> npt.NDArray[np.fl
 def begins(frames: Iterable[bytes], config: VadConfig) -> int:
     """Frames in which an utterance could begin."""
     activity = VoiceActivity(config)
-    return sum(activity.hear(frame).begins for frame in frames)
+    return sum(activity.process(frame).begins for frame in frames)
 
 
 @needs_speech

@@ -48,7 +48,7 @@ class Service:
     def __init__(self, clock: FakeClock, publish: Callable[[Publication], None]) -> None:
         self.pool = FakePool()
         self.service = SpeechService(Config(), engine_facts(), clock)
-        self.service.serve(self.pool, Capacity(workers=1, max_batch=1))
+        self.service.attach_pool(self.pool, Capacity(workers=1, max_batch=1))
         self.door = native_door(self.service, clock, publish)
 
     def hear(self, message: Inbound) -> None:

@@ -1,1 +1,1 @@
-"""The Hermes door: `hermes/…` as Rhasspy 2.5 and Snips speak it."""
+"""The Hermes door: the topics `hermes/…` of Rhasspy 2.5 and Snips."""

@@ -1,11 +1,11 @@
-"""The Hermes door: sessions of Rhasspy and Snips in, the text of each exactly once out."""
+"""The Hermes door: takes the sessions of Rhasspy and Snips, and answers each exactly once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection
 
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, Hearing
+from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
@@ -31,26 +31,26 @@ log = logging.getLogger(__name__)
 DOOR = "hermes"
 
 MAX_AUDIO_S = 20.0
-"""Longest session: the dialogue manager gives up 30 s after its request."""
+"""Longest audio of a session. The dialogue manager times out 30 s after its request."""
 ANSWER_WITHIN_S = 24.5
-"""An answer leaves at the latest so long after the start, so that it arrives within 25 s."""
+"""Latest time of the answer after the start, so that it arrives within 25 s."""
 STALE_AFTER_S = 30.0
-"""So long after the start nobody waits any more, and answers that a broker missed are dropped."""
+"""After this time from the start an unsent answer is dropped, because the client timed out."""
 NO_SPEECH_MS = 8000
 MAX_SESSIONS_OF_SITE = 8
-"""A frame of a site costs as much as it has sessions."""
+"""Each frame of a site is processed once per session."""
 ACCIDENTAL_MS = 300
-"""A vadDown before so much audio belongs to what was said before the session, such as a wake
-word, unless a vadUp came in between."""
+"""A vadDown before this much audio is ignored, unless a vadUp came before it. It belongs to speech
+before the session, such as a wake word."""
 
 QUIET_S = 0.25
-"""Satellites send many frames a second: after so long without one nobody is there."""
+"""A session without audio for this long counts as abandoned."""
 
 _FORMAT = AudioFormat()
 
 
 class HermesDoor(MqttDoor, DeviceObserver):
-    """Turns Hermes messages into calls of the service, and outcomes into answers."""
+    """Translates Hermes messages into calls of the service, and outcomes into answers."""
 
     def __init__(self, service: SpeechService, clock: Clock, publish: Publish) -> None:
         self._service = service
@@ -60,27 +60,27 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._toggles = Toggles()
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         service.attach(DOOR, self)
-        service.follow(DOOR, self)
+        service.add_observer(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
 
     @property
     def subscriptions(self) -> Subscriptions:
-        """Its topics.
+        """The topics of the door.
 
-        A request that was dropped unread cannot be answered: nobody knows whose it was. A session
-        whose stop was dropped ends by itself.
+        A request that the full inbox dropped cannot be answered, because its sender is unknown. A
+        session whose stop was dropped ends by itself.
         """
         audio = AudioTopics(messages.FRAME_ENDINGS, self.wants_audio)
         return Subscriptions(messages.FILTERS, audio)
 
     def wants_audio(self, topic: str) -> bool:
-        """Whether a session listens to the frames on this topic."""
+        """Whether an open session needs the frames on this topic."""
         route = messages.parse_topic(topic)
         return not isinstance(route, AudioFrameTopic) or bool(self._sessions_of(route))
 
     def handle(self, message: Inbound) -> None:
-        """Act on one message. Never raises for what a client sends."""
+        """Handle one message. Does not raise for any input."""
         if message.retain:
             self._service.metrics.drop(DropReason.RETAINED)
             return
@@ -100,14 +100,14 @@ class HermesDoor(MqttDoor, DeviceObserver):
     # As the outlet of the service ------------------------------------------------------------
 
     def outcome(self, outcome: Outcome) -> None:
-        """Answer the session that has come to its end."""
+        """Answer the session of this outcome."""
         session = outcome.context
         if isinstance(session, Session) and not session.answered:
             self._answer(session, outcome, outcome.error)
         self._release(outcome.key)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """The service may have ended a session, at a cap."""
+        """Finish the recording if the service has ended the session, for example at a cap."""
         session = self._sessions.find(key.name, key.part)
         if session is not None and state is not DeviceState.LISTENING:
             self._finish_recording(session)
@@ -116,12 +116,12 @@ class HermesDoor(MqttDoor, DeviceObserver):
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds."""
+        """When `tick` must be called next, in monotonic seconds."""
         first = self._sessions.next
         return None if first is None else first.answer_by
 
     def tick(self) -> None:
-        """Answer the sessions that nobody would wait for much longer."""
+        """Answer the sessions whose time is up, without a text."""
         now = self._clock.now()
         while (session := self._sessions.next) is not None and now >= session.answer_by:
             log.warning("%s is answered without its text, which came too late", session.key)
@@ -175,10 +175,13 @@ class HermesDoor(MqttDoor, DeviceObserver):
             self._service.start(session.key, start)
 
     def _make_room(self, site: str) -> OverloadedError | None:
-        """Why there is no place for one more session. A session that has gone quiet gives way."""
+        """Make room for one more session, if needed by ending one without audio.
+
+        Returns an error if that is not possible.
+        """
         if len(self._sessions.of_site(site)) >= MAX_SESSIONS_OF_SITE:
             return OverloadedError(f"{MAX_SESSIONS_OF_SITE} sessions are open on this site")
-        # Half of the places for devices are for the other doors.
+        # Half of the devices are reserved for the other doors.
         if len(self._sessions) < max(self._service.config.limits.max_devices // 2, 1):
             return None
         error = OverloadedError("too many sessions are open")
@@ -201,7 +204,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
             key=key,
             request=request,
             answer_by=self._clock.now() + ANSWER_WITHIN_S,
-            # More than fits, so that the service sees that the cap was reached.
+            # One second more than the cap, so that the service notices when it is reached.
             frames=FrameReader(MAX_AUDIO_S + 1),
             endpointer=Endpointer(config) if request.stop_on_silence else None,
             captured=bytearray() if request.send_audio_captured else None,
@@ -228,7 +231,10 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._capture(session, pcm)
         self._service.chunk(session.key, pcm, None, None)
         endpointer = session.endpointer
-        if endpointer is not None and endpointer.push(pcm) in {Hearing.ENDED, Hearing.NOBODY}:
+        if endpointer is not None and endpointer.push(pcm) in {
+            EndpointState.ENDED,
+            EndpointState.NO_SPEECH,
+        }:
             self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:
@@ -281,7 +287,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
             session.captured = None
 
     def _release(self, key: DeviceKey) -> None:
-        """Free the place of a device whose sessions are all answered."""
+        """Remove the device if all its sessions are answered."""
         if not self._sessions.has_unanswered(key):
             self._service.leave(key)
 

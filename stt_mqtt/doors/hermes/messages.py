@@ -1,6 +1,6 @@
-"""Hermes on the wire: topics, requests as they are read, and answers as they are written. Pure.
+"""The topics, requests and answers of Hermes. Pure.
 
-What only decorates a request may have any value. Names of sites and sessions are checked.
+Names of sites and sessions are checked. Other optional fields with invalid values are ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SESSION_KEYS = ("sessionId", "session_id")
 
 
 class Request(StrEnum):
-    """What a message with JSON asks for, as its topic."""
+    """A request with JSON, named by its topic."""
 
     START = "hermes/asr/startListening"
     STOP = "hermes/asr/stopListening"
@@ -51,7 +51,7 @@ class Request(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudioFrameTopic:
-    """A topic of audio of a site. `session` None: for all sessions of the site."""
+    """An audio topic of a site. `session` None: for all sessions of the site."""
 
     site: str
     session: str | None
@@ -59,7 +59,7 @@ class AudioFrameTopic:
 
 @dataclass(frozen=True, slots=True)
 class VoiceActivityTopic:
-    """A topic on which a site tells that somebody starts or stops speaking."""
+    """A topic on which a site reports that speech starts or stops."""
 
     site: str
     starts: bool
@@ -68,25 +68,25 @@ class VoiceActivityTopic:
 Route: TypeAlias = Request | AudioFrameTopic | VoiceActivityTopic
 
 FRAME_ENDINGS = (_FRAME_ENDING, _SESSION_FRAME_ENDING)
-"""How topics of audio end."""
+"""The endings of audio topics."""
 FILTERS = (
     *(request.value for request in Request),
     f"{_FRAMES}+{_FRAME_ENDING}",
     f"{_FRAMES}+/+{_SESSION_FRAME_ENDING}",
     *(f"{_VOICE_ACTIVITY}+/{said}" for said in _VOICE_STARTS),
 )
-"""Filters of the input. They do not overlap, so nothing is delivered twice."""
+"""Filters of the input. They do not overlap, so no message arrives twice."""
 _REQUESTS = {request.value: request for request in Request}
 
 
 def parse_topic(topic: str) -> Route | None:
-    """What a topic is about; None if it is none of Hermes or names no legal site or session."""
-    # Checked before the cache, so that nobody fills it with long topics.
+    """Parse a topic. None if it is not of Hermes or has an invalid site or session."""
+    # Checked before the cache, so that long topics cannot fill it.
     return _parse_topic(topic) if len(topic) <= _MAX_TOPIC else None
 
 
 def audio_captured_topic(site: str, session: str) -> str:
-    """Topic of the audio of a session; without an id its level is `None`, as Rhasspy has it."""
+    """Topic of the audio of a session. Without an id the level is `None`, as in Rhasspy."""
     return f"rhasspy/asr/{site}/{session or None}/audioCaptured"
 
 
@@ -149,7 +149,7 @@ class StartListening:
 
 @dataclass(frozen=True, slots=True)
 class StopListening:
-    """A request to end a session. `site` None: on any site."""
+    """A request to end a session. `site` None: any site."""
 
     site: str | None
     session: str
@@ -157,14 +157,14 @@ class StopListening:
 
 @dataclass(frozen=True, slots=True)
 class Toggle:
-    """Which site is switched on or off, and why. `site` None: all sites."""
+    """Switches a site on or off, for a reason. `site` None: all sites."""
 
     site: str | None
     reason: str
 
 
 def parse_start(payload: bytes) -> StartListening:
-    """A `startListening`. Raises `BadPayloadError`."""
+    """Parse a `startListening`. Raises `BadPayloadError`."""
     fields = _parse_filled(payload)
     return StartListening(
         address=SessionAddress(_site(fields) or DEFAULT_SITE, _session(fields)),
@@ -176,7 +176,7 @@ def parse_start(payload: bytes) -> StartListening:
 
 
 def parse_stop(payload: bytes) -> StopListening:
-    """A `stopListening`; without site and session it means the default ones.
+    """Parse a `stopListening`. Without site and session it means the default ones.
 
     Raises `BadPayloadError`.
     """
@@ -186,7 +186,7 @@ def parse_stop(payload: bytes) -> StopListening:
 
 
 def parse_toggle(payload: bytes) -> Toggle:
-    """A `toggleOn` or `toggleOff`; an empty payload means all sites. Raises `BadPayloadError`."""
+    """Parse a `toggleOn` or `toggleOff`. Empty means all sites. Raises `BadPayloadError`."""
     if not payload.strip():
         return Toggle(None, "")
     fields = parse_object(payload)
@@ -198,7 +198,7 @@ def parse_toggle(payload: bytes) -> Toggle:
 
 
 def address_of(payload: bytes) -> SessionAddress:
-    """Whom a request is about that could not be read, as far as it can be told."""
+    """The site and session of an invalid request, as far as they can be read."""
     try:
         fields = parse_object(payload)
     except BadPayloadError:
@@ -212,7 +212,7 @@ def address_of(payload: bytes) -> SessionAddress:
 
 
 def _parse_filled(payload: bytes) -> Json:
-    """An empty payload only clears a retained message, so it is no request."""
+    """Parse a JSON object. An empty payload is refused: it only clears a retained message."""
     if not payload.strip():
         raise BadPayloadError("a JSON object is needed, this is empty")
     return parse_object(payload)
@@ -255,7 +255,7 @@ def _short(value: object, most: int) -> str | None:
 
 
 def text_captured(request: StartListening, outcome: Outcome | None) -> bytes:
-    """`textCaptured`: what was said, or an empty text. `outcome` None: none came in time.
+    """`textCaptured`: the text, or an empty one. `outcome` None: there was none in time.
 
     An incomplete text is left out, because the dialogue manager would act on it.
     """
@@ -282,7 +282,7 @@ def recording_finished(address: SessionAddress) -> bytes:
 
 
 def error(failure: UtteranceError, address: SessionAddress) -> bytes:
-    """`hermes/error/asr`, with the code of the error as its context."""
+    """`hermes/error/asr`, with the error code as its context."""
     return encode({"error": failure.detail, "context": failure.code, **_who(address)})
 
 

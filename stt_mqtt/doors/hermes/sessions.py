@@ -1,4 +1,4 @@
-"""The open sessions, and the sites that are switched off meanwhile. Pure."""
+"""The open sessions, and the sites that are switched off. Pure."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ MAX_REASONS = 16
 
 _BYTES_PER_MS = 2 * SAMPLE_RATE // 1000
 _NO_REASON = ""
-"""Switching on without a reason clears all reasons. There is always room for this one."""
+"""The empty reason. `on` without a reason clears all. It is always accepted."""
 _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One request to listen, from startListening to textCaptured. No two are equal."""
+    """One session, from startListening to textCaptured. Compared by identity."""
 
     key: DeviceKey
     request: StartListening
     answer_by: float
-    """When it has to be answered at the latest, in monotonic seconds."""
+    """When it must be answered at the latest, in monotonic seconds."""
     frames: FrameReader
     endpointer: Endpointer | None
-    """None: only a stop ends it."""
+    """Detects the end of the speech. None: only a stop ends the session."""
     captured: bytearray | None
-    """Its audio as pcm_s16le; None: nobody asked for it."""
+    """The audio as pcm_s16le; None: it was not requested."""
     audio_bytes: int = 0
     audio_at: float | None = None
-    """When the last audio came, in monotonic seconds; None: none came."""
+    """When the last audio arrived, in monotonic seconds; None: none has."""
     voice_started: bool = False
-    """Whether a vadUp came."""
+    """Whether a vadUp arrived."""
     recording_finished: bool = False
     answered: bool = False
 
@@ -50,25 +50,25 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """Finds sessions. At most one at a time listens for each site and session id."""
+    """The unanswered sessions. At most one per site and session id is recording."""
 
     _listening: dict[str, dict[str, Session]] = field(default_factory=dict)
     _unanswered: dict[Session, None] = field(default_factory=dict)
-    """In the order of their `answer_by`: each is given the same time."""
+    """In the order of `answer_by`, because each gets the same time."""
     _without_audio: dict[Session, None] = field(default_factory=dict)
-    """Those that listen and got no audio yet, in the order of their start."""
+    """Recording sessions without audio so far, in the order of their start."""
     _with_audio: dict[Session, None] = field(default_factory=dict)
-    """The others that listen, in the order of their last audio."""
+    """The other recording sessions, in the order of their last audio."""
 
     def add(self, session: Session) -> None:
-        """Add a session that listens."""
+        """Add a session, which starts to record."""
         address = session.request.address
         self._listening.setdefault(address.site, {})[address.session] = session
         self._unanswered[session] = None
         self._without_audio[session] = None
 
     def add_audio(self, session: Session, nbytes: int, now: float) -> None:
-        """Note that a session got so many bytes of pcm_s16le."""
+        """Count `nbytes` of pcm_s16le that a session received."""
         session.audio_bytes += nbytes
         session.audio_at = now
         if not session.recording_finished:
@@ -77,23 +77,23 @@ class Sessions:
             self._with_audio[session] = None
 
     def of_site(self, site: str) -> Collection[Session]:
-        """Those of a site that listen."""
+        """The recording sessions of a site."""
         there = self._listening.get(site)
         return () if there is None else there.values()
 
     def find(self, site: str, session: str) -> Session | None:
-        """The one that listens, if there is one."""
+        """The recording session with this id, if there is one."""
         there = self._listening.get(site)
         return None if there is None else there.get(session)
 
     def stopped_by(self, stop: StopListening) -> list[Session]:
-        """Those that listen and that a stop ends."""
+        """The recording sessions that a stop ends."""
         sites = self._listening if stop.site is None else (stop.site,)
         found = (self.find(site, stop.session) for site in sites)
         return [session for session in found if session is not None]
 
     def end_listening(self, session: Session) -> None:
-        """A session listens no more. It still has to be answered."""
+        """End the recording of a session. It must still be answered."""
         self._without_audio.pop(session, None)
         self._with_audio.pop(session, None)
         address = session.request.address
@@ -103,38 +103,38 @@ class Sessions:
             del self._listening[address.site]
 
     def remove(self, session: Session) -> None:
-        """A session was answered."""
+        """Remove a session that was answered."""
         del self._unanswered[session]
 
     def has_unanswered(self, key: DeviceKey) -> bool:
-        """Whether a session of this device has not been answered."""
+        """Whether a session of this device is unanswered."""
         return any(session.key == key for session in self._unanswered)
 
     def __len__(self) -> int:
-        """How many have not been answered."""
+        """Number of unanswered sessions."""
         return len(self._unanswered)
 
     @property
     def quietest(self) -> Session | None:
-        """The oldest of those that listen without audio, else the one with the oldest audio."""
+        """The oldest recording session without audio, else the one with the oldest audio."""
         return next(chain(self._without_audio, self._with_audio), None)
 
     @property
     def next(self) -> Session | None:
-        """The one that has to be answered first."""
+        """The session that must be answered first."""
         return next(iter(self._unanswered), None)
 
 
 class Toggles:
-    """Why each site is switched off, such as text that is spoken there. No reasons: it is on.
+    """The reasons why sites are switched off, such as text to speech. No reasons: it is on.
 
-    A `site` of None means all sites. `off` and `on` raise `OverloadedError` where more would have
-    to be remembered than `MAX_TOGGLED_SITES` or `MAX_REASONS` allow.
+    A `site` of None means all sites. `off` and `on` raise `OverloadedError` beyond
+    `MAX_TOGGLED_SITES` or `MAX_REASONS`.
     """
 
     def __init__(self) -> None:
         self._default: frozenset[str] = _NONE
-        """The reasons of sites without an entry of their own."""
+        """The reasons of sites without their own entry."""
         self._sites: dict[str, frozenset[str]] = {}
 
     def is_off(self, site: str) -> bool:
@@ -151,7 +151,7 @@ class Toggles:
             self._set(site, _with(self._sites.get(site, self._default), reason))
 
     def on(self, site: str | None, reason: str) -> None:
-        """Remove a reason; the empty one removes all."""
+        """Remove a reason. The empty one removes all."""
         if site is None:
             self._default = _without(self._default, reason)
             for name, reasons in list(self._sites.items()):

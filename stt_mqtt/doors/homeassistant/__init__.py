@@ -1,1 +1,1 @@
-"""Home Assistant's MQTT discovery: the service and its native satellites as devices."""
+"""MQTT discovery for Home Assistant: the service and its native devices."""

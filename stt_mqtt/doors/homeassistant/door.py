@@ -1,4 +1,4 @@
-"""The door to Home Assistant: announces the service and its devices by MQTT discovery."""
+"""The Home Assistant door: announces the service and its devices by MQTT discovery."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from stt_mqtt.types import DeviceKey, DeviceState
 log = logging.getLogger(__name__)
 
 MIN_BIRTH_INTERVAL_S = 10.0
-"""Each birth message costs a message per device. What was just announced is retained anyway."""
+"""Shortest time between two reactions to birth messages. Each costs a message per device."""
 COLLECT_S = 1.0
-"""How long a device with news waits for more of it.
+"""How long a changed device waits for further changes before it is announced.
 
-Home Assistant drops most of a discovery message that comes while it works on the one before.
+Home Assistant drops most of a discovery message that arrives while it processes the previous one.
 """
-MAX_LEFTOVERS = 100_000
-"""Most discovery messages of a previous run that are looked at in one start."""
+MAX_PREVIOUS_MESSAGES = 100_000
+"""Most discovery messages of the previous run that are read in one start."""
 
 
 class HomeAssistantDoor(MqttDoor):
-    """Keeps the retained discovery messages of the service and of the native devices.
+    """Publishes the retained discovery messages of the service and the native devices.
 
-    It has to be registered as an observer of the native devices. If `homeassistant.enabled` is
-    off, it only removes what a previous run announced. `now`: monotonic seconds.
+    It must be added as an observer of the native devices. If `homeassistant.enabled` is off, it
+    only removes the messages of the previous run. `now`: clock in monotonic seconds.
     """
 
     def __init__(
@@ -56,28 +56,28 @@ class HomeAssistantDoor(MqttDoor):
         self._status_topic = f"{prefix}/status"
         self._config_prefix = f"{prefix}/device/"
         self._announced_service = b""
-        """The last message about the service."""
+        """The last discovery message of the service."""
         self._devices: dict[str, DeviceFacts] = {}
-        """Known devices."""
+        """Registered devices."""
         self._unknown: OrderedDict[str, DeviceFacts] = OrderedDict()
-        """Devices that told something and are not known yet; at most `limits.max_devices`."""
+        """Facts of devices that are not registered yet; at most `limits.max_devices`."""
         self._due: dict[str, float] = {}
-        """When devices with news are announced, the first ones first."""
-        self._leftovers: set[str] = set()
-        """Object ids that a previous run announced."""
+        """When changed devices are announced, earliest first."""
+        self._previous_ids: set[str] = set()
+        """Object ids of discovery messages of the previous run."""
         self._clearing: Counter[str] = Counter()
-        """Our own empty messages that have not come back yet, by object id."""
+        """Our own empty messages that the broker has not sent back yet, by object id."""
         self._born_at = -inf
         self._was_connected = False
-        """Before the first connection nothing is published."""
+        """Whether the client was ever connected. Nothing is published before."""
 
     # On the broker -----------------------------------------------------------------------
 
     @property
     def subscriptions(self) -> Subscriptions:
-        """The topics on which Home Assistant tells that it has started, and deletes devices.
+        """The birth topic of Home Assistant, and the discovery topics that it may clear.
 
-        The discovery messages of all programs are read first. Some of them are large.
+        The retained discovery messages of all programs are read first. Some of them are large.
         """
         configs = (f"{self._config_prefix}+/config",)
         return Subscriptions(
@@ -87,7 +87,7 @@ class HomeAssistantDoor(MqttDoor):
         )
 
     def handle(self, message: Inbound) -> None:
-        """Announce everything when Home Assistant starts; forget devices that it deletes."""
+        """Announce everything when Home Assistant starts. Remove devices that it deletes."""
         if message.topic == self._status_topic:
             now = self._now()
             if message.payload == b"online" and now - self._born_at >= MIN_BIRTH_INTERVAL_S:
@@ -99,9 +99,9 @@ class HomeAssistantDoor(MqttDoor):
             self._service.metrics.drop(DropReason.BAD_TOPIC)
         elif message.payload:
             if message.retain:
-                self._note_leftover(object_id, message.payload)
+                self._note_previous(object_id, message.payload)
         elif object_id in self._clearing:
-            # Our own message comes back.
+            # The broker sent back our own message.
             self._clearing -= Counter((object_id,))
         else:
             self._deleted(object_id)
@@ -115,29 +115,29 @@ class HomeAssistantDoor(MqttDoor):
         self._announce_all()
 
     def clean_up(self) -> None:
-        """Remove what a previous run announced and this one does not know."""
+        """Clear the discovery messages of the previous run that are not used any more."""
         known = {SERVICE_ID, *map(object_id, self._devices)} if self._enabled else set()
-        for leftover in sorted(self._leftovers - known):
+        for leftover in sorted(self._previous_ids - known):
             self._retain(leftover, b"")
-        self._leftovers.clear()
+        self._previous_ids.clear()
 
     # Time --------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds."""
+        """When `tick` must be called next, in monotonic seconds."""
         return next(iter(self._due.values()), None)
 
     def tick(self) -> None:
-        """Announce the devices whose time has come."""
+        """Announce the changed devices that are due."""
         now = self._now()
         for name in [name for name, at in self._due.items() if at <= now]:
             self._announce(name)
 
-    # What the service and the devices tell -----------------------------------------------
+    # Events of the service and the devices -----------------------------------------------
 
     def info_changed(self) -> None:
-        """The rungs or the health interval may have changed. Comes before the new `info`."""
+        """The rungs or the health interval may have changed. Called before the new `info`."""
         if not self._was_connected:
             return
         service = encode(payloads.service_config(self._service_facts))
@@ -145,54 +145,56 @@ class HomeAssistantDoor(MqttDoor):
             self._announce_service(service)
 
     def availability_seen(self, name: str) -> None:
-        """A device said `online` or `offline` on its availability topic."""
+        """A device published `online` or `offline` on its availability topic."""
         self._update(name, replace(self._facts(name), has_availability=True))
 
     def availability_cleared(self, name: str) -> None:
-        """A device cleared its availability topic, so that nothing is retained there."""
+        """A device cleared its retained availability."""
         self._update(name, replace(self._facts(name), has_availability=False))
 
     def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
-        """A device told what satellite it is, or cleared that."""
+        """A device published or cleared its satellite information."""
         self._update(name, self._facts(name).with_satellite(satellite))
 
     def settings(self, key: DeviceKey, _settings: DeviceSettings) -> None:
-        """A device became known, or its settings changed."""
+        """A device was registered, or its settings changed."""
         if key.name not in self._devices:
             self._devices[key.name] = self._unknown.pop(key.name, DeviceFacts())
             self._announce_soon(key.name)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
-        """A device that speaks is announced at once, so that its result arrives."""
+        """Announce a device at once when it starts an utterance, so that its result is shown."""
         if state is not DeviceState.IDLE and key.name in self._due:
             self._announce(key.name)
 
     def forget(self, key: DeviceKey) -> None:
-        """A device left: remove it from Home Assistant."""
+        """Remove a device from Home Assistant."""
         facts = self._devices.pop(key.name, None)
         self._due.pop(key.name, None)
         if facts is not None:
             self._update(key.name, replace(facts, could_mute=False))
         self._retain(object_id(key.name), b"")
 
-    # Inside ------------------------------------------------------------------------------
+    # Internals ---------------------------------------------------------------------------
 
     @property
     def _service_facts(self) -> ServiceFacts:
-        rungs = tuple(rung.name for rung in self._service.rungs.rungs)
+        rungs = tuple(rung.name for rung in self._service.rung_status.rungs)
         return ServiceFacts(self._topics, rungs, self._service.config.service.health_interval_s)
 
     def _object_id_in(self, topic: str) -> str | None:
-        """The object id in a discovery topic; None if the topic is another one."""
+        """The object id in a discovery topic; None for another topic."""
         if not topic.startswith(self._config_prefix):
             return None
         id, _, rest = topic[len(self._config_prefix) :].partition("/")
         return id if id and rest == "config" else None
 
-    def _note_leftover(self, object_id: str, config: bytes) -> None:
+    def _note_previous(self, object_id: str, config: bytes) -> None:
         state_topic = self._topics.of_bridge("state")
-        if len(self._leftovers) < MAX_LEFTOVERS and is_ours(object_id, config, state_topic):
-            self._leftovers.add(object_id)
+        if len(self._previous_ids) < MAX_PREVIOUS_MESSAGES and is_ours(
+            object_id, config, state_topic
+        ):
+            self._previous_ids.add(object_id)
 
     def _facts(self, name: str) -> DeviceFacts:
         return self._devices.get(name) or self._unknown.get(name) or DeviceFacts()
@@ -215,7 +217,7 @@ class HomeAssistantDoor(MqttDoor):
             self._due.setdefault(name, self._now() + COLLECT_S)
 
     def _announce_all(self) -> None:
-        """The service comes first, because the devices are connected through it."""
+        """Announce the service, then the devices, which refer to it."""
         self._announce_service(encode(payloads.service_config(self._service_facts)))
         for name in self._devices:
             self._announce(name)
@@ -230,7 +232,7 @@ class HomeAssistantDoor(MqttDoor):
         self._retain(object_id(name), encode(config))
 
     def _deleted(self, deleted_id: str) -> None:
-        """Home Assistant has deleted a device. It comes back when it speaks again."""
+        """Home Assistant deleted a device. Its next utterance brings it back."""
         name = next((name for name in self._devices if object_id(name) == deleted_id), None)
         if name is None:
             return

@@ -1,4 +1,4 @@
-"""Object ids in Home Assistant's discovery, and which discovery messages are ours. Pure."""
+"""Object ids of discovery messages, and the test whether a message is ours. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stt_mqtt.config.root import RESERVED_NAME
 
 ORIGIN = "stt-mqtt"
 MAX_CONFIG_BYTES = 64 * 1024
-"""Ours have a few kilobytes. A longer message was written by another program."""
+"""Largest message that may be ours. Ours have a few kilobytes."""
 
 _PREFIX = "stt_mqtt_"
 _DIGEST_CHARACTERS = 8
@@ -18,9 +18,9 @@ _OBJECT_ID = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{1,{64 + 1 + _DIGEST_CHARACTER
 
 
 def object_id(device: str) -> str:
-    """The object id of a device. Dots, which are not legal there, become underscores.
+    """The object id of a device. Dots are illegal there and become underscores.
 
-    A part of the SHA-256 follows a dotted name, so that `a.b` and `a_b` differ.
+    A part of the SHA-256 is appended to a name with dots, so that `a.b` and `a_b` differ.
     """
     if "." not in device:
         return _PREFIX + device
@@ -29,7 +29,7 @@ def object_id(device: str) -> str:
 
 
 SERVICE_ID = object_id(RESERVED_NAME)
-"""The object id of the service itself. No device can have it."""
+"""The object id of the service. No device can have it."""
 
 
 def is_ours(object_id: str, config: bytes, state_topic: str) -> bool:

@@ -1,7 +1,7 @@
-"""The discovery messages of the service and of its devices. Pure.
+"""The discovery messages of the service and its devices. Pure.
 
-Keys are Home Assistant's abbreviations: `stat_t` is `state_topic`, and so on. The last part of a
-unique id has no underscore, so that no two devices can have the same one.
+The keys are abbreviations of Home Assistant: `stat_t` is `state_topic`, and so on. The last part of
+a unique id has no underscore, so no two devices can have the same unique id.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.types import DeviceState, OutcomeKind
 
 DiscoveryConfig: TypeAlias = dict[str, object]
-"""A discovery message, or the part of one about a component."""
+"""A discovery message, or its part for one component."""
 
 MAX_STATE_CHARACTERS = 255
-"""Longest state of an entity. A longer one would make it unknown."""
+"""Longest state of an entity. With a longer one the entity becomes unknown."""
 MISSED_HEALTH = 3
-"""So many missing health messages make the health sensors unknown."""
+"""Number of missing health messages after which the health sensors become unknown."""
 TEXT_KEPT_S = 365 * 24 * 3600
-"""How long the last text stays. Home Assistant restores only sensors that expire."""
+"""How long the last text is shown. Home Assistant restores only sensors that expire."""
 
 _HEALTH_SENSORS: dict[str, DiscoveryConfig] = {
     "cpu": {
@@ -76,7 +76,7 @@ _HEALTH_SENSORS: dict[str, DiscoveryConfig] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What the messages tell of the service. `rungs`: names, best first."""
+    """What the discovery messages need of the service. `rungs`: names, best first."""
 
     topics: Topics
     rungs: tuple[str, ...]
@@ -85,22 +85,22 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a device has told about itself."""
+    """What a device has published about itself."""
 
     has_availability: bool = False
     """Whether it has published on its availability topic."""
     satellite: SatelliteInfo = field(default_factory=SatelliteInfo)
     could_mute: bool = False
-    """Whether its microphone was a switch once. If it is none now, the switch is removed."""
+    """Whether a microphone switch was announced before. If it cannot mute now, it is removed."""
 
     def with_satellite(self, satellite: SatelliteInfo) -> DeviceFacts:
-        """The facts after the device told what satellite it is."""
+        """The facts with new satellite information."""
         could_mute = self.could_mute or satellite.can_mute
         return replace(self, satellite=satellite, could_mute=could_mute)
 
 
 def service_config(service: ServiceFacts) -> DiscoveryConfig:
-    """The message about the service."""
+    """The discovery message of the service."""
     bridge = service.topics.of_bridge
     components: dict[str, DiscoveryConfig] = {
         "connection": {
@@ -111,7 +111,7 @@ def service_config(service: ServiceFacts) -> DiscoveryConfig:
             "stat_t": bridge("state"),
             "pl_on": "online",
             "pl_off": "offline",
-            # Always available, because it shows whether the service is there.
+            # Always available, because it shows whether the service is online.
             **_availability([]),
         },
         "rung": {
@@ -166,10 +166,10 @@ def service_config(service: ServiceFacts) -> DiscoveryConfig:
 
 
 def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> DiscoveryConfig:
-    """The message about one device.
+    """The discovery message of a device.
 
-    Its availability topic is listed only if it has published there: on a topic without a message
-    all entities would stay unavailable.
+    Its availability topic is listed only if the device has published there. Otherwise all its
+    entities would stay unavailable.
     """
 
     def topic(name: str) -> str:
@@ -183,10 +183,10 @@ def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> Dis
             "ic": "mdi:microphone-message",
             "stat_t": topic("result"),
             "evt_typ": [kind.value for kind in OutcomeKind],
-            # A repeated result was acted on before. Home Assistant ignores an empty value.
+            # A repeated result must not trigger again. Home Assistant ignores an empty value.
             "val_tpl": "{% if not value_json.repeated | default(false) %}"
             "{{ value_json | combine({'event_type': value_json.outcome}) | to_json }}{% endif %}",
-            # Without the device's availability: its last result comes after it has gone.
+            # Not the availability of the device: its last result arrives after it went offline.
             **_availability([bridge_state]),
             "qos": 1,
         },
@@ -198,7 +198,7 @@ def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> Dis
             "val_tpl": f"{{{{ value[:{MAX_STATE_CHARACTERS}] }}}}",
             "json_attr_t": topic("result"),
             "exp_aft": TEXT_KEPT_S,
-            # Always available, because a sensor that is unavailable at the end is not restored.
+            # Always available, because an unavailable sensor is not restored after a restart.
             **_availability([]),
             "qos": 1,
         },
@@ -209,13 +209,13 @@ def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> Dis
             "dev_cla": "enum",
             "ops": [state.value for state in DeviceState],
             "stat_t": topic("state"),
-            # Empty when the device is forgotten.
+            # The payload is empty when the device is removed.
             "val_tpl": "{{ value or 'None' }}",
         },
         "enabled": {
             "p": "switch",
             "name": "Enabled",
-            # As configuration it is switched neither with its area nor by voice.
+            # A configuration entity is not switched with its area or by voice.
             "ent_cat": "config",
             "ic": "mdi:microphone",
             "cmd_t": topic("enabled/set"),
@@ -238,7 +238,7 @@ def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> Dis
             "cmd_t": topic("satellite/set"),
             "pl_on": '{"muted":false}',
             "pl_off": '{"muted":true}',
-            # The satellite does not store it, so the broker has to.
+            # The satellite does not store the setting, so the broker must.
             "ret": True,
             "stat_t": topic("satellite/state"),
             "stat_on": "ON",
@@ -261,7 +261,7 @@ def device_config(service: ServiceFacts, device: str, facts: DeviceFacts) -> Dis
     availability = [bridge_state]
     if facts.has_availability:
         availability.append(topic("availability"))
-    # Without our version: after any change Home Assistant takes the last text for expired.
+    # Without our version: after any change Home Assistant lets the last text expire.
     return _config(id, device_info, {"name": ORIGIN}, components, availability)
 
 
@@ -284,10 +284,10 @@ def _config(
 
 
 def _availability(topics: Iterable[str]) -> DiscoveryConfig:
-    """Availability by these topics. In a component it replaces that of the whole device."""
+    """Availability by these topics. In a component it overrides that of the device."""
     return {"avty": [{"t": topic} for topic in topics]}
 
 
 def _identified(component: DiscoveryConfig, unique_id: str) -> DiscoveryConfig:
-    """A component with its unique id. One that has only a platform is a removal, without an id."""
+    """A component with its unique id. A component with only a platform is a removal."""
     return component if component.keys() == {"p"} else {**component, "uniq_id": unique_id}

@@ -1,1 +1,1 @@
-"""The native MQTT door: `stt/<device>/…` and `stt/bridge/…`."""
+"""The native MQTT door: the topics `stt/<device>/…` and `stt/bridge/…`."""

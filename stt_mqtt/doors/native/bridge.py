@@ -1,4 +1,4 @@
-"""What the service publishes about itself: state, info, health, and answers to requests."""
+"""The topics of the service itself: state, info, health, and answers to requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.instances import InstanceCallbacks, Instances
+from stt_mqtt.doors.native.instances import InstanceCallbacks, InstanceMonitor
 from stt_mqtt.doors.native.messages import transaction_of
 from stt_mqtt.doors.native.topics import BRIDGE, DOOR, OFFLINE, ONLINE, Topics, is_device
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
@@ -23,19 +23,19 @@ INFO_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class BridgeCallbacks:
-    """What the bridge asks the application for, and tells it."""
+    """Callbacks of the bridge into the application."""
 
     reload: Callable[[], Changes]
     set_rung: Callable[[str], None]
-    """Holds the named rung, or `auto`. Raises `RequestError` for a name that is none."""
+    """Sets the rung to hold, or `auto`. Raises `RequestError` for an unknown name."""
     transport_drops: Callable[[], dict[str, int]]
-    """Messages lost in the transport, by where."""
+    """Counts of messages that the transport lost, by cause."""
     probed: Callable[[str | None], None]
-    """Given the instance of another service on the base topic, or None: there is none."""
+    """Called with the instance of another live service, or None if there is none."""
 
 
 class Bridge:
-    """Publishes about the service as a whole. `own`: the random id of this service."""
+    """Publishes the topics of the service. `own`: the random instance id of this service."""
 
     def __init__(
         self,
@@ -51,39 +51,39 @@ class Bridge:
         self._callbacks = callbacks
         self._topics = Topics(service.config.mqtt.base_topic)
         watching = InstanceCallbacks(callbacks.probed, self.say_online, self.announce)
-        self.instances = Instances(own, self._topics, publish, clock, watching)
+        self.instances = InstanceMonitor(own, self._topics, publish, clock, watching)
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
         self._cpu: float | None = None
 
     def announce(self) -> None:
-        """Publish everything that is retained about the service; `online` comes last."""
+        """Publish all retained topics of the service; `online` comes last."""
         self.publish_info()
         self.publish_health()
         self.say_online()
 
     def say_online(self) -> None:
-        """Publish that the service is there."""
+        """Publish that the service is online."""
         self._retain("state", ONLINE, qos=1)
 
     def publish_info(self) -> None:
-        """Publish what the service is."""
+        """Publish version, models and configuration."""
         self._retain("info", encode(self._info()), qos=1)
 
     def publish_health(self) -> None:
-        """Publish how the service is, with the load since the last time."""
+        """Publish figures and counters, with the CPU load since the last call."""
         self._cpu = self._cpu_meter.read()
         self._retain("health", encode(self._health()), qos=0)
 
-    def say_goodbye(self) -> None:
-        """Publish that the service is leaving on purpose."""
-        self.instances.leave()
+    def say_offline(self) -> None:
+        """Publish that the service stops."""
+        self.instances.stop()
         self.publish_health()
         self._retain("state", OFFLINE, qos=1)
 
     def output(self, message: Inbound, name: str) -> None:
-        """Take what a service published about itself: this one, one before it, or another one."""
+        """Handle a message that this service, a previous one or another one published."""
         match name:
             case "state":
                 self.instances.state(message.payload, message.retain)
@@ -93,14 +93,14 @@ class Bridge:
                 self.instances.response(message.payload)
 
     def request(self, message: Inbound, request: str) -> None:
-        """Answer one request. Never raises for what is asked."""
+        """Answer one request. Does not raise for any request."""
         if message.retain:
             return
         transaction: str | int | float | None = None
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
-            if self.instances.is_for_nobody(request, fields):
+            if self.instances.is_ignored(request, fields):
                 return
             response = _response(self._answer(request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
@@ -143,7 +143,7 @@ class Bridge:
         return name
 
     def _info(self) -> dict[str, object]:
-        rungs = self._service.rungs.rungs
+        rungs = self._service.rung_status.rungs
         return {
             "v": INFO_VERSION,
             "version": __version__,
@@ -164,7 +164,7 @@ class Bridge:
         }
 
     def _rung(self) -> dict[str, object]:
-        status = self._service.rungs
+        status = self._service.rung_status
         return {"mode": status.mode, "active": status.active, "reason": status.reason}
 
     def _health(self) -> dict[str, object]:
@@ -183,7 +183,7 @@ class Bridge:
                 "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
             },
-            "rung": service.rungs.active,
+            "rung": service.rung_status.active,
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": service.budget.used_bytes,
             "devices": self._devices(),

@@ -1,4 +1,4 @@
-"""Which native devices there are: by their own word, by the configuration, by a previous run."""
+"""The native devices: announced by themselves, configured, or known from the previous run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from stt_mqtt.mqtt.json import object_in
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
-MAX_NAMES_TOLD = 100
-"""Illegal names that get a line of the log each; more are only counted."""
+MAX_NAMES_LOGGED = 100
+"""Illegal names that are logged, once each. More are only counted."""
 MAX_DEVICES = 100_000
-"""Devices of a previous run that are looked at in one start; a bound, not an expectation."""
+"""Most devices of the previous run that are read in one start."""
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
-"""`health` tells of every device."""
+"""Largest retained message that is read. `health` lists every device."""
 LATEST_TS = 253_402_300_799.0
-"""The end of the year 9999. What is said to be later was not seen at all."""
+"""The end of the year 9999. A later time is invalid."""
 
 _STATES = frozenset(state.value.encode() for state in DeviceState)
 
@@ -42,52 +42,52 @@ log = logging.getLogger(__name__)
 
 
 class PresenceObserver(Protocol):
-    """Told what the devices say of themselves."""
+    """Is told what devices publish about themselves."""
 
     def availability_seen(self, name: str) -> None:
-        """The device said `online` or `offline`."""
+        """The device published `online` or `offline`."""
 
     def availability_cleared(self, name: str) -> None:
-        """The device cleared what was retained there."""
+        """The device cleared its retained availability."""
 
     def satellite_seen(self, name: str, satellite: SatelliteInfo) -> None:
-        """The device told what it is; `SatelliteInfo()`: it cleared what was retained there."""
+        """The device published its satellite information. `SatelliteInfo()`: it cleared it."""
 
 
-class Presence:
-    """Makes devices known to the service: those that say so, are configured, or were there."""
+class NativeDevices:
+    """Registers native devices: those online, configured, or known from the previous run."""
 
     def __init__(self, service: SpeechService) -> None:
         self.observer: PresenceObserver | None = None
         self._service = service
         self._online: dict[str, None] = {}
-        """Who is there by its own word, the newest last; as many as there may be devices."""
+        """Devices that published `online`, the newest last; at most `limits.max_devices`."""
         self._previous: PreviousRun | None = PreviousRun(service.config)
-        """None once all of it was read."""
-        self._taken_over: set[str] = set()
-        """Devices of the previous run that were dealt with."""
-        self._names_told: set[str] = set()
+        """The retained messages of the previous run. None when all have been read."""
+        self._restored: set[str] = set()
+        """Devices of the previous run that were handled."""
+        self._names_logged: set[str] = set()
 
     def is_online(self, name: str) -> bool:
-        """Whether a device says that it is there."""
+        """Whether a device has published `online`."""
         return name in self._online
 
-    def introduce_configured(self) -> None:
-        """Make the devices known that the configuration names one by one."""
+    def register_configured(self) -> None:
+        """Register the devices that the configuration names."""
         for name in self._service.config.named_devices:
             if is_satellite(name):
-                self._service.registry.introduce(DeviceKey(DOOR, name))
+                self._service.registry.register(DeviceKey(DOOR, name))
 
     def forget_silent(self, since_ts: float) -> None:
-        """Forget who was not heard since then and does not say that it is there."""
+        """Remove devices that are not online and were last seen before `since_ts`."""
         self._service.registry.forget_silent(DOOR, since_ts, self._online)
 
     def refuse(self, name: str) -> None:
-        """A device has an illegal name: say once for each name why nothing comes of it."""
+        """Drop a message of a device with an illegal name. Each name is logged once."""
         self._service.metrics.drop(DropReason.BAD_NAME)
-        if name in self._names_told or len(self._names_told) >= MAX_NAMES_TOLD:
+        if name in self._names_logged or len(self._names_logged) >= MAX_NAMES_LOGGED:
             return
-        self._names_told.add(name)
+        self._names_logged.add(name)
         rule = "1 to 64 of A-Z a-z 0-9 _ . - are taken"
         if name == BRIDGE:
             rule = "it is the name of the service itself"
@@ -95,10 +95,10 @@ class Presence:
             "what comes from a device called %r is dropped: %s; give it another name", name, rule
         )
 
-    # What devices say --------------------------------------------------------------------------
+    # Messages of devices about themselves ------------------------------------------------------
 
     def availability(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
-        """A device said `online` or `offline`, or cleared it. Raises `BadPayloadError`."""
+        """A device published or cleared its availability. Raises `BadPayloadError`."""
         if payload == ONLINE:
             self._online[key.name] = None
             if len(self._online) > self._service.config.limits.max_devices:
@@ -115,26 +115,26 @@ class Presence:
             else:
                 self.observer.availability_cleared(key.name)
         if payload == ONLINE:
-            self._introduce(key, retained)
+            self._register(key, retained)
 
     def satellite(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
-        """A device told what it is, or cleared it. Raises `BadPayloadError`."""
+        """A device published or cleared its satellite information. Raises `BadPayloadError`."""
         satellite = parse_satellite(payload)
         if self.observer is not None:
             self.observer.satellite_seen(key.name, satellite)
         if payload.strip():
-            self._introduce(key, retained)
+            self._register(key, retained)
 
-    def _introduce(self, key: DeviceKey, retained: bool) -> None:
-        """Know a device that says it is there, so that its first words are heard by all."""
-        self._service.registry.introduce(key)
+    def _register(self, key: DeviceKey, retained: bool) -> None:
+        """Register a device before its first utterance, so that observers know it by then."""
+        self._service.registry.register(key)
         if not retained:
-            self._service.registry.seen(key)
+            self._service.registry.touch(key)
 
-    # What a previous run left ------------------------------------------------------------------
+    # Retained messages of the previous run -----------------------------------------------------
 
-    def device_left(self, route: DeviceMessage, payload: bytes) -> None:
-        """The retained state of a device was read, or its settings."""
+    def note_retained_device(self, route: DeviceMessage, payload: bytes) -> None:
+        """Note the retained state or settings of a device."""
         if self._previous is None or not payload:
             return
         if route.verb is Verb.SETTINGS:
@@ -142,8 +142,8 @@ class Presence:
         elif payload in _STATES:
             self._previous.note_device(route.device, None)
 
-    def service_left(self, name: str, payload: bytes) -> None:
-        """What the service retained about itself was read: its `info` or `health`."""
+    def note_retained_service(self, name: str, payload: bytes) -> None:
+        """Note the retained `info` or `health` of the service."""
         if self._previous is None:
             return
         if name == "info":
@@ -151,17 +151,17 @@ class Presence:
         elif name == "health":
             self._previous.note_health(payload)
 
-    def take_over(self) -> list[DeviceKey]:
-        """Know the devices of the previous run, as far as it has been read.
+    def restore(self) -> list[DeviceKey]:
+        """Restore the devices of the previous run that have been read so far.
 
-        Where there are more than places, those that were heard last; the others are returned.
+        If there are too many, those that were seen last are restored. Returns the others.
         """
         if self._previous is None:
             return []
         without_place: list[DeviceKey] = []
-        # Who was taken over already may have been forgotten since.
-        left = [one for one in self._previous.devices() if one.name not in self._taken_over]
-        self._taken_over.update(one.name for one in left)
+        # A device that was restored before may have been removed since.
+        left = [one for one in self._previous.devices() if one.name not in self._restored]
+        self._restored.update(one.name for one in left)
         placed = self._known | set(self._service.config.named_devices)
         places = self._service.config.limits.max_devices - len(placed)
         too_many = sum(device.name not in placed for device in left) - places
@@ -171,15 +171,15 @@ class Presence:
                 too_many -= 1
                 without_place.append(key)
             else:
-                self._service.registry.take_over(key, device.overrides, device.last_seen_ts)
+                self._service.registry.restore(key, device.overrides, device.last_seen_ts)
         return without_place
 
     def all_read(self) -> None:
-        """All that a previous run left has been read and taken over."""
+        """All retained messages of the previous run have been read and restored."""
         if self._previous is not None:
             self._previous = None
             for name in self._known:
-                self._service.registry.introduce(DeviceKey(DOOR, name))
+                self._service.registry.register(DeviceKey(DOOR, name))
 
     @property
     def _known(self) -> set[str]:
@@ -187,27 +187,28 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftDevice:
-    """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0: not known."""
+class PreviousDevice:
+    """A device of the previous run. `last_seen_ts`: seconds of the epoch; 0 if unknown."""
 
     name: str
     overrides: Overrides | None
-    """None: its settings were not retained."""
+    """What was changed over the wire. None: its settings were not retained."""
     last_seen_ts: float
 
 
 class _DeviceSections(BaseModel):
-    """What of a configuration says how devices are set."""
+    """The sections of a configuration about devices."""
 
     device_defaults: DeviceConfig
     devices: dict[str, DeviceConfig]
 
 
 class PreviousRun:
-    """Collects retained messages, then says which devices there were.
+    """Collects the retained messages of the previous run and derives its devices.
 
-    `settings` tell what was in force, not what was changed over the wire. That is what differs
-    from the configuration of that run, which `info` has; without it, from the present one.
+    The retained `settings` are the effective ones. The overrides are what differs from the
+    configuration of that run, which is in `info`. Without `info`, the current configuration is
+    used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -218,39 +219,39 @@ class PreviousRun:
         self._last_seen_ts: dict[str, float] = {}
 
     def note_device(self, name: str, settings: bytes | None) -> None:
-        """A device left its `settings`, or (None) its state."""
+        """Note the retained `settings` of a device, or its state (None)."""
         if name not in self._settings and len(self._settings) >= MAX_DEVICES:
             return
         if settings is not None or name not in self._settings:
             self._settings[name] = settings
 
     def note_info(self, payload: bytes) -> None:
-        """The service told what it was, with its configuration."""
+        """Note the retained `info`, which has the configuration."""
         config = object_in(payload, MAX_PAYLOAD_BYTES).get("config")
         try:
             self._devices = _DeviceSections.model_validate(config)
         except ValidationError:
-            # Of another version. The present configuration is the best guess.
+            # From another version. The current configuration is the best guess.
             return
 
     def note_health(self, payload: bytes) -> None:
-        """The service told how it was, with when each device was heard last."""
+        """Note the retained `health`, which has the time when each device was last seen."""
         devices = object_in(payload, MAX_PAYLOAD_BYTES).get("devices")
         for name, health in devices.items() if isinstance(devices, dict) else ():
             seen = health.get("last_seen") if isinstance(health, dict) else None
             if isinstance(seen, int | float) and 0 <= seen <= LATEST_TS and seen is not True:
                 self._last_seen_ts[name] = float(seen)
 
-    def devices(self) -> list[LeftDevice]:
-        """The devices, who was heard last at the end."""
+    def devices(self) -> list[PreviousDevice]:
+        """The devices, in the order in which they were last seen."""
         found = [self.device(name) for name in self._settings]
         return sorted(found, key=lambda device: (device.last_seen_ts, device.name))
 
-    def device(self, name: str) -> LeftDevice:
-        """What is known of one device."""
+    def device(self, name: str) -> PreviousDevice:
+        """One device."""
         settings = self._settings.get(name)
         overrides = None if settings is None else self._overrides(name, settings)
-        return LeftDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
+        return PreviousDevice(name, overrides, self._last_seen_ts.get(name, 0.0))
 
     def _overrides(self, name: str, settings: bytes) -> Overrides:
         try:

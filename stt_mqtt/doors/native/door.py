@@ -1,4 +1,4 @@
-"""The native door: MQTT messages of devices in, outcomes out."""
+"""The native door: takes the MQTT messages of devices and publishes their outcomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
-from stt_mqtt.doors.native.devices import Presence
+from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeOutput,
@@ -41,7 +41,7 @@ from stt_mqtt.types import (
 )
 
 MAX_TEXT_AGE_S = 30.0
-"""The bare text has no time in it by which a reader could tell that it is stale."""
+"""A text is dropped after this time, because its readers cannot see how old it is."""
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
@@ -49,17 +49,17 @@ _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where a device wants a copy of the result."""
+    """Where a device requested a copy of the result."""
 
     topic: str
     correlation: bytes | None
 
 
 class NativeDoor:
-    """Turns device messages into calls of the service, and publishes the outcomes.
+    """Translates device messages into calls of the service, and publishes the outcomes.
 
-    `bridge` gets the messages that are about the service itself. `now`: monotonic seconds, the
-    clock of `Publication.expires_at`.
+    `bridge` handles the messages about the service itself. `now`: the clock of
+    `Publication.expires_at`, in monotonic seconds.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class NativeDoor:
         self._publish = publish
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
-        self.presence = Presence(service)
+        self.devices = NativeDevices(service)
         service.attach(DOOR, self)
-        service.follow(DOOR, self)
+        service.add_observer(DOOR, self)
 
     # On the broker -----------------------------------------------------------------------------
 
     @property
     def subscriptions(self) -> Subscriptions:
-        """Its topics. Any chunk can open an utterance."""
+        """The topics of the door. All chunks are wanted, because any can open an utterance."""
         return Subscriptions(
             filters=self._topics.subscriptions,
             audio=AudioTopics((f"/{Verb.CHUNK}",)),
@@ -93,7 +93,7 @@ class NativeDoor:
         )
 
     def handle(self, message: Inbound) -> None:
-        """Act on a message of a device, on a request, or on what a service tells of itself."""
+        """Handle a message of a device, a request, or a message of a service about itself."""
         route = self._topics.parse(message.topic)
         if not isinstance(route, DeviceMessage):
             self._handle_other(route, message)
@@ -101,7 +101,7 @@ class NativeDoor:
         verb = route.verb
         if verb in _OWN_OUTPUT:
             if message.retain:
-                self.presence.device_left(route, message.payload)
+                self.devices.note_retained_device(route, message.payload)
             return
         if message.retain and verb not in _MAY_BE_RETAINED:
             self._service.metrics.drop(DropReason.RETAINED)
@@ -117,20 +117,20 @@ class NativeDoor:
             self._answer(key, verb, UtteranceStart(), error)
 
     def on_connected(self) -> None:
-        """Tell about all devices and the service; that it is online comes last."""
+        """Publish the retained topics of all devices and of the service; `online` comes last."""
         self._service.registry.announce(DOOR)
-        self.presence.introduce_configured()
+        self.devices.register_configured()
         self._bridge.announce()
 
-    def take_over(self) -> None:
-        """Know the devices of a previous run, as far as it has been read."""
-        for key in self.presence.take_over():
+    def restore_devices(self) -> None:
+        """Restore the devices of the previous run that have been read so far."""
+        for key in self.devices.restore():
             self._clear(key)
 
     def _clean_up(self) -> None:
-        """Take over what came late, too."""
-        self.take_over()
-        self.presence.all_read()
+        """Restore the devices whose retained messages arrived late."""
+        self.restore_devices()
+        self.devices.all_read()
 
     def _dropped(self, topic: str) -> None:
         """Answer a device whose message was dropped."""
@@ -142,9 +142,9 @@ class NativeDoor:
     # Outcomes and devices ----------------------------------------------------------------------
 
     def outcome(self, outcome: Outcome) -> None:
-        """Publish the text, the result and the copy of the result that was asked for.
+        """Publish the text, the result and the requested copy of the result.
 
-        What was heard in part, or was told before, leaves no text: somebody would act on it.
+        An incomplete or repeated outcome has no text message, because readers would act on it.
         """
         device = outcome.key.name
         result = encode(messages.result_fields(outcome))
@@ -167,17 +167,17 @@ class NativeDoor:
         self._retain(key, Verb.SETTINGS, encode(messages.settings_fields(settings)))
 
     def forget(self, key: DeviceKey) -> None:
-        """Clear what is retained about a device.
+        """Clear the retained messages about a device.
 
-        Of one that is not there also what it said itself, by which it would be known again.
+        If the device is not online, also clear its own ones, which would register it again.
         """
         self._clear(key)
-        if not self.presence.is_online(key.name):
+        if not self.devices.is_online(key.name):
             self._retain(key, Verb.AVAILABILITY, b"")
             self._retain(key, Verb.SATELLITE, b"")
 
     def _clear(self, key: DeviceKey) -> None:
-        """Clear what the service left retained about a device."""
+        """Clear the messages that the service retained about a device."""
         self._retain(key, Verb.STATE, b"")
         self._retain(key, Verb.SETTINGS, b"")
 
@@ -203,9 +203,9 @@ class NativeDoor:
             case Verb.ENABLED:
                 self._service.change_settings(key, messages.parse_switch(message.payload))
             case Verb.AVAILABILITY:
-                self.presence.availability(key, message.payload, message.retain)
+                self.devices.availability(key, message.payload, message.retain)
             case Verb.SATELLITE:
-                self.presence.satellite(key, message.payload, message.retain)
+                self.devices.satellite(key, message.payload, message.retain)
 
     def _handle_other(self, route: Route | None, message: Inbound) -> None:
         if isinstance(route, BridgeRequest):
@@ -213,9 +213,9 @@ class NativeDoor:
         elif isinstance(route, BridgeOutput):
             self._bridge.output(message, route.name)
             if message.retain:
-                self.presence.service_left(route.name, message.payload)
+                self.devices.note_retained_service(route.name, message.payload)
         elif isinstance(route, IllegalDevice):
-            self.presence.refuse(route.name)
+            self.devices.refuse(route.name)
         else:
             self._service.metrics.drop(DropReason.BAD_TOPIC)
 
@@ -269,7 +269,7 @@ class NativeDoor:
     def _answer(
         self, key: DeviceKey, verb: Verb, start: UtteranceStart, error: UtteranceError
     ) -> None:
-        """Answer what cannot be obeyed; a start ends the open utterance all the same."""
+        """Answer an invalid message. An invalid start still ends the open utterance."""
         if verb is Verb.START:
             self._service.refuse(key, start, error)
         else:
@@ -279,8 +279,8 @@ class NativeDoor:
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = messages.parse_set(message.payload)
         device = self._service.registry.find(key)
-        if message.retain and device is not None and device.enabled_is_settled:
-            # It was written before the device was switched on or off, which survives restarts.
+        if message.retain and device is not None and device.enabled_was_set:
+            # A later message has enabled or disabled the device, and that survives restarts.
             change = replace(change, enabled=UNCHANGED)
         self._service.change_settings(key, change)
 
@@ -306,7 +306,7 @@ class NativeDoor:
 
 @lru_cache(maxsize=64)
 def _named_format(content_type: str, default: AudioFormat) -> NamedFormat:
-    """Cached because every chunk of a device may name its format."""
+    """Parse a content type. Cached, because every chunk may have one."""
     try:
         return parse_content_type(content_type, default)
     except UtteranceError as error:

@@ -1,7 +1,7 @@
 """One service per base topic: detects other services.
 
-Two services on one base topic answer everything twice. Before it takes any input, a service asks
-whether another one is live. Later it watches the topics on which it describes itself.
+Two services on one base topic would answer everything twice. Before a service takes any input, it
+probes for another live one. Later it monitors the topics that it publishes about itself.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from stt_mqtt.mqtt.json import Json, object_in
 from stt_mqtt.mqtt.messages import Publication, Publish
 
 PROBE = "health_check"
-"""The request by which another service is asked for a sign of life."""
+"""The request that every live service answers."""
 PROBE_TIMEOUT_S = 3.0
-"""How long another service on the base topic has to show that it is live."""
-DOUBT_S = 2.0
-"""So long after it was said to be offline a service warns.
+"""How long to wait for the answer of another service."""
+WARN_AFTER_S = 2.0
+"""Delay of the warning after another client published that this service is offline.
 
 A broker that shuts down publishes the last will before it closes the connection.
 """
 OWN_WILL_S = 120.0
-"""So long after the connection came up, the last will of the one before it may come."""
+"""How long after connecting the last will of the previous connection may arrive."""
 MAX_INSTANCE_CHARACTERS = 64
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
-"""`info` carries the configuration, the answer to a probe all devices."""
+"""Largest message that is read. The answer to a probe lists all devices."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceCallbacks:
-    """Called with what was found."""
+    """What to call when something is detected."""
 
     probed: Callable[[str | None], None]
-    """Given the instance of another live service, or None: there is none."""
+    """Called with the instance of another live service, or None if there is none."""
     say_online: Callable[[], None]
-    """Publish that this service is online: another one was seen."""
+    """Publish `online` again, because another service was detected."""
     announce: Callable[[], None]
-    """Publish all about this service again: it was said to be offline."""
+    """Publish all topics of this service again, because another client published `offline`."""
 
 
-class Instances:
-    """Detects other services. `own`: the random id of this one."""
+class InstanceMonitor:
+    """Detects other services on the base topic. `own`: the random instance id of this one."""
 
     def __init__(
         self, own: str, topics: Topics, publish: Publish, clock: Clock, callbacks: InstanceCallbacks
@@ -59,43 +59,43 @@ class Instances:
         self._callbacks = callbacks
         self._probing = False
         self._probe_until: float | None = None
-        """When a missing answer means that there is no other service."""
+        """When the probe times out; None: there is none."""
         self._other_may_live = False
         self._connected_at = 0.0
-        self._doubt_until: float | None = None
-        """When to warn that this service was said to be offline, not by its own last will."""
-        self._has_left = False
+        self._warn_at: float | None = None
+        """When to warn that another client published `offline`."""
+        self._stopped = False
         self._warned = False
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, in monotonic seconds."""
-        both = (self._probe_until, self._doubt_until)
+        """When `tick` must be called next, in monotonic seconds."""
+        both = (self._probe_until, self._warn_at)
         return min((at for at in both if at is not None), default=None)
 
     def tick(self, connected: bool) -> None:
-        """Do what is due. Without a connection nothing is known; the next one begins anew."""
+        """Do what is due. Without a connection nothing is concluded; the next one probes again."""
         now = self._clock.now()
         if self._probe_until is not None and now >= self._probe_until:
             self._probe_until = None
             if connected:
-                # Whoever is said to be online is not live.
-                self._settle(None)
-        if self._doubt_until is not None and now >= self._doubt_until:
-            self._doubt_until = None
+                # The retained `online` of another service is stale.
+                self._end_probe(None)
+        if self._warn_at is not None and now >= self._warn_at:
+            self._warn_at = None
             if connected:
                 self._warn("it was said to be offline while it serves")
 
     def on_connected(self) -> None:
-        """The broker accepted the connection. What was said before no longer counts."""
+        """The client has connected. Earlier messages no longer count."""
         self._connected_at = self._clock.now()
-        self._doubt_until = None
+        self._warn_at = None
 
     def probe(self) -> None:
         """Ask whether another service is live.
 
-        The broker sends the request back to this service, after all that is retained. If no
-        service is said to be online by then, none is waited for.
+        The broker sends the request back to this service, after all retained messages. If none of
+        those says `online`, the probe ends without waiting.
         """
         self._probing = True
         self._other_may_live = False
@@ -104,73 +104,73 @@ class Instances:
         fields = {"transaction": self.own, "probe": self.own}
         self._publish(Publication(topic, json.dumps(fields).encode()))
 
-    def leave(self) -> None:
-        """This service shuts down: it watches nothing any more."""
-        self._has_left = True
+    def stop(self) -> None:
+        """Stop monitoring: this service shuts down."""
+        self._stopped = True
 
     def state(self, payload: bytes, retained: bool) -> None:
-        """Take a message on the state of the service."""
+        """Handle a message on the state topic of the service."""
         if self._probing:
             self._other_may_live = self._other_may_live or payload == ONLINE
-        elif payload != ONLINE and not retained and not self._has_left:
-            # A broker that ends, and a lost connection, tell of this service's own will.
+        elif payload != ONLINE and not retained and not self._stopped:
+            # This may be the last will of this service, from a lost connection.
             self._callbacks.announce()
             now = self._clock.now()
-            if now - self._connected_at > OWN_WILL_S and self._doubt_until is None:
-                self._doubt_until = now + DOUBT_S
+            if now - self._connected_at > OWN_WILL_S and self._warn_at is None:
+                self._warn_at = now + WARN_AFTER_S
 
     def info(self, payload: bytes, retained: bool) -> None:
-        """Take a message on the `info` of the service."""
+        """Handle a message on the info topic of the service."""
         if retained or self._probing:
             return
         instance = instance_in(object_in(payload, MAX_PAYLOAD_BYTES))
         if instance != self.own:
-            self._contradict(f"another service, instance {instance}, describes itself there")
+            self._reassert_online(f"another service, instance {instance}, describes itself there")
 
-    def is_for_nobody(self, request: str, fields: Json) -> bool:
-        """Whether a request is not to be answered: this service does not serve yet, or sent it.
+    def is_ignored(self, request: str, fields: Json) -> bool:
+        """Whether not to answer a request: it is our own, or this service takes no input yet.
 
-        When its own probe comes back, all that is retained was read. Of two services that probe at
-        the same time, the one with the lesser instance goes on.
+        When our probe comes back, all retained messages have been read. If two services probe at
+        the same time, the one with the lesser instance id continues.
         """
         is_own = request == PROBE and fields.get("transaction") == self.own
         other = fields.get("probe")
         if self._probing and not is_own and request == PROBE and isinstance(other, str):
             if other < self.own:
-                self._settle(other[:MAX_INSTANCE_CHARACTERS])
+                self._end_probe(other[:MAX_INSTANCE_CHARACTERS])
             else:
                 self._answer_probe(other)
             return True
         unanswered = is_own or self._probing
         if is_own and self._probing and not self._other_may_live:
-            self._settle(None)
+            self._end_probe(None)
         return unanswered
 
     def response(self, payload: bytes) -> None:
-        """Take an answer to a probe, of any service to any other."""
+        """Handle an answer to a probe, from any service to any other."""
         answer = object_in(payload, MAX_PAYLOAD_BYTES)
         if answer.get("transaction") != self.own:
             return
         instance = instance_in(answer.get("data"))
         if self._probing:
-            self._settle(instance)
+            self._end_probe(instance)
         else:
-            self._contradict(f"another service, instance {instance}, answers there")
+            self._reassert_online(f"another service, instance {instance}, answers there")
 
     def _answer_probe(self, other: str) -> None:
         answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
         topic = self._topics.of_bridge(f"response/{PROBE}")
         self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
 
-    def _settle(self, other: str | None) -> None:
-        if self._probing and not self._has_left:
+    def _end_probe(self, other: str | None) -> None:
+        if self._probing and not self._stopped:
             self._probing = False
             self._probe_until = None
             self._callbacks.probed(other)
 
-    def _contradict(self, what: str) -> None:
-        """Publish only `online`: the other service would answer more than that, for ever."""
-        if not self._has_left:
+    def _reassert_online(self, what: str) -> None:
+        """Publish only `online`. More would make two services answer each other for ever."""
+        if not self._stopped:
             self._warn(what)
             self._callbacks.say_online()
 
@@ -186,6 +186,6 @@ class Instances:
 
 
 def instance_in(fields: object) -> str:
-    """The instance that a service names; `unknown` if it names none."""
+    """The instance id in a message of a service; `unknown` if it has none."""
     instance = fields.get("instance") if isinstance(fields, dict) else None
     return instance[:MAX_INSTANCE_CHARACTERS] if isinstance(instance, str) else "unknown"

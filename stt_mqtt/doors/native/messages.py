@@ -1,4 +1,4 @@
-"""The JSON of the native topics: what devices and people send, and what the service answers."""
+"""The JSON messages of the native topics: parsing of input, and fields of output."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from stt_mqtt.types import AudioFormat, Outcome, UtteranceStart
 
 RESULT_VERSION = 1
 MAX_SHOWN_CHARACTERS = 64
-"""Longer names of models and versions are cut."""
+"""Longest name of a model or version. Longer ones are cut."""
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_AGE_MS = 24 * 3600 * 1000
-"""Older than a day is as good as a day."""
+"""Largest age. A greater one counts as a day."""
 _MAX_CHUNKS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """A start as it was asked for. `error`: why it cannot be obeyed, though its id is known."""
+    """A parsed start. `error`: why it is invalid, although its id is valid."""
 
     start: UtteranceStart
     reply_to: str | None
@@ -34,7 +34,7 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """A stop: of which utterance, and how many chunks were sent."""
+    """A parsed stop. `id`: the utterance. `chunks`: how many were sent."""
 
     id: str | None
     chunks: int | None
@@ -42,18 +42,18 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class SatelliteInfo:
-    """What a satellite is, as its `satellite/state` has it. None: it does not say."""
+    """What a satellite publishes about itself on `satellite/state`. None: unknown."""
 
     model: str | None = None
     version: str | None = None
     can_mute: bool = False
-    """Whether it tells if its microphone is muted, so that it can be muted."""
+    """Whether it publishes the state of its microphone, so that it can be muted."""
 
 
 def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
-    """A start message; `default` is the format of what it does not name.
+    """Parse a start. `default` is the format for what it does not name.
 
-    Raises `BadPayloadError` when it is no JSON object or its id is not legal.
+    Raises `BadPayloadError` if it is not a JSON object or its id is illegal.
     """
     fields = parse_object(payload)
     id = _id(fields)
@@ -77,7 +77,7 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
 
 
 def parse_stop(payload: bytes) -> StopRequest:
-    """A stop message. Raises `BadPayloadError`."""
+    """Parse a stop. Raises `BadPayloadError`."""
     fields = parse_object(payload)
     chunks = fields.get("chunks")
     if chunks is not None and not _is_whole_number(chunks, 0, _MAX_CHUNKS):
@@ -86,12 +86,12 @@ def parse_stop(payload: bytes) -> StopRequest:
 
 
 def parse_abort(payload: bytes) -> str | None:
-    """The id that an abort message names. Raises `BadPayloadError`."""
+    """Parse an abort; return its id. Raises `BadPayloadError`."""
     return _id(parse_object(payload))
 
 
 def parse_set(payload: bytes) -> SettingsChange:
-    """A settings message: what is missing stays, null goes back. Raises `BadPayloadError`."""
+    """Parse changed settings. A null resets a setting. Raises `BadPayloadError`."""
     fields = parse_object(payload)
     enabled: bool | Unchanged | None = UNCHANGED
     if "enabled" in fields:
@@ -107,7 +107,7 @@ def parse_set(payload: bytes) -> SettingsChange:
 
 
 def parse_switch(payload: bytes) -> SettingsChange:
-    """A message of Home Assistant's switch, `ON` or `OFF`. Raises `BadPayloadError`."""
+    """Parse `ON` or `OFF` from the switch of Home Assistant. Raises `BadPayloadError`."""
     wanted = payload.strip()
     if wanted not in {b"ON", b"OFF"}:
         raise BadPayloadError("enabled/set: ON or OFF is needed")
@@ -115,7 +115,7 @@ def parse_switch(payload: bytes) -> SettingsChange:
 
 
 def parse_sequence_number(text: str) -> int | None:
-    """The number of a chunk from its `seq` property; None if it is none."""
+    """The sequence number in the `seq` property of a chunk; None if it is invalid."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         return None
     number = int(text)
@@ -123,15 +123,15 @@ def parse_sequence_number(text: str) -> int | None:
 
 
 def transaction_of(fields: Json) -> str | int | float | None:
-    """The mark by which the sender of a bridge request knows its response again."""
+    """The id of a bridge request, which its response repeats."""
     value = fields.get("transaction")
     return value if isinstance(value, str | int | float) else None
 
 
 def parse_satellite(payload: bytes) -> SatelliteInfo:
-    """A message on `satellite/state`, an empty one too. Raises `BadPayloadError`.
+    """Parse a message on `satellite/state`, which may be empty. Raises `BadPayloadError`.
 
-    What it tells beside that is for others. A model or version that nobody could show is none.
+    Other fields are ignored. A model or version that is not printable text counts as None.
     """
     fields = parse_object(payload)
     return SatelliteInfo(
@@ -142,8 +142,8 @@ def parse_satellite(payload: bytes) -> SatelliteInfo:
 
 
 def result_fields(outcome: Outcome) -> dict[str, object]:
-    """The `result` message: all keys always present."""
-    heard = outcome.transcript
+    """The fields of the `result` message. All keys are always present."""
+    transcript = outcome.transcript
     error = outcome.error
     return {
         "v": RESULT_VERSION,
@@ -151,10 +151,10 @@ def result_fields(outcome: Outcome) -> dict[str, object]:
         "device": outcome.key.name,
         "ts": round(outcome.ts, 3),
         "outcome": outcome.kind.value,
-        "text": "" if heard is None else heard.text,
-        "language": None if heard is None else heard.language,
-        "confidence": _rounded(None if heard is None else heard.confidence),
-        "no_speech_prob": _rounded(None if heard is None else heard.no_speech_prob),
+        "text": "" if transcript is None else transcript.text,
+        "language": None if transcript is None else transcript.language,
+        "confidence": _rounded(None if transcript is None else transcript.confidence),
+        "no_speech_prob": _rounded(None if transcript is None else transcript.no_speech_prob),
         "audio_s": _rounded(outcome.audio_s),
         "end": None if outcome.end is None else outcome.end.value,
         "truncated": outcome.truncated,
@@ -173,7 +173,7 @@ def result_fields(outcome: Outcome) -> dict[str, object]:
 
 
 def settings_fields(settings: DeviceSettings) -> dict[str, object]:
-    """The `settings` message."""
+    """The fields of the `settings` message."""
     return {
         "enabled": settings.enabled,
         "language": settings.language,
@@ -236,5 +236,5 @@ def _shown(value: object) -> str | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    """For JSON, which has no word for what is not finite."""
+    """A rounded number. None if it is not finite, which JSON cannot represent."""
     return None if value is None or not isfinite(value) else round(value, 4)

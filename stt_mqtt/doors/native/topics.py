@@ -1,4 +1,4 @@
-"""Every topic of the native door in one place."""
+"""All topics of the native door."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from stt_mqtt.config.root import RESERVED_NAME
 DOOR = "native"
 BRIDGE = RESERVED_NAME
 ONLINE, OFFLINE = b"online", b"offline"
-"""What a device says of its availability, and the service of its state."""
+"""Payloads of the availability of a device and the state of the service."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_REPLY_TOPIC = 256
 _MAX_TOPIC = 300
-"""Longer than the longest base topic with the longest device and request."""
+"""Longest topic that is parsed: more than the longest legal one."""
 
 
 class Verb(StrEnum):
-    """What a message from outside is about, as the rest of its topic after the device."""
+    """What a message of a device is about: the rest of its topic after the device."""
 
     CHUNK = "audio"
     START = "audio/start"
@@ -44,7 +44,7 @@ _BRIDGE_OUTPUT = frozenset({"state", "info", "health", "response/health_check"})
 
 @dataclass(frozen=True, slots=True)
 class DeviceMessage:
-    """A topic that belongs to a device."""
+    """A topic of a device."""
 
     device: str
     verb: Verb
@@ -52,21 +52,21 @@ class DeviceMessage:
 
 @dataclass(frozen=True, slots=True)
 class BridgeRequest:
-    """A topic that asks something of the service."""
+    """A topic with a request to the service."""
 
     request: str
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeOutput:
-    """A topic on which a service describes itself: this one, one before it, or another one."""
+    """A topic that this service, a previous one or another one publishes about itself."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class IllegalDevice:
-    """A topic of a device whose name is not allowed."""
+    """A topic of a device with an illegal name."""
 
     name: str
 
@@ -82,7 +82,7 @@ class Topics:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """Filters of the native input: they do not overlap, so nothing is delivered twice."""
+        """Filters of the input. They do not overlap, so no message arrives twice."""
         return (
             f"{self.base}/+/audio/#",
             f"{self.base}/+/utterance",
@@ -97,37 +97,37 @@ class Topics:
 
     @property
     def read_first(self) -> tuple[str, ...]:
-        """Filters that are read before any input: other services, and what a previous run left."""
+        """Filters read before any input: other services, and retained by the previous run."""
         return (
             self.of_bridge("request/+"),
             self.of_bridge("info"),
             self.of_bridge("response/health_check"),
             self.of_bridge("health"),
-            # With the state of the service itself, which then comes twice for a moment.
+            # This includes the state of the service, which then arrives twice for a moment.
             f"{self.base}/+/state",
             f"{self.base}/+/settings",
         )
 
     @property
     def bulk(self) -> tuple[str, ...]:
-        """Filters with a retained message for each device."""
+        """Filters with a retained message per device."""
         return (f"{self.base}/+/state", f"{self.base}/+/settings")
 
     def parse(self, topic: str) -> Route | None:
-        """What a topic is about; None if it is none of ours or names no legal device."""
-        # Checked before the cache, so that nobody fills it with long topics.
+        """Parse a topic. None if it is not one of ours."""
+        # Checked before the cache, so that long topics cannot fill it.
         return _parse(self.base, topic) if len(topic) <= _MAX_TOPIC else None
 
     def of_device(self, device: str, name: str) -> str:
-        """Topic of what the service says about a device."""
+        """A topic that the service publishes about a device."""
         return f"{self.base}/{device}/{name}"
 
     def of_bridge(self, name: str) -> str:
-        """Topic of what the service says about itself."""
+        """A topic that the service publishes about itself."""
         return f"{self.base}/{BRIDGE}/{name}"
 
     def is_reply(self, device: str, topic: str) -> bool:
-        """Whether a device may ask for a copy of its results on this topic."""
+        """Whether a device may request copies of its results on this topic."""
         prefix = f"{self.base}/{device}/reply/"
         return (
             topic.startswith(prefix)
@@ -137,12 +137,12 @@ class Topics:
 
 
 def is_device(name: str) -> bool:
-    """Whether a name is legal for a device, apart from being reserved."""
+    """Whether a device name is legal. Reserved names are not checked."""
     return _DEVICE.fullmatch(name) is not None
 
 
 def is_satellite(name: str) -> bool:
-    """Whether a configured name may be a device of this door: an address is none."""
+    """Whether a configured name may be a device of this door. IP addresses are not."""
     try:
         ip_address(name)
     except ValueError:
@@ -152,7 +152,7 @@ def is_satellite(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _parse(base: str, topic: str) -> Route | None:
-    """Cached because a device sends fifty chunks a second on one topic."""
+    """Parse a topic. Cached, because a device sends 50 chunks a second on one topic."""
     if not topic.startswith(base + "/"):
         return None
     device, _, rest = topic[len(base) + 1 :].partition("/")

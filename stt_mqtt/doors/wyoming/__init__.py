@@ -1,1 +1,1 @@
-"""The Wyoming door: Home Assistant's voice protocol over TCP, a Unix socket or stdio."""
+"""The Wyoming door: the voice protocol of Home Assistant, over TCP, Unix sockets or stdio."""

@@ -1,4 +1,4 @@
-"""Announces Wyoming on the network by mDNS, so that Home Assistant finds it."""
+"""Announces the Wyoming door by mDNS, so that Home Assistant discovers it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MACHINE_ID = Path("/etc/machine-id")
 class Announcer:
     """Announces addresses in the background. A failure is a warning in the log.
 
-    `machine`: what tells this machine from others. Needs the package `zeroconf`, an extra.
+    `machine`: unique id of this machine. Needs the optional package `zeroconf`.
     """
 
     def __init__(self, machine: str) -> None:
@@ -36,7 +36,7 @@ class Announcer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def announce(self, address: ListenAddress) -> None:
-        """Announce an address that is listened on, unless only this machine can reach it."""
+        """Announce a listening address, unless it is a loopback address."""
         if address.scheme is not Scheme.TCP:
             return
         task = asyncio.create_task(self._announce(address))
@@ -44,7 +44,7 @@ class Announcer:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Withdraw everything that was announced."""
+        """Withdraw all announcements."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -89,18 +89,18 @@ class Announcer:
             port=port,
             server=f"{name}.local.",
         )
-        # The second await ends once the name is known to be free.
+        # The second await returns when the name has been checked to be free.
         await (await self._zeroconf.async_register_service(info))
         log.info("announced by zeroconf as %s", name)
 
 
 def install_name(machine: str, port: int) -> str:
-    """A name that is unique to this machine and port and never changes."""
+    """A permanent name that is unique to this machine and port."""
     return f"stt-mqtt-{hashlib.sha256(f'{machine}:{port}'.encode()).hexdigest()[:8]}"
 
 
 def machine_id(path: Path = MACHINE_ID) -> str:
-    """What tells this machine from others: systemd's machine id, else the host's name."""
+    """The unique id of this machine: the machine id of systemd, else the host name."""
     with suppress(OSError, UnicodeError):
         if found := path.read_text(encoding="ascii").strip():
             return found
@@ -111,7 +111,7 @@ _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def _reachable(address: ListenAddress) -> list[_IP]:
-    """The addresses by which other machines reach `address`; empty for a loopback address."""
+    """The IP addresses by which other machines reach `address`; none for loopback."""
     found = await asyncio.get_running_loop().getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM
     )
@@ -121,7 +121,7 @@ async def _reachable(address: ListenAddress) -> list[_IP]:
 
 
 def default_route_address(unspecified: _IP) -> _IP:
-    """This machine's address on its default route. Sends nothing."""
+    """The IP address of this machine on its default route. Sends nothing."""
     family, beyond = socket.AF_INET, "192.0.2.1"
     if isinstance(unspecified, ipaddress.IPv6Address):
         family, beyond = socket.AF_INET6, "2001:db8::1"

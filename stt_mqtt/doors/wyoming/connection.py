@@ -1,4 +1,4 @@
-"""One client: turns its events into calls of the service, and outcomes into answers."""
+"""One client: translates its events into calls of the service, and outcomes into answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ServerContext:
 
     service: SpeechService
     rearm_timer: Callable[[], None]
-    """To be called after calls of the service, because its next deadline may have changed."""
+    """Must be called after calls of the service, because the next deadline may have changed."""
     info: Callable[[], bytes]
     """The encoded answer to `describe`."""
     bounds: Bounds
@@ -45,9 +45,9 @@ class ServerContext:
 
 
 class WyomingConnection(AsyncEventHandler):
-    """Serves one client until it leaves or is sent away. Each connection is a device of its own.
+    """Serves one client until the connection ends. Each connection is a separate device.
 
-    `on_closed` is called at the end.
+    `on_closed` is called when it has ended.
     """
 
     def __init__(
@@ -70,27 +70,27 @@ class WyomingConnection(AsyncEventHandler):
         )
         self._options = TranscribeOptions()
         self._format: PcmFormat | None = None
-        """Of the audio that the client is sending; None between its utterances."""
+        """Format of the current utterance; None between utterances."""
         self._converter: Converter | None = None
         self._unanswered = 0
         self._answered = asyncio.Event()
-        """Set while nothing is unanswered, and once nobody waits for answers any more."""
+        """Set while no utterance is unanswered, and when the connection ends."""
         self._answered.set()
         self._aborting = False
         self._ending = False
-        """Whether everything that the client still sends is ignored."""
+        """Whether further input of the client is ignored."""
         self._active_at = self._clock()
 
     @property
     def idle_since(self) -> float | None:
-        """Since when there is nothing to do, in the event loop's seconds; None if there is.
+        """Since when the connection is idle, on the clock of the event loop; None: it is not.
 
-        A client whose end is the end of the program may be silent for as long as it likes.
+        A client on stdio is never idle, because its end is the end of the program.
         """
         return None if self._unanswered or self._peer.finishes else self._active_at
 
     async def run(self) -> None:
-        """Serve the client to the end. Never raises for what it sends."""
+        """Serve the client until the connection ends. Does not raise for any input."""
         try:
             await self._serve()
         except Exception:
@@ -103,24 +103,24 @@ class WyomingConnection(AsyncEventHandler):
             self._on_closed(self.key)
 
     def finish(self) -> None:
-        """Ignore what still comes, send what is queued, then hang up."""
+        """Ignore further input, send what is queued, then close."""
         self._ending = True
         self._answered.set()
         self._out.finish()
 
     def send_away(self, error: UtteranceError) -> None:
-        """Tell the client the reason and hang up."""
+        """Send the error and close."""
         if not self._ending:
             self._send_error(error)
 
     def hang_up(self) -> None:
-        """Hang up at once."""
+        """Close at once."""
         self._ending = True
         self._answered.set()
         self._peer.hang_up()
 
     async def handle_event(self, event: Event) -> bool:
-        """Act on one event; False: the connection is over."""
+        """Handle one event. Return False if the connection ends."""
         self._active_at = self._clock()
         try:
             self._act(event)
@@ -130,7 +130,7 @@ class WyomingConnection(AsyncEventHandler):
         return not self._ending
 
     def answer(self, outcome: Outcome) -> None:
-        """Tell the client the outcome of an utterance."""
+        """Send the outcome of an utterance to the client."""
         self._unanswered -= 1
         if not self._unanswered:
             self._answered.set()
@@ -139,7 +139,7 @@ class WyomingConnection(AsyncEventHandler):
         if self._ending or self._aborting:
             return
         if outcome.kind is OutcomeKind.ABORTED:
-            # The client did not abort it and would wait for an answer for ever.
+            # The client did not abort the utterance, so it would wait for an answer for ever.
             self._send_error(DisabledError("the device was disabled while it spoke"))
         elif error is not None and not isinstance(error, TooShortError):
             self._send_error(error)
@@ -154,7 +154,7 @@ class WyomingConnection(AsyncEventHandler):
                 if not await self.handle_event(event):
                     break
                 await self._out.drain()
-                # Other clients get their turn, also if the next events are already here.
+                # Let other clients run, even if the next event has already arrived.
                 await asyncio.sleep(0)
         except UtteranceError as error:
             self._refuse(error)
@@ -169,7 +169,7 @@ class WyomingConnection(AsyncEventHandler):
             await self._last_answers()
 
     async def _last_answers(self) -> None:
-        """Wait for the answers of a client that has said everything and still listens."""
+        """Wait for the answers of a client that closed its sending direction."""
         bounds = self._context.bounds
         with suppress(TimeoutError):
             async with asyncio.timeout(bounds.last_answers_s):
@@ -219,7 +219,7 @@ class WyomingConnection(AsyncEventHandler):
                 audio = self._converter.push(audio)
             self._service.chunk(self.key, audio, None, None)
         else:
-            # A cap or a pause has ended the utterance; the rest of it opens no new one.
+            # A cap or a pause has ended the utterance. Its rest must not open a new one.
             self._service.count_dropped_chunk(self.key)
 
     def _stop(self) -> None:
@@ -237,14 +237,14 @@ class WyomingConnection(AsyncEventHandler):
         return device is not None and device.listening
 
     def _abort(self) -> None:
-        """Abort what the client is saying, without an answer."""
+        """Abort the open utterance without an answer."""
         self._aborting = True
         self._service.abort(self.key, None)
         self._aborting = False
         self._format = None
 
     def _refuse(self, error: UtteranceError) -> None:
-        """Count and answer an event that cannot be obeyed, as the service does an utterance."""
+        """Answer an invalid event with an error, and count it as an utterance."""
         if self._ending:
             return
         self._abort()
@@ -256,13 +256,13 @@ class WyomingConnection(AsyncEventHandler):
         self._answered.clear()
 
     def _send_error(self, error: UtteranceError) -> None:
-        """Send the error and end: Home Assistant has no timeout and ignores `error`."""
+        """Send the error and close. Home Assistant ignores `error` and has no timeout."""
         self._out.send(encode_error(error))
         self.finish()
 
 
 class RefusedConnection(AsyncEventHandler):
-    """Tells a client why it is not served, and hangs up."""
+    """Sends a client the reason why it is refused, and closes."""
 
     def __init__(self, peer: Peer, bounds: Bounds, error: UtteranceError) -> None:
         super().__init__(peer.reader, peer.writer)
@@ -270,15 +270,15 @@ class RefusedConnection(AsyncEventHandler):
         self._error = error
 
     async def run(self) -> None:
-        """Send the error, then hang up."""
+        """Send the error and close."""
         self._out.send(encode_error(self._error))
         self._out.close()
 
     async def handle_event(self, _event: Event) -> bool:
-        """End the connection; `run` reads no events."""
+        """Return False: events are not read."""
         return False
 
 
 def _encodable(text: object) -> str | None:
-    """A text from JSON, where lone surrogates are legal, as UTF-8 can carry it."""
+    """A text from JSON without lone surrogates, which UTF-8 cannot encode."""
     return text.encode(errors="replace").decode() if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""The Wyoming door: listens, admits clients, and gives each outcome to its connection."""
+"""The Wyoming door: listens, admits clients, and passes outcomes to their connections."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DOOR = "wyoming"
 
 
 class WyomingDoor:
-    """Wyoming on every address of `wyoming.listen`. Lives on the event loop.
+    """Serves Wyoming on all addresses of `wyoming.listen`. Runs on the event loop.
 
-    `rearm_timer` is called after calls of the service, `stdio_ended` when the client on standard
-    input has said everything and was answered. The door can be opened before a model is loaded.
+    `rearm_timer` is called after calls of the service, `stdio_ended` when the client on stdio has
+    ended and all its answers are sent. The door can be opened before a model is loaded.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class WyomingDoor:
         self._numbers = count(1)
         self._closing = False
         self._empty = asyncio.Event()
-        """Set while nobody is connected."""
+        """Set while no client is connected."""
         self._empty.set()
         self._announcer = Announcer(machine_id())
         self._listeners = [
@@ -63,23 +63,23 @@ class WyomingDoor:
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """Number of connected clients."""
         return len(self._connections)
 
     async def open(self) -> None:
-        """Listen. An address that is not available is logged as an error and tried again."""
+        """Start to listen. An address that is not available is logged and retried."""
         for listener in self._listeners:
             await listener.open()
 
     async def close(self) -> None:
-        """Send the last answers and end all connections; may be called twice."""
+        """Send the last answers and close all connections. May be called twice."""
         self._closing = True
         await asyncio.gather(self._close_connections(), self._announcer.close())
         for listener in self._listeners:
             await listener.close()
 
     def admit(self, peer: Peer) -> AsyncEventHandler:
-        """The handler of a new connection; where there is no place, one that refuses it."""
+        """The handler of a new connection. If there are too many, it refuses the client."""
         if self._closing:
             error = ShuttingDownError("the service is stopping")
             return RefusedConnection(peer, self._bounds, error)
@@ -95,7 +95,7 @@ class WyomingDoor:
         return connection
 
     def outcome(self, outcome: Outcome) -> None:
-        """Give an outcome to its connection, if that is still there."""
+        """Pass an outcome to its connection, if it is still open."""
         connection = self._connections.get(outcome.key)
         if connection is not None:
             connection.answer(outcome)
@@ -112,9 +112,9 @@ class WyomingDoor:
             await self._empty.wait()
 
     def _make_room(self, name: str) -> bool:
-        """End one connection for a newcomer; False: every other address has its fair share only.
+        """Close a connection to make room for a new one. Return False if none may be closed.
 
-        The one that was idle for longest, else the newest of the address with the most.
+        It is the one that was idle for longest, else the newest of the address with the most.
         """
         idle = [
             (since, key)
@@ -144,8 +144,8 @@ class WyomingDoor:
             self._announcer.announce(address)
 
     def _encoded_info(self) -> bytes:
-        """Encoded once for each state of the ladder, so that it leaves at once."""
-        status = self._service.rungs
+        """The answer to `describe`. Cached until the state of the ladder changes."""
+        status = self._service.rung_status
         if self._info is None or self._info[0] is not status:
             info = describe(status, self._service.languages, __version__)
             self._info = (status, encode(info.event()))

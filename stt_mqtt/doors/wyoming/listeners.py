@@ -1,4 +1,4 @@
-"""Where Wyoming is served: TCP ports, Unix sockets, and standard input and output."""
+"""The listeners of the Wyoming door: TCP ports, Unix sockets, and stdio."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 UNIX_PEER = "wyoming:unix"
 STDIO_PEER = "wyoming:stdio"
 UNKNOWN_PEER = "wyoming:unknown"
-"""With a colon, which no native device can have in its name."""
+"""Name of a client without an address. No native device name has a colon."""
 STDIN, STDOUT = 0, 1
 
 Admit: TypeAlias = Callable[[Peer], AsyncEventHandler]
 
 
 class SocketListener:
-    """Listens on a TCP port or a Unix socket. `on_open` is called once it does."""
+    """Listens on a TCP port or a Unix socket. `on_open` is called when it listens."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class SocketListener:
         self._logged = ""
 
     async def open(self) -> None:
-        """Listen, now or as soon as the address is available; never fails."""
+        """Start to listen, now or as soon as the address is available. Does not raise."""
         if not await self._try():
             self._retrying = asyncio.create_task(self._retry())
 
     async def close(self) -> None:
-        """Stop listening, and end what is still connected."""
+        """Stop listening, and close open connections."""
         if self._retrying is not None:
             self._retrying.cancel()
             await asyncio.wait({self._retrying})
@@ -111,9 +111,9 @@ class SocketListener:
 
 
 def peer_name(peername: object) -> str:
-    """Name that selects the settings of a TCP client: its address, as IPv4 where it is mapped.
+    """The device name of a TCP client: its IP address. A mapped IPv6 address becomes IPv4.
 
-    `peername`: what the socket says; None or empty if the client has already left.
+    `peername`: as the socket gives it; None or empty if the client has already disconnected.
     """
     if not isinstance(peername, tuple) or not peername:
         return UNKNOWN_PEER
@@ -126,7 +126,7 @@ def peer_name(peername: object) -> str:
 
 
 async def _remove_dead_socket(path: str) -> None:
-    """Remove the socket of a program that has ended. Raises OSError for anything else there."""
+    """Remove a socket file that no program listens on. Raises OSError for any other file."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -151,9 +151,9 @@ def _reason(error: Exception) -> str:
 
 
 class StdioListener:
-    """Serves the program that started this one, over two pipes.
+    """Serves the parent process over the pipes of stdin and stdout.
 
-    `on_end` is called when the client has said everything and was answered.
+    `on_end` is called when the input has ended and all answers are sent.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class StdioListener:
         self._serving: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Serve in the background; an error in the log if that is not possible."""
+        """Start to serve in the background. Logs an error if that is not possible."""
         if not all(_is_pipe(fd) for fd in self._pipes):
             log.error(
                 "wyoming cannot speak over stdio: standard input and output have to be pipes, "
@@ -179,7 +179,7 @@ class StdioListener:
         self._serving = asyncio.create_task(self._serve(peer))
 
     async def close(self) -> None:
-        """Wait for the end of a client that was sent away."""
+        """Wait until the client is closed."""
         if self._serving is not None:
             await asyncio.wait({self._serving})
 
@@ -189,7 +189,7 @@ class StdioListener:
 
 
 class _Pipe(asyncio.StreamReaderProtocol):
-    """One direction. The transport of a pipe must not be touched once it is closed."""
+    """One direction. The transport of a pipe must not be used after it is closed."""
 
     closed = False
 
@@ -199,7 +199,7 @@ class _Pipe(asyncio.StreamReaderProtocol):
 
 
 async def _connect(input_fd: int, output_fd: int) -> Peer:
-    """The two pipes as one client. They are duplicated, so the originals stay open."""
+    """Join two pipes to one client. The file descriptors are duplicated."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     source = os.fdopen(os.dup(input_fd), "rb", buffering=0)

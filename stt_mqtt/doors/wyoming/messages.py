@@ -1,4 +1,4 @@
-"""The events of Wyoming: what clients ask for, and what they are answered. Pure."""
+"""The events of Wyoming: parsing of requests, and encoding of answers. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAM = "stt-mqtt"
 MAX_HOTWORD_CHARACTERS = 64
 MAX_CONVERTED_RATE = 192_000
 SAMPLE_TYPES = {1: SampleType.U8, 2: SampleType.S16, 3: SampleType.S24, 4: SampleType.S32}
-"""By the bytes of a sample: as the reference server reads them."""
+"""Sample types by the bytes of a sample, as in the reference server."""
 
 _OURS = Attribution("The stt-mqtt authors", "")
 _WHISPER = Attribution("OpenAI", "https://github.com/openai/whisper")
@@ -34,7 +34,7 @@ _WHISPER = Attribution("OpenAI", "https://github.com/openai/whisper")
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """What a `transcribe` says about the utterance that follows."""
+    """Options of the next utterance, from a `transcribe`."""
 
     language: str | None = None
     hotwords: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class TranscribeOptions:
 
 @dataclass(frozen=True, slots=True)
 class PcmFormat:
-    """What a client sends: bytes of a sample, samples per second in Hz, channels."""
+    """The audio format of a client: bytes per sample, rate in Hz, channels."""
 
     width: int = 2
     rate: int = SAMPLE_RATE
@@ -50,13 +50,13 @@ class PcmFormat:
 
     @property
     def service_format(self) -> AudioFormat:
-        """What the service gets: this format, or the one that it is converted to."""
+        """The format that the service gets: this one, or the one after conversion."""
         if self._is_supported:
             return AudioFormat(Codec.PCM_S16LE, self.rate, self.channels)
         return AudioFormat()
 
     def converter(self) -> Converter | None:
-        """For the chunks of one utterance; None if the service takes them as they are."""
+        """A converter for the chunks of one utterance; None if none is needed."""
         if self._is_supported:
             return None
         return Converter(SAMPLE_TYPES[self.width], self.rate, self.channels)
@@ -73,7 +73,7 @@ _DEFAULT = PcmFormat()
 
 
 def parse_transcribe(data: Mapping[str, object]) -> TranscribeOptions:
-    """Language and preferred words, names before terms. Raises `BadPayloadError`."""
+    """Parse language and hotwords, names before terms. Raises `BadPayloadError`."""
     language = data.get("language") or None
     if language is not None and not is_language(language):
         raise BadPayloadError("transcribe: language has to be a tag such as en or en-US")
@@ -84,9 +84,9 @@ def parse_transcribe(data: Mapping[str, object]) -> TranscribeOptions:
 
 
 def parse_audio_format(data: Mapping[str, object]) -> PcmFormat:
-    """Format of an `audio-start` or `audio-chunk`; what is missing is 16-bit 16 kHz mono.
+    """Parse the format of an `audio-start` or `audio-chunk`. Default: 16-bit, 16 kHz, mono.
 
-    Raises `BadPayloadError` and `UnsupportedFormatError`.
+    Raises `BadPayloadError` or `UnsupportedFormatError`.
     """
     given = data.get("width")
     width = _DEFAULT.width if given is None else _whole(given)
@@ -116,7 +116,7 @@ def _number(data: Mapping[str, object], key: str, default: int) -> int:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number from JSON, also one that is written as 16000.0."""
+    """A whole number from JSON, also if written as 16000.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -136,7 +136,7 @@ def _is_hotword(word: object) -> bool:
 
 
 def encode(*events: Event) -> bytes:
-    """Events as they go over the wire."""
+    """Encode events for the wire."""
     buffer = BytesIO()
     for event in events:
         write_event(event, buffer)
@@ -144,7 +144,7 @@ def encode(*events: Event) -> bytes:
 
 
 def encode_transcript(text: str, language: str | None) -> bytes:
-    """The streaming events in their order, with the whole text in one chunk."""
+    """Encode a transcript as streaming events, with the whole text in one chunk."""
     return encode(
         TranscriptStart(language=language).event(),
         *([TranscriptChunk(text).event()] if text else []),
@@ -154,15 +154,15 @@ def encode_transcript(text: str, language: str | None) -> bytes:
 
 
 def encode_error(error: UtteranceError) -> bytes:
-    """The `error` event with the code and the sentence of an error."""
+    """Encode an `error` event with the code and sentence of an error."""
     return encode(Error(error.detail, error.code).event())
 
 
 def describe(status: RungStatus, languages: frozenset[str], version: str) -> Info:
-    """The answer to `describe`: one speech-to-text program with each model of the ladder.
+    """The answer to `describe`: one speech-to-text program with all models of the ladder.
 
-    `languages`: codes of those that every rung supports, so that the answer stays true when the
-    rung changes.
+    `languages`: codes of the languages that every rung supports, so that the answer stays valid
+    when the rung changes.
     """
     models = [
         AsrModel(
@@ -184,10 +184,10 @@ def describe(status: RungStatus, languages: frozenset[str], version: str) -> Inf
         models=models,
         supports_transcript_streaming=True,
         requires_external_vad=True,
-        # The model's features are relative to the loudest moment, so a constant gain changes
-        # nothing. A moving gain raises the noise in pauses, which hides them from the speech gate.
+        # The features of the model are relative to the loudest moment, so a constant gain has no
+        # effect. Automatic gain raises the noise in pauses, so the speech gate does not find them.
         prefers_auto_gain_enabled=False,
-        # Whisper was trained on noisy speech and usually does worse behind a noise suppressor.
+        # Whisper was trained on noisy speech. Noise suppression usually makes it worse.
         prefers_noise_reduction_enabled=False,
     )
     return Info(asr=[program])

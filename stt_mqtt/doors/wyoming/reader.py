@@ -1,7 +1,7 @@
-"""Reads events from a client that may send anything.
+"""Reads events from an untrusted client.
 
-The reader of the `wyoming` package reads as much as a header claims. This one checks every length
-before it reads.
+The reader of the `wyoming` package reads as many bytes as a header claims. This one checks every
+length before it reads.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ _SMALL_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a client may send, and how long everything may take. Times are in seconds."""
+    """Limits of a client in bytes and in seconds."""
 
     header_bytes: int = 64 * 1024
-    """The reference client stays under 200; others write the data into the header."""
+    """Largest header. The reference client needs less than 200; others include the data."""
     data_bytes: int = 64 * 1024
-    """`transcribe` may carry lists of names."""
+    """Largest data part. `transcribe` may have lists of names."""
     payload_bytes: int = 1024 * 1024
-    """A whole utterance of 30 s in one chunk has 0.96 MB."""
+    """Largest payload. An utterance of 30 s in one chunk has 0.96 MB."""
     large_payloads_bytes: int = 16 * 1024 * 1024
-    """All payloads over 64 KiB that are being read, over all connections."""
+    """Most bytes of payloads over 64 KiB being read, in all connections together."""
     event_s: float = 10.0
-    """From the first byte of an event to its last."""
+    """Longest time from the first byte of an event to its last."""
     idle_s: float = 60.0
-    """How long a client with nothing open and nothing unanswered may be silent."""
+    """How long an idle client may be silent."""
     outgoing_bytes: int = 256 * 1024
-    """Answers that a client has not read yet."""
+    """Most bytes of answers that a client has not read yet."""
     write_s: float = 10.0
-    """How long a client may take to read what was sent to it."""
+    """How long a client may take to read its answers."""
     linger_s: float = 1.0
-    """How long a client may take to hang up after it was told of an error."""
+    """How long a client may take to close after an error."""
     last_answers_s: float = 300.0
-    """How long to wait for the answers of a client that has closed its direction."""
+    """How long to wait for answers after a client closed its sending direction."""
     gone_s: float = 0.5
-    """How often to check whether such a client has hung up meanwhile."""
+    """How often to check whether such a client has disconnected."""
     connections: int = 256
     bind_s: float = 5.0
-    """Time to find out whether an address can be listened on."""
+    """Timeout of binding an address."""
     retry_s: float = 10.0
-    """Pause before an address that could not be listened on is tried again."""
+    """Pause before an address is tried again."""
     close_s: float = 2.0
-    """How long the last answers may take when the service ends."""
+    """How long the last answers may take when the service stops."""
 
 
 class PayloadBudget:
-    """Memory for the large payloads of all connections together, in bytes."""
+    """Bounds the memory for large payloads of all connections together, in bytes."""
 
     def __init__(self, total_bytes: int) -> None:
         self._free_bytes = total_bytes
 
     @contextmanager
     def reserve(self, nbytes: int) -> Iterator[None]:
-        """Keep room for a payload while it is read. Raises `OverloadedError`."""
+        """Reserve memory for a payload while it is read. Raises `OverloadedError`."""
         counted = nbytes if nbytes > _SMALL_BYTES else 0
         if counted > self._free_bytes:
             raise OverloadedError("too many large chunks arrive at once; send smaller ones")
@@ -78,8 +78,7 @@ class PayloadBudget:
 class EventReader:
     """Reads the events of one client.
 
-    `idle_since`: since when the client has nothing open and nothing unanswered, in the event
-    loop's seconds; None while it has.
+    `idle_since`: since when the client is idle, on the clock of the event loop; None: it is not.
     """
 
     def __init__(
@@ -94,14 +93,14 @@ class EventReader:
         self._budget = budget
         self._idle_since = idle_since
         self._buffer = bytearray()
-        """What was read and belongs to no event yet."""
+        """Bytes that were read and not parsed yet."""
         self.finished = False
-        """Whether the client has closed its direction, behind a whole event."""
+        """Whether the client closed its sending direction after a complete event."""
 
     async def next(self) -> Event | None:
-        """The next event; None if the client has left or was silent for too long.
+        """The next event; None if the client has disconnected or was silent for too long.
 
-        Raises `BadPayloadError`, `PayloadTooLargeError` and `OverloadedError`. After that nothing
+        Raises `BadPayloadError`, `PayloadTooLargeError` or `OverloadedError`. After that nothing
         more can be read.
         """
         if not self._buffer and not await self._wait():
@@ -117,13 +116,13 @@ class EventReader:
             ) from None
 
     async def discard(self) -> None:
-        """Read and drop whatever still comes, until the client leaves."""
+        """Read and drop input until the client disconnects."""
         self._buffer.clear()
         while await self._read(_READ_BYTES):
             self._buffer.clear()
 
     async def _wait(self) -> bool:
-        """Wait for the first bytes of an event; False: none will come."""
+        """Wait for the first bytes of an event. Return False if none will arrive."""
         now = asyncio.get_running_loop().time
         idle_s = self._bounds.idle_s
         while True:
@@ -178,12 +177,12 @@ class EventReader:
         return taken
 
     async def _read_more(self, wanted_bytes: int) -> None:
-        """Read some of what is missing. Raises EOFError."""
+        """Read more bytes, up to `wanted_bytes` in all. Raises EOFError."""
         if not await self._read(min(wanted_bytes, _READ_BYTES)):
             raise EOFError
 
     async def _read(self, limit_bytes: int) -> bytes | None:
-        """Read a piece into the buffer; empty at the end, None if the connection broke."""
+        """Read into the buffer. Empty at the end of the input, None if the connection broke."""
         try:
             read = await self._stream.read(limit_bytes)
         except OSError:

@@ -1,4 +1,4 @@
-"""Sends answers to one client: bounded in bytes and in time, and without waiting for it."""
+"""Sends answers to one client without waiting, bounded in bytes and time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from stt_mqtt.doors.wyoming.reader import Bounds
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection. `name` selects its settings; `hang_up` ends both directions.
+    """The other end of a connection. `name` is the device name; `hang_up` closes both directions.
 
-    `finishes`: the end of its input only means that it has said everything (stdio).
+    `finishes`: the end of its input does not mean that it disconnected (stdio).
     """
 
     name: str
@@ -26,7 +26,7 @@ class Peer:
 
 
 class EventWriter:
-    """Sends encoded events. Cuts off a client that does not read them in time."""
+    """Sends encoded events. Disconnects a client that does not read them in time."""
 
     def __init__(self, peer: Peer, bounds: Bounds) -> None:
         self._writer = peer.writer
@@ -51,9 +51,9 @@ class EventWriter:
 
     @property
     def gone(self) -> bool:
-        """Whether the client is known to have hung up in both directions.
+        """Whether the client is known to have closed both directions.
 
-        Over TCP that shows only after something was sent, unless the client reset the connection.
+        Over TCP this shows only after something was sent, unless the client reset the connection.
         """
         if self._transport.is_closing():
             return True
@@ -61,19 +61,19 @@ class EventWriter:
         if sock is None:
             return False
         poll = select.poll()
-        # Errors and hang-ups are reported for an empty event mask, too.
+        # Errors and hang-ups are reported even for an empty event mask.
         poll.register(sock.fileno(), 0)
         return bool(poll.poll(0))
 
     async def drain(self) -> None:
-        """Wait while the client lags so far behind that it should not be asked for more."""
+        """Wait while too many answers are unread, so that no more input is taken."""
         with suppress(OSError):
             await self._writer.drain()
 
     def finish(self) -> None:
-        """Send nothing more. The client sees the end and has `linger_s` to hang up.
+        """Close the sending direction. The client has `linger_s` to disconnect.
 
-        Hanging up at once would lose what the client has not read yet.
+        Closing both directions at once would lose what the client has not read yet.
         """
         if self._finished or self._transport.is_closing():
             return
@@ -83,7 +83,7 @@ class EventWriter:
         self._loop.call_later(self._bounds.linger_s, self._hang_up)
 
     def close(self) -> None:
-        """Hang up as soon as everything is sent."""
+        """Close as soon as everything is sent."""
         self._finished = True
         if self._transport.get_write_buffer_size():
             self._transport.close()

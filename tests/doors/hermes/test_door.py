@@ -47,7 +47,7 @@ class Wire:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
-        self.service.serve(self.pool, ONE_THREAD)
+        self.service.attach_pool(self.pool, ONE_THREAD)
         self.service.attach("native", RecordingOutlet())
         self.door = HermesDoor(self.service, self.clock, self.published.append)
 

@@ -66,7 +66,7 @@ class TheDoor(RuleBasedStateMachine):
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(CONFIG), engine_facts(), self.clock)
-        self.service.serve(self.pool, Capacity(workers=2, max_batch=2))
+        self.service.attach_pool(self.pool, Capacity(workers=2, max_batch=2))
         self.door = HermesDoor(self.service, self.clock, self.published.append)
         self.started: dict[str, tuple[str, str | None, float]] = {}
 

@@ -36,10 +36,10 @@ class Home:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
-        self.service.serve(self.pool, ONE_THREAD)
+        self.service.attach_pool(self.pool, ONE_THREAD)
         self.door = HomeAssistantDoor(self.service, self.published.append, self.clock.now)
         if self.service.config.homeassistant.enabled:
-            self.service.follow(NATIVE, self.door)
+            self.service.add_observer(NATIVE, self.door)
         native_door(self.service, self.clock, self.published.append)
         doors: list[MqttDoor] = [self.door]
         self.lost = 0
@@ -229,7 +229,7 @@ def test_of_those_who_only_say_that_they_are_there_the_last_ones_are_remembered(
 def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.register(DeviceKey(NATIVE, "kitchen"))
     home.waits(COLLECT_S / 2)
     home.door.satellite_seen("kitchen", RESPEAKER)
     assert home.topics() == []
@@ -244,7 +244,7 @@ def test_who_announces_itself_is_announced_once_with_all_that_it_tells() -> None
 def test_who_speaks_before_that_is_announced_at_once_and_before_its_state() -> None:
     home = Home().connects()
     home.door.availability_seen("kitchen")
-    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.register(DeviceKey(NATIVE, "kitchen"))
     home.published.clear()
     home.service.start(DeviceKey(NATIVE, "kitchen"), UtteranceStart())
     assert [item.topic for item in home.published] == [KITCHEN, "stt/kitchen/state"]
@@ -288,7 +288,7 @@ def test_the_microphone_of_a_satellite_that_clears_its_state_is_taken_back() -> 
 def test_a_device_that_leaves_while_its_news_wait_stays_away() -> None:
     home = Home().connects()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.register(DeviceKey(NATIVE, "kitchen"))
     home.service.registry.forget(DeviceKey(NATIVE, "kitchen"))
     assert home.waits().topics() == [KITCHEN]
     assert home.door.deadline is None
@@ -398,7 +398,7 @@ def test_what_is_announced_meanwhile_is_no_leftover() -> None:
 
 
 def test_leftovers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stt_mqtt.doors.homeassistant.door.MAX_LEFTOVERS", 2)
+    monkeypatch.setattr("stt_mqtt.doors.homeassistant.door.MAX_PREVIOUS_MESSAGES", 2)
     home = Home().connects()
     for name in ("a", "b", "c"):
         topic = f"homeassistant/device/stt_mqtt_{name}/config"
@@ -411,7 +411,7 @@ def test_nothing_is_announced_before_the_broker_was_there() -> None:
     home = Home()
     home.door.info_changed()
     home.door.satellite_seen("kitchen", RESPEAKER)
-    home.service.registry.introduce(DeviceKey(NATIVE, "kitchen"))
+    home.service.registry.register(DeviceKey(NATIVE, "kitchen"))
     assert home.door.deadline is None
     assert home.waits().topics() == []
 
@@ -421,11 +421,11 @@ def test_the_service_is_announced_again_only_when_something_changed_about_it() -
     home.router.on_connected()
     home.announcements()
     home.door.info_changed()
-    home.service.rungs = replace(home.service.rungs, active="other", mode="default")
+    home.service.rung_status = replace(home.service.rung_status, active="other", mode="default")
     home.door.info_changed()
     assert home.topics() == []
     rungs = (Rung("best", "base", 5, "int8"), Rung("fast", "tiny", 1, "int8"))
-    home.service.rungs = RungStatus(rungs, "auto", "best", "the start")
+    home.service.rung_status = RungStatus(rungs, "auto", "best", "the start")
     home.door.info_changed()
     (announced,) = home.announcements()
     assert announced.topic == SERVICE

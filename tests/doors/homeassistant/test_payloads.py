@@ -376,7 +376,7 @@ class Service:
         self.clock = FakeClock()
         pool = FakePool()
         self.service = SpeechService(Config(), engine_facts(), self.clock)
-        self.service.serve(pool, ONE_THREAD)
+        self.service.attach_pool(pool, ONE_THREAD)
         self.published: list[Publication] = []
         self.service.attach("native", self)
         self.bridge = bridge_of(self.service, self.clock, self.published.append)
@@ -394,7 +394,9 @@ class Service:
         """What the entities of the service show."""
         messages = {item.topic: item.payload for item in self.published}
         shown = {}
-        facts = ServiceFacts(Topics("stt"), tuple(r.name for r in self.service.rungs.rungs), 30.0)
+        facts = ServiceFacts(
+            Topics("stt"), tuple(r.name for r in self.service.rung_status.rungs), 30.0
+        )
         for name, entity in entities(service_config(facts)).items():
             template = entity.get("value_template", "{{ value }}")
             shown[name] = rendered(template, messages[entity["state_topic"]])

@@ -45,7 +45,7 @@ class Wire:
         self.published: list[Publication] = []
         self.reloads = 0
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
-        self.service.serve(self.pool, ONE_THREAD)
+        self.service.attach_pool(self.pool, ONE_THREAD)
         callbacks = BridgeCallbacks(
             self._reload, self._set_rung, lambda: {"inbox_full": 0}, lambda _other: None
         )
@@ -78,4 +78,4 @@ class Wire:
     def _set_rung(self, wanted: str) -> None:
         if wanted not in ("auto", "default"):
             raise RequestError(f"no rung is called {wanted}")
-        self.service.rungs = replace(self.service.rungs, mode=wanted)
+        self.service.rung_status = replace(self.service.rung_status, mode=wanted)

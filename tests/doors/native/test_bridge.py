@@ -65,13 +65,13 @@ def test_the_bridge_announces_itself_and_is_online_last() -> None:
     assert info["rungs"] == [
         {"name": "default", "model": "tiny.en", "beam_size": 5, "compute_type": "int8"}
     ]
-    wire.bridge.say_goodbye()
+    wire.bridge.say_offline()
     assert wire.on("stt/bridge/state") == [b"online", b"offline"]
 
 
 def test_info_and_health_follow_the_ladder() -> None:
     wire = Wire()
-    wire.service.rungs = RungStatus(
+    wire.service.rung_status = RungStatus(
         (
             Rung("best", "base", 5, "int8"),
             Rung("good", "base", 1, "int8"),

@@ -9,7 +9,7 @@ import pytest
 
 from stt_mqtt.config import Config, without_secrets
 from stt_mqtt.core.settings import Overrides
-from stt_mqtt.doors.native.devices import MAX_NAMES_TOLD, PreviousRun
+from stt_mqtt.doors.native.devices import MAX_NAMES_LOGGED, PreviousRun
 from stt_mqtt.doors.native.messages import SatelliteInfo
 from tests.doors.native.peers import Wire
 from tests.fakes import FakeClock
@@ -124,7 +124,7 @@ class Bench(Wire):
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self.present: list[str] = []
-        self.door.presence.observer = self
+        self.door.devices.observer = self
 
     def availability_seen(self, name: str) -> None:
         self.present.append(name)
@@ -292,7 +292,7 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
     bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
     bench.send("stt/live/settings", MUTED)
     assert bench.published == []
-    bench.door.take_over()
+    bench.door.restore_devices()
     assert bench.published == []
     bench.door.on_connected()
     assert bench.retained["stt/kitchen/state"] == b"idle"
@@ -305,7 +305,7 @@ def test_the_devices_of_a_previous_run_are_taken_over_before_they_speak() -> Non
 
 def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     bench = Bench()
-    bench.door.take_over()
+    bench.door.restore_devices()
     bench.door.on_connected()
     bench.published.clear()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
@@ -313,7 +313,7 @@ def test_what_a_previous_run_left_and_comes_late_is_taken_over_too() -> None:
     assert bench.published_on == ["stt/kitchen/settings", "stt/kitchen/state"]
     bench.send("stt/attic/settings", MUTED, retain=True)
     bench.clean_up()
-    bench.door.take_over()
+    bench.door.restore_devices()
     assert list(bench.seen) == ["kitchen"]
 
 
@@ -321,7 +321,7 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
     bench = Bench()
     bench.send("stt/kitchen/settings", b'{"enabled":true,"language":null}', retain=True)
     bench.send("stt/attic/state", b"idle", retain=True)
-    bench.door.take_over()
+    bench.door.restore_devices()
     bench.door.on_connected()
     for name in ("kitchen", "attic"):
         bench.send(f"stt/{name}/set", b'{"enabled":false}', retain=True)
@@ -332,7 +332,7 @@ def test_a_retained_set_does_not_undo_what_was_in_force_before_the_restart() -> 
 def test_who_was_forgotten_right_after_the_start_stays_forgotten() -> None:
     bench = Bench()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
-    bench.door.take_over()
+    bench.door.restore_devices()
     bench.door.on_connected()
     bench.send("stt/bridge/request/forget", b'{"device":"kitchen"}')
     bench.clean_up()
@@ -342,7 +342,7 @@ def test_who_was_forgotten_right_after_the_start_stays_forgotten() -> None:
 def test_what_is_no_state_of_ours_makes_no_device() -> None:
     bench = Bench()
     bench.send("stt/lamp/state", b"ON", retain=True)
-    bench.door.take_over()
+    bench.door.restore_devices()
     assert bench.seen == {}
 
 
@@ -350,7 +350,7 @@ def test_who_is_said_to_be_offline_was_not_heard() -> None:
     bench = Bench()
     bench.send("stt/kitchen/settings", MUTED, retain=True)
     bench.send("stt/bridge/health", b'{"devices":{"kitchen":{"last_seen":17}}}', retain=True)
-    bench.door.take_over()
+    bench.door.restore_devices()
     bench.send("stt/kitchen/availability", b"offline", retain=True)
     assert bench.seen == {"kitchen": 17.0}
 
@@ -369,7 +369,7 @@ def test_of_more_devices_than_places_those_heard_last_are_taken_over() -> None:
         bench.send(f"stt/{name}/settings", MUTED, retain=True)
     seen = b'{"devices":{"first":{"last_seen":3},"second":{"last_seen":2},"third":{"last_seen":1}}}'
     bench.send("stt/bridge/health", seen, retain=True)
-    bench.door.take_over()
+    bench.door.restore_devices()
     assert list(bench.seen) == ["second", "first"]
     assert bench.retained == {
         "stt/third/state": b"", "stt/third/settings": b"",
@@ -400,7 +400,7 @@ def test_a_name_that_is_not_allowed_is_said_once_with_the_rule(
 
 def test_names_that_are_not_allowed_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
-    for number in range(2 * MAX_NAMES_TOLD):
+    for number in range(2 * MAX_NAMES_LOGGED):
         bench.send(f"stt/room {number}/audio", bytes(320))
-    assert len(caplog.messages) == MAX_NAMES_TOLD
-    assert bench.service.metrics.dropped == {"bad_name": 2 * MAX_NAMES_TOLD}
+    assert len(caplog.messages) == MAX_NAMES_LOGGED
+    assert bench.service.metrics.dropped == {"bad_name": 2 * MAX_NAMES_LOGGED}

@@ -207,13 +207,13 @@ def test_a_retained_set_does_not_undo_what_was_switched_since(
 
 def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() -> None:
     wire = Wire(devices={"hall": {}})
-    wire.door.presence.introduce_configured()
+    wire.door.devices.register_configured()
     for name in ("kitchen", "bath", "attic"):
         wire.send(f"stt/{name}/set", b"{}")
     wire.send("stt/bath/availability", b"online")
     wire.clock.advance(100.0)
     wire.send("stt/attic/set", b"{}")
-    wire.door.presence.forget_silent(wire.clock.epoch() - 50)
+    wire.door.devices.forget_silent(wire.clock.epoch() - 50)
     assert {device.key.name for device in wire.service.registry} == {"hall", "bath", "attic"}
     assert wire.on("stt/kitchen/settings")[-1] == b""
 
@@ -433,7 +433,7 @@ def test_a_device_that_leaves_has_its_retained_topics_cleared() -> None:
 
 def test_configured_devices_are_known_before_they_speak() -> None:
     wire = Wire(devices={"bath": {"enabled": False}, "bed*": {}})
-    wire.door.presence.introduce_configured()
+    wire.door.devices.register_configured()
     assert wire.on("stt/bath/state") == [b"idle"]
     assert json.loads(wire.on("stt/bath/settings")[0])["enabled"] is False
     assert [device.key.name for device in wire.service.registry] == ["bath"]

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from stt_mqtt.doors.native.instances import (
-    DOUBT_S,
     OWN_WILL_S,
     PROBE_TIMEOUT_S,
+    WARN_AFTER_S,
     InstanceCallbacks,
-    Instances,
+    InstanceMonitor,
     instance_in,
 )
 from stt_mqtt.doors.native.topics import Topics
@@ -33,7 +33,7 @@ class Bench:
             lambda: self.found.append("online"),
             lambda: self.found.append("everything"),
         )
-        self.instances = Instances(
+        self.instances = InstanceMonitor(
             "own", Topics("stt"), self.published.append, self.clock, callbacks
         )
 
@@ -48,7 +48,7 @@ class Bench:
         self.instances.tick(connected)
 
     def probe_comes_back(self) -> bool:
-        return self.instances.is_for_nobody("health_check", {"transaction": "own", "probe": "own"})
+        return self.instances.is_ignored("health_check", {"transaction": "own", "probe": "own"})
 
     def serves(self) -> Bench:
         self.probe().probe_comes_back()
@@ -121,10 +121,10 @@ def test_an_answer_of_a_service_that_names_no_instance_counts() -> None:
 
 def test_requests_of_others_are_not_answered_before_this_service_serves() -> None:
     bench = Bench().probe()
-    assert bench.instances.is_for_nobody("devices", {})
+    assert bench.instances.is_ignored("devices", {})
     bench.probe_comes_back()
-    assert not bench.instances.is_for_nobody("devices", {})
-    assert not bench.instances.is_for_nobody("health_check", {"transaction": "theirs"})
+    assert not bench.instances.is_ignored("devices", {})
+    assert not bench.instances.is_ignored("health_check", {"transaction": "theirs"})
     assert bench.probe_comes_back()
 
 
@@ -145,9 +145,9 @@ def test_who_is_said_to_be_offline_while_it_serves_says_everything_again_and_war
         bench.instances.state(b"offline", retained=False)
     assert bench.found == ["everything"] * 3
     assert caplog.messages == []
-    bench.waits(DOUBT_S)
+    bench.waits(WARN_AFTER_S)
     bench.instances.state(b"offline", retained=False)
-    bench.waits(DOUBT_S)
+    bench.waits(WARN_AFTER_S)
     (warning,) = caplog.messages
     assert warning.startswith("stt/bridge/state: it was said to be offline while it serves; two")
 
@@ -161,22 +161,22 @@ def test_its_own_last_will_is_answered_without_a_warning(caplog: pytest.LogCaptu
     # The broker ends, and says so before it closes the connection.
     bench.clock.advance(1)
     bench.instances.state(b"offline", retained=False)
-    bench.waits(DOUBT_S, connected=False)
+    bench.waits(WARN_AFTER_S, connected=False)
     bench.instances.state(b"offline", retained=False)
     bench.instances.on_connected()
-    bench.waits(DOUBT_S)
+    bench.waits(WARN_AFTER_S)
     assert caplog.messages == []
 
 
 def test_of_two_that_start_at_the_same_time_the_one_with_the_lesser_instance_goes_on() -> None:
     bench = Bench().probe()
-    assert bench.instances.is_for_nobody("health_check", {"transaction": "z", "probe": "z"})
+    assert bench.instances.is_ignored("health_check", {"transaction": "z", "probe": "z"})
     assert bench.found == []
     answer = bench.published[-1]
     assert answer.topic == "stt/bridge/response/health_check"
     assert json.loads(answer.payload)["data"] == {"instance": "own"}
     assert json.loads(answer.payload)["transaction"] == "z"
-    assert bench.instances.is_for_nobody("health_check", {"transaction": "a", "probe": "a"})
+    assert bench.instances.is_ignored("health_check", {"transaction": "a", "probe": "a"})
     assert bench.found == ["a"]
 
 
@@ -194,7 +194,7 @@ def test_another_service_that_appears_is_answered_with_online_alone_and_one_warn
 
 def test_its_own_goodbye_is_not_contradicted() -> None:
     bench = Bench().serves()
-    bench.instances.leave()
+    bench.instances.stop()
     bench.instances.state(b"offline", retained=False)
     bench.instances.info(b'{"instance":"other"}', retained=False)
     assert bench.found == []

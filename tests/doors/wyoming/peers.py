@@ -57,7 +57,7 @@ class Bench:
 
     def load(self) -> None:
         """The model is loaded."""
-        self.service.serve(self.pool, ONE_THREAD)
+        self.service.attach_pool(self.pool, ONE_THREAD)
 
     async def utterance(self) -> Utterance:
         """The one that is being transcribed, as soon as there is one."""

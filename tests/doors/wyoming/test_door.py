@@ -232,7 +232,7 @@ def test_describe_tells_of_the_ladder_as_it_stands() -> None:
     async def scenario() -> None:
         assert await models() == ["tiny.en"]
         rungs = (Rung("best", "base", 5, "int8"), Rung("fast", "tiny.en", 1, "int8"))
-        bench.service.rungs = RungStatus(rungs, "auto", "best", "it is quiet")
+        bench.service.rung_status = RungStatus(rungs, "auto", "best", "it is quiet")
         assert await models() == ["base", "tiny.en"]
 
     drive(bench, scenario)
@@ -633,7 +633,7 @@ def test_no_place_for_another_device_is_an_error() -> None:
     bench = TcpBench(limits={"max_devices": 1})
 
     async def scenario() -> None:
-        bench.service.registry.introduce(DeviceKey("native", "kitchen"))
+        bench.service.registry.register(DeviceKey("native", "kitchen"))
         bench.service.chunk(DeviceKey("native", "kitchen"), CHUNK, None, AudioFormat())
         async with bench.client() as client:
             await say(client)
