@@ -1,1 +1,1 @@
-"""The inference side: models, their calibration, the pipeline, and the inference threads."""
+"""Inference: models, their calibration, the pipeline, and the inference threads."""

@@ -1,8 +1,8 @@
-"""The calibration of a model: the window that each decode pass encodes, measured and kept as data.
+"""The calibration of a model: the windows that its decode passes encode, as measured data.
 
-Whisper's encoder reads 30 s. A calibrated model encodes only the speech and a little silence. The
-encoder states of the silence in the rest are cached and appended. `calibration_search` finds the
-numbers and the command `calibrate` runs it.
+Whisper's encoder reads 30 s. A calibrated model encodes only the speech and a little silence.
+Cached encoder states of silence are appended for the rest. `calibration_search` finds the numbers.
+The command `calibrate` runs the search.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 
 SHIPPED = "calibrations.json"
 OWN_FILE = "stt-mqtt-calibration.json"
-"""A calibration beside the weights goes before the shipped one."""
+"""A calibration in the folder of the model. It has priority over the shipped one."""
 WINDOW_S = 30.0
-"""Audio that Whisper reads at once, in seconds."""
+"""Length of the full window of Whisper, in seconds."""
 MAX_LEAD_S = 2.0
-"""The longest piece of speech has 28 s, and nothing of it may be pushed out."""
+"""Longest silence before the speech. The longest piece of speech has 28 s and must fit."""
 MIN_WINDOW_S = 2.0
-"""In a shorter window Whisper repeats itself."""
+"""Shortest window. In a shorter one Whisper repeats itself."""
 
 Seconds: TypeAlias = Annotated[float, Field(ge=0.0, le=WINDOW_S)]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one pass encodes, in seconds, and the cached silence behind it, in states of 20 ms.
+    """What one pass encodes, in seconds, and the cached silence after it, in states of 20 ms.
 
-    `lead_s` of silence comes before the speech and `pad_s` behind it; with the speech they are
-    at least `min_s`. Of the states of silence that would follow in a full window the last
-    `tail_states` are appended, of which only every `tail_stride`-th.
+    `lead_s` of silence is before the speech and `pad_s` after it. The window is at least `min_s`
+    long. Of the last `tail_states` states of silence in a full window, every `tail_stride`-th is
+    appended.
     """
 
     lead_s: Annotated[float, Field(ge=0.0, le=MAX_LEAD_S)]
@@ -52,11 +52,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The numbers of one model: the windows of the first and the second pass, and thresholds.
+    """The windows of the first and the second pass of a model, and its thresholds.
 
     `silence_level` is the log-mel value of the cached silence. A `no_speech_prob` below
-    `clear_no_speech_prob` means speech beyond doubt. English of at least `timestamps_from_s`,
-    margins included, is decoded with timestamps in the first pass; None: never.
+    `clear_no_speech_prob` is certainly speech. English speech of at least `timestamps_from_s`,
+    including margins, is decoded with timestamps in the first pass; None: never.
     """
 
     first: Window
@@ -68,19 +68,19 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A calibration that comes with the program, for exactly these weights."""
+    """A calibration that is part of the program, for exactly these weights."""
 
     model: str
     weights_bytes: int
     weights_sha256: str
     silence: str | None
-    """File in the folder `silence` with its encoder states of silence; null: they are encoded."""
+    """File in the folder `silence` with the encoder states of silence; null: there is none."""
     measured: str
-    """On which recordings, for readers."""
+    """The recordings that it was measured on, for people."""
     calibration: Calibration
 
     def silence_states(self) -> Floats | None:
-        """Its encoder states of silence, shape (1500, width), made by `tools/make_silence.py`."""
+        """Encoder states of silence, shape (1500, width), from `tools/make_silence.py`."""
         if self.silence is None:
             return None
         with files("stt_mqtt.engine").joinpath("silence", self.silence).open("rb") as file:
@@ -90,7 +90,7 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A calibration for a model. `silence` None: its encoder has to encode silence."""
+    """A calibration with its states of silence. `silence` None: the model must encode silence."""
 
     calibration: Calibration
     silence: Floats | None = None
@@ -98,13 +98,13 @@ class Calibrated:
 
 FULL_WINDOW = Window(lead_s=0.0, pad_s=WINDOW_S, min_s=WINDOW_S, tail_states=0)
 UNCALIBRATED = Calibration(FULL_WINDOW, FULL_WINDOW, 0.0, 0.0)
-"""Every pass reads 30 s, and no transcript is beyond doubt."""
+"""Every pass reads 30 s, and every transcript is checked by the voice detector."""
 
 
 def calibration_of(model: ResolvedModel) -> Calibrated | None:
-    """The calibration beside the model, else the shipped one for the same weights.
+    """The calibration in the folder of the model, else the shipped one for the same weights.
 
-    Raises ModelError where the one beside the model cannot be read.
+    Raises ModelError if the one in the folder cannot be read.
     """
     own = model.folder / OWN_FILE
     if own.is_file():
@@ -127,6 +127,6 @@ def calibration_of(model: ResolvedModel) -> Calibrated | None:
 
 @cache
 def shipped() -> tuple[Shipped, ...]:
-    """The calibrations that come with the program."""
+    """The calibrations that are part of the program."""
     text = files("stt_mqtt.engine").joinpath(SHIPPED).read_bytes()
     return TypeAdapter(tuple[Shipped, ...]).validate_json(text)

@@ -1,8 +1,8 @@
-"""The search for a calibration: the windows to try, trying them, and choosing among them.
+"""The search for a calibration: tries windows on recordings and chooses among them.
 
 Windows that differ only in their tail of silence encode the same. So a piece of speech is encoded
-once for all of them and decoded with each. `calibration` has the data that is found; the command
-`calibrate` runs the search.
+once for all of them and decoded with each. The result is a `Calibration`. The command `calibrate`
+runs the search.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.types import Samples
 
 SILENCE_LEVEL = -0.7
-"""Log-mel value of the cached silence; what room tone comes to after Whisper's normalisation."""
+"""Log-mel value of the cached silence: that of room tone after Whisper's normalisation."""
 LEAD_S = 0.5
 PAD_AND_MIN_S = ((1.5, 4.0), (2.0, 5.0), (2.5, 6.0), (3.0, 8.0), (5.0, 10.0))
 TAILS = ((1500, 1), (500, 1), (300, 1), (1500, 2))
-"""States of silence behind the window, and of how many one is taken."""
+"""The tails to try: `tail_states` and `tail_stride` of a window."""
 WINDOWS = (
     FULL_WINDOW,
     *(
@@ -33,18 +33,18 @@ WINDOWS = (
         for states, stride in TAILS
     ),
 )
-"""The windows to try. Those that differ only in the tail stand together."""
+"""The windows to try. Those that differ only in the tail are adjacent."""
 WER_MARGIN = 0.005
-"""Wrong words per word that a cheaper window may cost."""
+"""Increase of the word error rate that is accepted for a cheaper window."""
 CHANCE = 1.645
-"""Standard errors by which a window may be worse than the full one, which chance exceeds in 5 %."""
+"""Standard errors by which a window may be worse than the full one (exceeded by chance in 5 %)."""
 CLEAR_NO_SPEECH_PROBS = (0.15, 0.2, 0.25, 0.3, 0.4)
 USUAL_CLEAR_NO_SPEECH_PROB = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well clips were recognized: wrong words of all, and clips without a wrong word."""
+    """Recognition score: wrong words and all words, exact clips and all clips."""
 
     wrong: int = 0
     words: int = 0
@@ -66,15 +66,15 @@ class Score:
 
     @property
     def exact_share(self) -> float:
-        """Share of the clips in which every word is right."""
+        """Share of clips without a wrong word."""
         return self.exact / max(self.clips, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a window did on all clips: the score of each, and the CPU time of all.
+    """The result of a window: the score of each clip, and the CPU time of all.
 
-    `loops`: numbers of the clips in which it repeats itself.
+    `loops`: indices of the clips in which the model repeats itself.
     """
 
     window: Window
@@ -88,22 +88,22 @@ class Trial:
         return sum(self.scores, Score())
 
     def score_in(self, language: str, languages: Sequence[str]) -> Score:
-        """The sum over the clips in a language; `languages` has the one of each clip."""
+        """The sum over the clips in a language. `languages`: that of each clip."""
         spoken = zip(self.scores, languages, strict=True)
         return sum((score for score, spoken_in in spoken if spoken_in == language), Score())
 
     @property
     def cpu_ms_per_clip(self) -> float:
-        """CPU time of encoder and decoder, in milliseconds."""
+        """CPU time of encoder and decoder per clip, in milliseconds."""
         return 1000 * self.cpu_s / max(self.score.clips, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class SplitModel:
-    """A model whose encoder and decoder are called apart.
+    """A model whose encoder and decoder are called separately.
 
     `encode`: encoder states of speech in a window without a tail, shape (states, width). `decode`:
-    the hypothesis on states with their tail. `silence`: what tails are cut from.
+    the hypothesis for states with their tail. `silence`: the source of the tails.
     """
 
     encode: Callable[[Samples, Window], Floats]
@@ -112,7 +112,7 @@ class SplitModel:
 
     @classmethod
     def of(cls, transcriber: WhisperTranscriber) -> SplitModel:
-        """A model that was loaded without a calibration, with the beam of its rung."""
+        """Split a model that was loaded without a calibration."""
         silence = transcriber.loaded.encode_silence(SILENCE_LEVEL)
         return cls(transcriber.loaded.states, transcriber.decode_states, silence)
 
@@ -120,7 +120,7 @@ class SplitModel:
 def try_windows(
     model: SplitModel, speech: Speech, windows: Sequence[Window], cpu_clock: Callable[[], float]
 ) -> Iterator[tuple[Window, Hypothesis, float]]:
-    """Each window with its hypothesis on a piece of speech and the CPU seconds that it took.
+    """Yield each window with its hypothesis for a piece of speech and its CPU seconds.
 
     Raises what encoder and decoder raise.
     """
@@ -139,12 +139,12 @@ def _without_tail(window: Window) -> Window:
 
 
 def choose(trials: Sequence[Trial], languages: Sequence[str]) -> tuple[Window, Window]:
-    """The windows of the first and of the second pass; `languages` has the one of each clip.
+    """Choose the windows of the first and the second pass. `languages`: that of each clip.
 
-    The second pass gets the window with the fewest wrong words, and the first pass the cheapest
-    one that has at most `WER_MARGIN` more. Ruled out are windows that repeat themselves where the
-    full window does not, and windows that are worse than the full one in any language, beyond
-    chance. The full window is among the trials and is never ruled out.
+    The second pass gets the window with the fewest wrong words, the first pass the cheapest window
+    within `WER_MARGIN` of it. A window is ruled out if it repeats itself where the full window does
+    not, or if it is significantly worse than the full one in any language. The full window must be
+    among the trials. It is never ruled out.
     """
     (full,) = (trial for trial in trials if trial.window == FULL_WINDOW)
     sound = [
@@ -159,10 +159,10 @@ def choose(trials: Sequence[Trial], languages: Sequence[str]) -> tuple[Window, W
 
 
 def worse_languages(trial: Trial, other: Trial, languages: Sequence[str]) -> list[str]:
-    """The languages in which a trial has more wrong words than another, beyond chance.
+    """The languages in which a trial has significantly more wrong words than another.
 
-    The clips are compared one by one. If neither were better, the sum of the differences would
-    have the root of the sum of their squares as its standard error.
+    The clips are compared in pairs. Under the null hypothesis, the standard error of the sum of the
+    differences is the root of the sum of their squares.
     """
     differences: dict[str, list[int]] = {}
     for mine, its, language in zip(trial.scores, other.scores, languages, strict=True):
@@ -175,11 +175,11 @@ def worse_languages(trial: Trial, other: Trial, languages: Sequence[str]) -> lis
 
 
 def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
-    """The `no_speech_prob` below which there is speech beyond doubt, by what `noise` gave.
+    """The `no_speech_prob` below which there is certainly speech, given hypotheses for `noise`.
 
-    It is the largest bound, up to 0.4, below which no hypothesis on noise falls, and a usual one
-    without noise. If noise falls below the smallest bound, that one is taken nevertheless: with
-    less the voice detector would be asked about nearly all real speech.
+    It is the largest bound, up to 0.4, that no hypothesis for noise is below. Without noise it is a
+    default. If noise is below the smallest bound, that one is used nevertheless: with a lower one
+    the voice detector would have to check nearly all real speech.
     """
     if not noise:
         return USUAL_CLEAR_NO_SPEECH_PROB
@@ -194,6 +194,6 @@ def clear_no_speech_prob(noise: Sequence[Hypothesis]) -> float:
 def calibration(
     trials: Sequence[Trial], languages: Sequence[str], noise: Sequence[Hypothesis]
 ) -> Calibration:
-    """The calibration that follows from the trials; `noise`: first-pass hypotheses on noise."""
+    """The calibration from the trials. `noise`: hypotheses of the first pass for noise."""
     first, second = choose(trials, languages)
     return Calibration(first, second, SILENCE_LEVEL, clear_no_speech_prob(noise))

@@ -1,4 +1,4 @@
-"""The models that are known by name, and their sources."""
+"""The catalogue of known models and their sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A distribution of the Python package index that ships a model, or one part of it."""
+    """A distribution on the Python package index that contains a model or a part of it."""
 
     distribution: str
     version: str
@@ -16,34 +16,34 @@ class Package:
     subfolder: str
     """Folder inside the package that holds the files."""
     weights: str
-    """File with the weights, or with the part of them that this package ships."""
+    """File with the weights or with a part of them."""
     sha256: str
-    """Digest of that file."""
+    """SHA-256 of the file `weights`."""
 
     @property
     def requirement(self) -> str:
-        """The pinned requirement, as pip reads it."""
+        """The pinned requirement for pip."""
         return f"{self.distribution}=={self.version}"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A Whisper model in CTranslate2 form."""
+    """A Whisper model in the format of CTranslate2."""
 
     name: str
     size_mb: int
-    """About what it takes on disk, in MB."""
+    """Approximate size on disk, in MB."""
     repository: str
-    """Where it is on the Hugging Face hub."""
+    """Its repository on the Hugging Face hub."""
     packages: tuple[Package, ...] = ()
-    """Packages that ship it; its weights are theirs joined in this order."""
+    """Packages that contain it. Their weights are joined in this order."""
     sha256: str | None = None
-    """Digest of the whole `model.bin` that the packages give."""
+    """SHA-256 of the joined `model.bin`."""
     licence: str = "MIT"
 
     @property
     def languages(self) -> str:
-        """Languages, in words."""
+        """The supported languages, as text."""
         return "English" if self.name.endswith(".en") else "multilingual"
 
 

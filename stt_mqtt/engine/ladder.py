@@ -1,8 +1,8 @@
-"""The choice of the rung to transcribe with, by load. Pure functions.
+"""Chooses the rung by load. Pure functions.
 
 A move goes one useful rung up or down, after a minimum stay. The thresholds for down and up differ.
 Each move up that did not last doubles the stay before the next one. Every choice has a reason in
-words. Savings by batches are not counted on.
+words. The estimates ignore that batches save time.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from stt_mqtt.engine.load_meter import ArrivalRate
 from stt_mqtt.types import Rung
 
 TYPICAL_AUDIO_S = 3.0
-"""Length of the command by which rungs are compared, in seconds."""
+"""Length of a typical command, by which rungs are compared, in seconds."""
 LASTING_STAYS = 10
-"""A move up that is reverted within this many minimum stays was a mistake."""
+"""A move up that is reverted within this many minimum stays did not last."""
 MAX_PATIENCE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class RungCost:
-    """What a rung costs on this machine: time of one worker, and memory to load its model."""
+    """The cost of a rung on this machine: time of one worker, and memory to load its model."""
 
     utterance_s: float
     """Seconds of work per utterance."""
     per_audio_s: float
-    """Seconds of work more per second of its audio."""
+    """Additional seconds of work per second of audio."""
     memory_mb: float
-    """Needed to load the model, so the same for all rungs of a model."""
+    """Memory to load the model, in MB; the same for all rungs of a model."""
 
     def work_s(self, utterances: float, audio_s: float) -> float:
-        """Seconds of one worker for `utterances` with `audio_s` seconds of audio in all."""
+        """Seconds of one worker for `utterances` with `audio_s` seconds of audio in total."""
         return utterances * self.utterance_s + audio_s * self.per_audio_s
 
     @property
@@ -44,7 +44,7 @@ class RungCost:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A rung and its cost. Without a cost it is not chosen, and `reason` says why."""
+    """A rung and its cost. A rung without a cost is not chosen; `reason` says why."""
 
     rung: Rung
     cost: RungCost | None
@@ -57,13 +57,13 @@ class Candidate:
 
 
 def shares_model(one: Rung, other: Rung) -> bool:
-    """Whether two rungs are the same model in memory, so that a change loads nothing."""
+    """Whether two rungs use the same loaded model, so that a change loads nothing."""
     return (one.model, one.compute_type) == (other.model, other.compute_type)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The work that arrives and waits, and the resources for it."""
+    """The arriving and waiting work, and the resources for it."""
 
     arrivals: ArrivalRate
     waiting: int
@@ -72,21 +72,21 @@ class Load:
     workers: int
     """Utterances transcribed at once, at least 1."""
     free_mb: float = inf
-    """Memory that a model loaded beside the present one may take, in MB."""
+    """Memory for a model that is loaded beside the current one, in MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to move. Uses are shares of the workers' time, and `use_up` is below `use_down`."""
+    """When to move. A use is a share of the time of the workers. `use_up` is below `use_down`."""
 
     promised_wait_s: float
     min_stay_s: float
     use_down: float = 0.85
-    """A rung that would be busier than this is left."""
+    """The ladder leaves a rung that would be busier than this."""
     use_up: float = 0.6
-    """A better rung is taken if it would be less busy than this."""
+    """The ladder takes a better rung only if it would be less busy than this."""
     wait_up: float = 0.5
-    """… and would clear the queue within this share of the promised wait."""
+    """The ladder takes a better rung only if it clears the queue in this share of the wait."""
 
     def __post_init__(self) -> None:
         if not (self.use_up < self.use_down and self.wait_up < 1.0):
@@ -95,7 +95,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The rung to be on, by its place in the ladder, and why, in words."""
+    """The index of the chosen rung, and the reason in words."""
 
     index: int
     reason: str
@@ -103,14 +103,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class LadderState:
-    """The rung in use, by its place in the ladder, and since when, on the clock of `now`."""
+    """The index of the rung in use, and since when, on the clock of `now`."""
 
     index: int
     since: float
     climbed: bool = False
-    """Whether the last move was one up."""
+    """Whether the last move was up."""
     patience: int = 1
-    """Minimum stays before the next move up; doubles with every move up that did not last."""
+    """Minimum stays before the next move up. Doubles with every move up that did not last."""
 
     def after(self, choice: Choice, now: float, policy: Policy) -> LadderState:
         """The state after `choice` is carried out at `now`."""
@@ -125,16 +125,16 @@ class LadderState:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The effect of a load on a rung."""
+    """The expected effect of a load on a rung."""
 
     use: float
-    """Share of the workers' time that arriving speech takes; over 1, the rung cannot keep up."""
+    """Share of the workers' time for arriving speech. Over 1 the rung cannot keep up."""
     wait_s: float
-    """Seconds until the present queue is done."""
+    """Seconds until the current queue is done."""
 
 
 def forecast(cost: RungCost, load: Load) -> Forecast:
-    """How busy a rung of this `cost` would be under `load`, and how long its queue would take."""
+    """The forecast for a rung of this `cost` under `load`."""
     arrivals = load.arrivals
     return Forecast(
         cost.work_s(arrivals.utterances_per_s, arrivals.audio_s_per_s) / load.workers,
@@ -145,11 +145,10 @@ def forecast(cost: RungCost, load: Load) -> Forecast:
 def choose(
     candidates: Sequence[Candidate], policy: Policy, state: LadderState, load: Load, now: float
 ) -> Choice:
-    """The rung to be on at `now`: the best one that keeps the promise, or the next one towards it.
+    """Choose the rung for `now`: the best one that keeps the promised wait, or a step towards it.
 
-    `candidates` are the rungs, best first. Skipped are rungs without a cost, rungs whose model
-    does not fit into memory, and rungs that cost no less than a better one. The reason is never
-    empty.
+    `candidates` are the rungs, best first. Rungs are skipped if they have no cost, if their model
+    does not fit into memory, or if they cost no less than a better one.
     """
     target, why = _target(_Ladder(candidates, policy, state.index, load))
     name = candidates[state.index].name
@@ -178,7 +177,7 @@ class _Ladder:
         return self.candidates[index].name
 
     def misfit(self, index: int) -> str | None:
-        """Why the rung cannot be had at all; None: it can."""
+        """Why the rung cannot be used at all; None: it can."""
         candidate = self.candidates[index]
         if candidate.cost is None:
             return f"{candidate.name} cannot be used ({candidate.reason})"
@@ -191,7 +190,7 @@ class _Ladder:
         return None
 
     def useful(self) -> list[int]:
-        """Rungs that can be had and cost less than every better one, best first."""
+        """Indices of rungs that can be used and cost less than every better one, best first."""
         chosen: list[int] = []
         least_s = inf
         for index, candidate in enumerate(self.candidates):
@@ -202,7 +201,7 @@ class _Ladder:
         return chosen
 
     def overload(self, index: int) -> str | None:
-        """What is too much for the rung; None: it keeps the promise."""
+        """Why the load is too high for the rung; None: it keeps the promised wait."""
         cost = self.cost(index)
         if cost is None:
             return self.misfit(index)
@@ -218,7 +217,7 @@ class _Ladder:
         return None
 
     def hindrance(self, index: int) -> str | None:
-        """Why a move up to this rung, which has a cost, would not be safe; None: it would."""
+        """Why a move up to this rung would not be safe; None: it would. The rung has a cost."""
         cost = self.cost(index)
         assert cost is not None
         expected = forecast(cost, self.load)
@@ -230,7 +229,7 @@ class _Ladder:
 
 
 def _target(ladder: _Ladder) -> tuple[int, str]:
-    """Where to go if the stay is over, and why; the active rung: nowhere."""
+    """The rung to move to after the stay, and why. The active rung means no move."""
     active = ladder.active
     useful = ladder.useful()
     above = max((index for index in useful if index < active), default=None)
@@ -249,7 +248,7 @@ def _target(ladder: _Ladder) -> tuple[int, str]:
 
 
 def _no_worse(ladder: _Ladder, above: int, below: int | None) -> bool:
-    """Whether a better rung costs no more than the active one and need not be left again."""
+    """Whether a better rung costs no more than the active one, so that it can stay."""
     cost, own = ladder.cost(above), ladder.cost(ladder.active)
     assert cost is not None
     cheap = own is None or cost.typical_s <= own.typical_s
@@ -257,7 +256,7 @@ def _no_worse(ladder: _Ladder, above: int, below: int | None) -> bool:
 
 
 def _best(ladder: _Ladder) -> str:
-    """Why nothing is better than a rung that has nothing useful above it and keeps the promise."""
+    """The reason for staying on a rung that is fast enough and has no useful rung above it."""
     misfits = [ladder.misfit(index) for index in range(ladder.active)]
     missing = next((why for why in reversed(misfits) if why is not None), None)
     return missing or _easy(ladder, ladder.active)

@@ -1,4 +1,4 @@
-"""The rate at which speech arrives, for the choice of the rung."""
+"""Measures the rate of arriving speech, for the choice of the rung."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from math import exp
 
 STEADY_S = 30.0
-"""Memory of the steady rate, so that what a household says in one go counts as a whole."""
+"""Time constant of the steady rate. It averages over a series of commands."""
 BURST_S = 5.0
-"""Memory of the rate that rises at once when many rooms speak."""
+"""Time constant of the quick rate. It rises at once when many devices send speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRate:
-    """Speech that arrives: utterances, and seconds of their audio, per second."""
+    """Arriving speech: utterances per second, and seconds of their audio per second."""
 
     utterances_per_s: float
     audio_s_per_s: float
@@ -21,21 +21,21 @@ class ArrivalRate:
 
 @dataclass(slots=True)
 class LoadMeter:
-    """Measures arrivals with exponential decay; the larger of a quick and a steady rate counts.
+    """Measures arrivals with exponential decay, as the larger of a quick and a steady rate.
 
-    `now`: seconds of a monotonic clock. A clock that goes back is taken to stand still.
+    `now`: seconds of a monotonic clock. If it goes back, it counts as standing still.
     """
 
     _quick: _Decaying = field(default_factory=lambda: _Decaying(BURST_S))
     _steady: _Decaying = field(default_factory=lambda: _Decaying(STEADY_S))
 
     def note(self, now: float, audio_s: float) -> None:
-        """An utterance of `audio_s` seconds has arrived."""
+        """Count an utterance of `audio_s` seconds that arrived."""
         for rate in (self._quick, self._steady):
             rate.add(now, audio_s)
 
     def read(self, now: float) -> ArrivalRate:
-        """The rate as of `now`."""
+        """The rate at `now`."""
         quick, steady = self._quick.at(now), self._steady.at(now)
         return ArrivalRate(
             max(quick.utterances_per_s, steady.utterances_per_s),
@@ -45,7 +45,7 @@ class LoadMeter:
 
 @dataclass(slots=True)
 class _Decaying:
-    """Rates of which e⁻¹ is left after `memory_s`."""
+    """Rates that decay to 1/e in `memory_s`."""
 
     memory_s: float
     last: ArrivalRate = ArrivalRate(0.0, 0.0)

@@ -1,7 +1,7 @@
-"""A loaded Whisper network with its features, its tokenizer and its silence padding.
+"""A loaded Whisper network with its features, tokenizer and silence padding.
 
 Whisper's encoder reads 30 s. Here it reads a short window: the speech with a little silence around
-it. Cached encoder states of silence stand for the rest. Encoder states have the shape (states,
+it. Cached encoder states of silence replace the rest. Encoder states have the shape (states,
 width), 20 ms each. Log-mel frames have the shape (mels, frames), 10 ms each.
 """
 
@@ -30,7 +30,7 @@ FRAMES_PER_S = 100
 class LoadedModel:
     """A network, the log-mel `features` of its input, its tokenizer and its calibration.
 
-    `calibrated` None: the model was not measured, so every pass reads the full window.
+    `calibrated` None: the model has no calibration, so every pass reads the full window.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class LoadedModel:
 
     @property
     def network(self) -> Whisper:
-        """The network. Raises InferenceFailedError once the model is closed."""
+        """The network. Raises InferenceFailedError if the model is closed."""
         if self._network is None:
             raise InferenceFailedError(f"model {self.name} is closed")
         return self._network
 
     def close(self) -> None:
-        """Free the weights as soon as the last running transcription has ended."""
+        """Free the weights as soon as the last running transcription ends."""
         self._network = None
         give_back_freed_memory()
 
     def states(self, samples: Samples, window: Window) -> Floats:
-        """Encoder states of a piece of speech and its silence padding; shape (states, width)."""
+        """Encoder states of a piece of speech with silence padding; shape (states, width)."""
         states = self._encode(self._features(padded(samples, window)))
         return states if self._silence is None else self._silence.append_to(states, window)
 
     def encode_silence(self, level: float) -> Silence:
-        """Encoder states of a full window of silence, at a log-mel level."""
+        """Encoder states of a full window of silence at a log-mel level."""
         frames = np.full((self.network.n_mels, round(WINDOW_S * FRAMES_PER_S)), level, np.float32)
         return Silence(self._encode(frames))
 
@@ -82,23 +82,23 @@ class LoadedModel:
 
 
 def as_view(array: Floats) -> StorageView:
-    """An array as CTranslate2 takes it."""
+    """Convert an array to a view for CTranslate2."""
     from ctranslate2 import StorageView
 
     return StorageView.from_array(np.ascontiguousarray(array, np.float32))
 
 
 def window_s(window: Window, speech_s: float) -> int:
-    """Seconds that are encoded for a piece of speech.
+    """Length of the encoded window for a piece of speech, in whole seconds.
 
-    They are whole, because speech with windows of one length is decoded together.
+    Pieces with windows of the same length are decoded together.
     """
     wanted = max(window.lead_s + speech_s + window.pad_s, window.min_s)
     return math.ceil(min(wanted, WINDOW_S))
 
 
 def padded(samples: Samples, window: Window) -> Samples:
-    """The speech with silence around it, as long as its window; what does not fit is cut off."""
+    """The speech padded with silence to the length of its window, or cut to it."""
     lead = round(window.lead_s * SAMPLE_RATE)
     whole = np.zeros(window_s(window, len(samples) / SAMPLE_RATE) * SAMPLE_RATE, np.float32)
     room = whole[lead:]
@@ -108,12 +108,12 @@ def padded(samples: Samples, window: Window) -> Samples:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Encoder states of silence, one for each place of the full window."""
+    """Encoder states of silence, one for each position of the full window."""
 
     states: Floats
 
     def append_to(self, states: Floats, window: Window) -> Floats:
-        """The states of a window, followed by those of silence that the window asks for."""
+        """The states of a window, followed by the tail of silence that the window requires."""
         rest = self.states[len(states) :]
         kept = min(window.tail_states, len(rest))
         tail = rest[len(rest) - kept :: window.tail_stride]

@@ -1,7 +1,7 @@
-"""The models at the start: each rung is loaded once and measured, and one is kept.
+"""Loads models. At the start each rung is loaded and measured once, and one is kept.
 
-What a rung costs on this machine is measured by a rehearsal. The memory that a model needs follows
-from the size of its weights.
+The cost of a rung on this machine is measured with artificial speech. The memory of a model is
+estimated from the size of its weights.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from stt_mqtt.types import Rung
 log = logging.getLogger(__name__)
 
 SHORT_S, LONG_S = 1.0, 8.0
-"""Lengths of the speech that is rehearsed; between them the window grows."""
+"""Lengths of the speech for the measurement. The window grows between them."""
 REHEARSALS = 3
 WORKING_MB = 60
-"""What a model needs beside its weights while it works."""
+"""Memory of a model beside its weights during inference."""
 BATCH_SHARE = 0.1
-"""Memory of one more utterance in a batch, as a share of the model's; 10 MB with tiny.en."""
+"""Memory of one more utterance in a batch, as a share of the model (tiny.en: 10 MB)."""
 UNLIMITED_MB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedLadder:
-    """The rungs with their costs, and the one that is loaded: its index and its model."""
+    """The rungs with their costs, and the index and model of the one that is loaded."""
 
     candidates: tuple[Candidate, ...]
     index: int
@@ -48,20 +48,20 @@ class LoadedLadder:
 
 
 def parallelism_of(config: Config) -> Parallelism:
-    """Workers and threads for the model under this configuration, on this machine."""
+    """Workers and threads for this configuration on this machine."""
     return choose_parallelism(usable_cores(), config.engine.workers, config.engine.threads)
 
 
 def preferred_rung(config: Config) -> Rung:
-    """The configured rung, or the best one with `auto`: for work that nothing waits behind."""
+    """The configured rung, or the best one with `auto`. For work without a queue."""
     wanted = config.ladder.rung
     return next((rung for rung in config.rungs if rung.name == wanted), config.rungs[0])
 
 
 def supported_languages(config: Config) -> frozenset[str]:
-    """Codes of the languages that every rung speaks, read from the files of the models.
+    """Codes of the languages that every rung supports, read from the files of the models.
 
-    A rung whose model is missing is never used, so it does not count. Empty: all are missing.
+    A rung whose model is missing does not count. Empty: all are missing.
     """
     spoken: list[frozenset[str]] = []
     for rung in config.rungs:
@@ -92,9 +92,9 @@ def load_rung(rung: Rung, parallelism: Parallelism) -> WhisperTranscriber:
 
 
 def load_ladder(config: Config) -> LoadedLadder:
-    """Load and measure each rung, and keep the one to begin with.
+    """Load and measure each rung, and keep the one to start with.
 
-    Raises `ModelError` if no rung, or not the configured one, can be used.
+    Raises `ModelError` if no rung or not the configured one can be used.
     """
     parallelism = parallelism_of(config)
     if parallelism.oversubscribes(usable_cores()):
@@ -111,7 +111,7 @@ def load_ladder(config: Config) -> LoadedLadder:
 
 
 class _Probe:
-    """Loads and measures the rungs one after the other, with one model in memory at a time."""
+    """Loads and measures the rungs one by one, with one model in memory at a time."""
 
     def __init__(self, rungs: tuple[Rung, ...], parallelism: Parallelism) -> None:
         self._rungs = rungs
@@ -151,7 +151,7 @@ class _Probe:
         return Candidate(rung, cost)
 
     def _load(self, rung: Rung) -> WhisperTranscriber:
-        """The rung's model, loaded in place of the one before."""
+        """Load the model of a rung in place of the previous one."""
         if self._loaded is not None:
             before, transcriber = self._loaded
             if shares_model(before, rung):
@@ -177,7 +177,7 @@ class ModelLoader:
         return load_rung(rung, self.parallelism)
 
     def largest_batch(self, rung: Rung) -> int:
-        """How many utterances the rung may decode together now."""
+        """How many utterances the rung may decode together, given the free memory."""
         return largest_batch(needed_mb(rung), free_mb(), self.parallelism.workers, self.max_batch)
 
 
@@ -187,12 +187,12 @@ def model_loader(config: Config) -> ModelLoader:
 
 
 def needed_mb(rung: Rung) -> float:
-    """Memory that loading a rung may take, in MB. Raises `ModelError`."""
+    """Most memory for loading a rung, in MB. Raises `ModelError`."""
     return memory_mb(resolve(rung.model, default_models_dir()), rung.compute_type)
 
 
 def check_memory(rung: Rung) -> None:
-    """Raise `NotEnoughMemoryError` where a rung does not fit beside what is loaded."""
+    """Raise `NotEnoughMemoryError` if a rung does not fit into the free memory."""
     needed, free = needed_mb(rung), free_mb()
     if needed > free:
         raise NotEnoughMemoryError(
@@ -201,10 +201,10 @@ def check_memory(rung: Rung) -> None:
 
 
 def memory_mb(model: ResolvedModel, compute_type: str) -> float:
-    """Memory that loading the model may take, in MB.
+    """Most memory for loading the model, in MB.
 
-    The weights on disk have 16 bits, so int8 takes half of their size and float32 twice as much.
-    While a model is loaded, both are in memory for a moment.
+    The weights on disk have 16 bits, so int8 needs half of their size and float32 twice their size.
+    While a model loads, both are in memory.
     """
     weights_mb = (model.folder / WEIGHTS).stat().st_size / 1e6
     return weights_mb * (3 if compute_type == "float32" else 1.5) + WORKING_MB
@@ -213,7 +213,7 @@ def memory_mb(model: ResolvedModel, compute_type: str) -> float:
 def largest_batch(memory_mb: float, free_mb: float, workers: int, most: int) -> int:
     """How many utterances may be decoded together, from 1 to `most`.
 
-    `memory_mb` is that of the model. All its batches together get half of the free memory.
+    `memory_mb` is that of the model. All batches together get half of the free memory.
     """
     each_mb = memory_mb * BATCH_SHARE
     room_mb = min(free_mb, UNLIMITED_MB) / 2
@@ -221,9 +221,9 @@ def largest_batch(memory_mb: float, free_mb: float, workers: int, most: int) -> 
 
 
 def measure(transcriber: WhisperTranscriber, memory_mb: float) -> RungCost:
-    """The cost by rehearsals of a short and a long utterance.
+    """Measure the cost with a short and a long utterance.
 
-    Other programs use the cores, too, so the quickest of a few rehearsals counts.
+    The quickest of several runs counts, because other programs may use the cores.
     """
     short_s, long_s = (
         min(_timed(transcriber, speech_s) for _ in range(REHEARSALS))

@@ -1,9 +1,9 @@
-"""The input of Whisper: the log-mel spectrogram, in numpy.
+"""The log-mel spectrogram, the input of Whisper, in numpy.
 
 On one machine the numbers equal those of faster-whisper to the last digit. If the last digit
-differs, the model reads one in ten single words differently, such as "2." or "2". So the steps,
-their order and their layout in memory are those of faster-whisper. Most of a window is silence
-around the speech; only frames that touch a sample are computed.
+differs, the model transcribes one in ten single words differently, such as "2." for "2". So the
+steps, their order and their memory layout are those of faster-whisper. Most of a window is silence
+around the speech, so only frames with a non-zero sample are computed.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ HOP = 160
 """Samples from one frame to the next: 10 ms."""
 _FRAME = 400
 _EDGE = _FRAME // 2
-"""A frame is centred, so half of the first one lies before the samples, mirrored."""
+"""Half a frame. Frames are centred: half of the first one mirrors the first samples."""
 _BINS = _FRAME // 2 + 1
 _LEAST = 1e-10
-"""Energy of silence, so that its logarithm is a number."""
+"""Least energy, so that the logarithm is finite."""
 _RANGE = 8.0
-"""Powers of ten below the loudest value; what is quieter is raised to that."""
+"""Dynamic range in powers of ten. Quieter values are raised to the bottom of it."""
 _LINEAR_MELS, _LINEAR_HZ = 15.0, 1000.0
-"""Slaney's mel scale is linear up to here, then logarithmic."""
+"""Slaney's mel scale is linear up to this point, then logarithmic."""
 _LOG_STEP = np.log(6.4) / 27.0
 _WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FRAME) / _FRAME)).astype(np.float32)
 
 
 class LogMel:
-    """Turns samples into log-mel frames of `mels` bands; threads may share it."""
+    """Computes log-mel frames of `mels` bands. Thread-safe."""
 
     def __init__(self, mels: int) -> None:
         self.filters = _mel_filters(mels).astype(np.float32)
-        """The weight of each bin of a spectrum in each mel; shape `(mels, 201)`."""
+        """The weight of each spectral bin in each mel band; shape `(mels, 201)`."""
 
     def __call__(self, samples: Samples) -> Floats:
-        """The frames of `samples`, at least half a frame of them; shape `(mels, n // HOP)`."""
+        """The frames of `samples` (at least half a frame); shape `(mels, n // HOP)`."""
         energies = np.full((len(self.filters), len(samples) // HOP), _LEAST, np.float32)
         first, last = _touched(samples, energies.shape[1])
         if first < last:
@@ -64,18 +64,18 @@ def _power(samples: Samples, first: int, last: int) -> Floats:
 
 
 def _touched(samples: Samples, frames: int) -> tuple[int, int]:
-    """The frames that hold a sample that is not zero: from the first to before the second."""
+    """The range of frames with a non-zero sample: first frame, and end (exclusive)."""
     found = np.flatnonzero(samples)
     if not len(found):
         return 0, 0
-    # Those at the edges reach as far into the samples as beyond them.
+    # Frames at the edges overlap mirrored samples.
     first = max(-(-(int(found[0]) - _EDGE + 1) // HOP), 0)
     last = min((int(found[-1]) + _EDGE) // HOP + 1, frames)
     return first, last
 
 
 def _mel_filters(mels: int) -> npt.NDArray[np.float64]:
-    """Triangles on Slaney's mel scale from 0 Hz to half the rate, of equal area."""
+    """Triangular filters of equal area on Slaney's mel scale, from 0 Hz to half the rate."""
     places = np.linspace(0.0, _mel(SAMPLE_RATE / 2), mels + 2)
     linear = places * (_LINEAR_HZ / _LINEAR_MELS)
     hz = np.where(
@@ -88,5 +88,5 @@ def _mel_filters(mels: int) -> npt.NDArray[np.float64]:
 
 
 def _mel(hz: float) -> float:
-    """A frequency of the logarithmic part in mels."""
+    """Convert a frequency in the logarithmic part to mels."""
     return float(_LINEAR_MELS + np.log(hz / _LINEAR_HZ) / _LOG_STEP)

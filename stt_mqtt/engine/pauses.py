@@ -1,4 +1,4 @@
-"""Cuts speech at its pauses: between two sentences, and where it is too long for the model."""
+"""Splits speech at pauses: between sentences, and where it is too long for the model."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from stt_mqtt.audio.gate import SHORT_PAUSE_MS, Pause, SpeechSpan
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 SEARCH_S = 10.0
-"""How far before the end of the longest possible piece a pause is searched for."""
+"""How far before the end of the longest piece to search for a pause."""
 PAUSE_MS = 300
 _STEP = SAMPLE_RATE // 100
 
 NOTABLE_S = 0.8
-"""A pause from this on is shortened: it makes a model leave out what comes before or after it."""
+"""A pause of this length is shortened. It can make a model leave out speech beside it."""
 LONG_S = 1.5
-"""A pause from this on may be long for the speaker."""
+"""A pause of this length may be long for the speaker."""
 LONG_FOR_ANYBODY_S = 2.0
 USUAL_S = 0.15
-"""Shorter pauses are within words and say nothing of the speaker."""
+"""Shorter pauses are within words, so they do not count for the speaker."""
 USUAL_PAUSES = 2
-"""How many others it takes to know what is usual for the speaker."""
+"""How many other pauses are needed to know what is usual for the speaker."""
 OVER_USUAL = 2.0
-"""How many times the usual pause of the speaker a long one lasts."""
+"""A long pause is this many times the usual pause of the speaker."""
 PART_S = 4.0
-"""Seconds of audio per part beyond the second, at least, since each part costs a window."""
+"""Least seconds of audio per part beyond the second, because each part needs a window."""
 
 
 def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
-    """What becomes of each pause in audio of `audio_s`: pauses long for the speaker divide it.
+    """Decide about each pause in audio of `audio_s`. A pause that is long for the speaker divides it.
 
     A model often leaves out one of two sentences with a pause between them, so they are decoded
-    apart. The words of a hesitating speaker are recognized better together, with shorter pauses.
+    separately. The speech of a hesitating speaker is recognized better as one, with shortened
+    pauses.
     """
     long = [n for n, pause_s in enumerate(pauses_s) if pause_s >= _long_s(pauses_s, n)]
     longest = sorted(long, key=lambda n: -pauses_s[n])[: 1 + int(audio_s / PART_S)]
@@ -44,7 +45,7 @@ def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
 
 
 def without_pauses(samples: Samples, part: Sequence[SpeechSpan]) -> tuple[Samples, float]:
-    """The speech of a part with its pauses shortened, and its length in seconds."""
+    """The samples of a part with shortened pauses, and the length of its speech in seconds."""
     speech_s = sum(span.speech_s for span in part)
     if len(part) == 1:
         return samples[part[0].start : part[0].end], speech_s
@@ -53,7 +54,7 @@ def without_pauses(samples: Samples, part: Sequence[SpeechSpan]) -> tuple[Sample
 
 
 def _long_s(pauses_s: Sequence[float], number: int) -> float:
-    """The length from which on a pause is long, given the speaker's other pauses."""
+    """The length of a long pause, given the other pauses of the speaker."""
     others = [*pauses_s[:number], *pauses_s[number + 1 :]]
     usual = [pause_s for pause_s in others if USUAL_S <= pause_s < LONG_FOR_ANYBODY_S]
     if len(usual) < USUAL_PAUSES:
@@ -62,9 +63,9 @@ def _long_s(pauses_s: Sequence[float], number: int) -> float:
 
 
 def cut_at_pauses(samples: Samples, max_s: float) -> list[Samples]:
-    """Pieces of at most `max_s` seconds, in order, that together are `samples`.
+    """Split `samples` into pieces of at most `max_s` seconds.
 
-    Each cut is in the middle of the quietest `PAUSE_MS` within the `SEARCH_S` before it is due.
+    Each cut is in the middle of the quietest `PAUSE_MS` in the last `SEARCH_S` of a piece.
     """
     longest = round(max_s * SAMPLE_RATE)
     pieces = []
@@ -77,7 +78,7 @@ def cut_at_pauses(samples: Samples, max_s: float) -> list[Samples]:
 
 
 def _quietest(samples: Samples) -> int:
-    """Index of the middle of the quietest `PAUSE_MS`; the samples are at least as long."""
+    """Index of the middle of the quietest `PAUSE_MS`. The samples must be at least as long."""
     steps = samples[: len(samples) // _STEP * _STEP].reshape(-1, _STEP)
     power = np.square(steps).mean(axis=1)
     width = PAUSE_MS // 10

@@ -1,4 +1,4 @@
-"""From coded audio to words, on an inference thread: decode, speech gate, model, quality gate."""
+"""From encoded audio to text, in an inference thread: decode, speech gate, model, quality gate."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ log = logging.getLogger(__name__)
 Progress: TypeAlias = Callable[[float, float], None]
 
 MIN_UTTERANCE_S = 0.1
-"""Less audio than this is an error of the device, not an utterance."""
+"""Shortest utterance. Less audio is an error of the device."""
 FILE_TOGETHER = 4
-"""Pieces of a long file that are decoded together."""
+"""Most pieces of a long file that are decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The way from coded audio to words, the same for the service and for files.
+    """From encoded audio to text, for the service and for files.
 
-    `max_s`: audio beyond this many seconds is cut off. `languages`: those that may be spoken,
-    which may be fewer than the model knows.
+    `max_s`: audio beyond this many seconds is cut off. `languages`: the allowed languages, which
+    may be fewer than the model supports.
     """
 
     recognizer: Recognizer
@@ -61,10 +61,10 @@ class Pipeline:
     languages: frozenset[str]
 
     def run(self, batch: Batch, progress: Progress | None = None) -> Iterator[tuple[int, Verdict]]:
-        """The verdict on each utterance with its index in the batch, as soon as it is known.
+        """Yield the index and verdict of each utterance in the batch as soon as it is known.
 
-        Utterances that are retried come last. `progress` is told the seconds of speech that are
-        done and those of all.
+        Retried utterances come last. `progress` is called with the seconds of speech that are done
+        and the total.
         """
         waiting: dict[int, _Assembly] = {}
         pieces: list[_Placed] = []
@@ -77,12 +77,12 @@ class Pipeline:
                 yield index, _unexpected(error, utterance)
             else:
                 if not speeches:
-                    # The speech gate found no speech: no inference.
+                    # The speech gate found no speech, so there is no inference.
                     yield index, assembly.without_speech()
                     continue
                 waiting[index] = assembly
                 pieces += [_Placed(index, place, piece) for place, piece in enumerate(speeches)]
-        # Short utterances do not wait for all of a long one.
+        # Short utterances first, so that they do not wait for a long one.
         pieces.sort(key=lambda placed: waiting[placed.utterance].pieces)
         of_s, done_s = sum(placed.piece.speech_s for placed in pieces), 0.0
         started = time.perf_counter()
@@ -99,7 +99,7 @@ class Pipeline:
                     yield placed.utterance, self._completed(verdict, time.perf_counter() - started)
 
     def transcribe(self, utterance: Utterance, progress: Progress | None = None) -> InferenceResult:
-        """Transcribe one utterance, with time for retries.
+        """Transcribe one utterance. Retries are allowed.
 
         Raises an `UtteranceError`: `CorruptAudioError`, `UnsupportedFormatError`,
         `TooShortError`, `TooLongError`, `UnsupportedLanguageError` or `InferenceFailedError`.
@@ -111,7 +111,7 @@ class Pipeline:
         return verdict
 
     def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
-        """An utterance and the pieces of speech in it; none where nobody speaks."""
+        """Decode an utterance and find its pieces of speech. Silence has none."""
         decoded = decode(utterance.audio, self.max_s)
         audio_s = len(decoded.samples) / SAMPLE_RATE
         error = self._unfit(utterance, audio_s, decoded.truncated)
@@ -130,7 +130,7 @@ class Pipeline:
     def _unfit(
         self, utterance: Utterance, audio_s: float, truncated: bool
     ) -> UtteranceError | None:
-        """Why audio of this length is not transcribed."""
+        """Why audio of this length is refused; None: it is not."""
         if truncated and utterance.reject_over_cap:
             return TooLongError(f"the audio is longer than {self.max_s:g} s")
         if audio_s < MIN_UTTERANCE_S:
@@ -140,7 +140,7 @@ class Pipeline:
         return None
 
     def _languages(self, utterance: Utterance) -> tuple[str | None, tuple[str, ...]]:
-        """The language spoken, where it is known, and those among which to detect it."""
+        """The language if it is known, and the languages to detect among."""
         if utterance.language is not None:
             return utterance.language, ()
         wanted = {normalise_language(tag) for tag in utterance.languages} or self.languages
@@ -152,7 +152,7 @@ class Pipeline:
         return (allowed[0], ()) if len(allowed) == 1 else (None, tuple(allowed))
 
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
-        """The speech in pieces that the model decodes at once, with the seconds of each."""
+        """Pieces of speech that are short enough for the model, with the seconds of each."""
         for part in find_parts(samples, self.gate, judge_pauses):
             found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
@@ -160,7 +160,7 @@ class Pipeline:
                 yield found, speech_s
                 continue
             for cut in cuts:
-                # The cut may leave silence beside the words, or nothing else.
+                # A cut piece may have silence at its edges, or consist of silence.
                 within = find_speech(cut, self.gate)
                 if within is not None:
                     yield cut[within.start : within.end], within.speech_s
@@ -174,7 +174,7 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A piece of speech, and where it belongs."""
+    """A piece of speech: the index of its utterance, and its place in it."""
 
     utterance: int
     place: int
@@ -183,7 +183,7 @@ class _Placed:
 
 @dataclass(slots=True)
 class _Assembly:
-    """What is known of an utterance while its pieces are recognized."""
+    """Collects the hypotheses of the pieces of one utterance."""
 
     audio_s: float
     truncated: bool
@@ -193,9 +193,9 @@ class _Assembly:
     failed: bool = False
 
     def add(self, place: int, answer: Hypothesis | UtteranceError) -> Verdict | None:
-        """Take in the answer on one piece.
+        """Add the answer for one piece.
 
-        Returns the verdict when the answer is the last one, or the first one to fail.
+        Returns the verdict if the answer is the last one or the first error.
         """
         if self.failed:
             return None
@@ -219,9 +219,9 @@ class _Assembly:
 
 
 def join(hypotheses: Sequence[Hypothesis]) -> Transcript:
-    """One transcript of all pieces; the numbers are means weighted by tokens.
+    """Join the hypotheses of all pieces. The numbers are means, weighted by tokens.
 
-    A piece in which nothing was said leaves no text, but still counts in the numbers.
+    A piece without text still counts in the means.
     """
     weights = [max(hypothesis.tokens, 1) for hypothesis in hypotheses]
     log_prob = np.average([h.mean_log_prob for h in hypotheses], weights=weights)

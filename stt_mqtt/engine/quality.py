@@ -1,7 +1,6 @@
-"""Whether a hypothesis can be believed: good, doubtful, or nothing was said.
+"""Judges hypotheses: good, doubtful, or noise. Pure functions.
 
-Pure functions of what the model and the voice detector say. The numbers were fitted on real speech
-and real noise (`benchmarks/results/hearing.md`).
+The thresholds were fitted on real speech and real noise (`benchmarks/results/hearing.md`).
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from stt_mqtt.engine.tokenizer import relative_token_rate
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 
 LOOP_COMPRESSION_RATIO = 2.2
-"""Text that shrinks more than this repeats itself."""
+"""Text with a higher compression ratio repeats itself."""
 SPARSE_TOKENS_PER_S = 2.6
-"""In English; other languages have more tokens, see `relative_token_rate`."""
+"""Fewer English tokens per second are sparse. See `relative_token_rate` for other languages."""
 MIN_SPEECH_S = 0.1
 JUDGED_S = 5.0
-"""Longer speech is judged by this much of it: people pause, or say everything in one go."""
+"""Longest speech that counts for a token rate, because longer speech has pauses."""
 SPARSE_FROM_S = 1.0
-"""Speech as long as this with fewer tokens a second: letters run together, words left out."""
+"""Speech must have this length to be sparse. The model then left out or joined words."""
 PROMPT_LOG_ODDS = 2.3
-"""By how much a prompt lowers those of `no_speech_prob`: of real speech from 0.21 to 0.02."""
+"""How much a prompt lowers the log odds of `no_speech_prob` (real speech: 0.21 to 0.02)."""
 ALIKE = 0.4
-"""Share of the letters that two spellings of the same words have in common, at least."""
+"""Least share of letters that two spellings of the same words have in common."""
 SECOND_PASS_HANDICAP = 0.5
-"""How much worse the mean log-probability of the second pass may be: timestamps cost it some."""
+"""How much lower the mean log-probability of the second pass may be, due to timestamps."""
 
 _WORD = re.compile(r"[^\W_]+")
 _SPACED = re.compile(r"\S+")
@@ -61,13 +60,13 @@ PHANTOM_BEGINNINGS = (
     "i ll see you next time",
     "see you next time",
 )
-"""What Whisper often finds in noise. People say it, too, so it only needs better evidence."""
+"""Texts that Whisper often finds in noise. People say them too, so they need more evidence."""
 PHANTOM_HANDICAP = 4.0
-"""How much better, as a part of the score in `is_noise`."""
+"""How much more evidence a phantom needs, in the score of `is_noise`."""
 
 
 def compression_ratio(text: str) -> float:
-    """How often text repeats itself: its bytes over its bytes compressed."""
+    """Size of a text divided by its compressed size. High values show repetitions."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))
 
@@ -78,9 +77,9 @@ def is_prompted(speech: Speech) -> bool:
 
 
 def is_clear(hypothesis: Hypothesis, clear_no_speech_prob: float, prompted: bool = False) -> bool:
-    """Whether the model alone shows that somebody spoke.
+    """Whether the model alone shows that there is speech.
 
-    With a prompt it never does, because a prompt makes the model expect speech.
+    With a prompt it does not, because a prompt makes the model expect speech.
     """
     return (
         not prompted
@@ -91,9 +90,9 @@ def is_clear(hypothesis: Hypothesis, clear_no_speech_prob: float, prompted: bool
 
 
 def strongest_voice(probabilities: Floats, per_s: float) -> float:
-    """The mean probability of a voice in the `JUDGED_S` where it is strongest.
+    """The highest mean probability of a voice over `JUDGED_S`.
 
-    There are `per_s` probabilities a second, at least one in all.
+    There are `per_s` probabilities per second, and at least one.
     """
     width = min(round(JUDGED_S * per_s), len(probabilities))
     sums = np.cumsum(np.concatenate([[0.0], probabilities]))
@@ -101,9 +100,9 @@ def strongest_voice(probabilities: Floats, per_s: float) -> float:
 
 
 def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float, prompted: bool = False) -> bool:
-    """Whether nothing was said although the model gave words.
+    """Whether the text comes from noise.
 
-    `voice` is the probability of a voice, as `strongest_voice` gives it.
+    `voice` is the result of `strongest_voice`.
     """
     judged_s = min(max(speech_s, MIN_SPEECH_S), JUDGED_S)
     tokens_per_s = min(max(_english_tokens(hypothesis) / judged_s, 0.1), 8.0)
@@ -119,18 +118,18 @@ def is_noise(hypothesis: Hypothesis, speech_s: float, voice: float, prompted: bo
 
 
 class Doubt(Enum):
-    """Why speech should be decoded again."""
+    """Why a hypothesis is doubtful and the speech should be decoded again."""
 
     PROMPTED = auto()
-    """The prompt may be the cause: the text stands in it, or is empty."""
+    """The prompt may have caused the text: it repeats the prompt, or it is empty."""
     LOOP = auto()
     """The decoder repeats itself."""
     SPARSE = auto()
-    """Too few words for as much speech."""
+    """There are too few words for the length of the speech."""
 
 
 def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doubt | None:
-    """Why decoding again would pay; None: it would not."""
+    """Why the speech should be decoded again; None: it should not."""
     if not hypothesis.text:
         return Doubt.PROMPTED if is_prompted(speech) else None
     if is_loop(hypothesis) or said_once(hypothesis.text) != hypothesis.text:
@@ -143,7 +142,7 @@ def doubt_about(hypothesis: Hypothesis, speech: Speech, speech_s: float) -> Doub
 
 
 def repeats_prompt(text: str, speech: Speech) -> bool:
-    """Whether the words of a text stand in the prompt or among the hotwords as they are."""
+    """Whether the text only repeats words of the prompt or the hotwords."""
     said = _words(text)
     sources = [_words(speech.prompt or ""), _words(" ".join(speech.hotwords))]
     return bool(said) and any(
@@ -154,11 +153,11 @@ def repeats_prompt(text: str, speech: Speech) -> bool:
 
 
 def said_once(text: str) -> str:
-    """A text without its repetitions, if it is the same words again and again.
+    """The text without repetitions, if it only repeats the same words.
 
-    The last repetition may be incomplete. With a prompt the model often says a short command
-    twice. A single repeated word and repeated numbers are left alone, because people say "4, 4, 4"
-    and "1, 2, 1, 2".
+    The last repetition may be incomplete. With a prompt the model often writes a short command
+    twice. A single repeated word and repeated numbers are kept, because people say "4, 4, 4" and
+    "1, 2, 1, 2".
     """
     found = list(_SPACED.finditer(text))
     words = [word.group().strip(string.punctuation).lower() for word in found]
@@ -171,17 +170,17 @@ def said_once(text: str) -> str:
 
 
 def is_alike(text: str, other: str) -> bool:
-    """Whether two texts may be the same words in two spellings."""
+    """Whether two texts may be different spellings of the same words."""
     letters, others = "".join(_words(text)), "".join(_words(other))
     lesser, greater = sorted((len(letters), len(others)))
     if 2 * lesser < ALIKE * (lesser + greater):
-        # They cannot have as much in common, and the comparison takes long.
+        # The lengths differ too much, and the comparison is slow.
         return False
     return SequenceMatcher(None, letters, others, autojunk=False).ratio() >= ALIKE
 
 
 def prefer(first: Hypothesis, second: Hypothesis) -> Hypothesis:
-    """The better of two hypotheses on the same speech."""
+    """The better of two hypotheses for the same speech."""
     if not second.text or is_loop(second):
         return first
     if is_loop(first):
@@ -195,7 +194,7 @@ def is_loop(hypothesis: Hypothesis) -> bool:
 
 
 def is_phantom(text: str) -> bool:
-    """Whether the text is one that Whisper often finds in noise, or begins like one."""
+    """Whether Whisper often finds the text, or a text that begins like it, in noise."""
     words = " ".join(_words(text))
     return words in PHANTOMS or words.startswith(PHANTOM_BEGINNINGS)
 
@@ -205,7 +204,7 @@ def _words(text: str) -> list[str]:
 
 
 def _english_tokens(hypothesis: Hypothesis) -> float:
-    """The tokens that as much speech would have in English."""
+    """The number of tokens, converted to English."""
     return hypothesis.tokens / relative_token_rate(hypothesis.language)
 
 

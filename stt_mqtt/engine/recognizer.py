@@ -1,4 +1,4 @@
-"""The model with its quality gate: pieces of speech in, hypotheses that can be believed out."""
+"""The model with its quality gate: turns pieces of speech into checked hypotheses."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from stt_mqtt.types import SAMPLE_RATE
 log = logging.getLogger(__name__)
 
 CHUNKS_PER_S = SAMPLE_RATE / CHUNK
-"""Probabilities that the voice detector gives per second."""
+"""Probabilities of the voice detector per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of speech. `speech_s`: seconds from its first to its last sound."""
+    """A piece of speech. `speech_s`: seconds from the first to the last sound."""
 
     speech: Speech
     speech_s: float
@@ -49,7 +49,7 @@ class Recognizer:
     def recognize(
         self, pieces: Sequence[Piece], may_retry: bool
     ) -> Iterator[tuple[int, Hypothesis | UtteranceError]]:
-        """What was said in each piece, with its index; pieces that are retried come last."""
+        """Yield the index and hypothesis of each piece. Retried pieces come last."""
         started = time.perf_counter()
         answers = self.transcriber.transcribe([piece.speech for piece in pieces])
         share_s = (time.perf_counter() - started) / len(pieces)
@@ -75,9 +75,9 @@ class Recognizer:
     def _judge(
         self, piece: Piece, answer: Hypothesis | UtteranceError
     ) -> tuple[Hypothesis | UtteranceError, Doubt | None]:
-        """The judged answer, and why it should be decoded again.
+        """The judged answer, and the doubt if it should be decoded again.
 
-        An unexpected failure harms only this piece.
+        An unexpected exception affects only this piece.
         """
         if isinstance(answer, UtteranceError):
             return answer, None
@@ -91,7 +91,7 @@ class Recognizer:
             return InferenceFailedError(f"unexpected {type(error).__name__}, see the log"), None
 
     def _without_noise(self, speech: Speech, speech_s: float, hypothesis: Hypothesis) -> Hypothesis:
-        """The hypothesis, without its text where nothing was said."""
+        """The hypothesis, with an empty text if it comes from noise."""
         prompted = is_prompted(speech)
         clear = is_clear(hypothesis, self.transcriber.clear_no_speech_prob, prompted)
         if not hypothesis.text or clear:
@@ -102,7 +102,7 @@ class Recognizer:
         return replace(hypothesis, text="") if noise else hypothesis
 
     def _retry(self, piece: Piece, first: Hypothesis, doubt: Doubt) -> Hypothesis:
-        """The better of the first answer and another one; the first if that one fails."""
+        """The better of the first hypothesis and a retry. The first if the retry fails."""
         try:
             return self._decoded_again(piece, first, doubt)
         except Exception:
@@ -123,13 +123,13 @@ class Recognizer:
         if is_loop(plain) or (doubt is Doubt.LOOP and not plain.text):
             return _believed(first, piece.speech)
         if doubt is Doubt.PROMPTED and is_alike(first.text, plain.text):
-            # Somebody said what the prompt has; it knows better how that is written.
+            # The words of the prompt were really spoken. The prompt has the better spelling.
             return first
         return self._without_noise(speech, piece.speech_s, plain)
 
 
 def _believed(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
-    """What is believed without a retry: neither a loop nor words of the prompt, said twice."""
+    """The hypothesis as used without a retry: without loops and repetitions of the prompt."""
     if not is_prompted(speech):
         return _without_loop(hypothesis)
     once = replace(hypothesis, text=said_once(hypothesis.text))
@@ -138,5 +138,5 @@ def _believed(hypothesis: Hypothesis, speech: Speech) -> Hypothesis:
 
 
 def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
-    """The hypothesis, without its text where that is a loop."""
+    """The hypothesis, with an empty text if it is a loop."""
     return replace(hypothesis, text="") if is_loop(hypothesis) else hypothesis

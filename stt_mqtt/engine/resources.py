@@ -1,4 +1,4 @@
-"""What the process may use of the machine: cores and memory, also within control groups."""
+"""The cores and memory that the process may use, with respect to control groups."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from math import floor, inf
 from pathlib import Path, PurePosixPath
 
 MAX_WORKERS = 4
-"""More are a matter of configuration: each works in memory of its own."""
+"""Most workers by default. Each needs its own working memory."""
 
 RESERVED_MB = 64
-"""Memory that is left to the rest of the machine."""
+"""Memory that is reserved for the rest of the machine."""
 VERSION_2 = ""
-"""Stands where version 1 has the name of a controller."""
+"""The controller name of cgroups version 2, which has only one hierarchy."""
 _MOUNTS = {VERSION_2: ("",), "cpu": ("cpu", "cpu,cpuacct"), "memory": ("memory",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """`workers` utterances are transcribed at once, each on `threads` threads."""
+    """`workers` batches are transcribed at once, each on `threads` threads."""
 
     workers: int
     threads: int
@@ -34,9 +34,9 @@ class Parallelism:
 
 
 def choose_parallelism(cores: float, workers: int | None, threads: int | None) -> Parallelism:
-    """Share `cores` out; None stands for a number that nobody configured.
+    """Share `cores` among workers and threads. None: not configured.
 
-    What is configured is kept, even where it oversubscribes the cores.
+    Configured numbers are kept, even if they oversubscribe the cores.
     """
     budget = max(1, floor(cores))
     if threads is None:
@@ -47,22 +47,22 @@ def choose_parallelism(cores: float, workers: int | None, threads: int | None) -
 
 
 def usable_cores(root: Path = Path("/")) -> float:
-    """Cores that this process may use: its CPU affinity, or less where a cgroup limits it.
+    """Cores that this process may use: its CPU affinity, or the limit of a cgroup.
 
-    `root` is the folder that holds `proc` and `sys`.
+    `root` is the folder with `proc` and `sys`.
     """
     limits = [limit for limit in _cgroup_limits(root) if limit is not None]
     return min([float(_affinity()), *limits])
 
 
 def parse_cpu_max(text: str) -> float | None:
-    """Cores allowed by a version 2 `cpu.max` (`quota period` in µs); None: no limit."""
+    """Cores of a cgroups version 2 `cpu.max` (`quota period` in µs); None: no limit."""
     quota, _, period = text.strip().partition(" ")
     return parse_cfs_quota(quota, period)
 
 
 def parse_cfs_quota(quota: str, period: str) -> float | None:
-    """Cores allowed by version 1 `cpu.cfs_quota_us` and `cpu.cfs_period_us`; None: no limit."""
+    """Cores of a version 1 `cpu.cfs_quota_us` and `cpu.cfs_period_us`; None: no limit."""
     try:
         quota_us, period_us = int(quota), int(period)
     except ValueError:
@@ -86,16 +86,16 @@ def _affinity() -> int:
 
 
 def give_back_freed_memory() -> None:
-    """Return to the system what is held unused. Does nothing where the C library is not glibc."""
+    """Return freed memory of the allocator to the system. Does nothing without glibc."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_mb(root: Path = Path("/")) -> float:
-    """Memory that this process may still take, in MB; infinite where the system does not say.
+    """Memory that this process may still allocate, in MB; infinite if it is unknown.
 
-    What the machine has available, or less where a cgroup limits the process. `root` is the
-    folder that holds `proc` and `sys`.
+    It is the available memory of the machine, or the limit of a cgroup. `root` is the folder with
+    `proc` and `sys`.
     """
     left = min([_available_mb(root), *_cgroups_left_mb(root)])
     return max(left - RESERVED_MB, 0.0)
@@ -110,7 +110,7 @@ def _available_mb(root: Path) -> float:
 
 
 def _cgroups_left_mb(root: Path) -> Iterator[float]:
-    """What each limit leaves; page cache counts as used there, so what may go of it is added."""
+    """What each cgroup limit leaves. Reclaimable page cache counts as free."""
     for controller, limit, usage, cache in (
         (VERSION_2, "memory.max", "memory.current", "inactive_file"),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -124,7 +124,7 @@ def _cgroups_left_mb(root: Path) -> Iterator[float]:
 
 
 def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:
-    """The process's cgroup by controller, from `/proc/self/cgroup`; version 2 is under `""`."""
+    """The cgroup of the process by controller, from `/proc/self/cgroup`. Version 2: `""`."""
     membership: dict[str, PurePosixPath] = {}
     for line in text.splitlines():
         hierarchy, _, rest = line.partition(":")
@@ -136,16 +136,16 @@ def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:
 
 
 def cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
-    """Folders that may limit this process, of its group and the groups around it.
+    """The folders of the cgroup of this process and of its parents.
 
-    `controller` is `VERSION_2`, or `cpu` or `memory` of version 1; `root` is the folder that
-    holds `proc` and `sys`. The folders need not exist.
+    `controller` is `VERSION_2`, or `cpu` or `memory` of version 1. `root` is the folder with `proc`
+    and `sys`. The folders need not exist.
     """
     group = parse_cgroup_membership(read_if_there(root / "proc/self/cgroup")).get(controller)
     if group is None:
         return
-    # A container may see its own group mounted as the root although the kernel names the whole
-    # path, so each level is tried, down to the mount itself. `..` leads out of the namespace.
+    # In a container its own group may be mounted as the root although the kernel names the whole
+    # path. So each level is tried, down to the mount itself. `..` leads out of the namespace.
     steps = [step for step in group.parts[1:] if step != ".."]
     for mount in _MOUNTS[controller]:
         for depth in range(len(steps), -1, -1):
@@ -153,7 +153,7 @@ def cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
 
 
 def read_if_there(file: Path) -> str:
-    """The text of a file of the kernel's; nothing where it cannot be read."""
+    """The text of a file of the kernel; empty if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The inference threads, and the model that they use, which may be exchanged while they work."""
+"""The inference threads and their model, which can be exchanged while they work."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from stt_mqtt.types import Batch, Rung, Verdict
 log = logging.getLogger(__name__)
 
 Work: TypeAlias = Callable[[Batch], Iterator[tuple[int, Verdict]]]
-"""Gives the verdict on each utterance with its index in the batch, as soon as it is known."""
+"""Yields the index and verdict of each utterance in a batch as soon as it is known."""
 OnVerdict: TypeAlias = Callable[[int, int, Verdict], None]
-"""Told the number of the batch, the index in it and the verdict, as soon as it is known."""
+"""Called with the number of the batch, the index in it and the verdict."""
 OnFinished: TypeAlias = Callable[[int], None]
-"""Told the number of the batch after all its verdicts: its thread is free again."""
+"""Called with the number of the batch after all its verdicts. The thread is free again."""
 
 
 class Engine:
-    """Runs batches on the rung in use. Its methods are to be called from one thread.
+    """Runs batches on the rung in use. Call its methods from one thread only.
 
-    A model that was exchanged is closed when its last batch has ended. `languages`: codes of the
-    languages that may be spoken, whichever rung is in use.
+    An exchanged model is closed when its last batch has ended. `languages`: codes of the allowed
+    languages, for all rungs.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Engine:
         self._voice = voice
         self._lock = threading.Lock()
         self._users: Counter[LoadedModel] = Counter({transcriber.loaded: 1})
-        """Pipelines that may still use a model; `_lock` guards it."""
+        """Number of pipelines that may still use a model. Guarded by `_lock`."""
 
     def start(self, workers: int, verdict: OnVerdict, finished: OnFinished) -> InferencePool:
-        """Start the threads; see `InferencePool` for the callables."""
+        """Start the threads. See `InferencePool` for the callbacks."""
         self._pool = InferencePool(self._pipeline().run, workers, verdict, finished)
         return self._pool
 
@@ -70,16 +70,16 @@ class Engine:
         return self._transcriber
 
     def reconfigure(self, config: Config) -> None:
-        """Take a new configuration from the next batch on."""
+        """Apply a new configuration from the next batch on."""
         self._config = config
         self._install(self._rung, self._transcriber)
 
     def exchange(self, rung: Rung, transcriber: WhisperTranscriber) -> None:
-        """Use another rung from the next batch on, without a pause."""
+        """Use another rung from the next batch on. Running batches continue."""
         self._install(rung, transcriber)
 
     def close(self, timeout_s: float) -> bool:
-        """End the threads and free the model; return whether all threads ended in time."""
+        """Stop the threads and free the model; return whether all threads stopped in time."""
         clean = self._pool.close(timeout_s)
         self._transcriber.close()
         return clean
@@ -92,7 +92,7 @@ class Engine:
         self._pool.replace_work(self._pipeline().run, partial(self._leave, before))
 
     def _leave(self, model: LoadedModel) -> None:
-        """Close the model if this was its last pipeline. May run in an inference thread."""
+        """Release a model. Its last pipeline closes it. May run in an inference thread."""
         with self._lock:
             self._users[model] -= 1
             unused = self._users[model] == 0
@@ -113,7 +113,7 @@ class Engine:
 
 @dataclass(slots=True)
 class _InUse:
-    """A work and the number of batches that run it. `retired` is set once it is replaced."""
+    """A work function and the number of batches that run it. `retired` is set when replaced."""
 
     work: Work
     batches: int = 0
@@ -121,17 +121,17 @@ class _InUse:
 
 
 class InferencePool:
-    """A fixed number of daemon threads.
+    """A fixed number of daemon threads that run batches.
 
-    Whatever the work does, each utterance of a submitted batch gets exactly one verdict. After
-    those the batch is reported as finished, once. `verdict` and `finished` are called in an
+    Each utterance of a submitted batch gets exactly one verdict, whatever the work does. After
+    these the batch is reported as finished once. `verdict` and `finished` are called in an
     inference thread and must not raise.
     """
 
     def __init__(self, work: Work, workers: int, verdict: OnVerdict, finished: OnFinished) -> None:
         self._current = _InUse(work)
         self._lock = threading.Lock()
-        """Guards `_current` and what every `_InUse` counts."""
+        """Guards `_current` and the counts of every `_InUse`."""
         self._verdict, self._finished = verdict, finished
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._threads = [
@@ -142,15 +142,14 @@ class InferencePool:
             thread.start()
 
     def submit(self, batch: Batch) -> None:
-        """Transcribe a batch; its number comes back with the verdicts."""
+        """Transcribe a batch. Its number is returned with the verdicts."""
         self._batches.put(batch)
 
     def replace_work(self, work: Work, retired: Callable[[], None]) -> None:
-        """Use another work for each batch that starts from now on.
+        """Use another work function for all batches that start from now on.
 
-        `retired` is called once, as soon as no batch uses the replaced work: at once if none does,
-        else by the inference thread that ends the last such batch. That thread takes no batch
-        meanwhile. Other works may still use what they share with the replaced one.
+        `retired` is called once, when no batch uses the replaced function any more: at once if none
+        does, else in the inference thread that ends the last such batch.
         """
         with self._lock:
             replaced, self._current = self._current, _InUse(work)
@@ -160,7 +159,7 @@ class InferencePool:
             retired()
 
     def close(self, timeout_s: float) -> bool:
-        """End the threads; return whether all ended within the time."""
+        """Stop the threads; return whether all stopped in time."""
         for _ in self._threads:
             self._batches.put(None)
         for thread in self._threads:
@@ -170,7 +169,7 @@ class InferencePool:
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
             self._transcribe(batch)
-            # An idle thread must hold neither audio nor, by a local variable, a replaced model.
+            # An idle thread must not keep audio or a replaced model in a local variable.
             del batch
 
     def _transcribe(self, batch: Batch) -> None:
@@ -193,7 +192,7 @@ class InferencePool:
                 if index in unanswered:
                     unanswered.remove(index)
                     self._verdict(batch.number, index, verdict)
-        # Not only Exception: a panic in a library that is written in Rust is none.
+        # Not only Exception: a panic in a Rust library is a BaseException.
         except BaseException as error:
             reason = f"unexpected {type(error).__name__}, see the log"
             log.exception("inference failed unexpectedly, %d without a verdict", len(unanswered))

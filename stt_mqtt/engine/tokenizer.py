@@ -1,17 +1,17 @@
-"""The tokenizer of a Whisper model, and how many tokens speech has in each language.
+"""The tokenizer of a Whisper model, and the token rate of speech in each language.
 
 Whisper's tokenizer was made from mostly English text, so the same sentence has more tokens in other
-languages: 1.4 times as many in French, 4 times as many in Thai. Thresholds of tokens per second
-are fitted on English and multiplied by `relative_token_rate`.
+languages: 1.4 times as many in French, 4 times as many in Thai. Thresholds in tokens per second are
+fitted on English and multiplied by `relative_token_rate`.
 
-`token_counts.json` has the tokens of a sentence relative to those of the English one. The tokenizer
-of the multilingual models (base) counted them in Home Assistant's command sentences (package
-home-assistant-intents). Languages with too few of those were counted in translated messages of
-desktop programs, times 0.83: the median ratio over the languages that have both. A language with
-neither got the number of its neighbours in the same script.
+`token_counts.json` has the tokens of a sentence relative to English. They were counted with the
+tokenizer of the multilingual models (base) in the command sentences of Home Assistant (package
+home-assistant-intents). If a language has too few of these, translated messages of desktop programs
+were counted instead, times 0.83: the median ratio over the languages that have both. A language
+with neither got the number of a neighbour in the same script.
 
-In recordings, the commands of speech-to-phrase in 21 languages, tokens per second grow with the
-power 0.6 of that number: a sentence that needs more tokens often takes longer to say, too.
+In recordings (the commands of speech-to-phrase in 21 languages) tokens per second grow with the
+power 0.6 of that number, because a sentence with more tokens often takes longer to say.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_TOKENS = 448
-"""The decoder's context, prompt and answer together."""
+"""The context of the decoder: prompt and answer together."""
 MAX_PROMPT_TOKENS = 223
-"""As in Whisper's training: half of the context, less the token that announces the prompt."""
+"""Half of the context less the start token of the prompt, as in the training of Whisper."""
 MAX_HOTWORD_TOKENS = 100
 ENGLISH = "en"
 _MULTILINGUAL_TOKENS = 51_865
-"""Entries of the smallest multilingual vocabulary; an English one is smaller."""
+"""Size of the smallest multilingual vocabulary. English ones are smaller."""
 _TOKENS_BESIDE_LANGUAGES = 51_766
-"""Entries of a multilingual vocabulary that name no language."""
+"""Entries of a multilingual vocabulary that are not languages."""
 
 COUNTS_FILE = "token_counts.json"
 EXPONENT = 0.6
@@ -48,16 +48,16 @@ MAX_RELATIVE_RATE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WhisperTokenizer:
-    """The tokenizer of a model, and what its control tokens mean."""
+    """The tokenizer of a model with its control tokens."""
 
     tokenizer: Tokenizer
     languages: frozenset[str]
-    """Codes of the languages that the model speaks."""
+    """Codes of the languages that the model supports."""
     multilingual: bool
 
     @classmethod
     def of(cls, folder: Path, languages: int) -> WhisperTokenizer:
-        """The tokenizer of the model in `folder`, which speaks so many `languages`."""
+        """The tokenizer of the model in `folder`. `languages`: number of supported languages."""
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -69,11 +69,11 @@ class WhisperTokenizer:
 
     @property
     def end(self) -> int:
-        """The token that ends an answer; it is the first of the control tokens."""
+        """The token that ends an answer. It is the first control token."""
         return self._control("endoftext")
 
     def prompt(self, speech: Speech, language: str, timestamps: bool) -> list[int]:
-        """The tokens that the decoder continues."""
+        """The tokens before the answer of the decoder."""
         task = ["startoftranscript"]
         if self.multilingual:
             task += [language, "transcribe"]
@@ -82,7 +82,7 @@ class WhisperTokenizer:
         return [*self._context(speech), *(self._control(name) for name in task)]
 
     def decode(self, tokens: Sequence[int]) -> tuple[str, int]:
-        """The text of an answer, and how many of its tokens are text."""
+        """The text of an answer and the number of its text tokens."""
         spoken = [token for token in tokens if token < self.end]
         text = self.tokenizer.decode(spoken).strip()
         return text if any(letter.isalnum() for letter in text) else "", len(spoken)
@@ -94,7 +94,7 @@ class WhisperTokenizer:
         return [self._control("startofprev"), *before] if before else []
 
     def _encode(self, text: str) -> list[int]:
-        """The tokens of a text. Control tokens written out in it would steer the decoder."""
+        """The tokens of a text, without control tokens, which would change the decoding."""
         if not text.strip():
             return []
         tokens = self.tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
@@ -108,9 +108,9 @@ class WhisperTokenizer:
 
 
 def languages_in(folder: Path) -> frozenset[str]:
-    """Codes of the languages that the model in `folder` speaks, without loading it.
+    """Codes of the languages that the model in `folder` supports. Does not load the model.
 
-    Raises ModelError if its vocabulary or its tokenizer cannot be read.
+    Raises ModelError if its vocabulary or tokenizer cannot be read.
     """
     try:
         tokens = _vocabulary_size(folder)
@@ -130,9 +130,9 @@ def _vocabulary_size(folder: Path) -> int:
 
 
 def relative_token_rate(language: str) -> float:
-    """Tokens per second of speech in a language, 1.0 for English and for an unknown language.
+    """Tokens per second of speech relative to English; 1.0 for an unknown language.
 
-    English has the same rate under the tokenizer of the English models, within 3 %.
+    With the tokenizer of the English models the rate of English is the same within 3 %.
     """
     counted = token_counts().get(language, 1.0)
     return float(min(max(counted, 1.0) ** EXPONENT, MAX_RELATIVE_RATE))
@@ -140,7 +140,7 @@ def relative_token_rate(language: str) -> float:
 
 @cache
 def token_counts() -> dict[str, float]:
-    """Tokens of a sentence by language code, as many times those of the English sentence."""
+    """Tokens of a sentence relative to English, by language code."""
     text = files("stt_mqtt.engine").joinpath(COUNTS_FILE).read_bytes()
     counts: dict[str, float] = json.loads(text)
     return counts

@@ -1,4 +1,4 @@
-"""The interface to a model: speech in, hypotheses out."""
+"""The interface of a model, with its input and output."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import Samples
 
 MAX_SPEECH_S = 28.0
-"""Longest speech that a model decodes at once, in seconds; Whisper's window has 30 s."""
+"""Longest piece of speech, in seconds. Whisper's window has 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What to transcribe, at most `MAX_SPEECH_S` of it.
+    """A piece of speech to transcribe, at most `MAX_SPEECH_S` long.
 
-    `language` None: detect it among `languages`, or among all if that is empty. `prompt`: text
-    that is taken to come before. `hotwords`: words to prefer.
+    `language` None: detect it among `languages`, or among all if that is empty. `prompt`: text that
+    the model takes as preceding. `hotwords`: words to prefer.
     """
 
     samples: Samples
@@ -30,60 +30,60 @@ class Speech:
 
 
 class DecodePass(Enum):
-    """How a model decodes speech."""
+    """How to decode speech."""
 
     FIRST = auto()
-    """The calibrated window and beam of the rung, and timestamps where the calibration says so."""
+    """The window of the calibration and the beam of the rung, with timestamps if calibrated."""
     SECOND = auto()
-    """A wide window, a wide beam, and in English timestamps, with which the model spells better."""
+    """A wide window, a wide beam, and for English timestamps, which improve the spelling."""
     PLAIN = auto()
-    """The window of the first pass, without timestamps and for the most probable text as a whole.
-    So the model does not repeat itself."""
+    """The window of the first pass without timestamps. It selects the most probable whole text, so
+    that the model does not repeat itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the model makes of a piece of speech; without text, nothing was said."""
+    """The text that the model found in a piece of speech. An empty text: no speech."""
 
     text: str
     language: str
     tokens: int
-    """Tokens of text."""
+    """Number of text tokens."""
     mean_log_prob: float
     no_speech_prob: float
     work_s: float = 0.0
-    """Seconds of work for this piece: its share of what was decoded together, and its retry."""
+    """Seconds of work for this piece: its share of the batch, and its retry."""
     retried: bool = False
-    """Whether the first answer was doubtful and the piece was decoded again."""
+    """Whether the piece was decoded again because the first hypothesis was doubtful."""
 
 
 class Transcriber(Protocol):
-    """A loaded, warm model. Every method may be called from any thread."""
+    """A loaded model. All methods are thread-safe."""
 
     @property
     def model(self) -> str:
-        """Name shown in results, as in `tiny.en`."""
+        """Name for results, such as `tiny.en`."""
         ...
 
     @property
     def languages(self) -> frozenset[str]:
-        """Codes of the languages that the model speaks."""
+        """Codes of the languages that the model supports."""
         ...
 
     @property
     def clear_no_speech_prob(self) -> float:
-        """A hypothesis with a `no_speech_prob` below this is speech beyond doubt."""
+        """A hypothesis with a `no_speech_prob` below this is certainly speech."""
         ...
 
     def transcribe(
         self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
-        """What was said in each; they are decoded together where that saves work.
+        """Transcribe pieces of speech, together where that saves work.
 
-        The errors are UnsupportedLanguageError and InferenceFailedError.
+        The result has an UnsupportedLanguageError or InferenceFailedError for a piece that failed.
         """
         ...
 
     def close(self) -> None:
-        """Free the model's memory. Transcribing afterwards gives InferenceFailedError."""
+        """Free the memory of the model. `transcribe` then returns InferenceFailedError."""
         ...

@@ -1,10 +1,10 @@
 """The voice detector: the Silero VAD network, in numpy.
 
-When the audio is complete, only the recurrence has to go step by step. In numpy that takes far less
-memory than an inference runtime. The weights in `silero_vad_v6.npz` are those of
-Silero VAD v6 (github.com/snakers4/silero-vad, MIT licence, copyright 2020-present Silero Team; the
-text is in `silero_vad_v6.LICENSE`). `tools/make_voice_weights.py` took them from the ONNX file
-that faster-whisper 1.2.1 ships.
+The audio is complete, so only the recurrence must run step by step. In numpy this needs far less
+memory than an inference runtime. The weights in `silero_vad_v6.npz` are those of Silero VAD v6
+(github.com/snakers4/silero-vad, MIT licence, copyright 2020-present Silero Team; the text is in
+`silero_vad_v6.LICENSE`). `tools/make_voice_weights.py` extracted them from the ONNX file in
+faster-whisper 1.2.1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stt_mqtt.types import Samples
 Array: TypeAlias = npt.NDArray[np.float32]
 
 CHUNK = 512
-"""Samples that one probability stands for: 32 ms."""
+"""Samples per probability: 32 ms."""
 
 WEIGHTS = {
     "spectrum_weight": (129, 3 * 128),
@@ -38,29 +38,29 @@ WEIGHTS = {
     "speech_weight": (128,),
     "speech_bias": (1,),
 }
-"""The arrays of the weights file and their shapes, all float32, inputs first.
+"""The arrays of the weights file and their shapes, input dimension first; all float32.
 
-The gates are, in this order, input, output and forget gate, halved, and the candidate.
+The order of the gates is input, output and forget gate (halved), then the candidate.
 """
 
 _CONTEXT = 64
 _MIRRORED = 64
-"""Samples that are repeated backwards behind a chunk."""
+"""Samples that are mirrored after a chunk."""
 _FRAME, _HOP = 256, 128
 _FRAMES = 4
-"""Spectra of one chunk."""
+"""Spectra per chunk."""
 _HALF = _FRAME // 2
 _BINS = _HALF + 1
 _WIDTH = 128
 _BLOCK = 64
-"""Chunks that are computed together: what they need fits into a core's cache."""
+"""Chunks that are computed together. Their data fits into the cache of a core."""
 
 
 def _windowed_basis() -> tuple[Array, Array]:
-    """Cosines and sines of the bins under a Hann window, for the folded halves of a frame.
+    """Cosines and sines of the bins with a Hann window, for the folded halves of a frame.
 
-    Both have the shape (128, 129): the samples 1 to 128 of a frame, its bins. The window is 0 at
-    sample 0, and the sample in the middle has no partner, so its even half is twice itself.
+    Both have the shape (128, 129): samples 1 to 128 of a frame, and bins. The window is 0 at sample
+    0. The sample in the middle has no partner, so its even half is twice itself.
     """
     places = np.arange(1, _HALF + 1)
     window = 0.5 - 0.5 * np.cos(np.pi * places / _HALF)
@@ -74,23 +74,23 @@ _COSINES, _SINES = _windowed_basis()
 
 
 class VoiceDetector:
-    """The network with its weights, named and shaped as in `WEIGHTS`; threads may share it."""
+    """The network. The weights are named and shaped as in `WEIGHTS`. Thread-safe."""
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
         self._weights = {name: weights[name] for name in WEIGHTS}
 
     @classmethod
     def load(cls) -> VoiceDetector:
-        """The network with the weights of this package."""
+        """Load the network with the weights in this package."""
         path = files("stt_mqtt.engine").joinpath("silero_vad_v6.npz")
         with path.open("rb") as file, np.load(file) as arrays:
             return cls(arrays)
 
     def probabilities(self, samples: Samples) -> Array:
-        """The probability of a voice in each chunk of `CHUNK` samples, the last filled with zeros.
+        """The probability of a voice in each chunk of `CHUNK` samples. The last is zero-padded.
 
-        Shape `(ceil(n / CHUNK),)` for `samples` of shape `(n,)`. The network sees each chunk with
-        the 64 samples before it, which are zeros for the first, and remembers earlier chunks.
+        Shape `(ceil(n / CHUNK),)` for `samples` of shape `(n,)`. The network gets each chunk with
+        the 64 samples before it (zeros for the first) and has a memory of earlier chunks.
         """
         count = -(-len(samples) // CHUNK)
         padded = np.zeros(_CONTEXT + count * CHUNK, np.float32)
@@ -109,13 +109,13 @@ class VoiceDetector:
         """The input of the gates, shape `(chunks, 4 * 128)`, from the output of `_magnitudes`."""
         weights = self._weights
         chunks = len(magnitudes) // _FRAMES
-        # A convolution of three taps: every tap of every spectrum at once, then moved and added.
+        # A convolution with three taps: all taps of all spectra at once, then shifted and added.
         taps = (magnitudes @ weights["spectrum_weight"]).reshape(chunks, _FRAMES, 3, _WIDTH)
         features = taps[:, :, 1] + weights["spectrum_bias"]
         features[:, 1:] += taps[:, :-1, 0]
         features[:, :-1] += taps[:, 1:, 2]
         flat = _rectify(features).reshape(chunks, _FRAMES * _WIDTH)
-        # The same with every second place: the first tap of the first one meets only padding.
+        # The same with stride 2. The first tap of the first position gets only padding.
         weight = weights["halve_weight"]
         halves = np.concatenate(
             [flat[:, : 2 * _WIDTH] @ weight[_WIDTH:], flat[:, _WIDTH:] @ weight], axis=1
@@ -126,7 +126,7 @@ class VoiceDetector:
         return np.asarray(wide @ weights["gates_weight"] + weights["gates_bias"])
 
     def _remember(self, gates: Array, hidden: Array, cell: Array) -> Array:
-        """Outputs of the LSTM after `hidden`, shape `(chunks, 128)`; changes `cell` in place."""
+        """Outputs of the LSTM after `hidden`, shape `(chunks, 128)`. Changes `cell` in place."""
         weight = self._weights["recurrent_weight"]
         outputs = np.empty((len(gates), _WIDTH), np.float32)
         state = np.empty(4 * _WIDTH, np.float32)
@@ -136,7 +136,7 @@ class VoiceDetector:
             np.dot(hidden, weight, out=state)
             state += gate
             np.tanh(state, out=state)
-            # The logistic function of x is (tanh(x / 2) + 1) / 2, and these gates come halved.
+            # The logistic function of x is (tanh(x / 2) + 1) / 2. These gates are already halved.
             opening += 1
             opening *= 0.5
             cell *= keeps
@@ -153,11 +153,11 @@ class VoiceDetector:
 
 
 def _magnitudes(padded: Array) -> Array:
-    """The spectra of the chunks in `padded`, which begins with the first one's context.
+    """The spectra of the chunks in `padded`, which begins with the context of the first one.
 
-    Shape `(chunks * 4, 129)`. A frame is the sum of an even and an odd half around its middle; the
-    even one has only cosines, the odd one only sines. Two products of half the size cost less here
-    than many short Fourier transforms, and stay single precision in every numpy.
+    Shape `(chunks * 4, 129)`. A frame is the sum of an even and an odd half around its middle. The
+    even half has only cosines, the odd half only sines. Two products of half the size are faster
+    here than many short Fourier transforms, and are single precision in every numpy version.
     """
     chunks = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + CHUNK)[::CHUNK]
     mirrored = chunks[:, -2 : -2 - _MIRRORED : -1]
@@ -170,5 +170,5 @@ def _magnitudes(padded: Array) -> Array:
 
 
 def _rectify(values: Array) -> Array:
-    """`values` with zeros in place of what is negative; computed in place."""
+    """Replace negative values with zeros, in place."""
     return np.maximum(values, 0, out=values)

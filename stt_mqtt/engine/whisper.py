@@ -1,6 +1,6 @@
 """Whisper through CTranslate2: a loaded model as a `Transcriber`.
 
-Each piece of speech is encoded by itself in a short window. States of one length are decoded
+Each piece of speech is encoded separately in a short window. States of the same length are decoded
 together.
 """
 
@@ -32,12 +32,12 @@ from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
 
 WIDE_BEAM = 5
 SENTENCE_S = 2.0
-"""Shorter speech, margins included, is a word or two. There the mean log-probability of the
-tokens would prefer a repeated word."""
+"""Shorter speech, including margins, is a word or two. There the mean log-probability would prefer
+a repeated word."""
 MAX_INITIAL_TIMESTAMP = 50
-"""Latest moment of the first word in a pass with timestamps, in states of 20 ms."""
+"""Latest start of the first word in a pass with timestamps, in states of 20 ms."""
 TOKENS_PER_S = 30
-"""More than anybody speaks in English; a longer answer is a loop."""
+"""Most English tokens per second. A longer answer is a loop."""
 SPARE_TOKENS = 16
 USUAL_TOKENS_PER_S = 3.5
 
@@ -50,8 +50,8 @@ def load(model: ResolvedModel, rung: Rung, parallelism: Parallelism) -> WhisperT
 def load_with(
     calibrated: Calibrated | None, model: ResolvedModel, rung: Rung, parallelism: Parallelism
 ) -> WhisperTranscriber:
-    """The same with a given calibration; None: every pass reads the full window."""
-    # Read once by huggingface_hub, when it is first imported.
+    """As `load`, with a given calibration. None: every pass reads the full window."""
+    # huggingface_hub reads it once, when it is imported.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         from ctranslate2.models import Whisper
@@ -104,7 +104,7 @@ class _Encoded:
 
 
 class WhisperTranscriber:
-    """A loaded model with the beam of a rung; see `Transcriber`."""
+    """A `Transcriber`: a loaded model with the beam of a rung."""
 
     def __init__(self, model: LoadedModel, beam_size: int) -> None:
         self.loaded = model
@@ -112,27 +112,27 @@ class WhisperTranscriber:
 
     @property
     def model(self) -> str:
-        """Name shown in results."""
+        """Name for results."""
         return self.loaded.name
 
     @property
     def languages(self) -> frozenset[str]:
-        """Codes of the languages that the model speaks."""
+        """Codes of the languages that the model supports."""
         return self.loaded.tokenizer.languages
 
     @property
     def clear_no_speech_prob(self) -> float:
-        """Below this `no_speech_prob` there is speech beyond doubt."""
+        """A hypothesis with a `no_speech_prob` below this is certainly speech."""
         return self.loaded.calibration.clear_no_speech_prob
 
     def with_beam(self, beam_size: int) -> WhisperTranscriber:
-        """The same model, loaded once, with another beam."""
+        """The same loaded model with another beam."""
         return WhisperTranscriber(self.loaded, beam_size)
 
     def transcribe(
         self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
-        """What was said in each piece; see `Transcriber`."""
+        """Transcribe pieces of speech; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
         groups: defaultdict[tuple[int, int, float], list[_Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
@@ -147,14 +147,14 @@ class WhisperTranscriber:
         return [answers[index] for index in range(len(speeches))]
 
     def decode_states(self, states: Floats, speech: Speech) -> Hypothesis:
-        """Decode encoder states of `speech` as in the first pass. Raises what goes wrong."""
+        """Decode encoder states of `speech` as in the first pass. Does not catch errors."""
         asked = wanted_language(speech, self.languages, self.model)
         encoded = self._prompted(0, replace(speech, language=asked), states, DecodePass.FIRST)
         ((_, hypothesis),) = self._decode([encoded], DecodePass.FIRST)
         return hypothesis
 
     def rehearse(self, speech_s: float) -> None:
-        """Do the work of `speech_s` seconds of speech with as many tokens as people speak."""
+        """Transcribe `speech_s` seconds of noise with as many tokens as speech has."""
         samples = np.tile(_quiet_noise(), math.ceil(speech_s))[: round(speech_s * SAMPLE_RATE)]
         encoded = self._encode(0, Speech(samples, next(iter(self.languages))), DecodePass.FIRST)
         tokens = round(speech_s * USUAL_TOKENS_PER_S)
@@ -167,7 +167,7 @@ class WhisperTranscriber:
         )
 
     def close(self) -> None:
-        """Free the model, also for the transcribers that share it."""
+        """Free the model, also for other transcribers that share it."""
         self.loaded.close()
 
     def _encode(self, index: int, speech: Speech, decode_pass: DecodePass) -> _Encoded:
@@ -198,13 +198,13 @@ class WhisperTranscriber:
         )
 
     def _has_timestamps(self, speech_s: float, language: str, decode_pass: DecodePass) -> bool:
-        """Whether the answer is to have timestamps. In French they cost words."""
+        """Whether to decode with timestamps. In French the model would leave out words."""
         from_s = self.loaded.calibration.timestamps_from_s
         first = decode_pass is DecodePass.FIRST and from_s is not None and speech_s >= from_s
         return language == ENGLISH and (first or decode_pass is DecodePass.SECOND)
 
     def _detected(self, states: Floats, speech: Speech) -> str:
-        """The most probable language among those allowed."""
+        """The most probable language among the allowed ones."""
         (ranked,) = self.loaded.network.detect_language(as_view(states[np.newaxis]))
         allowed = {normalise_language(tag) for tag in speech.languages}
         codes = [str(token)[2:-2] for token, _ in ranked]
@@ -213,7 +213,7 @@ class WhisperTranscriber:
     def _decode_safely(
         self, group: Sequence[_Encoded], decode_pass: DecodePass
     ) -> dict[int, Hypothesis | UtteranceError]:
-        """Decode together; if that fails, one by one, so that a failure harms only its cause."""
+        """Decode a group together; if that fails, one by one, so that only one piece fails."""
         try:
             return dict(self._decode(group, decode_pass))
         except Exception as error:
@@ -243,7 +243,7 @@ class WhisperTranscriber:
                 raise InferenceFailedError(f"model {self.model} answered what is not a number")
             tokens = answer.sequences_ids[0]
             text, count = self.loaded.tokenizer.decode(tokens)
-            # With the final token; a score by the mean leaves that out of the count.
+            # The probability includes the end token, but the length of the mean excludes it.
             log_prob = answer.scores[0] * len(tokens) ** encoded.length_penalty
             yield (
                 encoded.index,
@@ -264,9 +264,9 @@ class WhisperTranscriber:
 
 
 def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str | None:
-    """The language to transcribe in; None: it has to be detected.
+    """The language to transcribe in; None: it must be detected.
 
-    Raises UnsupportedLanguageError for one that the model does not speak.
+    Raises UnsupportedLanguageError if the model does not support it.
     """
     if speech.language is None:
         possible = spoken.intersection(map(normalise_language, speech.languages)) or spoken
@@ -281,7 +281,7 @@ def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str |
 
 
 def _max_length(group: Sequence[_Encoded]) -> int:
-    """CTranslate2 reserves half of the length for the prompt, or the length of the prompt."""
+    """The length limit for CTranslate2, which reserves half of it, or all of the prompt."""
     longest = max(encoded.max_tokens for encoded in group)
     prompt = len(group[0].prompt)
     return min(max(2 * longest, prompt + longest), MAX_TOKENS)

@@ -177,7 +177,7 @@ class EventReader:
         return taken
 
     async def _read_more(self, wanted_bytes: int) -> None:
-        """Read more bytes, up to `wanted_bytes` in all. Raises EOFError."""
+        """Read at most `wanted_bytes` more. Raises EOFError at the end of the input."""
         if not await self._read(min(wanted_bytes, _READ_BYTES)):
             raise EOFError
 
