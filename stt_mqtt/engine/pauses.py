@@ -30,7 +30,7 @@ PART_S = 4.0
 
 
 def judge_pauses(pauses_s: Sequence[float], audio_s: float) -> list[Pause]:
-    """Decide about each pause in audio of `audio_s`. A pause that is long for the speaker divides it.
+    """Decide about each pause in audio of `audio_s`. A pause that is long for the speaker divides.
 
     A model often leaves out one of two sentences with a pause between them, so they are decoded
     separately. The speech of a hesitating speaker is recognized better as one, with shortened
