@@ -12,7 +12,7 @@ from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.errors import TooManyDevicesError
 from stt_mqtt.types import DeviceKey
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, RecordingOutlet
 
 
 def key(name: str) -> DeviceKey:
@@ -69,6 +69,17 @@ def test_a_device_with_changed_settings_stays_because_a_mute_must_not_be_forgott
     muted.change(SettingsChange(enabled=None), 0.0)
     devices.get_or_add(key("d"))
     assert names(devices) == ["c", "d"]
+
+
+def test_the_devices_of_one_door_are_told_again_and_no_others() -> None:
+    devices = registry(3)
+    told = RecordingOutlet()
+    for door in ("native", "hermes"):
+        devices.observers.add(door, told)
+        devices.register(DeviceKey(door, f"{door}-room"))
+    told.told.clear()
+    devices.announce("native")
+    assert [name for name, _ in told.told] == ["settings native-room", "state native-room"]
 
 
 def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
