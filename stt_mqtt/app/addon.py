@@ -172,7 +172,7 @@ def _take_device(place: str, entry: object, found: _DeviceOptions) -> None:
     if name in NOT_SET:
         found.problems.append(f"{place}: lacks its name")
     elif not isinstance(name, str) or re.fullmatch(NAME_PATTERN, name) is None:
-        found.problems.append(f"{place}.name: {PATTERNS['[key]']}")
+        found.problems.append(f"{place}.name: {PATTERNS['devices[key]']}")
     elif name in found.section:
         first = found.option_of[dotted((DEVICES, name))]
         found.problems.append(f"{place}.name: is the name of {first} too")

@@ -15,6 +15,7 @@ from stt_mqtt.config.network import (
     TlsConfig,
     WyomingConfig,
 )
+from stt_mqtt.config.phrases import NamesFromHomeAssistantConfig, PhrasesConfig
 from stt_mqtt.config.reader import read_config
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.satellite import (
@@ -57,6 +58,8 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "MqttConfig",
+    "NamesFromHomeAssistantConfig",
+    "PhrasesConfig",
     "Protocol",
     "RungConfig",
     "SatelliteCodec",

@@ -49,7 +49,7 @@ def merge(old: Config, new: Config) -> Config:
 
 
 def _differences(old: object, new: object, path: str) -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
+    if path == "devices" and isinstance(old, Mapping) and isinstance(new, Mapping):
         yield from _device_differences(old, new, path)
     elif isinstance(old, Section) and isinstance(new, Section):
         for name in type(new).model_fields:

@@ -24,6 +24,7 @@ MAX_HOTWORDS = 64
 _LANGUAGE = re.compile(LANGUAGE_PATTERN)
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Area = Annotated[str, Field(min_length=1, max_length=100)]
 Hotword = Annotated[str, Field(min_length=1, max_length=64)]
 _CHUNKED = [codec.value for codec in Codec if codec not in WHOLE_ONLY]
 
@@ -56,6 +57,10 @@ class DeviceConfig(Section):
     """Text that tells the model which words to expect."""
     hotwords: tuple[Hotword, ...] = Field(default=(), max_length=MAX_HOTWORDS)
     """Names and words that the model should prefer."""
+    phrases: bool = True
+    """`false`: the phrase book is not used for this device."""
+    area: Area | None = None
+    """Area that the device is in: its name, alias or id in Home Assistant."""
     codec: ChunkedCodec = Codec.PCM_S16LE
     """Codec of utterances whose start names none."""
     rate: Rate = 16_000

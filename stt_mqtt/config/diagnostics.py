@@ -31,7 +31,8 @@ _SENTENCES = {
 }
 _TOPIC = "must be levels of A-Z a-z 0-9 _ . - with / between them, without wildcards"
 PATTERNS = {
-    "[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
+    "names[key]": "a list has a name of 1 to 64 of A-Z a-z 0-9 _ -",
+    "devices[key]": "a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
     "base_topic": _TOPIC,
     "device": "a satellite's name has 1 to 64 of A-Z a-z 0-9 _ . -",
     "discovery_prefix": _TOPIC,
@@ -41,6 +42,7 @@ PATTERNS = {
     "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
     "rung": "must be auto or the name of a rung",
+    "url": "must be http:// or https://, a host and a port, as in http://homeassistant.local:8123",
     "wake_topic": "must be a topic or a filter with whole levels + and #, as in a/+/detected",
 }
 """What to write instead, for each pattern in the models."""
@@ -130,7 +132,7 @@ def sentence(error: ErrorDetails, value: object) -> str:
         case "value_error":
             message = str(context["error"])
         case "string_pattern_mismatch":
-            message = PATTERNS[[part for part in error["loc"] if isinstance(part, str)][-1]]
+            message = PATTERNS[_pattern_name(error["loc"])]
         case "enum" if isinstance(value, str):
             choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             message = f"{shown(value)} is not known{_guess(value.lower(), choices)}"
@@ -151,6 +153,12 @@ def sentence(error: ErrorDetails, value: object) -> str:
         case _:
             message = general
     return message
+
+
+def _pattern_name(loc: tuple[int | str, ...]) -> str:
+    """The key with a pattern. The names of `devices` end in their section and `[key]`."""
+    keys = [part for part in loc if isinstance(part, str)]
+    return f"{keys[-3]}[key]" if keys[-1] == "[key]" else keys[-1]
 
 
 def shown(value: object, quotes: str = "'") -> str:

@@ -20,6 +20,7 @@ from stt_mqtt.config.network import (
     Protocol,
     Scheme,
 )
+from stt_mqtt.config.phrases import PhrasesConfig
 from stt_mqtt.config.root import Config
 from stt_mqtt.config.satellite import ListenMode, SatelliteCodec, SatelliteConfig
 from stt_mqtt.config.section import Section
@@ -52,6 +53,7 @@ def without_effect(config: Config) -> Iterator[IneffectiveKey]:
     yield from _of_the_announcement(config)
     yield from _of_the_ladder(config)
     yield from _of_the_limits(config.limits)
+    yield from _of_the_phrases(config.phrases)
     yield from _of_the_names(config.devices)
     yield from _of_the_languages(config.device_defaults, config.devices)
     yield from _of_the_satellite(config.satellite)
@@ -154,6 +156,14 @@ def _of_the_limits(limits: LimitsConfig) -> Iterator[IneffectiveKey]:
         if _written(limits, key) and value > room:
             message = f"has no effect above limits.{other} ({room:g}): {remedy}"
             yield IneffectiveKey(("limits", key), ("limits", other), message)
+
+
+def _of_the_phrases(phrases: PhrasesConfig) -> Iterator[IneffectiveKey]:
+    if not phrases.has_book:
+        for key in _written(phrases, "names", "home_assistant"):
+            if getattr(phrases, key) != {}:
+                message = "has no effect without sentences: phrases.builtin: true, or phrases.paths"
+                yield IneffectiveKey(("phrases", key), ("phrases", "builtin"), message)
 
 
 def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:

@@ -54,6 +54,13 @@ def _meant(variable: str) -> str | None:
     return f"{PREFIX}{section}{SEPARATOR}{rest}" if lacks_one else None
 
 
+def _in_the_file(section: str) -> str:
+    """The problem of a variable for free names."""
+    if section == "devices":
+        return "devices are set in the file; STT_MQTT__DEVICE_DEFAULTS__… is for all of them"
+    return f"the names in {section} are set in the file"
+
+
 def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The path of the key for these names, and the problem if there is one."""
     key_type: KeyType = ROOT
@@ -70,7 +77,7 @@ def _resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
             return names, unknown_key(name, key_type) if key_type.section else problem
         key_type = child
     if key_type.entries is not None:
-        return names, "devices are set in the file; STT_MQTT__DEVICE_DEFAULTS__… is for all of them"
+        return names, _in_the_file(names[0])
     if key_type.short_form is not None:
         return (*names, key_type.short_form), None
     if key_type.section is not None:

@@ -10,8 +10,8 @@ from stt_mqtt.config.section import KeyType
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
-PRIVATE = frozenset({"username", "password_file"})
-"""Keys that are left out because people write the password into them."""
+PRIVATE = frozenset({"username", "password_file", "token_file", "names"})
+"""Keys that are left out: people write the password into them, or they say what a home has."""
 
 
 def without_secrets(config: Config) -> dict[str, JSON]:
@@ -55,10 +55,8 @@ def json_schema() -> dict[str, object]:
     definitions, properties = schema["$defs"], schema["properties"]
     for section in properties.values():
         _allow_empty(section)
-    entries = properties["devices"]["patternProperties"]
-    for pattern in entries:
-        entries[pattern] = {"anyOf": [entries[pattern], {"type": "null"}]}
-    properties["devices"]["additionalProperties"] = False
+    _allow_empty_entries(properties["devices"])
+    _allow_empty_entries(definitions["PhrasesConfig"]["properties"]["names"])
     properties["broker"]["anyOf"].append({"enum": [mode.value for mode in BrokerMode]})
     for definition in definitions.values():
         _allow_unquoted_numbers(definition)
@@ -90,6 +88,13 @@ def _allow_empty(section: dict[str, Any]) -> None:
         section["anyOf"] = [{"$ref": section.pop("$ref")}, {"type": "null"}]
     else:
         section["type"] = [section["type"], "null"]
+
+
+def _allow_empty_entries(section: dict[str, Any]) -> None:
+    """Allow null below free names, and no other names than the pattern allows."""
+    for entry in section["patternProperties"].values():
+        _allow_empty(entry)
+    section["additionalProperties"] = False
 
 
 def _allow_unquoted_numbers(definition: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from stt_mqtt.config.network import (
     MqttConfig,
     WyomingConfig,
 )
+from stt_mqtt.config.phrases import PhrasesConfig
 from stt_mqtt.config.satellite import SatelliteConfig
 from stt_mqtt.config.section import KeyType, Section
 from stt_mqtt.config.service import (
@@ -51,6 +52,7 @@ class Config(Section):
             "engine",
             "ladder",
             "limits",
+            "phrases",
             "satellite",
         }
     )
@@ -72,6 +74,8 @@ class Config(Section):
     """Models to choose from by load."""
     gate: GateConfig = Field(default_factory=GateConfig)
     """What counts as speech."""
+    phrases: PhrasesConfig = Field(default_factory=PhrasesConfig)
+    """The sentences of the home and the names in them."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     """Limits per utterance and over all devices."""
     device_defaults: DeviceConfig = Field(default_factory=DeviceConfig)

@@ -93,6 +93,7 @@ SNIPPETS = {
     "ladder": "ladder: {rungs: [{name: a, model: b}, {name: c, model: b}], min_stay_s: 5}\n",
     "limits": "limits: {max_devices: 5}\n",
     "gate": "gate: {enabled: false}\n",
+    "phrases": "phrases: {builtin: true, names: {drink: [tea]}}\n",
     "device_defaults": "device_defaults: {rate: 8000}\n",
     "devices": "devices: {a: {rate: 8000}}\n",
     "satellite": "satellite: {codec: flac, vad: {hangover_ms: 700}}\n",

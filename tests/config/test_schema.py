@@ -47,6 +47,7 @@ GOOD: list[Any] = [
     {"device_defaults": {"languages": ["en", "pt-BR"], "hotwords": []}},
     {"devices": {"a": {"languages": None}}},
     {"ladder": {"rungs": None}},
+    {"phrases": {"builtin": True, "names": {"drink": ["tea"], "shop": None}}},
     {"ladder": {"rung": "a", "rungs": [{"name": "a", "model": "b", "beam_size": 1}]}},
 ]
 BAD: list[Any] = [
@@ -65,6 +66,9 @@ BAD: list[Any] = [
     {"device_defaults": {"codec": "mp4"}},
     {"device_defaults": {"prompt": "x" * 1001}},
     {"log": 5},
+    {"phrases": {"names": {"a b": ["c"]}}},
+    {"phrases": {"names": {"a": "c"}}},
+    {"phrases": {"home_assistant": {"url": "homeassistant.local"}}},
     {"device_defaults": {"languages": "en"}},
     {"device_defaults": {"languages": ["english"]}},
     {"device_defaults": {"hotwords": [""]}},

@@ -1,0 +1,1 @@
+"""The names that Home Assistant exposes, kept up to date and on disk."""
