@@ -6,6 +6,7 @@ Times named `*_at` are in seconds of a monotonic clock, `ts` in seconds of the U
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -175,6 +176,10 @@ class Utterance:
     """Languages to detect among if `language` is None. Empty: all that the model supports."""
     hotwords: tuple[str, ...] = ()
     """Words that the model should prefer."""
+    phrases: bool = True
+    """Whether the phrase book may be used."""
+    area: str | None = None
+    """The area of the device, which selects sentences of the book."""
     context: object = None
 
 
@@ -214,13 +219,40 @@ class EngineFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Phrase:
+    """A phrase of the home's book that was said.
+
+    `id`: the name of its intent. `slots`: the values in it by name. `entities`: the entities and
+    areas of Home Assistant that its names stand for, by the name of the slot. `score`: mean
+    log-probability of its tokens. `margin`: by how many nats of total log-probability it is above
+    the next phrase. None: the transcript was the phrase, or there was no other phrase.
+    """
+
+    id: str
+    slots: Mapping[str, object]
+    entities: Mapping[str, str]
+    score: float = 0.0
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens)."""
+    """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens).
+
+    `heard`: the free transcript if `text` is a phrase of the book instead. None: it is `text`.
+    """
 
     text: str
     language: str
     confidence: float
     no_speech_prob: float
+    heard: str | None = None
+    phrase: Phrase | None = None
+
+    @property
+    def free(self) -> str:
+        """What the model heard without the phrase book."""
+        return self.text if self.heard is None else self.heard
 
 
 @dataclass(frozen=True, slots=True)

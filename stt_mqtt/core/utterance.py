@@ -46,6 +46,8 @@ class ResolvedStart:
     reject_over_cap: bool = False
     languages: tuple[str, ...] = ()
     hotwords: tuple[str, ...] = ()
+    phrases: bool = True
+    area: str | None = None
     context: object = None
 
     @classmethod
@@ -70,6 +72,8 @@ class ResolvedStart:
             reject_over_cap=config.on_cap is OnCap.REJECT,
             languages=config.languages,
             hotwords=config.hotwords + start.hotwords,
+            phrases=config.phrases,
+            area=config.area,
             context=start.context,
         )
 
@@ -87,6 +91,8 @@ class ResolvedStart:
             reject_over_cap=self.reject_over_cap,
             languages=self.languages,
             hotwords=self.hotwords,
+            phrases=self.phrases,
+            area=self.area,
             context=self.context,
         )
 

@@ -42,6 +42,7 @@ Progress: TypeAlias = Callable[[float, float], None]
 
 MIN_UTTERANCE_S = 0.1
 """Shortest utterance. Less audio is an error of the device."""
+NO_SAMPLES: Samples = np.zeros(0, np.float32)
 FILE_TOGETHER = 4
 """Most pieces of a long file that are decoded together."""
 
@@ -119,11 +120,14 @@ class Pipeline:
             error.hint = decoded.hint
             raise error
         language, allowed = self._languages(utterance)
+        found = list(self._speech(decoded.samples))
+        for_phrases = self.recognizer.has_book and utterance.phrases
+        asked = Speech(
+            NO_SAMPLES, language, allowed, utterance.prompt, utterance.hotwords, for_phrases
+        )
         pieces = [
-            Piece(
-                Speech(samples, language, allowed, utterance.prompt, utterance.hotwords), speech_s
-            )
-            for samples, speech_s in self._speech(decoded.samples)
+            Piece(replace(asked, samples=samples), speech_s, utterance.area)
+            for samples, speech_s in found
         ]
         return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint), pieces
 
@@ -221,15 +225,20 @@ class _Assembly:
 def join(hypotheses: Sequence[Hypothesis]) -> Transcript:
     """Join the hypotheses of all pieces. The numbers are means, weighted by tokens.
 
-    A piece without text still counts in the means.
+    A piece without text still counts in the means. A phrase of the book is one piece: if several
+    have text, it is the text that was heard.
     """
     weights = [max(hypothesis.tokens, 1) for hypothesis in hypotheses]
     log_prob = np.average([h.mean_log_prob for h in hypotheses], weights=weights)
+    spoken = [hypothesis for hypothesis in hypotheses if hypothesis.text]
+    only = spoken[0] if len(spoken) == 1 else None
     return Transcript(
-        text=" ".join(h.text for h in hypotheses if h.text),
+        text=only.text if only is not None else " ".join(h.heard or h.text for h in spoken),
         language=max(hypotheses, key=lambda h: (bool(h.text), h.tokens)).language,
         confidence=min(1.0, math.exp(log_prob)),
         no_speech_prob=float(np.average([h.no_speech_prob for h in hypotheses], weights=weights)),
+        heard=None if only is None else only.heard,
+        phrase=None if only is None else only.phrase,
     )
 
 

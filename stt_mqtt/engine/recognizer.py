@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from stt_mqtt.engine.phrases import CurrentBook, recognize
 from stt_mqtt.engine.quality import (
     Doubt,
     doubt_about,
@@ -33,10 +34,14 @@ CHUNKS_PER_S = SAMPLE_RATE / CHUNK
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of speech. `speech_s`: seconds from the first to the last sound."""
+    """A piece of speech. `speech_s`: seconds from the first to the last sound.
+
+    `area`: where the device is, which selects phrases of the book.
+    """
 
     speech: Speech
     speech_s: float
+    area: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,13 @@ class Recognizer:
 
     transcriber: Transcriber
     voice: VoiceDetector
+    current: CurrentBook | None = None
+    """The phrase book. None: there is none."""
+
+    @property
+    def has_book(self) -> bool:
+        """Whether there are phrases to recognise."""
+        return self.current is not None and bool(self.current.book.languages)
 
     def recognize(
         self, pieces: Sequence[Piece], may_retry: bool
@@ -60,8 +72,11 @@ class Recognizer:
             if isinstance(judged, UtteranceError):
                 yield index, judged
                 continue
+            judged = self._phrase(pieces[index], judged)
             work_s = share_s + time.perf_counter() - since
-            if may_retry and doubt is not None:
+            if judged.phrase is not None:
+                yield index, replace(judged, work_s=work_s)
+            elif may_retry and doubt is not None:
                 doubtful.append((index, replace(judged, work_s=work_s), doubt))
             else:
                 believed = _believed(judged, pieces[index].speech)
@@ -69,8 +84,19 @@ class Recognizer:
         for index, first, doubt in doubtful:
             since = time.perf_counter()
             best = _without_loop(self._retry(pieces[index], first, doubt))
+            best = self._phrase(pieces[index], best)
             work_s = first.work_s + time.perf_counter() - since
             yield index, replace(best, work_s=work_s, retried=True)
+
+    def _phrase(self, piece: Piece, hypothesis: Hypothesis) -> Hypothesis:
+        """The hypothesis with the phrase of the book that was said, if it is one."""
+        if self.current is None or not piece.speech.for_phrases:
+            return hypothesis
+        try:
+            return recognize(self.current.book, self.transcriber, hypothesis, piece.area)
+        except Exception:
+            log.exception("the phrase book could not be used, please report this")
+            return hypothesis
 
     def _judge(
         self, piece: Piece, answer: Hypothesis | UtteranceError

@@ -74,12 +74,13 @@ class WhisperTokenizer:
 
     def prompt(self, speech: Speech, language: str, timestamps: bool) -> list[int]:
         """The tokens before the answer of the decoder."""
-        task = ["startoftranscript"]
-        if self.multilingual:
-            task += [language, "transcribe"]
-        if not timestamps:
-            task += ["notimestamps"]
-        return [*self._context(speech), *(self._control(name) for name in task)]
+        ending = [] if timestamps else [self._control("notimestamps")]
+        return [*self._context(speech), *self.start(language), *ending]
+
+    def start(self, language: str) -> list[int]:
+        """The tokens that start every answer in a language."""
+        task = [language, "transcribe"] if self.multilingual else []
+        return [self._control(name) for name in ("startoftranscript", *task)]
 
     def decode(self, tokens: Sequence[int]) -> tuple[str, int]:
         """The text of an answer and the number of its text tokens."""
@@ -88,12 +89,12 @@ class WhisperTokenizer:
         return text if any(letter.isalnum() for letter in text) else "", len(spoken)
 
     def _context(self, speech: Speech) -> list[int]:
-        hotwords = self._encode(", ".join(speech.hotwords))[:MAX_HOTWORD_TOKENS]
+        hotwords = self.encode(", ".join(speech.hotwords))[:MAX_HOTWORD_TOKENS]
         room = MAX_PROMPT_TOKENS - len(hotwords)
-        before = hotwords + self._encode(speech.prompt or "")[-room:]
+        before = hotwords + self.encode(speech.prompt or "")[-room:]
         return [self._control("startofprev"), *before] if before else []
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
         """The tokens of a text, without control tokens, which would change the decoding."""
         if not text.strip():
             return []

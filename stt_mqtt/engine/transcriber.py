@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import Samples
+from stt_mqtt.types import Phrase, Samples
 
 MAX_SPEECH_S = 28.0
 """Longest piece of speech, in seconds. Whisper's window has 30 s."""
+
+
+States: TypeAlias = npt.NDArray[np.float32]
+"""Encoder states, shape (states, width), 20 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class Speech:
     languages: tuple[str, ...] = ()
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
+    for_phrases: bool = False
+    """Whether the hypothesis should have alternatives and states, to find phrases of the book."""
 
 
 class DecodePass(Enum):
@@ -55,6 +64,14 @@ class Hypothesis:
     """Seconds of work for this piece: its share of the batch, and its retry."""
     retried: bool = False
     """Whether the piece was decoded again because the first hypothesis was doubtful."""
+    alternatives: tuple[str, ...] = ()
+    """Other texts of the beam, the most probable first."""
+    states: States | None = field(default=None, repr=False, compare=False)
+    """Encoder states of the speech, shape (states, width), without the silence after it."""
+    heard: str | None = None
+    """The text that the model found, if `text` is a phrase of the book instead."""
+    phrase: Phrase | None = None
+    """The phrase of the book that was said."""
 
 
 class Transcriber(Protocol):
@@ -81,6 +98,15 @@ class Transcriber(Protocol):
         """Transcribe pieces of speech, together where that saves work.
 
         The result has an UnsupportedLanguageError or InferenceFailedError for a piece that failed.
+        """
+        ...
+
+    def log_probs(
+        self, states: States, texts: Sequence[str], language: str
+    ) -> list[tuple[float, ...]]:
+        """The log-probability of each token of each text, given the encoder states of a piece.
+
+        Raises InferenceFailedError.
         """
         ...
 

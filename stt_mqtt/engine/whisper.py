@@ -39,6 +39,10 @@ MAX_INITIAL_TIMESTAMP = 50
 TOKENS_PER_S = 30
 """Most English tokens per second. A longer answer is a loop."""
 SPARE_TOKENS = 16
+STATES_PER_S = 50
+SILENCE_AFTER_S = 0.5
+"""Silence after the speech that is kept to find phrases."""
+MIN_PROBABILITY = 1e-9
 USUAL_TOKENS_PER_S = 3.5
 
 
@@ -96,11 +100,13 @@ class _Encoded:
     prompt: list[int]
     length_penalty: float
     max_tokens: int
+    spoken: int | None
+    """How many of the states are needed to find phrases. None: no phrases are wanted."""
 
     @property
-    def group(self) -> tuple[int, int, float]:
+    def group(self) -> tuple[int, int, float, bool]:
         """The key of the group; pieces with equal keys are decoded together."""
-        return len(self.states), len(self.prompt), self.length_penalty
+        return len(self.states), len(self.prompt), self.length_penalty, self.spoken is None
 
 
 class WhisperTranscriber:
@@ -134,7 +140,7 @@ class WhisperTranscriber:
     ) -> list[Hypothesis | UtteranceError]:
         """Transcribe pieces of speech; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
-        groups: defaultdict[tuple[int, int, float], list[_Encoded]] = defaultdict(list)
+        groups: defaultdict[tuple[int, int, float, bool], list[_Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
             try:
                 encoded = self._encode(index, speech, decode_pass)
@@ -195,7 +201,13 @@ class WhisperTranscriber:
             self.loaded.tokenizer.prompt(speech, language, timestamps),
             length_penalty=1.0 if is_sentence else 0.0,
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
+            spoken=self._spoken_states(speech_s) if speech.for_phrases else None,
         )
+
+    def _spoken_states(self, speech_s: float) -> int:
+        """The number of states of the lead, the speech, and a little silence after it."""
+        lead_s = self.loaded.calibration.first.lead_s
+        return math.ceil((lead_s + speech_s + SILENCE_AFTER_S) * STATES_PER_S)
 
     def _has_timestamps(self, speech_s: float, language: str, decode_pass: DecodePass) -> bool:
         """Whether to decode with timestamps. In French the model would leave out words."""
@@ -228,10 +240,12 @@ class WhisperTranscriber:
     def _decode(
         self, group: Sequence[_Encoded], decode_pass: DecodePass
     ) -> Iterator[tuple[int, Hypothesis]]:
+        beam_size = self._beam_size if decode_pass is DecodePass.FIRST else WIDE_BEAM
         answers = self.loaded.network.generate(
             as_view(np.stack([encoded.states for encoded in group])),
             [encoded.prompt for encoded in group],
-            beam_size=self._beam_size if decode_pass is DecodePass.FIRST else WIDE_BEAM,
+            beam_size=beam_size,
+            num_hypotheses=1 if group[0].spoken is None else beam_size,
             length_penalty=group[0].length_penalty,
             max_length=_max_length(group),
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
@@ -253,8 +267,34 @@ class WhisperTranscriber:
                     tokens=count,
                     mean_log_prob=log_prob / (len(tokens) + 1),
                     no_speech_prob=answer.no_speech_prob,
+                    alternatives=self._alternatives(answer.sequences_ids[1:], text),
+                    states=None if encoded.spoken is None else encoded.states[: encoded.spoken],
                 ),
             )
+
+    def _alternatives(self, sequences: Sequence[Sequence[int]], best: str) -> tuple[str, ...]:
+        """The texts of other hypotheses that differ from the best one and from each other."""
+        texts = dict.fromkeys(self.loaded.tokenizer.decode(tokens)[0] for tokens in sequences)
+        return tuple(text for text in texts if text and text != best)
+
+    def log_probs(
+        self, states: Floats, texts: Sequence[str], language: str
+    ) -> list[tuple[float, ...]]:
+        """The log-probability of each token of each text; see `Transcriber`."""
+        tokenizer = self.loaded.tokenizer
+        results = self.loaded.network.align(
+            as_view(np.repeat(states[np.newaxis], len(texts), axis=0)),
+            tokenizer.start(language),
+            [tokenizer.encode(text) for text in texts],
+            len(states),
+        )
+        return [
+            tuple(
+                math.log(max(probability, MIN_PROBABILITY))
+                for probability in result.text_token_probs
+            )
+            for result in results
+        ]
 
     def _failed(self, error: Exception) -> UtteranceError:
         if isinstance(error, UtteranceError):

@@ -11,7 +11,7 @@ from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import Json, parse_object
-from stt_mqtt.types import AudioFormat, Outcome, UtteranceStart
+from stt_mqtt.types import AudioFormat, Outcome, Phrase, UtteranceStart
 
 RESULT_VERSION = 1
 MAX_SHOWN_CHARACTERS = 64
@@ -168,7 +168,21 @@ def result_fields(outcome: Outcome) -> dict[str, object]:
         "age_s": _rounded(outcome.age_s),
         "incomplete": outcome.incomplete,
         "repeated": outcome.repeated,
+        "heard": "" if transcript is None else transcript.free,
+        "phrase": None if transcript is None else _phrase_fields(transcript.phrase),
         "hint": None if outcome.hint is None else outcome.hint.sentence,
+    }
+
+
+def _phrase_fields(phrase: Phrase | None) -> dict[str, object] | None:
+    if phrase is None:
+        return None
+    return {
+        "id": phrase.id,
+        "slots": dict(phrase.slots),
+        "entities": dict(phrase.entities),
+        "score": _rounded(phrase.score),
+        "margin": _rounded(phrase.margin),
     }
 
 

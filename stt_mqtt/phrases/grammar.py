@@ -1,0 +1,197 @@
+"""The sentences of a phrase book as one automaton.
+
+A node is the set of its arcs. Nodes with equal arcs are one node, so the sentences of a book share
+their endings. Optional words, alternatives and permutations become arcs. A list stays one arc,
+however many values it has, so the automaton does not grow with the home.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from hassil.expression import (
+    Alternative,
+    Expression,
+    Group,
+    ListReference,
+    Permutation,
+    RuleReference,
+    Sentence,
+    TextChunk,
+)
+
+from stt_mqtt.phrases.sounds import key_of
+
+MAX_PERMUTED = 6
+"""Most parts of a permutation."""
+MAX_NODES = 200_000
+_WORD = re.compile(r"\s*\S+\s*|\s+")
+
+
+class GrammarError(ValueError):
+    """A template that cannot be compiled. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An arc with a word, or a part of a word, as it is written. Spaces separate words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An arc with any value of list `values`. `name`: the name that a result gives the value."""
+
+    values: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An arc to the end of a sentence of a block. The number of the block identifies it."""
+
+    block: int
+
+
+Label: TypeAlias = Text | Slot | End
+Arcs: TypeAlias = frozenset[tuple[Label, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Automaton:
+    """The compiled sentences. Node 0 is the end of every sentence.
+
+    `arcs[node]`: pairs of a label, as its index, and a node. `levels`: the arcs again, shape (arcs,
+    3) with source, label and target, sorted by source. An arc leads to a node of a lower level.
+    `keys`: how each label sounds; empty for slots and ends.
+    """
+
+    labels: tuple[Label, ...]
+    keys: tuple[str, ...]
+    arcs: tuple[tuple[tuple[int, int], ...], ...]
+    start: int
+    levels: tuple[npt.NDArray[np.intp], ...]
+
+
+@dataclass(slots=True)
+class GrammarBuilder:
+    """Collects sentence templates and compiles them."""
+
+    nodes: list[Arcs] = field(default_factory=lambda: [frozenset()])
+    """The arcs of each node. Every arc leads to a node that comes before."""
+    _numbers: dict[Arcs, int] = field(default_factory=lambda: {frozenset(): 0})
+    _starts: set[tuple[Label, int]] = field(default_factory=set)
+
+    def add(
+        self,
+        sentences: Iterable[Sentence],
+        rules: Mapping[str, Sentence],
+        list_of: Callable[[ListReference], str],
+        block: int,
+    ) -> None:
+        """Add the sentences of a block. `list_of`: the list that a reference means.
+
+        Raises GrammarError.
+        """
+        end = self.node(frozenset({(End(block), 0)}))
+        compiler = _Compiler(self, rules, list_of)
+        for sentence in sentences:
+            self._starts |= self.nodes[compiler.before(sentence.expression, end, ())]
+
+    def node(self, arcs: Arcs) -> int:
+        """The node with these arcs."""
+        number = self._numbers.get(arcs)
+        if number is None:
+            if len(self.nodes) >= MAX_NODES:
+                raise GrammarError(f"the sentences need more than {MAX_NODES} nodes")
+            number = self._numbers[arcs] = len(self.nodes)
+            self.nodes.append(arcs)
+        return number
+
+    def build(self, language: str) -> Automaton:
+        """The automaton of all sentences."""
+        start = self.node(frozenset(self._starts))
+        indices: dict[Label, int] = {}
+        arcs = tuple(
+            tuple((indices.setdefault(label, len(indices)), target) for label, target in node)
+            for node in self.nodes
+        )
+        level = [0] * len(arcs)
+        by_level: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for source, leaving in enumerate(arcs):
+            level[source] = max((level[target] + 1 for _, target in leaving), default=0)
+            by_level[level[source]] += [(source, label, target) for label, target in leaving]
+        labels = tuple(indices)
+        return Automaton(
+            labels,
+            tuple(key_of(one.text, language) if isinstance(one, Text) else "" for one in labels),
+            arcs,
+            start,
+            tuple(np.array(by_level[number], np.intp) for number in sorted(by_level) if number),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """Compiles the expressions of a sentence, from its end to its start."""
+
+    builder: GrammarBuilder
+    rules: Mapping[str, Sentence]
+    list_of: Callable[[ListReference], str]
+
+    def before(self, expression: Expression, node: int, within: tuple[str, ...]) -> int:
+        """The node from which `expression` leads to `node`. `within`: the rules that it is in."""
+        match expression:
+            case TextChunk():
+                for part in reversed(_WORD.findall(expression.original_text)):
+                    node = self._arc(Text(part), node)
+                return node
+            case ListReference():
+                return self._arc(Slot(self.list_of(expression), expression.slot_name), node)
+            case RuleReference():
+                return self._rule(expression.rule_name, node, within)
+            case Alternative():
+                return self._any(self.before(item, node, within) for item in expression.items)
+            case Permutation():
+                return self._permutation(expression, node, within)
+            case Group():
+                for item in reversed(expression.items):
+                    node = self.before(item, node, within)
+                return node
+        raise GrammarError(f"{type(expression).__name__} is not known")
+
+    def _rule(self, name: str, node: int, within: tuple[str, ...]) -> int:
+        if name not in self.rules:
+            raise GrammarError(f"there is no expansion rule <{name}>")
+        if name in within:
+            raise GrammarError(f"the expansion rule <{name}> contains itself")
+        return self.before(self.rules[name].expression, node, (*within, name))
+
+    def _permutation(self, group: Group, node: int, within: tuple[str, ...]) -> int:
+        if len(group.items) > MAX_PERMUTED:
+            raise GrammarError(f"a permutation has more than {MAX_PERMUTED} parts")
+        every = frozenset(range(len(group.items)))
+        reached = {every: node}
+
+        def after(done: frozenset[int]) -> int:
+            if done not in reached:
+                reached[done] = self._any(
+                    self.before(group.items[index], after(done | {index}), within)
+                    for index in every - done
+                )
+            return reached[done]
+
+        return after(frozenset())
+
+    def _any(self, nodes: Iterable[int]) -> int:
+        return self.builder.node(frozenset().union(*(self.builder.nodes[node] for node in nodes)))
+
+    def _arc(self, label: Label, node: int) -> int:
+        return self.builder.node(frozenset({(label, node)}))

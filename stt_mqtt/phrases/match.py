@@ -1,0 +1,158 @@
+"""The phrases of the book that are near to what was heard, and how they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from stt_mqtt.phrases.book import HOME_LISTS, CompiledBook
+from stt_mqtt.phrases.search import Filled, Found, Search
+from stt_mqtt.phrases.sounds import key_of, words_of
+from stt_mqtt.types import Phrase
+
+MAX_SOUNDS = 200
+"""A longer text is not a phrase."""
+MAX_COST = 0.6
+"""Largest cost per sound of a candidate."""
+NEAR = 12
+"""Most candidates of one text."""
+_QUESTION = re.compile(
+    r"(what|who|how|when|where|which|why|is|are|was|can|could|may|do|does|did|will|would|should|"
+    r"was|wer|wie|wann|wo|welche|welcher|welches|warum|ist|sind|kann|kannst|hast|hat|gibt)\b",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A phrase that may have been said.
+
+    `text`: the phrase as a result gives it. `written`: as the recogniser would write it. `cost`:
+    how differently it sounds from what was heard, per sound; 0 is alike. `total_cost`: over all
+    sounds. `phrase`: its meaning; the score is not known yet.
+    """
+
+    text: str
+    written: str
+    phrase: Phrase
+    cost: float
+    total_cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What a book has for a text. `exact`: the phrase that the text is. `near`: nearest first."""
+
+    exact: Candidate | None
+    near: tuple[Candidate, ...]
+
+
+def matches(book: CompiledBook, heard: Sequence[str], limit: int) -> Matches:
+    """The phrases near to the hypotheses `heard`, the most likely one first."""
+    near: dict[tuple[str, str], Candidate] = {}
+    for number, text in enumerate(dict.fromkeys(heard)):
+        for candidate in _near(book, text):
+            if number == 0 and _same_words(candidate.text, text, book.language):
+                return Matches(candidate, ())
+            key = (candidate.text.casefold(), candidate.phrase.id)
+            known = near.get(key)
+            if known is None or candidate.cost < known.cost:
+                near[key] = candidate
+    by_cost = sorted(near.values(), key=lambda candidate: candidate.cost)
+    return Matches(None, tuple(by_cost[:limit]))
+
+
+def _near(book: CompiledBook, text: str) -> list[Candidate]:
+    """The candidates for one text."""
+    heard = _Heard.of(text, book)
+    if not 0 < len(heard.key) <= MAX_SOUNDS:
+        return []
+    candidates = []
+    for found in islice(Search(book.grammar, heard.key).found(), NEAR):
+        cost = found.cost / max(1, found.sounds if _has_wildcard(found) else len(heard.key))
+        if cost <= MAX_COST and not _is_bare_name(found):
+            candidates.append(_candidate(book, heard, found, cost))
+    return candidates
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A text with the position in its key where each of its words ends."""
+
+    text: str
+    words: tuple[str, ...]
+    ends: tuple[int, ...]
+    key: str
+
+    @classmethod
+    def of(cls, text: str, book: CompiledBook) -> _Heard:
+        words = [
+            word for word in text.split() if word.strip(",.?!").casefold() not in book.skip_words
+        ]
+        keys = [key_of(word, book.language) for word in words]
+        ends = [sum(map(len, keys[: index + 1])) for index in range(len(keys))]
+        return cls(text, tuple(words), tuple(ends), "".join(keys))
+
+    def part(self, start: int, end: int) -> str:
+        """The words from one position to another, without punctuation around them."""
+        begins = (0, *self.ends[:-1])
+        chosen = [
+            word
+            for word, begin, stop in zip(self.words, begins, self.ends, strict=True)
+            if start <= (begin + stop) / 2 <= end
+        ]
+        return " ".join(chosen).strip(" ,.?!;:")
+
+
+def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> Candidate:
+    block = book.blocks[found.block]
+    slots, entities = dict(block.slots), {}
+    parts: list[str] = []
+    for part in found.parts:
+        if isinstance(part, str):
+            parts.append(part)
+        elif part.value is None:
+            slots[part.name] = heard.part(part.start, part.end)
+            parts.append(str(slots[part.name]))
+        else:
+            slots[part.name] = part.value.out
+            parts.append(part.value.text)
+            if part.value.entity is not None:
+                entities[part.name] = part.value.entity
+    text = " ".join("".join(parts).split())
+    phrase = Phrase(block.intent, slots, entities)
+    return Candidate(_sentence(text), _as_heard(text, heard.text), phrase, cost, found.cost)
+
+
+def _sentence(text: str) -> str:
+    """A text with a capital letter and punctuation, as results have it."""
+    return text[:1].upper() + text[1:] + ("?" if _QUESTION.match(text) else ".")
+
+
+def _as_heard(text: str, heard: str) -> str:
+    """A text as the recogniser would write it: its capitals and its percent sign follow `heard`."""
+    spelled = {word.casefold(): word for word in _LETTERS.findall(heard)}
+    spelled["i"] = "I"
+    if "%" in heard:
+        text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text)
+    follow = _LETTERS.sub(lambda word: spelled.get(word[0].casefold(), word[0].casefold()), text)
+    return _sentence(follow)
+
+
+def _same_words(first: str, second: str, language: str) -> bool:
+    return words_of(first, language) == words_of(second, language)
+
+
+def _has_wildcard(found: Found) -> bool:
+    return any(slot.value is None for slot in found.slots)
+
+
+def _is_bare_name(found: Found) -> bool:
+    """Whether a sentence consists only of names of the home."""
+    return all(
+        part.name in HOME_LISTS if isinstance(part, Filled) else not part.strip()
+        for part in found.parts
+    )
