@@ -165,7 +165,7 @@ class _BookCompiler:
             for value, context in (*self._written(slot_list), *self._named(name))
             if _matches(context, required, excluded)
         ]
-        if slot_list is None and not values and name not in HOME_LISTS:
+        if slot_list is None and not self._is_named(name):
             raise GrammarError(f"there is no list {{{name}}}")
         return ValueList.of(values)
 
@@ -177,7 +177,11 @@ class _BookCompiler:
         for value in slot_list.values:
             texts = sample_expression(value.text_in, lists, rules, self._language)
             for text in islice(texts, MAX_SPELLINGS):
-                yield self._value(text, value.value_out), value.context or {}
+                out = text if value.value_out is None else value.value_out
+                yield self._value(text, out), value.context or {}
+
+    def _is_named(self, name: str) -> bool:
+        return name in HOME_LISTS or any(one.name == name for one in self._names.lists)
 
     def _named(self, name: str) -> Iterator[tuple[Value, Context]]:
         """The values that the home adds to a list."""
