@@ -119,9 +119,9 @@ def a_broker(
 
 
 @contextmanager
-def a_peer(broker: Broker, *filters: str, kind: type[Peer] = Peer) -> Iterator[Peer]:
+def a_peer(broker: Broker, *filters: str, qos: int = 1) -> Iterator[Peer]:
     """A client that remembers what it receives."""
-    peer = kind(broker, *filters)
+    peer = Peer(broker, *filters, qos=qos)
     try:
         yield peer
     finally:
@@ -130,14 +130,14 @@ def a_peer(broker: Broker, *filters: str, kind: type[Peer] = Peer) -> Iterator[P
 
 @contextmanager
 def a_service(
-    *filters: str, cores: Cores | None = None, kind: type[Peer] = Peer, **config: Any
+    *filters: str, cores: Cores | None = None, qos: int = 1, **config: Any
 ) -> Iterator[Running]:
     """`stt-mqtt run`, online, with a broker of its own; the peer also hears `filters`."""
     cores = cores or Cores()
     with (
         tempfile.TemporaryDirectory() as name,
         a_broker(Path(name), cores.others) as (broker, broker_process),
-        a_peer(broker, STATE_TOPIC, HEALTH_TOPIC, *filters, kind=kind) as peer,
+        a_peer(broker, STATE_TOPIC, HEALTH_TOPIC, *filters, qos=qos) as peer,
     ):
         folder = Path(name)
         with pinned(cores.program):
@@ -266,9 +266,12 @@ class Usage:
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds that a process and its living descendants have used so far."""
-    used = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return float(sum(times.user + times.system for times in used))
+    """CPU seconds that a process and its descendants, ended ones included, have used so far."""
+    used = sum(process.cpu_times()[:4])
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            used += sum(child.cpu_times()[:4])
+    return float(used)
 
 
 def peak_mb(process: psutil.Process) -> float:

@@ -176,7 +176,7 @@ def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     assert 0.9 * sound < before["bytes"] < 1.02 * sound
     assert 1000 < ours["bytes"] < before["bytes"] / 5
     assert (ours["outcomes"], ours["within_the_run"]) == ({"transcript": 2}, 2)
-    assert set(before["behind_s"]) == {"kitchen", "living_room"}
+    assert 0 <= before["behind_s"] <= 12
 
 
 @pytest.mark.parametrize("name", ["full_line", "hearing", "satellite", "savings"])
