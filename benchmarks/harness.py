@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,21 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from stt_mqtt.engine.resources import usable_cores
-from stt_mqtt.types import SAMPLE_RATE
 from tools.brokers import (
     MOSQUITTO,
     Broker,
     EmbeddedProcess,
     Mosquitto,
     MosquittoOptions,
-    eventually,
+    await_port,
     free_port,
 )
 from tools.processes import pinned
@@ -192,15 +190,11 @@ def a_wyoming_server(
     words += [] if threads is None else ["--cpu-threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "wyoming.log"
-        with log.open("wb") as output, pinned(cores):
-            process = subprocess.Popen(
-                [*words, "--data-dir", folder],
-                stdout=output,
-                stderr=output,
-                env=plain_environment(),
-            )
+        words += ["--data-dir", folder]
+        with log.open("wb") as out, pinned(cores):
+            process = subprocess.Popen(words, stdout=out, stderr=out, env=plain_environment())
         try:
-            eventually(lambda: _listens(port, process), START_TIMEOUT_S)
+            await_port(port, process, log)
             yield psutil.Process(process.pid), port
         except BaseException:
             say(f"the end of the log of {PEER}: {log.read_text()[-TAIL_CHARACTERS:]}")
@@ -217,13 +211,6 @@ def peer_versions(program: str | None) -> dict[str, str]:
         for folder in Path(program or "").absolute().parent.parent.glob(pattern):
             found[name] = folder.name.removesuffix(".dist-info").rpartition("-")[2]
     return found
-
-
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, f"{PEER} ended"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-        return True
-    return False
 
 
 def plain_environment() -> dict[str, str]:
@@ -245,23 +232,20 @@ def end(process: subprocess.Popen[bytes]) -> None:
 # Meters -----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Usage:
     """CPU seconds of processes, their children included, from the making of this to `read`."""
 
-    processes: Mapping[str, psutil.Process]
-    started: float = field(default_factory=time.monotonic)
-    before: dict[str, float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.before = {name: cpu_s(process) for name, process in self.processes.items()}
+    def __init__(self, processes: Mapping[str, psutil.Process]) -> None:
+        self._processes = processes
+        self._began_s = time.monotonic()
+        self._before = {name: cpu_s(process) for name, process in processes.items()}
 
     def read(self) -> dict[str, float]:
         """CPU seconds per second, by the name of the process."""
-        elapsed_s = time.monotonic() - self.started
+        elapsed_s = time.monotonic() - self._began_s
         return {
-            name: round((cpu_s(process) - self.before[name]) / elapsed_s, 4)
-            for name, process in self.processes.items()
+            name: round((cpu_s(process) - self._before[name]) / elapsed_s, 4)
+            for name, process in self._processes.items()
         }
 
 
@@ -305,8 +289,3 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Median, 95th percentile and maximum."""
     return {name: percentile(values, at) for name, at in (("p50", 0.5), ("p95", 0.95), ("max", 1))}
-
-
-def seconds_of(pcm: bytes) -> float:
-    """Length of 16-bit mono at `SAMPLE_RATE`."""
-    return len(pcm) / 2 / SAMPLE_RATE
