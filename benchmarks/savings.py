@@ -113,7 +113,7 @@ def listen(way: str, model: str, rooms: Sequence[Room], grace_s: float) -> dict[
     """Have a server hear the rooms in real time; what it used, and what came of the speech."""
     seconds, cores = rooms[0].seconds, harness.two_cores()
     say(f"{way}, {len(rooms)} room(s), {seconds / 60:.1f} minutes")
-    filters = ("stt/+/result", "stt/+/audio/stop", "stt/+/satellite/state", BYTES_TOPIC)
+    filters = ("stt/+/result", "stt/+/satellite/state", BYTES_TOPIC)
     server = (
         a_naive_server(cores, model)
         if way == BEFORE
@@ -226,35 +226,27 @@ def judge(
 
     An utterance without a text counts with the time from its end to the end of the run.
     """
-    waits: list[float | None] = []
-    latencies, pairs, so_far, behind, outcomes = [], [], [], list[int](), Counter[str]()
+    came_s: list[tuple[Spoken, float | None]] = []
+    pairs, so_far, behind, outcomes = [], [], list[int](), Counter[str]()
     for room in rooms:
         said = [one for one in room.spoken if one.end_s < end_s]
         if way == BEFORE:
-            texts = [
-                Text(at_s - began_s, 0.0, float(body["chunks"]), body["text"])
-                for at_s, body in came(messages, f"/{room.name}/text")
-            ]
-            some, text = buffer_waits(said, texts), longest(texts).text
+            texts = buffers(came(messages, f"/{room.name}/text"), began_s)
+            text = longest(texts).text
             behind.append(int(min(end_s, room.seconds) - longest(texts).end_s))
             last = longest(t for t in texts if not any(s.start_s < t.end_s < s.end_s for s in said))
             so_far.append((words_of(s for s in said if s.end_s <= last.end_s), last.text))
         else:
             results = came(messages, f"stt/{room.name}/result")
-            texts = segments(results, came(messages, f"stt/{room.name}/audio/stop"), began_s)
-            some, text = segment_waits(said, texts), " ".join(t.text for t in texts if t.text)
-            outcomes.update(
-                (body["error"] or {}).get("code", body["outcome"]) for _, body in results
-            )
-        waits += some
-        latencies += [
-            end_s - one.end_s if wait is None else wait
-            for one, wait in zip(said, some, strict=True)
-        ]
+            texts = segments(results, began_s)
+            text = " ".join(one.text for one in texts if one.text)
+            outcomes.update((one["error"] or {}).get("code", one["outcome"]) for _, one in results)
+        came_s += [(one, text_came_s(way, one, texts)) for one in said]
         pairs.append((words_of(said), text))
+    latencies = [(end_s if at_s is None else at_s) - one.end_s for one, at_s in came_s]
     return {
-        "utterances": len(waits),
-        "within_the_run": sum(wait is not None for wait in waits),
+        "utterances": len(came_s),
+        "within_the_run": sum(at_s is not None for _, at_s in came_s),
         "latency_s": spread(latencies),
         "wer": scoring.wer(pairs),
         "wer_so_far": scoring.wer(so_far),
@@ -263,9 +255,33 @@ def judge(
     }
 
 
-def words_of(said: Iterable[Spoken]) -> str:
-    """What was said, as one text."""
-    return " ".join(one.text for one in said)
+def buffers(texts: Sequence[tuple[float, Mapping[str, Any]]], began_s: float) -> list[Text]:
+    """The texts of the naive server for a room; a chunk is a second of it."""
+    return [Text(at_s - began_s, 0.0, body["chunks"], body["text"]) for at_s, body in texts]
+
+
+def segments(results: Sequence[tuple[float, Mapping[str, Any]]], began_s: float) -> list[Text]:
+    """The results of one satellite, each with the place of its audio in the room.
+
+    The end mark came `latency_s` before the result, and leaves `HANGOVER_S` after the last sound of
+    speech; of that pause the first `TAIL_S` were sent.
+    """
+    found = []
+    for at_s, body in results:
+        end_s = at_s - began_s - (body["latency_s"] or 0.0) - HANGOVER_S + TAIL_S
+        start_s = end_s - (body["audio_s"] or 0.0)
+        found.append(Text(at_s - began_s, start_s, end_s, body["text"]))
+    return found
+
+
+def text_came_s(way: str, one: Spoken, texts: Sequence[Text]) -> float | None:
+    """When an utterance had its text.
+
+    With the first text of a buffer that holds all of it, or with the last segment that holds some.
+    """
+    if way == BEFORE:
+        return min((text.at_s for text in texts if text.end_s >= one.end_s), default=None)
+    return max((text.at_s for text in texts if text.touches(one)), default=None)
 
 
 def longest(texts: Iterable[Text]) -> Text:
@@ -273,39 +289,9 @@ def longest(texts: Iterable[Text]) -> Text:
     return max(texts, key=lambda text: text.end_s, default=Text(0.0, 0.0, 0.0, ""))
 
 
-def buffer_waits(said: Sequence[Spoken], texts: Sequence[Text]) -> list[float | None]:
-    """From the end of each utterance to the first text of a buffer that holds all of it."""
-    return [
-        next((text.at_s - one.end_s for text in texts if text.end_s >= one.end_s), None)
-        for one in said
-    ]
-
-
-def segments(
-    results: Sequence[tuple[float, Mapping[str, Any]]],
-    stops: Sequence[tuple[float, Mapping[str, Any]]],
-    began_s: float,
-) -> list[Text]:
-    """The results of one satellite, each with the place of its audio in the room.
-
-    An end mark leaves `HANGOVER_S` after the last sound of speech; of that pause the first `TAIL_S`
-    were sent.
-    """
-    ended = {stop.get("id"): at_s for at_s, stop in stops}
-    found = []
-    for at_s, body in results:
-        # One that the service ended by itself has no end mark; its result is the next best.
-        stop_s = ended.get(body["id"], at_s - (body["latency_s"] or 0.0)) - began_s
-        end_s = stop_s - HANGOVER_S + TAIL_S
-        start_s = end_s - (body["audio_s"] or 0.0)
-        found.append(Text(at_s - began_s, start_s, end_s, body["text"]))
-    return found
-
-
-def segment_waits(said: Sequence[Spoken], found: Sequence[Text]) -> list[float | None]:
-    """From the end of each utterance to the last result with some of it."""
-    ends = [[text.at_s for text in found if text.touches(one)] for one in said]
-    return [max(at_s) - one.end_s if at_s else None for one, at_s in zip(said, ends, strict=True)]
+def words_of(said: Iterable[Spoken]) -> str:
+    """What was said, as one text."""
+    return " ".join(one.text for one in said)
 
 
 # The benchmark ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from benchmarks.household import Room, Spoken
-from benchmarks.savings import BEFORE, OURS, Text, buffer_waits, judge, segment_waits, segments
+from benchmarks.savings import BEFORE, OURS, Text, judge, segments, text_came_s
 
 LAMP = Spoken("turn on the lamp", 1.0, 2.5)
 TIMER = Spoken("set a timer", 8.0, 9.0)
@@ -17,7 +17,7 @@ SAID = (LAMP, TIMER)
 
 def test_a_text_counts_from_the_first_buffer_that_holds_the_whole_utterance() -> None:
     told = [Text(4.0, 0, 2.0, "turn"), Text(7.0, 0, 3.0, "turn on the lamp"), Text(9.5, 0, 4.0, "")]
-    assert buffer_waits(SAID, told) == [4.5, None]
+    assert [text_came_s(BEFORE, one, told) for one in SAID] == [7.0, None]
 
 
 def test_an_utterance_in_two_segments_has_its_text_with_the_second() -> None:
@@ -26,20 +26,17 @@ def test_an_utterance_in_two_segments_has_its_text_with_the_second() -> None:
         Text(3.5, 1.7, 2.7, "the lamp"),
         Text(10.0, 7.8, 9.2, "set a timer"),
     ]
-    assert segment_waits(SAID, found) == [1.0, 1.0]
-    assert segment_waits(SAID, found[:2]) == [1.0, None]
+    assert [text_came_s(OURS, one, found) for one in SAID] == [3.5, 10.0]
+    assert text_came_s(OURS, TIMER, found[:2]) is None
 
 
 def test_a_segment_is_where_its_end_mark_puts_it() -> None:
-    result = {"id": "a", "text": "turn on the lamp", "audio_s": 2.0, "latency_s": 0.2}
-    result |= {"outcome": "transcript", "error": None}
-    (found,) = segments([(103.3, result)], [(103.1, {"id": "a", "chunks": 3})], began_s=100.0)
+    result = {"text": "turn on the lamp", "audio_s": 2.0, "latency_s": 0.2}
+    (found,) = segments([(103.3, result)], began_s=100.0)
     assert (found.start_s, found.end_s) == pytest.approx((0.7, 2.7))
     assert found.at_s == pytest.approx(3.3)
     assert found.touches(LAMP)
     assert not found.touches(TIMER)
-    (without_mark,) = segments([(103.3, result)], [], began_s=100.0)
-    assert without_mark.end_s == pytest.approx(2.7)
 
 
 def message(at_s: float, topic: str, **body: object) -> paho.MQTTMessage:
@@ -63,11 +60,8 @@ def test_of_the_naive_server_the_longest_buffer_counts() -> None:
 
 def test_of_stt_mqtt_every_result_counts() -> None:
     room = Room("kitchen", bytes(14 * 32_000), SAID, ())
-    result = {"id": "a", "audio_s": 2.0, "latency_s": 0.2, "outcome": "transcript", "error": None}
-    told = [
-        message(103.1, "stt/kitchen/audio/stop", id="a"),
-        message(103.5, "stt/kitchen/result", text="turn on the lamp", **result),
-    ]
+    result = {"audio_s": 2.0, "latency_s": 0.4, "outcome": "transcript", "error": None}
+    told = [message(103.5, "stt/kitchen/result", text="turn on the lamp", **result)]
     found = judge(OURS, told, [room], 100.0, 14.0)
     assert (found["utterances"], found["within_the_run"]) == (2, 1)
     assert found["latency_s"]["max"] == 5.0
