@@ -20,15 +20,7 @@ from typing import Any, NamedTuple
 from benchmarks import report
 from benchmarks.harness import say, spread
 from benchmarks.report import Curve, Panel
-from stt_mqtt.engine.ladder import (
-    Candidate,
-    LadderState,
-    Load,
-    Policy,
-    RungCost,
-    choose,
-    shares_model,
-)
+from stt_mqtt.engine import ladder
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.types import Rung
 
@@ -46,7 +38,7 @@ WORKERS = 2
 SLOW = 6.0
 LOADING_S = 1.0
 """Time until another model is loaded; the present one goes on working meanwhile."""
-POLICY = Policy(promised_wait_s=1.0, min_stay_s=60.0)
+POLICY = ladder.Policy(promised_wait_s=1.0, min_stay_s=60.0)
 TICK_S = 1.0
 """The choice is made at every arrival, and this often."""
 SEED = 3
@@ -77,12 +69,9 @@ class Spoken(NamedTuple):
 
 @dataclass(slots=True)
 class Machine:
-    """Workers, what waits for them, and the rung that they work on.
+    """Workers, what waits for them, and the rung that they use; each wait, its rung, the moves."""
 
-    What became of it: by utterance its wait and rung, and the moves.
-    """
-
-    ladder: tuple[Candidate, ...]
+    costs: list[ladder.RungCost]
     rung: int
     free_at: list[float] = field(default_factory=lambda: [0.0] * WORKERS)
     waiting: list[Spoken] = field(default_factory=list)
@@ -96,34 +85,24 @@ class Machine:
         while self.waiting and (start := max(self.free_at[0], self.waiting[0].at)) < now:
             if self.next_rung is not None and self.next_rung[0] <= start:
                 self.rung, self.next_rung = self.next_rung[1], None
-            cost = self.ladder[self.rung].cost
-            assert cost is not None
             spoken = self.waiting.pop(0)
-            heapq.heapreplace(self.free_at, start + cost.work_s(1, spoken.audio_s))
+            work_s = self.costs[self.rung].work_s(1, spoken.audio_s)
+            heapq.heapreplace(self.free_at, start + work_s)
             self.waits.append(start - spoken.at)
             self.rungs.append(self.rung)
-
-    def change_to(self, rung: int, now: float, reason: str) -> None:
-        """Work on another rung as soon as it is loaded."""
-        leaving = self.rung if self.next_rung is None else self.next_rung[1]
-        same_model = shares_model(self.ladder[rung].rung, self.ladder[leaving].rung)
-        self.next_rung = (now + (0.0 if same_model else LOADING_S), rung)
-        self.moves.append({"at_s": round(now, 1), "to": NAMES[rung], "reason": reason})
 
 
 def simulate(
     speech: Sequence[Spoken], lasts_s: float, slower: float = 1.0, fixed: int | None = None
 ) -> Machine:
     """So many seconds of speech with the ladder, or with one rung of it, on a slower machine."""
-    ladder = tuple(
-        Candidate(
-            Rung(name, model, beam, "int8"),
-            RungCost(each_s * slower, per_audio_s * slower, memory_mb),
-        )
-        for name, model, beam, each_s, per_audio_s, memory_mb in RUNGS
-    )
-    machine, meter = Machine(ladder, fixed or 0), LoadMeter()
-    state = LadderState(machine.rung, -POLICY.min_stay_s)
+    costs = [
+        ladder.RungCost(each_s * slower, per_s * slower, mb) for *_, each_s, per_s, mb in RUNGS
+    ]
+    rungs = [Rung(name, model, beam, "int8") for name, model, beam, *_ in RUNGS]
+    candidates = [ladder.Candidate(*one) for one in zip(rungs, costs, strict=True)]
+    machine, meter = Machine(costs, fixed or 0), LoadMeter()
+    state = ladder.LadderState(machine.rung, -POLICY.min_stay_s)
     ticks = ((number * TICK_S, None) for number in range(int(lasts_s / TICK_S)))
     arrivals = ((spoken.at, spoken) for spoken in speech)
     for now, spoken in heapq.merge(ticks, arrivals, key=itemgetter(0)):
@@ -131,13 +110,17 @@ def simulate(
         if spoken is not None:
             meter.note(now, spoken.audio_s)
             machine.waiting.append(spoken)
-        if fixed is None:
-            waiting_s = sum(one.audio_s for one in machine.waiting)
-            load = Load(meter.read(now), len(machine.waiting), waiting_s, WORKERS)
-            choice = choose(ladder, POLICY, state, load, now)
-            if choice.index != state.index:
-                machine.change_to(choice.index, now, choice.reason)
-            state = state.after(choice, now, POLICY)
+        if fixed is not None:
+            continue
+        waiting_s = sum(one.audio_s for one in machine.waiting)
+        load = ladder.Load(meter.read(now), len(machine.waiting), waiting_s, WORKERS)
+        choice = ladder.choose(candidates, POLICY, state, load, now)
+        if choice.index != state.index:
+            same_model = ladder.shares_model(rungs[choice.index], rungs[state.index])
+            machine.next_rung = (now + (0.0 if same_model else LOADING_S), choice.index)
+            name = NAMES[choice.index]
+            machine.moves.append({"at_s": round(now, 1), "to": name, "reason": choice.reason})
+        state = state.after(choice, now, POLICY)
     machine.work_until(float("inf"))
     return machine
 
