@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -30,14 +31,12 @@ from tools.brokers import (
 from tools.processes import pinned
 from tools.program import PROGRAM, Peer, Service, await_online
 
-STATE_TOPIC = "stt/bridge/state"
 HEALTH_TOPIC = "stt/bridge/response/health_check"
 DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
 TAIL_CHARACTERS = 2000
 END_TIMEOUT_S = 10.0
 TRANSCRIBE_TIMEOUT_S = 3600.0
 FILES_OF_A_PROCESS = 20
-START_TIMEOUT_S = 60.0
 _STARTED = time.monotonic()
 
 
@@ -81,7 +80,7 @@ class Running:
         """The health of the service, now."""
         asked = len(self.peer.payloads(HEALTH_TOPIC))
         self.peer.publish("stt/bridge/request/health_check")
-        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1, START_TIMEOUT_S)[-1]["data"]
+        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1)[-1]["data"]
         return data
 
     def broker_dropped(self) -> int | None:
@@ -90,9 +89,8 @@ class Running:
             return None
         time.sleep(1.5)
         with a_peer(self.broker, DROPPED_TOPIC) as peer:
-            if not await_count(lambda: len(peer.messages), 1, 3.0):
-                return None
-            return int(peer.messages[-1].payload)
+            told = await_count(lambda: len(peer.messages), 1, 3.0)
+            return int(peer.messages[-1].payload) if told else None
 
 
 @contextmanager
@@ -132,18 +130,18 @@ def a_service(
 ) -> Iterator[Running]:
     """`stt-mqtt run`, online, with a broker of its own; the peer also hears `filters`."""
     cores = cores or Cores()
+    filters = ("stt/bridge/state", HEALTH_TOPIC, *filters)
     with (
         tempfile.TemporaryDirectory() as name,
         a_broker(Path(name), cores.others) as (broker, broker_process),
-        a_peer(broker, STATE_TOPIC, HEALTH_TOPIC, *filters, qos=qos) as peer,
+        a_peer(broker, *filters, qos=qos) as peer,
     ):
-        folder = Path(name)
         with pinned(cores.program):
-            service = Service(folder, broker, **config)
+            service = Service(Path(name), broker, **config)
         try:
             await_online(service, peer)
             process = psutil.Process(service.process.pid)
-            yield Running(folder, broker, broker_process, peer, process)
+            yield Running(Path(name), broker, broker_process, peer, process)
         except BaseException:
             say(f"the end of the service's log: {service.log[-TAIL_CHARACTERS:]}")
             raise
@@ -180,14 +178,13 @@ PEER_LIBRARIES = (PEER, "faster-whisper", "ctranslate2")
 
 @contextmanager
 def a_wyoming_server(
-    program: str, model: Path, cores: set[int] | None, threads: int | None, language: str = "en"
+    program: str, model: Path, cores: set[int] | None, threads: int, language: str = "en"
 ) -> Iterator[tuple[psutil.Process, int]]:
     """wyoming-faster-whisper on a free loopback port, with int8 and beam 5; process and port."""
     port = free_port()
     words = [program, "--uri", f"tcp://127.0.0.1:{port}", "--model", str(model)]
     words += ["--stt-library", "faster-whisper", "--compute-type", "int8", "--beam-size", "5"]
-    words += ["--language", language]
-    words += [] if threads is None else ["--cpu-threads", str(threads)]
+    words += ["--language", language, "--cpu-threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "wyoming.log"
         words += ["--data-dir", folder]
@@ -205,12 +202,12 @@ def a_wyoming_server(
 
 def peer_versions(program: str | None) -> dict[str, str]:
     """Versions of wyoming-faster-whisper and its libraries, as far as its environment tells."""
-    found: dict[str, str] = {}
-    for name in PEER_LIBRARIES if program else ():
-        pattern = f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info"
-        for folder in Path(program or "").absolute().parent.parent.glob(pattern):
-            found[name] = folder.name.removesuffix(".dist-info").rpartition("-")[2]
-    return found
+    where = (
+        Path(program).absolute().parent.parent.glob("lib/python*/site-packages") if program else []
+    )
+    installed = importlib.metadata.distributions(path=[str(folder) for folder in where])
+    found = {one.name: one.version for one in installed}
+    return {name: found[name] for name in PEER_LIBRARIES if name in found}
 
 
 def plain_environment() -> dict[str, str]:
@@ -236,16 +233,15 @@ class Usage:
     """CPU seconds of processes, their children included, from the making of this to `read`."""
 
     def __init__(self, processes: Mapping[str, psutil.Process]) -> None:
-        self._processes = processes
         self._began_s = time.monotonic()
-        self._before = {name: cpu_s(process) for name, process in processes.items()}
+        self._before = {name: (one, cpu_s(one)) for name, one in processes.items()}
 
     def read(self) -> dict[str, float]:
         """CPU seconds per second, by the name of the process."""
         elapsed_s = time.monotonic() - self._began_s
         return {
-            name: round((cpu_s(process) - self._before[name]) / elapsed_s, 4)
-            for name, process in self._processes.items()
+            name: round((cpu_s(one) - before_s) / elapsed_s, 4)
+            for name, (one, before_s) in self._before.items()
         }
 
 
