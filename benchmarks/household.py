@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +29,18 @@ PEAK = 0.9
 FLOORS_DBFS = {"kitchen": -57.0, "living_room": -58.0, "bedroom": -62.0, "office": -55.0}
 """The rooms, and the level of each noise floor in dB of full scale."""
 
-MAX_CLIP_S = 15.0
+MAX_CLIP_S, MIN_SNR_DB = 15.0, 21.0
 HEAD_S = {"speech_to_phrase_en": 0.42}
 """These recordings begin with the end of a wake word."""
-MIN_SNR_DB = 21.0
 FREE_S = 0.03
 """A word that is nearer to the end of its recording is cut off there."""
 AROUND_S, FADE_S = 0.25, 0.005
 """What stays of a recording before and after the speech, and how long it fades."""
 
-EVENTS_PER_MINUTE = 1
-EVENT_S = 5.0
-EVENT_AWAY_S = 1.2
-"""Between a noise and what is said before and after it."""
+EVENTS_PER_MINUTE, EVENT_S, EVENT_AWAY_S = 1, 5.0, 1.2
+"""How many noises, how long at most, and how far from what is said before and after."""
 EVENTS_DBFS = (-46.0, -28.0)
-RAIN = "rain"
-RAIN_BELOW_SPEECH_DB = (15.0, 21.0)
-RAIN_AROUND_S = 3.0
+RAIN, RAIN_AROUND_S, RAIN_BELOW_SPEECH_DB = "rain", 3.0, (15.0, 21.0)
 
 FRAME = SAMPLE_RATE // 100
 ABOVE_FLOOR_DB, BELOW_PEAK_DB = 8.0, 40.0
@@ -153,9 +148,10 @@ def _room(
         levels.append(found.dbfs + 20 * float(np.log10(gain)))
     heard = list(_events(audio, spoken, noises, rng))
     first = int(rng.integers(max(1, len(spoken) - 1)))
+    under = slice(first, first + 2)
     start_s = max(spoken[first].start_s - RAIN_AROUND_S, 0.0)
-    end_s = spoken[first : first + 2][-1].end_s + RAIN_AROUND_S
-    level = min(levels[first : first + 2]) - rng.uniform(*RAIN_BELOW_SPEECH_DB)
+    end_s = spoken[under][-1].end_s + RAIN_AROUND_S
+    level = min(levels[under]) - rng.uniform(*RAIN_BELOW_SPEECH_DB)
     rain = np.resize(noises[RAIN][int(rng.integers(len(noises[RAIN])))], _at(end_s - start_s))
     sounds.add(audio, sounds.faded(at_level(rain, level), 1.0), _at(start_s))
     heard = sorted([*heard, Noise(RAIN, start_s, end_s)], key=lambda noise: noise.start_s)
@@ -192,11 +188,10 @@ def _suitable(clip: Clip) -> Speech | None:
     found = label(np.frombuffer(clip.pcm, "<i2")[_at(head_s) :])
     if found is None or clip.seconds > MAX_CLIP_S:
         return None
-    start_s, end_s = found.start_s + head_s, found.end_s + head_s
     is_whole = found.start_s >= FREE_S and found.end_s <= clip.seconds - head_s - FREE_S
     if clip.corpus != "samples" and not (is_whole and found.snr_db >= MIN_SNR_DB):
         return None
-    return Speech(start_s, end_s, found.dbfs, found.snr_db)
+    return replace(found, start_s=found.start_s + head_s, end_s=found.end_s + head_s)
 
 
 def _pauses(total_s: float, count: int, rng: Generator) -> NDArray[np.float64]:

@@ -53,6 +53,7 @@ LEAST_FREE = 0.2
 """Share of the machine's memory that stays free; a run that would take it is stopped."""
 BYTES_TOPIC = "$SYS/broker/bytes/received"
 """All bytes that the broker received, published once a second."""
+TOPICS = ("stt/+/result", "stt/+/satellite/state", BYTES_TOPIC)
 SERIES_POINTS = 120
 ORANGE, BLUE = "#d55e00", "#0072b2"
 
@@ -113,12 +114,10 @@ def listen(way: str, model: str, rooms: Sequence[Room], grace_s: float) -> dict[
     """Have a server hear the rooms in real time; what it used, and what came of the speech."""
     seconds, cores = rooms[0].seconds, harness.two_cores()
     say(f"{way}, {len(rooms)} room(s), {seconds / 60:.1f} minutes")
-    filters = ("stt/+/result", "stt/+/satellite/state", BYTES_TOPIC)
-    server = (
-        a_naive_server(cores, model)
-        if way == BEFORE
-        else harness.a_service(*filters, cores=cores, qos=0)
-    )
+    if way == BEFORE:
+        server = a_naive_server(cores, model)
+    else:
+        server = harness.a_service(*TOPICS, cores=cores, qos=0)
     with pinned(cores.others), server as running, ExitStack() as stack:
         messages = running.peer.messages
         eventually(lambda: came(messages, BYTES_TOPIC))
@@ -330,36 +329,35 @@ def lost(data: Mapping[str, Any]) -> list[str]:
     return [f"{missing} utterances, {errors}"] if missing or errors else []
 
 
-SAVED = (
+FIGURES = (
     ("CPU, cores", "{:.3f}", "cpu_s_per_s"),
     ("memory, peak, MB", "{:.0f}", "peak_mb"),
     ("bytes on the wire, kB/s", "{:.1f}", "kb_per_s"),
     ("end of speech → text, median, s", "{:.2f}", "p50"),
     ("95 %, s", "{:.2f}", "p95"),
-)
-OTHERS = (
     ("longest, s", "{:.2f}", "max"),
+    ("memory at the start, MB", "{:.0f}", "start_mb"),
     ("utterances", "{}", "utterances"),
     ("with a text within the run", "{}", "within_the_run"),
     ("word error rate", "{:.1%}", "wer"),
     ("of the sound that is in a text", "{:.1%}", "wer_so_far"),
     ("sound in no text at the end, s", "{}", "behind_s"),
-    ("memory at the start, MB", "{:.0f}", "start_mb"),
     ("stopped early", "{}", "stopped_early"),
 )
-"""Figures of a run: name, format and key."""
+"""Of a run: name, format and key."""
+SAVED = ("cpu_s_per_s", "peak_mb", "kb_per_s", "p50", "p95")
 
 
 def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
     runs = [run | run["latency_s"] for run in data["runs"]]
-    columns, rows = [], [[name] for name, *_ in (*SAVED, *OTHERS)]
+    columns, rows = [], [[name] for name, *_ in FIGURES]
     for before, ours in zip(runs[::2], runs[1::2], strict=True):
         columns += [f"{name}, {before['rooms']}" for name in (BEFORE, OURS, "saved")]
-        for number, (_, form, key) in enumerate((*SAVED, *OTHERS)):
-            rows[number] += [report.number(form, run[key]) for run in (before, ours)]
-            is_saved = number < len(SAVED) and before[key] and ours[key] is not None
-            rows[number].append(f"{1 - ours[key] / before[key]:.1%}" if is_saved else "")
+        for row, (_, form, key) in zip(rows, FIGURES, strict=True):
+            is_saved = key in SAVED and before[key] and ours[key] is not None
+            share = f"{1 - ours[key] / before[key]:.1%}" if is_saved else ""
+            row += [report.number(form, before[key]), report.number(form, ours[key]), share]
     return [
         "# What the design saves",
         "",
