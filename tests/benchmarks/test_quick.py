@@ -117,13 +117,13 @@ def test_quick_ladder_draws_load_rung_and_wait(quick: Quick, results: Path) -> N
 def test_quick_hearing_judges_words_phantoms_and_costs(quick: Quick) -> None:
     data = quick("hearing")
     assert data["programs"] == ["stt-mqtt, tiny.en"]
-    found = {goal["key"]: goal for goal in data["goals"]}
-    assert found["words"]["found"]["clips"] == 3
-    assert found["words"]["found"]["ours"]["value"] == 0
-    assert found["words"]["met"] == "not measured"
-    assert found["without_words"]["found"]["ours"]["value"] == 0
-    assert found["cpu_idle"]["found"]["ours"]["value"] > 0
-    assert found["pairs"]["found"]["clips"] == 1
+    found = data["figures"]
+    assert found["words"]["clips"] == 3
+    assert found["words"]["ours"]["value"] == 0
+    assert found["words"]["compared"] is None
+    assert found["without_words"]["ours"]["value"] == 0
+    assert found["cpu_idle"]["ours"]["value"] > 0
+    assert found["pairs"]["clips"] == 1
     assert set(data["noise"]) == {"made", "all"}
     (crowd,) = data["rooms"]
     assert (crowd["utterances"], crowd["errors"]) == (8, {})
