@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks import harness, noises, report, scoring, sounds, speech
+from benchmarks import harness, household, noises, report, scoring, sounds, speech
 from benchmarks.harness import Cores, cpu_s, say, spread
 from benchmarks.scoring import FEW_SPEAKERS, LEVEL_PERCENT, ROUNDS, Estimate
 from benchmarks.sounds import Sound
@@ -87,13 +87,9 @@ def recorded_material(noise_folder: Path) -> Material:
 
 
 def quick_material(folder: Path) -> Material:
-    """Samples of the demo, a pair of them, and two noises."""
-    clips = speech.samples(folder)[:QUICK_CLIPS]
-    rng = noises.rng_for("quick")
-    made = [
-        Clip(name, "made", "", folder / name, sounds.pcm(sound / np.float32(4)), name)
-        for name, sound in (("beep", sounds.beep(rng)), ("steady", sounds.steady(rng)))
-    ]
+    """Samples of the demo, a pair of them, and generated noises."""
+    clips, made = household.quick_material(folder)
+    clips = clips[:QUICK_CLIPS]
     together = list(itertools.islice(itertools.cycle(clips), QUICK_ROOM_UTTERANCES))
     return Material(clips, [], [joined(clips[0], clips[1], 1.0)], made, together, [])
 
@@ -303,12 +299,11 @@ def joined_over_alone(pairs: Sequence[Pair], heard: Answers) -> Estimate:
     """The word error rate of pairs divided by that of the same commands alone."""
     rows = []
     for pair in pairs:
-        wrong, of, *alone = (
-            count
+        both, first, second = (
+            np.array(SCORES["words"](clip, heard[clip.id]))
             for clip in (pair.clip, pair.first, pair.second)
-            for count in SCORES["words"](clip, heard[clip.id])
         )
-        rows.append([wrong, of, alone[0] + alone[2], alone[1] + alone[3]])
+        rows.append([*both, *(first + second)])
     columns = list(zip(*rows, strict=True))
     return scoring.bootstrap(columns, [pair.clip.id for pair in pairs], scoring.ratio_of_shares)
 
@@ -402,14 +397,6 @@ def page(data: Mapping[str, Any]) -> list[str]:
         [title, *figures_of(form, figures[key], key in RATIOS)]
         for key, (title, form) in FIGURES.items()
     ]
-    corpora = [
-        [corpus, found["clips"], *figures_of("{:.2%}", found, is_ratio=False)]
-        for corpus, found in data["corpora"].items()
-    ]
-    noise = [
-        [group, found["clips"], *figures_of("{:.1%}", found, is_ratio=False)]
-        for group, found in data["noise"].items()
-    ]
     costs = [
         [name, one["latency_s"]["p50"], one["latency_s"]["p95"], crowd["latency_s"]["p50"],
          crowd["latency_s"]["p95"], crowd["utterances_per_s"], f"{crowd['peak_mb']:.0f}"]
@@ -419,10 +406,10 @@ def page(data: Mapping[str, Any]) -> list[str]:
     if found := data["other_language"]:
         words = figures_of("{:.2%}", found["words"], is_ratio=True)
         other = [
-            "",
             f"{found['words']['clips']} clips in another language ({found['language']}), both "
             f"programs with {found['model']}: WER of the peer {words[0]}, of stt-mqtt {words[1]}, "
             f"ratio {words[2]}.",
+            "",
         ]
     return [
         "# Hearing",
@@ -439,19 +426,9 @@ def page(data: Mapping[str, Any]) -> list[str]:
         f"{LEVEL_PERCENT:g} %, paired bootstrap ({ROUNDS} rounds) over speakers, for "
         f"noise over sounds; over clips if fewer than {FEW_SPEAKERS} speakers are known.",
         "",
-        "## Words",
-        "",
-        "Word error rate after Whisper's English normalisation (jiwer).",
-        "",
-        *report.table(["corpus", "clips", "peer", "stt-mqtt", "difference"], corpora),
+        *parts("Word error rate", "{:.2%}", data["corpora"]),
         *other,
-        "",
-        "## Noise",
-        "",
-        "Share of noises with any text.",
-        "",
-        *report.table(["group", "clips", "peer", "stt-mqtt", "difference"], noise),
-        "",
+        *parts("Noise with any text", "{:.1%}", data["noise"]),
         "## Costs",
         "",
         f"Latency: from the end mark to the answer, at the client. {many}: each sends its next "
@@ -464,6 +441,16 @@ def page(data: Mapping[str, Any]) -> list[str]:
         ),
         *(["", f"{report.counts(data['versions'])}."] if data["versions"] else []),
     ]  # fmt: skip
+
+
+def parts(title: str, form: str, corpora: Mapping[str, Any]) -> list[str]:
+    """A section with a figure of each corpus."""
+    rows = [
+        [name, found["clips"], *figures_of(form, found, is_ratio=False)]
+        for name, found in corpora.items()
+    ]
+    header = ["", "clips", "peer", "stt-mqtt", "difference"]
+    return [f"## {title}", "", *report.table(header, rows), ""]
 
 
 def figures_of(form: str, found: Mapping[str, Any], is_ratio: bool) -> list[str]:
