@@ -206,9 +206,10 @@ def many_rooms(name: str, start: Start, clips: Sequence[Clip]) -> dict[str, Any]
 
     def ask(clip: Clip) -> Answer:
         hear = free.get()
-        answer = answer_of(hear, clip.pcm)
-        free.put(hear)
-        return answer
+        try:
+            return answer_of(hear, clip.pcm)
+        finally:
+            free.put(hear)
 
     with start(ROOMS) as (process, rooms), ThreadPoolExecutor(ROOMS) as pool:
         for hear, clip in zip(rooms, itertools.cycle(clips), strict=False):
