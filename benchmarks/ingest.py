@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import load, report
@@ -31,54 +30,46 @@ GIVEN_BACK_S = 27.0
 ROUND_PAUSE_S = 0.012
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """So many satellites, each with so many utterances."""
-
-    title: str
-    door: str
-    satellites: int
-    utterances: int
-    qos: int = 0
-
-
 FULL = (
-    Load("native, QoS 0", "native", 100, 10),
-    Load("native, QoS 1", "native", 100, 10, qos=1),
-    Load("Hermes, silence", "hermes", 30, 7),
+    ("native, QoS 0", "native", 100, 10, 0),
+    ("native, QoS 1", "native", 100, 10, 1),
+    ("Hermes, silence", "hermes", 30, 7, 0),
 )
-QUICK = (Load("native, QoS 0", "native", 100, 1),)
+"""Title, door, satellites, utterances of each, QoS."""
+QUICK = (("native, QoS 0", "native", 100, 1, 0),)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All loads, then the memory."""
-    runs = [one_load(each) for each in (QUICK if options.quick else FULL)]
+    runs = [one_load(*each) for each in (QUICK if options.quick else FULL)]
     held = memory(100, 10, 0.0) if options.quick else memory(1000, 100, GIVEN_BACK_S)
     return {"runs": runs, "memory": held}
 
 
-def one_load(each: Load) -> dict[str, Any]:
+def one_load(title: str, door: str, satellites: int, utterances: int, qos: int) -> dict[str, Any]:
     """Send a load and account for all of it."""
-    say(f"{each.title}: {each.satellites} satellites for {each.utterances * AUDIO_S:.0f} s")
+    say(f"{title}: {satellites} satellites for {utterances * AUDIO_S:.0f} s")
     cores = two_cores()
     with a_service(RESULTS_FILTER, cores=cores) as running:
-        words = ["--host", running.broker.host, "--port", running.broker.port, "--door", each.door]
-        words += ["--satellites", each.satellites, "--utterances", each.utterances]
-        with a_child(load.__name__, [*words, "--qos", each.qos], cores.others) as child:
+        words = ["--host", running.broker.host, "--port", running.broker.port, "--door", door]
+        words += ["--satellites", satellites, "--utterances", utterances]
+        with a_child(load.__name__, [*words, "--qos", qos], cores.others) as child:
             usage = Usage({"service": running.process, "broker": running.broker_process})
             started = time.monotonic()
             child.go_on()
             sent = json.loads(child.line())
             cpu = usage.read()
-            wanted = each.satellites * each.utterances if each.door == "native" else 0
+            wanted = satellites * utterances if door == "native" else 0
             await_count(lambda: count_results(running.peer), wanted, SETTLE_S)
             child.go_on()
-            found = account(running.peer.results(), each, started) if wanted else {}
+            found = (
+                account(running.peer.results(), satellites, utterances, started) if wanted else {}
+            )
         health = running.health()
         dropped_chunks = sum(one["dropped_chunks"] for one in health["devices"].values())
         return {
-            "title": each.title,
-            "satellites": each.satellites,
+            "title": title,
+            "satellites": satellites,
             **sent,
             "cpu_s_per_s": cpu,
             **found,
@@ -94,10 +85,13 @@ def count_results(peer: Peer) -> int:
 
 
 def account(
-    came: Sequence[tuple[float, Mapping[str, Any]]], each: Load, started: float
+    came: Sequence[tuple[float, Mapping[str, Any]]],
+    satellites: int,
+    utterances: int,
+    started: float,
 ) -> dict[str, Any]:
-    """What became of the utterances of a native load."""
-    wanted = {f"sat-{n:04d}:{u}" for n in range(each.satellites) for u in range(each.utterances)}
+    """What became of the utterances of a native load that began at `started`."""
+    wanted = {f"sat-{n:04d}:{u}" for n in range(satellites) for u in range(utterances)}
     seen = Counter(result["id"] for _, result in came)
     whole = sum(abs((result["audio_s"] or 0.0) - AUDIO_S) < CHUNK_S / 2 for _, result in came)
     waits = [at - started - load.abort_due(result["id"]) for at, result in came]

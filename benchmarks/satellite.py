@@ -214,16 +214,16 @@ def compared(
 ) -> dict[str, Any]:
     """Word error rate and right recordings; how the share of each differs from the baseline's."""
     clusters = [clip.speaker or clip.id for clip in clips]
-    pairs = list(zip(ours, baseline, strict=True))
-    rows: dict[str, list[tuple[float, ...]]] = {
-        "right_difference": [(one[2], 1, other[2], 1) for one, other in pairs],
-        "wer_difference": [(one[0], one[1], other[0], other[1]) for one, other in pairs],
+    wrong, words, right = zip(*ours, strict=True)
+    base_wrong, base_words, base_right = zip(*baseline, strict=True)
+    each = [1] * len(clips)
+    estimate = partial(scoring.bootstrap, clusters=clusters, of=scoring.difference_of_shares)
+    return {
+        "right": sum(right),
+        "right_difference": estimate([right, each, base_right, each]).limits,
+        "wer": wer_of(ours),
+        "wer_difference": estimate([wrong, words, base_wrong, base_words]).limits,
     }
-    found: dict[str, Any] = {"right": sum(one[2] for one in ours), "wer": wer_of(ours)}
-    for name, some in rows.items():
-        columns = list(zip(*some, strict=True))
-        found[name] = scoring.bootstrap(columns, clusters, scoring.difference_of_shares).limits
-    return found
 
 
 def wer_of(found: Sequence[Score]) -> float | None:
