@@ -68,6 +68,14 @@ class Peer:
     def payloads(self, topic: str) -> list[bytes]:
         return [bytes(message.payload) for message in list(self.messages) if message.topic == topic]
 
+    def results(self) -> list[tuple[float, dict[str, Any]]]:
+        """Results of native devices so far, each with its time of `time.monotonic`."""
+        return [
+            (message.timestamp, json.loads(message.payload))
+            for message in list(self.messages)
+            if message.topic.endswith("/result")
+        ]
+
     def json(self, topic: str, count: int = 1, timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """The first `count` JSON messages on a topic, awaited."""
         eventually(lambda: len(self.payloads(topic)) >= count, timeout_s)
