@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from stt_mqtt.engine.resources import usable_cores
+from stt_mqtt.types import SAMPLE_RATE
 from tools.brokers import (
     MOSQUITTO,
     Broker,
@@ -233,12 +234,12 @@ class Usage:
     """CPU seconds of processes, their children included, from the making of this to `read`."""
 
     def __init__(self, processes: Mapping[str, psutil.Process]) -> None:
-        self._began_s = time.monotonic()
+        self.started = time.monotonic()
         self._before = {name: (one, cpu_s(one)) for name, one in processes.items()}
 
     def read(self) -> dict[str, float]:
         """CPU seconds per second, by the name of the process."""
-        elapsed_s = time.monotonic() - self._began_s
+        elapsed_s = time.monotonic() - self.started
         return {
             name: round((cpu_s(one) - before_s) / elapsed_s, 4)
             for name, (one, before_s) in self._before.items()
@@ -285,3 +286,8 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Median, 95th percentile and maximum."""
     return {name: percentile(values, at) for name, at in (("p50", 0.5), ("p95", 0.95), ("max", 1))}
+
+
+def seconds_of(pcm: bytes) -> float:
+    """Length of 16-bit mono at `SAMPLE_RATE`."""
+    return len(pcm) / 2 / SAMPLE_RATE
