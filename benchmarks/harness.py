@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Running:
         if MOSQUITTO is None:
             return None
         time.sleep(1.5)
-        with a_peer(self.broker, DROPPED_TOPIC) as peer:
+        with closing(Peer(self.broker, DROPPED_TOPIC)) as peer:
             told = await_count(lambda: len(peer.messages), 1, 3.0)
             return int(peer.messages[-1].payload) if told else None
 
@@ -116,16 +116,6 @@ def a_broker(
 
 
 @contextmanager
-def a_peer(broker: Broker, *filters: str, qos: int = 1) -> Iterator[Peer]:
-    """A client that remembers what it receives."""
-    peer = Peer(broker, *filters, qos=qos)
-    try:
-        yield peer
-    finally:
-        peer.close()
-
-
-@contextmanager
 def a_service(
     *filters: str, cores: Cores | None = None, qos: int = 1, **config: Any
 ) -> Iterator[Running]:
@@ -135,7 +125,7 @@ def a_service(
     with (
         tempfile.TemporaryDirectory() as name,
         a_broker(Path(name), cores.others) as (broker, broker_process),
-        a_peer(broker, *filters, qos=qos) as peer,
+        closing(Peer(broker, *filters, qos=qos)) as peer,
     ):
         with pinned(cores.program):
             service = Service(Path(name), broker, **config)

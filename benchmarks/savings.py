@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from stt_mqtt.satellite.segmenter import FRAME_BYTES, TAIL_S
 from stt_mqtt.types import SAMPLE_RATE
 from tools.brokers import eventually
 from tools.processes import a_child, pinned
-from tools.program import PROGRAM
+from tools.program import PROGRAM, Peer
 
 MINUTES, QUICK_MINUTES, QUICK_ROOMS = 10.0, 0.2, 2
 NAIVE_MODEL, QUICK_MODEL = "base", "tiny.en"
@@ -71,7 +71,7 @@ def a_naive_server(cores: Cores, model: str) -> Iterator[Running]:
     with (
         tempfile.TemporaryDirectory() as name,
         harness.a_broker(Path(name), cores.others) as (broker, broker_process),
-        harness.a_peer(broker, "naive/+/text", BYTES_TOPIC, qos=0) as peer,
+        closing(Peer(broker, "naive/+/text", BYTES_TOPIC, qos=0)) as peer,
         a_child(naive.__name__, [broker.port, words], cores.program, environment) as child,
     ):
         yield Running(Path(name), broker, broker_process, peer, psutil.Process(child.process.pid))
