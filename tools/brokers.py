@@ -146,7 +146,7 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [MOSQUITTO, "-c", str(config)], stdout=output, stderr=output
             )
-        _await_port(self.port, self._process, log)
+        await_port(self.port, self._process, log)
 
     def stop(self) -> None:
         """Terminate it; clients see the connection close."""
@@ -219,7 +219,7 @@ class EmbeddedProcess:
                 stdout=output,
                 stderr=output,
             )
-        _await_port(self.port, self._process, self.log)
+        await_port(self.port, self._process, self.log)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -379,9 +379,11 @@ def _password_line(user: str, password: str) -> str:
     return f"{user}:$7$101${'$'.join(texts)}\n"
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a program listens on a loopback port; fail at once if it ends."""
+
     def listening() -> bool:
-        assert process.poll() is None, f"the broker ended:\n{log.read_text()}"
+        assert process.poll() is None, f"the program ended:\n{log.read_text()}"
         try:
             with socket.create_connection(("127.0.0.1", port), 0.5):
                 return True
