@@ -40,7 +40,7 @@ class FakeHomeAssistant:
     def __init__(self) -> None:
         self.token = TOKEN
         self.is_admin = True
-        self.config: Any = recorded("config")
+        self.config: Any = recorded("get_config")
         self.states: Any = recorded("states")
         self.exposed: Any = recorded("exposed")
         self.areas: Any = recorded("areas")
