@@ -110,11 +110,10 @@ class NamesClient:
         age_s = None if self._refreshed_at is None else time.monotonic() - self._refreshed_at
         return NamesStatus(self._connected, len(self._names.entities), age_s)
 
-    def load(self) -> None:
-        """Call `on_names` with the names of the last run, if there are any."""
-        stored = self._store.load()
-        if stored is not None:
-            self._take(stored)
+    def load(self) -> HomeNames:
+        """The names of the last run. Call this before `run`; `on_names` is not called."""
+        self._names = self._store.load() or NO_NAMES
+        return self._names
 
     async def run(self) -> None:
         """Follow the names until cancelled. Does not raise."""

@@ -60,7 +60,8 @@ class Bench:
         heard: asyncio.Queue[HomeNames] = asyncio.Queue()
         store = NamesStore(self.folder)
         client = NamesClient(url, self.token, store, self.on_names or heard.put_nowait, timing)
-        client.load()
+        if (stored := client.load()) != HomeNames():
+            heard.put_nowait(stored)
         task = asyncio.create_task(client.run())
         try:
             yield Follower(client, heard, self.folder)
