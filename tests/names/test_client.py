@@ -293,6 +293,26 @@ def test_a_token_that_cannot_be_read_is_reported_until_it_can(
     assert "/token: cannot be read: No such file or directory" in caplog.text
 
 
+def test_a_defect_is_reported_without_what_it_says_and_survived(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    defects = [RuntimeError("Kitchen")]
+
+    def token() -> str:
+        if defects:
+            raise defects.pop()
+        return TOKEN
+
+    bench.token = token
+
+    async def scenario() -> None:
+        async with home_assistant() as home, bench.follow(home.url) as follower:
+            assert len((await follower.names()).entities) == 8
+
+    asyncio.run(scenario())
+    assert "RuntimeError, please report this" in caplog.text
+
+
 def test_a_user_without_the_rights_is_reported(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -71,8 +71,8 @@ class Bridge:
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
         self._cpu: float | None = None
-        self._refused_names: str | None = None
-        """Why the last names were refused, as it was logged."""
+        self._names_problem: str | None = None
+        """What was wrong with the last names, as it was logged."""
 
     def announce(self) -> None:
         """Publish all retained topics of the service; `online` comes last."""
@@ -111,20 +111,20 @@ class Bridge:
 
     def names(self, payload: bytes) -> None:
         """Handle names of the home. Bad ones are counted, and the previous ones stay in use."""
+        problem: str | None = None
+        level = logging.WARNING
         try:
             names, dropped = names_from_topic(payload)
         except ValueError as error:
             self._service.metrics.drop(DropReason.BAD_NAMES)
-            reason = str(error)
+            problem, level = str(error), logging.ERROR
         else:
             self._callbacks.names(names)
-            reason = f"{dropped} values are left out: too many, too long or no text"
-            if not dropped:
-                self._refused_names = None
-                return
-        if reason != self._refused_names:
-            self._refused_names = reason
-            log.error("%s: %s", self._topics.of_bridge(NAMES), reason)
+            if dropped:
+                problem = f"values left out, too many, too long or no text: {dropped}"
+        if problem is not None and problem != self._names_problem:
+            log.log(level, "%s: %s", self._topics.of_bridge(NAMES), problem)
+        self._names_problem = problem
 
     def request(self, message: Inbound, request: str) -> None:
         """Answer one request. Does not raise for any request."""

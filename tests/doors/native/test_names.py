@@ -56,5 +56,5 @@ def test_values_that_are_left_out_are_reported_as_a_number(
     wire = Wire()
     wire.send("stt/bridge/names", b'{"drink": ["tea", 5, "coffee", ""]}')
     assert wire.names == [DRINKS]
-    assert "stt/bridge/names: 2 values are left out" in caplog.text
+    assert "stt/bridge/names: values left out, too many, too long or no text: 2" in caplog.text
     assert wire.service.metrics.dropped == {}
