@@ -29,7 +29,7 @@ def error_of(handler: Handler, timeouts: Timeouts = PATIENT) -> HomeAssistantErr
     """What an attempt with a server of this behaviour raises."""
 
     async def websocket(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         await handler(socket)
         return socket
@@ -125,6 +125,16 @@ def test_a_closed_port_is_reported_in_words_of_the_system() -> None:
 def test_an_unknown_host_is_reported() -> None:
     with pytest.raises(HomeAssistantError, match="it cannot be reached: "):
         asyncio.run(attempt("http://no-such-host.invalid/"))
+
+
+def test_a_connection_without_an_answer_to_a_ping_is_lost() -> None:
+    async def hanging(socket: web.WebSocketResponse) -> None:
+        await logged_in(socket)
+        while not socket.closed:
+            await socket.receive()
+
+    timeouts = Timeouts(connect_s=30.0, request_s=30.0, heartbeat_s=0.2)
+    assert str(error_of(hanging, timeouts)) == "the connection was lost"
 
 
 def test_binary_messages_are_not_taken() -> None:
