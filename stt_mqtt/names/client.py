@@ -213,12 +213,7 @@ async def _state_of(connection: Connection) -> object:
 
 def _explained(error: Exception) -> tuple[str, bool]:
     """Why following ended, and whether only a person can help."""
-    if isinstance(error, AccessRefusedError):
-        return (
-            f"{error}; make a long-lived access token on the page of an administrator's profile, "
-            "under Security, and put it into phrases.home_assistant.token_file"
-        ), True
     if isinstance(error, HomeAssistantError | ConfigError):
-        return str(error), isinstance(error, ConfigError)
+        return str(error), isinstance(error, AccessRefusedError | ConfigError)
     # The text of any other error may hold names.
     return f"{type(error).__name__}, please report this", False

@@ -20,6 +20,10 @@ from stt_mqtt.errors import AccessRefusedError, HomeAssistantError
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Largest message. The states of 5,000 entities have about 5 MB."""
 
+_ADVICE = (
+    "make a long-lived access token on the page of an administrator's profile, under Security, and "
+    "put it into phrases.home_assistant.token_file"
+)
 _CODE = re.compile(r"[a-z_]{1,40}")
 
 
@@ -159,7 +163,7 @@ async def _log_in(socket: aiohttp.ClientWebSocketResponse, token: str) -> None:
     await socket.send_json({"type": "auth", "access_token": token})
     answer = await _receive(socket)
     if answer.get("type") == "auth_invalid":
-        raise AccessRefusedError("it refuses the access token")
+        raise AccessRefusedError(f"it refuses the access token; {_ADVICE}")
     if answer.get("type") != "auth_ok":
         raise HomeAssistantError("it does not speak the WebSocket API of Home Assistant")
 
@@ -191,7 +195,9 @@ def _error(message: dict[str, Any]) -> HomeAssistantError:
     error = message.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     if code == "unauthorized":
-        return AccessRefusedError("the user of the access token is not an administrator")
+        return AccessRefusedError(
+            f"the user of the access token is not an administrator; {_ADVICE}"
+        )
     shown = code if isinstance(code, str) and _CODE.fullmatch(code) else "without a code"
     return HomeAssistantError(f"it answers with an error: {shown}")
 
