@@ -17,7 +17,7 @@ import stt_mqtt.phrases
 
 BOOKS = Path(stt_mqtt.phrases.__file__).parent / "starter"
 CASES = Path(__file__).parent / "starter"
-LANGUAGES = ["en"]
+LANGUAGES = ["en", "de"]
 HOME_LISTS = {"name", "area", "floor"}
 
 
@@ -126,6 +126,11 @@ def test_there_are_enough_cases_of_each_kind(language: str) -> None:
         ("en", "close the blinds", "HassTurnOff"),
         ("en", "set the lights to blue", "HassLightSet"),
         ("en", "what's the temperature", "HassClimateGetTemperature"),
+        ("de", "mach das Licht an", "HassTurnOn"),
+        ("de", "Licht aus", "HassTurnOff"),
+        ("de", "Rollläden runter", "HassTurnOff"),
+        ("de", "mach das Licht blau", "HassLightSet"),
+        ("de", "wie warm ist es", "HassClimateGetTemperature"),
     ],
 )
 def test_a_device_with_an_area_speaks_of_that_area(
