@@ -14,10 +14,13 @@ from hassil.expression import Expression, Group, ListReference, RuleReference
 from hassil.intents import SlotList, TextSlotList
 
 import stt_mqtt.phrases
+from tools import near_phrases
 
 BOOKS = Path(stt_mqtt.phrases.__file__).parent / "starter"
-CASES = Path(__file__).parent / "starter"
 LANGUAGES = ["en", "de"]
+CASES = {language: Path(__file__).parent / f"starter/{language}.yaml" for language in LANGUAGES}
+NEAR = "near"
+CASES[NEAR] = near_phrases.SENTENCES
 HOME_LISTS = {"name", "area", "floor"}
 
 
@@ -28,15 +31,15 @@ def book_of(language: str) -> Intents:
 
 
 @cache
-def cases_of(language: str) -> Mapping[str, Any]:
-    data: dict[str, Any] = yaml.safe_load((CASES / f"{language}.yaml").read_text("utf-8"))
+def cases_of(name: str) -> Mapping[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(CASES[name].read_text("utf-8"))
     return data
 
 
 @cache
-def names_of(language: str) -> dict[str, SlotList]:
+def names_of(name: str) -> dict[str, SlotList]:
     """The lists of the home. A kind of thing is its domain and perhaps its device class."""
-    home = cases_of(language)["home"]
+    home = cases_of(name)["home"]
     names = []
     for kind, listed in home["names"].items():
         domain, _, device_class = kind.partition(".")
@@ -51,11 +54,10 @@ def names_of(language: str) -> dict[str, SlotList]:
     }
 
 
-def understood(language: str, sentence: str, **context: str) -> tuple[str, dict[str, Any]] | None:
+def understood(cases: str, sentence: str, **context: str) -> tuple[str, dict[str, Any]] | None:
     """The intent of a sentence and its slots; None: it is not in the book."""
-    result = recognize(
-        sentence, book_of(language), slot_lists=names_of(language), intent_context=context
-    )
+    book = book_of(cases_of(cases)["language"])
+    result = recognize(sentence, book, slot_lists=names_of(cases), intent_context=context)
     if result is None:
         return None
     return result.intent.name, {name: slot.value for name, slot in result.entities.items()}
@@ -144,3 +146,16 @@ def test_a_device_with_an_area_speaks_of_that_area(
     assert elsewhere is not None
     assert elsewhere[0] == intent
     assert "area" not in elsewhere[1]
+
+
+@pytest.mark.parametrize("one", cases_of(NEAR)["near"], ids=lambda one: one["text"])
+def test_a_near_phrase_is_not_in_the_book_but_the_one_it_sounds_like_is(
+    one: dict[str, str],
+) -> None:
+    assert understood(NEAR, one["text"]) is None
+    assert understood(NEAR, one["nearest"]) is not None
+
+
+@pytest.mark.parametrize("sentence", cases_of(NEAR)["said"])
+def test_a_phrase_that_is_spoken_for_comparison_is_in_the_book(sentence: str) -> None:
+    assert understood(NEAR, sentence) is not None
