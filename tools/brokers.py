@@ -151,8 +151,7 @@ class Mosquitto:
     def stop(self) -> None:
         """Terminate it; clients see the connection close."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
+            end_mosquitto(self._process)
             self._process = None
 
     def _config(self) -> list[str]:
@@ -183,6 +182,22 @@ class Mosquitto:
                 f"require_certificate {str(options.client_certificate).lower()}",
             ]
         return lines
+
+
+def end_mosquitto(process: subprocess.Popen[bytes]) -> None:
+    """Terminate Mosquitto and wait for its end.
+
+    It forgets a signal that comes after it listens and before its main loop. So the signal is sent
+    again every second, for a minute at most.
+    """
+    for _ in range(60):
+        process.terminate()
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    raise TimeoutError(f"Mosquitto, process {process.pid}, does not end")
 
 
 _EMBEDDED = """
