@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,18 @@ from tools.brokers import (
     EmbeddedProcess,
     Mosquitto,
     MosquittoOptions,
-    eventually,
+    await_port,
     free_port,
 )
 from tools.processes import pinned
 from tools.program import PROGRAM, Peer, Service, await_online
 
-STATE_TOPIC = "stt/bridge/state"
 HEALTH_TOPIC = "stt/bridge/response/health_check"
 DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
 TAIL_CHARACTERS = 2000
 END_TIMEOUT_S = 10.0
 TRANSCRIBE_TIMEOUT_S = 3600.0
 FILES_OF_A_PROCESS = 20
-START_TIMEOUT_S = 60.0
 _STARTED = time.monotonic()
 
 
@@ -83,7 +81,7 @@ class Running:
         """The health of the service, now."""
         asked = len(self.peer.payloads(HEALTH_TOPIC))
         self.peer.publish("stt/bridge/request/health_check")
-        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1, START_TIMEOUT_S)[-1]["data"]
+        data: dict[str, Any] = self.peer.json(HEALTH_TOPIC, asked + 1)[-1]["data"]
         return data
 
     def broker_dropped(self) -> int | None:
@@ -91,10 +89,9 @@ class Running:
         if MOSQUITTO is None:
             return None
         time.sleep(1.5)
-        with a_peer(self.broker, DROPPED_TOPIC) as peer:
-            if not await_count(lambda: len(peer.messages), 1, 3.0):
-                return None
-            return int(peer.messages[-1].payload)
+        with closing(Peer(self.broker, DROPPED_TOPIC)) as peer:
+            told = await_count(lambda: len(peer.messages), 1, 3.0)
+            return int(peer.messages[-1].payload) if told else None
 
 
 @contextmanager
@@ -119,33 +116,23 @@ def a_broker(
 
 
 @contextmanager
-def a_peer(broker: Broker, *filters: str, kind: type[Peer] = Peer) -> Iterator[Peer]:
-    """A client that remembers what it receives."""
-    peer = kind(broker, *filters)
-    try:
-        yield peer
-    finally:
-        peer.close()
-
-
-@contextmanager
 def a_service(
-    *filters: str, cores: Cores | None = None, kind: type[Peer] = Peer, **config: Any
+    *filters: str, cores: Cores | None = None, qos: int = 1, **config: Any
 ) -> Iterator[Running]:
     """`stt-mqtt run`, online, with a broker of its own; the peer also hears `filters`."""
     cores = cores or Cores()
+    filters = ("stt/bridge/state", HEALTH_TOPIC, *filters)
     with (
         tempfile.TemporaryDirectory() as name,
         a_broker(Path(name), cores.others) as (broker, broker_process),
-        a_peer(broker, STATE_TOPIC, HEALTH_TOPIC, *filters, kind=kind) as peer,
+        closing(Peer(broker, *filters, qos=qos)) as peer,
     ):
-        folder = Path(name)
         with pinned(cores.program):
-            service = Service(folder, broker, **config)
+            service = Service(Path(name), broker, **config)
         try:
             await_online(service, peer)
             process = psutil.Process(service.process.pid)
-            yield Running(folder, broker, broker_process, peer, process)
+            yield Running(Path(name), broker, broker_process, peer, process)
         except BaseException:
             say(f"the end of the service's log: {service.log[-TAIL_CHARACTERS:]}")
             raise
@@ -182,25 +169,20 @@ PEER_LIBRARIES = (PEER, "faster-whisper", "ctranslate2")
 
 @contextmanager
 def a_wyoming_server(
-    program: str, model: Path, cores: set[int] | None, threads: int | None, language: str = "en"
+    program: str, model: Path, cores: set[int] | None, threads: int, language: str = "en"
 ) -> Iterator[tuple[psutil.Process, int]]:
     """wyoming-faster-whisper on a free loopback port, with int8 and beam 5; process and port."""
     port = free_port()
     words = [program, "--uri", f"tcp://127.0.0.1:{port}", "--model", str(model)]
     words += ["--stt-library", "faster-whisper", "--compute-type", "int8", "--beam-size", "5"]
-    words += ["--language", language]
-    words += [] if threads is None else ["--cpu-threads", str(threads)]
+    words += ["--language", language, "--cpu-threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "wyoming.log"
-        with log.open("wb") as output, pinned(cores):
-            process = subprocess.Popen(
-                [*words, "--data-dir", folder],
-                stdout=output,
-                stderr=output,
-                env=plain_environment(),
-            )
+        words += ["--data-dir", folder]
+        with log.open("wb") as out, pinned(cores):
+            process = subprocess.Popen(words, stdout=out, stderr=out, env=plain_environment())
         try:
-            eventually(lambda: _listens(port, process), START_TIMEOUT_S)
+            await_port(port, process, log)
             yield psutil.Process(process.pid), port
         except BaseException:
             say(f"the end of the log of {PEER}: {log.read_text()[-TAIL_CHARACTERS:]}")
@@ -211,19 +193,12 @@ def a_wyoming_server(
 
 def peer_versions(program: str | None) -> dict[str, str]:
     """Versions of wyoming-faster-whisper and its libraries, as far as its environment tells."""
-    found: dict[str, str] = {}
-    for name in PEER_LIBRARIES if program else ():
-        pattern = f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info"
-        for folder in Path(program or "").absolute().parent.parent.glob(pattern):
-            found[name] = folder.name.removesuffix(".dist-info").rpartition("-")[2]
-    return found
-
-
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, f"{PEER} ended"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-        return True
-    return False
+    where = (
+        Path(program).absolute().parent.parent.glob("lib/python*/site-packages") if program else []
+    )
+    installed = importlib.metadata.distributions(path=[str(folder) for folder in where])
+    found = {one.name: one.version for one in installed}
+    return {name: found[name] for name in PEER_LIBRARIES if name in found}
 
 
 def plain_environment() -> dict[str, str]:
@@ -245,30 +220,29 @@ def end(process: subprocess.Popen[bytes]) -> None:
 # Meters -----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Usage:
     """CPU seconds of processes, their children included, from the making of this to `read`."""
 
-    processes: Mapping[str, psutil.Process]
-    started: float = field(default_factory=time.monotonic)
-    before: dict[str, float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.before = {name: cpu_s(process) for name, process in self.processes.items()}
+    def __init__(self, processes: Mapping[str, psutil.Process]) -> None:
+        self.started = time.monotonic()
+        self._before = {name: (one, cpu_s(one)) for name, one in processes.items()}
 
     def read(self) -> dict[str, float]:
         """CPU seconds per second, by the name of the process."""
         elapsed_s = time.monotonic() - self.started
         return {
-            name: round((cpu_s(process) - self.before[name]) / elapsed_s, 4)
-            for name, process in self.processes.items()
+            name: round((cpu_s(one) - before_s) / elapsed_s, 4)
+            for name, (one, before_s) in self._before.items()
         }
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds that a process and its living descendants have used so far."""
-    used = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return float(sum(times.user + times.system for times in used))
+    """CPU seconds that a process and its descendants, ended ones included, have used so far."""
+    used = sum(process.cpu_times()[:4])
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            used += sum(child.cpu_times()[:4])
+    return float(used)
 
 
 def peak_mb(process: psutil.Process) -> float:

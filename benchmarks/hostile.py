@@ -11,27 +11,17 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks import report
-from benchmarks.harness import (
-    Cores,
-    Running,
-    a_service,
-    cpu_s,
-    peak_mb,
-    rss_mb,
-    say,
-    spread,
-    two_cores,
-)
+from benchmarks.harness import Running, a_service, cpu_s, peak_mb, rss_mb, say, spread, two_cores
 from stt_mqtt.demo.samples import SAMPLES
 from tools.attacks import ATTACKS, Assault, an_attacker, unanswered
 from tools.brokers import free_port
-from tools.clients import TEXT_TOPIC, Hear, Tally, one_client_a_door, speaking
-from tools.processes import peak_rss
+from tools.clients import TEXT_TOPIC, Hear, one_client_a_door, speaking
+from tools.processes import Child, peak_rss
 
 ALL = "all of them at once"
 ANSWERED_WITHIN_S = 28.0
@@ -41,30 +31,23 @@ QUICK_S = 1.5
 DEFECTS = ("Traceback", "please report")
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The service with all doors open, and a client at each."""
-
-    running: Running
-    port: int
-    cores: Cores
-    clients: Mapping[str, Hear]
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Speak before, during and after the attacks."""
     cores, port = two_cores(), free_port()
     wyoming = {"listen": [f"tcp://127.0.0.1:{port}"]}
-    calm_s = QUICK_S if options.quick else CALM_S
-    with ExitStack() as stack:
-        running = stack.enter_context(a_service(TEXT_TOPIC, cores=cores, wyoming=wyoming))
-        clients = stack.enter_context(one_client_a_door(running.broker, port))
-        stage = Stage(running, port, cores, clients)
-        parts = [part(stage, "nothing, before", calm_s)]
-        for name in () if options.quick else ATTACKS:
-            parts.append(part(stage, name, ATTACK_S, (name,)))
-        parts.append(part(stage, ALL, 2 * QUICK_S if options.quick else ALL_S, tuple(ATTACKS)))
-        parts.append(part(stage, "nothing, after", calm_s))
+    calm_s, all_s = (QUICK_S, 2 * QUICK_S) if options.quick else (CALM_S, ALL_S)
+    plan: list[tuple[str, float, tuple[str, ...]]] = [("nothing, before", calm_s, ())]
+    plan += [] if options.quick else [(name, ATTACK_S, (name,)) for name in ATTACKS]
+    plan += [(ALL, all_s, tuple(ATTACKS)), ("nothing, after", calm_s, ())]
+    parts = []
+    with (
+        a_service(TEXT_TOPIC, cores=cores, wyoming=wyoming) as running,
+        one_client_a_door(running.broker, port) as clients,
+    ):
+        for what, seconds, attacks in plan:
+            assault = Assault(what, seconds, attacks)
+            attacker = an_attacker(assault, running.broker, port, cores.others) if attacks else None
+            parts.append(part(running, clients, what, seconds, attacker))
         rest_s = 0.0 if options.quick else REST_S
         say(f"{rest_s:g} s of rest")
         time.sleep(rest_s)
@@ -81,46 +64,42 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def part(stage: Stage, what: str, seconds: float, attacks: tuple[str, ...] = ()) -> dict[str, Any]:
+def part(
+    running: Running,
+    clients: Mapping[str, Hear],
+    what: str,
+    seconds: float,
+    attacker: AbstractContextManager[Child] | None,
+) -> dict[str, Any]:
     """The clients for some seconds, under attack or among themselves."""
     say(f"{seconds:g} s of speech, {what}")
-    running, process = stage.running, stage.running.process
+    process = running.process
     recordings = [(sample.text, sample.pcm()) for sample in SAMPLES]
     before_mb, did, sessions = rss_mb(process), {}, {}
     with ExitStack() as stack:
-        if attacks:
-            assault = Assault(what, seconds, attacks)
-            target = (running.broker, stage.port, stage.cores.others)
-            attacker = stack.enter_context(an_attacker(assault, *target))
+        child = stack.enter_context(attacker) if attacker else None
+        peak = stack.enter_context(peak_rss(process))
         used = cpu_s(process)
-        with peak_rss(process) as peak:
-            with speaking(stage.clients, recordings) as tallies:
-                if attacks:
-                    attacker.go_on()
-                    did = json.loads(attacker.line())
-                else:
-                    time.sleep(seconds)
-            used = (cpu_s(process) - used) / seconds
-            if attacks:
-                attacker.go_on()
-                sessions = unanswered(running.peer, what, did, ANSWERED_WITHIN_S)
-            highest = round(peak() / 1e6, 1)
+        with speaking(clients, recordings) as tallies:
+            if child:
+                child.go_on()
+                did = json.loads(child.line())
+            else:
+                time.sleep(seconds)
+        used = (cpu_s(process) - used) / seconds
+        if child:
+            child.go_on()
+            sessions = unanswered(running.peer, what, did, ANSWERED_WITHIN_S)
+        highest_mb = round(peak() / 1e6, 1)
     return {
         "attack": what,
         "seconds": seconds,
         "steps": sum(one["steps"] for one in did.values()),
         "sent_mb": round(sum(one["bytes"] for one in did.values()) / 1e6, 1),
         "before_mb": before_mb,
-        "peak_mb": max(highest, before_mb),
+        "peak_mb": max(highest_mb, before_mb),
         "cpu_s_per_s": round(used, 2),
         "attackers_sessions": sessions,
-        **account(tallies),
-    }
-
-
-def account(tallies: Mapping[str, Tally]) -> dict[str, Any]:
-    """What the clients got: together, and by door."""
-    return {
         "asked": sum(one.asked for one in tallies.values()),
         "right": sum(one.right for one in tallies.values()),
         "latency_s": spread([wait for one in tallies.values() for wait in one.latency_s]),
@@ -143,36 +122,22 @@ def lost(data: Mapping[str, Any]) -> list[str]:
 
 def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
-    rows = []
-    for one in data["parts"]:
-        name, steps, wait = one["attack"], one["steps"], one["latency_s"]
-        rows.append(
-            [
-                ATTACKS[name][0] if name in ATTACKS else name,
-                steps or None,
-                one["sent_mb"] if steps else None,
-                f"{one['right']} of {one['asked']}",
-                wait["p50"],
-                wait["p95"],
-                one["cpu_s_per_s"],
-                one["before_mb"],
-                one["peak_mb"],
-            ]
-        )
+    keys = ("cpu_s_per_s", "before_mb", "peak_mb")
+    rows = [
+        [
+            ATTACKS[one["attack"]][0] if one["attack"] in ATTACKS else one["attack"],
+            one["steps"] or None,
+            one["sent_mb"] if one["steps"] else None,
+            f"{one['right']} of {one['asked']}",
+            *(one["latency_s"][key] for key in ("p50", "p95")),
+            *(one[key] for key in keys),
+        ]
+        for one in data["parts"]
+    ]
     answered = [one["attackers_sessions"] for one in data["parts"] if one["attackers_sessions"]]
     sessions = sum(one["sessions"] for one in answered)
     bad = sum(one["missing"] + one["several"] for one in answered)
-    header = [
-        "attack",
-        "steps",
-        "MB sent",
-        "right",
-        "median s",
-        "95 % s",
-        "CPU s/s",
-        "MB",
-        "peak MB",
-    ]
+    header = ["attack", "steps", "MB sent", "right", "median s", "95 % s", "CPU s/s", "MB", "peak"]
     return [
         "# Hostile bytes",
         "",

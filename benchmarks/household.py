@@ -1,15 +1,15 @@
 """Minutes of household audio in four rooms, made from recorded people and noises.
 
-A room is its own tone all the time, people who speak now and then, noises between what they say,
-and rain under some of it. One seed makes one household. Where speech begins and ends is known from
-the clean clips, independently of any voice detector.
+A room has its own noise floor all the time, people who speak now and then, noises between what they
+say, and rain under some of it. One seed makes one household. Where speech begins and ends is known
+from the clean clips, independently of any voice detector.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +26,21 @@ UTTERANCES_PER_MINUTE = 2.8
 PAUSE_S = (4.0, 40.0)
 SPEECH_DBFS = (-30.0, -18.0)
 PEAK = 0.9
-TONES_DBFS = {"kitchen": -57.0, "living_room": -58.0, "bedroom": -62.0, "office": -55.0}
-"""Level of each room's own tone in dB of full scale."""
+FLOORS_DBFS = {"kitchen": -57.0, "living_room": -58.0, "bedroom": -62.0, "office": -55.0}
+"""The rooms, and the level of each noise floor in dB of full scale."""
 
-MAX_CLIP_S = 15.0
+MAX_CLIP_S, MIN_SNR_DB = 15.0, 21.0
 HEAD_S = {"speech_to_phrase_en": 0.42}
 """These recordings begin with the end of a wake word."""
-MIN_SNR_DB = 21.0
 FREE_S = 0.03
 """A word that is nearer to the end of its recording is cut off there."""
-AROUND_S = 0.25
-FADE_S = 0.005
+AROUND_S, FADE_S = 0.25, 0.005
+"""What stays of a recording before and after the speech, and how long it fades."""
 
-EVENTS_PER_MINUTE = 1
-EVENT_S = 5.0
-EVENT_AWAY_S = 1.2
-"""Between a noise and what is said before and after it."""
+EVENTS_PER_MINUTE, EVENT_S, EVENT_AWAY_S = 1, 5.0, 1.2
+"""How many noises, how long at most, and how far from what is said before and after."""
 EVENTS_DBFS = (-46.0, -28.0)
-RAIN = "rain"
-RAIN_BELOW_SPEECH_DB = (15.0, 21.0)
-RAIN_AROUND_S = 3.0
+RAIN, RAIN_AROUND_S, RAIN_BELOW_SPEECH_DB = "rain", 3.0, (15.0, 21.0)
 
 FRAME = SAMPLE_RATE // 100
 ABOVE_FLOOR_DB, BELOW_PEAK_DB = 8.0, 40.0
@@ -105,25 +100,24 @@ def make_household(
     clips: Sequence[Clip], noises: Sequence[Clip], minutes: float = 10, seed: int = SEED
 ) -> list[Room]:
     """Four rooms, so many minutes each. Raises ValueError if too much is said for the time."""
-    rng = np.random.default_rng(seed)
     each = max(1, round(UTTERANCES_PER_MINUTE * minutes))
-    found = list(_suitable(clips))
-    order = itertools.cycle(rng.permutation(len(found)))
-    said = [found[next(order)] for _ in range(each * len(TONES_DBFS))]
+    found = [(clip, spoken) for clip in clips if (spoken := _suitable(clip))]
+    order = itertools.cycle(np.random.default_rng(seed).permutation(len(found)))
     by_label: dict[str, list[Sound]] = {}
     for noise in noises:
         by_label.setdefault(noise.corpus, []).append(sounds.from_pcm(noise.pcm))
-    return [
-        _room(name, minutes * 60, said[number * each :][:each], by_label, (seed, number))
-        for number, name in enumerate(TONES_DBFS)
-    ]
+    rooms = []
+    for number, name in enumerate(FLOORS_DBFS):
+        said = [found[next(order)] for _ in range(each)]
+        rooms.append(_room(name, minutes * 60, said, by_label, (seed, number)))
+    return rooms
 
 
 def quick_material(folder: Path) -> tuple[list[Clip], list[Clip]]:
     """The demo's samples, and noises that are made, for where no recordings are."""
     ticks = np.zeros(4 * SAMPLE_RATE, np.float32)
     ticks[:: SAMPLE_RATE // 2] = 0.5
-    rain = sounds.at_level(sounds.pink(np.random.default_rng(SEED), 4.0), -20.0)
+    rain = at_level(sounds.pink(np.random.default_rng(SEED), 4.0), -20.0)
     made: dict[str, Sound] = {"clock tick": ticks, RAIN: rain}
     noises = [Clip(name, name, "", folder, sounds.pcm(sound)) for name, sound in made.items()]
     return speech.samples(folder), noises
@@ -137,25 +131,27 @@ def _room(
     seed: tuple[int, int],
 ) -> Room:
     rng = np.random.default_rng(seed)
-    audio = at_level(sounds.pink(rng, seconds), TONES_DBFS[name])
+    audio = at_level(sounds.pink(rng, seconds), FLOORS_DBFS[name])
     spoken, levels, at_s = [], [], 0.0
     silent_s = seconds - sum(one.end_s - one.start_s for _, one in said)
     pauses = _pauses(silent_s, len(said) + 1, rng)
     for (clip, found), pause_s in zip(said, pauses, strict=False):
         first_s = max(0.0, found.start_s - AROUND_S)
-        piece = sounds.faded(_cut(clip, first_s, found.end_s + AROUND_S), FADE_S)
+        piece = sounds.from_pcm(clip.pcm)[_at(first_s) : _at(found.end_s + AROUND_S)]
+        piece = sounds.faded(piece, FADE_S)
         gain = 10 ** ((rng.uniform(*SPEECH_DBFS) - found.dbfs) / 20)
         gain = min(gain, PEAK / float(np.abs(piece).max()))
-        start_s = round((at_s + pause_s) * SAMPLE_RATE) / SAMPLE_RATE
+        start_s = _at(at_s + pause_s) / SAMPLE_RATE
         sounds.add(audio, piece * np.float32(gain), _at(start_s - found.start_s + first_s))
         at_s = start_s + found.end_s - found.start_s
         spoken.append(Spoken(clip.text, start_s, at_s))
         levels.append(found.dbfs + 20 * float(np.log10(gain)))
     heard = list(_events(audio, spoken, noises, rng))
     first = int(rng.integers(max(1, len(spoken) - 1)))
+    under = slice(first, first + 2)
     start_s = max(spoken[first].start_s - RAIN_AROUND_S, 0.0)
-    end_s = spoken[first : first + 2][-1].end_s + RAIN_AROUND_S
-    level = min(levels[first : first + 2]) - rng.uniform(*RAIN_BELOW_SPEECH_DB)
+    end_s = spoken[under][-1].end_s + RAIN_AROUND_S
+    level = min(levels[under]) - rng.uniform(*RAIN_BELOW_SPEECH_DB)
     rain = np.resize(noises[RAIN][int(rng.integers(len(noises[RAIN])))], _at(end_s - start_s))
     sounds.add(audio, sounds.faded(at_level(rain, level), 1.0), _at(start_s))
     heard = sorted([*heard, Noise(RAIN, start_s, end_s)], key=lambda noise: noise.start_s)
@@ -186,17 +182,16 @@ def _events(
         yield Noise(label, at_s, at_s + length_s)
 
 
-def _suitable(clips: Sequence[Clip]) -> Iterator[tuple[Clip, Speech]]:
-    """Recordings that are clean and have their beginning and their end, and where speech is."""
-    for clip in clips:
-        head_s = HEAD_S.get(clip.corpus, 0.0)
-        found = label(np.frombuffer(clip.pcm, "<i2")[_at(head_s) :])
-        if found is None or clip.seconds > MAX_CLIP_S:
-            continue
-        is_free = found.start_s >= FREE_S and found.end_s <= clip.seconds - head_s - FREE_S
-        if clip.corpus == "samples" or (is_free and found.snr_db >= MIN_SNR_DB):
-            start_s, end_s = found.start_s + head_s, found.end_s + head_s
-            yield clip, Speech(start_s, end_s, found.dbfs, found.snr_db)
+def _suitable(clip: Clip) -> Speech | None:
+    """Where the speech is, if the recording is clean and has its beginning and its end."""
+    head_s = HEAD_S.get(clip.corpus, 0.0)
+    found = label(np.frombuffer(clip.pcm, "<i2")[_at(head_s) :])
+    if found is None or clip.seconds > MAX_CLIP_S:
+        return None
+    is_whole = found.start_s >= FREE_S and found.end_s <= clip.seconds - head_s - FREE_S
+    if clip.corpus != "samples" and not (is_whole and found.snr_db >= MIN_SNR_DB):
+        return None
+    return replace(found, start_s=found.start_s + head_s, end_s=found.end_s + head_s)
 
 
 def _pauses(total_s: float, count: int, rng: Generator) -> NDArray[np.float64]:
@@ -212,15 +207,8 @@ def _pauses(total_s: float, count: int, rng: Generator) -> NDArray[np.float64]:
             return pauses
 
 
-def _cut(clip: Clip, start_s: float, end_s: float) -> Sound:
-    return sounds.from_pcm(clip.pcm)[_at(start_s) : _at(end_s)]
-
-
 def _at(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE)
-
-
-# Where speech begins and ends in a clean clip ---------------------------------------------------
 
 
 def label(samples: NDArray[np.int16]) -> Speech | None:

@@ -11,41 +11,34 @@ import heapq
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.harness import say, spread
 from benchmarks.report import Curve, Panel
-from stt_mqtt.engine.ladder import (
-    Candidate,
-    LadderState,
-    Load,
-    Policy,
-    RungCost,
-    choose,
-    shares_model,
-)
+from stt_mqtt.engine import ladder
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.types import Rung
 
-# Measured on a two-core machine, two workers of one thread; what they cost elsewhere differs.
-BASE = RungCost(utterance_s=0.246, per_audio_s=0.097, memory_mb=280.0)
-TINY = RungCost(utterance_s=0.070, per_audio_s=0.054, memory_mb=170.0)
-TINY_GREEDY = RungCost(utterance_s=0.102, per_audio_s=0.033, memory_mb=170.0)
-LADDER = (
-    Candidate(Rung("base, beam 5", "base", 5, "int8"), BASE),
-    Candidate(Rung("tiny.en, beam 5", "tiny.en", 5, "int8"), TINY),
-    Candidate(Rung("tiny.en, beam 1", "tiny.en", 1, "int8"), TINY_GREEDY),
+RUNGS = (
+    ("base, beam 5", "base", 5, 0.246, 0.097, 280.0),
+    ("tiny.en, beam 5", "tiny.en", 5, 0.070, 0.054, 170.0),
+    ("tiny.en, beam 1", "tiny.en", 1, 0.102, 0.033, 170.0),
 )
+"""Name, model, beam, seconds of work per utterance and per second of audio, and MB.
+
+Measured on a two-core machine, two workers of one thread; what they cost elsewhere differs.
+"""
+NAMES = [name for name, *_ in RUNGS]
 WORKERS = 2
 SLOW = 6.0
 LOADING_S = 1.0
 """Time until another model is loaded; the present one goes on working meanwhile."""
-POLICY = Policy(promised_wait_s=1.0, min_stay_s=60.0)
+POLICY = ladder.Policy(promised_wait_s=1.0, min_stay_s=60.0)
 TICK_S = 1.0
 """The choice is made at every arrival, and this often."""
 SEED = 3
@@ -59,180 +52,136 @@ COMMANDS_PER_HOUR = (
 """Of one room, by the hour of the day: a morning and an evening with peaks."""
 TALK = 0.6
 """Share of commands that another one follows, from any room, within some seconds."""
-BURST_ROOMS = 20
-BURST_EVERY_S = 6.0
-BURST_LASTS_S = 180.0
+BURST_ROOMS, BURSTS, BURST_EVERY_S = 20, 30, 6.0
 
 ORANGE, GREY, BLUE = "#c2410c", "#94a3b8", "#1d4ed8"
-WITH, BEST_ONLY = "ladder", f"{LADDER[0].name}, always"
+WITH, BEST_ONLY = "ladder", f"{NAMES[0]}, always"
 BINS = 144
 """Of the plot of the load."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """An utterance: when its end arrives, and its length, in seconds."""
 
     at: float
     audio_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """Speech, and the ladder with its costs on the machine that hears it."""
-
-    title: str
-    spoken: Sequence[Spoken]
-    ladder: tuple[Candidate, ...]
-    lasts_s: float
-
-
-@dataclass(slots=True)
-class Run:
-    """What became of a scenario: by utterance its wait and rung, and the moves."""
-
-    waits: list[float] = field(default_factory=list)
-    rungs: list[int] = field(default_factory=list)
-    moves: list[tuple[float, int, str]] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class Machine:
-    """Workers, what waits for them, and the rung that they work on."""
+    """Workers, what waits for them, and the rung that they use; each wait, its rung, the moves."""
 
-    ladder: tuple[Candidate, ...]
+    costs: list[ladder.RungCost]
     rung: int
-    run: Run
     free_at: list[float] = field(default_factory=lambda: [0.0] * WORKERS)
     waiting: list[Spoken] = field(default_factory=list)
     next_rung: tuple[float, int] | None = None
+    waits: list[float] = field(default_factory=list)
+    rungs: list[int] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
 
     def work_until(self, now: float) -> None:
         """Start all that can be started before `now`."""
         while self.waiting and (start := max(self.free_at[0], self.waiting[0].at)) < now:
             if self.next_rung is not None and self.next_rung[0] <= start:
                 self.rung, self.next_rung = self.next_rung[1], None
-            cost = self.ladder[self.rung].cost
-            assert cost is not None
             spoken = self.waiting.pop(0)
-            heapq.heapreplace(self.free_at, start + cost.work_s(1, spoken.audio_s))
-            self.run.waits.append(start - spoken.at)
-            self.run.rungs.append(self.rung)
-
-    def change_to(self, rung: int, now: float) -> None:
-        """Work on another rung as soon as it is loaded."""
-        leaving = self.rung if self.next_rung is None else self.next_rung[1]
-        same_model = shares_model(self.ladder[rung].rung, self.ladder[leaving].rung)
-        self.next_rung = (now + (0.0 if same_model else LOADING_S), rung)
-
-    def load(self, meter: LoadMeter, now: float) -> Load:
-        """What the choice goes by."""
-        waiting_audio_s = sum(spoken.audio_s for spoken in self.waiting)
-        return Load(meter.read(now), len(self.waiting), waiting_audio_s, WORKERS)
+            work_s = self.costs[self.rung].work_s(1, spoken.audio_s)
+            heapq.heapreplace(self.free_at, start + work_s)
+            self.waits.append(start - spoken.at)
+            self.rungs.append(self.rung)
 
 
-def simulate(scenario: Scenario, fixed: int | None = None) -> Run:
-    """The scenario with the ladder, or with one rung of it."""
-    run = Run()
-    machine = Machine(scenario.ladder, fixed or 0, run)
-    meter = LoadMeter()
-    state = LadderState(machine.rung, -POLICY.min_stay_s)
-    for now, spoken in _events(scenario):
+def simulate(
+    speech: Sequence[Spoken], lasts_s: float, slower: float = 1.0, fixed: int | None = None
+) -> Machine:
+    """So many seconds of speech with the ladder, or with one rung of it, on a slower machine."""
+    costs = [
+        ladder.RungCost(each_s * slower, per_s * slower, mb) for *_, each_s, per_s, mb in RUNGS
+    ]
+    rungs = [Rung(name, model, beam, "int8") for name, model, beam, *_ in RUNGS]
+    candidates = [ladder.Candidate(*one) for one in zip(rungs, costs, strict=True)]
+    machine, meter = Machine(costs, fixed or 0), LoadMeter()
+    state = ladder.LadderState(machine.rung, -POLICY.min_stay_s)
+    ticks = ((number * TICK_S, None) for number in range(int(lasts_s / TICK_S)))
+    arrivals = ((spoken.at, spoken) for spoken in speech)
+    for now, spoken in heapq.merge(ticks, arrivals, key=itemgetter(0)):
         machine.work_until(now)
         if spoken is not None:
             meter.note(now, spoken.audio_s)
             machine.waiting.append(spoken)
-            machine.work_until(now)
-        if fixed is None:
-            choice = choose(scenario.ladder, POLICY, state, machine.load(meter, now), now)
-            if choice.index != state.index:
-                machine.change_to(choice.index, now)
-                run.moves.append((now, choice.index, choice.reason))
-            state = state.after(choice, now, POLICY)
+        if fixed is not None:
+            continue
+        waiting_s = sum(one.audio_s for one in machine.waiting)
+        load = ladder.Load(meter.read(now), len(machine.waiting), waiting_s, WORKERS)
+        choice = ladder.choose(candidates, POLICY, state, load, now)
+        if choice.index != state.index:
+            same_model = ladder.shares_model(rungs[choice.index], rungs[state.index])
+            machine.next_rung = (now + (0.0 if same_model else LOADING_S), choice.index)
+            name = NAMES[choice.index]
+            machine.moves.append({"at_s": round(now, 1), "to": name, "reason": choice.reason})
+        state = state.after(choice, now, POLICY)
     machine.work_until(float("inf"))
-    return run
+    return machine
 
 
-def household(hours: float, seed: int = SEED) -> list[Spoken]:
-    """Commands of four rooms in a day that begins at midnight; the first `hours` of it.
-
-    Quick runs begin in the evening.
-    """
-    chance = random.Random(seed)
+def household(hours: float) -> list[Spoken]:
+    """Commands of four rooms in a day that begins at midnight; fewer hours begin at 18:00."""
+    chance = random.Random(SEED)
     begin = 0.0 if hours >= 24 else 18.0
-    most = max(COMMANDS_PER_HOUR) * ROOMS / HOUR_S
+    most = max(COMMANDS_PER_HOUR)
     spoken: list[Spoken] = []
     now = 0.0
-    while (now := now + chance.expovariate(most)) < hours * HOUR_S:
-        hour = int(begin + now / HOUR_S) % 24
-        if chance.random() * max(COMMANDS_PER_HOUR) > COMMANDS_PER_HOUR[hour]:
+    while (now := now + chance.expovariate(most * ROOMS / HOUR_S)) < hours * HOUR_S:
+        if chance.random() * most > COMMANDS_PER_HOUR[int(begin + now / HOUR_S) % 24]:
             continue
         at = now
         spoken.append(_command(at, chance))
         while chance.random() < TALK:
             at += chance.expovariate(1 / 4.0)
             spoken.append(_command(at, chance))
-    return sorted(spoken, key=lambda command: command.at)
+    return sorted(spoken, key=attrgetter("at"))
 
 
-def burst(seed: int = SEED) -> list[Spoken]:
+def burst() -> list[Spoken]:
     """Twenty rooms that speak at once, again and again for three minutes."""
-    chance = random.Random(seed)
-    rounds = int(BURST_LASTS_S / BURST_EVERY_S)
+    chance = random.Random(SEED)
     spoken = [
         _command(60.0 + BURST_EVERY_S * number + chance.random(), chance)
-        for number in range(rounds)
+        for number in range(BURSTS)
         for _ in range(BURST_ROOMS)
     ]
-    return sorted(spoken, key=lambda command: command.at)
+    return sorted(spoken, key=attrgetter("at"))
 
 
-def scenarios(quick: bool) -> list[Scenario]:
-    """The three of the page; the day is two hours of an evening in a quick run."""
-    hours = 2.0 if quick else 24.0
-    day = household(hours)
-    slow = tuple(replace(candidate, cost=_slower(candidate.cost)) for candidate in LADDER)
-    return [
-        Scenario("Household, four rooms", day, LADDER, hours * HOUR_S),
-        Scenario("20 rooms at once, every 6 s for 3 minutes", burst(), LADDER, 480.0),
-        Scenario("The household, six times slower", day, slow, hours * HOUR_S),
-    ]
-
-
-def summary(run: Run, ladder: Sequence[Candidate]) -> dict[str, Any]:
-    """What the table says about one run."""
-    count = len(run.waits)
-    over = sum(wait > POLICY.promised_wait_s for wait in run.waits)
-    return {
-        "utterances": count,
-        "wait_s": spread(run.waits),
-        "over_the_promise": round(over / count, 4),
-        "rungs": {
-            rung.name: round(run.rungs.count(number) / count, 4)
-            for number, rung in enumerate(ladder)
-        },
-        "moves": [
-            {"at_s": round(at, 1), "to": ladder[index].name, "reason": reason}
-            for at, index, reason in run.moves
-        ],
-    }
+def _command(at: float, chance: random.Random) -> Spoken:
+    return Spoken(at, min(10.0, max(1.0, chance.gauss(3.0, 1.0))))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Every scenario with the ladder and with each rung held."""
+    """Every scenario with the ladder and with each rung held.
+
+    The day is two hours of an evening in a quick run.
+    """
+    hours = 2.0 if options.quick else 24.0
+    day = household(hours)
     told = []
-    for scenario in scenarios(options.quick):
-        say(f"{scenario.title}: {len(scenario.spoken)} utterances")
-        runs = {"ladder": simulate(scenario)}
-        for number, rung in enumerate(LADDER):
-            runs[f"{rung.name}, always"] = simulate(scenario, number)
+    for title, speech, lasts_s, slower in (
+        ("Household, four rooms", day, hours * HOUR_S, 1.0),
+        ("20 rooms at once, every 6 s for 3 minutes", burst(), 480.0, 1.0),
+        ("The household, six times slower", day, hours * HOUR_S, SLOW),
+    ):
+        say(f"{title}: {len(speech)} utterances")
+        runs = {WITH: simulate(speech, lasts_s, slower)}
+        for number, name in enumerate(NAMES):
+            runs[f"{name}, always"] = simulate(speech, lasts_s, slower, number)
         told.append(
             {
-                "title": scenario.title,
-                "utterances": len(scenario.spoken),
-                "lasts_s": scenario.lasts_s,
-                "runs": {how: summary(run, scenario.ladder) for how, run in runs.items()},
-                "at_s": [round(spoken.at, 1) for spoken in scenario.spoken],
+                "title": title,
+                "utterances": len(speech),
+                "lasts_s": lasts_s,
+                "runs": {how: summary(run) for how, run in runs.items()},
+                "at_s": [round(spoken.at, 1) for spoken in speech],
                 "waits_s": {
                     how: [round(wait, 2) for wait in runs[how].waits] for how in (WITH, BEST_ONLY)
                 },
@@ -241,12 +190,24 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {"seed": SEED, "scenarios": told}
 
 
+def summary(run: Machine) -> dict[str, Any]:
+    """What the table says about one run."""
+    count = len(run.waits)
+    over = sum(wait > POLICY.promised_wait_s for wait in run.waits)
+    return {
+        "utterances": count,
+        "wait_s": spread(run.waits),
+        "over_the_promise": round(over / count, 4),
+        "rungs": {name: round(run.rungs.count(n) / count, 4) for n, name in enumerate(NAMES)},
+        "moves": run.moves,
+    }
+
+
 def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
     costs = "; ".join(
-        f"{rung.name} {rung.cost.utterance_s:g} s + {rung.cost.per_audio_s:g} s per s of audio"
-        for rung in LADDER
-        if rung.cost is not None
+        f"{name} {each_s:g} s + {per_audio_s:g} s per s of audio"
+        for name, _, _, each_s, per_audio_s, _ in RUNGS
     )
     lines = [
         "# The load ladder, simulated",
@@ -262,18 +223,17 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "",
         "![load, rung and wait](ladder.png)",
     ]
-    names = [rung.name for rung in LADDER]
-    header = ["", "median wait", "95 % wait", "longest", "over the promise", *names, "moves"]
+    header = ["", "median wait", "95 % wait", "longest", "over the promise", *NAMES, "moves"]
     for scenario in data["scenarios"]:
         rows = [
             [
                 how,
-                *(f"{result['wait_s'][name]:.2f} s" for name in ("p50", "p95", "max")),
-                f"{result['over_the_promise']:.1%}",
-                *(f"{share:.1%}" for share in result["rungs"].values()),
-                len(result["moves"]),
+                *(f"{wait_s:.2f} s" for wait_s in run["wait_s"].values()),
+                f"{run['over_the_promise']:.1%}",
+                *(f"{share:.1%}" for share in run["rungs"].values()),
+                len(run["moves"]),
             ]
-            for how, result in scenario["runs"].items()
+            for how, run in scenario["runs"].items()
         ]
         title = f"{scenario['title']}, {scenario['utterances']} utterances"
         lines += ["", f"## {title}", "", *report.table(header, rows)]
@@ -286,11 +246,8 @@ def page(data: Mapping[str, Any]) -> list[str]:
 
 def draw(data: Mapping[str, Any], folder: Path) -> None:
     """Load, rung and wait of each scenario: with the ladder, and with its best rung only."""
-    report.plot(
-        folder / "ladder.png",
-        "The load ladder in simulated time",
-        [panels(scenario) for scenario in data["scenarios"]],
-    )
+    columns = [panels(scenario) for scenario in data["scenarios"]]
+    report.plot(folder / "ladder.png", "The load ladder in simulated time", columns)
 
 
 def panels(scenario: Mapping[str, Any]) -> list[Panel]:
@@ -298,40 +255,24 @@ def panels(scenario: Mapping[str, Any]) -> list[Panel]:
     unit_s, unit = (HOUR_S, "hours") if scenario["lasts_s"] > HOUR_S else (60.0, "minutes")
     step_s = scenario["lasts_s"] / BINS
     bins = Counter(int(at_s / step_s) for at_s in scenario["at_s"])
-    names = [rung.name for rung in LADDER]
-    moves = [(0.0, 0)]
-    moves += [(one["at_s"], names.index(one["to"])) for one in scenario["runs"][WITH]["moves"]]
-    moves.append((scenario["lasts_s"], moves[-1][1]))
-    at = [at_s / unit_s for at_s in scenario["at_s"]]
-    waits = scenario["waits_s"]
     load = [60 * bins[number] / step_s for number in range(BINS)]
     times = [number * step_s / unit_s for number in range(BINS)]
+    moves = [(0.0, 0)]
+    moves += [(one["at_s"], NAMES.index(one["to"])) for one in scenario["runs"][WITH]["moves"]]
+    moves.append((scenario["lasts_s"], moves[-1][1]))
+    moved = [at_s / unit_s for at_s, _ in moves]
     rungs = [-float(rung) for _, rung in moves]
+    at, waits = [at_s / unit_s for at_s in scenario["at_s"]], scenario["waits_s"]
     return [
         Panel("utterances per minute", [Curve(times, load, BLUE, style="step")],
               title=scenario["title"]),
-        Panel("rung", [Curve([at_s / unit_s for at_s, _ in moves], rungs, ORANGE, style="step")],
-              ticks={-float(number): name for number, name in enumerate(names)}),
+        Panel("rung", [Curve(moved, rungs, ORANGE, style="step")],
+              ticks={-float(number): name for number, name in enumerate(NAMES)}),
         Panel("wait of an utterance in s",
               [Curve(at, waits[BEST_ONLY], GREY, BEST_ONLY, "dots"),
                Curve(at, waits[WITH], ORANGE, "with the ladder", "dots")],
               x_label=f"time in {unit}", promised=POLICY.promised_wait_s),
     ]  # fmt: skip
-
-
-def _events(scenario: Scenario) -> Iterator[tuple[float, Spoken | None]]:
-    """The utterances and the ticks between them, in the order of time."""
-    ticks = ((n * TICK_S, None) for n in range(int(scenario.lasts_s / TICK_S)))
-    spoken = ((spoken.at, spoken) for spoken in scenario.spoken)
-    return heapq.merge(ticks, spoken, key=itemgetter(0))
-
-
-def _command(at: float, chance: random.Random) -> Spoken:
-    return Spoken(at, min(10.0, max(1.0, chance.gauss(3.0, 1.0))))
-
-
-def _slower(cost: RungCost | None) -> RungCost | None:
-    return cost and RungCost(cost.utterance_s * SLOW, cost.per_audio_s * SLOW, cost.memory_mb)
 
 
 if __name__ == "__main__":

@@ -2,27 +2,25 @@
 
 One second of audio comes in each message, silence too, in base64. Every message gets a thread,
 every chunk an FFmpeg process, and the whole of what a room has ever said is transcribed again each
-time. `--microphones` sends rooms (`NAME=FILE.wav`) in real time instead of serving.
+time. `python -m benchmarks.naive PORT MODEL_FOLDER` is the server.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import subprocess
+import sys
 import threading
-import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as paho
 from numpy.typing import NDArray
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks import speech
 from stt_mqtt.types import SAMPLE_RATE
 
 FORMAT = ("-ar", str(SAMPLE_RATE), "-ac", "1")
@@ -81,35 +79,17 @@ class Server:
         self.client.publish(f"naive/{name}/text", json.dumps(told))
 
 
-def send(port: int, files: dict[str, Path]) -> None:
-    """Send every second of every room when it is over."""
+def send(port: int, room: str, seconds: Iterable[bytes]) -> None:
+    """Be the microphone of a room: send each second of its audio (16-bit mono) when it comes."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    rooms = {name: speech.read_wav(file) for name, file in files.items()}
-    began, size = time.monotonic(), 2 * SAMPLE_RATE
-    for second in range(max(map(len, rooms.values())) // size):
-        time.sleep(max(began + second + 1 - time.monotonic(), 0.0))
-        for name, pcm in rooms.items():
-            chunk = base64.b64encode(pcm[second * size : (second + 1) * size]).decode()
-            client.publish(f"naive/{name}/audio", json.dumps({"audio": chunk}))
+    for pcm in seconds:
+        chunk = base64.b64encode(pcm).decode()
+        client.publish(f"naive/{room}/audio", json.dumps({"audio": chunk}))
     client.disconnect()
     client.loop_stop()
 
 
-def main() -> None:
-    """Serve, or send."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--port", type=int, required=True, help="of the broker, on this machine")
-    options.add_argument("--model", help="folder of the model, to serve")
-    options.add_argument("--microphones", nargs="+", metavar="NAME=FILE", help="rooms to send")
-    chosen = options.parse_args()
-    if chosen.microphones:
-        pairs = (one.split("=", 1) for one in chosen.microphones)
-        send(chosen.port, {name: Path(file) for name, file in pairs})
-    else:
-        Server(chosen.port, chosen.model).client.loop_forever()
-
-
 if __name__ == "__main__":
-    main()
+    Server(int(sys.argv[1]), sys.argv[2]).client.loop_forever()

@@ -1,10 +1,11 @@
-"""The frame of every benchmark: options, what it was measured on, JSON, Markdown and plots."""
+"""What all benchmarks share: options, the description of the machine, JSON, Markdown and plots."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,9 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A script. `measure` may raise ModelError or OSError if something is missing.
+    """A script. `measure` raises ModelError or FileNotFoundError if something is missing.
 
-    `lost`: what went wrong, in words; with any of it the script ends with status 1.
-    `draw`: writes plots to a folder.
+    `lost`: losses in words; with any the exit status is 1. `draw`: writes plots to a folder.
     """
 
     name: str
@@ -49,25 +49,16 @@ class Benchmark:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """The options of every benchmark."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
-    made.add_argument(
-        "--results",
-        type=Path,
-        help="folder for the result files (default: benchmarks/results; none with --quick)",
-    )
-    made.add_argument(
-        "--page", action="store_true", help="only the page, from the JSON that is there"
-    )
+    made.add_argument("--quick", action="store_true", help="some seconds, to see that it works")
+    made.add_argument("--results", type=Path, help="folder for the results; none with --quick")
+    made.add_argument("--page", action="store_true", help="only write the page, from its JSON")
     return made
 
 
 def run(benchmark: Benchmark, arguments: argparse.ArgumentParser) -> int:
-    """Measure, print the page and write the files.
-
-    Returns 1 if something was lost, 2 if something is missing that the benchmark needs.
-    """
+    """Measure, print the page and write the files. Returns the exit status: 1 lost, 2 missing."""
     options = arguments.parse_args()
     folder: Path | None = options.results or (None if options.quick else RESULTS)
     if options.page:
@@ -84,20 +75,16 @@ def run(benchmark: Benchmark, arguments: argparse.ArgumentParser) -> int:
             print(error, file=sys.stderr)
             return 2
     heading, *rest = benchmark.page(data)
-    lines = [
-        heading,
-        *(["", QUICK] if data["quick"] else []),
-        *rest,
-        "",
-        described(data["measured"]),
-    ]
-    text = "\n".join(lines) + "\n"
+    quick = ["", QUICK] if data["quick"] else []
+    text = "\n".join([heading, *quick, *rest, "", described(data["measured"])]) + "\n"
     print(text, end="")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        told = re.sub(r"\[[-\d\s.,e+]*\]", lambda numbers: " ".join(numbers[0].split()),
-                      json.dumps(data, indent=1))  # fmt: skip
-        (folder / f"{benchmark.name}.json").write_text(told + "\n")
+        # Lists of numbers in one line.
+        written = re.sub(
+            r"\[[-\d\s.,e+]*\]", lambda one: " ".join(one[0].split()), json.dumps(data, indent=1)
+        )
+        (folder / f"{benchmark.name}.json").write_text(written + "\n")
         (folder / f"{benchmark.name}.md").write_text(text)
         if benchmark.draw is not None:
             benchmark.draw(data, folder)
@@ -108,18 +95,22 @@ def run(benchmark: Benchmark, arguments: argparse.ArgumentParser) -> int:
 
 
 def measured_on() -> Data:
-    """The commit, the day, the machine in general terms, and how busy it is."""
-    dirty = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    """The commit, the day, the machine, its load and the versions."""
+    git = ("git", "-C", str(RESULTS.parents[1]))
+    if MOSQUITTO is None:
+        broker = f"embedded broker (iotcore {importlib.metadata.version('iotcore')})"
+    else:
+        broker = f"Mosquitto {_output(MOSQUITTO, '-h').split()[2]}"
     return {
-        "commit": _git("rev-parse", "--short", "HEAD") or None,
-        "dirty": bool(dirty),
+        "commit": _output(*git, "rev-parse", "--short", "HEAD") or None,
+        "dirty": bool(_output(*git, "status", "--porcelain", "--", ".", ":!benchmarks/results")),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "cores_usable": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "load_average_1min_before": round(os.getloadavg()[0], 2),
-        "broker": _broker_name(),
+        "broker": broker,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in LIBRARIES},
     }
@@ -127,35 +118,24 @@ def measured_on() -> Data:
 
 def described(measured: Mapping[str, Any]) -> str:
     """The last line of a page."""
-    commit = f"commit `{measured['commit']}`" if measured["commit"] else "no known commit"
-    changed = " with changes that are not in it" if measured["dirty"] else ""
+    libraries = ", ".join(f"{name} {measured[name]}" for name in LIBRARIES)
     return (
-        f"Measured on {commit}{changed}, {measured['date']}: {measured['architecture']}, "
-        f"{measured['cores_usable']:g} usable cores, {measured['memory_gb']} GB, "
-        f"{measured['system']}, Python {measured['python']}, "
-        + ", ".join(f"{name} {measured[name]}" for name in LIBRARIES)
-        + f", {measured['broker']}; load average before: {measured['load_average_1min_before']}."
+        "Measured on "
+        + (f"commit `{measured['commit']}`" if measured["commit"] else "no known commit")
+        + (" with changes that are not in it" if measured["dirty"] else "")
+        + f", {measured['date']}: {measured['architecture']}, {measured['cores_usable']:g} usable "
+        f"cores, {measured['memory_gb']} GB, {measured['system']}, Python {measured['python']}, "
+        f"{libraries}, {measured['broker']}; "
+        f"load average before: {measured['load_average_1min_before']}."
     )
 
 
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parents[1]), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _broker_name() -> str:
-    if MOSQUITTO is None:
-        return f"embedded broker (iotcore {importlib.metadata.version('iotcore')})"
-    text = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True, check=False).stdout
-    return f"Mosquitto {text.split()[2]}"
-
-
-# Markdown ---------------------------------------------------------------------------------------
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """A Markdown table: the first column to the left, the others to the right; None is a dash."""
+    """A Markdown table. All columns but the first are aligned right; None is a dash."""
     rule = ["---", *("---:" for _ in header[1:])]
     shown = [[DASH if cell is None else str(cell) for cell in row] for row in rows]
     return ["| " + " | ".join(row) + " |" for row in (header, rule, *shown)]
@@ -167,43 +147,45 @@ def number(form: str, value: float | None) -> str:
 
 
 def points(low_to_high: Sequence[float | None]) -> str:
-    """A difference of shares in points of a percent: its value, and its interval if it is known."""
-    value, *limits = (None if one is None else f"{100 * one:+.1f}" for one in low_to_high)
-    if value is None:
-        return DASH
-    return value if not limits or None in limits else f"{value} [{limits[0]}, {limits[1]}]"
+    """A difference of shares in percentage points: value, low and high; a dash for none."""
+    value, *limits = [number("{:+.1f}", one and 100 * one) for one in low_to_high]
+    return value if not limits or DASH in limits else f"{value} [{limits[0]}, {limits[1]}]"
 
 
 def counts(numbers: Mapping[str, object]) -> str:
-    """How much of what, without what is zero."""
+    """Names and their numbers, without zeros."""
     return ", ".join(f"{name} {value}" for name, value in numbers.items() if value) or "none"
-
-
-# Plots ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of a plot. `style`: of the line, `step` or `dots`."""
+    """Points of a plot. `style`: one of `STYLES`."""
 
     x: Sequence[float]
     y: Sequence[float]
     colour: str
     label: str | None = None
-    style: str = "-"
+    style: str = "line"
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Axes. `ticks`: names of values of y; `log`: of such axes; `promised`: a dashed line."""
+    """Axes. `log`: `y` for a logarithmic one; `ticks`: names of y values; `promised`: a line."""
 
     y_label: str
     curves: Sequence[Curve]
     x_label: str = ""
     title: str = ""
     log: str = ""
-    ticks: Mapping[float, str] = field(default_factory=dict)
+    ticks: Mapping[float, str] | None = None
     promised: float | None = None
+
+
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "line": {},
+    "step": {"drawstyle": "steps-post"},
+    "dots": {"linestyle": "", "marker": "o", "markersize": 3},
+}
 
 
 def plot(file: Path, title: str, columns: Sequence[Sequence[Panel]]) -> None:
@@ -217,25 +199,18 @@ def plot(file: Path, title: str, columns: Sequence[Sequence[Panel]]) -> None:
     figure = Figure(figsize=(1.5 + 5 * len(columns), 1.5 + 3 * rows), layout="constrained")
     figure.suptitle(title, fontsize=15)
     grid = figure.subplots(rows, len(columns), sharex="col", squeeze=False)
-    for number_, column in enumerate(columns):
-        for axes, panel in zip(grid[:, number_], column, strict=True):
-            for curve in panel.curves:
-                if curve.style == "dots":
-                    axes.scatter(curve.x, curve.y, s=9, color=curve.colour, label=curve.label)
-                elif curve.style == "step":
-                    axes.step(curve.x, curve.y, where="post", color=curve.colour, label=curve.label)
-                else:
-                    axes.plot(curve.x, curve.y, curve.style, color=curve.colour, label=curve.label)
-            axes.set(ylabel=panel.y_label, xlabel=panel.x_label, title=panel.title)
-            if "x" in panel.log:
-                axes.set_xscale("log")
-            if "y" in panel.log:
-                axes.set_yscale("log")
-            if panel.ticks:
-                axes.set_yticks(list(panel.ticks), list(panel.ticks.values()))
-            if panel.promised is not None:
-                axes.axhline(panel.promised, color="black", linestyle="--", linewidth=1)
-            if any(curve.label for curve in panel.curves):
-                axes.legend(fontsize="small")
-            axes.grid(alpha=0.25)
+    for axes, panel in zip(grid.T.flat, itertools.chain(*columns), strict=True):
+        for curve in panel.curves:
+            style = STYLES[curve.style]
+            axes.plot(curve.x, curve.y, color=curve.colour, label=curve.label, **style)
+        axes.set(ylabel=panel.y_label, xlabel=panel.x_label, title=panel.title)
+        if panel.log == "y":
+            axes.set_yscale("log")
+        if panel.ticks:
+            axes.set_yticks(list(panel.ticks), list(panel.ticks.values()))
+        if panel.promised is not None:
+            axes.axhline(panel.promised, color="black", linestyle="--", linewidth=1)
+        if any(curve.label for curve in panel.curves):
+            axes.legend(fontsize="small")
+        axes.grid(alpha=0.25)
     figure.savefig(file, dpi=100)

@@ -1,4 +1,4 @@
-"""How a text is compared with what was said, and how certain a figure is."""
+"""Compares transcripts with texts, and estimates intervals of figures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ROUNDS = 2000
 SEED = 5
 LEVEL_PERCENT = 95.0
 FEW_SPEAKERS = 5
-"""With fewer, clips are drawn instead: the interval is about these speakers then."""
+"""With fewer, the bootstrap draws clips. The interval is then about these speakers."""
 SAME = {"ounces": "ounce", "oz": "ounce", "shots": "shot", "roasts": "roast", "1": "one"}
-"""Ways to write the same order or word that Whisper's normalisation leaves apart."""
+"""Spellings of the same word that Whisper's normalisation does not unify."""
 
 Sums = NDArray[np.float64]
 Statistic = Callable[[Sums], Any]
-"""A figure from the sums of the columns, which are along the last axis."""
+"""A figure from the sums of the columns (last axis)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its interval; None where it is not known."""
+    """A figure and its interval; None: not known."""
 
     value: float | None
     low: float | None = None
@@ -43,46 +43,46 @@ class Estimate:
 
 @cache
 def word_errors(said: str, heard: str, language: str = "en") -> tuple[int, int]:
-    """Words that are wrong, missing or too many, as `stt-mqtt bench` counts; and words said."""
+    """Wrong, missing and added words, counted as in `stt-mqtt bench`; and the words of the text."""
     score = _scorer().score(manifest.Clip("", Path(), said, language, ""), heard)
     return score.wrong, score.words
 
 
-def wer(said_and_heard: Iterable[tuple[str, str]], language: str = "en") -> float | None:
-    """The word error rate over all texts as one; None if nothing was said."""
-    errors = [word_errors(said, heard, language) for said, heard in said_and_heard]
+def wer(said_and_heard: Iterable[tuple[str, str]]) -> float | None:
+    """The word error rate over all texts together; None without any words."""
+    errors = [word_errors(said, heard) for said, heard in said_and_heard]
     words = sum(count for _, count in errors)
     return sum(wrong for wrong, _ in errors) / words if words else None
 
 
-def is_exact(said: str, heard: str, language: str = "en") -> bool:
-    """Whether every word is right and none is too many."""
-    return word_errors(said, heard, language)[0] == 0
+def is_exact(said: str, heard: str) -> bool:
+    """Whether every word is right and none is added."""
+    return word_errors(said, heard)[0] == 0
 
 
 def is_right_word(said: str, heard: str) -> bool:
-    """Whether a single word was heard, and no other one. Digits are words."""
+    """Whether the transcript is this single word. Digits count as words."""
     return _unified(said) == _unified(heard)
 
 
 def slots_right(slots: Mapping[str, str], heard: str) -> bool:
-    """Whether the words of every slot's value stand in a row in what was heard."""
+    """Whether the words of each value are in the transcript, one directly after the other."""
     words = f" {_unified(heard)} "
     return all(f" {_unified(value)} " in words for value in slots.values())
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to read."""
+    """Whether there is a letter or digit."""
     return any(map(str.isalnum, text))
 
 
 def bootstrap(
     columns: Sequence[Sequence[float]], clusters: Sequence[str], of: Statistic
 ) -> Estimate:
-    """A figure of the columns' sums, with its interval of `LEVEL_PERCENT` if clusters are redrawn.
+    """A figure of the columns' sums, with its interval of `LEVEL_PERCENT` over the clusters.
 
-    A row is one clip. What two programs made of a clip stands in the same row, so the bootstrap is
-    paired. With few clusters each row is a cluster of its own.
+    A row is one clip. The results of two programs for a clip are in the same row, so the bootstrap
+    is paired. With few clusters each row is a cluster.
     """
     rows = np.asarray(columns, np.float64).T
     if not rows.size:
@@ -97,16 +97,15 @@ def bootstrap(
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(of(rows.sum(axis=0)))
         figures = np.asarray(of(drawn @ sums))
-    figures = figures[np.isfinite(figures)]
-    if not np.isfinite(value) or not len(figures):
-        return Estimate(value if np.isfinite(value) else None)
+    if not np.isfinite(value):
+        return Estimate(None)
     tail = (100 - LEVEL_PERCENT) / 2
-    low, high = np.percentile(figures, [tail, 100 - tail])
+    low, high = np.percentile(figures[np.isfinite(figures)], [tail, 100 - tail])
     return Estimate(value, float(low), float(high))
 
 
 def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) -> Estimate:
-    """A share with its interval. None of all may still be what would rarely give none by chance."""
+    """A share with its interval. If it is 0, the upper bound would give 0 in 1 of 40 cases."""
     found = bootstrap([counts, of], clusters, share)
     if found.value == 0:
         independent = len(set(clusters))
@@ -116,18 +115,18 @@ def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) 
 
 
 def share(sums: Sums) -> Any:
-    """First column over second."""
+    """First column divided by second."""
     return sums[..., 0] / sums[..., 1]
 
 
 def ratio_of_shares(sums: Sums) -> Any:
-    """Columns wrong, of, wrong, of: the first rate over the second one. 1 where neither errs."""
+    """Of columns wrong, of, wrong, of: first rate divided by second. 1 if both are 0."""
     ours, theirs = sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]
     return np.where((ours == 0) & (theirs == 0), 1.0, ours / theirs)
 
 
 def difference_of_shares(sums: Sums) -> Any:
-    """Columns wrong, of, wrong, of: the first rate less the second one."""
+    """Of columns wrong, of, wrong, of: first rate minus second."""
     return sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3]
 
 

@@ -1,11 +1,11 @@
-"""What the benchmarks speak: the speech data where it is installed, else the demo's samples."""
+"""The recordings of the benchmarks: the speech data, or the samples of the demo."""
 
 from __future__ import annotations
 
 import json
 import os
 import wave
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ MAX_CLIP_S = 28.0
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording: 16-bit little-endian mono at `SAMPLE_RATE`, and what is said in it.
+    """A recording, 16-bit little-endian mono at `SAMPLE_RATE`, and its text.
 
-    `speaker`: the clip's id if nobody knows; of a noise, the sound that it was made from.
-    `slots`: what must be understood of an order.
+    `speaker`: the clip's id if unknown; the original sound of a noise. `slots`: the values of an
+    order.
     """
 
     id: str
@@ -35,35 +35,29 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """Length of the recording."""
+        """Length."""
         return len(self.pcm) / 2 / SAMPLE_RATE
 
 
 def recordings(language: str = "en") -> list[Clip]:
-    """Every clip of the speech data in a language up to `MAX_CLIP_S`, in the manifest's order."""
-    return [
-        clip_of(folder, row, row["corpus"])
-        for folder, row in rows("manifest.jsonl")
-        if row["lang"] == language and row["duration_s"] <= MAX_CLIP_S
-    ]
+    """The clips of the speech data in a language, up to `MAX_CLIP_S`."""
+    return _clips(
+        "manifest.jsonl", lambda row: row["lang"] == language and row["duration_s"] <= MAX_CLIP_S
+    )
 
 
 def orders() -> list[Clip]:
-    """Every clip of the speech data of which only the slots are known."""
-    return [clip_of(folder, row, row["corpus"]) for folder, row in rows("slots_manifest.jsonl")]
+    """The voice commands of the speech data."""
+    return _clips("slots_manifest.jsonl")
 
 
 def noises(folder: Path | None = None) -> list[Clip]:
-    """Every clip of the speech data, or of a folder, in which nobody speaks.
-
-    `corpus` is its group if it has one, else what is heard.
-    """
-    found = rows("noise_manifest.jsonl", folder)
-    return [clip_of(where, row, row.get("group") or row["label"]) for where, row in found]
+    """The noises of the speech data or of `folder`. `corpus`: the group, else the label."""
+    return _clips("noise_manifest.jsonl", folder=folder)
 
 
 def samples(folder: Path) -> list[Clip]:
-    """The samples of the demo, written to `folder` as WAV."""
+    """The samples of the demo. Writes them to `folder` as WAV."""
     clips = []
     for sample in SAMPLES:
         file = folder / f"{sample.file}.wav"
@@ -89,15 +83,17 @@ def read_wav(file: Path) -> bytes:
         return bytes(read.readframes(read.getnframes()))
 
 
-def rows(name: str, folder: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
-    """The lines of a manifest, each with the folder that its path starts from."""
+def _clips(
+    name: str,
+    wanted: Callable[[Mapping[str, Any]], bool] = lambda _row: True,
+    folder: Path | None = None,
+) -> list[Clip]:
     folder = folder or Path(os.environ[VARIABLE])
-    return [(folder, json.loads(line)) for line in (folder / name).read_text().splitlines()]
-
-
-def clip_of(folder: Path, row: Mapping[str, Any], corpus: str) -> Clip:
-    """The recording that a line of a manifest names."""
-    file = folder / row["path"]
-    speaker = row.get("speaker") or row.get("sound") or row["id"]
-    text = row.get("text") or ""
-    return Clip(row["id"], corpus, text, file, read_wav(file), speaker, row.get("slots") or {})
+    clips = []
+    for row in filter(wanted, map(json.loads, (folder / name).read_text().splitlines())):
+        file = folder / row["path"]
+        corpus = row.get("group") or row.get("label") or row["corpus"]
+        speaker = row.get("speaker") or row.get("sound") or row["id"]
+        text, slots = row.get("text") or "", row.get("slots") or {}
+        clips.append(Clip(row["id"], corpus, text, file, read_wav(file), speaker, slots))
+    return clips

@@ -69,6 +69,18 @@ class WyomingServerError(SttMqttError):
     exit_code = EXIT_TEMPORARY
 
 
+class HomeAssistantError(SttMqttError):
+    """Home Assistant is away, or its answer cannot be used. A later try may succeed."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+class AccessRefusedError(HomeAssistantError):
+    """Home Assistant refuses the access token, or its user may not do what is needed."""
+
+    exit_code = EXIT_CONFIG
+
+
 class DownloadError(SttMqttError):
     """A download failed because of the network or the server. A later try may succeed."""
 

@@ -146,13 +146,12 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [MOSQUITTO, "-c", str(config)], stdout=output, stderr=output
             )
-        _await_port(self.port, self._process, log)
+        await_port(self.port, self._process, log)
 
     def stop(self) -> None:
         """Terminate it; clients see the connection close."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
+            end_mosquitto(self._process)
             self._process = None
 
     def _config(self) -> list[str]:
@@ -183,6 +182,22 @@ class Mosquitto:
                 f"require_certificate {str(options.client_certificate).lower()}",
             ]
         return lines
+
+
+def end_mosquitto(process: subprocess.Popen[bytes]) -> None:
+    """Terminate Mosquitto and wait for its end.
+
+    It forgets a signal that comes after it listens and before its main loop. So the signal is sent
+    again every second, for a minute at most.
+    """
+    for _ in range(60):
+        process.terminate()
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    raise TimeoutError(f"Mosquitto, process {process.pid}, does not end")
 
 
 _EMBEDDED = """
@@ -219,7 +234,7 @@ class EmbeddedProcess:
                 stdout=output,
                 stderr=output,
             )
-        _await_port(self.port, self._process, self.log)
+        await_port(self.port, self._process, self.log)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -379,9 +394,11 @@ def _password_line(user: str, password: str) -> str:
     return f"{user}:$7$101${'$'.join(texts)}\n"
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a program listens on a loopback port; fail at once if it ends."""
+
     def listening() -> bool:
-        assert process.poll() is None, f"the broker ended:\n{log.read_text()}"
+        assert process.poll() is None, f"the program ended:\n{log.read_text()}"
         try:
             with socket.create_connection(("127.0.0.1", port), 0.5):
                 return True

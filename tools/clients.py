@@ -9,7 +9,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -147,6 +148,30 @@ class NativeClient(_MqttClient):
         result, latency_s = self.await_answer("id", utterance, ended)
         error = result["error"] and result["error"]["code"]
         return Answer(result["text"], latency_s, error, result)
+
+
+def answers_of_rooms(
+    broker: Address, recordings: Sequence[bytes], rooms: int, *, real_time: bool = False
+) -> list[Answer]:
+    """The answers to recordings that so many native satellites speak at once, in their order.
+
+    Each speaks the next one as soon as it has its answer.
+    """
+    answers: list[Answer] = [Answer("", 0.0)] * len(recordings)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(recordings)):
+        waiting.put(number)
+
+    def speak(room: int) -> None:
+        client = NativeClient(broker, f"room-{room}", real_time=real_time)
+        with closing(client), suppress(queue.Empty):
+            while True:
+                number = waiting.get_nowait()
+                answers[number] = answer_of(client.hear, recordings[number])
+
+    with ThreadPoolExecutor(rooms) as pool:
+        list(pool.map(speak, range(rooms)))
+    return answers
 
 
 class HermesClient(_MqttClient):

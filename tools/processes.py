@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -51,7 +51,12 @@ class Child:
 
 
 @contextmanager
-def a_child(module: str, words: Sequence[object], cores: set[int] | None = None) -> Iterator[Child]:
+def a_child(
+    module: str,
+    words: Sequence[object],
+    cores: set[int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Child]:
     """A module as a process that has printed its first line: it is ready."""
     with pinned(cores):
         process = subprocess.Popen(
@@ -59,6 +64,7 @@ def a_child(module: str, words: Sequence[object], cores: set[int] | None = None)
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=environment,
         )
     with process:
         try:

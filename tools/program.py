@@ -26,13 +26,16 @@ PATIENT = {"max_queue_age_s": 120, "inference_timeout_s": 600}
 
 
 class Peer:
-    """A client that remembers what it receives; MQTT 5 where the broker speaks it."""
+    """A client that remembers what it receives; MQTT 5 where the broker speaks it.
 
-    def __init__(self, broker: Broker, *filters: str) -> None:
+    With `qos` 0 it sends no confirmations.
+    """
+
+    def __init__(self, broker: Broker, *filters: str, qos: int = 1) -> None:
         v5 = isinstance(broker, Mosquitto)
         protocol = MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311
         self.messages: list[paho.MQTTMessage] = []
-        self._filters = filters
+        self._filters = [(topic_filter, qos) for topic_filter in filters]
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._subscribed.append(True)
@@ -65,14 +68,22 @@ class Peer:
     def payloads(self, topic: str) -> list[bytes]:
         return [bytes(message.payload) for message in list(self.messages) if message.topic == topic]
 
+    def results(self) -> list[tuple[float, dict[str, Any]]]:
+        """Results of native devices so far, each with its time of `time.monotonic`."""
+        return [
+            (message.timestamp, json.loads(message.payload))
+            for message in list(self.messages)
+            if message.topic.endswith("/result")
+        ]
+
     def json(self, topic: str, count: int = 1, timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """The first `count` JSON messages on a topic, awaited."""
         eventually(lambda: len(self.payloads(topic)) >= count, timeout_s)
         return [json.loads(payload) for payload in self.payloads(topic)]
 
     def _subscribe(self, client: paho.Client, *_: object) -> None:
-        for topic_filter in self._filters:
-            client.subscribe(topic_filter, qos=1)
+        for topic_filter, qos in self._filters:
+            client.subscribe(topic_filter, qos=qos)
 
 
 class Service:

@@ -30,6 +30,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "base_topic": ("mqtt", "base_topic"),
     "homeassistant": ("homeassistant", "enabled"),
     "hermes": ("hermes", "enabled"),
+    "phrases": ("phrases", "builtin"),
     "gap_timeout_ms": ("device_defaults", "gap_timeout_ms"),
     "max_utterance_s": ("limits", "max_utterance_s"),
     "workers": ("engine", "workers"),
@@ -37,7 +38,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
 }
 """The section and key for each option except `devices`."""
 DEVICES = "devices"
-DEVICE_KEYS = ("enabled", "language", "prompt", "gap_timeout_ms", "codec", "rate")
+DEVICE_KEYS = ("enabled", "language", "prompt", "area", "gap_timeout_ms", "codec", "rate")
 """Keys of a device beside its name, as under `devices:` in the YAML file."""
 NOT_SET = (None, "", "null")
 """Values that mean "not set". Shell scripts turn a missing option into the word `null`."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors
 from stt_mqtt.app.languages import check_languages
+from stt_mqtt.app.names import NameSources
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
@@ -33,6 +34,7 @@ from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
+from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.types import EngineFacts, RungStatus, Verdict
 
 log = logging.getLogger(__name__)
@@ -129,12 +131,14 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
+        self.names = NameSources(config.phrases, self._on_names)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
             self._arm,
             self.request_stop,
             self._stop_with_error,
+            self.names.set_published,
             self.online,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
@@ -183,6 +187,7 @@ class Application:
             asyncio.create_task(self._stay_alive()),
             asyncio.create_task(self._publish_health()),
             asyncio.create_task(self._ladder.run()),
+            asyncio.create_task(self.names.follow()),
         ]
         try:
             await self._stop.wait()
@@ -202,6 +207,9 @@ class Application:
         """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
+
+    def _on_names(self, names: HomeNames) -> None:
+        """The names of the home are other ones now."""
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)

@@ -24,6 +24,7 @@ from stt_mqtt.mqtt.inbox import Inbox
 from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
+from stt_mqtt.phrases.names import HomeNames
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class ApplicationCallbacks:
     stop: Callable[[], None]
     stop_with_error: Callable[[SttMqttError], None]
     """Stops the service with an error, without publishing anything."""
+    names: Callable[[HomeNames], None]
+    """Called with the names of the home that were published on the broker."""
     online: asyncio.Event
     """Set when the service has published that it is online."""
 
@@ -70,7 +73,11 @@ class Doors:
         self._client = MqttClient(_client_options(config, password, clock))
         publish = self._client.publish
         callbacks = BridgeCallbacks(
-            application.reload, application.set_rung, self._transport_drops, self._on_probed
+            application.reload,
+            application.set_rung,
+            self._transport_drops,
+            self._on_probed,
+            application.names,
         )
         self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
         # First in all lists, so that Home Assistant knows a device before its state.

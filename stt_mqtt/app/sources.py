@@ -1,4 +1,4 @@
-"""Loads the configuration from the YAML file, the environment and the password file."""
+"""Loads the configuration from the YAML file, the environment and the files with secrets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from stt_mqtt.config import Config, MqttConfig, read_config
+from stt_mqtt.config import Config, MqttConfig, NamesFromHomeAssistantConfig, read_config
 from stt_mqtt.errors import ConfigError
 
 _MAX_CONFIG_BYTES = 1024 * 1024
-_MAX_PASSWORD_BYTES = 4096
+_MAX_SECRET_BYTES = 4096
 
 
 class ConfigLoader(Protocol):
@@ -43,10 +43,22 @@ def resolve_password(config: MqttConfig) -> str | None:
         return config.password.get_secret_value()
     if config.password_file is None:
         return None
-    text = _read(Path(config.password_file), _MAX_PASSWORD_BYTES, "mqtt.password_file")
-    lines = text.splitlines()
+    return _first_line(config.password_file, "mqtt.password_file")
+
+
+def resolve_token(config: NamesFromHomeAssistantConfig) -> str:
+    """The access token for Home Assistant. Raises `ConfigError` if it cannot be read."""
+    if config.token is not None:
+        return config.token.get_secret_value()
+    assert config.token_file is not None
+    return _first_line(config.token_file, "phrases.home_assistant.token_file").strip()
+
+
+def _first_line(path: str, key: str) -> str:
+    """The secret in a file. Raises `ConfigError`."""
+    lines = _read(Path(path), _MAX_SECRET_BYTES, key).splitlines()
     if not lines or not lines[0]:
-        raise ConfigError([f"{config.password_file}: mqtt.password_file: its first line is empty"])
+        raise ConfigError([f"{path}: {key}: its first line is empty"])
     return lines[0]
 
 

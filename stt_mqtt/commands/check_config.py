@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-from stt_mqtt.app.sources import resolve_password
+from stt_mqtt.app.sources import resolve_password, resolve_token
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.config import Config
 
@@ -20,6 +20,8 @@ def run(options: argparse.Namespace) -> int:
     """Exit 0 if the configuration is valid. Otherwise print the errors to standard error."""
     config = config_source(options).load()
     resolve_password(config.mqtt)
+    if config.phrases.home_assistant is not None:
+        resolve_token(config.phrases.home_assistant)
     if find_spec("ctranslate2") is not None:
         _check_languages(config)
     print(f"{options.config or 'defaults'}: ok")

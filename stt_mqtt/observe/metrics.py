@@ -17,6 +17,8 @@ class DropReason(StrEnum):
     BAD_TOPIC = "bad_topic"
     BAD_NAME = "bad_name"
     """A message of a device with an illegal name."""
+    BAD_NAMES = "bad_names"
+    """A message with names of the home that cannot be used."""
     BAD_REPLY_TO = "bad_reply_to"
     BAD_SEQUENCE = "bad_sequence"
     BAD_PAYLOAD = "bad_payload"

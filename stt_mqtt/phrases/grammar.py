@@ -117,11 +117,11 @@ class GrammarBuilder:
 
     def build(self, language: str) -> Automaton:
         """The automaton of all sentences."""
-        start = self.node(frozenset(self._starts))
+        nodes, start = self._reachable(self._merged(self.node(frozenset(self._starts))))
         indices: dict[Label, int] = {}
         arcs = tuple(
             tuple((indices.setdefault(label, len(indices)), target) for label, target in node)
-            for node in self.nodes
+            for node in nodes
         )
         level = [0] * len(arcs)
         by_level: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
@@ -136,6 +136,50 @@ class GrammarBuilder:
             start,
             tuple(np.array(by_level[number], np.intp) for number in sorted(by_level) if number),
         )
+
+    def _merged(self, start: int) -> int:
+        """The node that starts the same sentences, where sentences also share their beginnings.
+
+        Sentences whose beginnings overlap in many ways could need many more nodes. Then they share
+        only their endings.
+        """
+        before = len(self.nodes)
+        most = min(MAX_NODES, 2 * before + 1000)
+        done: dict[int, int] = {}
+
+        def merged(number: int) -> int:
+            if number not in done:
+                targets: defaultdict[Label, set[int]] = defaultdict(set)
+                for label, target in self.nodes[number]:
+                    targets[label].add(target)
+                arcs = []
+                for label, several in targets.items():
+                    together = frozenset().union(*(self.nodes[target] for target in several))
+                    arcs.append((label, merged(self.node(together)) if together else 0))
+                if len(self.nodes) > most:
+                    raise OverflowError
+                done[number] = self.node(frozenset(arcs))
+            return done[number]
+
+        try:
+            return merged(start)
+        except (OverflowError, RecursionError, GrammarError):
+            return start
+
+    def _reachable(self, start: int) -> tuple[list[Arcs], int]:
+        """The nodes that can be reached from `start`, and its new number among them."""
+        wanted, waiting = {0, start}, [start]
+        while waiting:
+            for _, target in self.nodes[waiting.pop()]:
+                if target not in wanted:
+                    wanted.add(target)
+                    waiting.append(target)
+        place = {number: index for index, number in enumerate(sorted(wanted))}
+        nodes = [
+            frozenset((label, place[target]) for label, target in self.nodes[number])
+            for number in sorted(wanted)
+        ]
+        return nodes, place[start]
 
 
 @dataclass(frozen=True, slots=True)

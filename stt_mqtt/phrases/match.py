@@ -14,7 +14,7 @@ from stt_mqtt.types import Phrase
 
 MAX_SOUNDS = 200
 """A longer text is not a phrase."""
-MAX_COST = 0.6
+MAX_COST = 0.45
 """Largest cost per sound of a candidate."""
 NEAR = 12
 """Most candidates of one text."""

@@ -13,18 +13,24 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 from rapidfuzz import fuzz, process
 
 from stt_mqtt.phrases.grammar import Automaton, End, Slot, Text
 from stt_mqtt.phrases.sounds import OMISSION, SUBSTITUTION, Costs, encoded
 
-MIN_LIKENESS = 55.0
+MIN_LIKENESS = 40.0
 """Least likeness, 0 to 100, of a word to some part of the text. Other words can only be omitted."""
 MAX_WORDS = 96
 MAX_VALUES = 12
 """Most words, and most values of one list, that are compared sound by sound."""
+SPARE_SOUNDS = 4
+"""A word may stand for so many more sounds of the text than it has."""
 MAX_STEPS = 600
 """Most partial sentences that a search extends."""
+ARCS_TOGETHER = 2048
+"""Most arcs that are computed at once, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,25 @@ class _Partial:
     value: Value | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Aligned:
+    """The costs of aligning keys with parts of the text; shape (keys, n + 1, widest part + 1).
+
+    Element (k, i, w) is for the part of w sounds from position i. It is infinite beyond the text.
+    """
+
+    costs: Costs
+
+    def full(self, key: int) -> Costs:
+        """The costs of a key by the start and the end of the part; shape (n + 1, n + 1)."""
+        _, size, widths = self.costs.shape
+        starts, width = np.indices((size, widths))
+        inside = starts + width < size
+        full = np.full((size, size), np.inf, np.float32)
+        full[starts[inside], (starts + width)[inside]] = self.costs[key][inside]
+        return full
+
+
 class Search:
     """The comparison of one text, given by its phonetic key, with a grammar."""
 
@@ -122,7 +147,9 @@ class Search:
             ],
             np.float32,
         )
-        self._matched = self._match_labels()
+        self._words, self._row = self._match_words()
+        self._slots = self._match_slots()
+        self._full: dict[int, Costs] = {}
         self._to_end = self._costs_to_end()
 
     def found(self) -> Iterator[Found]:
@@ -148,16 +175,21 @@ class Search:
                     heapq.heappush(waiting, (total, next(number), extended))
 
     def _likely(self, values: ValueList) -> list[tuple[Value, Costs]]:
-        """The values most like a part of the text, with their costs."""
+        """The values most like a part of the text, with their costs by start and end."""
         likely = process.extract(
             self._key, values.keys, scorer=fuzz.partial_ratio, limit=MAX_VALUES
         )
         chosen = [values.values[index] for _key, _likeness, index in likely]
-        return list(zip(chosen, self._aligned([value.key for value in chosen]), strict=True))
+        aligned = self._align([value.key for value in chosen])
+        return [(value, aligned.full(index)) for index, value in enumerate(chosen)]
 
-    def _match_labels(self) -> dict[int, Costs]:
-        """The costs of the labels that are like a part of the text; see `_aligned`."""
+    def _match_words(self) -> tuple[_Aligned, npt.NDArray[np.intp]]:
+        """The costs of the words that are like a part of the text, and the row of each label.
+
+        The row of a label that is not like any part is -1.
+        """
         keys = self._automaton.keys
+        row = np.full(len(keys), -1, np.intp)
         texts = [number for number, key in enumerate(keys) if key]
         likely = process.extract(
             self._key,
@@ -166,68 +198,88 @@ class Search:
             limit=MAX_WORDS,
             score_cutoff=MIN_LIKENESS,
         )
-        numbers = [texts[index] for _key, _likeness, index in likely]
-        aligned = self._aligned([keys[number] for number in numbers])
-        matched = dict(zip(numbers, aligned, strict=True))
+        matched = [texts[index] for _key, _likeness, index in likely]
+        row[matched] = np.arange(len(matched))
+        return self._align([keys[number] for number in matched]), row
+
+    def _match_slots(self) -> dict[int, Costs]:
+        """The costs of each slot with its best value, by start and end."""
+        slots = {}
         for number, label in enumerate(self._automaton.labels):
             if isinstance(label, Slot):
                 values = self._values[label.values]
                 if values is None:
-                    matched[number] = self._anything()
+                    slots[number] = self._anything()
                 elif values:
-                    matched[number] = np.min([costs for _, costs in values], axis=0)
-        return matched
+                    slots[number] = np.min([costs for _, costs in values], axis=0)
+        return slots
 
     def _anything(self) -> Costs:
         """The costs of a wildcard: 0 for any part of the text that is not empty."""
         size = len(self._key) + 1
         return np.where(np.tri(size, dtype=bool), np.float32(np.inf), np.float32(0.0))
 
-    def _aligned(self, keys: Sequence[str]) -> list[Costs]:
-        """For each key, the cost of aligning it with each part of the text; shape (n + 1, n + 1).
-
-        Element (i, j) is for the part from position i to j. It is infinite if j < i.
-        """
-        if not keys:
-            return []
-        size, heard = len(self._key) + 1, self._heard
-        empty = np.where(np.tri(size, k=-1, dtype=bool), np.inf, heard - heard[:, np.newaxis])
-        lengths = np.array([len(key) for key in keys])
+    def _align(self, keys: Sequence[str]) -> _Aligned:
+        size = len(self._key) + 1
+        lengths = np.array([len(key) for key in keys], np.intp)
+        longest = int(lengths.max(initial=0))
+        widths = min(size, longest + SPARE_SOUNDS + 1)
+        ends = np.arange(size)[:, np.newaxis] + np.arange(widths)
+        inside = ends < size
+        heard = self._heard[np.where(inside, ends, 0)]
+        empty = np.where(inside, heard - self._heard[:, np.newaxis], np.inf).astype(np.float32)
+        last = self._sounds[np.clip(ends[:, 1:] - 1, 0, max(size - 2, 0))]
+        # Sorted by length, so that the keys that have a sound at a place are at the end.
         order = np.argsort(lengths, kind="stable")
-        sounds = np.zeros((len(keys), lengths.max()), np.intp)
+        sounds = np.zeros((len(keys), longest), np.intp)
         for row, index in enumerate(order):
             sounds[row, : lengths[index]] = encoded(keys[index])
-        costs = np.repeat(empty.astype(np.float32)[np.newaxis], len(keys), axis=0)
-        for place in range(lengths.max()):
-            # Rows are sorted by length, so those with a sound here are at the end.
-            longer = int(np.searchsorted(lengths[order], place, side="right"))
-            sound, before = sounds[longer:, place], costs[longer:]
+        costs = np.repeat(empty[np.newaxis], len(keys), axis=0)
+        for place in range(longest):
+            first = int(np.searchsorted(lengths[order], place, side="right"))
+            sound, before = sounds[first:, place], costs[first:]
             after = before + OMISSION[sound][:, np.newaxis, np.newaxis]
-            replaced = before[:, :, :-1] + SUBSTITUTION[sound][:, np.newaxis, self._sounds]
+            replaced = before[:, :, :-1] + SUBSTITUTION[sound][:, last]
             np.minimum(after[:, :, 1:], replaced, out=after[:, :, 1:])
             # Sounds of the text that the key does not have.
-            costs[longer:] = np.minimum.accumulate(after - heard, axis=2) + heard
-        aligned: list[Costs] = [costs[0]] * len(keys)
-        for row, index in enumerate(order):
-            aligned[index] = costs[row]
-        return aligned
+            costs[first:] = np.minimum.accumulate(after - heard, axis=2) + heard
+        costs[:, ~inside] = np.inf
+        aligned = np.empty_like(costs)
+        aligned[order] = costs
+        return _Aligned(aligned)
 
     def _costs_to_end(self) -> Costs:
         """For each node and position, the cost of the best way to an end; shape (nodes, n + 1)."""
-        automaton = self._automaton
-        to_end = np.full((len(automaton.arcs), len(self._key) + 1), np.inf, np.float32)
-        to_end[0] = self._heard[-1] - self._heard
-        is_matched = np.zeros(len(automaton.labels), bool)
-        is_matched[list(self._matched)] = True
-        for arcs in automaton.levels:
+        size, widths = len(self._key) + 1, self._words.costs.shape[2]
+        # With space after the end, so that every part of a word has the same width.
+        to_end = np.full((len(self._automaton.arcs), size + widths - 1), np.inf, np.float32)
+        to_end[0, :size] = self._heard[-1] - self._heard
+        for arcs in self._automaton.levels:
             sources, labels, targets = arcs.T
-            costs = to_end[targets] + self._omitted[labels][:, np.newaxis]
-            for number in np.flatnonzero(is_matched[labels]):
-                through = (self._matched[labels[number]] + to_end[targets[number]]).min(axis=1)
-                np.minimum(costs[number], through, out=costs[number])
+            costs = to_end[targets, :size] + self._omitted[labels][:, np.newaxis]
+            words = np.flatnonzero(self._row[labels] >= 0)
+            for start in range(0, len(words), ARCS_TOGETHER):
+                some = words[start : start + ARCS_TOGETHER]
+                after = sliding_window_view(to_end[targets[some]], widths, axis=1)
+                through = (after + self._words.costs[self._row[labels[some]]]).min(axis=2)
+                costs[some] = np.minimum(costs[some], through)
+            for number in np.flatnonzero(np.isinf(self._omitted[labels])):
+                matched = self._slots.get(labels[number])
+                if matched is not None:
+                    costs[number] = (matched + to_end[targets[number], :size]).min(axis=1)
             starts = np.flatnonzero(np.diff(sources, prepend=-1))
-            to_end[sources[starts]] = np.minimum.reduceat(costs, starts, axis=0)
-        return to_end
+            to_end[sources[starts], :size] = np.minimum.reduceat(costs, starts, axis=0)
+        return to_end[:, :size]
+
+    def _matched(self, label: int) -> Costs | None:
+        """The costs of a label by start and end. None: it is not like any part of the text."""
+        if label in self._slots:
+            return self._slots[label]
+        if self._row[label] < 0:
+            return None
+        if label not in self._full:
+            self._full[label] = self._words.full(int(self._row[label]))
+        return self._full[label]
 
     def _extended(self, partial: _Partial) -> Iterator[_Partial]:
         """The partial sentence with each of the arcs and values that can follow."""
@@ -241,9 +293,9 @@ class Search:
                     yield _Partial(target, through, partial, number, value)
                 continue
             after = before + self._omitted[number]
-            if number in self._matched:
-                through = (before[:, np.newaxis] + self._matched[number]).min(axis=0)
-                after = np.minimum(after, through)
+            matched = self._matched(number)
+            if matched is not None:
+                after = np.minimum(after, (before[:, np.newaxis] + matched).min(axis=0))
             yield _Partial(target, after, partial, number)
 
     def _sentence(self, last: _Partial, cost: float) -> Found:
@@ -271,11 +323,12 @@ class Search:
         costs = partial.before.costs
         label = self._automaton.labels[partial.label]
         values = self._values[label.values] if isinstance(label, Slot) else None
-        if values is not None:
-            matched = next(costs for value, costs in values if value is partial.value)
-        elif partial.label in self._matched:
-            matched = self._matched[partial.label]
-        else:
+        matched = (
+            self._matched(partial.label)
+            if values is None
+            else next(costs for value, costs in values if value is partial.value)
+        )
+        if matched is None:
             return end
         through = costs + matched[:, end]
         start = int(through.argmin())

@@ -45,6 +45,8 @@ _RULES = {
         (r"ay|ai|ei|ey", "e"),
         (r"igh", "ai"),
         (r"gh", ""),
+        (r"i([bdfklmnprstvz])e$", r"ai\1"),
+        (r"a([bdfklmnprstvz])e$", r"e\1"),
         (r"(?<=[a-zSCTZJ]{2})e$", ""),
         (r"(?<=.)y", "i"),
         (r"(?<=[aeiou])h", ""),

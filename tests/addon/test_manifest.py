@@ -158,9 +158,15 @@ def pinned() -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
+def wanted_lines() -> list[str]:
+    """What the service and the phrase book need directly."""
+    extras = PYPROJECT["optional-dependencies"]
+    return [*PYPROJECT["dependencies"], *extras["server"], *extras["phrases"]]
+
+
 def needed() -> set[str]:
     """The name of everything that the service needs, directly or not."""
-    direct = [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["server"]]
+    direct = wanted_lines()
     names: set[str] = set()
     waiting = [Requirement(line) for line in direct]
     while waiting:
@@ -193,7 +199,7 @@ def test_every_pin_is_one_exact_version_that_the_service_takes() -> None:
         (specifier,) = requirement.specifier
         assert specifier.operator == "==", name
         versions[name] = specifier.version
-    for line in [*PYPROJECT["dependencies"], *PYPROJECT["optional-dependencies"]["server"]]:
+    for line in wanted_lines():
         wanted = Requirement(line)
         assert versions[canonicalize_name(wanted.name)] in wanted.specifier, line
 

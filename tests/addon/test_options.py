@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.app.addon import DEVICE_KEYS, KNOWN, OPTIONS, AddonSource
 from stt_mqtt.app.sources import resolve_password
-from stt_mqtt.config import Config, LogLevel
+from stt_mqtt.config import Config, LogLevel, PhrasesConfig
 from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.types import WHOLE_ONLY, Codec
@@ -61,14 +61,15 @@ def test_an_option_without_a_default_may_be_left_out() -> None:
     assert required == set(DEFAULTS)
 
 
-def test_the_defaults_are_those_of_the_service_with_wyoming_open_to_the_container(
+def test_the_defaults_are_those_of_the_service_with_wyoming_open_and_the_phrase_book(
     load: Load,
 ) -> None:
     config = load(DEFAULTS)
     assert config.wyoming.enabled
     assert config.wyoming.listen == ("tcp://0.0.0.0:10300",)
     assert not config.wyoming.zeroconf
-    assert config == load({}) == Config(wyoming=config.wyoming)
+    assert load({}) == Config(wyoming=config.wyoming)
+    assert config == Config(wyoming=config.wyoming, phrases=PhrasesConfig(builtin=True))
 
 
 EFFECTS: dict[str, tuple[Any, Callable[[Config], Any], Any]] = {
@@ -83,6 +84,7 @@ EFFECTS: dict[str, tuple[Any, Callable[[Config], Any], Any]] = {
     "base_topic": ("home/stt", lambda config: config.mqtt.base_topic, "home/stt"),
     "homeassistant": (False, lambda config: config.homeassistant.enabled, False),
     "hermes": (False, lambda config: config.hermes.enabled, False),
+    "phrases": (False, lambda config: config.phrases.builtin, False),
     "gap_timeout_ms": (1500, lambda config: config.device("x").gap_timeout_ms, 1500),
     "max_utterance_s": (60, lambda config: config.limits.max_decoded_s, 60),
     "workers": (1, lambda config: config.engine.workers, 1),
@@ -223,6 +225,7 @@ DEVICE_EFFECTS: dict[str, tuple[Any, Any]] = {
     "enabled": (False, False),
     "language": ("de", "de"),
     "prompt": ("Zoë's timer: 5 % 🎉", "Zoë's timer: 5 % 🎉"),
+    "area": ("Küche", "Küche"),
     "gap_timeout_ms": (1500, 1500),
     "codec": ("adpcm_ima", Codec.ADPCM_IMA),
     "rate": (8000, 8000),
@@ -271,7 +274,7 @@ def test_what_is_wrong_in_an_entry_is_said_by_its_place_in_the_list(load: Load) 
         "devices[3]: lacks its name",
         "devices[4].name: a device name has 1 to 64 of A-Z a-z 0-9 _ . - : (a glob also * ? [ ] !)",
         "devices[5]: must be a name with settings below it",
-        "devices[6].volume: there is no such key; known are name, enabled, language, prompt, "
+        "devices[6].volume: there is no such key; known are name, enabled, language, prompt, area, "
         "gap_timeout_ms, codec, rate",
         "devices[7]: no device can have such a name; a glob's [ needs its ]",
     ]

@@ -241,11 +241,34 @@ def test_with_a_broker_of_ones_own_nothing_is_missing(container: Container) -> N
     assert container.calls[-1].mqtt == {}
 
 
-def test_the_service_is_not_given_the_key_to_the_supervisor(container: Container) -> None:
+def test_without_the_phrase_book_the_service_is_not_given_the_key_to_the_supervisor(
+    container: Container,
+) -> None:
     container.supervisor.broker = BROKER
+    container.supervisor.options["phrases"] = False
     container.run("stt-mqtt/run")
     for call in container.calls:
         assert TOKEN not in call.environ.values()
+        assert not any(name.startswith("STT_MQTT__PHRASES") for name in call.environ)
+
+
+def test_with_the_phrase_book_the_service_reads_names_from_home_assistant(
+    container: Container,
+) -> None:
+    assert container.run("stt-mqtt/run") == 0
+    fetch, run = container.calls
+    assert TOKEN not in fetch.environ.values()
+    assert [name for name, value in run.environ.items() if value == TOKEN] == [
+        "STT_MQTT__PHRASES__HOME_ASSISTANT__TOKEN"
+    ]
+    options = container.root / "data" / "options.json"
+    options.write_text(json.dumps(DEFAULTS), encoding="utf-8")
+    source = AddonSource(options, run.environ).load().phrases.home_assistant
+    assert source is not None
+    assert source.token is not None
+    assert source.token.get_secret_value() == TOKEN
+    assert source.websocket_url == "http://supervisor/core/api/websocket"
+    assert TOKEN not in container.output
 
 
 def test_a_model_that_cannot_be_fetched_ends_the_start_with_its_exit_code(

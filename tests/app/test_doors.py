@@ -12,6 +12,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
+from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.fakes import FakeClock, engine_facts
 from tools.brokers import free_port
@@ -58,12 +59,14 @@ class Bench:
         self.rearmed = 0
         self.online = asyncio.Event()
         self.service = SpeechService(config, engine_facts(), self.clock)
+        self.names: list[HomeNames] = []
         callbacks = ApplicationCallbacks(
             reload=lambda: Changes((), ()),
             set_rung=lambda _: None,
             rearm_timer=self._rearm,
             stop=lambda: None,
             stop_with_error=lambda _: None,
+            names=self.names.append,
             online=self.online,
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)

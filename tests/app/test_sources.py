@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from stt_mqtt.app.sources import ConfigSource, resolve_password
-from stt_mqtt.config import Config, MqttConfig
+from stt_mqtt.app.sources import ConfigSource, resolve_password, resolve_token
+from stt_mqtt.config import Config, MqttConfig, NamesFromHomeAssistantConfig
 from stt_mqtt.errors import ConfigError
 
 
@@ -57,3 +57,14 @@ def test_a_password_file_without_a_password_is_one_sentence(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="first line is empty") as caught:
         resolve_password(MqttConfig(password_file=str(file)))
     assert "secret" not in str(caught.value)
+
+
+def test_the_token_comes_from_the_file_or_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from file \n")
+    from_file = NamesFromHomeAssistantConfig(token_file=str(file))
+    assert resolve_token(from_file) == "from file"
+    assert resolve_token(NamesFromHomeAssistantConfig(token=SecretStr("inline"))) == "inline"
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"phrases\.home_assistant\.token_file cannot be read"):
+        resolve_token(from_file)

@@ -78,7 +78,7 @@ def test_quick_ingest_accounts_for_every_utterance(quick: Quick) -> None:
     assert one["outcomes"] == {"aborted": 100}
     assert one["with_all_audio"] == one["with_exactly_one_result"] == 100
     assert one["chunks"] == 18_800
-    assert set(one["cpu_s_per_s"]) == {"service", "broker", "load"}
+    assert set(one["cpu_s_per_s"]) == {"service", "broker"}
     assert data["memory"]["all_audio_buffered"] is True
 
 
@@ -117,14 +117,14 @@ def test_quick_ladder_draws_load_rung_and_wait(quick: Quick, results: Path) -> N
 def test_quick_hearing_judges_words_phantoms_and_costs(quick: Quick) -> None:
     data = quick("hearing")
     assert data["programs"] == ["stt-mqtt, tiny.en"]
-    found = {goal["key"]: goal for goal in data["goals"]}
-    assert found["words"]["found"]["clips"] == 3
-    assert found["words"]["found"]["ours"]["value"] == 0
-    assert found["words"]["met"] == "not measured"
-    assert found["without_words"]["found"]["ours"]["value"] == 0
-    assert found["cpu_idle"]["found"]["ours"]["value"] > 0
-    assert found["pairs"]["found"]["clips"] == 1
-    assert set(data["noise"]) == {"made", "all"}
+    found = data["figures"]
+    assert found["words"]["clips"] == 3
+    assert found["words"]["ours"]["value"] == 0
+    assert found["words"]["compared"] is None
+    assert found["without_words"]["ours"]["value"] == 0
+    assert found["cpu_idle"]["ours"]["value"] > 0
+    assert found["pairs"]["clips"] == 1
+    assert data["noise"]["all"]["clips"] == data["clips"]["noises"] > 0
     (crowd,) = data["rooms"]
     assert (crowd["utterances"], crowd["errors"]) == (8, {})
 
@@ -145,13 +145,13 @@ def test_quick_hostile_bytes_lose_nobody_a_word(quick: Quick) -> None:
 def test_quick_satellite_loses_nothing_that_it_need_not(quick: Quick) -> None:
     data = quick("satellite")
     assert (data["recordings"], data["orders"]) == (2, 1)
-    ways = data["ways"]
-    assert all(way["right"] == 2 for way in ways.values())
-    assert (ways["PCM"]["bytes_per_s"], ways["PCM"]["wer_less"]) == (32_000, [0, 0, 0])
-    assert ways["FLAC"]["bytes_per_s"] < 20_000
-    assert ways["Opus 32"]["bytes_per_s"] < 4_000
-    assert ways["room, cut, PCM"]["utterances"] == 2
-    assert ways["room, cut, PCM"]["bytes"] < ways["room, whole, PCM"]["bytes"]
+    codecs = data["codecs"]
+    assert all(row["right"] == 2 for row in codecs.values())
+    assert (codecs["PCM"]["bytes_per_s"], codecs["PCM"]["wer_difference"]) == (32_000, [0, 0, 0])
+    assert codecs["FLAC"]["bytes_per_s"] < 20_000
+    assert codecs["Opus 32"]["bytes_per_s"] < 4_000
+    assert codecs["room, cut, PCM"]["utterances"] == 2
+    assert codecs["room, cut, PCM"]["bytes"] < codecs["room, whole, PCM"]["bytes"]
     rooms = data["rooms"]
     assert rooms["found"] == rooms["utterances"] == 1
     assert rooms["clipped_onsets"] == 0
@@ -176,7 +176,7 @@ def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     assert 0.9 * sound < before["bytes"] < 1.02 * sound
     assert 1000 < ours["bytes"] < before["bytes"] / 5
     assert (ours["outcomes"], ours["within_the_run"]) == ({"transcript": 2}, 2)
-    assert set(before["behind_s"]) == {"kitchen", "living_room"}
+    assert 0 <= before["behind_s"] <= 12
 
 
 @pytest.mark.parametrize("name", ["full_line", "hearing", "satellite", "savings"])

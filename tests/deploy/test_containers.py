@@ -284,7 +284,8 @@ def test_the_container_is_built_and_started_from_files_that_are_there() -> None:
     config = parsed(" ".join(service["command"])).config
     (source,) = [mount[0] for mount in mounts if mount[1] == str(config.parent)]
     assert (DEPLOY / source / config.name).is_file()
-    assert image_environment()["STT_MQTT_MODELS"] in {mount[1] for mount in mounts}
+    kept = {mount[1] for mount in mounts}
+    assert {image_environment()[name] for name in ("STT_MQTT_MODELS", "STT_MQTT_STATE")} <= kept
 
 
 def test_docker_waits_until_the_service_has_ended_by_itself() -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stt_mqtt.config import read_config
+from stt_mqtt.config import NamesFromHomeAssistantConfig, read_config
 from tests.deploy.files import COMPOSE, PAGE, ROOT, parsed
 
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
@@ -53,6 +53,10 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_configuration_is_valid() -> None:
     assert read_config(block("file: stt-mqtt.yaml"), "deploy.md", {}).mqtt.username == "stt"
+    phrases = read_config(block("file: names.yaml"), "deploy.md", {}).phrases
+    assert phrases.home_assistant == NamesFromHomeAssistantConfig(
+        token_file="/run/credentials/stt-mqtt.service/home-assistant-token"
+    )
 
 
 def test_passwords_are_put_where_compose_looks_for_them_as_the_user_of_the_image() -> None:

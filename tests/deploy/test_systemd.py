@@ -104,14 +104,21 @@ def test_models_are_where_the_page_puts_them_and_the_service_may_write() -> None
     assert PurePosixPath("/var/lib", setting("StateDirectory")) in PurePosixPath(models).parents
 
 
-def test_the_password_is_where_the_page_says() -> None:
-    credential, _, file = setting("LoadCredential").partition(":")
-    assert f"password_file: /run/credentials/{NAME}/{credential}\n" in PAGE
-    assert f"sudoedit {file}\n" in PAGE
+def test_the_secrets_are_where_the_page_says() -> None:
+    for loaded, key in zip(
+        settings("LoadCredential"), ("password_file", "token_file"), strict=True
+    ):
+        credential, _, file = loaded.partition(":")
+        assert f"{key}: /run/credentials/{NAME}/{credential}\n" in PAGE
+        assert f"sudoedit {file}\n" in PAGE
 
 
 def test_a_password_that_is_configured_but_not_there_is_missed_in_words(tmp_path: Path) -> None:
-    _, _, escaped = setting("SetCredential").partition(":")
+    contents = {line.partition(":")[2] for line in settings("SetCredential")}
+    assert [line.partition(":")[0] for line in settings("SetCredential")] == [
+        line.partition(":")[0] for line in settings("LoadCredential")
+    ]
+    (escaped,) = contents
     file = tmp_path / "password"
     file.write_text(escaped.encode().decode("unicode_escape"))
     with pytest.raises(ConfigError, match="first line is empty"):

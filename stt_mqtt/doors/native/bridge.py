@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,14 +12,26 @@ from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.instances import InstanceCallbacks, InstanceMonitor
 from stt_mqtt.doors.native.messages import transaction_of
-from stt_mqtt.doors.native.topics import BRIDGE, DOOR, OFFLINE, ONLINE, Topics, is_device
+from stt_mqtt.doors.native.topics import (
+    BRIDGE,
+    DOOR,
+    NAMES,
+    OFFLINE,
+    ONLINE,
+    Topics,
+    is_device,
+)
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.mqtt.json import Json, encode, parse_object
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.observe.process import CpuMeter, rss_mb
+from stt_mqtt.phrases.names import HomeNames, names_from_topic
 from stt_mqtt.types import DeviceKey
 
 INFO_VERSION = 1
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,8 @@ class BridgeCallbacks:
     """Counts of messages that the transport lost, by cause."""
     probed: Callable[[str | None], None]
     """Called with the instance of another live service, or None if there is none."""
+    names: Callable[[HomeNames], None]
+    """Called with the names on the retained topic. No names: it was cleared."""
 
 
 class Bridge:
@@ -56,6 +71,8 @@ class Bridge:
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
         self._cpu: float | None = None
+        self._names_problem: str | None = None
+        """What was wrong with the last names, as it was logged."""
 
     def announce(self) -> None:
         """Publish all retained topics of the service; `online` comes last."""
@@ -91,6 +108,23 @@ class Bridge:
                 self.instances.info(message.payload, message.retain)
             case "response/health_check":
                 self.instances.response(message.payload)
+
+    def names(self, payload: bytes) -> None:
+        """Handle names of the home. Bad ones are counted, and the previous ones stay in use."""
+        problem: str | None = None
+        level = logging.WARNING
+        try:
+            names, dropped = names_from_topic(payload)
+        except ValueError as error:
+            self._service.metrics.drop(DropReason.BAD_NAMES)
+            problem, level = str(error), logging.ERROR
+        else:
+            self._callbacks.names(names)
+            if dropped:
+                problem = f"values left out, too many, too long or no text: {dropped}"
+        if problem is not None and problem != self._names_problem:
+            log.log(level, "%s: %s", self._topics.of_bridge(NAMES), problem)
+        self._names_problem = problem
 
     def request(self, message: Inbound, request: str) -> None:
         """Answer one request. Does not raise for any request."""

@@ -16,6 +16,7 @@ from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.topics import (
     DOOR,
+    BridgeNames,
     BridgeOutput,
     BridgeRequest,
     DeviceMessage,
@@ -214,6 +215,8 @@ class NativeDoor:
             self._bridge.output(message, route.name)
             if message.retain:
                 self.devices.note_retained_service(route.name, message.payload)
+        elif isinstance(route, BridgeNames):
+            self._bridge.names(message.payload)
         elif isinstance(route, IllegalDevice):
             self.devices.refuse(route.name)
         else:

@@ -39,6 +39,7 @@ class Verb(StrEnum):
 
 
 _VERBS = {verb.value: verb for verb in Verb}
+NAMES = "names"
 _BRIDGE_OUTPUT = frozenset({"state", "info", "health", "response/health_check"})
 
 
@@ -65,13 +66,18 @@ class BridgeOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class BridgeNames:
+    """The topic with names of the home, which somebody else publishes."""
+
+
+@dataclass(frozen=True, slots=True)
 class IllegalDevice:
     """A topic of a device with an illegal name."""
 
     name: str
 
 
-Route: TypeAlias = DeviceMessage | BridgeRequest | BridgeOutput | IllegalDevice
+Route: TypeAlias = DeviceMessage | BridgeRequest | BridgeOutput | BridgeNames | IllegalDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Topics:
             f"{self.base}/+/availability",
             f"{self.base}/+/satellite/state",
             self.of_bridge("request/+"),
+            self.of_bridge(NAMES),
             self.of_bridge("info"),
             self.of_bridge("state"),
         )
@@ -100,6 +107,7 @@ class Topics:
         """Filters read before any input: other services, and retained by the previous run."""
         return (
             self.of_bridge("request/+"),
+            self.of_bridge(NAMES),
             self.of_bridge("info"),
             self.of_bridge("response/health_check"),
             self.of_bridge("health"),
@@ -158,12 +166,18 @@ def _parse(base: str, topic: str) -> Route | None:
     device, _, rest = topic[len(base) + 1 :].partition("/")
     verb = _VERBS.get(rest)
     if device == BRIDGE:
-        head, _, request = rest.partition("/")
-        if head == "request" and is_device(request):
-            return BridgeRequest(request)
-        if rest in _BRIDGE_OUTPUT:
-            return BridgeOutput(rest)
-        return None if verb is None else IllegalDevice(device)
+        about_service = _parse_bridge(rest)
+        return IllegalDevice(device) if about_service is None and verb else about_service
     if verb is None:
         return None
     return DeviceMessage(device, verb) if is_device(device) else IllegalDevice(device)
+
+
+def _parse_bridge(rest: str) -> Route | None:
+    """Parse what follows `stt/bridge/`."""
+    head, _, request = rest.partition("/")
+    if head == "request" and is_device(request):
+        return BridgeRequest(request)
+    if rest == NAMES:
+        return BridgeNames()
+    return BridgeOutput(rest) if rest in _BRIDGE_OUTPUT else None

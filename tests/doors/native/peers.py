@@ -13,6 +13,7 @@ from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.phrases.names import HomeNames
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
 CALLBACKS = BridgeCallbacks(
@@ -20,6 +21,7 @@ CALLBACKS = BridgeCallbacks(
     set_rung=lambda _rung: None,
     transport_drops=dict,
     probed=lambda _other: None,
+    names=lambda _names: None,
 )
 """An application that does nothing."""
 
@@ -44,10 +46,15 @@ class Wire:
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.reloads = 0
+        self.names: list[HomeNames] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
         callbacks = BridgeCallbacks(
-            self._reload, self._set_rung, lambda: {"inbox_full": 0}, lambda _other: None
+            self._reload,
+            self._set_rung,
+            lambda: {"inbox_full": 0},
+            lambda _other: None,
+            self.names.append,
         )
         self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
         self.door = NativeDoor(self.service, self.bridge, self.published.append)

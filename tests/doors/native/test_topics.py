@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.doors.native.topics import (
+    BridgeNames,
     BridgeOutput,
     BridgeRequest,
     DeviceMessage,
@@ -41,6 +42,12 @@ def test_other_topics_are_not(topic: str) -> None:
 @pytest.mark.parametrize("name", ["", "küche", "living room", "x" * 65, "bridge"])
 def test_a_name_that_is_not_allowed_is_known_as_such(name: str) -> None:
     assert TOPICS.parse(f"stt/{name}/audio/start") == IllegalDevice(name)
+
+
+def test_the_names_of_the_home_are_read_first_and_followed() -> None:
+    assert TOPICS.parse("stt/bridge/names") == BridgeNames()
+    assert "stt/bridge/names" in TOPICS.read_first
+    assert "stt/bridge/names" in TOPICS.subscriptions
 
 
 @pytest.mark.parametrize("name", ["state", "info", "health", "response/health_check"])

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from stt_mqtt.app.names import NameSources
+from stt_mqtt.config import PhrasesConfig
+from stt_mqtt.errors import ConfigError, MissingExtraError
+from stt_mqtt.names.store import NamesStore
+from stt_mqtt.phrases.names import Entity, HomeNames, NameList
+from tests.names.server import TOKEN, home_assistant
+
+LAMP = HomeNames(entities=(Entity("light.a", ("Lamp",)),))
+DRINKS = HomeNames(lists=(NameList("drink", ("tea",)),))
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STT_MQTT_STATE", str(tmp_path))
+    return tmp_path
+
+
+def with_home_assistant(url: str) -> PhrasesConfig:
+    source = {"url": url, "token": TOKEN}
+    return PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
+
+
+def test_the_names_of_all_sources_are_joined_and_told_when_they_differ() -> None:
+    heard: list[HomeNames] = []
+    config = PhrasesConfig.model_validate({"names": {"drink": ["coffee"]}})
+    sources = NameSources(config, heard.append)
+    assert sources.names.lists == (NameList("drink", ("coffee",)),)
+    assert sources.status is None
+
+    sources.set_published(DRINKS)
+    sources.set_published(DRINKS)
+    sources.set_home_assistant(LAMP)
+    sources.set_published(HomeNames())
+    assert [names.lists for names in heard] == [
+        (NameList("drink", ("coffee", "tea")),),
+        (NameList("drink", ("coffee", "tea")),),
+        (NameList("drink", ("coffee",)),),
+    ]
+    assert [names.entities for names in heard] == [(), LAMP.entities, LAMP.entities]
+    assert heard[-1] is sources.names
+
+
+def test_without_home_assistant_there_is_nothing_to_follow() -> None:
+    sources = NameSources(PhrasesConfig(), lambda _: None)
+    asyncio.run(sources.follow())
+    assert sources.names == HomeNames()
+
+
+def test_the_names_of_the_last_run_are_there_from_the_start(state: Path) -> None:
+    NamesStore(state).save(LAMP)
+    heard: list[HomeNames] = []
+    sources = NameSources(with_home_assistant("http://127.0.0.1:1"), heard.append)
+    assert (sources.names, heard) == (LAMP, [])
+    assert sources.status is not None
+    assert (sources.status.connected, sources.status.entities) == (False, 1)
+
+
+def test_home_assistant_is_followed(state: Path) -> None:
+    async def scenario() -> HomeNames:
+        heard: asyncio.Queue[HomeNames] = asyncio.Queue()
+        async with home_assistant() as home:
+            url = f"http://127.0.0.1:{home.port}"
+            sources = NameSources(with_home_assistant(url), heard.put_nowait)
+            following = asyncio.create_task(sources.follow())
+            names = await asyncio.wait_for(heard.get(), 30)
+            following.cancel()
+            await asyncio.wait([following])
+            return names
+
+    names = asyncio.run(scenario())
+    assert len(names.entities) == 8
+    assert NamesStore(state).load() == names
+
+
+def test_a_token_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
+    source = {"token_file": str(tmp_path / "token")}
+    config = PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        NameSources(config, lambda _: None)
+
+
+def test_without_aiohttp_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "stt_mqtt.names.client", raising=False)
+    monkeypatch.delitem(sys.modules, "stt_mqtt.names.connection", raising=False)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'stt-mqtt\[phrases\]'"):
+        NameSources(with_home_assistant("http://127.0.0.1:1"), lambda _: None)

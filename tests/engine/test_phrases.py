@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from stt_mqtt.engine.phrases import MAX_CANDIDATES, CurrentBook, recognize
+from stt_mqtt.engine.recognizer import Piece, Recognizer
+from stt_mqtt.engine.transcriber import Hypothesis, States
+from stt_mqtt.errors import InferenceFailedError
+from stt_mqtt.phrases.book import PhraseBook
+from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
+from tests.phrases.books import book
+
+BOOK = book(
+    "language: en\n"
+    "intents: {Said: {data: [{sentences: ['turn (on|off) [the] (light|radio)', stop, start]}]}}\n"
+)
+STATES = np.zeros((50, 4), np.float32)
+
+
+@dataclass
+class Scoring(Scripted):
+    """A model that gives every token of a text the log-probability that the test says."""
+
+    likely: dict[str, float] | None = None
+    fails: bool = False
+
+    def __post_init__(self) -> None:
+        self.scored: list[list[str]] = []
+
+    def log_probs(
+        self, states: States, texts: Sequence[str], language: str
+    ) -> list[tuple[float, ...]]:
+        self.scored.append(list(texts))
+        if self.fails:
+            raise InferenceFailedError("no memory")
+        likely = self.likely or {}
+        return [(likely.get(text, -8.0),) * len(text.split()) for text in texts]
+
+
+def heard(text: str, *alternatives: str) -> Hypothesis:
+    return replace(hypothesis(text), alternatives=alternatives, states=STATES)
+
+
+def test_a_transcript_that_is_a_phrase_costs_no_inference() -> None:
+    model = Scoring()
+    found = recognize(BOOK, model, heard("turn off the radio"), None)
+    assert model.scored == []
+    assert found.text == "Turn off the radio."
+    assert found.heard == "turn off the radio"
+    assert found.phrase is not None
+    assert found.phrase.id == "Said"
+
+
+def test_a_phrase_that_is_as_likely_as_the_transcript_replaces_it() -> None:
+    model = Scoring(likely={"Turn on the lied.": -0.9, "Turn on the light.": -1.0})
+    found = recognize(BOOK, model, heard("Turn on the lied."), None)
+    assert found.text == "Turn on the light."
+    assert found.heard == "Turn on the lied."
+    assert found.phrase is not None
+    assert found.phrase.score == pytest.approx(-1.0)
+    assert found.phrase.margin is not None
+    assert found.phrase.margin > 10
+
+
+def test_a_phrase_that_is_far_less_likely_leaves_the_transcript() -> None:
+    said = heard("Turn on the lied.")
+    assert recognize(BOOK, Scoring(likely={"Turn on the lied.": -0.2}), said, None) is said
+
+
+def test_of_two_phrases_that_are_equally_likely_none_is_chosen() -> None:
+    likely = {"Stark.": -2.0, "Start.": -2.0, "Stop.": -2.0}
+    said = heard("Stark.", "Stop.", "Start.")
+    assert recognize(BOOK, Scoring(likely=likely), said, None) is said
+
+
+def test_what_is_near_to_no_phrase_costs_no_inference() -> None:
+    model = Scoring()
+    said = heard("The quick brown fox jumps over the lazy dog.")
+    assert recognize(BOOK, model, said, None) is said
+    assert model.scored == []
+
+
+def test_nothing_heard_stays_nothing() -> None:
+    silent = heard("")
+    assert recognize(BOOK, Scoring(), silent, None) is silent
+
+
+def test_another_language_than_the_book_leaves_the_transcript() -> None:
+    said = replace(heard("stop"), language="fr")
+    assert recognize(BOOK, Scoring(), said, None) is said
+
+
+def test_the_number_of_scored_candidates_is_bounded() -> None:
+    words = " ".join(f"ban{letter}" for letter in "abcdefghijklmnopqrstuvwxyz").split()
+    many = book(f"language: en\nintents: {{Said: {{data: [{{sentences: [{', '.join(words)}]}}]}}}}")
+    model = Scoring()
+    recognize(many, model, heard("Ban."), None)
+    assert 0 < len(model.scored[0]) - 1 <= MAX_CANDIDATES
+
+
+def recognizer(model: Scoring, current: PhraseBook = BOOK) -> Recognizer:
+    return Recognizer(model, FakeVoice(0.9), CurrentBook(current))
+
+
+def only(model: Scoring, for_phrases: bool = True) -> Hypothesis:
+    piece = Piece(replace(speech(1), for_phrases=for_phrases), 1.0)
+    ((_, found),) = recognizer(model).recognize([piece], True)
+    assert isinstance(found, Hypothesis)
+    return found
+
+
+def test_the_recognizer_finds_phrases_for_pieces_that_want_them() -> None:
+    model = Scoring(lambda *_: heard("stop"))
+    assert only(model).phrase is not None
+    assert only(model, for_phrases=False).phrase is None
+
+
+def test_a_phrase_needs_no_second_decoding() -> None:
+    doubtful = replace(heard("stop"), mean_log_prob=-3.0)
+    model = Scoring(lambda *_: doubtful)
+    assert only(model).phrase is not None
+    assert len(model.asked) == 1
+
+
+def test_a_failure_of_the_scoring_leaves_the_transcript() -> None:
+    model = Scoring(lambda *_: heard("Stark."), fails=True)
+    assert only(model).text == "Stark."
