@@ -159,6 +159,27 @@ def test_what_needs_no_inference_does_not_import_it(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "app.application",
+        "commands.check_config",
+        "commands.phrases",
+        "commands.run",
+        "commands.transcribe",
+        "engine.runner",
+        "names.store",
+    ],
+)
+def test_what_needs_no_phrase_book_does_not_import_its_libraries(module: str) -> None:
+    code = (
+        f"import sys, stt_mqtt.{module}\n"
+        "found = {'aiohttp', 'hassil', 'rapidfuzz'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_modules_stay_short_enough_to_be_read_at_once() -> None:
     long = {
         name_of(path): count
