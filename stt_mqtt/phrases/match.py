@@ -14,8 +14,11 @@ from stt_mqtt.types import Phrase
 
 MAX_SOUNDS = 200
 """A longer text is not a phrase."""
-MAX_COST = 0.45
-"""Largest cost per sound of a candidate."""
+MAX_COST = 0.35
+MAX_SHORT_COST = 0.5
+"""Largest cost per sound of a candidate. A text of a word or two may be further off."""
+SHORT_SOUNDS = 9
+"""Most sounds of a word or two."""
 NEAR = 12
 """Most candidates of one text."""
 _QUESTION = re.compile(
@@ -73,7 +76,9 @@ def _near(book: CompiledBook, text: str) -> list[Candidate]:
     candidates = []
     for found in islice(Search(book.grammar, heard.key).found(), NEAR):
         cost = found.cost / max(1, found.sounds if _has_wildcard(found) else len(heard.key))
-        if cost <= MAX_COST and not _is_bare_name(found):
+        if cost <= (
+            MAX_SHORT_COST if len(heard.key) <= SHORT_SOUNDS else MAX_COST
+        ) and not _is_bare_name(found):
             candidates.append(_candidate(book, heard, found, cost))
     return candidates
 
