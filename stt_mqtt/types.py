@@ -1,4 +1,4 @@
-"""The values that the rooms pass to each other. They are immutable and have almost no behaviour.
+"""The values that the packages pass to each other. They are immutable and have almost no behaviour.
 
 Times named `*_at` are in seconds of a monotonic clock, `ts` in seconds of the Unix epoch.
 """

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, and what the lowest rooms may not touch."""
+"""The rules of the structure: which package may import which, and what the lowest may not use."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-"""From the lowest to the highest. A room imports rooms below it and itself."""
+"""From the lowest to the highest. A package imports packages below it and itself."""
 
-PURE_ROOMS = {"types", "errors", "hints", "config", "audio"}
+PURE_PACKAGES = {"types", "errors", "hints", "config", "audio"}
 PURE_CORE = {
     "budget", "device", "filters", "outcomes", "queue", "resequencer", "settings", "utterance",
 }  # fmt: skip
@@ -66,30 +66,30 @@ OWNERS = {
     "matplotlib": {"commands"},
     "whisper_normalizer": {"commands"},
 }
-"""The rooms that may import a library. numpy and pydantic are everybody's."""
+"""The packages that may import a library. All may import numpy and pydantic."""
 
-EVERYBODYS = {"numpy", "pydantic", "pydantic_core"}
+COMMON_LIBRARIES = {"numpy", "pydantic", "pydantic_core"}
 
 
 MAP = PACKAGE.parent / "ARCHITECTURE.md"
-ROOM_ROW = r"^\| (\d+) \| `(\w+)` \|"
+PACKAGE_ROW = r"^\| (\d+) \| `(\w+)` \|"
 
 
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def is_pure(path: Path) -> bool:
-    room = room_of(path)
-    return room in PURE_ROOMS or (room == "core" and path.stem in PURE_CORE)
+    package = package_of(path)
+    return package in PURE_PACKAGES or (package == "core" and path.stem in PURE_CORE)
 
 
-def layer_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+def layer_of(package: str) -> int:
+    return next(number for number, packages in enumerate(LAYERS) if package in packages)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -109,29 +109,29 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_imports_go_downwards(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
+    package = package_of(path)
+    if package == "__init__":
         return
     for name in imports_of(path):
         first, *rest = name.split(".")
         if first != "stt_mqtt" or not rest or rest[0].startswith("__"):
             continue
         imported = rest[0]
-        allowed = imported == room or layer_of(imported) < layer_of(room)
-        assert allowed, f"{room} imports {imported}"
+        allowed = imported == package or layer_of(imported) < layer_of(package)
+        assert allowed, f"{package} imports {imported}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_a_library_stays_in_its_room(path: Path) -> None:
+def test_a_library_stays_in_its_package(path: Path) -> None:
     for name in imports_of(path):
         first = name.split(".")[0]
-        if first == "stt_mqtt" or first in sys.stdlib_module_names or first in EVERYBODYS:
+        if first == "stt_mqtt" or first in sys.stdlib_module_names or first in COMMON_LIBRARIES:
             continue
-        assert room_of(path) in OWNERS.get(first, set()), f"{first} in {name_of(path)}"
+        assert package_of(path) in OWNERS.get(first, set()), f"{first} in {name_of(path)}"
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if is_pure(path)], ids=name_of)
-def test_the_lower_rooms_touch_no_clock_thread_socket_or_file(path: Path) -> None:
+def test_the_lower_packages_touch_no_clock_thread_socket_or_file(path: Path) -> None:
     for name in imports_of(path):
         assert name.split(".")[0] not in IMPURE_MODULES, name
         assert name not in IMPURE_MODULES, name
@@ -140,9 +140,9 @@ def test_the_lower_rooms_touch_no_clock_thread_socket_or_file(path: Path) -> Non
             assert node.func.id not in IMPURE_CALLS, f"line {node.lineno}"
 
 
-def test_every_module_has_a_room_in_the_layers() -> None:
-    rooms = {room_of(path) for path in modules()} - {"__init__"}
-    assert rooms == set().union(*LAYERS)
+def test_every_module_has_a_package_in_the_layers() -> None:
+    packages = {package_of(path) for path in modules()} - {"__init__"}
+    assert packages == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize(
@@ -215,19 +215,21 @@ def test_each_step_of_the_two_ways_exists(heading: str, most: int) -> None:
         assert function in set(functions_of(PACKAGE / file)), f"{function} in {file}"
 
 
-def test_the_map_has_at_most_200_lines_and_every_room_in_its_layer() -> None:
+def test_the_map_has_at_most_200_lines_and_every_package_in_its_layer() -> None:
     text = MAP.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 200
-    named = {room: int(number) for number, room in re.findall(ROOM_ROW, text, re.MULTILINE)}
-    expected = {room: layer_of(room) for room in set().union(*LAYERS) - {"__main__"}}
+    named = {
+        package: int(number) for number, package in re.findall(PACKAGE_ROW, text, re.MULTILINE)
+    }
+    expected = {package: layer_of(package) for package in set().union(*LAYERS) - {"__main__"}}
     assert named == expected
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "docs/decisions.md"])
 def test_every_module_that_a_page_names_exists(page: str) -> None:
     text = (PACKAGE.parent / page).read_text(encoding="utf-8")
-    rooms = "|".join(set().union(*LAYERS))
-    named = set(re.findall(rf"(?<![\w/.-])((?:{rooms})/[\w/.-]*)", text))
+    packages = "|".join(set().union(*LAYERS))
+    named = set(re.findall(rf"(?<![\w/.-])((?:{packages})/[\w/.-]*)", text))
     assert len(named) > 10
     for name in named:
         path = PACKAGE / name

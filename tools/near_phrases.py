@@ -26,7 +26,7 @@ VOICES = (
     Voice("en-gb+m3", 140),
     Voice("en-us", 170),
     Voice("en-gb-x-rp+f2", 160),
-    Voice("en-gb-scotland+m7", 150),
+    Voice("en-gb+f2", 155),
     Voice("en-us+m1", 190),
 )
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
-from stt_mqtt.engine.transcriber import Hypothesis, Transcriber
+import numpy as np
+
+from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, Transcriber
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import Candidate, matches
 
@@ -21,6 +24,19 @@ MAX_CANDIDATES = 8
 """Most phrases whose probability is asked for."""
 NEAR_COST = 4.0
 """A candidate whose total cost is higher than the lowest by more is left out."""
+BEST = 3
+"""Number of candidates whose probability without sound is asked for."""
+SILENT_STATES = 20
+PRIOR_SHARE = 0.5
+MIN_MARGIN = 0.5
+"""Least margin in nats. Two phrases that are closer are a tie."""
+ODDS = 0.3
+WORD_WEIGHT = 0.4
+MANY_WORDS = 8
+DEFICIT_WEIGHT = 0.46
+PRIOR_WEIGHT = 0.17
+COST_WEIGHT = 2.4
+"""Weights of the log-odds that a candidate was said. docs/decisions.md has how they were fitted."""
 
 
 @dataclass(slots=True)
@@ -32,17 +48,33 @@ class CurrentBook:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for a candidate.
+    """What speaks for a phrase and against it.
 
-    `score`: its mean log-probability per token. `behind`: by how many nats per token the free
-    transcript is more probable. `cost`: how differently it sounds from the hypotheses, per sound.
-    `margin`: by how many nats it is above the next candidate. None: there is no other.
+    `score`: mean log-probability of its tokens. `deficit`: where it differs from the transcript, by
+    how many nats the transcript is more probable; the largest of all places. `prior`: by how many
+    nats the phrase is more probable without any sound. `cost`: how differently it sounds from what
+    was heard, per sound. `words`: how many it has. `margin`: by how many nats it is above the next
+    phrase. None: there is no other.
     """
 
     score: float
-    behind: float
+    deficit: float
+    prior: float
     cost: float
+    words: int
     margin: float | None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the phrase replaces the transcript."""
+        odds = (
+            ODDS
+            + WORD_WEIGHT * min(self.words, MANY_WORDS)
+            - DEFICIT_WEIGHT * self.deficit
+            - PRIOR_WEIGHT * self.prior
+            - COST_WEIGHT * self.cost
+        )
+        return odds > 0 and (self.margin is None or self.margin >= MIN_MARGIN)
 
 
 def recognize(
@@ -59,7 +91,7 @@ def recognize(
     if not found.near or hypothesis.states is None:
         return hypothesis
     chosen, evidence = choose(transcriber, hypothesis, _likely(found.near))
-    if not is_accepted(evidence):
+    if not evidence.is_accepted:
         return hypothesis
     phrase = replace(chosen.phrase, score=evidence.score, margin=evidence.margin)
     return replace(hypothesis, text=chosen.text, heard=hypothesis.text, phrase=phrase)
@@ -68,28 +100,51 @@ def recognize(
 def choose(
     transcriber: Transcriber, hypothesis: Hypothesis, candidates: Sequence[Candidate]
 ) -> tuple[Candidate, Evidence]:
-    """The most probable candidate, and what speaks for it."""
+    """The most probable candidate, and the evidence for it.
+
+    All phrases of the book are taken to be said equally often. So half of what makes a phrase
+    probable without any sound is subtracted, for the best few.
+    """
     assert hypothesis.states is not None
     texts = [hypothesis.text, *(candidate.written for candidate in candidates)]
-    free, *given = transcriber.log_probs(hypothesis.states, texts, hypothesis.language)
-    totals = [
-        sum(log_probs) - candidate.total_cost
-        for log_probs, candidate in zip(given, candidates, strict=True)
-    ]
-    ranked = sorted(range(len(candidates)), key=lambda index: -totals[index])
-    best = ranked[0]
-    tokens = max(len(given[best]), 1)
-    return candidates[best], Evidence(
-        score=sum(given[best]) / tokens,
-        behind=(sum(free) - sum(given[best])) / max(tokens, len(free)),
+    free, *given = transcriber.score(hypothesis.states, texts, hypothesis.language)
+    likely = sorted(
+        range(len(candidates)),
+        key=lambda index: candidates[index].total_cost - given[index].total,
+    )[:BEST]
+    silence = np.zeros((SILENT_STATES, hypothesis.states.shape[1]), np.float32)
+    texts = [hypothesis.text, *(candidates[index].written for index in likely)]
+    free_prior, *priors = transcriber.score(silence, texts, hypothesis.language)
+    totals = {
+        index: given[index].total - PRIOR_SHARE * prior.total - candidates[index].total_cost
+        for index, prior in zip(likely, priors, strict=True)
+    }
+    best, *others = sorted(likely, key=lambda index: -totals[index])
+    evidence = Evidence(
+        score=given[best].total / max(1, len(given[best].tokens)),
+        deficit=_deficit(free, given[best]),
+        prior=priors[likely.index(best)].total - free_prior.total,
         cost=candidates[best].cost,
-        margin=totals[best] - totals[ranked[1]] if len(ranked) > 1 else None,
+        words=len(candidates[best].written.split()),
+        margin=totals[best] - totals[others[0]] if others else None,
     )
+    return candidates[best], evidence
 
 
-def is_accepted(evidence: Evidence) -> bool:
-    """Whether a candidate replaces the transcript."""
-    return evidence.behind < 1.0 and evidence.cost < 0.5
+def _deficit(free: ScoredText, phrase: ScoredText) -> float:
+    """By how many nats the transcript is more probable where the two differ, at most.
+
+    A place ends with the next token that both have, which shows what was left out before it.
+    """
+    matcher = SequenceMatcher(None, free.tokens, phrase.tokens, autojunk=False)
+    return max(
+        (
+            sum(free.log_probs[i : j + 1]) - sum(phrase.log_probs[k : m + 1])
+            for kind, i, j, k, m in matcher.get_opcodes()
+            if kind != "equal"
+        ),
+        default=0.0,
+    )
 
 
 def _likely(near: Sequence[Candidate]) -> list[Candidate]:

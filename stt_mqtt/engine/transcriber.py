@@ -74,6 +74,19 @@ class Hypothesis:
     """The phrase of the book that was said."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """A text as tokens, with the log-probability of each."""
+
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """The log-probability of the text."""
+        return sum(self.log_probs)
+
+
 class Transcriber(Protocol):
     """A loaded model. All methods are thread-safe."""
 
@@ -101,10 +114,8 @@ class Transcriber(Protocol):
         """
         ...
 
-    def log_probs(
-        self, states: States, texts: Sequence[str], language: str
-    ) -> list[tuple[float, ...]]:
-        """The log-probability of each token of each text, given the encoder states of a piece.
+    def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
+        """How probable each text is, given the encoder states of a piece of speech.
 
         Raises InferenceFailedError.
         """

@@ -20,7 +20,7 @@ from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.tokenizer import ENGLISH, MAX_TOKENS, WhisperTokenizer, relative_token_rate
-from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
@@ -277,23 +277,19 @@ class WhisperTranscriber:
         texts = dict.fromkeys(self.loaded.tokenizer.decode(tokens)[0] for tokens in sequences)
         return tuple(text for text in texts if text and text != best)
 
-    def log_probs(
-        self, states: Floats, texts: Sequence[str], language: str
-    ) -> list[tuple[float, ...]]:
-        """The log-probability of each token of each text; see `Transcriber`."""
+    def score(self, states: Floats, texts: Sequence[str], language: str) -> list[ScoredText]:
+        """How probable each text is; see `Transcriber`."""
         tokenizer = self.loaded.tokenizer
+        tokens = [tokenizer.encode(text) for text in texts]
         results = self.loaded.network.align(
             as_view(np.repeat(states[np.newaxis], len(texts), axis=0)),
             tokenizer.start(language),
-            [tokenizer.encode(text) for text in texts],
+            tokens,
             len(states),
         )
         return [
-            tuple(
-                math.log(max(probability, MIN_PROBABILITY))
-                for probability in result.text_token_probs
-            )
-            for result in results
+            ScoredText(tuple(text), tuple(_log(one) for one in result.text_token_probs))
+            for text, result in zip(tokens, results, strict=True)
         ]
 
     def _failed(self, error: Exception) -> UtteranceError:
@@ -318,6 +314,12 @@ def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str |
             + ("; it speaks English only" if spoken == {"en"} else "")
         )
     return language
+
+
+def _log(probability: float) -> float:
+    if not math.isfinite(probability):
+        raise InferenceFailedError("a probability is not a number")
+    return math.log(max(probability, MIN_PROBABILITY))
 
 
 def _max_length(group: Sequence[_Encoded]) -> int:

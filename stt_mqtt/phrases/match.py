@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 
 from stt_mqtt.phrases.book import HOME_LISTS, CompiledBook
 from stt_mqtt.phrases.search import Filled, Found, Search
@@ -14,8 +14,11 @@ from stt_mqtt.types import Phrase
 
 MAX_SOUNDS = 200
 """A longer text is not a phrase."""
-MAX_COST = 0.45
-"""Largest cost per sound of a candidate."""
+MAX_COST = 0.35
+MAX_SHORT_COST = 0.5
+"""Largest cost per sound of a candidate. A text of a word or two may be further off."""
+SHORT_SOUNDS = 9
+"""Most sounds of a word or two."""
 NEAR = 12
 """Most candidates of one text."""
 _QUESTION = re.compile(
@@ -40,6 +43,8 @@ class Candidate:
     phrase: Phrase
     cost: float
     total_cost: float
+    rank: tuple[int, int]
+    """Orders phrases of the same words: few words of wildcards first, then as in the book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +57,60 @@ class Matches:
 
 def matches(book: CompiledBook, heard: Sequence[str], limit: int) -> Matches:
     """The phrases near to the hypotheses `heard`, the most likely one first."""
-    near: dict[tuple[str, str], Candidate] = {}
+    near: dict[str, Candidate] = {}
     for number, text in enumerate(dict.fromkeys(heard)):
-        for candidate in _near(book, text):
-            if number == 0 and _same_words(candidate.text, text, book.language):
-                return Matches(candidate, ())
-            key = (candidate.text.casefold(), candidate.phrase.id)
-            known = near.get(key)
-            if known is None or candidate.cost < known.cost:
-                near[key] = candidate
-    by_cost = sorted(near.values(), key=lambda candidate: candidate.cost)
+        for words in _readings(text, book.skip_words):
+            reading = _Heard.of(text, words, book.language)
+            candidates = _near(book, reading)
+            if number == 0:
+                said = words_of(" ".join(words), book.language)
+                same = [one for one in candidates if words_of(one.text, book.language) == said]
+                if same:
+                    return Matches(min(same, key=lambda candidate: candidate.rank), ())
+            for candidate in candidates:
+                known = near.setdefault(candidate.text.casefold(), candidate)
+                if (candidate.cost, candidate.rank) < (known.cost, known.rank):
+                    near[candidate.text.casefold()] = candidate
+    by_cost = sorted(near.values(), key=lambda candidate: (candidate.cost, candidate.rank))
     return Matches(None, tuple(by_cost[:limit]))
 
 
-def _near(book: CompiledBook, text: str) -> list[Candidate]:
-    """The candidates for one text."""
-    heard = _Heard.of(text, book)
+def _readings(text: str, skip_words: frozenset[str]) -> list[list[str]]:
+    """The words of a text, and those without the words that the book skips."""
+    words = text.split()
+    spoken = [word.strip(",.?!").casefold() for word in words]
+    most = max((skipped.count(" ") + 1 for skipped in skip_words), default=0)
+    kept: list[str] = []
+    index = 0
+    while index < len(words):
+        length = next(
+            (
+                count
+                for count in range(most, 0, -1)
+                if " ".join(spoken[index : index + count]) in skip_words
+            ),
+            0,
+        )
+        if length == 0:
+            kept.append(words[index])
+        index += max(length, 1)
+    return [words] if kept == words else [words, kept]
+
+
+def _near(book: CompiledBook, heard: _Heard) -> list[Candidate]:
+    """The candidates for one reading of a text."""
     if not 0 < len(heard.key) <= MAX_SOUNDS:
         return []
+    most = MAX_SHORT_COST if len(heard.key) <= SHORT_SOUNDS else MAX_COST
     candidates = []
     for found in islice(Search(book.grammar, heard.key).found(), NEAR):
-        cost = found.cost / max(1, found.sounds if _has_wildcard(found) else len(heard.key))
-        if cost <= MAX_COST and not _is_bare_name(found):
-            candidates.append(_candidate(book, heard, found, cost))
+        has_wildcard = any(slot.value is None for slot in found.slots)
+        cost = found.cost / max(1, found.sounds if has_wildcard else len(heard.key))
+        if cost > most or _is_bare_name(found):
+            continue
+        candidate = _candidate(book, heard, found, cost)
+        if candidate is not None:
+            candidates.append(candidate)
     return candidates
 
 
@@ -88,13 +124,9 @@ class _Heard:
     key: str
 
     @classmethod
-    def of(cls, text: str, book: CompiledBook) -> _Heard:
-        words = [
-            word for word in text.split() if word.strip(",.?!").casefold() not in book.skip_words
-        ]
-        keys = [key_of(word, book.language) for word in words]
-        ends = [sum(map(len, keys[: index + 1])) for index in range(len(keys))]
-        return cls(text, tuple(words), tuple(ends), "".join(keys))
+    def of(cls, text: str, words: Sequence[str], language: str) -> _Heard:
+        keys = [key_of(word, language) for word in words]
+        return cls(text, tuple(words), tuple(accumulate(map(len, keys))), "".join(keys))
 
     def part(self, start: int, end: int) -> str:
         """The words from one position to another, without punctuation around them."""
@@ -107,16 +139,22 @@ class _Heard:
         return " ".join(chosen).strip(" ,.?!;:")
 
 
-def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> Candidate:
+def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> Candidate | None:
+    """What was found as a candidate. None: nothing was said for a wildcard."""
     block = book.blocks[found.block]
     slots, entities = dict(block.slots), {}
     parts: list[str] = []
+    free_words = 0
     for part in found.parts:
         if isinstance(part, str):
             parts.append(part)
         elif part.value is None:
-            slots[part.name] = heard.part(part.start, part.end)
-            parts.append(str(slots[part.name]))
+            free = heard.part(part.start, part.end)
+            if not free:
+                return None
+            free_words += len(free.split())
+            slots[part.name] = free
+            parts.append(free)
         else:
             slots[part.name] = part.value.out
             parts.append(part.value.text)
@@ -124,7 +162,9 @@ def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> 
                 entities[part.name] = part.value.entity
     text = " ".join("".join(parts).split())
     phrase = Phrase(block.intent, slots, entities)
-    return Candidate(_sentence(text), _as_heard(text, heard.text), phrase, cost, found.cost)
+    written = _as_heard(text, heard.text)
+    rank = (free_words, found.block)
+    return Candidate(_sentence(text), written, phrase, cost, found.cost, rank)
 
 
 def _sentence(text: str) -> str:
@@ -140,14 +180,6 @@ def _as_heard(text: str, heard: str) -> str:
         text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text)
     follow = _LETTERS.sub(lambda word: spelled.get(word[0].casefold(), word[0].casefold()), text)
     return _sentence(follow)
-
-
-def _same_words(first: str, second: str, language: str) -> bool:
-    return words_of(first, language) == words_of(second, language)
-
-
-def _has_wildcard(found: Found) -> bool:
-    return any(slot.value is None for slot in found.slots)
 
 
 def _is_bare_name(found: Found) -> bool:

@@ -27,6 +27,7 @@ MAX_VALUES = 12
 """Most words, and most values of one list, that are compared sound by sound."""
 SPARE_SOUNDS = 4
 """A word may stand for so many more sounds of the text than it has."""
+WILDCARD_COST = np.float32(0.001)
 MAX_STEPS = 600
 """Most partial sentences that a search extends."""
 ARCS_TOGETHER = 2048
@@ -215,9 +216,13 @@ class Search:
         return slots
 
     def _anything(self) -> Costs:
-        """The costs of a wildcard: 0 for any part of the text that is not empty."""
-        size = len(self._key) + 1
-        return np.where(np.tri(size, dtype=bool), np.float32(np.inf), np.float32(0.0))
+        """The costs of a wildcard for any part of the text that is not empty.
+
+        They only decide between sentences that are alike: the fewer sounds the better.
+        """
+        positions = np.arange(len(self._key) + 1, dtype=np.float32)
+        sounds = positions - positions[:, np.newaxis]
+        return np.where(sounds > 0, sounds * WILDCARD_COST, np.float32(np.inf))
 
     def _align(self, keys: Sequence[str]) -> _Aligned:
         size = len(self._key) + 1

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from stt_mqtt.engine.phrases import MAX_CANDIDATES, CurrentBook, recognize
 from stt_mqtt.engine.recognizer import Piece, Recognizer
-from stt_mqtt.engine.transcriber import Hypothesis, States
+from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, States
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.phrases.book import PhraseBook
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
@@ -18,27 +19,32 @@ BOOK = book(
     "language: en\n"
     "intents: {Said: {data: [{sentences: ['turn (on|off) [the] (light|radio)', stop, start]}]}}\n"
 )
-STATES = np.zeros((50, 4), np.float32)
+STATES = np.ones((50, 4), np.float32)
 
 
 @dataclass
 class Scoring(Scripted):
     """A model that gives every token of a text the log-probability that the test says."""
 
-    likely: dict[str, float] | None = None
+    likely: dict[str, float] = field(default_factory=dict)
+    without_sound: dict[str, float] = field(default_factory=dict)
     fails: bool = False
+    scored: list[list[str]] = field(default_factory=list)
+    """The texts of each request with the states of speech."""
 
-    def __post_init__(self) -> None:
-        self.scored: list[list[str]] = []
-
-    def log_probs(
-        self, states: States, texts: Sequence[str], language: str
-    ) -> list[tuple[float, ...]]:
-        self.scored.append(list(texts))
+    def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
         if self.fails:
             raise InferenceFailedError("no memory")
-        likely = self.likely or {}
-        return [(likely.get(text, -8.0),) * len(text.split()) for text in texts]
+        with_sound = bool(states.any())
+        if with_sound:
+            self.scored.append(list(texts))
+        known = self.likely if with_sound else self.without_sound
+        return [self._scored(text, known.get(text, -8.0 if with_sound else -5.0)) for text in texts]
+
+    def _scored(self, text: str, log_prob: float) -> ScoredText:
+        words = text.split()
+        tokens = tuple(zlib.crc32(word.encode()) for word in words)
+        return ScoredText(tokens, (log_prob,) * len(words))
 
 
 def heard(text: str, *alternatives: str) -> Hypothesis:
@@ -77,9 +83,18 @@ def test_of_two_phrases_that_are_equally_likely_none_is_chosen() -> None:
     assert recognize(BOOK, Scoring(likely=likely), said, None) is said
 
 
+def test_a_phrase_that_is_likely_only_without_sound_leaves_the_transcript() -> None:
+    likely = {"Turn on the lied.": -1.0, "Turn on the light.": -1.2}
+    model = Scoring(
+        likely=likely, without_sound={"Turn on the lied.": -9.0, "Turn on the light.": -0.5}
+    )
+    said = heard("Turn on the lied.")
+    assert recognize(BOOK, model, said, None) is said
+
+
 def test_what_is_near_to_no_phrase_costs_no_inference() -> None:
     model = Scoring()
-    said = heard("The quick brown fox jumps over the lazy dog.")
+    said = heard("I think it may rain tomorrow.")
     assert recognize(BOOK, model, said, None) is said
     assert model.scored == []
 

@@ -14,6 +14,9 @@ from hassil.expression import Expression, Group, ListReference, RuleReference
 from hassil.intents import SlotList, TextSlotList
 
 import stt_mqtt.phrases
+from stt_mqtt.phrases.book import PhraseBook
+from stt_mqtt.phrases.match import matches
+from stt_mqtt.phrases.names import HomeNames, NamesBuilder
 from tools import near_phrases
 
 BOOKS = Path(stt_mqtt.phrases.__file__).parent / "starter"
@@ -63,6 +66,37 @@ def understood(cases: str, sentence: str, **context: str) -> tuple[str, dict[str
     return result.intent.name, {name: slot.value for name, slot in result.entities.items()}
 
 
+@cache
+def home_of(name: str) -> HomeNames:
+    """The home as the phrase book has it."""
+    home = cases_of(name)["home"]
+    builder = NamesBuilder()
+    for kind, listed in home["names"].items():
+        domain, _, device_class = kind.partition(".")
+        for number, name_and_aliases in enumerate(listed):
+            id = f"{domain}.{device_class}_{number}"
+            builder.add_entity(id, name_and_aliases.split("/"), None, device_class or None)
+    for area in home["areas"]:
+        builder.add_area(area, [area], None)
+    for floor in home["floors"]:
+        builder.add_floor(floor, [floor])
+    return builder.build()
+
+
+@cache
+def phrase_book(cases: str) -> PhraseBook:
+    language = cases_of(cases)["language"]
+    return PhraseBook({language: book_of(language)}, home_of(cases))
+
+
+def matched(cases: str, text: str, area: str | None = None) -> tuple[str, dict[str, Any]] | None:
+    """The phrase that a transcript is and its slots; None: it is none."""
+    book = phrase_book(cases).compiled(cases_of(cases)["language"], area)
+    assert book is not None
+    exact = matches(book, [text], 8).exact
+    return None if exact is None else (exact.phrase.id, dict(exact.phrase.slots))
+
+
 def commands() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     for language in LANGUAGES:
         for intent, sentences in cases_of(language)["commands"].items():
@@ -105,11 +139,13 @@ def test_a_command_is_understood(
     language: str, sentence: str, intent: str, slots: dict[str, Any]
 ) -> None:
     assert understood(language, sentence) == (intent, slots)
+    assert matched(language, sentence) == (intent, slots)
 
 
 @pytest.mark.parametrize(("language", "sentence"), [*not_commands()])
 def test_what_is_no_command_is_not_in_the_book(language: str, sentence: str) -> None:
     assert understood(language, sentence) is None
+    assert matched(language, sentence) is None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -140,6 +176,7 @@ def test_a_device_with_an_area_speaks_of_that_area(
 ) -> None:
     heard = understood(language, sentence, area="Attic")
     assert heard is not None
+    assert matched(language, sentence, area="Attic") == heard
     assert heard[0] == intent
     assert heard[1]["area"] == "Attic"
     elsewhere = understood(language, sentence)
