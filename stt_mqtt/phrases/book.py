@@ -87,6 +87,16 @@ class PhraseBook:
         return book
 
 
+def values_of(
+    reference: ListReference, data: IntentData, intents: Intents, names: HomeNames
+) -> ValueList:
+    """The values that a list has in a block of sentences. `WILDCARD`: any words.
+
+    Raises GrammarError.
+    """
+    return _BookCompiler(intents, names, intents.language, None).values(reference, data)
+
+
 class _BookCompiler:
     """Compiles the intents of a language for the devices of one area."""
 
@@ -145,10 +155,11 @@ class _BookCompiler:
             required, excluded = _contexts(data)
             key = name if not required and not excluded else f"{name}?{required}!{excluded}"
         if key not in self._lists:
-            self._lists[key] = self._values(reference, data)
+            self._lists[key] = self.values(reference, data)
         return key
 
-    def _values(self, reference: ListReference, data: IntentData) -> ValueList:
+    def values(self, reference: ListReference, data: IntentData) -> ValueList:
+        """The values that a list has in a block."""
         inline = reference.get_inline_range()
         if inline is not None:
             start, stop, step = inline

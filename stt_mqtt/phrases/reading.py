@@ -56,7 +56,11 @@ class PhraseFileReader:
                     for name, read in self._lists.read(value).items():
                         self._lists.add(name, read, into.lists)
                 case "expansion_rules":
-                    into.rules.update(self._rules(value))
+                    for name, rule in self._rules(value).items():
+                        if name in into.rules:
+                            replaced = f"replaces the one in {into.rules[name].place}"
+                            into.notes.append((rule.place, f"rule <{name[:60]}> {replaced}"))
+                        into.rules[name] = rule
                 case "skip_words":
                     into.skip_words += [text for text, _ in self._nodes.texts(value, key)]
         into.notes += self._nodes.notes
