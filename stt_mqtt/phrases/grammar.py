@@ -26,7 +26,7 @@ from hassil.expression import (
     TextChunk,
 )
 
-from stt_mqtt.phrases.sounds import key_of
+from stt_mqtt.phrases.sounds import OMISSION, Costs, encoded, key_of
 
 MAX_PERMUTED = 6
 """Most parts of a permutation."""
@@ -70,11 +70,13 @@ class Automaton:
 
     `arcs[node]`: pairs of a label, as its index, and a node. `levels`: the arcs again, shape (arcs,
     3) with source, label and target, sorted by source. An arc leads to a node of a lower level.
-    `keys`: how each label sounds; empty for slots and ends.
+    `keys`: how each label sounds; empty for slots and ends. `omitted`: what it costs if a label was
+    not heard at all; a slot must be heard.
     """
 
     labels: tuple[Label, ...]
     keys: tuple[str, ...]
+    omitted: Costs
     arcs: tuple[tuple[tuple[int, int], ...], ...]
     start: int
     levels: tuple[npt.NDArray[np.intp], ...]
@@ -129,9 +131,15 @@ class GrammarBuilder:
             level[source] = max((level[target] + 1 for _, target in leaving), default=0)
             by_level[level[source]] += [(source, label, target) for label, target in leaving]
         labels = tuple(indices)
+        keys = [key_of(one.text, language) if isinstance(one, Text) else "" for one in labels]
+        omitted = [
+            np.inf if isinstance(label, Slot) else OMISSION[encoded(key)].sum()
+            for label, key in zip(labels, keys, strict=True)
+        ]
         return Automaton(
             labels,
-            tuple(key_of(one.text, language) if isinstance(one, Text) else "" for one in labels),
+            tuple(keys),
+            np.array(omitted, np.float32),
             arcs,
             start,
             tuple(np.array(by_level[number], np.intp) for number in sorted(by_level) if number),

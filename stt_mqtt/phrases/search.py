@@ -17,17 +17,15 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from rapidfuzz import fuzz, process
 
+from stt_mqtt.phrases.alignment import AlignedKeys, HeardSounds
 from stt_mqtt.phrases.grammar import Automaton, End, Slot, Text
-from stt_mqtt.phrases.sounds import OMISSION, SUBSTITUTION, Costs, encoded
+from stt_mqtt.phrases.sounds import Costs
 
 MIN_LIKENESS = 40.0
 """Least likeness, 0 to 100, of a word to some part of the text. Other words can only be omitted."""
 MAX_WORDS = 96
 MAX_VALUES = 12
 """Most words, and most values of one list, that are compared sound by sound."""
-SPARE_SOUNDS = 4
-"""A word may stand for so many more sounds of the text than it has."""
-WILDCARD_COST = np.float32(0.001)
 MAX_STEPS = 600
 """Most partial sentences that a search extends."""
 ARCS_TOGETHER = 2048
@@ -110,44 +108,16 @@ class _Partial:
     value: Value | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Aligned:
-    """The costs of aligning keys with parts of the text; shape (keys, n + 1, widest part + 1).
-
-    Element (k, i, w) is for the part of w sounds from position i. It is infinite beyond the text.
-    """
-
-    costs: Costs
-
-    def full(self, key: int) -> Costs:
-        """The costs of a key by the start and the end of the part; shape (n + 1, n + 1)."""
-        _, size, widths = self.costs.shape
-        starts, width = np.indices((size, widths))
-        inside = starts + width < size
-        full = np.full((size, size), np.inf, np.float32)
-        full[starts[inside], (starts + width)[inside]] = self.costs[key][inside]
-        return full
-
-
 class Search:
     """The comparison of one text, given by its phonetic key, with a grammar."""
 
     def __init__(self, grammar: Grammar, key: str) -> None:
         self._automaton = grammar.automaton
-        self._key = key
-        self._sounds = encoded(key)
-        self._heard = np.concatenate([[0.0], np.cumsum(OMISSION[self._sounds])]).astype(np.float32)
+        self._heard = HeardSounds(key)
         self._values = {
             name: self._likely(values) if values is not WILDCARD else None
             for name, values in grammar.lists.items()
         }
-        self._omitted = np.array(
-            [
-                np.inf if isinstance(label, Slot) else OMISSION[encoded(key)].sum()
-                for label, key in zip(self._automaton.labels, self._automaton.keys, strict=True)
-            ],
-            np.float32,
-        )
         self._words, self._row = self._match_words()
         self._slots = self._match_slots()
         self._full: dict[int, Costs] = {}
@@ -159,7 +129,7 @@ class Search:
         best = float(self._to_end[start, 0])
         if not np.isfinite(best):
             return
-        origin = np.full(len(self._key) + 1, np.inf, np.float32)
+        origin = np.full(self._heard.positions, np.inf, np.float32)
         origin[0] = 0.0
         number = count()
         waiting = [(best, next(number), _Partial(start, origin))]
@@ -178,13 +148,13 @@ class Search:
     def _likely(self, values: ValueList) -> list[tuple[Value, Costs]]:
         """The values most like a part of the text, with their costs by start and end."""
         likely = process.extract(
-            self._key, values.keys, scorer=fuzz.partial_ratio, limit=MAX_VALUES
+            self._heard.key, values.keys, scorer=fuzz.partial_ratio, limit=MAX_VALUES
         )
         chosen = [values.values[index] for _key, _likeness, index in likely]
-        aligned = self._align([value.key for value in chosen])
+        aligned = self._heard.align([value.key for value in chosen])
         return [(value, aligned.full(index)) for index, value in enumerate(chosen)]
 
-    def _match_words(self) -> tuple[_Aligned, npt.NDArray[np.intp]]:
+    def _match_words(self) -> tuple[AlignedKeys, npt.NDArray[np.intp]]:
         """The costs of the words that are like a part of the text, and the row of each label.
 
         The row of a label that is not like any part is -1.
@@ -193,7 +163,7 @@ class Search:
         row = np.full(len(keys), -1, np.intp)
         texts = [number for number, key in enumerate(keys) if key]
         likely = process.extract(
-            self._key,
+            self._heard.key,
             [keys[number] for number in texts],
             scorer=fuzz.partial_ratio,
             limit=MAX_WORDS,
@@ -201,7 +171,7 @@ class Search:
         )
         matched = [texts[index] for _key, _likeness, index in likely]
         row[matched] = np.arange(len(matched))
-        return self._align([keys[number] for number in matched]), row
+        return self._heard.align([keys[number] for number in matched]), row
 
     def _match_slots(self) -> dict[int, Costs]:
         """The costs of each slot with its best value, by start and end."""
@@ -210,65 +180,27 @@ class Search:
             if isinstance(label, Slot):
                 values = self._values[label.values]
                 if values is None:
-                    slots[number] = self._anything()
+                    slots[number] = self._heard.anything()
                 elif values:
                     slots[number] = np.min([costs for _, costs in values], axis=0)
         return slots
 
-    def _anything(self) -> Costs:
-        """The costs of a wildcard for any part of the text that is not empty.
-
-        They only decide between sentences that are alike: the fewer sounds the better.
-        """
-        positions = np.arange(len(self._key) + 1, dtype=np.float32)
-        sounds = positions - positions[:, np.newaxis]
-        return np.where(sounds > 0, sounds * WILDCARD_COST, np.float32(np.inf))
-
-    def _align(self, keys: Sequence[str]) -> _Aligned:
-        size = len(self._key) + 1
-        lengths = np.array([len(key) for key in keys], np.intp)
-        longest = int(lengths.max(initial=0))
-        widths = min(size, longest + SPARE_SOUNDS + 1)
-        ends = np.arange(size)[:, np.newaxis] + np.arange(widths)
-        inside = ends < size
-        heard = self._heard[np.where(inside, ends, 0)]
-        empty = np.where(inside, heard - self._heard[:, np.newaxis], np.inf).astype(np.float32)
-        last = self._sounds[np.clip(ends[:, 1:] - 1, 0, max(size - 2, 0))]
-        # Sorted by length, so that the keys that have a sound at a place are at the end.
-        order = np.argsort(lengths, kind="stable")
-        sounds = np.zeros((len(keys), longest), np.intp)
-        for row, index in enumerate(order):
-            sounds[row, : lengths[index]] = encoded(keys[index])
-        costs = np.repeat(empty[np.newaxis], len(keys), axis=0)
-        for place in range(longest):
-            first = int(np.searchsorted(lengths[order], place, side="right"))
-            sound, before = sounds[first:, place], costs[first:]
-            after = before + OMISSION[sound][:, np.newaxis, np.newaxis]
-            replaced = before[:, :, :-1] + SUBSTITUTION[sound][:, last]
-            np.minimum(after[:, :, 1:], replaced, out=after[:, :, 1:])
-            # Sounds of the text that the key does not have.
-            costs[first:] = np.minimum.accumulate(after - heard, axis=2) + heard
-        costs[:, ~inside] = np.inf
-        aligned = np.empty_like(costs)
-        aligned[order] = costs
-        return _Aligned(aligned)
-
     def _costs_to_end(self) -> Costs:
         """For each node and position, the cost of the best way to an end; shape (nodes, n + 1)."""
-        size, widths = len(self._key) + 1, self._words.costs.shape[2]
+        size, widths = self._heard.positions, self._words.costs.shape[2]
         # With space after the end, so that every part of a word has the same width.
         to_end = np.full((len(self._automaton.arcs), size + widths - 1), np.inf, np.float32)
-        to_end[0, :size] = self._heard[-1] - self._heard
+        to_end[0, :size] = self._heard.omitted[-1] - self._heard.omitted
         for arcs in self._automaton.levels:
             sources, labels, targets = arcs.T
-            costs = to_end[targets, :size] + self._omitted[labels][:, np.newaxis]
+            costs = to_end[targets, :size] + self._automaton.omitted[labels][:, np.newaxis]
             words = np.flatnonzero(self._row[labels] >= 0)
             for start in range(0, len(words), ARCS_TOGETHER):
                 some = words[start : start + ARCS_TOGETHER]
                 after = sliding_window_view(to_end[targets[some]], widths, axis=1)
                 through = (after + self._words.costs[self._row[labels[some]]]).min(axis=2)
                 costs[some] = np.minimum(costs[some], through)
-            for number in np.flatnonzero(np.isinf(self._omitted[labels])):
+            for number in np.flatnonzero(np.isinf(self._automaton.omitted[labels])):
                 matched = self._slots.get(labels[number])
                 if matched is not None:
                     costs[number] = (matched + to_end[targets[number], :size]).min(axis=1)
@@ -297,7 +229,7 @@ class Search:
                     through = (before[:, np.newaxis] + costs).min(axis=0)
                     yield _Partial(target, through, partial, number, value)
                 continue
-            after = before + self._omitted[number]
+            after = before + self._automaton.omitted[number]
             matched = self._matched(number)
             if matched is not None:
                 after = np.minimum(after, (before[:, np.newaxis] + matched).min(axis=0))
@@ -305,7 +237,7 @@ class Search:
 
     def _sentence(self, last: _Partial, cost: float) -> Found:
         parts: list[str | Filled] = []
-        block, sounds, position = -1, 0, len(self._key)
+        block, sounds, position = -1, 0, self._heard.positions - 1
         partial = last
         while partial.before is not None:
             label = self._automaton.labels[partial.label]
@@ -337,4 +269,6 @@ class Search:
             return end
         through = costs + matched[:, end]
         start = int(through.argmin())
-        return end if costs[end] + self._omitted[partial.label] < through[start] else start
+        return (
+            end if costs[end] + self._automaton.omitted[partial.label] < through[start] else start
+        )

@@ -59,7 +59,7 @@ class Echo:
         return [utterance.key.name for batch in self.batches for utterance in batch.utterances]
 
 
-def house(
+def benchmark_of(
     limits: LimitsConfig | None = None, verdict: Verdict | None = None
 ) -> tuple[SimulatedRooms, Echo]:
     events = Events()
@@ -88,14 +88,14 @@ def report(words: dict[str, Score] | None = None) -> Report:
 
 
 def test_everything_is_said_once_and_answered() -> None:
-    talking, pool = house()
+    talking, pool = benchmark_of()
     answered = [spoken.utterance.id for spoken in talking.converse(4, sayings(30))]
     assert sorted(answered) == sorted(f"s{place}" for place in range(30))
     assert set(pool.rooms) == {"room-1", "room-2", "room-3", "room-4"}
 
 
 def test_a_room_waits_for_its_answer_before_it_says_more() -> None:
-    talking, pool = house()
+    talking, pool = benchmark_of()
     waiting: Counter[str] = Counter()
     for spoken in talking.converse(4, sayings(60)):
         asked = Counter(pool.rooms)
@@ -104,31 +104,31 @@ def test_a_room_waits_for_its_answer_before_it_says_more() -> None:
 
 
 def test_what_waits_is_transcribed_together() -> None:
-    talking, pool = house()
+    talking, pool = benchmark_of()
     assert len(list(talking.converse(8, sayings(100)))) == 100
     assert max(len(batch.utterances) for batch in pool.batches) > 4
 
 
 def test_fewer_sayings_than_rooms_leave_rooms_silent() -> None:
-    talking, _ = house()
+    talking, _ = benchmark_of()
     assert len(list(talking.converse(16, sayings(3)))) == 3
     assert list(talking.converse(16, sayings(0))) == []
 
 
 def test_no_limit_of_the_service_refuses_a_room() -> None:
     limits = LimitsConfig(max_queued=1, max_queued_audio_s=1.0, max_queue_age_s=0.1)
-    talking, _ = house(limits)
+    talking, _ = benchmark_of(limits)
     assert len(list(talking.converse(16, sayings(64)))) == 64
 
 
 def test_an_utterance_that_fails_ends_the_bench_with_its_name() -> None:
-    talking, _ = house(verdict=CorruptAudioError("no audio"))
+    talking, _ = benchmark_of(verdict=CorruptAudioError("no audio"))
     with pytest.raises(SttMqttError, match="s0: corrupt_audio: no audio"):
         list(talking.converse(1, sayings(1)))
 
 
 def test_rooms_talk_for_their_time_and_until_each_was_heard_in_the_mean() -> None:
-    talking, _ = house()
+    talking, _ = benchmark_of()
     told: list[float] = []
     talked = Level(8)
     talking.talk(talked, 1e-9, [saying("a"), saying("b")], told.append)
@@ -142,7 +142,7 @@ def test_rooms_talk_for_their_time_and_until_each_was_heard_in_the_mean() -> Non
 
 
 def test_a_level_starts_from_nothing_after_the_one_before() -> None:
-    talking, _ = house()
+    talking, _ = benchmark_of()
     before, after = Level(16), Level(1)
     for one in (before, after):
         talking.talk(one, 0.02, [saying("a")], lambda _: None)

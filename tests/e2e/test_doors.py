@@ -44,7 +44,7 @@ needs_speech = pytest.mark.skipif(SPEECH is None, reason="needs STT_MQTT_SPEECH"
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class RunningService:
     """A running service with all its doors."""
 
     broker: Broker
@@ -55,8 +55,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("house")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("running")
     broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder)
     broker.start()
     port = free_port()
@@ -72,7 +72,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     service = Service(folder, broker, wyoming=wyoming, limits=PATIENT)
     try:
         await_online(service, peer)
-        yield House(broker, peer, service, port)
+        yield RunningService(broker, peer, service, port)
     finally:
         service.stop()
         peer.close()
@@ -148,7 +148,9 @@ def render(template: str, payload: bytes) -> Any:
 
 @needs_rhasspy
 @needs_speech
-def test_the_same_words_come_out_of_every_door_at_once(house: House, tmp_path: Path) -> None:
+def test_the_same_words_come_out_of_every_door_at_once(
+    running: RunningService, tmp_path: Path
+) -> None:
     clips = recordings()
     assert len(clips) == CLIPS
     sessions = []
@@ -164,13 +166,15 @@ def test_the_same_words_come_out_of_every_door_at_once(house: House, tmp_path: P
             }
         )
     hermes: list[dict[str, Any]] = []
-    rhasspy = threading.Thread(target=lambda: hermes.extend(rhasspy_hears(house.broker, sessions)))
+    rhasspy = threading.Thread(
+        target=lambda: hermes.extend(rhasspy_hears(running.broker, sessions))
+    )
     rhasspy.start()
     for number, pcm in enumerate(clips):
-        house.peer.publish(f"stt/room{number}/utterance", wav(pcm))
+        running.peer.publish(f"stt/room{number}/utterance", wav(pcm))
 
     async def all_at_once() -> list[str]:
-        return await asyncio.gather(*(home_assistant_hears(house.port, pcm) for pcm in clips))
+        return await asyncio.gather(*(home_assistant_hears(running.port, pcm) for pcm in clips))
 
     wyoming = asyncio.run(all_at_once())
     rhasspy.join()
@@ -181,12 +185,12 @@ def test_the_same_words_come_out_of_every_door_at_once(house: House, tmp_path: P
         if message["type"] == "AsrTextCaptured"
     }
     for number in range(CLIPS):
-        (result,) = house.peer.payloads(f"stt/room{number}/result")
+        (result,) = running.peer.payloads(f"stt/room{number}/result")
         native = json.loads(result)["text"]
         assert native
         assert words(wyoming[number]) == words(native)
         assert words(texts[f"session-{number}"]) == words(native)
-        (config,) = set(house.peer.payloads(f"homeassistant/device/stt_mqtt_room{number}/config"))
+        (config,) = set(running.peer.payloads(f"homeassistant/device/stt_mqtt_room{number}/config"))
         events = [part for part in json.loads(config)["cmps"].values() if part.get("p") == "event"]
         event = json.loads(render(events[0]["val_tpl"], result))
         assert (event["event_type"], event["text"]) == ("transcript", native)
@@ -194,7 +198,7 @@ def test_the_same_words_come_out_of_every_door_at_once(house: House, tmp_path: P
 
 @needs_rhasspy
 def test_rhasspy_gets_each_message_of_a_session_once_and_in_order(
-    house: House, tmp_path: Path
+    running: RunningService, tmp_path: Path
 ) -> None:
     sessions = []
     for number, stops in enumerate((True, False)):
@@ -209,7 +213,7 @@ def test_rhasspy_gets_each_message_of_a_session_once_and_in_order(
                 "stop_on_silence": stops,
             }
         )
-    seen = rhasspy_hears(house.broker, sessions)
+    seen = rhasspy_hears(running.broker, sessions)
     for number in range(2):
         mine = [message for message in seen if message["session"] == f"den-{number}"]
         assert [message["type"] for message in mine] == [
@@ -224,16 +228,16 @@ def test_rhasspy_gets_each_message_of_a_session_once_and_in_order(
 
 
 def test_home_assistant_is_told_again_when_it_starts_and_nothing_lies_under_its_devices(
-    house: House,
+    running: RunningService,
 ) -> None:
     topic = "homeassistant/device/stt_mqtt_bridge/config"
-    before = len(house.peer.payloads(topic))
-    house.peer.publish("homeassistant/status", "online")
-    eventually(lambda: len(house.peer.payloads(topic)) > before)
+    before = len(running.peer.payloads(topic))
+    running.peer.publish("homeassistant/status", "online")
+    eventually(lambda: len(running.peer.payloads(topic)) > before)
 
 
-def test_health_counts_by_door(house: House) -> None:
-    asyncio.run(home_assistant_hears(house.port, SAMPLES[0].pcm()))
-    house.peer.publish("stt/bridge/request/health_check", b"{}")
-    (answer, *_) = house.peer.json("stt/bridge/response/health_check")
+def test_health_counts_by_door(running: RunningService) -> None:
+    asyncio.run(home_assistant_hears(running.port, SAMPLES[0].pcm()))
+    running.peer.publish("stt/bridge/request/health_check", b"{}")
+    (answer, *_) = running.peer.json("stt/bridge/response/health_check")
     assert answer["data"]["doors"]["wyoming"]["transcript"] >= 1

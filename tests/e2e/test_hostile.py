@@ -51,7 +51,7 @@ MAX_FLOOD_GROWTH_BYTES = 20_000_000
 CRASH_SIGNS = ("Traceback", "please report", "never retrieved", "Exception in")
 
 
-class House:
+class RunningService:
     """A running service with a Wyoming port."""
 
     def __init__(self, folder: Path, broker: Broker) -> None:
@@ -75,17 +75,17 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("house")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("running")
     broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder, KEEPS_ALL)
     broker.start()
-    house = House(folder, broker)
+    running = RunningService(folder, broker)
     try:
-        await_online(house.service, house.peer)
-        yield house
+        await_online(running.service, running.peer)
+        yield running
     finally:
-        house.service.stop()
-        house.peer.close()
+        running.service.stop()
+        running.peer.close()
         broker.stop()
 
 
@@ -104,11 +104,11 @@ def assert_all_right(heard: dict[str, Tally]) -> None:
     ],
     ids=["payload", "data", "line"],
 )
-def test_who_sends_without_end_fills_no_memory(house: House, beginning: bytes) -> None:
-    warm = house.process.memory_info().rss
+def test_who_sends_without_end_fills_no_memory(running: RunningService, beginning: bytes) -> None:
+    warm = running.process.memory_info().rss
     with (
-        peak_rss(house.process) as peak,
-        socket.create_connection(("127.0.0.1", house.port), SEND_TIMEOUT_S) as sock,
+        peak_rss(running.process) as peak,
+        socket.create_connection(("127.0.0.1", running.port), SEND_TIMEOUT_S) as sock,
     ):
         sock.sendall(beginning)
         with suppress(ConnectionError):
@@ -116,29 +116,32 @@ def test_who_sends_without_end_fills_no_memory(house: House, beginning: bytes) -
                 sock.sendall(BLOCK)
         growth = peak() - warm
     assert growth < MAX_FLOOD_GROWTH_BYTES
-    eventually(lambda: house.health()["counters"]["errors"])
+    eventually(lambda: running.health()["counters"]["errors"])
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
-def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(house: House) -> None:
-    broker = house.broker
+def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(running: RunningService) -> None:
+    broker = running.broker
     clips = [(sample.text, sample.pcm()) for sample in SAMPLES]
     assault = Assault("test", ATTACK_S, tuple(ATTACKS))
-    with one_client_a_door(broker, house.port) as clients:
+    with one_client_a_door(broker, running.port) as clients:
         with speaking(clients, clips) as before:
             time.sleep(WARM_S)
         assert_all_right(before)
-        warm = house.process.memory_info().rss
-        with an_attacker(assault, broker, house.port) as attacker, peak_rss(house.process) as peak:
+        warm = running.process.memory_info().rss
+        with (
+            an_attacker(assault, broker, running.port) as attacker,
+            peak_rss(running.process) as peak,
+        ):
             with speaking(clients, clips) as during:
                 attacker.go_on()
                 report = json.loads(attacker.line())
             attacker.go_on()
-            sessions = unanswered(house.peer, assault.run, report, ANSWERED_WITHIN_S)
+            sessions = unanswered(running.peer, assault.run, report, ANSWERED_WITHIN_S)
         with speaking(clients, clips) as after:
             time.sleep(1.0)
 
-    counters = house.health()["counters"]
+    counters = running.health()["counters"]
     if counters["dropped"]["inbox_full"] == 0:  # The machine kept up.
         assert_all_right(during)
     assert_all_right(after)
@@ -152,7 +155,7 @@ def test_hostile_bytes_cost_little_memory_and_nobody_else_a_word(house: House) -
         assert counters["dropped"][reason] > 0
     for code in ("payload_too_large", "bad_payload", "unsupported_format"):
         assert counters["errors"][code] > 0
-    eventually(lambda: house.health()["buffered_bytes"] == 0)
+    eventually(lambda: running.health()["buffered_bytes"] == 0)
 
-    assert house.service.stop() == 0
-    assert [sign for sign in CRASH_SIGNS if sign in house.service.log] == []
+    assert running.service.stop() == 0
+    assert [sign for sign in CRASH_SIGNS if sign in running.service.log] == []
