@@ -8,19 +8,13 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 import yaml
-from hassil.parse_expression import parse_sentence
-from hassil.parser import ParseError
 
 from stt_mqtt.config.diagnostics import shown
 from stt_mqtt.config.yaml_nodes import is_null
 from stt_mqtt.phrases.parts import Place, Problems, Template
+from stt_mqtt.phrases.templates import TemplateError, TemplateParser
 
-MAX_TEMPLATE = 4_000
-"""Most characters of a template."""
-MAX_BRACKETS = 24
-"""Most brackets of a template inside each other."""
 MAX_NUMBER = 1_000_000_000
-_BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 
@@ -31,11 +25,12 @@ Pair: TypeAlias = tuple[str, yaml.Node, yaml.Node]
 class NodeReader:
     """Reads the nodes of one file. `notes`: keys that have no effect."""
 
-    def __init__(self, file: str, number: int, problems: Problems) -> None:
+    def __init__(self, file: str, number: int, problems: Problems, parser: TemplateParser) -> None:
         self.notes: list[tuple[Place, str]] = []
         self._file = file
         self._number = number
         self._problems = problems
+        self._parser = parser
 
     def place(self, node: yaml.Node | None) -> Place:
         """Where a node is written. None: at the start of the file."""
@@ -106,14 +101,11 @@ class NodeReader:
 
     def template(self, text: str, node: yaml.Node, what: str) -> Template | None:
         """The template that a text is. None: it is none, which is reported."""
-        wrong = _unreadable(text)
-        if wrong is None:
-            try:
-                return Template(self.place(node), text, parse_sentence(text, keep_text=True))
-            except (ParseError, AssertionError, ValueError, IndexError, RecursionError):
-                wrong = "it is no template; is a bracket missing or empty?"
-        self.report(node, f"{what}: {wrong}")
-        return None
+        try:
+            return Template(self.place(node), text, self._parser.parse(text))
+        except TemplateError as error:
+            self.report(node, f"{what}: {error}")
+            return None
 
     def plain(self, node: yaml.Node) -> object:
         """A value that JSON can have. Other values, such as dates, are texts."""
@@ -159,26 +151,3 @@ def _scalar(node: yaml.ScalarNode) -> object:
     except (ValueError, OverflowError):
         return text
     return value
-
-
-def _unreadable(text: str) -> str | None:
-    """What is wrong with the brackets of a template; None: nothing."""
-    if not text.strip():
-        return "it is empty"
-    if len(text) > MAX_TEMPLATE:
-        return f"it has more than {MAX_TEMPLATE} characters"
-    expected: list[str] = []
-    escaped = False
-    for letter in text:
-        if escaped or letter == "\\":
-            escaped = not escaped
-        elif letter in _BRACKETS:
-            expected.append(_BRACKETS[letter])
-            if len(expected) > MAX_BRACKETS:
-                return f"it has more than {MAX_BRACKETS} brackets inside each other"
-        elif letter in _BRACKETS.values():
-            if not expected:
-                return f"a {letter} without its opening bracket"
-            if expected.pop() != letter:
-                return f"a {letter} closes another bracket"
-    return f"a {expected[-1]} is missing" if expected else None

@@ -19,6 +19,7 @@ from stt_mqtt.phrases.names import names_in_lists
 from stt_mqtt.phrases.nodes import NodeReader
 from stt_mqtt.phrases.parts import Problems, WrittenLanguage
 from stt_mqtt.phrases.reading import PhraseFileReader, language_of
+from stt_mqtt.phrases.templates import TemplateParser
 from stt_mqtt.types import normalise_language
 
 BOUNDS = Bounds(mib=MAX_FILE_BYTES >> 20, nodes=200_000, depth=32, aliases=True, fast=True)
@@ -58,9 +59,9 @@ def merge(
     """
     languages: dict[str, WrittenLanguage] = {}
     unreadable: list[str] = []
-    problems = Problems()
+    problems, parser = Problems(), TemplateParser()
     for number, (file, text) in enumerate(texts):
-        nodes = NodeReader(file, number, problems)
+        nodes = NodeReader(file, number, problems, parser)
         try:
             root = compose(text, file, BOUNDS)
         except ConfigError as error:
