@@ -173,6 +173,9 @@ class GrammarBuilder:
             return merged(start)
         except (OverflowError, RecursionError, GrammarError):
             return start
+        finally:
+            # It refers to itself, so that all nodes would stay in memory for a while.
+            del merged
 
     def _reachable(self, start: int) -> tuple[list[Arcs], int]:
         """The nodes that can be reached from `start`, and its new number among them."""
@@ -240,7 +243,9 @@ class _Compiler:
                 )
             return reached[done]
 
-        return after(frozenset())
+        start = after(frozenset())
+        del after  # It refers to itself; see `_merged`.
+        return start
 
     def _any(self, nodes: Iterable[int]) -> int:
         return self.builder.node(frozenset().union(*(self.builder.nodes[node] for node in nodes)))
