@@ -25,6 +25,7 @@ _COMMANDS = {
     "watch": "show a live table of the devices and their last words",
     "wyoming-check": "ask a Wyoming server for its description and send it a recording",
     "transcribe": "transcribe audio files",
+    "phrases": "count, draw and check the sentences of the phrase book, and try it out",
     "calibrate": "measure how short the audio window of a model can be",
     "bench": "measure speed, memory and word error rate on this machine",
     "models": "list, download and check Whisper models",

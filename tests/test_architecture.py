@@ -48,7 +48,9 @@ OWNERS = {
     "av": {"audio"},
     "webrtcvad": {"audio"},
     "pyspeex_noise": {"audio"},
-    "yaml": {"config"},
+    "yaml": {"config", "phrases"},
+    "hassil": {"phrases"},
+    "rapidfuzz": {"phrases"},
     "ctranslate2": {"engine"},
     "faster_whisper": {"engine"},
     "huggingface_hub": {"engine"},
@@ -152,6 +154,27 @@ def test_what_needs_no_inference_does_not_import_it(module: str) -> None:
         "heavy = {'av', 'ctranslate2', 'faster_whisper', 'huggingface_hub', 'iotcore', "
         "'onnxruntime', 'tokenizers'}\n"
         "found = heavy & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "app.application",
+        "commands.check_config",
+        "commands.phrases",
+        "commands.run",
+        "commands.transcribe",
+        "engine.runner",
+        "names.store",
+    ],
+)
+def test_what_needs_no_phrase_book_does_not_import_its_libraries(module: str) -> None:
+    code = (
+        f"import sys, stt_mqtt.{module}\n"
+        "found = {'aiohttp', 'hassil', 'rapidfuzz'} & set(sys.modules)\n"
         "assert not found, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -58,6 +58,7 @@ def places_of(page: str) -> set[str]:
         "docs/deploy.md",
         "docs/doors.md",
         "docs/home-assistant.md",
+        "docs/phrases.md",
         "docs/satellites.md",
         "docs/wake-word.md",
         "addon/stt_mqtt/DOCS.md",

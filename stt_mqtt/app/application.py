@@ -9,32 +9,31 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from stt_mqtt.app.book import BookKeeper
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
+from stt_mqtt.app.preparation import prepare
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
-from stt_mqtt.config import BrokerMode, Changes, Config, compare, merge
+from stt_mqtt.config import Changes, Config, compare, merge
 from stt_mqtt.core.background import DaemonExecutor, in_background
 from stt_mqtt.core.clock import SystemClock
 from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.timer import DeadlineTimer
-from stt_mqtt.doors.embedded import EmbeddedBroker
 from stt_mqtt.engine.loading import (
     LoadedLadder,
     load_ladder,
     model_loader,
     preferred_rung,
-    supported_languages,
 )
 from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.observe import logs
-from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.types import EngineFacts, RungStatus, Verdict
 
 log = logging.getLogger(__name__)
@@ -75,14 +74,16 @@ class Application:
     async def run(self) -> bool:
         """Serve until `request_stop`; return whether all threads ended in time.
 
-        Raises `ModelError`, `ConfigError`, `BrokerError` or `AnotherServiceError` if the service
-        cannot start.
+        Raises a subclass of `SttMqttError` if the service cannot start.
         """
         # Work that asyncio does in threads by itself, such as a name lookup, may hang.
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
+        self._book = BookKeeper(config)
+        self.names = NameSources(config.phrases, self._book.set_names)
+        self._book.set_names(self.names.names)
         password = resolve_password(config.mqtt)
-        languages = await self._unless_stopped(partial(prepare, config, password))
+        languages = await self._unless_stopped(partial(prepare, config, password, self._book))
         if languages is None:
             return False
         _warn(check_languages(config, languages))
@@ -96,10 +97,14 @@ class Application:
             self._service.shut_down()
             self._service.abandon()
             self._timer.cancel()
+            await self._book.close()
             await self._doors.close()
 
     def reload(self) -> Changes:
-        """Reload the configuration. If it is invalid, raise `ConfigError` and change nothing."""
+        """Reload the configuration. If it is invalid, raise `ConfigError` and change nothing.
+
+        The phrase files are read in the background, and mistakes in them are logged.
+        """
         self._notifier.reloading()
         try:
             return self._reload()
@@ -116,6 +121,7 @@ class Application:
         self._config = merged
         logs.set_up(self._config.log)
         self._engine.reconfigure(self._config)
+        self._book.reload(self._config)
         self._service.reconfigure(self._config)
         self._doors.reconfigured()
         self._timer.arm()
@@ -131,7 +137,6 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
-        self.names = NameSources(config.phrases, self._on_names)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -165,6 +170,7 @@ class Application:
         config = self._config
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
+        self._engine.book = self._book.current
         models = model_loader(config)
         workers = models.parallelism.workers
         self._ladder = LadderRunner(config, start, models, self._clock)
@@ -207,9 +213,6 @@ class Application:
         """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
-
-    def _on_names(self, names: HomeNames) -> None:
-        """The names of the home are other ones now."""
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)
@@ -295,24 +298,6 @@ def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args
         loop.call_soon_threadsafe(call, *args)
 
 
-def prepare(config: Config, password: str | None) -> frozenset[str]:
-    """Start the embedded broker if it is configured; return the languages of every rung.
-
-    Raises `BrokerError`.
-    """
-    if config.broker.mode is BrokerMode.EMBEDDED:
-        start_embedded(config, password)
-    return supported_languages(config)
-
-
 def _warn(sentences: list[str]) -> None:
     for sentence in sentences:
         log.warning("%s", sentence)
-
-
-def start_embedded(config: Config, password: str | None) -> None:
-    """Start the broker inside this process. Raises `BrokerError`."""
-    username = config.mqtt.username
-    login = None if username is None else (username, password or "")
-    EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
-    log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)

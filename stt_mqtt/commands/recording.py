@@ -79,7 +79,10 @@ def stretches(pieces: Iterable[Samples], max_s: float) -> Iterator[Samples]:
 
 
 def join(found: Sequence[InferenceResult]) -> InferenceResult:
-    """Join the results of all stretches. The numbers are means, weighted by words."""
+    """Join the results of all stretches. The numbers are means, weighted by words.
+
+    A phrase of the book is one stretch. Of several, the text is what was heard.
+    """
     if len(found) == 1:
         return found[0]
     transcripts = [one.transcript for one in found if one.transcript is not None]
@@ -89,7 +92,7 @@ def join(found: Sequence[InferenceResult]) -> InferenceResult:
         words = [len(transcript.text.split()) for transcript in transcripts]
         weights = [max(count, 1) for count in words]
         transcript = Transcript(
-            text=" ".join(transcript.text for transcript in transcripts if transcript.text),
+            text=" ".join(transcript.free for transcript in transcripts if transcript.text),
             language=transcripts[words.index(max(words))].language,
             confidence=float(np.average([t.confidence for t in transcripts], weights=weights)),
             no_speech_prob=float(

@@ -8,13 +8,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from stt_mqtt.app.book import current_book
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.audio.formats import MAX_RATE, MIN_RATE
 from stt_mqtt.audio.magic import TAKEN, is_file
@@ -100,42 +101,57 @@ def run(options: argparse.Namespace) -> int:
     config = config_source(options).load()
     logs.set_up(config.log)
     logging.getLogger(logs.ROOT).setLevel(logging.WARNING)
+    book = current_book(config)
     rung = preferred_rung(config)
     transcriber = load_rung(rung, parallelism_of(config))
-    recognizer = Recognizer(transcriber, VoiceDetector.load())
+    recognizer = Recognizer(transcriber, VoiceDetector.load(), book)
     pipeline = Pipeline(recognizer, config.gate, STRETCH_S, rung.name, transcriber.languages)
+    asked = asked_of(options, config.device_defaults)
     code = 0
     for path in options.files:
-        result = _transcribe(path, pipeline, options, config.device_defaults)
-        if isinstance(result.error, InferenceFailedError):
-            code = EXIT_INTERNAL
-        elif result.error is not None:
-            code = code or EXIT_CONFIG
+        result = transcribe_file(path, pipeline, asked, options.raw)
+        code = worse(code, result)
         if options.json:
-            print(json.dumps(_as_json(result), ensure_ascii=False), flush=True)
+            fields = as_json(result) | ({} if book is None else phrase_as_json(result))
+            print(json.dumps(fields, ensure_ascii=False), flush=True)
         else:
             _print_text(result, several=len(options.files) > 1)
     return code
 
 
-def _transcribe(
-    path: Path, pipeline: Pipeline, options: argparse.Namespace, defaults: DeviceConfig
+def worse(code: int, result: FileResult) -> int:
+    """The exit status after a file; `code`: that of the files before."""
+    if isinstance(result.error, InferenceFailedError):
+        return EXIT_INTERNAL
+    return code if result.error is None else code or EXIT_CONFIG
+
+
+def asked_of(options: argparse.Namespace, device: DeviceConfig) -> Utterance:
+    """An utterance without audio, with the parameters of the options and of a device."""
+    return Utterance(
+        key=DeviceKey("file", ""),
+        id="",
+        audio=EncodedAudio(None, b""),
+        language=options.language or device.language,
+        prompt=options.prompt or device.prompt,
+        end=EndReason.SINGLE,
+        ended_at=0.0,
+        languages=device.languages,
+        hotwords=device.hotwords,
+        phrases=device.phrases,
+        area=device.area,
+    )
+
+
+def transcribe_file(
+    path: Path, pipeline: Pipeline, asked: Utterance, raw_rate: int | None = None
 ) -> FileResult:
+    """Transcribe a file. `asked`: the parameters; `raw_rate`: see `encoded`."""
     started = time.perf_counter()
     result, problem = None, None
     try:
-        audio = encoded(_read(path), options.raw)
-        utterance = Utterance(
-            key=DeviceKey("file", path.name),
-            id=path.name,
-            audio=EncodedAudio(None, b""),
-            language=options.language or defaults.language,
-            prompt=options.prompt or defaults.prompt,
-            end=EndReason.SINGLE,
-            ended_at=0.0,
-            languages=defaults.languages,
-            hotwords=defaults.hotwords,
-        )
+        audio = encoded(_read(path), raw_rate)
+        utterance = replace(asked, key=DeviceKey("file", path.name), id=path.name)
         recording = Recording(audio, utterance, STRETCH_S)
         if len(audio.data) >= PROGRESS_FROM_BYTES and sys.stderr.isatty():
             result = _with_progress(path.name, lambda tell: recording.transcribe(pipeline, tell))
@@ -179,7 +195,8 @@ def _with_progress(name: str, work: Callable[[Progress], InferenceResult]) -> In
         return work(lambda done_s, of_s: progress.update(task, completed=done_s, total=of_s))
 
 
-def _as_json(result: FileResult) -> dict[str, object]:
+def as_json(result: FileResult) -> dict[str, object]:
+    """The result of a file, for `--json`."""
     found, error = result.result, result.error
     transcript = None if found is None else found.transcript
     return {
@@ -193,6 +210,15 @@ def _as_json(result: FileResult) -> dict[str, object]:
         "error": None if error is None else {"code": error.code, "detail": error.detail},
         "hint": None if result.hint is None else result.hint.sentence,
     }
+
+
+def phrase_as_json(result: FileResult) -> dict[str, object]:
+    """What was heard, and the phrase of the book that it is."""
+    transcript = None if result.result is None else result.result.transcript
+    if transcript is None:
+        return {"heard": "", "phrase": None}
+    phrase = None if transcript.phrase is None else asdict(transcript.phrase)
+    return {"heard": transcript.free, "phrase": phrase}
 
 
 def _print_text(result: FileResult, several: bool) -> None:

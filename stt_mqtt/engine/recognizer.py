@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from stt_mqtt.engine.phrases import CurrentBook, recognize
 from stt_mqtt.engine.quality import (
     Doubt,
     doubt_about,
@@ -25,6 +25,9 @@ from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, Transcri
 from stt_mqtt.engine.voice import CHUNK, VoiceDetector
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
 from stt_mqtt.types import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from stt_mqtt.engine.phrases import CurrentBook
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,9 @@ class Recognizer:
         """The hypothesis with the phrase of the book that was said, if it is one."""
         if self.current is None or not piece.speech.for_phrases:
             return hypothesis
+        # Only with a book: hassil and rapidfuzz may be missing.
+        from stt_mqtt.engine.phrases import recognize
+
         try:
             return recognize(self.current.book, self.transcriber, hypothesis, piece.area)
         except Exception:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from stt_mqtt.config import Config
 from stt_mqtt.engine.loaded import LoadedModel
@@ -19,6 +19,9 @@ from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import Batch, Rung, Verdict
+
+if TYPE_CHECKING:
+    from stt_mqtt.engine.phrases import CurrentBook
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class Engine:
     """Runs batches on the rung in use. Call its methods from one thread only.
 
     An exchanged model is closed when its last batch has ended. `languages`: codes of the allowed
-    languages, for all rungs.
+    languages, for all rungs. `book`: the phrase book; None: there is none.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Engine:
         self._transcriber = transcriber
         self._languages = languages
         self._voice = voice
+        self.book: CurrentBook | None = None
+        """The phrase book; None: there is none. Set it before `start`."""
         self._lock = threading.Lock()
         self._users: Counter[LoadedModel] = Counter({transcriber.loaded: 1})
         """Number of pipelines that may still use a model. Guarded by `_lock`."""
@@ -103,7 +108,7 @@ class Engine:
 
     def _pipeline(self) -> Pipeline:
         return Pipeline(
-            Recognizer(self._transcriber, self._voice),
+            Recognizer(self._transcriber, self._voice, self.book),
             self._config.gate,
             self._config.limits.max_decoded_s,
             self._rung.name,

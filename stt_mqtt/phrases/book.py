@@ -87,6 +87,16 @@ class PhraseBook:
         return book
 
 
+def values_of(
+    reference: ListReference, data: IntentData, intents: Intents, names: HomeNames
+) -> ValueList:
+    """The values that a list has in a block of sentences. `WILDCARD`: any words.
+
+    Raises GrammarError.
+    """
+    return _BookCompiler(intents, names, intents.language, None).values(reference, data)
+
+
 class _BookCompiler:
     """Compiles the intents of a language for the devices of one area."""
 
@@ -145,10 +155,11 @@ class _BookCompiler:
             required, excluded = _contexts(data)
             key = name if not required and not excluded else f"{name}?{required}!{excluded}"
         if key not in self._lists:
-            self._lists[key] = self._values(reference, data)
+            self._lists[key] = self.values(reference, data)
         return key
 
-    def _values(self, reference: ListReference, data: IntentData) -> ValueList:
+    def values(self, reference: ListReference, data: IntentData) -> ValueList:
+        """The values that a list has in a block."""
         inline = reference.get_inline_range()
         if inline is not None:
             start, stop, step = inline
@@ -165,7 +176,7 @@ class _BookCompiler:
             for value, context in (*self._written(slot_list), *self._named(name))
             if _matches(context, required, excluded)
         ]
-        if slot_list is None and not values and name not in HOME_LISTS:
+        if slot_list is None and not self._is_named(name):
             raise GrammarError(f"there is no list {{{name}}}")
         return ValueList.of(values)
 
@@ -177,7 +188,11 @@ class _BookCompiler:
         for value in slot_list.values:
             texts = sample_expression(value.text_in, lists, rules, self._language)
             for text in islice(texts, MAX_SPELLINGS):
-                yield self._value(text, value.value_out), value.context or {}
+                out = text if value.value_out is None else value.value_out
+                yield self._value(text, out), value.context or {}
+
+    def _is_named(self, name: str) -> bool:
+        return name in HOME_LISTS or any(one.name == name for one in self._names.lists)
 
     def _named(self, name: str) -> Iterator[tuple[Value, Context]]:
         """The values that the home adds to a list."""

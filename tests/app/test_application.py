@@ -17,6 +17,7 @@ from wyoming.error import Error
 from wyoming.ping import Ping, Pong
 
 from stt_mqtt.app import application as module
+from stt_mqtt.app import preparation
 from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigSource
 from stt_mqtt.config import Config
@@ -159,7 +160,7 @@ def test_a_service_told_to_stop_while_a_slow_disk_is_read_does_not_wait_for_it(
         may_end.wait(TIMEOUT_S)
         return frozenset()
 
-    monkeypatch.setattr(module, "supported_languages", languages)
+    monkeypatch.setattr(preparation, "supported_languages", languages)
 
     async def scenario() -> bool:
         service = application(free_port())

@@ -228,5 +228,5 @@ def test_what_looks_wrong_with_a_file_is_known_when_all_of_it_is_heard() -> None
 def test_the_json_of_a_file_has_the_hint_as_a_sentence() -> None:
     heard = InferenceResult(1.0, hint=Hint.CLIPPING)
     result = transcribe.FileResult(Path("a.wav"), heard, None, 0.1)
-    assert transcribe._as_json(result)["hint"] == Hint.CLIPPING.sentence
-    assert transcribe._as_json(replace(result, result=InferenceResult(1.0)))["hint"] is None
+    assert transcribe.as_json(result)["hint"] == Hint.CLIPPING.sentence
+    assert transcribe.as_json(replace(result, result=InferenceResult(1.0)))["hint"] is None

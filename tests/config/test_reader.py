@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.config import BrokerMode, Config, Protocol, read_config
 from stt_mqtt.config.diagnostics import MAX_SHOWN, PATTERNS
-from stt_mqtt.config.yaml_nodes import MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
+from stt_mqtt.config.yaml_nodes import CONFIGURATION
 from stt_mqtt.errors import EXIT_CONFIG, ConfigError
 from tests.config.problems import NO_ENVIRONMENT, attempt, problems
 
@@ -314,21 +314,26 @@ def test_text_that_is_not_yaml_is_one_clear_line(text: str, line: str) -> None:
 
 
 def test_the_size_the_nodes_and_the_depth_of_a_file_are_bounded() -> None:
-    fitting = "#" * MAX_CHARACTERS
+    fitting = "#" * (CONFIGURATION.mib << 20)
     assert read(fitting) == Config()
     assert problems(fitting + "#") == ["f:1:1: the file is larger than 1 MiB"]
 
     devices = "limits: {max_devices: 5000}\ndevices:\n" + "".join(
-        f"  d{n}:\n" for n in range((MAX_NODES - 7) // 2)
+        f"  d{n}:\n" for n in range((CONFIGURATION.nodes - 7) // 2)
     )
-    assert len(read(devices).devices) == (MAX_NODES - 7) // 2
+    assert len(read(devices).devices) == (CONFIGURATION.nodes - 7) // 2
     (line,) = problems(devices + "  x:\n  y:\n")
-    assert line.endswith(f"the file has more than {MAX_NODES} keys and values")
+    assert line.endswith(f"the file has more than {CONFIGURATION.nodes} keys and values")
 
-    assert "list" not in problems("mqtt: " + "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2))[0]
+    assert (
+        "list"
+        not in problems(
+            "mqtt: " + "[" * (CONFIGURATION.depth - 2) + "]" * (CONFIGURATION.depth - 2)
+        )[0]
+    )
     for bomb in ("[" * 100_000, "- " * 100_000, "{a: " * 100_000):
         (line,) = problems(bomb)
-        assert line.endswith(f"more than {MAX_DEPTH} levels inside each other")
+        assert line.endswith(f"more than {CONFIGURATION.depth} levels inside each other")
 
 
 def test_an_alias_bomb_is_refused_at_once() -> None:

@@ -1,0 +1,32 @@
+"""What must succeed before the service is built."""
+
+from __future__ import annotations
+
+import logging
+
+from stt_mqtt.app.book import BookKeeper
+from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.doors.embedded import EmbeddedBroker
+from stt_mqtt.engine.loading import supported_languages
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: Config, password: str | None, book: BookKeeper) -> frozenset[str]:
+    """Load the phrase book and start the embedded broker; return the languages of every rung.
+
+    Raises `BrokerError`, and for the book `ConfigError` or `MissingExtraError`.
+    """
+    languages = supported_languages(config)
+    book.load(languages)
+    if config.broker.mode is BrokerMode.EMBEDDED:
+        start_embedded(config, password)
+    return languages
+
+
+def start_embedded(config: Config, password: str | None) -> None:
+    """Start the broker inside this process. Raises `BrokerError`."""
+    username = config.mqtt.username
+    login = None if username is None else (username, password or "")
+    EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
+    log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)
