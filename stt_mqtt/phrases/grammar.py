@@ -61,7 +61,10 @@ class End:
 
 
 Label: TypeAlias = Text | Slot | End
-Arcs: TypeAlias = frozenset[tuple[Label, int]]
+Arc: TypeAlias = tuple[int, int]
+"""The index of a label, and a node."""
+Arcs: TypeAlias = tuple[Arc, ...]
+"""The arcs of a node, each once, in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,11 @@ class Automaton:
 class GrammarBuilder:
     """Collects sentence templates and compiles them."""
 
-    nodes: list[Arcs] = field(default_factory=lambda: [frozenset()])
+    nodes: list[Arcs] = field(default_factory=lambda: [()])
     """The arcs of each node. Every arc leads to a node that comes before."""
-    _numbers: dict[Arcs, int] = field(default_factory=lambda: {frozenset(): 0})
-    _starts: set[tuple[Label, int]] = field(default_factory=set)
+    _numbers: dict[Arcs, int] = field(default_factory=lambda: {(): 0})
+    _labels: dict[Label, int] = field(default_factory=dict)
+    _starts: set[Arc] = field(default_factory=set)
 
     def add(
         self,
@@ -102,13 +106,18 @@ class GrammarBuilder:
 
         Raises GrammarError.
         """
-        end = self.node(frozenset({(End(block), 0)}))
+        end = self.arc(End(block), 0)
         compiler = _Compiler(self, rules, list_of)
         for sentence in sentences:
-            self._starts |= self.nodes[compiler.before(sentence.expression, end, ())]
+            self._starts.update(self.nodes[compiler.before(sentence.expression, end, ())])
 
-    def node(self, arcs: Arcs) -> int:
+    def arc(self, label: Label, target: int) -> int:
+        """The node with one arc."""
+        return self.node({(self._labels.setdefault(label, len(self._labels)), target)})
+
+    def node(self, leaving: set[Arc]) -> int:
         """The node with these arcs."""
+        arcs = tuple(sorted(leaving))
         number = self._numbers.get(arcs)
         if number is None:
             if len(self.nodes) >= MAX_NODES:
@@ -119,18 +128,13 @@ class GrammarBuilder:
 
     def build(self, language: str) -> Automaton:
         """The automaton of all sentences."""
-        nodes, start = self._reachable(self._merged(self.node(frozenset(self._starts))))
-        indices: dict[Label, int] = {}
-        arcs = tuple(
-            tuple((indices.setdefault(label, len(indices)), target) for label, target in node)
-            for node in nodes
-        )
+        arcs, start = self._reachable(self._merged(self.node(self._starts)))
         level = [0] * len(arcs)
         by_level: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for source, leaving in enumerate(arcs):
             level[source] = max((level[target] + 1 for _, target in leaving), default=0)
             by_level[level[source]] += [(source, label, target) for label, target in leaving]
-        labels = tuple(indices)
+        labels = tuple(self._labels)
         keys = [key_of(one.text, language) if isinstance(one, Text) else "" for one in labels]
         omitted = [
             np.inf if isinstance(label, Slot) else OMISSION[encoded(key)].sum()
@@ -140,7 +144,7 @@ class GrammarBuilder:
             labels,
             tuple(keys),
             np.array(omitted, np.float32),
-            arcs,
+            tuple(arcs),
             start,
             tuple(np.array(by_level[number], np.intp) for number in sorted(by_level) if number),
         )
@@ -167,7 +171,7 @@ class GrammarBuilder:
                     waiting.append(target)
         place = {number: index for index, number in enumerate(sorted(wanted))}
         nodes = [
-            frozenset((label, place[target]) for label, target in self.nodes[number])
+            tuple((label, place[target]) for label, target in self.nodes[number])
             for number in sorted(wanted)
         ]
         return nodes, place[start]
@@ -188,17 +192,16 @@ class _Merger:
         """
         if number not in self.done:
             nodes = self.builder.nodes
-            targets: defaultdict[Label, set[int]] = defaultdict(set)
+            targets: defaultdict[int, list[int]] = defaultdict(list)
             for label, target in nodes[number]:
-                targets[label].add(target)
-            arcs = []
+                targets[label].append(target)
+            arcs: set[Arc] = set()
             for label, several in targets.items():
-                together = frozenset().union(*(nodes[target] for target in several))
-                merged = self.merged(self.builder.node(together)) if together else 0
-                arcs.append((label, merged))
+                together = {arc for target in several for arc in nodes[target]}
+                arcs.add((label, self.merged(self.builder.node(together)) if together else 0))
             if len(nodes) > self.most:
                 raise OverflowError
-            self.done[number] = self.builder.node(frozenset(arcs))
+            self.done[number] = self.builder.node(arcs)
         return self.done[number]
 
 
@@ -215,10 +218,10 @@ class _Compiler:
         match expression:
             case TextChunk():
                 for part in reversed(_WORD.findall(expression.original_text)):
-                    node = self._arc(Text(part), node)
+                    node = self.builder.arc(Text(part), node)
                 return node
             case ListReference():
-                return self._arc(Slot(self.list_of(expression), expression.slot_name), node)
+                return self.builder.arc(Slot(self.list_of(expression), expression.slot_name), node)
             case RuleReference():
                 return self._rule(expression.rule_name, node, within)
             case Alternative():
@@ -262,7 +265,4 @@ class _Compiler:
         return reached[done]
 
     def _any(self, nodes: Iterable[int]) -> int:
-        return self.builder.node(frozenset().union(*(self.builder.nodes[node] for node in nodes)))
-
-    def _arc(self, label: Label, node: int) -> int:
-        return self.builder.node(frozenset({(label, node)}))
+        return self.builder.node({arc for node in nodes for arc in self.builder.nodes[node]})
