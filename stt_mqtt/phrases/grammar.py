@@ -151,26 +151,9 @@ class GrammarBuilder:
         Sentences whose beginnings overlap in many ways could need many more nodes. Then they share
         only their endings.
         """
-        before = len(self.nodes)
-        most = min(MAX_NODES, 2 * before + 1000)
-        done: dict[int, int] = {}
-
-        def merged(number: int) -> int:
-            if number not in done:
-                targets: defaultdict[Label, set[int]] = defaultdict(set)
-                for label, target in self.nodes[number]:
-                    targets[label].add(target)
-                arcs = []
-                for label, several in targets.items():
-                    together = frozenset().union(*(self.nodes[target] for target in several))
-                    arcs.append((label, merged(self.node(together)) if together else 0))
-                if len(self.nodes) > most:
-                    raise OverflowError
-                done[number] = self.node(frozenset(arcs))
-            return done[number]
-
+        most = min(MAX_NODES, 2 * len(self.nodes) + 1000)
         try:
-            return merged(start)
+            return _Merger(self, most).merged(start)
         except (OverflowError, RecursionError, GrammarError):
             return start
 
@@ -188,6 +171,35 @@ class GrammarBuilder:
             for number in sorted(wanted)
         ]
         return nodes, place[start]
+
+
+@dataclass(frozen=True, slots=True)
+class _Merger:
+    """Lets sentences share their beginnings. `most`: the most nodes of the builder."""
+
+    builder: GrammarBuilder
+    most: int
+    done: dict[int, int] = field(default_factory=dict)
+
+    def merged(self, number: int) -> int:
+        """The node that starts the same sentences as node `number`.
+
+        Raises OverflowError, RecursionError or GrammarError if there are too many.
+        """
+        if number not in self.done:
+            nodes = self.builder.nodes
+            targets: defaultdict[Label, set[int]] = defaultdict(set)
+            for label, target in nodes[number]:
+                targets[label].add(target)
+            arcs = []
+            for label, several in targets.items():
+                together = frozenset().union(*(nodes[target] for target in several))
+                merged = self.merged(self.builder.node(together)) if together else 0
+                arcs.append((label, merged))
+            if len(nodes) > self.most:
+                raise OverflowError
+            self.done[number] = self.builder.node(frozenset(arcs))
+        return self.done[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,17 +242,24 @@ class _Compiler:
         if len(group.items) > MAX_PERMUTED:
             raise GrammarError(f"a permutation has more than {MAX_PERMUTED} parts")
         every = frozenset(range(len(group.items)))
-        reached = {every: node}
+        return self._after(group, frozenset(), {every: node}, within)
 
-        def after(done: frozenset[int]) -> int:
-            if done not in reached:
-                reached[done] = self._any(
-                    self.before(group.items[index], after(done | {index}), within)
-                    for index in every - done
+    def _after(
+        self,
+        group: Group,
+        done: frozenset[int],
+        reached: dict[frozenset[int], int],
+        within: tuple[str, ...],
+    ) -> int:
+        """The node from which the parts of a permutation that are not done lead to its end."""
+        if done not in reached:
+            reached[done] = self._any(
+                self.before(
+                    group.items[index], self._after(group, done | {index}, reached, within), within
                 )
-            return reached[done]
-
-        return after(frozenset())
+                for index in sorted(frozenset(range(len(group.items))) - done)
+            )
+        return reached[done]
 
     def _any(self, nodes: Iterable[int]) -> int:
         return self.builder.node(frozenset().union(*(self.builder.nodes[node] for node in nodes)))
