@@ -265,7 +265,7 @@ class InferenceResult:
 
 
 Verdict: TypeAlias = InferenceResult | UtteranceError
-"""What an inference thread returns for an utterance: a result or an error."""
+"""What an inference thread returns for an utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +284,7 @@ class Batch:
 class Outcome:
     """The one answer to an utterance, for its door.
 
-    `id` is None only for a message that opened nothing. `ts`: when the speech ended. Figures of
-    inference are None if there was no inference.
+    `id` None: the message opened nothing. `ts`: when the speech ended. `hint`: see InferenceResult.
     """
 
     key: DeviceKey

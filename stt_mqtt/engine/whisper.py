@@ -286,12 +286,9 @@ class WhisperTranscriber:
         """How probable each text is; see `Transcriber`."""
         tokenizer = self.loaded.tokenizer
         tokens = [tokenizer.encode(text) for text in texts]
-        results = self.loaded.network.align(
-            as_view(np.repeat(states[np.newaxis], len(texts), axis=0)),
-            tokenizer.start(language),
-            tokens,
-            len(states),
-        )
+        copies = as_view(np.repeat(states[np.newaxis], len(texts), axis=0))
+        start = tokenizer.start(language)
+        results = self.loaded.network.align(copies, start, tokens, len(states))
         return [
             ScoredText(tuple(text), tuple(_log(one) for one in result.text_token_probs))
             for text, result in zip(tokens, results, strict=True)
