@@ -339,8 +339,9 @@ def page(data: dict[str, Any]) -> list[str]:
     return [
         "# Phrases",
         "",
-        f"Each clip was transcribed by `{data['model']}` without a phrase book and with one. A clip "
-        "is right if all words of a command are right, or all values of an order. Free speech, and "
+        f"Each clip was transcribed by `{data['model']}` without a phrase book and with one. A "
+        "clip is right if all words of a command are right, or all values of an order. Free "
+        "speech, and "
         "what only sounds near a phrase, is right if it has no other words than those that were "
         "heard. *Changed* is the share of clips in which a phrase replaced what was heard.",
         "",

@@ -80,14 +80,6 @@ class DeviceState(StrEnum):
     IDLE = "idle"
 
 
-class OnCap(StrEnum):
-    """What happens to an utterance that reaches its cap."""
-
-    FINALIZE = "finalize"
-    TRUNCATE = "truncate"
-    REJECT = "reject"
-
-
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """Codec, sample rate in Hz and channel count of audio bytes."""
@@ -105,9 +97,8 @@ NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
 class EncodedAudio:
     """Audio as it arrived. `format` None: a file, whose container is detected by its first bytes.
 
-    `adpcm_ima` data is a sequence of blocks, each after its 4-byte little-endian length. `opus`
-    data is a sequence of packets, each after its 2-byte little-endian length. Length 0 stands for a
-    lost packet.
+    `adpcm_ima` data is a sequence of blocks, each after its length (4 bytes, little-endian). `opus`
+    data is a sequence of packets, each after its length (2 bytes); 0 stands for a lost packet.
     """
 
     format: AudioFormat | None
@@ -122,8 +113,7 @@ class EncodedAudio:
 class DeviceKey:
     """Identifies a device.
 
-    `name` selects its configuration. `part` separates devices that share a name, such as the
-    connections from one address.
+    `name` selects its configuration. `part` separates devices of one name, such as connections.
     """
 
     door: str
@@ -177,9 +167,8 @@ class Utterance:
     hotwords: tuple[str, ...] = ()
     """Words that the model should prefer."""
     phrases: bool = True
-    """Whether the phrase book may be used."""
     area: str | None = None
-    """The area of the device, which selects sentences of the book."""
+    """Whether the phrase book may be used, and for a device in which area."""
     context: object = None
 
 
@@ -220,12 +209,10 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A phrase of the home's book that was said.
+    """A phrase of the book. `id`: the name of its intent. `slots`: values by name.
 
-    `id`: the name of its intent. `slots`: the values in it by name. `entities`: the entities and
-    areas of Home Assistant that its names stand for, by the name of the slot. `score`: mean
-    log-probability of its tokens. `margin`: by how many nats of total log-probability it is above
-    the next phrase. None: the transcript was the phrase, or there was no other phrase.
+    `entities`: what names stand for in Home Assistant, by slot. `score`: mean log-probability of a
+    token. `margin`: in nats above the next phrase; None: it was not compared.
     """
 
     id: str
@@ -239,7 +226,7 @@ class Phrase:
 class Transcript:
     """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens).
 
-    `heard`: the free transcript if `text` is a phrase of the book instead. None: it is `text`.
+    `heard`: what the model heard, if `text` is a phrase of the book. None: `text` is.
     """
 
     text: str
@@ -259,8 +246,8 @@ class Transcript:
 class InferenceResult:
     """The result of inference on one utterance.
 
-    If the speech gate found no speech, there was no inference: `transcript` and the figures of
-    inference are None. If the model found no words, the transcript has no text.
+    Without speech there is no inference: `transcript` and its figures are None. If the model found
+    no words, the transcript has no text. `hint`: what looks wrong with the audio.
     """
 
     audio_s: float
@@ -275,11 +262,10 @@ class InferenceResult:
     retried: bool = False
     """Whether it was decoded again because the first result was doubtful."""
     hint: Hint | None = None
-    """What looks wrong with the audio."""
 
 
 Verdict: TypeAlias = InferenceResult | UtteranceError
-"""What an inference thread returns for an utterance: a result or an error."""
+"""What an inference thread returns for an utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +284,7 @@ class Batch:
 class Outcome:
     """The one answer to an utterance, for its door.
 
-    `id` is None only for a message that opened nothing. `ts`: when the speech ended. Figures of
-    inference are None if there was no inference.
+    `id` None: the message opened nothing. `ts`: when the speech ended. `hint`: see InferenceResult.
     """
 
     key: DeviceKey
@@ -322,7 +307,6 @@ class Outcome:
     repeated: bool = False
     """Whether this outcome was delivered before: the device sent the utterance again."""
     hint: Hint | None = None
-    """What looks wrong with the audio."""
     context: object = None
 
     @property

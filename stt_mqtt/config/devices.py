@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, TypeGuard
 
@@ -11,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from stt_mqtt.config.section import Section
-from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, OnCap
+from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec
 
 Rate = Annotated[int, Field(ge=8000, le=48000)]
 Channels = Annotated[int, Field(ge=1, le=2)]
@@ -42,6 +43,14 @@ def _chunked(value: object) -> object:
 ChunkedCodec = Annotated[
     Codec, BeforeValidator(_chunked), WithJsonSchema({"type": "string", "enum": _CHUNKED})
 ]
+
+
+class OnCap(StrEnum):
+    """What happens to an utterance that reaches its cap."""
+
+    FINALIZE = "finalize"
+    TRUNCATE = "truncate"
+    REJECT = "reject"
 
 
 class DeviceConfig(Section):

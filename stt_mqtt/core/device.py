@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from stt_mqtt.audio.buffer import whole
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
@@ -21,7 +22,6 @@ from stt_mqtt.types import (
     EncodedAudio,
     EndReason,
     NamedFormat,
-    OnCap,
     Outcome,
     Utterance,
     UtteranceStart,

@@ -8,6 +8,7 @@ from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.resequencer import Resequencer
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.types import (
@@ -15,7 +16,6 @@ from stt_mqtt.types import (
     DeviceKey,
     EncodedAudio,
     EndReason,
-    OnCap,
     Utterance,
     UtteranceStart,
 )

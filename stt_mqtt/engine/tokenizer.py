@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stt_mqtt.engine.transcriber import Speech
-from stt_mqtt.errors import ModelError
+from stt_mqtt.errors import ModelError, UnsupportedLanguageError
+from stt_mqtt.types import normalise_language
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -106,6 +107,23 @@ class WhisperTokenizer:
         if token is None:
             raise LookupError(f"the tokenizer has no <|{name}|>")
         return token
+
+
+def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str | None:
+    """The language to transcribe in; None: it must be detected.
+
+    Raises UnsupportedLanguageError if the model does not support it.
+    """
+    if speech.language is None:
+        possible = spoken.intersection(map(normalise_language, speech.languages)) or spoken
+        return next(iter(possible)) if len(possible) == 1 else None
+    language = normalise_language(speech.language)
+    if language not in spoken:
+        raise UnsupportedLanguageError(
+            f"model {model} does not speak {language!r}"
+            + ("; it speaks English only" if spoken == {"en"} else "")
+        )
+    return language
 
 
 def languages_in(folder: Path) -> frozenset[str]:

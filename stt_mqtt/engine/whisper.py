@@ -19,13 +19,18 @@ from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
-from stt_mqtt.engine.tokenizer import ENGLISH, MAX_TOKENS, WhisperTokenizer, relative_token_rate
+from stt_mqtt.engine.tokenizer import (
+    ENGLISH,
+    MAX_TOKENS,
+    WhisperTokenizer,
+    relative_token_rate,
+    wanted_language,
+)
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
     ModelError,
-    UnsupportedLanguageError,
     UtteranceError,
 )
 from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
@@ -281,12 +286,9 @@ class WhisperTranscriber:
         """How probable each text is; see `Transcriber`."""
         tokenizer = self.loaded.tokenizer
         tokens = [tokenizer.encode(text) for text in texts]
-        results = self.loaded.network.align(
-            as_view(np.repeat(states[np.newaxis], len(texts), axis=0)),
-            tokenizer.start(language),
-            tokens,
-            len(states),
-        )
+        copies = as_view(np.repeat(states[np.newaxis], len(texts), axis=0))
+        start = tokenizer.start(language)
+        results = self.loaded.network.align(copies, start, tokens, len(states))
         return [
             ScoredText(tuple(text), tuple(_log(one) for one in result.text_token_probs))
             for text, result in zip(tokens, results, strict=True)
@@ -297,23 +299,6 @@ class WhisperTranscriber:
             return error
         reason = str(error)[:200] or type(error).__name__
         return InferenceFailedError(f"model {self.model} failed: {reason}")
-
-
-def wanted_language(speech: Speech, spoken: frozenset[str], model: str) -> str | None:
-    """The language to transcribe in; None: it must be detected.
-
-    Raises UnsupportedLanguageError if the model does not support it.
-    """
-    if speech.language is None:
-        possible = spoken.intersection(map(normalise_language, speech.languages)) or spoken
-        return next(iter(possible)) if len(possible) == 1 else None
-    language = normalise_language(speech.language)
-    if language not in spoken:
-        raise UnsupportedLanguageError(
-            f"model {model} does not speak {language!r}"
-            + ("; it speaks English only" if spoken == {"en"} else "")
-        )
-    return language
 
 
 def _log(probability: float) -> float:

@@ -42,12 +42,12 @@ def config(tmp_path: Path) -> str:
 
 
 class Judge(Scripted):
-    """A model that hears `text`, and finds the texts in `likely` probable."""
+    """A model that hears `text`, and finds the texts in `probable` probable."""
 
     def __init__(self, text: str, *likely: str) -> None:
         super().__init__(self._answer)
         self.text = text
-        self.likely = {text, *likely}
+        self.probable = {text, *likely}
 
     def _answer(self, speech: Speech, decode_pass: DecodePass) -> Hypothesis:
         states = np.ones((50, 4), np.float32) if speech.for_phrases else None
@@ -58,7 +58,7 @@ class Judge(Scripted):
         tokens = [tuple(map(ord, text)) for text in texts]
         # Without sound, all texts are equally probable.
         unlikely = -30.0 if states.any() else -0.1
-        each = [-0.1 if text in self.likely else unlikely for text in texts]
+        each = [-0.1 if text in self.probable else unlikely for text in texts]
         return [ScoredText(one, (p,) * len(one)) for one, p in zip(tokens, each, strict=True)]
 
 

@@ -9,6 +9,7 @@ import pytest
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.device import Device
 from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
@@ -22,7 +23,6 @@ from stt_mqtt.types import (
     DeviceState,
     EncodedAudio,
     EndReason,
-    OnCap,
     Outcome,
     OutcomeKind,
     Utterance,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from stt_mqtt.engine.calibration import Floats
 from stt_mqtt.engine.tokenizer import WhisperTokenizer
-from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
+from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech, States
 from stt_mqtt.engine.voice import CHUNK, VoiceDetector
-from stt_mqtt.errors import UtteranceError
+from stt_mqtt.errors import InferenceFailedError, UtteranceError
 from stt_mqtt.types import SAMPLE_RATE, Samples
 
 END_OF_TEXT = 256
@@ -66,12 +67,31 @@ class Scripted:
     languages: frozenset[str] = frozenset({"en"})
     clear_no_speech_prob: float = 0.3
     asked: list[tuple[DecodePass, list[Speech]]] = field(default_factory=list)
+    likely: Mapping[str, float] = field(default_factory=dict)
+    """The log-probability of every token of a text."""
+    without_sound: Mapping[str, float] = field(default_factory=dict)
+    """The same for states of nothing but zeros."""
+    scoring_fails: bool = False
+    scored: list[list[str]] = field(default_factory=list)
+    """The texts of each request to score speech."""
 
     def transcribe(
         self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         self.asked.append((decode_pass, list(speeches)))
         return [self.answer(speech, decode_pass) for speech in speeches]
+
+    def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
+        if self.scoring_fails:
+            raise InferenceFailedError("no memory")
+        if states.any():
+            self.scored.append(list(texts))
+        known, otherwise = (self.likely, -8.0) if states.any() else (self.without_sound, -5.0)
+        scored = []
+        for text in texts:
+            tokens = tuple(zlib.crc32(word.encode()) for word in text.split())
+            scored.append(ScoredText(tokens, (known.get(text, otherwise),) * len(tokens)))
+        return scored
 
     def close(self) -> None: ...
 

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stt_mqtt.engine.phrases import MAX_CANDIDATES, CurrentBook, recognize
 from stt_mqtt.engine.recognizer import Piece, Recognizer
-from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, States
-from stt_mqtt.errors import InferenceFailedError
+from stt_mqtt.engine.transcriber import Hypothesis
 from stt_mqtt.phrases.book import PhraseBook
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
 from tests.phrases.books import book
@@ -22,37 +19,12 @@ BOOK = book(
 STATES = np.ones((50, 4), np.float32)
 
 
-@dataclass
-class Scoring(Scripted):
-    """A model that gives every token of a text the log-probability that the test says."""
-
-    likely: dict[str, float] = field(default_factory=dict)
-    without_sound: dict[str, float] = field(default_factory=dict)
-    fails: bool = False
-    scored: list[list[str]] = field(default_factory=list)
-    """The texts of each request with the states of speech."""
-
-    def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
-        if self.fails:
-            raise InferenceFailedError("no memory")
-        with_sound = bool(states.any())
-        if with_sound:
-            self.scored.append(list(texts))
-        known = self.likely if with_sound else self.without_sound
-        return [self._scored(text, known.get(text, -8.0 if with_sound else -5.0)) for text in texts]
-
-    def _scored(self, text: str, log_prob: float) -> ScoredText:
-        words = text.split()
-        tokens = tuple(zlib.crc32(word.encode()) for word in words)
-        return ScoredText(tokens, (log_prob,) * len(words))
-
-
 def heard(text: str, *alternatives: str) -> Hypothesis:
     return replace(hypothesis(text), alternatives=alternatives, states=STATES)
 
 
 def test_a_transcript_that_is_a_phrase_costs_no_inference() -> None:
-    model = Scoring()
+    model = Scripted()
     found = recognize(BOOK, model, heard("turn off the radio"), None)
     assert model.scored == []
     assert found.text == "Turn off the radio."
@@ -62,7 +34,7 @@ def test_a_transcript_that_is_a_phrase_costs_no_inference() -> None:
 
 
 def test_a_phrase_that_is_as_likely_as_the_transcript_replaces_it() -> None:
-    model = Scoring(likely={"Turn on the lied.": -0.9, "Turn on the light.": -1.0})
+    model = Scripted(likely={"Turn on the lied.": -0.9, "Turn on the light.": -1.0})
     found = recognize(BOOK, model, heard("Turn on the lied."), None)
     assert found.text == "Turn on the light."
     assert found.heard == "Turn on the lied."
@@ -74,18 +46,18 @@ def test_a_phrase_that_is_as_likely_as_the_transcript_replaces_it() -> None:
 
 def test_a_phrase_that_is_far_less_likely_leaves_the_transcript() -> None:
     said = heard("Turn on the lied.")
-    assert recognize(BOOK, Scoring(likely={"Turn on the lied.": -0.2}), said, None) is said
+    assert recognize(BOOK, Scripted(likely={"Turn on the lied.": -0.2}), said, None) is said
 
 
 def test_of_two_phrases_that_are_equally_likely_none_is_chosen() -> None:
     likely = {"Stark.": -2.0, "Start.": -2.0, "Stop.": -2.0}
     said = heard("Stark.", "Stop.", "Start.")
-    assert recognize(BOOK, Scoring(likely=likely), said, None) is said
+    assert recognize(BOOK, Scripted(likely=likely), said, None) is said
 
 
 def test_a_phrase_that_is_likely_only_without_sound_leaves_the_transcript() -> None:
     likely = {"Turn on the lied.": -1.0, "Turn on the light.": -1.2}
-    model = Scoring(
+    model = Scripted(
         likely=likely, without_sound={"Turn on the lied.": -9.0, "Turn on the light.": -0.5}
     )
     said = heard("Turn on the lied.")
@@ -93,7 +65,7 @@ def test_a_phrase_that_is_likely_only_without_sound_leaves_the_transcript() -> N
 
 
 def test_what_is_near_to_no_phrase_costs_no_inference() -> None:
-    model = Scoring()
+    model = Scripted()
     said = heard("I think it may rain tomorrow.")
     assert recognize(BOOK, model, said, None) is said
     assert model.scored == []
@@ -101,27 +73,27 @@ def test_what_is_near_to_no_phrase_costs_no_inference() -> None:
 
 def test_nothing_heard_stays_nothing() -> None:
     silent = heard("")
-    assert recognize(BOOK, Scoring(), silent, None) is silent
+    assert recognize(BOOK, Scripted(), silent, None) is silent
 
 
 def test_another_language_than_the_book_leaves_the_transcript() -> None:
     said = replace(heard("stop"), language="fr")
-    assert recognize(BOOK, Scoring(), said, None) is said
+    assert recognize(BOOK, Scripted(), said, None) is said
 
 
 def test_the_number_of_scored_candidates_is_bounded() -> None:
     words = " ".join(f"ban{letter}" for letter in "abcdefghijklmnopqrstuvwxyz").split()
     many = book(f"language: en\nintents: {{Said: {{data: [{{sentences: [{', '.join(words)}]}}]}}}}")
-    model = Scoring()
+    model = Scripted()
     recognize(many, model, heard("Ban."), None)
     assert 0 < len(model.scored[0]) - 1 <= MAX_CANDIDATES
 
 
-def recognizer(model: Scoring, current: PhraseBook = BOOK) -> Recognizer:
+def recognizer(model: Scripted, current: PhraseBook = BOOK) -> Recognizer:
     return Recognizer(model, FakeVoice(0.9), CurrentBook(current))
 
 
-def only(model: Scoring, for_phrases: bool = True) -> Hypothesis:
+def only(model: Scripted, for_phrases: bool = True) -> Hypothesis:
     piece = Piece(replace(speech(1), for_phrases=for_phrases), 1.0)
     ((_, found),) = recognizer(model).recognize([piece], True)
     assert isinstance(found, Hypothesis)
@@ -129,18 +101,18 @@ def only(model: Scoring, for_phrases: bool = True) -> Hypothesis:
 
 
 def test_the_recognizer_finds_phrases_for_pieces_that_want_them() -> None:
-    model = Scoring(lambda *_: heard("stop"))
+    model = Scripted(lambda *_: heard("stop"))
     assert only(model).phrase is not None
     assert only(model, for_phrases=False).phrase is None
 
 
 def test_a_phrase_needs_no_second_decoding() -> None:
     doubtful = replace(heard("stop"), mean_log_prob=-3.0)
-    model = Scoring(lambda *_: doubtful)
+    model = Scripted(lambda *_: doubtful)
     assert only(model).phrase is not None
     assert len(model.asked) == 1
 
 
 def test_a_failure_of_the_scoring_leaves_the_transcript() -> None:
-    model = Scoring(lambda *_: heard("Stark."), fails=True)
+    model = Scripted(lambda *_: heard("Stark."), scoring_fails=True)
     assert only(model).text == "Stark."
