@@ -157,6 +157,8 @@ class BookKeeper:
                 problems = error.problems if isinstance(error, ConfigError) else [str(error)]
                 for problem in problems:
                     log.error("the phrase book stays as it was: %s", problem)  # noqa: TRY400
+                # Names that came meanwhile are for the sentences that stay.
+                self._outdated |= reread and self.current.book.names != self._names
             except Exception:
                 log.exception("the phrase book could not be renewed, please report this")
 

@@ -69,7 +69,7 @@ def lint(config: Config, _options: argparse.Namespace) -> None:
             warnings += finding.is_warning
             print(finding)
     sentences = sum(len(block.sentences) for one in languages.values() for block in one.blocks)
-    print(f"{sentences} templates, {warnings} warnings", flush=True)
+    print(f"templates: {sentences}, warnings: {warnings}", flush=True)
 
 
 def _languages(config: Config, tag: str | None) -> list[WrittenLanguage]:

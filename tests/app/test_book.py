@@ -178,6 +178,25 @@ def test_a_faulty_file_at_a_reload_is_logged_and_the_book_stays(
     )
 
 
+def test_names_that_come_with_a_faulty_file_are_used(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite = file.write_text
+
+    async def scenario() -> None:
+        keeper = loaded(config(file), LAMP)
+        rewrite(SENTENCES.replace("{name}", "<gone>"))
+        keeper.reload(config(file))
+        keeper.set_names(FAN)
+        await renewed(keeper)
+        assert knows(keeper.current, "light fan")
+        await keeper.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(scenario())
+    assert len(caplog.records) == 1
+
+
 def test_a_book_that_is_being_made_does_not_delay_the_end(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,12 +142,12 @@ def test_a_number_of_sentences_that_is_not_possible_is_refused(
 def test_a_book_with_warnings_only_is_usable(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert printed(capsys, "lint", "-c", config) == ["5 templates, 0 warnings"]
+    assert printed(capsys, "lint", "-c", config) == ["templates: 5, warnings: 0"]
     file = tmp_path / "book" / "de.yaml"
     file.write_text(GERMAN.replace("geht los", "Los"))
     assert printed(capsys, "lint", "-c", config) == [
         f"{file}:2:42: warning: this sentence is already in {file}:2:37",
-        "5 templates, 1 warnings",
+        "templates: 5, warnings: 1",
     ]
 
 
