@@ -30,12 +30,13 @@ SILENT_STATES = 20
 PRIOR_SHARE = 0.5
 MIN_MARGIN = 0.5
 """Least margin in nats. Two phrases that are closer are a tie."""
-ODDS = 0.3
-WORD_WEIGHT = 0.4
+ODDS = -0.8
+WORD_WEIGHT = 0.5
 MANY_WORDS = 8
-DEFICIT_WEIGHT = 0.46
-PRIOR_WEIGHT = 0.17
-COST_WEIGHT = 2.4
+ONE_WORD = 2.0
+DEFICIT_WEIGHT = 0.44
+PRIOR_WEIGHT = 0.14
+COST_WEIGHT = 6.14
 """Weights of the log-odds that a candidate was said. docs/decisions.md has how they were fitted."""
 
 
@@ -70,6 +71,7 @@ class Evidence:
         odds = (
             ODDS
             + WORD_WEIGHT * min(self.words, MANY_WORDS)
+            + (ONE_WORD if self.words == 1 else 0.0)
             - DEFICIT_WEIGHT * self.deficit
             - PRIOR_WEIGHT * self.prior
             - COST_WEIGHT * self.cost
