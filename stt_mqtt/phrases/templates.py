@@ -32,7 +32,7 @@ class TemplateParser:
             raise TemplateError("it is empty")
         if len(text) > MAX_TEMPLATE:
             raise TemplateError(f"it has more than {MAX_TEMPLATE} characters")
-        wrong = _wrong_brackets(text)
+        wrong = _wrong_brackets(text.strip())
         if wrong is not None:
             raise TemplateError(wrong)
         try:

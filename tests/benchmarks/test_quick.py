@@ -19,7 +19,17 @@ from tools.brokers import needs_mosquitto
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300.0
 AT_ONCE = 2
-NAMES = ("savings", "hostile", "hearing", "full_line", "ingest", "memory", "satellite", "ladder")
+NAMES = (
+    "savings",
+    "hostile",
+    "hearing",
+    "full_line",
+    "ingest",
+    "memory",
+    "satellite",
+    "phrases",
+    "ladder",
+)
 """The longest first."""
 
 Quick = Callable[[str], dict[str, Any]]
@@ -163,6 +173,14 @@ def test_quick_satellite_loses_nothing_that_it_need_not(quick: Quick) -> None:
     shutil.which("ffmpeg") is None, reason="the naive server needs FFmpeg (apt install ffmpeg)"
 )
 @needs_mosquitto  # The embedded broker does not count bytes.
+def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
+    data = quick("phrases")
+    samples = data["parts"]["samples of the demo"]
+    assert (samples["clips"], samples["right"][0], samples["wrong"]) == (9, 1.0, [])
+    assert data["large_book"]["sentences"] == 102
+    assert data["large_book"]["search_ms"] > 0
+
+
 def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     data = quick("savings")
     before, ours = data["runs"]

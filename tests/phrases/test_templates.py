@@ -63,7 +63,21 @@ def test_parts_that_templates_have_in_common_are_one_object() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "(", ")", "(]", "()", "[]", "{}", "<>", "a\\", "[" * 25 + "]" * 25, "a" * 4001],
+    [
+        "",
+        " ",
+        "\\ ",
+        "(",
+        ")",
+        "(]",
+        "()",
+        "[]",
+        "{}",
+        "<>",
+        "a\\",
+        "[" * 25 + "]" * 25,
+        "a" * 4001,
+    ],
 )
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(TemplateError):

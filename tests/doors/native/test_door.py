@@ -14,7 +14,7 @@ from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.doors.native.topics import Verb
 from stt_mqtt.errors import TooLongError
 from stt_mqtt.hints import Hint
-from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Transcript
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Phrase, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.doors.native.peers import Wire
 from tests.fakes import heard, nothing_heard
@@ -22,7 +22,8 @@ from tests.fakes import heard, nothing_heard
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
     "audio_s", "end", "truncated", "lost_chunks", "model", "rung", "wait_s", "infer_s",
-    "latency_s", "error", "age_s", "incomplete", "repeated", "hint",
+    "latency_s", "error", "age_s", "incomplete", "repeated", "heard", "phrase",
+    "hint",
 ]  # fmt: skip
 CODES = {
     "bad_payload", "payload_too_large", "unsupported_format", "unsupported_language",
@@ -57,6 +58,35 @@ def test_a_result_has_all_its_keys_and_the_text_goes_out_bare_before_it() -> Non
         "stt/kitchen/state": (1, True),
         "stt/kitchen/text": (1, False),
         "stt/kitchen/result": (1, False),
+    }
+
+
+def test_a_result_without_a_phrase_has_what_was_heard_and_no_phrase() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(32_000))
+    wire.answer()
+    (result,) = wire.results()
+    assert (result["heard"], result["phrase"]) == ("Turn on the light.", None)
+    wire.send("stt/kitchen/utterance", bytes(32_000))
+    wire.answer("")
+    assert (wire.results()[1]["heard"], wire.results()[1]["phrase"]) == ("", None)
+
+
+def test_a_phrase_is_the_text_of_a_result_beside_what_was_heard() -> None:
+    wire = Wire()
+    wire.send("stt/kitchen/utterance", bytes(32_000))
+    phrase = Phrase("HassTurnOn", {"name": "Mood"}, {"name": "light.mood"}, -0.74321, None)
+    transcript = Transcript("Turn on Mood.", "en", 0.9, 0.01, "Turn on food.", phrase)
+    wire.pool.answer(wire.service, replace(heard(), transcript=transcript))
+    (result,) = wire.results()
+    assert (result["text"], result["heard"]) == ("Turn on Mood.", "Turn on food.")
+    assert wire.on("stt/kitchen/text") == [b"Turn on Mood."]
+    assert result["phrase"] == {
+        "id": "HassTurnOn",
+        "slots": {"name": "Mood"},
+        "entities": {"name": "light.mood"},
+        "score": -0.7432,
+        "margin": None,
     }
 
 
