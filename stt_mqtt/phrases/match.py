@@ -21,6 +21,10 @@ SHORT_SOUNDS = 9
 """Most sounds of a word or two."""
 NEAR = 12
 """Most candidates of one text."""
+MAX_TEXTS = 3
+"""Most hypotheses that are searched for."""
+CAPITAL_NOUNS = frozenset({"de", "lb"})
+"""Languages in which the recogniser writes nouns with a capital letter, as the book does."""
 _QUESTION = re.compile(
     r"(what|who|how|when|where|which|why|is|are|was|can|could|may|do|does|did|will|would|should|"
     r"was|wer|wie|wann|wo|welche|welcher|welches|warum|ist|sind|kann|kannst|hast|hat|gibt)\b",
@@ -58,7 +62,7 @@ class Matches:
 def matches(book: CompiledBook, heard: Sequence[str], limit: int) -> Matches:
     """The phrases near to the hypotheses `heard`, the most likely one first."""
     near: dict[str, Candidate] = {}
-    for number, text in enumerate(dict.fromkeys(heard)):
+    for number, text in enumerate(islice(dict.fromkeys(heard), MAX_TEXTS)):
         for words in _readings(text, book.skip_words):
             reading = _Heard.of(text, words, book.language)
             candidates = _near(book, reading)
@@ -162,7 +166,7 @@ def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> 
                 entities[part.name] = part.value.entity
     text = " ".join("".join(parts).split())
     phrase = Phrase(block.intent, slots, entities)
-    written = _as_heard(text, heard.text)
+    written = _as_heard(text, heard.text, book.language)
     rank = (free_words, found.block)
     return Candidate(_sentence(text), written, phrase, cost, found.cost, rank)
 
@@ -172,14 +176,18 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("?" if _QUESTION.match(text) else ".")
 
 
-def _as_heard(text: str, heard: str) -> str:
+def _as_heard(text: str, heard: str, language: str) -> str:
     """A text as the recogniser would write it: its capitals and its percent sign follow `heard`."""
     spelled = {word.casefold(): word for word in _LETTERS.findall(heard)}
     spelled["i"] = "I"
     if "%" in heard:
-        text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text)
-    follow = _LETTERS.sub(lambda word: spelled.get(word[0].casefold(), word[0].casefold()), text)
-    return _sentence(follow)
+        text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text, flags=re.IGNORECASE)
+
+    def follow(word: re.Match[str]) -> str:
+        otherwise = word[0] if language in CAPITAL_NOUNS else word[0].casefold()
+        return spelled.get(word[0].casefold(), otherwise)
+
+    return _sentence(_LETTERS.sub(follow, text))
 
 
 def _is_bare_name(found: Found) -> bool:

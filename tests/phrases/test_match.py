@@ -195,3 +195,13 @@ def test_a_wildcard_takes_as_few_words_as_possible_and_never_none() -> None:
     assert played is not None
     assert played.phrase.slots == {"text": "jazz"}
     assert matches(book, ["tell everyone"], 8).near == ()
+
+
+def test_german_nouns_keep_their_capital_letter() -> None:
+    book = compiled(
+        "language: de\n"
+        "intents: {An: {data: [{sentences: ['Licht in der {area} an']}]}}\n"
+        "lists: {area: {values: [Küche]}}\n"
+    )
+    (candidate, *_) = matches(book, ["Nicht in der Kirche an."], 8).near
+    assert candidate.written == "Licht in der Küche an."
