@@ -184,8 +184,9 @@ def _as_heard(text: str, heard: str, language: str) -> str:
         text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text, flags=re.IGNORECASE)
 
     def follow(word: re.Match[str]) -> str:
-        otherwise = word[0] if language in CAPITAL_NOUNS else word[0].casefold()
-        return spelled.get(word[0].casefold(), otherwise)
+        written = str(word[0])
+        otherwise = written if language in CAPITAL_NOUNS else written.casefold()
+        return spelled.get(written.casefold(), otherwise)
 
     return _sentence(_LETTERS.sub(follow, text))
 
