@@ -20,7 +20,7 @@ from stt_mqtt.phrases.match import Candidate, matches
 
 log = logging.getLogger(__name__)
 
-MAX_CANDIDATES = 8
+MAX_CANDIDATES = 5
 """Most phrases whose probability is asked for."""
 NEAR_COST = 4.0
 """A candidate whose total cost is higher than the lowest by more is left out."""

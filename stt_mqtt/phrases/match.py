@@ -178,7 +178,7 @@ def _sentence(text: str) -> str:
 
 def _as_heard(text: str, heard: str, language: str) -> str:
     """A text as the recogniser would write it: its capitals and its percent sign follow `heard`."""
-    spelled = {word.casefold(): word for word in _LETTERS.findall(heard)}
+    spelled: dict[str, str] = {word.casefold(): word for word in _LETTERS.findall(heard)}
     spelled["i"] = "I"
     if "%" in heard:
         text = re.sub(r"(?<=\d) (percent|prozent)\b", "%", text, flags=re.IGNORECASE)
