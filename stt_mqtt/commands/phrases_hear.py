@@ -23,7 +23,7 @@ from stt_mqtt.engine.phrases import (
     MAX_CANDIDATES,
     MIN_MARGIN,
     CurrentBook,
-    Evidence,
+    PhraseEvidence,
     choose,
     recognize,
 )
@@ -101,7 +101,7 @@ class Consideration:
     hypothesis: Hypothesis
     candidates: tuple[Considered, ...]
     chosen: Candidate | None
-    evidence: Evidence | None
+    evidence: PhraseEvidence | None
     accepted: bool
     reason: str
 
@@ -168,7 +168,7 @@ def _nothing(hypothesis: Hypothesis, reason: str) -> Consideration:
     return Consideration(hypothesis, (), None, None, False, reason)
 
 
-def _reason(evidence: Evidence, accepted: bool) -> str:
+def _reason(evidence: PhraseEvidence, accepted: bool) -> str:
     if accepted:
         return "the phrase is probable enough beside what was heard"
     if evidence.margin is not None and evidence.margin < MIN_MARGIN:

@@ -48,7 +48,7 @@ class CurrentBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PhraseEvidence:
     """What speaks for a phrase and against it.
 
     `score`: mean log-probability of its tokens. `deficit`: where it differs from the transcript, by
@@ -101,7 +101,7 @@ def recognize(
 
 def choose(
     transcriber: Transcriber, hypothesis: Hypothesis, candidates: Sequence[Candidate]
-) -> tuple[Candidate, Evidence]:
+) -> tuple[Candidate, PhraseEvidence]:
     """The most probable candidate, and the evidence for it.
 
     All phrases of the book are taken to be said equally often. So half of what makes a phrase
@@ -122,7 +122,7 @@ def choose(
         for index, prior in zip(likely, priors, strict=True)
     }
     best, *others = sorted(likely, key=lambda index: -totals[index])
-    evidence = Evidence(
+    evidence = PhraseEvidence(
         score=given[best].total / max(1, len(given[best].tokens)),
         deficit=_deficit(free, given[best]),
         prior=priors[likely.index(best)].total - free_prior.total,

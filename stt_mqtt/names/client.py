@@ -20,7 +20,7 @@ from stt_mqtt.names.answers import (
     exposed_entities,
     names_in,
 )
-from stt_mqtt.names.connection import Connection, Timeouts, connect
+from stt_mqtt.names.connection import HomeAssistantConnection, Timeouts, connect
 from stt_mqtt.names.store import NamesStore
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames
 
@@ -149,7 +149,7 @@ class NamesClient:
                 await connection.wait_for_change(self._timing.refresh_s)
                 await asyncio.sleep(self._timing.settle_s)
 
-    async def _refresh(self, connection: Connection) -> None:
+    async def _refresh(self, connection: HomeAssistantConnection) -> None:
         """Ask for everything, and take it if it differs."""
         ask = connection.request
         exposed = exposed_entities(await ask("homeassistant/expose_entity/list"))
@@ -205,7 +205,7 @@ class NamesClient:
         log.warning("no names from Home Assistant at %s: %s", self._url, reason)
 
 
-async def _state_of(connection: Connection) -> object:
+async def _state_of(connection: HomeAssistantConnection) -> object:
     """The state of Home Assistant, such as `STARTING` and `RUNNING`."""
     config = await connection.request("get_config")
     return config.get("state") if isinstance(config, dict) else None

@@ -39,7 +39,7 @@ class Timeouts:
     """Time between two pings. Without an answer in half of it, the connection is lost."""
 
 
-class Connection:
+class HomeAssistantConnection:
     """An open connection, after the login. `changed` is set by each event that was subscribed."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, timeouts: Timeouts) -> None:
@@ -120,7 +120,7 @@ class Connection:
 @asynccontextmanager
 async def connect(
     session: aiohttp.ClientSession, url: str, token: str, timeouts: Timeouts
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[HomeAssistantConnection]:
     """Connect to the WebSocket at `url` and log in.
 
     Raises `HomeAssistantError`, or `AccessRefusedError` if the token is refused.
@@ -149,7 +149,7 @@ async def connect(
         raise HomeAssistantError(f"it answers with status {error.status}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise HomeAssistantError(f"it cannot be reached: {_network_reason(error)}") from error
-    connection = Connection(socket, timeouts)
+    connection = HomeAssistantConnection(socket, timeouts)
     try:
         yield connection
     finally:
