@@ -36,7 +36,7 @@ from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import matches
-from stt_mqtt.phrases.names import NO_NAMES, HomeNames, NamesBuilder, names_from_json
+from stt_mqtt.phrases.names import NO_NAMES, HomeNames, names_from_json
 from stt_mqtt.types import (
     AudioFormat,
     DeviceKey,
@@ -146,7 +146,9 @@ def figures(part: Part, heard: Sequence[Heard]) -> dict[str, Any]:
 
 def parts(options: argparse.Namespace) -> list[Part]:
     """The parts of the page, each with the chosen half of its clips."""
-    starter = PhraseBook({"en": read(STARTER)}, home_of(near_phrases.sentences()["home"]))
+    starter = PhraseBook(
+        {"en": read(STARTER)}, near_phrases.home_of(near_phrases.sentences()["home"])
+    )
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
             samples = speech.samples(Path(folder))
@@ -225,22 +227,6 @@ def book_of(*names: str) -> PhraseBook:
 
 def read(file: Path) -> Intents:
     return Intents.from_dict(yaml.safe_load(file.read_text()))
-
-
-def home_of(home: dict[str, Any]) -> HomeNames:
-    """The home of `near_phrases.yaml`."""
-    builder = NamesBuilder()
-    for kind, listed in home["names"].items():
-        domain, _, device_class = kind.partition(".")
-        for number, names in enumerate(listed):
-            builder.add_entity(
-                f"{domain}.n{number}_{device_class}", names.split("/"), None, device_class or None
-            )
-    for area in home["areas"]:
-        builder.add_area(area, [area], None)
-    for floor in home["floors"]:
-        builder.add_floor(floor, [floor])
-    return builder.build()
 
 
 def is_exact(clip: Clip, heard: Transcript) -> bool:

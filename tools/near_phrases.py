@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from stt_mqtt.phrases.names import HomeNames, NamesBuilder
 from stt_mqtt.types import SAMPLE_RATE
 from tools.make_samples import Voice, synthesise, to_pcm
 
@@ -61,6 +62,21 @@ def sentences() -> dict[str, Any]:
     """The home and the sentences, as in `near_phrases.yaml`."""
     data: dict[str, Any] = yaml.safe_load(SENTENCES.read_text("utf-8"))
     return data
+
+
+def home_of(home: dict[str, Any]) -> HomeNames:
+    """The names of a home. A kind of thing is its domain, or its domain and device class."""
+    builder = NamesBuilder()
+    for kind, listed in home["names"].items():
+        domain, _, device_class = kind.partition(".")
+        for number, names in enumerate(listed):
+            id = f"{domain}.{device_class}_{number}"
+            builder.add_entity(id, names.split("/"), None, device_class or None)
+    for area in home["areas"]:
+        builder.add_area(area, [area], None)
+    for floor in home["floors"]:
+        builder.add_floor(floor, [floor])
+    return builder.build()
 
 
 def clips_of(data: dict[str, Any], voices: tuple[Voice, ...]) -> Iterator[Clip]:

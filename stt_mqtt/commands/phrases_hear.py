@@ -41,7 +41,7 @@ from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.observe import logs
 from stt_mqtt.phrases.book import PhraseBook
-from stt_mqtt.phrases.match import Candidate, matches
+from stt_mqtt.phrases.match import PhraseCandidate, matches
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Listener:
 class Considered:
     """A phrase that may have been said. `scored` None: its probability was not asked for."""
 
-    candidate: Candidate
+    candidate: PhraseCandidate
     scored: ScoredText | None
 
 
@@ -100,7 +100,7 @@ class Consideration:
 
     hypothesis: Hypothesis
     candidates: tuple[Considered, ...]
-    chosen: Candidate | None
+    chosen: PhraseCandidate | None
     evidence: PhraseEvidence | None
     accepted: bool
     reason: str

@@ -15,7 +15,7 @@ from stt_mqtt.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class YamlBounds:
     """What a file may hold. `nodes`: keys and values, those of an alias included.
 
     `aliases`: whether values may refer to others. `fast`: whether to read with libyaml, if PyYAML
@@ -29,7 +29,7 @@ class Bounds:
     fast: bool = False
 
 
-CONFIGURATION = Bounds()
+CONFIGURATION = YamlBounds()
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 """Plain scalars that mean null."""
@@ -84,7 +84,7 @@ class _Extent:
 class _Counter:
     """Checks the events of a document against the bounds."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: YamlBounds) -> None:
         self._bounds = bounds
         self._open: list[_Extent] = []
         self._anchors: dict[str, _Extent | None] = {}
@@ -160,7 +160,7 @@ class _Counter:
             above.depth = max(above.depth, extent.depth + 1)
 
 
-def compose(text: str, source: str, bounds: Bounds = CONFIGURATION) -> yaml.Node | None:
+def compose(text: str, source: str, bounds: YamlBounds = CONFIGURATION) -> yaml.Node | None:
     """Root node of the YAML in `text`, None when it is empty.
 
     Raises ConfigError with one line `source:line:column: message`.
@@ -194,7 +194,7 @@ def compose(text: str, source: str, bounds: Bounds = CONFIGURATION) -> yaml.Node
     raise ConfigError([f"{source}:{line + 1}:{column + 1}: {message}"])
 
 
-def _check(loader: yaml.SafeLoader | yaml.CSafeLoader, bounds: Bounds) -> None:
+def _check(loader: yaml.SafeLoader | yaml.CSafeLoader, bounds: YamlBounds) -> None:
     counter = _Counter(bounds)
     while (event := loader.get_event()) is not None:
         counter.count(event)

@@ -16,7 +16,7 @@ import numpy as np
 
 from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, Transcriber
 from stt_mqtt.phrases.book import PhraseBook
-from stt_mqtt.phrases.match import Candidate, matches
+from stt_mqtt.phrases.match import PhraseCandidate, matches
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,8 @@ def recognize(
 
 
 def choose(
-    transcriber: Transcriber, hypothesis: Hypothesis, candidates: Sequence[Candidate]
-) -> tuple[Candidate, PhraseEvidence]:
+    transcriber: Transcriber, hypothesis: Hypothesis, candidates: Sequence[PhraseCandidate]
+) -> tuple[PhraseCandidate, PhraseEvidence]:
     """The most probable candidate, and the evidence for it.
 
     All phrases of the book are taken to be said equally often. So half of what makes a phrase
@@ -149,6 +149,6 @@ def _deficit(free: ScoredText, phrase: ScoredText) -> float:
     )
 
 
-def _likely(near: Sequence[Candidate]) -> list[Candidate]:
+def _likely(near: Sequence[PhraseCandidate]) -> list[PhraseCandidate]:
     lowest = min(candidate.total_cost for candidate in near)
     return [candidate for candidate in near if candidate.total_cost <= lowest + NEAR_COST]

@@ -34,7 +34,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PhraseCandidate:
     """A phrase that may have been said.
 
     `text`: the phrase as a result gives it. `written`: as the recogniser would write it. `cost`:
@@ -55,13 +55,13 @@ class Candidate:
 class Matches:
     """What a book has for a text. `exact`: the phrase that the text is. `near`: nearest first."""
 
-    exact: Candidate | None
-    near: tuple[Candidate, ...]
+    exact: PhraseCandidate | None
+    near: tuple[PhraseCandidate, ...]
 
 
 def matches(book: CompiledBook, heard: Sequence[str], limit: int) -> Matches:
     """The phrases near to the hypotheses `heard`, the most likely one first."""
-    near: dict[str, Candidate] = {}
+    near: dict[str, PhraseCandidate] = {}
     for number, text in enumerate(islice(dict.fromkeys(heard), MAX_TEXTS)):
         for words in _readings(text, book.skip_words):
             reading = _Heard.of(text, words, book.language)
@@ -101,7 +101,7 @@ def _readings(text: str, skip_words: frozenset[str]) -> list[list[str]]:
     return [words] if kept == words else [words, kept]
 
 
-def _near(book: CompiledBook, heard: _Heard) -> list[Candidate]:
+def _near(book: CompiledBook, heard: _Heard) -> list[PhraseCandidate]:
     """The candidates for one reading of a text."""
     if not 0 < len(heard.key) <= MAX_SOUNDS:
         return []
@@ -143,7 +143,9 @@ class _Heard:
         return " ".join(chosen).strip(" ,.?!;:")
 
 
-def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> Candidate | None:
+def _candidate(
+    book: CompiledBook, heard: _Heard, found: Found, cost: float
+) -> PhraseCandidate | None:
     """What was found as a candidate. None: nothing was said for a wildcard."""
     block = book.blocks[found.block]
     slots, entities = dict(block.slots), {}
@@ -168,7 +170,7 @@ def _candidate(book: CompiledBook, heard: _Heard, found: Found, cost: float) -> 
     phrase = Phrase(block.intent, slots, entities)
     written = _as_heard(text, heard.text, book.language)
     rank = (free_words, found.block)
-    return Candidate(_sentence(text), written, phrase, cost, found.cost, rank)
+    return PhraseCandidate(_sentence(text), written, phrase, cost, found.cost, rank)
 
 
 def _sentence(text: str) -> str:

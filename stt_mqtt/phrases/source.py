@@ -10,7 +10,7 @@ from hassil.intents import Intent, Intents
 
 from stt_mqtt.config import PhrasesConfig
 from stt_mqtt.config.diagnostics import shown
-from stt_mqtt.config.yaml_nodes import Bounds, compose
+from stt_mqtt.config.yaml_nodes import YamlBounds, compose
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.checks import check_language
@@ -22,7 +22,7 @@ from stt_mqtt.phrases.reading import PhraseFileReader, language_of
 from stt_mqtt.phrases.templates import TemplateParser
 from stt_mqtt.types import normalise_language
 
-BOUNDS = Bounds(mib=MAX_FILE_BYTES >> 20, nodes=200_000, depth=32, aliases=True, fast=True)
+BOUNDS = YamlBounds(mib=MAX_FILE_BYTES >> 20, nodes=200_000, depth=32, aliases=True, fast=True)
 MAX_PROBLEMS = 100
 """Most mistakes that are listed."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}")

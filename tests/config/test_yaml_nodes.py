@@ -1,14 +1,14 @@
-"""Bounds that a reader of larger files may ask for."""
+"""YamlBounds that a reader of larger files may ask for."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from stt_mqtt.config.yaml_nodes import Bounds, compose, is_bare, is_null
+from stt_mqtt.config.yaml_nodes import YamlBounds, compose, is_bare, is_null
 from stt_mqtt.errors import ConfigError
 
-LARGE = Bounds(mib=4, nodes=1_000, depth=8, aliases=True, fast=True)
+LARGE = YamlBounds(mib=4, nodes=1_000, depth=8, aliases=True, fast=True)
 
 
 @pytest.fixture(params=["libyaml", "PyYAML"], autouse=True)
@@ -17,7 +17,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delattr(yaml, "CSafeLoader")
 
 
-def problem(text: str, bounds: Bounds = LARGE) -> str:
+def problem(text: str, bounds: YamlBounds = LARGE) -> str:
     with pytest.raises(ConfigError) as caught:
         compose(text, "f", bounds)
     (line,) = caught.value.problems
@@ -60,7 +60,7 @@ def test_mistakes_are_the_same_for_both_parsers(text: str, line: str) -> None:
 
 
 def test_without_permission_there_are_no_aliases() -> None:
-    assert "begins with &" in problem("a: &x 1", Bounds(fast=True))
+    assert "begins with &" in problem("a: &x 1", YamlBounds(fast=True))
 
 
 @pytest.mark.parametrize("text", ["a:", "a: ~", "a: null"])

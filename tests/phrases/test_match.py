@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt_mqtt.phrases.match import Candidate, Matches, matches
+from stt_mqtt.phrases.match import Matches, PhraseCandidate, matches
 from stt_mqtt.phrases.names import Area, Entity, HomeNames
 from tests.phrases.books import HOME, compiled, sentences
 
@@ -23,11 +23,11 @@ def found(
     return matches(compiled(HOME, names, area), heard, limit)
 
 
-def nearest(*heard: str, area: str | None = None) -> Candidate:
+def nearest(*heard: str, area: str | None = None) -> PhraseCandidate:
     return found(*heard, area=area).near[0]
 
 
-def exact(text: str, area: str | None = None) -> Candidate:
+def exact(text: str, area: str | None = None) -> PhraseCandidate:
     candidate = found(text, area=area).exact
     assert candidate is not None
     return candidate

@@ -16,7 +16,6 @@ from hassil.intents import SlotList, TextSlotList
 import stt_mqtt.phrases
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import matches
-from stt_mqtt.phrases.names import HomeNames, NamesBuilder
 from tools import near_phrases
 
 BOOKS = Path(stt_mqtt.phrases.__file__).parent / "starter"
@@ -67,26 +66,9 @@ def understood(cases: str, sentence: str, **context: str) -> tuple[str, dict[str
 
 
 @cache
-def home_of(name: str) -> HomeNames:
-    """The home as the phrase book has it."""
-    home = cases_of(name)["home"]
-    builder = NamesBuilder()
-    for kind, listed in home["names"].items():
-        domain, _, device_class = kind.partition(".")
-        for number, name_and_aliases in enumerate(listed):
-            id = f"{domain}.{device_class}_{number}"
-            builder.add_entity(id, name_and_aliases.split("/"), None, device_class or None)
-    for area in home["areas"]:
-        builder.add_area(area, [area], None)
-    for floor in home["floors"]:
-        builder.add_floor(floor, [floor])
-    return builder.build()
-
-
-@cache
 def phrase_book(cases: str) -> PhraseBook:
     language = cases_of(cases)["language"]
-    return PhraseBook({language: book_of(language)}, home_of(cases))
+    return PhraseBook({language: book_of(language)}, near_phrases.home_of(cases_of(cases)["home"]))
 
 
 def matched(cases: str, text: str, area: str | None = None) -> tuple[str, dict[str, Any]] | None:
