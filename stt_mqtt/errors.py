@@ -70,9 +70,16 @@ class WyomingServerError(SttMqttError):
 
 
 class HomeAssistantError(SttMqttError):
-    """Home Assistant is away, or its answer cannot be used. A later try may succeed."""
+    """Home Assistant is away, or its answer cannot be used. A later try may succeed.
+
+    `reason`: a stable word for clients.
+    """
 
     exit_code = EXIT_TEMPORARY
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AccessRefusedError(HomeAssistantError):

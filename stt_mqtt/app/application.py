@@ -33,6 +33,7 @@ from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
+from stt_mqtt.mqtt.json import Json
 from stt_mqtt.observe import logs
 from stt_mqtt.types import EngineFacts, RungStatus, Verdict
 
@@ -62,6 +63,8 @@ class Application:
         self._serving = False
         self._trim: asyncio.TimerHandle | None = None
         self._fatal_error: SttMqttError | None = None
+        self._told_phrases: Json | None = None
+        """What `info` said of the phrase book the last time."""
         self.online = asyncio.Event()
         """Set when the service has published that it is online."""
         self.failed = False
@@ -79,8 +82,8 @@ class Application:
         # Work that asyncio does in threads by itself, such as a name lookup, may hang.
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
-        self._book = BookKeeper(config)
-        self.names = NameSources(config.phrases, self._book.set_names)
+        self._book = BookKeeper(config, self._phrases_changed)
+        self.names = NameSources(config.phrases, self._book.set_names, self._phrases_changed)
         self._book.set_names(self.names.names)
         password = resolve_password(config.mqtt)
         languages = await self._unless_stopped(partial(prepare, config, password, self._book))
@@ -144,6 +147,7 @@ class Application:
             self.request_stop,
             self._stop_with_error,
             self.names.set_published,
+            self._phrases_info,
             self.online,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
@@ -213,6 +217,16 @@ class Application:
         """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
+
+    def _phrases_info(self) -> Json | None:
+        book = self._book.info
+        self._told_phrases = None if book is None else {**book, "names": self.names.info}
+        return self._told_phrases
+
+    def _phrases_changed(self) -> None:
+        told = self._told_phrases
+        if self._phrases_info() != told:
+            self._doors.publish_info()
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)

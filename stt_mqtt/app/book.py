@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice, product
@@ -95,10 +96,13 @@ class BookKeeper:
 
     `current` is None if the configuration has no sentences. A new book is made in a background
     thread and replaces the old one when it is compiled. If it cannot be made, the old one stays.
+    Calls `changed` after each attempt.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, changed: Callable[[], None]) -> None:
         self.current: CurrentBook | None = None
+        self._changed = changed
+        self._mistakes = 0
         self._config = config
         self._names = NO_NAMES
         self._languages: frozenset[str] = frozenset()
@@ -119,6 +123,27 @@ class BookKeeper:
         from stt_mqtt.engine.phrases import CurrentBook
 
         self.current = CurrentBook(book)
+
+    @property
+    def info(self) -> dict[str, object] | None:
+        """What people may know of the book; None: there is none.
+
+        `mistakes`: how many the files had at the last reload. If there are any, the book is old.
+        """
+        if self.current is None:
+            return None
+        languages = self.current.book.languages
+        blocks = (
+            data
+            for intents in languages.values()
+            for intent in intents.intents.values()
+            for data in intent.data
+        )
+        return {
+            "languages": sorted(languages),
+            "sentences": sum(len(data.sentence_texts) for data in blocks),
+            "mistakes": self._mistakes,
+        }
 
     def set_names(self, names: HomeNames) -> None:
         """Use other names, soon."""
@@ -153,14 +178,19 @@ class BookKeeper:
             make = partial(_renewed, before, self._config, self._names, self._languages)
             try:
                 self.current.book = await in_background(make)
+                if reread:
+                    self._mistakes = 0
             except SttMqttError as error:
                 problems = error.problems if isinstance(error, ConfigError) else [str(error)]
                 for problem in problems:
                     log.error("the phrase book stays as it was: %s", problem)  # noqa: TRY400
+                if reread:
+                    self._mistakes = len(problems)
                 # Names that came meanwhile are for the sentences that stay.
                 self._outdated |= reread and self.current.book.names != self._names
             except Exception:
                 log.exception("the phrase book could not be renewed, please report this")
+            self._changed()
 
 
 def _renewed(

@@ -21,6 +21,7 @@ from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.inbox import Inbox
+from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
@@ -47,6 +48,8 @@ class ApplicationCallbacks:
     """Stops the service with an error, without publishing anything."""
     names: Callable[[HomeNames], None]
     """Called with the names of the home that were published on the broker."""
+    phrases: Callable[[], Json | None]
+    """What people may know of the phrase book; None: there is none."""
     online: asyncio.Event
     """Set when the service has published that it is online."""
 
@@ -78,6 +81,7 @@ class Doors:
             self._transport_drops,
             self._on_probed,
             application.names,
+            application.phrases,
         )
         self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
         # First in all lists, so that Home Assistant knows a device before its state.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from stt_mqtt.errors import ConfigError
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 _MAX_SECRET_BYTES = 4096
+_MAX_AUTHORITIES_BYTES = 1024 * 1024
 
 
 class ConfigLoader(Protocol):
@@ -52,6 +54,28 @@ def resolve_token(config: NamesFromHomeAssistantConfig) -> str:
         return config.token.get_secret_value()
     assert config.token_file is not None
     return _first_line(config.token_file, "phrases.home_assistant.token_file").strip()
+
+
+def resolve_authorities(config: NamesFromHomeAssistantConfig) -> ssl.SSLContext | None:
+    """The certificate authorities of Home Assistant; None: those of the system.
+
+    Raises `ConfigError` if their file cannot be read or has no certificates.
+    """
+    if config.ca_file is None:
+        return None
+    key = "phrases.home_assistant.ca_file"
+    pem = _read(Path(config.ca_file), _MAX_AUTHORITIES_BYTES, key)
+    # Not the default context: since Python 3.13 it requires an extension that private authorities
+    # often lack.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # Comments in the file may have any characters.
+        context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode())
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            [f"{config.ca_file}: {key} is not a PEM file with certificates"]
+        ) from error
+    return context
 
 
 def _first_line(path: str, key: str) -> str:

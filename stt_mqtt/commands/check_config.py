@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 from stt_mqtt.app.book import compile_book, kept_names, read_phrases
-from stt_mqtt.app.sources import resolve_password, resolve_token
+from stt_mqtt.app.sources import resolve_authorities, resolve_password, resolve_token
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.config import Config
 
@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     resolve_password(config.mqtt)
     if config.phrases.home_assistant is not None:
         resolve_token(config.phrases.home_assistant)
+        resolve_authorities(config.phrases.home_assistant)
     if config.phrases.has_book and find_spec("hassil") and find_spec("rapidfuzz"):
         compile_book(read_phrases(config.phrases, kept_names(config.phrases)), config)
     if find_spec("ctranslate2") is not None:

@@ -164,6 +164,11 @@ def _of_the_phrases(phrases: PhrasesConfig) -> Iterator[IneffectiveKey]:
             if getattr(phrases, key) != {}:
                 message = "has no effect without sentences: phrases.builtin: true, or phrases.paths"
                 yield IneffectiveKey(("phrases", key), ("phrases", "builtin"), message)
+    source = phrases.home_assistant
+    if source is not None and source.ca_file is not None and not source.is_encrypted:
+        place = ("phrases", "home_assistant")
+        message = "has no effect without TLS: the url begins with http:"
+        yield IneffectiveKey((*place, "ca_file"), (*place, "url"), message)
 
 
 def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:

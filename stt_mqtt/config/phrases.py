@@ -31,6 +31,8 @@ class NamesFromHomeAssistantConfig(Section):
     """File whose first line is a long-lived access token of an administrator."""
     token: SecretStr | None = None
     """The token itself. Prefer `token_file` or the environment."""
+    ca_file: str | None = Field(default=None, min_length=1, max_length=1024)
+    """PEM file with the certificate authority of an https `url`. Default: those of the system."""
 
     @model_validator(mode="after")
     def _one_token(self) -> NamesFromHomeAssistantConfig:
@@ -42,6 +44,11 @@ class NamesFromHomeAssistantConfig(Section):
                 "makes on the page of your profile, under Security"
             )
         return self
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        return self.url.startswith("https:")
 
     @property
     def websocket_url(self) -> str:

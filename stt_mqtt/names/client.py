@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 
@@ -37,6 +39,8 @@ STEADY_S = 10.0
 """After a connection that lasted this long, the delays begin anew."""
 REPEAT_LOG_S = 3600.0
 RUNNING = "RUNNING"
+CONNECTING, STARTING, STOPPING = "connecting", "starting", "stopping"
+"""Reasons why the names may be old, beside those of errors."""
 
 log = logging.getLogger(__name__)
 
@@ -70,36 +74,60 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class NamesStatus:
-    """How up to date the names are. `age_s`: since Home Assistant gave them; None: not yet."""
+class _Failure:
+    """Why following ended, for people and for programs. `needs_person`: waiting does not help."""
 
-    connected: bool
+    sentence: str
+    reason: str
+    needs_person: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamesStatus:
+    """How up to date the names are. `age_s`: since Home Assistant gave them; None: not yet.
+
+    `waiting`: why there is no connection, a stable word. None: there is one.
+    """
+
+    waiting: str | None
     entities: int
     age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAssistantAccess:
+    """How to reach Home Assistant.
+
+    `url`: of the WebSocket. `token` is called for each attempt; it raises `ConfigError`. `tls`: the
+    accepted certificates; None: those that the system trusts.
+    """
+
+    url: str
+    token: Callable[[], str]
+    tls: ssl.SSLContext | None = None
 
 
 class NamesClient:
     """Calls `on_names` with the names of the home whenever they differ from the last ones.
 
-    `url`: of the WebSocket. `token` is called for each attempt; it raises `ConfigError`. Runs on
-    the event loop. No name is ever logged.
+    Calls `on_status` when `status.waiting` differs. Runs on the event loop. No name is ever logged.
     """
 
     def __init__(
         self,
-        url: str,
-        token: Callable[[], str],
+        access: HomeAssistantAccess,
         store: NamesStore,
         on_names: Callable[[HomeNames], None],
+        on_status: Callable[[], None],
         timing: Timing | None = None,
     ) -> None:
-        self._url = url
-        self._token = token
+        self._access = access
         self._store = store
         self._on_names = on_names
+        self._on_status = on_status
         self._timing = timing or Timing()
         self._names = NO_NAMES
-        self._connected = False
+        self._waiting: str | None = CONNECTING
         self._refreshed_at: float | None = None
         self._logged: tuple[str, float] | None = None
         self._dropped = 0
@@ -108,7 +136,7 @@ class NamesClient:
     def status(self) -> NamesStatus:
         """How up to date the names are."""
         age_s = None if self._refreshed_at is None else time.monotonic() - self._refreshed_at
-        return NamesStatus(self._connected, len(self._names.entities), age_s)
+        return NamesStatus(self._waiting, len(self._names.entities), age_s)
 
     def load(self) -> HomeNames:
         """The names of the last run. Call this before `run`; `on_names` is not called."""
@@ -119,27 +147,30 @@ class NamesClient:
         """Follow the names until cancelled. Does not raise."""
         now = asyncio.get_running_loop().time
         failures = 0
-        async with aiohttp.ClientSession() as session:
+        connector = aiohttp.TCPConnector(ssl=self._access.tls or True)
+        async with aiohttp.ClientSession(connector=connector) as session:
             while True:
                 started_at = now()
-                refused = False
+                needs_person = False
                 try:
                     await self._follow(session)
                 except Exception as error:
-                    reason, refused = _explained(error)
-                    self._log_failure(reason)
-                self._connected = False
+                    failure = _explained(error)
+                    needs_person = failure.needs_person
+                    self._log_failure(failure.sentence)
+                    self._set_waiting(failure.reason)
                 steady = now() - started_at >= STEADY_S
                 failures = 1 if steady else failures + 1
                 delay_s = self._timing.delay_after(failures, random.random())  # noqa: S311
-                await asyncio.sleep(self._timing.refused_s if refused else delay_s)
+                await asyncio.sleep(self._timing.refused_s if needs_person else delay_s)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         """Follow over one connection. Ends with an exception."""
-        token = await asyncio.to_thread(self._token)
-        async with connect(session, self._url, token, self._timing.timeouts) as connection:
+        token = await asyncio.to_thread(self._access.token)
+        async with connect(session, self._access.url, token, self._timing.timeouts) as connection:
             while await _state_of(connection) != RUNNING:
                 # The registries may be incomplete, and names would vanish for a moment.
+                self._set_waiting(STARTING)
                 await connection.wait_for_change(self._timing.starting_s)
             for event in EVENTS:
                 await connection.subscribe(event)
@@ -161,23 +192,28 @@ class NamesClient:
             floors=await ask("config/floor_registry/list"),
         )
         if await _state_of(connection) != RUNNING:
-            raise HomeAssistantError("it stops")
+            raise HomeAssistantError("it stops", STOPPING)
         names, dropped = await asyncio.to_thread(names_in, answers, exposed)
         self._refreshed_at = time.monotonic()
-        if not self._connected:
-            self._connected = True
+        if self._waiting is not None:
             self._log_success(names)
         if dropped > self._dropped:
             log.warning("%d names of Home Assistant are left out: too many or too long", dropped)
         self._dropped = dropped
         if names != self._names:
             await asyncio.to_thread(self._store.save, names)
-            self._take(names)
+            self._names = names
+            self._call(partial(self._on_names, names))
+        self._set_waiting(None)
 
-    def _take(self, names: HomeNames) -> None:
-        self._names = names
+    def _set_waiting(self, reason: str | None) -> None:
+        if reason != self._waiting:
+            self._waiting = reason
+            self._call(self._on_status)
+
+    def _call(self, receiver: Callable[[], None]) -> None:
         try:
-            self._on_names(names)
+            receiver()
         except Exception as error:
             # Its text may hold names.
             log.error(  # noqa: TRY400
@@ -187,7 +223,7 @@ class NamesClient:
     def _log_success(self, names: HomeNames) -> None:
         log.info(
             "Home Assistant at %s: %d entities, %d areas and %d floors have names",
-            self._url,
+            self._access.url,
             len(names.entities),
             len(names.areas),
             len(names.floors),
@@ -202,7 +238,7 @@ class NamesClient:
             if reason == logged and now - at < REPEAT_LOG_S:
                 return
         self._logged = (reason, now)
-        log.warning("no names from Home Assistant at %s: %s", self._url, reason)
+        log.warning("no names from Home Assistant at %s: %s", self._access.url, reason)
 
 
 async def _state_of(connection: HomeAssistantConnection) -> object:
@@ -211,9 +247,10 @@ async def _state_of(connection: HomeAssistantConnection) -> object:
     return config.get("state") if isinstance(config, dict) else None
 
 
-def _explained(error: Exception) -> tuple[str, bool]:
-    """Why following ended, and whether only a person can help."""
-    if isinstance(error, HomeAssistantError | ConfigError):
-        return str(error), isinstance(error, AccessRefusedError | ConfigError)
+def _explained(error: Exception) -> _Failure:
+    if isinstance(error, HomeAssistantError):
+        return _Failure(str(error), error.reason, isinstance(error, AccessRefusedError))
+    if isinstance(error, ConfigError):
+        return _Failure(str(error), "token_unreadable", needs_person=True)
     # The text of any other error may hold names.
-    return f"{type(error).__name__}, please report this", False
+    return _Failure(f"{type(error).__name__}, please report this", "defect")

@@ -67,9 +67,9 @@ class HomeAssistantConnection:
                 await self._socket.send_json({"id": id, "type": command, **fields})
                 return await answer
         except TimeoutError:
-            raise HomeAssistantError(f"it does not answer {command}") from None
+            raise HomeAssistantError(f"it does not answer {command}", "no_answer") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise HomeAssistantError("the connection was lost") from error
+            raise _lost() from error
         finally:
             del self._waiting[id]
 
@@ -139,16 +139,24 @@ async def connect(
                 await socket.close()
                 raise
     except TimeoutError:
-        raise HomeAssistantError("it does not answer") from None
+        raise HomeAssistantError("it does not answer", "no_answer") from None
     except aiohttp.WSServerHandshakeError as error:
         if error.status in {401, 403}:
             raise AccessRefusedError(
                 f"it answers with status {error.status}; it may have banned this address, see "
-                "ip_bans.yaml in its configuration"
+                "ip_bans.yaml in its configuration",
+                "banned",
             ) from error
-        raise HomeAssistantError(f"it answers with status {error.status}") from error
+        raise HomeAssistantError(f"it answers with status {error.status}", "error") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise HomeAssistantError(
+            f"its certificate is not accepted: {_certificate_reason(error)}; check "
+            "phrases.home_assistant.ca_file, and that url has the name in the certificate",
+            "certificate",
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise HomeAssistantError(f"it cannot be reached: {_network_reason(error)}") from error
+        reason = _network_reason(error)
+        raise HomeAssistantError(f"it cannot be reached: {reason}", "unreachable") from error
     connection = HomeAssistantConnection(socket, timeouts)
     try:
         yield connection
@@ -159,13 +167,13 @@ async def connect(
 async def _log_in(socket: aiohttp.ClientWebSocketResponse, token: str) -> None:
     greeting = await _receive(socket)
     if greeting.get("type") != "auth_required":
-        raise HomeAssistantError("it does not speak the WebSocket API of Home Assistant")
+        raise _something_else("it does not speak the WebSocket API of Home Assistant")
     await socket.send_json({"type": "auth", "access_token": token})
     answer = await _receive(socket)
     if answer.get("type") == "auth_invalid":
-        raise AccessRefusedError(f"it refuses the access token; {_ADVICE}")
+        raise AccessRefusedError(f"it refuses the access token; {_ADVICE}", "token_refused")
     if answer.get("type") != "auth_ok":
-        raise HomeAssistantError("it does not speak the WebSocket API of Home Assistant")
+        raise _something_else("it does not speak the WebSocket API of Home Assistant")
 
 
 async def _receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
@@ -178,12 +186,20 @@ async def _receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
             value = None
         if isinstance(value, dict):
             return value
-        raise HomeAssistantError("it sends something else than JSON objects")
+        raise _something_else("it sends something else than JSON objects")
     if message.type is aiohttp.WSMsgType.BINARY:
-        raise HomeAssistantError("it sends something else than JSON objects")
+        raise _something_else("it sends something else than JSON objects")
     if socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-        raise HomeAssistantError(f"a message has more than {MAX_MESSAGE_BYTES} bytes")
-    raise HomeAssistantError("the connection was lost")
+        raise HomeAssistantError(f"a message has more than {MAX_MESSAGE_BYTES} bytes", "error")
+    raise _lost()
+
+
+def _lost() -> HomeAssistantError:
+    return HomeAssistantError("the connection was lost", "connection_lost")
+
+
+def _something_else(what: str) -> HomeAssistantError:
+    return HomeAssistantError(what, "not_home_assistant")
 
 
 def _id(message: dict[str, Any]) -> int:
@@ -196,10 +212,15 @@ def _error(message: dict[str, Any]) -> HomeAssistantError:
     code = error.get("code") if isinstance(error, dict) else None
     if code == "unauthorized":
         return AccessRefusedError(
-            f"the user of the access token is not an administrator; {_ADVICE}"
+            f"the user of the access token is not an administrator; {_ADVICE}", "no_administrator"
         )
     shown = code if isinstance(code, str) and _CODE.fullmatch(code) else "without a code"
-    return HomeAssistantError(f"it answers with an error: {shown}")
+    return HomeAssistantError(f"it answers with an error: {shown}", "error")
+
+
+def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    return getattr(cause, "verify_message", None) or type(cause).__name__
 
 
 def _network_reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,14 @@ def knows(current: CurrentBook | None, text: str) -> bool:
     return matches(compiled, (text,), 4).exact is not None
 
 
-def loaded(settings: Config, names: HomeNames = NO_NAMES) -> BookKeeper:
-    keeper = BookKeeper(settings)
+def nothing() -> None:
+    """Somebody whom changes do not interest."""
+
+
+def loaded(
+    settings: Config, names: HomeNames = NO_NAMES, changed: Callable[[], None] = nothing
+) -> BookKeeper:
+    keeper = BookKeeper(settings, changed)
     keeper.set_names(names)
     keeper.load(frozenset({"en"}))
     return keeper
@@ -176,6 +183,35 @@ def test_a_faulty_file_at_a_reload_is_logged_and_the_book_stays(
     assert record.getMessage() == (
         f"the phrase book stays as it was: {file}:4:28: there is no expansion rule <gone>"
     )
+
+
+def test_what_is_told_of_the_book_follows_each_attempt_to_read_it(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite = file.write_text
+    told: list[object] = []
+
+    async def scenario() -> None:
+        keeper = loaded(config(file), changed=lambda: told.append(keeper.info))
+        assert keeper.info == {"languages": ["en"], "sentences": 2, "mistakes": 0}
+        rewrite(SENTENCES.replace("{name}", "<gone>").replace("dim", "(dim"))
+        keeper.reload(config(file))
+        await renewed(keeper)
+        keeper.set_names(LAMP)
+        await renewed(keeper)
+        rewrite(SENTENCES.replace('"dim"', '"dim", "bright"'))
+        keeper.reload(config(file))
+        await renewed(keeper)
+        await keeper.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(scenario())
+    assert told == [
+        {"languages": ["en"], "sentences": 2, "mistakes": 2},
+        {"languages": ["en"], "sentences": 2, "mistakes": 2},
+        {"languages": ["en"], "sentences": 3, "mistakes": 0},
+    ]
+    assert loaded(Config()).info is None
 
 
 def test_names_that_come_with_a_faulty_file_are_used(

@@ -67,6 +67,7 @@ class Bench:
             stop=lambda: None,
             stop_with_error=lambda _: None,
             names=self.names.append,
+            phrases=lambda: None,
             online=self.online,
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)

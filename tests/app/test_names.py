@@ -23,6 +23,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def nothing() -> None:
+    """Somebody whom the status does not interest."""
+
+
 def with_home_assistant(url: str) -> PhrasesConfig:
     source = {"url": url, "token": TOKEN}
     return PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
@@ -31,7 +35,7 @@ def with_home_assistant(url: str) -> PhrasesConfig:
 def test_the_names_of_all_sources_are_joined_and_told_when_they_differ() -> None:
     heard: list[HomeNames] = []
     config = PhrasesConfig.model_validate({"names": {"drink": ["coffee"]}})
-    sources = NameSources(config, heard.append)
+    sources = NameSources(config, heard.append, nothing)
     assert sources.names.lists == (NameList("drink", ("coffee",)),)
     assert sources.status is None
 
@@ -48,8 +52,16 @@ def test_the_names_of_all_sources_are_joined_and_told_when_they_differ() -> None
     assert heard[-1] is sources.names
 
 
+def test_what_is_told_of_the_names_are_numbers() -> None:
+    config = PhrasesConfig.model_validate({"names": {"drink": ["coffee"]}})
+    sources = NameSources(config, lambda _: None, nothing)
+    sources.set_home_assistant(LAMP)
+    counts = {"entities": 1, "areas": 0, "floors": 0, "lists": 1}
+    assert sources.info == {"home_assistant": None, **counts}
+
+
 def test_without_home_assistant_there_is_nothing_to_follow() -> None:
-    sources = NameSources(PhrasesConfig(), lambda _: None)
+    sources = NameSources(PhrasesConfig(), lambda _: None, nothing)
     asyncio.run(sources.follow())
     assert sources.names == HomeNames()
 
@@ -57,10 +69,11 @@ def test_without_home_assistant_there_is_nothing_to_follow() -> None:
 def test_the_names_of_the_last_run_are_there_from_the_start(state: Path) -> None:
     NamesStore(state).save(LAMP)
     heard: list[HomeNames] = []
-    sources = NameSources(with_home_assistant("http://127.0.0.1:1"), heard.append)
+    sources = NameSources(with_home_assistant("http://127.0.0.1:1"), heard.append, nothing)
     assert (sources.names, heard) == (LAMP, [])
     assert sources.status is not None
-    assert (sources.status.connected, sources.status.entities) == (False, 1)
+    assert (sources.status.waiting, sources.status.entities) == ("connecting", 1)
+    assert sources.info["home_assistant"] == "waiting: connecting"
 
 
 def test_home_assistant_is_followed(state: Path) -> None:
@@ -68,11 +81,17 @@ def test_home_assistant_is_followed(state: Path) -> None:
         heard: asyncio.Queue[HomeNames] = asyncio.Queue()
         async with home_assistant() as home:
             url = f"http://127.0.0.1:{home.port}"
-            sources = NameSources(with_home_assistant(url), heard.put_nowait)
+            told: list[object] = []
+            sources = NameSources(
+                with_home_assistant(url),
+                heard.put_nowait,
+                lambda: told.append(sources.info["home_assistant"]),
+            )
             following = asyncio.create_task(sources.follow())
             names = await asyncio.wait_for(heard.get(), 30)
             following.cancel()
             await asyncio.wait([following])
+            assert told == ["connected"]
             return names
 
     names = asyncio.run(scenario())
@@ -84,7 +103,7 @@ def test_a_token_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
     source = {"token_file": str(tmp_path / "token")}
     config = PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
     with pytest.raises(ConfigError, match="cannot be read"):
-        NameSources(config, lambda _: None)
+        NameSources(config, lambda _: None, nothing)
 
 
 def test_without_aiohttp_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,4 +111,11 @@ def test_without_aiohttp_the_error_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.delitem(sys.modules, "stt_mqtt.names.connection", raising=False)
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'stt-mqtt\[phrases\]'"):
-        NameSources(with_home_assistant("http://127.0.0.1:1"), lambda _: None)
+        NameSources(with_home_assistant("http://127.0.0.1:1"), lambda _: None, nothing)
+
+
+def test_certificates_that_cannot_be_read_end_the_start(tmp_path: Path) -> None:
+    source = {"url": "https://home", "token": TOKEN, "ca_file": str(tmp_path / "ca.pem")}
+    config = PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
+    with pytest.raises(ConfigError, match=r"ca_file cannot be read"):
+        NameSources(config, lambda _: None, nothing)

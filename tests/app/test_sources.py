@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from stt_mqtt.app.sources import ConfigSource, resolve_password, resolve_token
+from stt_mqtt.app.sources import ConfigSource, resolve_authorities, resolve_password, resolve_token
 from stt_mqtt.config import Config, MqttConfig, NamesFromHomeAssistantConfig
 from stt_mqtt.errors import ConfigError
+from tools.brokers import Certificates
 
 
 def test_without_a_file_everything_has_its_default() -> None:
@@ -68,3 +70,51 @@ def test_the_token_comes_from_the_file_or_the_configuration(tmp_path: Path) -> N
     file.unlink()
     with pytest.raises(ConfigError, match=r"phrases\.home_assistant\.token_file cannot be read"):
         resolve_token(from_file)
+
+
+def with_ca_file(file: Path) -> NamesFromHomeAssistantConfig:
+    return NamesFromHomeAssistantConfig(url="https://home", token=SecretStr("t"), ca_file=str(file))
+
+
+def test_without_a_file_the_authorities_of_the_system_are_used() -> None:
+    assert resolve_authorities(NamesFromHomeAssistantConfig(token=SecretStr("t"))) is None
+
+
+def test_the_certificate_of_home_assistant_and_the_name_in_it_are_checked(
+    certificates: Certificates,
+) -> None:
+    context = resolve_authorities(with_ca_file(certificates.ca))
+    assert context is not None
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    (authority,) = context.get_ca_certs()
+    assert authority["subject"] == ((("commonName", "stt-mqtt-test-ca"),),)
+
+
+def test_a_file_of_authorities_that_is_missing_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    with pytest.raises(ConfigError) as caught:
+        resolve_authorities(with_ca_file(file))
+    assert caught.value.problems == [
+        f"{file}: phrases.home_assistant.ca_file cannot be read: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "junk",
+        "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "Zertifikat für zu Hause",
+    ],
+)
+def test_a_file_without_certificates_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        resolve_authorities(with_ca_file(file))
+    assert caught.value.problems == [
+        f"{file}: phrases.home_assistant.ca_file is not a PEM file with certificates"
+    ]

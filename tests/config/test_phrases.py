@@ -77,6 +77,11 @@ def test_the_address_of_the_websocket_follows_from_that_of_home_assistant(
             "phrases: {builtin: true, home_assistant: {token: a, token_file: b}}",
             "f:1:65: phrases.home_assistant.token_file: give token or token_file, not both",
         ),
+        (
+            "phrases: {builtin: true, home_assistant: {token_file: a, ca_file: c}}",
+            "f:1:58: phrases.home_assistant.ca_file: has no effect without TLS: "
+            "the url begins with http:",
+        ),
         ("devices: {kitchen: {area: ''}}", "f:1:27: devices.kitchen.area: must not be empty"),
     ],
 )
@@ -120,7 +125,7 @@ def test_what_everybody_may_see_has_neither_the_token_nor_the_names() -> None:
     assert public["phrases"] == {
         "paths": [],
         "builtin": True,
-        "home_assistant": {"url": "http://h:1"},
+        "home_assistant": {"url": "http://h:1", "ca_file": None},
     }
     assert "token_file" not in json.dumps(without_secrets(read(WITH_HOME_ASSISTANT)))
 

@@ -49,6 +49,12 @@ def dropped(peer: Peer) -> dict[str, Any]:
     return counters
 
 
+def names_told(peer: Peer) -> dict[str, Any]:
+    """What the service says of its names."""
+    names: dict[str, Any] = peer.json("stt/bridge/info")[-1]["phrases"]["names"]
+    return names
+
+
 def test_names_of_the_broker_are_read_at_the_start_and_followed(
     tmp_path: Path, broker: Broker
 ) -> None:
@@ -84,7 +90,14 @@ def test_names_of_home_assistant_are_kept_and_neither_logged_nor_published(
             },
         }
         with running(tmp_path, broker, phrases=phrases, log={"level": "debug"}) as (service, peer):
-            eventually(lambda: NamesStore(state).load() is not None)
+            eventually(lambda: names_told(peer).get("home_assistant") == "connected")
+            assert names_told(peer) == {
+                "home_assistant": "connected",
+                "entities": 8,
+                "areas": 4,
+                "floors": 2,
+                "lists": 1,
+            }
             names = NamesStore(state).load()
             assert service.stop() == 0
             published = b"".join(bytes(message.payload) for message in peer.messages)
@@ -94,3 +107,16 @@ def test_names_of_home_assistant_are_kept_and_neither_logged_nor_published(
     assert "8 entities, 4 areas and 2 floors have names" in said
     for word in (TOKEN, "Zitrone", "lounge", "Living", "Kitchen radio", "downstairs"):
         assert word not in said
+
+
+def test_who_looks_after_the_home_sees_that_the_token_is_refused(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STT_MQTT_STATE", str(tmp_path / "state"))
+    with home_in_a_thread() as home:
+        source = {"url": home.address, "token": "wrong"}
+        phrases = {"builtin": True, "home_assistant": source}
+        with running(tmp_path, broker, phrases=phrases) as (service, peer):
+            eventually(lambda: names_told(peer)["home_assistant"] == "waiting: token_refused")
+            assert names_told(peer)["entities"] == 0
+            assert service.stop() == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
+
+from tools.brokers import Certificates
 
 DATA = Path(__file__).parent / "data"
 TOKEN = "a-long-lived-token"
@@ -37,7 +40,8 @@ def recorded(name: str) -> Any:
 class FakeHomeAssistant:
     """Answers from its attributes, which tests change, on a port that stays the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.token = TOKEN
         self.is_admin = True
         self.config: Any = recorded("get_config")
@@ -61,14 +65,21 @@ class FakeHomeAssistant:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/websocket"
+        return f"{self.address}/api/websocket"
+
+    @property
+    def address(self) -> str:
+        """The address that a browser needs."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         application = web.Application()
         application.router.add_get("/api/websocket", self._websocket)
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(
+            self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls
+        )
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -140,9 +151,15 @@ class FakeHomeAssistant:
 
 
 @asynccontextmanager
-async def home_assistant() -> AsyncIterator[FakeHomeAssistant]:
-    """A running Home Assistant."""
-    home = FakeHomeAssistant()
+async def home_assistant(
+    certificates: Certificates | None = None,
+) -> AsyncIterator[FakeHomeAssistant]:
+    """A running Home Assistant, with TLS if there are certificates."""
+    tls = None
+    if certificates is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificates.server, certificates.server_key)
+    home = FakeHomeAssistant(tls)
     await home.start()
     try:
         yield home

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from stt_mqtt.app.sources import resolve_authorities
+from stt_mqtt.config import NamesFromHomeAssistantConfig
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.names import client as module
-from stt_mqtt.names.client import NamesClient, Timing
+from stt_mqtt.names.client import HomeAssistantAccess, NamesClient, Timing
 from stt_mqtt.names.connection import Timeouts
 from stt_mqtt.names.store import FILE, NamesStore
 from stt_mqtt.phrases.names import HomeNames
 from tests.names.server import TOKEN, FakeHomeAssistant, home_assistant
+from tools.brokers import Certificates
 
 PATIENCE_S = 30.0
 """After this, a test has failed."""
@@ -41,6 +46,9 @@ class Follower:
     client: NamesClient
     heard: asyncio.Queue[HomeNames]
     folder: Path
+    told: list[str | None]
+    """What `status.waiting` became."""
+    status_changed: asyncio.Event
 
     async def names(self) -> HomeNames:
         """The next names that it says."""
@@ -54,17 +62,27 @@ class Bench:
     folder: Path
     token: Callable[[], str] = field(default=lambda: TOKEN)
     on_names: Callable[[HomeNames], None] | None = None
+    tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def follow(self, url: str, timing: Timing = FAST) -> AsyncIterator[Follower]:
         heard: asyncio.Queue[HomeNames] = asyncio.Queue()
         store = NamesStore(self.folder)
-        client = NamesClient(url, self.token, store, self.on_names or heard.put_nowait, timing)
+        access = HomeAssistantAccess(url, self.token, self.tls)
+        on_names = self.on_names or heard.put_nowait
+        told: list[str | None] = []
+        changed = asyncio.Event()
+
+        def on_status() -> None:
+            told.append(client.status.waiting)
+            changed.set()
+
+        client = NamesClient(access, store, on_names, on_status, timing)
         if (stored := client.load()) != HomeNames():
             heard.put_nowait(stored)
         task = asyncio.create_task(client.run())
         try:
-            yield Follower(client, heard, self.folder)
+            yield Follower(client, heard, self.folder, told, changed)
         finally:
             task.cancel()
             ended = await asyncio.gather(task, return_exceptions=True)
@@ -99,7 +117,8 @@ def test_the_names_of_the_home_are_heard_and_kept(bench: Bench) -> None:
             assert names.area_called("lounge") is not None
             assert NamesStore(bench.folder).load() == names
             status = follower.client.status
-            assert (status.connected, status.entities) == (True, 8)
+            assert (status.waiting, status.entities) == (None, 8)
+            assert follower.told == [None]
             assert status.age_s is not None
             assert 0 <= status.age_s < PATIENCE_S
 
@@ -187,7 +206,8 @@ def test_without_home_assistant_the_names_of_the_last_run_are_known(bench: Bench
         async with bench.follow(url) as follower:
             assert await follower.names() == names
             status = follower.client.status
-            assert (status.connected, status.entities, status.age_s) == (False, 8, None)
+            assert status.waiting is not None
+            assert (status.entities, status.age_s) == (8, None)
 
     asyncio.run(scenario())
 
@@ -222,6 +242,8 @@ def test_home_assistant_may_restart(bench: Bench, caplog: pytest.LogCaptureFixtu
             home.areas[0]["name"] = "Garden shed"
             await home.fire("area_registry_updated")
             assert (await follower.names()).area_called("garden shed") is not None
+            reasons = [reason for reason in follower.told if reason != "unreachable"]
+            assert reasons == [None, "connection_lost", "starting", None]
 
     asyncio.run(scenario())
     assert "the connection was lost" in caplog.text
@@ -242,6 +264,8 @@ def test_the_answers_of_a_home_assistant_that_stops_are_not_believed(bench: Benc
             home.config["state"] = "RUNNING"
             home.areas = areas[1:]
             assert (await follower.names()).area_called("living room") is None
+            assert follower.told[:2] == [None, "stopping"]
+            assert follower.told[-1] is None
 
     asyncio.run(scenario())
 
@@ -256,6 +280,7 @@ def test_a_wrong_token_is_reported_once_with_what_to_do_and_tried_again_when_it_
         async with home_assistant() as home, bench.follow(home.url) as follower:
             await follower.names()
             assert (home.refusals, home.logins) == (3, 1)
+            assert follower.told == ["token_refused", None]
 
     asyncio.run(scenario())
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -288,6 +313,7 @@ def test_a_token_that_cannot_be_read_is_reported_until_it_can(
     async def scenario() -> None:
         async with home_assistant() as home, bench.follow(home.url) as follower:
             assert len((await follower.names()).entities) == 8
+            assert follower.told == ["token_unreadable", None]
 
     asyncio.run(scenario())
     assert "/token: cannot be read: No such file or directory" in caplog.text
@@ -323,9 +349,45 @@ def test_a_user_without_the_rights_is_reported(
             await asyncio.wait_for(home.commanded("homeassistant/expose_entity/list"), PATIENCE_S)
             home.is_admin = True
             await follower.names()
+            assert follower.told == ["no_administrator", None]
 
     asyncio.run(scenario())
     assert "the user of the access token is not an administrator" in caplog.text
+
+
+def trusting(ca: Path) -> ssl.SSLContext:
+    context = resolve_authorities(
+        NamesFromHomeAssistantConfig(url="https://home", token=SecretStr(TOKEN), ca_file=str(ca))
+    )
+    assert context is not None
+    return context
+
+
+def test_an_authority_of_the_home_is_trusted_when_it_is_given(
+    bench: Bench, certificates: Certificates
+) -> None:
+    bench.tls = trusting(certificates.ca)
+
+    async def scenario() -> None:
+        async with home_assistant(certificates) as home, bench.follow(home.url) as follower:
+            assert home.url.startswith("https://")
+            assert len((await follower.names()).entities) == 8
+
+    asyncio.run(scenario())
+
+
+def test_without_its_authority_the_message_says_what_to_check(
+    bench: Bench, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with home_assistant(certificates) as home, bench.follow(home.url) as follower:
+            await asyncio.wait_for(follower.status_changed.wait(), PATIENCE_S)
+            assert follower.told == ["certificate"]
+            assert (home.logins, home.refusals) == (0, 0)
+
+    asyncio.run(scenario())
+    assert "its certificate is not accepted: " in caplog.text
+    assert "check phrases.home_assistant.ca_file" in caplog.text
 
 
 GARBAGE = [

@@ -180,7 +180,9 @@ class HomeAssistantDoor(MqttDoor):
     @property
     def _service_facts(self) -> ServiceFacts:
         rungs = tuple(rung.name for rung in self._service.rung_status.rungs)
-        return ServiceFacts(self._topics, rungs, self._service.config.service.health_interval_s)
+        config = self._service.config
+        asks_names = config.phrases.has_book and config.phrases.home_assistant is not None
+        return ServiceFacts(self._topics, rungs, config.service.health_interval_s, asks_names)
 
     def _object_id_in(self, topic: str) -> str | None:
         """The object id in a discovery topic; None for another topic."""

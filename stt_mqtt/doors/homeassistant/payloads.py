@@ -76,11 +76,15 @@ _HEALTH_SENSORS: dict[str, DiscoveryConfig] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What the discovery messages need of the service. `rungs`: names, best first."""
+    """What the discovery messages need of the service. `rungs`: names, best first.
+
+    `asks_names`: whether it takes the names of the home from Home Assistant.
+    """
 
     topics: Topics
     rungs: tuple[str, ...]
     health_interval_s: float
+    asks_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,19 @@ def service_config(service: ServiceFacts) -> DiscoveryConfig:
             "val_tpl": "{{ value_json.started | timestamp_utc }}",
         },
     }
+    if service.asks_names:
+        components["names"] = {
+            "p": "sensor",
+            "name": "Names of the home",
+            "ent_cat": "diagnostic",
+            "ic": "mdi:tag-multiple",
+            "stat_t": bridge("info"),
+            # Without a phrase book, the sensor may still be there from an earlier run.
+            "val_tpl": "{% if value_json.phrases is defined %}"
+            "{{ value_json.phrases.names.home_assistant }}{% endif %}",
+            "json_attr_t": bridge("info"),
+            "json_attr_tpl": "{{ value_json.phrases | default({}) | to_json }}",
+        }
     for name, sensor in _HEALTH_SENSORS.items():
         components[name] = {
             "p": "sensor",

@@ -47,6 +47,8 @@ class BridgeCallbacks:
     """Called with the instance of another live service, or None if there is none."""
     names: Callable[[HomeNames], None]
     """Called with the names on the retained topic. No names: it was cleared."""
+    phrases: Callable[[], Json | None]
+    """What `info` tells of the phrase book; None: there is none."""
 
 
 class Bridge:
@@ -178,6 +180,7 @@ class Bridge:
 
     def _info(self) -> dict[str, object]:
         rungs = self._service.rung_status.rungs
+        phrases = self._callbacks.phrases()
         return {
             "v": INFO_VERSION,
             "version": __version__,
@@ -194,6 +197,7 @@ class Bridge:
                 for rung in rungs
             ],
             "rung": self._rung(),
+            **({} if phrases is None else {"phrases": phrases}),
             "config": without_secrets(self._service.config),
         }
 

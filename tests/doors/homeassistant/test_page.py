@@ -55,9 +55,10 @@ def test_every_entity_of_a_satellite_is_on_the_page() -> None:
         assert f"| {entity['platform']} *{entity['name']}* |" in PAGE
 
 
-@pytest.mark.parametrize("name", ["connection", "rung", "active"])
+@pytest.mark.parametrize("name", ["connection", "rung", "active", "names"])
 def test_the_entities_of_the_service_that_are_named_exist(name: str) -> None:
-    entity = entities(service_config(ServiceFacts(Topics("stt"), ("default",), 30.0)))[name]
+    facts = ServiceFacts(Topics("stt"), ("default",), 30.0, asks_names=True)
+    entity = entities(service_config(facts))[name]
     platform = entity["platform"].replace("_", " ")
     assert f"| {platform} *{entity['name']}* |" in PAGE
 

@@ -75,11 +75,11 @@ def test_every_satellite_keeps_home_assistants_rules(
     assert all("{" not in item["state_topic"] for item in entities(config).values())
 
 
-@given(bases, rungs, st.floats(1.0, 3600.0))
+@given(bases, rungs, st.floats(1.0, 3600.0), st.booleans())
 def test_the_service_keeps_home_assistants_rules(
-    base: str, rungs: list[str], interval_s: float
+    base: str, rungs: list[str], interval_s: float, asks_names: bool
 ) -> None:
-    config = service_config(ServiceFacts(Topics(base), tuple(rungs), interval_s))
+    config = service_config(ServiceFacts(Topics(base), tuple(rungs), interval_s, asks_names))
     assert problems(SERVICE_ID, config) == []
     assert json.loads(encode(config)) == config
 
@@ -441,6 +441,17 @@ def test_the_reason_for_the_rung_is_an_attribute() -> None:
         "active": "default",
         "reason": "the only rung",
     }
+
+
+def test_the_names_of_the_home_are_shown_if_they_come_from_home_assistant() -> None:
+    assert "names" not in entities(service_config(FACTS))
+    sensor = entities(service_config(replace(FACTS, asks_names=True)))["names"]
+    phrases = {"sentences": 3, "names": {"home_assistant": "waiting: token_refused"}}
+    info = json.dumps({"v": 1, "phrases": phrases}).encode()
+    assert rendered(sensor["value_template"], info) == "waiting: token_refused"
+    assert json.loads(rendered(sensor["json_attributes_template"], info)) == phrases
+    assert rendered(sensor["value_template"], b'{"v":1}') == ""
+    assert rendered(sensor["json_attributes_template"], b'{"v":1}') == "{}"
 
 
 def test_the_select_asks_for_a_rung_as_the_service_wants_it() -> None:

@@ -12,6 +12,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.errors import ConfigError, RequestError
+from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.phrases.names import HomeNames
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
@@ -22,6 +23,7 @@ CALLBACKS = BridgeCallbacks(
     transport_drops=dict,
     probed=lambda _other: None,
     names=lambda _names: None,
+    phrases=lambda: None,
 )
 """An application that does nothing."""
 
@@ -47,6 +49,7 @@ class Wire:
         self.published: list[Publication] = []
         self.reloads = 0
         self.names: list[HomeNames] = []
+        self.phrases: Json | None = None
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
         callbacks = BridgeCallbacks(
@@ -55,6 +58,7 @@ class Wire:
             lambda: {"inbox_full": 0},
             lambda _other: None,
             self.names.append,
+            lambda: self.phrases,
         )
         self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
         self.door = NativeDoor(self.service, self.bridge, self.published.append)

@@ -69,6 +69,16 @@ def test_the_bridge_announces_itself_and_is_online_last() -> None:
     assert wire.on("stt/bridge/state") == [b"online", b"offline"]
 
 
+def test_info_tells_of_the_phrase_book_only_if_there_is_one() -> None:
+    wire = Wire()
+    wire.bridge.publish_info()
+    wire.phrases = {"languages": ["en"], "sentences": 3}
+    wire.bridge.publish_info()
+    without, with_book = (json.loads(payload) for payload in wire.on("stt/bridge/info"))
+    assert "phrases" not in without
+    assert with_book == {**without, "phrases": {"languages": ["en"], "sentences": 3}}
+
+
 def test_info_and_health_follow_the_ladder() -> None:
     wire = Wire()
     wire.service.rung_status = RungStatus(
