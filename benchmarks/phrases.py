@@ -1,4 +1,4 @@
-"""What the phrase book changes: its commands, free speech, and what only sounds like a command.
+"""What the phrase book changes: commands, free speech, noise, and what only sounds like a command.
 
 Each clip is transcribed without the book and with it, by the same model, in one process. Half of
 the clips served to fit the acceptance of phrases (`--half fit`). The page shows the other half.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import matches
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames, names_from_json
 from stt_mqtt.types import (
+    SAMPLE_RATE,
     AudioFormat,
     DeviceKey,
     EncodedAudio,
@@ -53,7 +55,16 @@ STARTER = Path(near_phrases.__file__).parents[1] / "stt_mqtt/phrases/starter/en.
 SNR_DB = (6, 24)
 NOISES = ("dishes", "music", "rain", "crackling")
 """Words in the labels of the noises that commands are mixed with."""
-FREE = ("ljspeech32", "ljspeech_long", "librivox_sense", "an4", "jfk", "pocketsphinx")
+SHORT = ("an4", "pocketsphinx")
+LONG = ("ljspeech32", "ljspeech_long", "librivox_sense", "jfk")
+"""Corpora of free speech. Those that were read at length also serve in parts."""
+NEVER_FITTED = "ljspeech_long"
+"""It is too long to be a clip, so all of its parts judge."""
+WINDOW_S = (2, 6)
+PAUSE_MS = 100
+UNDER_SPEECH_DB = 25
+"""A pause is that much below the loudest 5 % of a recording."""
+NOTHING = Transcript("", "en", 0.0, 1.0)
 HALVES = ("fit", "judge")
 SENTENCES = 5000
 NAMES = 2000
@@ -94,7 +105,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for part in parts(options):
         say(f"{part.name}: {len(part.clips)} clips")
         both = pipeline(None), pipeline(part.book)
-        heard = [one for clip in part.clips if (one := hear(clip, *both)) is not None]
+        heard = [hear(clip, *both) for clip in part.clips]
         rows[part.name] = figures(part, heard)
         added_ms += [1000 * one.added_s for one in heard if one.booked.phrase is not None]
     return {
@@ -106,8 +117,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def hear(clip: Clip, without: Pipeline, with_book: Pipeline) -> Heard | None:
-    """Transcribe a clip both ways. None: there is no speech in it."""
+def hear(clip: Clip, without: Pipeline, with_book: Pipeline) -> Heard:
+    """Transcribe a clip both ways."""
     audio = EncodedAudio(AudioFormat(), clip.pcm)
     utterance = Utterance(
         DeviceKey("phrases", "room"), clip.id, audio, "en", None, EndReason.STOP, 0.0
@@ -116,11 +127,9 @@ def hear(clip: Clip, without: Pipeline, with_book: Pipeline) -> Heard | None:
     transcripts = []
     for pipeline in (without, with_book):
         started = time.perf_counter()
-        transcripts.append(pipeline.transcribe(utterance).transcript)
+        transcripts.append(pipeline.transcribe(utterance).transcript or NOTHING)
         took.append(time.perf_counter() - started)
     free, booked = transcripts
-    if free is None or booked is None:
-        return None
     return Heard(clip, free, booked, took[1] - took[0])
 
 
@@ -158,16 +167,23 @@ def parts(options: argparse.Namespace) -> list[Part]:
     commands, order_book = book_of("commands"), book_of("orders")
     spoken = [clip for clip in recorded if clip.corpus == "speech_to_phrase_en"]
     words = [clip for clip in recorded if clip.corpus.startswith("gsc")]
-    free = [clip for clip in recorded if clip.corpus in FREE]
-    everything = book_of("commands", "orders")
+    long = [clip for clip in speech.recordings(max_s=100) if clip.corpus in LONG]
+    free = [clip for clip in recorded if clip.corpus in (*SHORT, *LONG)]
+    free += itertools.chain.from_iterable(map(windows, long))
+    silent = speech.noises(options.noises)
+    everything, word_book = book_of("commands", "orders"), book_of("words")
     said, near = synthesised()
     made = [
         Part("commands", commands, spoken, is_exact),
         Part("commands, 6 to 24 dB of noise", commands, noisy(spoken, noises), is_exact),
         Part("orders", order_book, orders, has_slots),
         Part("orders, 6 to 24 dB of noise", order_book, noisy(orders, noises), has_slots),
-        Part("single words", book_of("words"), words, is_word),
+        Part("single words", word_book, words, is_word),
         Part("free speech, not in the book", everything, free, is_unchanged),
+        Part("free speech, with the starter book", starter, free, is_unchanged),
+        Part("orders, with the starter book", starter, orders, is_unchanged),
+        Part("noise without speech, with the starter book", starter, silent, is_silent),
+        Part("noise without speech, with the single words", word_book, silent, is_silent),
         Part("commands of the starter book, synthesised", starter, said, is_exact),
         Part("near a phrase, synthesised", starter, near, is_unchanged),
     ]
@@ -181,8 +197,23 @@ def parts(options: argparse.Namespace) -> list[Part]:
 
 
 def half_of(clip: Clip) -> int:
-    """0 for a clip that serves to fit, 1 for one that judges."""
-    return zlib.crc32(clip.id.encode()) % 2
+    """0 for a clip that serves to fit, 1 for one that judges. Its windows are in the same half."""
+    if clip.corpus == NEVER_FITTED:
+        return 1
+    return zlib.crc32(clip.id.partition("@")[0].encode()) % 2
+
+
+def windows(clip: Clip) -> Iterator[Clip]:
+    """The parts of `WINDOW_S` seconds from one pause of a clip to any later one."""
+    sound, step = from_pcm(clip.pcm), SAMPLE_RATE // 100
+    power = np.square(sound[: len(sound) // step * step].reshape(-1, step)).mean(axis=1)
+    limit = np.percentile(power, 95) / 10 ** (UNDER_SPEECH_DB / 10)
+    edges = np.flatnonzero(np.diff(power < limit, prepend=False, append=False)).reshape(-1, 2)
+    cuts = [int(a + b) // 2 * step for a, b in edges if (b - a) * 10 >= PAUSE_MS]
+    for start, end in itertools.combinations((0, *cuts, len(sound)), 2):
+        if WINDOW_S[0] <= (end - start) / SAMPLE_RATE <= WINDOW_S[1]:
+            name = f"{clip.id}@{start / SAMPLE_RATE:.1f}-{end / SAMPLE_RATE:.1f}"
+            yield replace(clip, id=name, text="", pcm=clip.pcm[2 * start : 2 * end])
 
 
 def is_of_a_home(noise: Clip) -> bool:
@@ -249,6 +280,11 @@ def has_slots(clip: Clip, heard: Transcript) -> bool:
 def is_unchanged(_clip: Clip, heard: Transcript) -> bool:
     """No other words were put in place of those that were heard."""
     return heard.phrase is None or same_words(heard.text, heard.free)
+
+
+def is_silent(_clip: Clip, heard: Transcript) -> bool:
+    """Nothing was heard."""
+    return not heard.text
 
 
 def same_words(first: str, second: str) -> bool:
@@ -328,10 +364,11 @@ def page(data: dict[str, Any]) -> list[str]:
         "# Phrases",
         "",
         f"Each clip was transcribed by `{data['model']}` without a phrase book and with one. A "
-        "clip is right if all words of a command are right, or all values of an order. Free "
-        "speech, and "
-        "what only sounds near a phrase, is right if it has no other words than those that were "
-        "heard. *Changed* is the share of clips in which a phrase replaced what was heard.",
+        "clip is right if all words of a command are right, or all values of an order. Speech "
+        "that is not in the book is right if it has no other words than those that were heard; "
+        f"long recordings are also cut into all parts of {WINDOW_S[0]} to {WINDOW_S[1]} s "
+        "between two pauses. Noise is right if it has no text. *Changed* is the share of clips in "
+        "which a phrase replaced what was heard.",
         "",
         *report.table(
             ["", "clips", "right without", "right with", "95 % interval", "changed"], rows
@@ -352,6 +389,9 @@ def page(data: dict[str, Any]) -> list[str]:
 if __name__ == "__main__":
     options = report.parser(__doc__)
     options.add_argument("--model", default="tiny.en", help="the model")
+    options.add_argument(
+        "--noises", metavar="FOLDER", type=Path, help="noises that benchmarks.noises has built"
+    )
     options.add_argument(
         "--half", choices=(*HALVES, "all"), default="judge", help="which half of the clips"
     )

@@ -39,10 +39,10 @@ class Clip:
         return len(self.pcm) / 2 / SAMPLE_RATE
 
 
-def recordings(language: str = "en") -> list[Clip]:
-    """The clips of the speech data in a language, up to `MAX_CLIP_S`."""
+def recordings(language: str = "en", max_s: float = MAX_CLIP_S) -> list[Clip]:
+    """The clips of the speech data in a language, up to `max_s`."""
     return _clips(
-        "manifest.jsonl", lambda row: row["lang"] == language and row["duration_s"] <= MAX_CLIP_S
+        "manifest.jsonl", lambda row: row["lang"] == language and row["duration_s"] <= max_s
     )
 
 

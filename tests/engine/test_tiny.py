@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import wave
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ import numpy as np
 import pytest
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from stt_mqtt.app.book import read_phrases
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.config import GateConfig
+from stt_mqtt.config import GateConfig, PhrasesConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration import Calibrated
 from stt_mqtt.engine.models import ResolvedModel, resolve
+from stt_mqtt.engine.phrases import CurrentBook
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.resources import Parallelism
@@ -28,6 +31,7 @@ from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber, load, load_with
 from stt_mqtt.errors import InferenceFailedError, ModelError, UnsupportedLanguageError
+from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -40,6 +44,8 @@ from stt_mqtt.types import (
     Samples,
     Utterance,
 )
+from tests.phrases.books import book
+from tools import near_phrases
 
 RUNG = Rung("best", "tiny.en", beam_size=5, compute_type="int8")
 GREEDY = Rung("least", "tiny.en", beam_size=1, compute_type="int8")
@@ -49,6 +55,20 @@ COMMANDS = [
     Speech(decode(EncodedAudio(None, sample.read()), 10.0).samples, "en") for sample in SAMPLES
 ]
 WORDS = [NORMALISE(sample.text) for sample in SAMPLES]
+STARTER = read_phrases(
+    PhrasesConfig(builtin=True), near_phrases.home_of(near_phrases.sentences()["home"])
+)
+SINGLE_WORDS = book(
+    "language: en\n"
+    "intents: {Word: {data: [{sentences: [stop, 'yes', 'off', 'on', 'no', go, up, down, left,"
+    " right, one, two, four, eight, bed, cat, dog, wow, play, thanks]}]}}\n"
+)
+BOOKS = [
+    pytest.param(STARTER, id="starter book"),
+    pytest.param(SINGLE_WORDS, id="single words"),
+]
+WITH_A_VOICE = ("baby cry", "person sneeze")
+"""Noises that tiny.en takes for words, also without a book."""
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +149,21 @@ def noise(seconds: float, level_dbfs: float = -40.0, colour: float = 0.0) -> Sam
 def beep(hz: float, seconds: float = 2.0) -> Samples:
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     return (0.3 * np.sin(2 * np.pi * hz * time)).astype(np.float32)
+
+
+def loudest(samples: Samples, seconds: float) -> Samples:
+    """A cut around the loudest moment."""
+    count = round(seconds * SAMPLE_RATE)
+    start = int(np.argmax(np.abs(samples))) - count // 4
+    return samples[max(0, start) : max(0, start) + count]
+
+
+def texts_with(book: PhraseBook, pipeline: Pipeline, sounds: Sequence[Samples]) -> list[str]:
+    """The text of each sound if the home has this book."""
+    recognizer = replace(pipeline.recognizer, current=CurrentBook(book))
+    batch = Batch(1, tuple(map(utterance, sounds)), may_retry=True, together=4)
+    verdicts = dict(replace(pipeline, recognizer=recognizer).run(batch))
+    return [text_of(verdicts[index]) for index in range(len(sounds))]
 
 
 def word_error_rate(reference: str, heard: str) -> float:
@@ -254,6 +289,31 @@ def test_silence_clicks_and_beeps_give_nothing(pipeline: Pipeline) -> None:
     batch = Batch(1, tuple(map(utterance, sounds)), may_retry=True, together=4)
     verdicts = dict(pipeline.run(batch))
     assert [text_of(verdicts[n]) for n in range(len(sounds))] == [""] * len(sounds)
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_made_noise_is_no_phrase(pipeline: Pipeline, book: PhraseBook) -> None:
+    click = np.zeros(SAMPLE_RATE, np.float32)
+    click[9_000:9_020] = 0.9
+    sounds = [click, beep(1000.0, 0.5), beep(3000.0, 0.5)]
+    sounds += [noise(0.5, -15.0, colour) for colour in (0.0, 0.5, 1.0)]
+    assert texts_with(book, pipeline, sounds) == [""] * len(sounds)
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_recorded_noise_is_no_phrase(
+    pipeline: Pipeline, speech_folder: Path, book: PhraseBook
+) -> None:
+    lines = (speech_folder / "noise_manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    clips = [clip for line in lines if (clip := json.loads(line))["label"] not in WITH_A_VOICE]
+    sounds = [
+        decode(EncodedAudio(None, (speech_folder / clip["path"]).read_bytes()), 10.0).samples
+        for clip in clips[::8]
+    ]
+    # Short cuts of them, too: a short noise sounds most like a single word.
+    sounds += [loudest(sound, seconds=0.5) for sound in sounds]
+    assert len(sounds) > 10
+    assert texts_with(book, pipeline, sounds) == [""] * len(sounds)
 
 
 def test_the_quality_gate_lets_every_command_through(pipeline: Pipeline) -> None:
