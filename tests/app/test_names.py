@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.app.names import NameSources
+from stt_mqtt.cli import main
 from stt_mqtt.config import PhrasesConfig
-from stt_mqtt.errors import ConfigError, MissingExtraError
+from stt_mqtt.errors import EXIT_CONFIG, ConfigError, MissingExtraError
 from stt_mqtt.names.store import NamesStore
 from stt_mqtt.phrases.names import Entity, HomeNames, NameList
 from tests.names.server import TOKEN, home_assistant
@@ -119,3 +120,18 @@ def test_certificates_that_cannot_be_read_end_the_start(tmp_path: Path) -> None:
     config = PhrasesConfig.model_validate({"builtin": True, "home_assistant": source})
     with pytest.raises(ConfigError, match=r"ca_file cannot be read"):
         NameSources(config, lambda _: None, nothing)
+
+
+def test_the_check_of_a_configuration_reads_the_certificates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, authorities = tmp_path / "settings.yaml", tmp_path / "ca.pem"
+    source = f"{{url: 'https://home', token: t, ca_file: '{authorities}'}}"
+    settings.write_text(f"phrases: {{builtin: true, home_assistant: {source}}}")
+    assert main(["check-config", "-c", str(settings)]) == EXIT_CONFIG
+    assert (
+        f"{authorities}: phrases.home_assistant.ca_file cannot be read" in capsys.readouterr().err
+    )
+    authorities.write_text("junk")
+    assert main(["check-config", "-c", str(settings)]) == EXIT_CONFIG
+    assert "is not a PEM file with certificates" in capsys.readouterr().err
