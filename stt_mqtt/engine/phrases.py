@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 5
 """Most phrases whose probability is asked for."""
-NEAR_COST = 4.0
+NEAR_COST = 1.5
 """A candidate whose total cost is higher than the lowest by more is left out."""
 BEST = 3
 """Number of candidates whose probability without sound is asked for."""
@@ -30,13 +30,17 @@ SILENT_STATES = 20
 PRIOR_SHARE = 0.5
 MIN_MARGIN = 0.5
 """Least margin in nats. Two phrases that are closer are a tie."""
-ODDS = -0.8
-WORD_WEIGHT = 0.5
+WIDE_MARGIN = 10.0
+"""A wider margin says no more. Without another phrase it is as wide."""
+ODDS = -2.88
+WORD_WEIGHT = 0.85
 MANY_WORDS = 8
-ONE_WORD = 2.0
-DEFICIT_WEIGHT = 0.44
-PRIOR_WEIGHT = 0.14
-COST_WEIGHT = 6.14
+ONE_WORD = 3.6
+DEFICIT_WEIGHT = 0.58
+LENGTH_WEIGHT = 0.33
+PRIOR_WEIGHT = 0.28
+COST_WEIGHT = 7.48
+MARGIN_WEIGHT = 0.18
 """Weights of the log-odds that a candidate was said. docs/decisions.md has how they were fitted."""
 
 
@@ -52,14 +56,15 @@ class PhraseEvidence:
     """What speaks for a phrase and against it.
 
     `score`: mean log-probability of its tokens. `deficit`: where it differs from the transcript, by
-    how many nats the transcript is more probable; the largest of all places. `prior`: by how many
-    nats the phrase is more probable without any sound. `cost`: how differently it sounds from what
-    was heard, per sound. `words`: how many it has. `margin`: by how many nats it is above the next
-    phrase. None: there is no other.
+    how many nats the transcript is more probable; the largest of all places. `length`: how many
+    tokens that place has. `prior`: by how many nats the phrase is more probable without any sound.
+    `cost`: how differently it sounds from what was heard, per sound. `words`: how many it has.
+    `margin`: by how many nats it is above the next phrase. None: there is no other.
     """
 
     score: float
     deficit: float
+    length: int
     prior: float
     cost: float
     words: int
@@ -68,15 +73,18 @@ class PhraseEvidence:
     @property
     def is_accepted(self) -> bool:
         """Whether the phrase replaces the transcript."""
+        margin = WIDE_MARGIN if self.margin is None else min(self.margin, WIDE_MARGIN)
         odds = (
             ODDS
             + WORD_WEIGHT * min(self.words, MANY_WORDS)
             + (ONE_WORD if self.words == 1 else 0.0)
             - DEFICIT_WEIGHT * self.deficit
+            + LENGTH_WEIGHT * self.length
             - PRIOR_WEIGHT * self.prior
             - COST_WEIGHT * self.cost
+            + MARGIN_WEIGHT * margin
         )
-        return odds > 0 and (self.margin is None or self.margin >= MIN_MARGIN)
+        return odds > 0 and margin >= MIN_MARGIN
 
 
 def recognize(
@@ -122,9 +130,11 @@ def choose(
         for index, prior in zip(likely, priors, strict=True)
     }
     best, *others = sorted(likely, key=lambda index: -totals[index])
+    deficit, length = _deficit(free, given[best])
     evidence = PhraseEvidence(
         score=given[best].total / max(1, len(given[best].tokens)),
-        deficit=_deficit(free, given[best]),
+        deficit=deficit,
+        length=length,
         prior=priors[likely.index(best)].total - free_prior.total,
         cost=candidates[best].cost,
         words=len(candidates[best].written.split()),
@@ -133,19 +143,20 @@ def choose(
     return candidates[best], evidence
 
 
-def _deficit(free: ScoredText, phrase: ScoredText) -> float:
+def _deficit(free: ScoredText, phrase: ScoredText) -> tuple[float, int]:
     """By how many nats the transcript is more probable where the two differ, at most.
 
-    A place ends with the next token that both have, which shows what was left out before it.
+    Also returns how many tokens differ there. A place ends with the next token that both have,
+    which shows what was left out before it.
     """
     matcher = SequenceMatcher(None, free.tokens, phrase.tokens, autojunk=False)
     return max(
         (
-            sum(free.log_probs[i : j + 1]) - sum(phrase.log_probs[k : m + 1])
+            (sum(free.log_probs[i : j + 1]) - sum(phrase.log_probs[k : m + 1]), max(j - i, m - k))
             for kind, i, j, k, m in matcher.get_opcodes()
             if kind != "equal"
         ),
-        default=0.0,
+        default=(0.0, 1),
     )
 
 
