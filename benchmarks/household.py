@@ -216,7 +216,7 @@ def label(samples: NDArray[np.int16]) -> Speech | None:
 
     It has the whole clip at once, so it can compare each moment with the clip's own floor and peak.
     """
-    levels = _frame_levels(samples)
+    levels = frame_levels(samples)
     if len(levels) < MIN_RUN:
         return None
     floor = float(np.quantile(levels, 0.1))
@@ -236,7 +236,7 @@ def label(samples: NDArray[np.int16]) -> Speech | None:
     return Speech(runs[0][0] / 100, runs[-1][1] / 100, level, snr_db)
 
 
-def _frame_levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+def frame_levels(samples: NDArray[np.int16]) -> NDArray[np.float64]:
     """Level of each 10 ms in dB, smoothed, with rumble taken out and hiss sounds lifted."""
     hz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
     lift = (hz / (hz + 80.0)) ** 2 * np.sqrt(1 + (hz / 1000) ** 2)

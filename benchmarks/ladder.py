@@ -22,7 +22,7 @@ from benchmarks.harness import say, spread
 from benchmarks.report import Curve, Panel
 from stt_mqtt.engine import ladder
 from stt_mqtt.engine.load_meter import LoadMeter
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 RUNGS = (
     ("base, beam 5", "base", 5, 0.246, 0.097, 280.0),

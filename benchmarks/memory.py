@@ -56,6 +56,7 @@ from stt_mqtt.engine.resources import Parallelism, give_back_freed_memory
 from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.pipeline import Pipeline
 from stt_mqtt.engine.voice import VoiceDetector
+from stt_mqtt.rungs import Rung
 from stt_mqtt.types import *
 rung = Rung('default', 'tiny.en', 5, 'int8')
 transcriber = load_rung(rung, Parallelism(1, 2))

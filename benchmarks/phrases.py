@@ -38,13 +38,13 @@ from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import matches
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames, names_from_json
+from stt_mqtt.rungs import Rung
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Rung,
     Transcript,
     Utterance,
 )

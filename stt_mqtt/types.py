@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
 import numpy as np
@@ -56,6 +56,8 @@ class EndReason(StrEnum):
     SINGLE = "single"
     DISCONNECT = "disconnect"
     SHUTDOWN = "shutdown"
+    ENDPOINT = "endpoint"
+    """The service heard that the sentence is complete."""
 
     @property
     def is_incomplete(self) -> bool:
@@ -97,16 +99,16 @@ NamedFormat: TypeAlias = AudioFormat | UtteranceError | None
 class EncodedAudio:
     """Audio as it arrived. `format` None: a file, whose container is detected by its first bytes.
 
-    `adpcm_ima` data is a sequence of blocks, each after its length (4 bytes, little-endian). `opus`
-    data is a sequence of packets, each after its length (2 bytes); 0 stands for a lost packet.
+    `adpcm_ima` data is blocks, each after its length (4 bytes, little-endian). `opus` data is
+    packets, each after its length (2 bytes), 0 if it was lost. `decoded`: PCM from a decoder, whose
+    layout is certain. `ready`: what the model gets, mono `pcm_f32le` at `SAMPLE_RATE`.
     """
 
     format: AudioFormat | None
     data: bytes
     hint: Hint | None = None
-    """The hint that was found when the audio was converted."""
+    decoded: bool = False
     ready: bool = False
-    """Whether it is already decoded: mono `pcm_f32le` at `SAMPLE_RATE`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -122,6 +124,30 @@ class DeviceKey:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.door, self.name, self.part) if part)
+
+
+class Endpointing(StrEnum):
+    """What ends an utterance early, besides the device."""
+
+    SILENCE = "silence"
+    """Nothing."""
+    PHRASES = "phrases"
+    """A complete phrase of the book."""
+    EAGER = "eager"
+    """Also a confident sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """How the service ends an utterance by itself.
+
+    `pause_s`: silence after speech that ends it, whatever was said. `no_speech_s`: audio without
+    any speech that ends it. None: the device ends it.
+    """
+
+    endpointing: Endpointing
+    pause_s: float | None = None
+    no_speech_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +166,7 @@ class UtteranceStart:
     sequenced: bool = False
     age_s: float = 0.0
     ends_within_s: float | None = None
+    turn_end: TurnEnd | None = None
     hotwords: tuple[str, ...] = ()
     context: object = None
 
@@ -169,42 +196,13 @@ class Utterance:
     phrases: bool = True
     area: str | None = None
     """Whether the phrase book may be used, and for a device in which area."""
+    memo: object = None
+    """What the engine found while the utterance was open. It belongs to the engine."""
+    draft_after: str | None = None
+    """Not None: it is still open, and a draft of its text is wanted, which begins with this."""
+    glimpsed: bool = False
+    """Whether all its speech was given to the engine while it was open."""
     context: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """A step of the ladder: a model with its decoding settings."""
-
-    name: str
-    model: str
-    beam_size: int
-    compute_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class RungStatus:
-    """The state of the ladder, best rung first.
-
-    `mode`: `auto` (the load chooses) or the name of the held rung. `active`: the rung in use.
-    `reason`: why this rung is in use, in words.
-    """
-
-    rungs: tuple[Rung, ...]
-    mode: str
-    active: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFacts:
-    """What the service knows of the engine at the start.
-
-    `languages`: codes of the languages that every rung supports.
-    """
-
-    languages: frozenset[str]
-    rung_status: RungStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +220,19 @@ class Phrase:
     margin: float | None = None
 
 
+class Completion(Enum):
+    """How much of a sentence of the phrase book a text is."""
+
+    COMPLETE = auto()
+    """A phrase, and no likely longer one begins with it."""
+    EXTENDABLE = auto()
+    """A phrase, and a longer one begins with it."""
+    OPEN = auto()
+    """The beginning of phrases, but none itself."""
+    NONE = auto()
+    """Nothing of the book begins so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens).
@@ -235,6 +246,7 @@ class Transcript:
     no_speech_prob: float
     heard: str | None = None
     phrase: Phrase | None = None
+    completion: Completion = Completion.NONE
 
     @property
     def free(self) -> str:
@@ -261,6 +273,8 @@ class InferenceResult:
     rung: str | None = None
     retried: bool = False
     """Whether it was decoded again because the first result was doubtful."""
+    remembered_s: float | None = None
+    """If everything was found while the utterance was open: seconds of work for that."""
     hint: Hint | None = None
 
 

@@ -7,15 +7,13 @@ from typing import Protocol
 
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
+from stt_mqtt.rungs import EngineFacts, Rung, RungStatus
 from stt_mqtt.types import (
     Batch,
     DeviceKey,
     DeviceState,
-    EngineFacts,
     InferenceResult,
     Outcome,
-    Rung,
-    RungStatus,
     Transcript,
     Utterance,
     Verdict,

@@ -16,7 +16,7 @@ from stt_mqtt.engine.calibration import shipped
 from stt_mqtt.engine.models import default_models_dir, resolve
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import load_with
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 FOLDER = Path(calibration.__file__).parent / "silence"
 

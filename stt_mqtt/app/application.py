@@ -35,7 +35,8 @@ from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.observe import logs
-from stt_mqtt.types import EngineFacts, RungStatus, Verdict
+from stt_mqtt.rungs import EngineFacts, RungStatus
+from stt_mqtt.types import Verdict
 
 log = logging.getLogger(__name__)
 

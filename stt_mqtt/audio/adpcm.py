@@ -55,6 +55,15 @@ def block_frames(block: bytes | memoryview, channels: int) -> int:
     return 1 + 2 * body if channels == 1 else 1 + 8 * (body // 8)
 
 
+def decode_block(block: bytes, channels: int) -> Planar:
+    """The samples of a block that is not damaged."""
+    tracks: list[list[int]] = [[] for _ in range(channels)]
+    for channel, track in enumerate(tracks):
+        state = _begin(block[_HEADER * channel :], track)
+        _expand(_codes(block, channel, channels), state, track)
+    return scale(np.array(tracks, np.int16))
+
+
 def adpcm_pieces(data: bytes, audio_format: AudioFormat) -> Iterator[Planar]:
     """The samples of blocks, each after its 4-byte little-endian length. Damaged ones are skipped.
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
-from stt_mqtt.audio.frames import FrameReader
+from stt_mqtt.audio.file_store import FileStore, UnknownFileStore, WavStore
+from stt_mqtt.audio.live_file import DEMUXERS, LiveFileStore
 from stt_mqtt.audio.magic import is_file, refuse_foreign, sniff
+from stt_mqtt.audio.packet_store import AdpcmStore, OpusStore
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
-from stt_mqtt.audio.stores import AudioCap, Store, store_for
+from stt_mqtt.audio.pcm_store import pcm_store
+from stt_mqtt.audio.stores import AudioCap, Store
 from stt_mqtt.audio.wav import is_wav, parse_wav
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
@@ -23,6 +27,9 @@ class AudioBuffer:
     """The audio of one open utterance.
 
     If PCM is expected but the first chunk begins a file, it is taken as that file.
+
+    ADPCM and Opus can be decoded while they arrive. If that was done as a whole when the utterance
+    ends, `close` returns PCM. Otherwise it returns the encoded audio, as if nothing was decoded.
     """
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")
@@ -30,7 +37,7 @@ class AudioBuffer:
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         self._codec = audio_format.codec
         self._cap = cap
-        self._store: Store = store_for(audio_format, cap)
+        self._store = _store_for(audio_format, cap)
         self._begun = False
 
     def append(self, chunk: bytes) -> bool:
@@ -49,15 +56,42 @@ class AudioBuffer:
         """
         self._store.append_loss(chunks)
 
+    def decode(self, to_s: float = inf) -> None:
+        """Decode what has arrived, up to the first `to_s` seconds of the utterance.
+
+        The work is bounded: at most 1 s of audio and 100 packets. The rest waits for the next call.
+        """
+        self._store.decode(to_s)
+
+    def take_decoded(self) -> bytes:
+        """The audio that was decoded since the last call: 16-bit little-endian mono at 16 kHz.
+
+        Two channels are mixed. Lost chunks are silence. Empty if there is nothing new. Of files,
+        uncompressed WAV, FLAC, and Opus in Ogg and WebM can be heard. Does not change `nbytes`.
+        """
+        return self._store.take_decoded()
+
     @property
     def seconds(self) -> float:
         """Length of the audio; 0.0 for containers, whose length is unknown before decoding."""
         return self._store.seconds
 
     @property
+    def undecoded_s(self) -> float:
+        """Length of the audio that `take_decoded` will give after more calls of `decode`."""
+        return self._store.undecoded_s
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self._store.nbytes
+
+    def snapshot(self) -> EncodedAudio:
+        """The audio so far: what `close` would return, except for the last 30 ms.
+
+        Does not change `nbytes`.
+        """
+        return self._store.snapshot()
 
     def close(self) -> EncodedAudio:
         """Return the audio. Nothing may be added afterwards."""
@@ -66,12 +100,27 @@ class AudioBuffer:
     def _begin(self, chunk: bytes) -> None:
         """Choose the store by the first chunk that is not empty."""
         self._begun = bool(chunk)
-        if self._codec is not Codec.WAV and self._codec not in PCM_TYPES:
+        if self._codec not in PCM_TYPES:
             return
         if is_wav(chunk):
-            self._store = _WavStore(self._cap)
-        elif self._codec is not Codec.WAV and is_file(chunk):
-            self._store = store_for(None, self._cap)
+            self._store = WavStore(self._cap)
+        elif is_file(chunk):
+            self._store = UnknownFileStore(AudioFormat(), self._cap)
+
+
+def _store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
+    """Make an empty store for the codec."""
+    if audio_format.codec in PCM_TYPES:
+        return pcm_store(audio_format, cap)
+    if audio_format.codec is Codec.ADPCM_IMA:
+        return AdpcmStore(audio_format, cap)
+    if audio_format.codec is Codec.OPUS:
+        return OpusStore(audio_format, cap)
+    if audio_format.codec is Codec.WAV:
+        return WavStore(cap)
+    if audio_format.codec in DEMUXERS:
+        return LiveFileStore(audio_format, cap)
+    return FileStore(audio_format, cap)
 
 
 def whole(data: bytes, default: AudioFormat) -> EncodedAudio:
@@ -102,52 +151,3 @@ def estimated_seconds(audio: EncodedAudio) -> float:
         return pcm.frames / pcm.rate
     bytes_per_s = _FLAC_BYTES_PER_S if codec is Codec.FLAC else _CODED_BYTES_PER_S
     return len(audio.data) / bytes_per_s
-
-
-class _WavStore:
-    """A WAV file in chunks, or a WAV file per chunk.
-
-    After a second header, each chunk counts as a file, as the satellites of Rhasspy send them. Then
-    headers are skipped, and chunks without one are dropped.
-    """
-
-    __slots__ = ("_cap", "_next_is_begun", "_reader", "_store")
-
-    def __init__(self, cap: AudioCap) -> None:
-        self._cap = cap
-        self._store: Store = store_for(AudioFormat(Codec.WAV), cap)
-        self._reader: FrameReader | None = None
-        self._next_is_begun = False
-
-    def append(self, chunk: bytes) -> bool:
-        if self._reader is None and not self._next_is_begun and self.nbytes and is_wav(chunk):
-            self._begin_next_file()
-        if self._reader is None:
-            return self._store.append(chunk)
-        pcm = self._reader.read(chunk)
-        return pcm is None or self._store.append(pcm)
-
-    def append_loss(self, chunks: int) -> None:
-        self._store.append_loss(chunks)
-
-    @property
-    def seconds(self) -> float:
-        return self._store.seconds
-
-    @property
-    def nbytes(self) -> int:
-        return self._store.nbytes
-
-    def close(self) -> EncodedAudio:
-        return self._store.close()
-
-    def _begin_next_file(self) -> None:
-        # The data so far is a whole file. Its format may be unsupported.
-        self._next_is_begun = True
-        # One second more, so that the frame that reaches the cap is seen to exceed it.
-        reader = FrameReader(self._cap.max_s + 1)
-        first = reader.read(self._store.close().data)
-        if first is not None:
-            self._reader = reader
-            self._store = store_for(AudioFormat(), self._cap)
-            self._store.append(first)

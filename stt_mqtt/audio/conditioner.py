@@ -46,10 +46,11 @@ class Conditioner:
     Offset and mix are determined for `WINDOW_S` at a time, so they do not change in an utterance.
     """
 
-    def __init__(self, rate: int, channels: int) -> None:
-        """`rate` of the input in Hz."""
+    def __init__(self, rate: int, channels: int, inspect_clipping: bool = True) -> None:
+        """`rate` of the input in Hz. Samples that were resampled before cannot be inspected."""
         self._resampler = BatchResampler(rate, channels)
         self._clipping = Clipping()
+        self._inspect_clipping = inspect_clipping
         self._waiting: list[Planar] = []
         self._length = 0
         self._mix: Mix | None = None
@@ -65,7 +66,8 @@ class Conditioner:
 
     def push(self, planar: Planar) -> Iterator[Samples]:
         """Add the next samples. Yields samples that are ready, usually none."""
-        self._clipping.push(planar)
+        if self._inspect_clipping:
+            self._clipping.push(planar)
         self._wait(self._resampler.push(planar))
         # The offset of the rest is determined separately, so it must not be too short.
         while self._length >= WINDOW_S * SAMPLE_RATE + _LEAST_REST:

@@ -83,7 +83,8 @@ class Decoding:
             return
         source = self._source()
         rate, first = next(source)
-        self._conditioner = conditioner = Conditioner(rate, len(first))
+        conditioner = Conditioner(rate, len(first), inspect_clipping=not self._audio.decoded)
+        self._conditioner = conditioner
         for _, planar in chain([(rate, first)], source):
             yield from conditioner.push(planar)
             if self._at_least is not None and conditioner.taken >= self._at_least:
@@ -116,7 +117,9 @@ class Decoding:
         return media_pieces(data, codec)
 
     def _pcm(self, pcm: Pcm) -> _Source:
-        self._layout = Layout(pcm.sample_type, pcm.rate, pcm.channels)
+        layout = Layout(pcm.sample_type, pcm.rate, pcm.channels)
+        self._layout = None if self._audio.decoded else layout
         for start in range(0, max(pcm.frames, 1), _PIECE):
-            self._layout.push(pcm.raw(start, start + _PIECE))
+            if self._layout is not None:
+                self._layout.push(pcm.raw(start, start + _PIECE))
             yield pcm.rate, pcm.planar(start, start + _PIECE)

@@ -1,4 +1,4 @@
-"""Detects the end of a spoken command in live audio.
+"""Measures speech and silence in live audio.
 
 A frame counts as speech if the voice detector reports a voice and its power in the voice band is
 clearly above the noise floor. The detector alone reports a voice in loud noise, and the power alone
@@ -11,10 +11,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from dataclasses import dataclass
-from enum import StrEnum
-from itertools import islice
-from math import inf
 
 import webrtcvad
 
@@ -24,7 +20,13 @@ from stt_mqtt.audio.activity import (
     LOWEST_FLOOR_DBFS,
     band_power_db,
 )
-from stt_mqtt.types import SAMPLE_RATE
+from stt_mqtt.audio.pcm import s16le
+from stt_mqtt.types import SAMPLE_RATE, Samples
+
+MIN_SPEECH_MS = 180
+"""Least speech within a second that begins a command."""
+AGGRESSIVENESS = 2
+"""Mode of webrtcvad, from 0 (most voices) to 3 (fewest)."""
 
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _MEMORY = 100
@@ -32,116 +34,137 @@ _MEMORY = 100
 _FLOOR_SHARE = 10
 """One tenth of the frames is below the floor, so a few lost packets do not lower it."""
 _BURST = 33
-"""Frames in which `min_speech_ms` of speech begin a command, 1 s."""
-_RUN = 2
-"""Consecutive frames of speech that prolong a command. A click in a pause does not."""
+"""Frames in which enough speech begins a command, 1 s."""
 _BEGIN_DB = 9.0
 """How far above the floor speech begins. A false beginning would cut off a late speaker."""
+_SOUND_DB = 6.0
+"""How far above the floor an unvoiced sound is."""
+_ENDING_FRAMES = 13
+"""Longest unvoiced ending of a word after its last voiced frame."""
+_ENDING_GAP = 4
+"""Longest silence within that ending, as before a final plosive."""
 _GO_ON_DB = 5.0
 """How far above the floor speech continues once it has begun."""
 
 
-class EndpointState(StrEnum):
-    """The state of an `Endpointer`."""
+class SpeechMeter:
+    """Measures whether a command has begun and how long it has been silent since.
 
-    WAITING = "waiting"
-    SPEAKING = "speaking"
-    ENDED = "ended"
-    NO_SPEECH = "no_speech"
+    It works on frames of `FRAME_MS`, so all times are multiples of that.
+    """
 
+    __slots__ = (
+        "_detector",
+        "_forgotten_end",
+        "_frames",
+        "_powers",
+        "_rest",
+        "_sorted",
+        "_sound_end",
+        "_voiced",
+        "silence_ms",
+        "spoke",
+    )
 
-@dataclass(frozen=True, slots=True)
-class EndpointConfig:
-    """Parameters of an `Endpointer`."""
-
-    pause_ms: int = 800
-    """Pause that ends a command."""
-    min_speech_ms: int = 180
-    """Least speech within a second that begins a command."""
-    no_speech_ms: int = 8000
-    """Length of audio without speech after which the state is `NO_SPEECH`."""
-    aggressiveness: int = 2
-    """Mode of webrtcvad, from 0 (most voices) to 3 (fewest)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    number: int
-    power_db: float
-    voice_db: float
-    """The power if the detector reports a voice, else -inf."""
-
-
-class Endpointer:
-    """Detects the end of one command."""
-
-    def __init__(self, config: EndpointConfig) -> None:
-        self._config = config
-        self._detector = webrtcvad.Vad(config.aggressiveness)
+    def __init__(self) -> None:
+        self._detector = webrtcvad.Vad(AGGRESSIVENESS)
         self._rest = b""
-        self._recent: deque[_Frame] = deque()
-        self._powers: list[float] = []
-        """Powers of the frames in memory, sorted."""
+        self._powers: deque[float] = deque()
+        """Powers of the frames in memory, in dBFS."""
+        self._sorted: list[float] = []
+        """The same, sorted."""
+        self._voiced: deque[tuple[int, float]] = deque()
+        """Number and power of the frames in memory in which the detector reports a voice."""
         self._frames = 0
         self._forgotten_end = 0
         """Number after the last frame of speech that is no longer in memory."""
-        self.state = EndpointState.WAITING
+        self._sound_end = 0
+        """Number after the last frame of a word, voiced or not."""
+        self.spoke = False
+        """Whether a command has begun."""
+        self.silence_ms = 0
+        """Audio since the last sound of speech; 0 before a command has begun."""
 
-    def push(self, pcm: bytes) -> EndpointState:
-        """Process 16-bit little-endian mono samples at `SAMPLE_RATE`; return the state.
+    @property
+    def heard_ms(self) -> int:
+        """Length of the audio that was measured."""
+        return self._frames * FRAME_MS
 
-        `ENDED` and `NO_SPEECH` are final.
+    def push(self, pcm: bytes) -> None:
+        """Measure 16-bit little-endian mono samples at `SAMPLE_RATE`. They may be split anywhere.
+
+        An incomplete frame is held back.
         """
         data = self._rest + pcm
         whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
         self._rest = data[whole:]
         for at in range(0, whole, _FRAME_BYTES):
-            if self.state in {EndpointState.ENDED, EndpointState.NO_SPEECH}:
-                break
-            self._process(data[at : at + _FRAME_BYTES])
-        return self.state
+            self._measure(data[at : at + _FRAME_BYTES])
 
-    def _process(self, frame: bytes) -> None:
-        self._remember(frame)
-        config = self._config
-        if self.state is EndpointState.WAITING and self._has_begun():
-            self.state = EndpointState.SPEAKING
-        if self.state is EndpointState.SPEAKING:
-            pause = self._frames - self._end_of_speech()
-            if pause * FRAME_MS >= config.pause_ms:
-                self.state = EndpointState.ENDED
-        elif self._frames * FRAME_MS >= config.no_speech_ms:
-            self.state = EndpointState.NO_SPEECH
-
-    def _remember(self, frame: bytes) -> None:
-        if len(self._recent) == _MEMORY:
-            threshold_db = self._floor_db + _GO_ON_DB
-            oldest, following = self._recent.popleft(), self._recent[0]
-            if min(oldest.voice_db, following.voice_db) >= threshold_db:
-                self._forgotten_end = following.number + 1
-            del self._powers[bisect_left(self._powers, oldest.power_db)]
+    def _measure(self, frame: bytes) -> None:
+        if len(self._powers) == _MEMORY:
+            self._forget_oldest()
         power_db = band_power_db(frame)
-        voiced = self._detector.is_speech(frame, SAMPLE_RATE)
-        self._recent.append(_Frame(self._frames, power_db, power_db if voiced else -inf))
-        insort(self._powers, power_db)
+        self._powers.append(power_db)
+        insort(self._sorted, power_db)
+        if self._detector.is_speech(frame, SAMPLE_RATE):
+            self._voiced.append((self._frames, power_db))
         self._frames += 1
+        floor_db = self._floor_db
+        self.spoke = self.spoke or self._has_begun(floor_db + _BEGIN_DB)
+        if self.spoke:
+            speech_end = self._end_of_speech(floor_db + _GO_ON_DB)
+            ends_word = (
+                power_db >= floor_db + _SOUND_DB
+                and self._frames - speech_end <= _ENDING_FRAMES
+                and self._frames - self._sound_end <= _ENDING_GAP
+            )
+            self._sound_end = max(speech_end, self._frames if ends_word else self._sound_end)
+            self.silence_ms = (self._frames - self._sound_end) * FRAME_MS
+
+    def _forget_oldest(self) -> None:
+        threshold_db = self._floor_db + _GO_ON_DB
+        oldest = self._frames - _MEMORY
+        if self._voiced and self._voiced[0][0] == oldest:
+            _, power_db = self._voiced.popleft()
+            number, next_db = self._voiced[0] if self._voiced else (0, 0.0)
+            if number == oldest + 1 and min(power_db, next_db) >= threshold_db:
+                self._forgotten_end = oldest + 2
+        del self._sorted[bisect_left(self._sorted, self._powers.popleft())]
 
     @property
     def _floor_db(self) -> float:
-        return max(self._powers[len(self._powers) // _FLOOR_SHARE], LOWEST_FLOOR_DBFS)
+        return max(self._sorted[len(self._sorted) // _FLOOR_SHARE], LOWEST_FLOOR_DBFS)
 
-    def _has_begun(self) -> bool:
-        threshold_db = self._floor_db + _BEGIN_DB
-        recent = islice(reversed(self._recent), _BURST)
-        count = sum(frame.voice_db >= threshold_db for frame in recent)
-        return count * FRAME_MS >= self._config.min_speech_ms
+    def _has_begun(self, threshold_db: float) -> bool:
+        earliest, needed = self._frames - _BURST, MIN_SPEECH_MS
+        if len(self._voiced) * FRAME_MS < needed:
+            return False
+        for number, power_db in reversed(self._voiced):
+            if number < earliest or needed <= 0:
+                break
+            if power_db >= threshold_db:
+                needed -= FRAME_MS
+        return needed <= 0
 
-    def _end_of_speech(self) -> int:
-        """Number after the last frame of speech."""
-        threshold_db = self._floor_db + _GO_ON_DB
-        run = 0
-        for frame in reversed(self._recent):
-            run = run + 1 if frame.voice_db >= threshold_db else 0
-            if run == _RUN:
-                return frame.number + run
+    def _end_of_speech(self, threshold_db: float) -> int:
+        """Number after the last frame of speech.
+
+        Two consecutive frames prolong a command. A click in a pause does not.
+        """
+        following = -1
+        for number, power_db in reversed(self._voiced):
+            if power_db >= threshold_db:
+                if number + 1 == following:
+                    return following + 1
+                following = number
         return self._forgotten_end
+
+
+def end_of_speech(samples: Samples) -> int | None:
+    """The number of samples up to the last sound of speech. None: there is no speech."""
+    meter = SpeechMeter()
+    meter.push(s16le(samples))
+    if not meter.spoke:
+        return None
+    return (meter.heard_ms - meter.silence_ms) * SAMPLE_RATE // 1000

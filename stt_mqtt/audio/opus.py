@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
@@ -63,27 +63,65 @@ class PacketWalk:
             at += 2 + size
 
 
+class OpusDecoder:
+    """Decodes packets at `OPUS_RATE`. Lost and damaged ones become silence.
+
+    Those before the first good packet are given together with it, up to a minute.
+    """
+
+    __slots__ = ("_channels", "_context", "_lost", "found")
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._context = AudioCodecContext.create("libopus", "r")
+        self._context.sample_rate = OPUS_RATE
+        self._context.layout = "mono" if channels == 1 else "stereo"
+        self._lost = 0
+        """Samples of lost and damaged packets before the first good one."""
+        self.found = False
+        """Whether a packet could be decoded."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing of the first minute could be decoded. Nothing will be from now on."""
+        return not self.found and self._lost > _MAX_LOST
+
+    def decode(self, packet: bytes, samples: int) -> Iterator[Planar]:
+        """What can be given after this packet of `samples`; an empty packet was lost."""
+        if self.is_hopeless:
+            return
+        planar = _decode_packet(self._context, packet) if packet else None
+        if planar is None and not self.found:
+            self._lost += samples
+            return
+        if not self.found:
+            self.found = True
+            yield from _silence(self._lost, self._channels)
+        yield np.zeros((self._channels, samples), np.float32) if planar is None else planar
+
+
+def packet_decoder(channels: int) -> Callable[[bytes], list[Planar]]:
+    """A decoder of single packets at `OPUS_RATE`. What is no packet gives nothing."""
+    decoder = OpusDecoder(channels)
+
+    def decode(packet: bytes) -> list[Planar]:
+        samples = packet_samples(packet)
+        return list(decoder.decode(packet, samples)) if samples else []
+
+    return decode
+
+
 def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:
-    """Decode packets at `OPUS_RATE`. Lost and damaged ones become silence.
+    """Decode packets at `OPUS_RATE`.
 
     Raises CorruptAudioError if none of the first minute can be decoded.
     """
-    decoder = AudioCodecContext.create("libopus", "r")
-    decoder.sample_rate = OPUS_RATE
-    decoder.layout = "mono" if channels == 1 else "stereo"
-    lost, decoded = 0, False
+    decoder = OpusDecoder(channels)
     for packet, samples in PacketWalk().packets(data):
-        planar = _decode_packet(decoder, bytes(packet)) if packet else None
-        decoded = decoded or planar is not None
-        if not decoded:
-            lost += samples
-            if lost > _MAX_LOST:
-                break
-            continue
-        yield from _silence(lost, channels)
-        lost = 0
-        yield np.zeros((channels, samples), np.float32) if planar is None else planar
-    if not decoded:
+        yield from decoder.decode(bytes(packet), samples)
+        if decoder.is_hopeless:
+            break
+    if not decoder.found:
         raise CorruptAudioError("no Opus packet could be decoded; is each behind its length?")
 
 

@@ -26,8 +26,10 @@ _SAMPLE_TYPES = {
 }
 
 
-def parse_wav(data: bytes) -> Pcm | None:
+def parse_wav(data: bytes | bytearray) -> Pcm | None:
     """The samples of a WAV file, found by walking its chunks; None: they are compressed.
+
+    They are not copied, so a bytearray cannot be changed until the result is gone.
 
     Raises CorruptAudioError without a format and samples behind it, UnsupportedFormatError
     for a rate, channel count or sample width that is not taken.
@@ -41,7 +43,7 @@ def parse_wav(data: bytes) -> Pcm | None:
     raise CorruptAudioError("WAV data holds no format with samples behind it")
 
 
-def is_wav(data: bytes) -> bool:
+def is_wav(data: bytes | bytearray) -> bool:
     """Whether a WAV header begins here; RF64 is the form for files over 4 GiB."""
     return data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE"
 
@@ -53,14 +55,14 @@ def wav_bytes(pcm: bytes, rate: int) -> bytes:
     return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of each chunk; sizes are clamped to what follows."""
     view = memoryview(data)
     at = 12 if is_wav(data) else len(data)
     for _ in range(_MAX_CHUNKS):
         if at + 8 > len(data):
             return
-        name = data[at : at + 4]
+        name = bytes(data[at : at + 4])
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + size
         if name == b"data" and size in (0, _SIZE_ELSEWHERE):
@@ -70,7 +72,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at = end + _padding(data, end) if size % 2 else end
 
 
-def _padding(data: bytes, end: int) -> int:
+def _padding(data: bytes | bytearray, end: int) -> int:
     """Bytes from the `end` of a chunk of odd length to the next one: not all writers pad."""
     for padding in (1, 0):
         if data[end + padding : end + padding + 4] in (b"fmt ", b"data"):

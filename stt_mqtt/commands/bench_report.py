@@ -10,7 +10,7 @@ from rich.table import Table
 from stt_mqtt.commands.bench_rooms import Level
 from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.resources import Parallelism
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 ALL = "all"
 

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.core.outcomes import Answer
+from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.errors import SttMqttError, UtteranceError
 from stt_mqtt.observe.process import rss_mb
@@ -162,7 +162,7 @@ class SimulatedRooms:
 
         Raises SttMqttError if an utterance fails.
         """
-        answers: list[Answer] = []
+        answers: list[Answer | Glimpse] = []
         scheduler = Scheduler(self._limits)
         scheduler.attach_pool(self._pool, self._capacity, time.monotonic())
 
@@ -177,10 +177,11 @@ class SimulatedRooms:
             answers += self._take_event(scheduler)
             while answers:
                 answer = answers.pop(0)
+                assert isinstance(answer, Answer)
                 yield _spoken(answer)
                 speak(answer.utterance.key)
 
-    def _take_event(self, scheduler: Scheduler) -> list[Answer]:
+    def _take_event(self, scheduler: Scheduler) -> list[Answer | Glimpse]:
         deadline, now = scheduler.deadline, time.monotonic()
         event = self._events.next(None if deadline is None else max(deadline - now, 0.0))
         now = time.monotonic()

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,7 +31,16 @@ from stt_mqtt.commands.manifest import (
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.commands.screen import open_console
 from stt_mqtt.config import GateConfig
-from stt_mqtt.engine.calibration import FULL_WINDOW, OWN_FILE, Calibration, Shipped, Window
+from stt_mqtt.engine.calibration import (
+    FULL_WINDOW,
+    OWN_FILE,
+    Calibration,
+    Shipped,
+    Window,
+    as_own,
+    save,
+    shipped_for,
+)
 from stt_mqtt.engine.calibration_search import (
     WINDOWS,
     SplitModel,
@@ -109,6 +116,10 @@ def run(options: argparse.Namespace) -> int:
         window, _ = choose(measured.trials, measured.languages)
         in_noise = subject.in_noise(spread(noise, options.limit), window, progress)
     chosen = calibration(measured.trials, measured.languages, in_noise)
+    known = shipped_for(model)
+    if known is not None:
+        # The search does not measure it.
+        chosen = replace(chosen, takes_names=known.calibration.takes_names)
     if options.json:
         print(as_shipped(model, chosen, measured.described(len(in_noise))))
     else:
@@ -217,27 +228,6 @@ def as_shipped(model: ResolvedModel, chosen: Calibration, measured: str) -> str:
     size = weights.stat().st_size
     entry = Shipped(model.name, size, digest_of(weights), None, measured, chosen)
     return json.dumps(TypeAdapter(Shipped).dump_python(entry), indent=2, ensure_ascii=False)
-
-
-def as_own(chosen: Calibration) -> str:
-    """The calibration as JSON for the file beside a model."""
-    return TypeAdapter(Calibration).dump_json(chosen, indent=2).decode()
-
-
-def save(chosen: Calibration, folder: Path) -> Path:
-    """Write the calibration into the folder of a model, atomically. Raises OSError."""
-    file = folder / OWN_FILE
-    handle, name = tempfile.mkstemp(prefix=f".{OWN_FILE}-", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as temporary:
-            temporary.write(as_own(chosen) + "\n")
-        # mkstemp makes it readable for the owner only. The service may run as another user.
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return file
 
 
 def table(trials: Sequence[Trial], languages: Sequence[str], chosen: Calibration) -> Table:

@@ -67,6 +67,11 @@ class Listener:
         """As `Transcriber.clear_no_speech_prob`."""
         return self.model_in_use.clear_no_speech_prob
 
+    @property
+    def takes_names(self) -> bool:
+        """As `Transcriber.takes_names`."""
+        return self.model_in_use.takes_names
+
     def transcribe(
         self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
@@ -74,6 +79,10 @@ class Listener:
         answers = self.model_in_use.transcribe(speeches, decode_pass)
         self.hypotheses += [answer for answer in answers if isinstance(answer, Hypothesis)]
         return answers
+
+    def draft(self, speech: Speech, after: str) -> Hypothesis:
+        """As `Transcriber.draft`."""
+        return self.model_in_use.draft(speech, after)
 
     def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
         """As `Transcriber.score`."""

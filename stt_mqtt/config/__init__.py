@@ -14,6 +14,7 @@ from stt_mqtt.config.network import (
     Scheme,
     TlsConfig,
     WyomingConfig,
+    WyomingEndpointing,
 )
 from stt_mqtt.config.phrases import NamesFromHomeAssistantConfig, PhrasesConfig
 from stt_mqtt.config.reader import read_config
@@ -69,6 +70,7 @@ __all__ = [
     "TlsConfig",
     "VadConfig",
     "WyomingConfig",
+    "WyomingEndpointing",
     "compare",
     "is_glob",
     "json_schema",

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from stt_mqtt.config.section import Section
-from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec
+from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, Endpointing
 
 Rate = Annotated[int, Field(ge=8000, le=48000)]
 Channels = Annotated[int, Field(ge=1, le=2)]
@@ -80,6 +80,11 @@ class DeviceConfig(Section):
     """Pause that ends an utterance without a start message, in milliseconds."""
     idle_timeout_ms: IdleTimeout = 5000
     """Pause that ends an utterance with a start message, in milliseconds."""
+    endpointing: Endpointing = Endpointing.PHRASES
+    """What ends an utterance early: `silence` nothing, `phrases` a complete phrase of the book,
+    `eager` also a confident sentence."""
+    partials: bool = False
+    """`true`: the text so far is published while somebody speaks. It needs more CPU time."""
     on_cap: OnCap = OnCap.FINALIZE
     """At the length limit: `finalize` transcribes, `truncate` waits for the end, `reject` fails."""
 

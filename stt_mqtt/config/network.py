@@ -174,6 +174,13 @@ class HermesConfig(Section):
     """`false`: the service neither subscribes to Hermes topics nor answers on them."""
 
 
+class WyomingEndpointing(StrEnum):
+    """Who notices that the speaker has finished."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
 class WyomingConfig(Section):
     """Wyoming, the voice protocol of Home Assistant."""
 
@@ -183,6 +190,8 @@ class WyomingConfig(Section):
     """Where to listen: `tcp://0.0.0.0:10300` for all networks, `unix:///path` or `stdio://`."""
     zeroconf: bool = True
     """Announce addresses that other machines can reach, so that Home Assistant finds them."""
+    endpointing: WyomingEndpointing = WyomingEndpointing.CLIENT
+    """Who ends an utterance: `client`, or `server` for Home Assistant 2026.11 and later."""
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:

@@ -26,7 +26,7 @@ from stt_mqtt.config.service import (
     LogConfig,
     ServiceConfig,
 )
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 RESERVED_NAME = "bridge"
 """The topic level of the service, which no device may have."""

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from stt_mqtt.config.section import Section
-from stt_mqtt.types import SAMPLE_RATE, Rung
+from stt_mqtt.rungs import Rung
+from stt_mqtt.types import SAMPLE_RATE
 
 BYTES_PER_SAMPLE = 4
 """Audio is held as float32."""

@@ -5,6 +5,7 @@ Every method that can end utterances returns them in order. `now` is in monotoni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from stt_mqtt.audio.buffer import whole
@@ -23,6 +24,7 @@ from stt_mqtt.types import (
     EndReason,
     NamedFormat,
     Outcome,
+    Transcript,
     Utterance,
     UtteranceStart,
 )
@@ -32,21 +34,9 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_context",
-        "_late_chunks",
-        "_open",
-        "_recent",
-        "announced",
-        "config",
-        "counters",
-        "enabled_was_set",
-        "key",
-        "last_seen_ts",
-        "overrides",
-        "pending",
-        "settings",
-        "timer_at",
-    )
+        "_context", "_late_chunks", "_open", "_recent", "announced", "config", "counters",
+        "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings", "timer_at",
+    )  # fmt: skip
 
     def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
         self.key = key
@@ -75,6 +65,11 @@ class Device:
     def listening(self) -> bool:
         """Whether an utterance is open."""
         return self._open is not None
+
+    @property
+    def utterance(self) -> OpenUtterance | None:
+        """The open utterance; None: there is none."""
+        return self._open
 
     @property
     def state(self) -> DeviceState:
@@ -142,9 +137,8 @@ class Device:
         if utterance is None:
             if isinstance(format, UtteranceError):
                 return self.refuse(UtteranceStart(), format, now)
-            utterance = self._open_new(
-                UtteranceStart(format=format), self.config.gap_timeout_ms / 1000, now
-            )
+            gap_timeout_s = self.config.gap_timeout_ms / 1000
+            utterance = self._open_new(UtteranceStart(format=format), gap_timeout_s, now, True)
         held = utterance.nbytes
         if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
             self.counters.dropped_chunks += 1
@@ -157,7 +151,7 @@ class Device:
         if utterance.capped and not was_capped:
             return self._on_cap(utterance, now)
         complete = utterance.stopped_at is not None and not utterance.straggling
-        return self.end(EndReason.STOP, now) if complete else []
+        return self.end(EndReason.STOP, now) if complete else self._end_turn(utterance, now)
 
     def stop(self, id: str | None, sent: int | None, now: float) -> list[Ended]:
         """End the open utterance. If fewer than `sent` chunks came, wait briefly for the rest."""
@@ -173,13 +167,8 @@ class Device:
 
     def abort(self, id: str | None, now: float) -> list[Ended]:
         """Discard the open utterance."""
-        utterance = self._open
-        if utterance is None:
-            self._late_chunks.for_stragglers(now)
-            return []
-        if id not in {None, utterance.start.id}:
-            return []
-        return self._abort_open(now)
+        is_other = self._open is not None and id not in {None, self._open.start.id}
+        return [] if is_other else self._abort_open(now)
 
     def end(self, end: EndReason, ended_at: float) -> list[Ended]:
         """End the open utterance. One that waits for late chunks ends with the reason `stop`."""
@@ -240,13 +229,43 @@ class Device:
             return []
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
             return self.end(EndReason.GAP, utterance.quiet_until)
+        if now < utterance.end_at:
+            return self._end_turn(utterance, now, rested=True)
         utterance.capped = True
         return self._on_cap(utterance, now)
 
-    def _open_new(self, start: UtteranceStart, quiet_timeout_s: float, now: float) -> OpenUtterance:
+    def glimpse(self, now: float, may_glimpse: Callable[[DeviceKey], bool]) -> Utterance | None:
+        """What was said so far, if it should be recognised now. None: it should or can not.
+
+        `may_glimpse`: whether a thread is free for the device.
+        """
+        utterance = self._open
+        if utterance is None or not utterance.wants_glimpse(now):
+            return None
+        if not may_glimpse(self.key) or self._context.budget.missing_bytes(utterance.nbytes):
+            utterance.skip_glimpse()
+            return None
+        glimpse = utterance.glimpse(self.key, now)
+        self._context.budget.use(len(glimpse.audio.data))
+        return glimpse
+
+    def glimpsed(self, glimpse: Utterance, found: Transcript | None, now: float) -> list[Ended]:
+        """What a glimpse found. It may end the turn.
+
+        If the device holds silence back, only `tick` ends it, after all chunks were read.
+        """
+        utterance = self._open
+        if utterance is None or utterance.memo is not glimpse.memo:
+            return []
+        utterance.glimpsed(found)
+        return self._end_turn(utterance, now)
+
+    def _open_new(
+        self, start: UtteranceStart, quiet_timeout_s: float, now: float, by_chunk: bool = False
+    ) -> OpenUtterance:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
-        resolved = self._resolve(start, id, quiet_timeout_s)
+        resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
         self._open = OpenUtterance(resolved, self._context.cap, now)
         return self._open
 
@@ -279,6 +298,16 @@ class Device:
         # The pause is as long as the one that would have ended the utterance.
         self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return [Answer(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
+
+    def _end_turn(self, utterance: OpenUtterance, now: float, rested: bool = False) -> list[Ended]:
+        """End the open utterance if its turn has ended. The chunks that follow are late.
+
+        `rested`: all chunks were read, so the time since the last one counts as silence.
+        """
+        if not utterance.turn_has_ended(now if rested else None):
+            return []
+        self._late_chunks.until_pause(now, utterance.late_s)
+        return self.end(EndReason.ENDPOINT, now)
 
     def _settings_changed(self, now: float) -> list[Ended]:
         self.settings = self.overrides.over(self.config)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from stt_mqtt.core.device import Device
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.types import DeviceKey, DeviceState, Outcome
 
@@ -20,6 +21,13 @@ class Outlet(Protocol):
 
     def outcome(self, outcome: Outcome) -> None:
         """Send the device the one outcome of its utterance."""
+
+
+class PartialOutlet(Protocol):
+    """A door that sends partial results to devices with `partials`."""
+
+    def partial(self, partial: Partial) -> None:
+        """Send a partial result of an open utterance. It comes before the outcome."""
 
 
 class DeviceObserver(Protocol):

@@ -35,6 +35,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What was recognised of an utterance that is still open."""
+
+    utterance: Utterance
+    verdict: Verdict
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is a draft, made while somebody speaks."""
+        return self.utterance.draft_after is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Repeated:
     """A start whose id was used before. It opened nothing.
 

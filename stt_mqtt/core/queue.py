@@ -92,6 +92,14 @@ class FairQueue:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy."""
         return tuple(self._pop() for _ in range(min(most, self.ready)))
 
+    def is_busy(self, key: DeviceKey) -> bool:
+        """Whether an utterance of the device is being transcribed or waits."""
+        return key in self._busy or key in self._waiting
+
+    def hold(self, key: DeviceKey) -> None:
+        """Let the next utterances of a device that is not busy wait until `done`."""
+        self._busy.add(key)
+
     def done(self, key: DeviceKey) -> None:
         """The utterance of a busy device was transcribed. Its next one may be taken."""
         self._busy.remove(key)

@@ -19,7 +19,7 @@ from stt_mqtt.engine.resources import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import Rung, RungStatus
+from stt_mqtt.rungs import Rung, RungStatus
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.core.outcomes import Answer
+from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.queue import FairQueue, QueueLimits
+from stt_mqtt.core.running import Running
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.errors import (
     ExpiredError,
@@ -51,23 +52,6 @@ class Capacity:
     max_batch: int
 
 
-@dataclass(slots=True)
-class _Running:
-    """A batch until it is finished. `unanswered`: utterances by their index in the batch."""
-
-    started_at: float
-    unanswered: dict[int, Utterance]
-    progress_at: float
-    """When the batch started, or when its last verdict arrived."""
-    stuck: bool = False
-    excused: bool = False
-    """Whether its timeout was restarted, because the process stood still or the machine slept."""
-
-    def deadline(self, timeout_s: float) -> float:
-        """When the batch counts as stuck. Each unanswered utterance has `timeout_s` seconds."""
-        return self.progress_at + timeout_s * max(len(self.unanswered), 1)
-
-
 class Scheduler:
     """Keeps the inference threads busy and answers every queued utterance exactly once."""
 
@@ -85,11 +69,12 @@ class Scheduler:
         self.arrivals = LoadMeter()
         """The rate of utterances and audio, for the choice of the rung."""
         self._pool: Pool | None = None
-        self._workers = 0
+        self.workers = 0
+        """Number of inference threads."""
         self.max_batch = 1
         """Most utterances in a batch. `LadderRunner` sets it when it changes the model."""
         self._last_number = 0
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, Running] = {}
 
     @property
     def queue(self) -> FairQueue:
@@ -100,7 +85,7 @@ class Scheduler:
     def drained(self) -> bool:
         """Whether no utterance is queued or being transcribed."""
         return self._queue.jobs == 0 and not any(
-            running.unanswered for running in self._running.values()
+            running.unanswered and not running.is_glimpse for running in self._running.values()
         )
 
     @property
@@ -111,7 +96,7 @@ class Scheduler:
     @property
     def all_stuck(self) -> bool:
         """Whether every inference thread is stuck, so that nothing can be transcribed."""
-        return 0 < self._workers <= self._stuck
+        return 0 < self.workers <= self._stuck
 
     @property
     def deadline(self) -> float | None:
@@ -121,13 +106,14 @@ class Scheduler:
             for running in self._running.values()
             if not running.stuck
         ]
+        timeouts += [running.awaited_until for running in self._running.values() if running.holds]
         expiry = self._queue.next_expiry
         return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
 
     def attach_pool(self, pool: Pool, capacity: Capacity, now: float) -> None:
         """Start to transcribe with these threads. Before that, utterances wait in the queue."""
         self._pool = pool
-        self._workers = capacity.workers
+        self.workers = capacity.workers
         self.max_batch = capacity.max_batch
         self._start(now)
 
@@ -135,45 +121,81 @@ class Scheduler:
         """Remove the queued utterances of a device. One that is being transcribed continues."""
         return [_answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
-    def put(self, utterance: Utterance, now: float) -> list[Answer]:
+    def put(self, utterance: Utterance, now: float) -> list[Answer | Glimpse]:
         """Queue an utterance and start it if a thread is free. An empty one is answered at once."""
         if not utterance.audio.data:
             return [Answer(utterance, _no_audio_error(utterance), 0.0)]
         if self._queue.is_expired(utterance, now):
             return [self._expired(utterance, now)]
+        if not utterance.glimpsed:
+            self._release(utterance.key)
         self.arrivals.note(now, self._queue.length_s(utterance))
         refused = [_overloaded(refused, now) for refused in self._queue.put(utterance)]
-        return refused + self.tick(now)
+        return [*refused, *self.tick(now)]
+
+    def may_glimpse(self, key: DeviceKey) -> bool:
+        """Whether a thread is free for an open utterance of a device.
+
+        Nothing final waits, and of several threads glimpses never take all.
+        """
+        glimpses = sum(running.is_glimpse for running in self._running.values())
+        return (
+            self._pool is not None
+            and self._queue.jobs == 0
+            and len(self._running) < self.workers
+            and glimpses < max(self.workers - 1, 1)
+            and not self._queue.is_busy(key)
+        )
+
+    def glimpse(self, utterance: Utterance, now: float) -> None:
+        """Transcribe an open utterance. It must be allowed by `may_glimpse`.
+
+        Until its verdict the device is busy, so that the final utterance can use what was found.
+        Nothing waits for a draft.
+        """
+        if utterance.draft_after is None:
+            self._queue.hold(utterance.key)
+        self._submit((utterance,), now, is_glimpse=True)
 
     def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
         """Remove one utterance of the device that holds most, but never one of `for_key`."""
         evicted = self._queue.evict_from_largest(for_key)
         return [] if evicted is None else [_overloaded(evicted, now)]
 
-    def verdict(self, batch: int, index: int, verdict: Verdict, now: float) -> list[Answer]:
+    def verdict(
+        self, batch: int, index: int, verdict: Verdict, now: float
+    ) -> list[Answer | Glimpse]:
         """Take the verdict on one utterance. It is ignored after the timeout.
 
         The next utterance of the device may then be started, even before the batch is finished.
+        A glimpse ends only when its thread is free, so that the next one can be taken.
         """
         running = self._running[batch]
-        answers: list[Answer] = []
-        if index in running.unanswered:
+        answers: list[Answer | Glimpse] = []
+        if running.is_glimpse:
+            running.found = verdict
+        elif index in running.unanswered:
             answers.append(
                 self._finish(running, index, self._unless_old(running, index, verdict, now))
             )
             running.progress_at = now
         return answers + self.tick(now)
 
-    def finished(self, batch: int, now: float) -> list[Answer]:
+    def finished(self, batch: int, now: float) -> list[Answer | Glimpse]:
         """A thread has finished a batch and is free for another one."""
-        del self._running[batch]
-        return self.tick(now)
+        running = self._running.pop(batch)
+        found = [] if running.found is None else self._finish_all(running, running.found)
+        return found + self.tick(now)
 
-    def tick(self, now: float) -> list[Answer]:
+    def tick(self, now: float) -> list[Answer | Glimpse]:
         """Answer expired utterances, time out stuck batches, and start new batches."""
-        answers = [self._expired(utterance, now) for utterance in self._queue.expire(now)]
+        answers: list[Answer | Glimpse] = [
+            self._expired(utterance, now) for utterance in self._queue.expire(now)
+        ]
         timeout_s = self._limits.inference_timeout_s
         for running in self._running.values():
+            if running.holds and now >= running.awaited_until:
+                self._let_go(running)
             late_s = now - running.deadline(timeout_s)
             if running.stuck or late_s < 0:
                 continue
@@ -186,17 +208,19 @@ class Scheduler:
                 log.error(
                     "an inference thread hangs and is given up until it answers (%d of %d now)",
                     self._stuck,
-                    self._workers,
+                    self.workers,
                 )
                 error = InferenceTimeoutError(f"no answer in {timeout_s:g} s")
                 answers += self._finish_all(running, error)
         self._start(now)
         return answers
 
-    def abandon(self, now: float) -> list[Answer]:
+    def abandon(self, now: float) -> list[Answer | Glimpse]:
         """Answer all remaining utterances with `shutting_down`."""
         error = ShuttingDownError("the service stops")
-        answers = [_answer_after_wait(utterance, error, now) for utterance in self._queue.clear()]
+        answers: list[Answer | Glimpse] = [
+            _answer_after_wait(utterance, error, now) for utterance in self._queue.clear()
+        ]
         for running in self._running.values():
             answers += self._finish_all(running, error)
         return answers
@@ -210,17 +234,42 @@ class Scheduler:
         if self._pool is None:
             return
         batches: list[tuple[Utterance, ...]] = []
-        for free_workers in range(self._workers - len(self._running), 0, -1):
+        for free_workers in range(self.workers - len(self._running), 0, -1):
             share = math.ceil(self._queue.ready / free_workers)
             if utterances := self._queue.pop_batch(min(share, self.max_batch)):
                 batches.append(utterances)
         nothing_waits = self._queue.jobs == 0
         for utterances in batches:
-            self._last_number += 1
-            self._running[self._last_number] = _Running(now, dict(enumerate(utterances)), now)
-            self._pool.submit(Batch(self._last_number, utterances, nothing_waits, self.max_batch))
+            self._submit(utterances, now, nothing_waits)
 
-    def _unless_old(self, running: _Running, index: int, verdict: Verdict, now: float) -> Verdict:
+    def _submit(
+        self,
+        utterances: tuple[Utterance, ...],
+        now: float,
+        may_retry: bool = True,
+        is_glimpse: bool = False,
+    ) -> None:
+        assert self._pool is not None
+        self._last_number += 1
+        is_draft = utterances[0].draft_after is not None
+        self._running[self._last_number] = Running(
+            now, dict(enumerate(utterances)), now, is_glimpse=is_glimpse, released=is_draft
+        )
+        self._pool.submit(Batch(self._last_number, utterances, may_retry, self.max_batch))
+
+    def _release(self, key: DeviceKey) -> None:
+        """Do not wait for a glimpse of a device: the speaker went on after it."""
+        for running in self._running.values():
+            if running.holds and running.of(key):
+                self._let_go(running)
+
+    def _let_go(self, running: Running) -> None:
+        """Let the device use another thread before its glimpse ends."""
+        running.released = True
+        for utterance in running.unanswered.values():
+            self._queue.done(utterance.key)
+
+    def _unless_old(self, running: Running, index: int, verdict: Verdict, now: float) -> Verdict:
         """The verdict, or `expired` if the machine slept and the speech is too old now."""
         slept = running.excused or now >= running.deadline(self._limits.inference_timeout_s)
         utterance, max_age_s = running.unanswered[index], self._limits.max_age_s
@@ -247,13 +296,16 @@ class Scheduler:
             "more speech arrives than this machine can transcribe"
         )
 
-    def _finish(self, running: _Running, index: int, verdict: Verdict) -> Answer:
+    def _finish(self, running: Running, index: int, verdict: Verdict) -> Answer | Glimpse:
         utterance = running.unanswered.pop(index)
-        self._queue.done(utterance.key)
+        if not running.released:
+            self._queue.done(utterance.key)
+        if running.is_glimpse:
+            return Glimpse(utterance, verdict)
         return _answer_after_wait(utterance, verdict, running.started_at)
 
-    def _finish_all(self, running: _Running, error: UtteranceError) -> list[Answer]:
-        return [self._finish(running, index, error) for index in list(running.unanswered)]
+    def _finish_all(self, running: Running, verdict: Verdict) -> list[Answer | Glimpse]:
+        return [self._finish(running, index, verdict) for index in list(running.unanswered)]
 
 
 def _answer_after_wait(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:

@@ -16,10 +16,11 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.clock import Clock, Moment
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.observers import DeviceObserver, Outlet
+from stt_mqtt.core.observers import DeviceObserver, Outlet, PartialOutlet
 from stt_mqtt.core.outcomes import (
     Answer,
     Ended,
+    Glimpse,
     Repeated,
     log_outcome,
     outcome_of,
@@ -28,6 +29,7 @@ from stt_mqtt.core.outcomes import (
 from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
+from stt_mqtt.core.speculation import Speculation
 from stt_mqtt.errors import (
     ShuttingDownError,
     TooManyDevicesError,
@@ -35,10 +37,10 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.observe.metrics import DropReason, Metrics
+from stt_mqtt.rungs import EngineFacts
 from stt_mqtt.types import (
     DeviceKey,
     EndReason,
-    EngineFacts,
     InferenceResult,
     NamedFormat,
     Outcome,
@@ -74,11 +76,14 @@ class SpeechService:
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._deadlines = DeviceDeadlines(self.registry)
+        self._speculation = Speculation(self.registry, self.scheduler, self.metrics, self.budget)
         self._closing = False
 
-    def attach(self, door: str, outlet: Outlet) -> None:
-        """Set the outlet of a door. The keys of its devices carry the name of the door."""
+    def attach(self, door: str, outlet: Outlet, partials: PartialOutlet | None = None) -> None:
+        """Set the outlets of a door. The keys of its devices carry the name of the door."""
         self._outlets[door] = outlet
+        if partials is not None:
+            self._speculation.outlets[door] = partials
 
     def add_observer(self, door: str, observer: DeviceObserver) -> None:
         """Add an observer of the devices of a door. Observers are called in this order."""
@@ -269,13 +274,26 @@ class SpeechService:
             else:
                 self._deliver(outcome_of(item, self._moment()))
         self.registry.observers.announce(device)
+        self._speculation.consider(device, self._clock.now())
         self._deadlines.set(device)
 
-    def _answer(self, answers: Iterable[Answer]) -> None:
+    def _glimpsed(self, glimpse: Glimpse) -> None:
+        """An open utterance was recognised, which may end it."""
+        ended = self._speculation.found(glimpse, self._clock.now())
+        device = self.registry.find(glimpse.utterance.key)
+        if device is not None:
+            self._handle_ended(device, ended)
+        for device in self._speculation.take_postponed():
+            self._handle_ended(device, [])
+
+    def _answer(self, answers: Iterable[Answer | Glimpse]) -> None:
         """Deliver the outcomes of utterances that were queued, and free their memory."""
         for answer in answers:
             utterance = answer.utterance
             self.budget.use(-len(utterance.audio.data))
+            if isinstance(answer, Glimpse):
+                self._glimpsed(answer)
+                continue
             if isinstance(answer.verdict, InferenceResult):
                 self.metrics.count_inference(answer.verdict)
             device = self.registry.find(utterance.key)

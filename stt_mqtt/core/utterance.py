@@ -9,13 +9,21 @@ from math import inf
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
+from stt_mqtt.core.filters import LATE_CHUNK_WINDOW_S
+from stt_mqtt.core.listening import Listener
+from stt_mqtt.core.partials import DraftTimes, Partials
 from stt_mqtt.core.resequencer import Resequencer
 from stt_mqtt.core.settings import DeviceSettings
+from stt_mqtt.engine.recognizer import Memo
+from stt_mqtt.engine.transcriber import MAX_SPEECH_S
 from stt_mqtt.types import (
     AudioFormat,
     DeviceKey,
     EncodedAudio,
+    Endpointing,
     EndReason,
+    Transcript,
+    TurnEnd,
     Utterance,
     UtteranceStart,
 )
@@ -26,6 +34,12 @@ SLEPT_S = 5.0
 """If a pause exceeds the one that ends an utterance by this much, the machine slept."""
 STRAGGLER_PATIENCE_S = 0.2
 """How long a stop with a chunk count waits for missing chunks."""
+_DECODED_AT_ONCE_S = 2.0
+"""Audio that is decoded as soon as it comes: more than satellites send from before the wake word.
+"""
+_CATCH_UP_RATE = 4.0
+"""Audio per second that is decoded after that, so that a device that sends much faster than real
+time does not hold up the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +56,17 @@ class ResolvedStart:
     sequenced: bool
     age_s: float
     quiet_timeout_s: float
+    turn_end: TurnEnd
+    by_chunk: bool = False
+    """Whether a chunk opened it, without a start."""
     ends_within_s: float | None = None
     reject_over_cap: bool = False
     languages: tuple[str, ...] = ()
     hotwords: tuple[str, ...] = ()
     phrases: bool = True
     area: str | None = None
+    partials: bool = False
+    """Whether the text so far is wanted while somebody speaks."""
     context: object = None
 
     @classmethod
@@ -68,12 +87,14 @@ class ResolvedStart:
             sequenced=start.sequenced,
             age_s=start.age_s,
             quiet_timeout_s=quiet_timeout_s,
+            turn_end=_turn_end(start, config),
             ends_within_s=start.ends_within_s,
             reject_over_cap=config.on_cap is OnCap.REJECT,
             languages=config.languages,
             hotwords=config.hotwords + start.hotwords,
             phrases=config.phrases,
             area=config.area,
+            partials=config.partials,
             context=start.context,
         )
 
@@ -97,6 +118,13 @@ class ResolvedStart:
         )
 
 
+def _turn_end(start: UtteranceStart, config: DeviceConfig) -> TurnEnd:
+    """How an utterance ends. Old speech arrives at once, so what follows a pause has been said."""
+    if start.age_s > 0:
+        return TurnEnd(Endpointing.SILENCE)
+    return start.turn_end or TurnEnd(config.endpointing)
+
+
 class OpenUtterance:
     """Collects chunks until `close`. Times are monotonic seconds."""
 
@@ -107,6 +135,10 @@ class OpenUtterance:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
         self._buffer = AudioBuffer(start.format, cap)
         self._sequence = Resequencer()
+        self._listener = Listener(start.turn_end)
+        self.memo = Memo()
+        self.partials = Partials()
+        self.draft_times = DraftTimes()
         self._max_bytes = cap.max_bytes
         self.ends_at = inf if longest_s is None else now + longest_s
         self._cap_at = min(now + cap.max_s + start.quiet_timeout_s, self.ends_at)
@@ -127,10 +159,16 @@ class OpenUtterance:
 
     @property
     def deadline(self) -> float:
-        """When the utterance ends or reaches its cap if no chunk arrives."""
+        """When the utterance ends, reaches its cap or is glimpsed if no chunk arrives."""
         if self._stopped_at is not None:
             return self._straggler_deadline
-        return min(self.quiet_until, self.ends_at if self.capped else self._cap_at)
+        glimpse_at = self._listener.deadline if self._is_heard else inf
+        return min(self.quiet_until, self.end_at, glimpse_at)
+
+    @property
+    def end_at(self) -> float:
+        """When it ends or reaches its cap, even if chunks arrive."""
+        return self.ends_at if self.capped else self._cap_at
 
     @property
     def quiet_until(self) -> float:
@@ -164,13 +202,13 @@ class OpenUtterance:
             chunk = chunk[SEQUENCE_PREFIX_BYTES:]
         if number is None:
             self._received += 1
-            return self._append((chunk,))
+            return self._append((chunk,), now)
         self._numbered = True
         dropped_before = self._sequence.dropped
         ordered = self._sequence.push(number, chunk, self._max_bytes - self._buffer.nbytes)
         if self._sequence.dropped == dropped_before:
             self._received += 1
-        return self._append(ordered) and self._sequence.dropped == dropped_before
+        return self._append(ordered, now) and self._sequence.dropped == dropped_before
 
     def await_stragglers(self, sent: int | None, now: float) -> bool:
         """Note a stop after `sent` chunks. Return whether some are still missing."""
@@ -184,12 +222,88 @@ class OpenUtterance:
         """Whether a stop arrived before all the chunks that it counted."""
         return self._sent is not None and not self.capped and self._received < self._sent
 
+    @property
+    def _is_heard(self) -> bool:
+        """Whether the utterance goes on and the listener knows all of its audio.
+
+        It does not while the decoder is behind or a chunk is missing, nor after the cap. What it
+        takes for silence may be speech then.
+        """
+        knows_all = not (self.capped or self._sequence.held_bytes or self._buffer.undecoded_s)
+        return self._stopped_at is None and knows_all
+
+    @property
+    def late_s(self) -> float:
+        """Pause after which a chunk is no longer late, if the service ends the utterance.
+
+        A device that sends a start before each utterance opens the next one with a start.
+        """
+        late_s = LATE_CHUNK_WINDOW_S + self._listener.chunk_s
+        return late_s if self.start.by_chunk else self.start.quiet_timeout_s
+
+    def turn_has_ended(self, now: float | None = None) -> bool:
+        """Whether the service ends the utterance, because the speaker has finished.
+
+        `now` None: only what was heard counts, not the time since then.
+        """
+        return self._is_heard and self._listener.has_ended(now)
+
+    def wants_glimpse(self, now: float) -> bool:
+        """Whether what was said so far should be recognised now."""
+        return self._is_heard and self._listener.wants_glimpse(now)
+
+    def skip_glimpse(self) -> None:
+        """No glimpse can be taken at this pause."""
+        self._listener.skip_glimpse()
+
+    def glimpse(self, key: DeviceKey, now: float) -> Utterance:
+        """What was said so far, to be recognised now. It has no outcome."""
+        self._listener.begin_glimpse()
+        return replace(
+            self.start.utterance(key, None, now), audio=self._buffer.snapshot(), memo=self.memo
+        )
+
+    def postpone_glimpse(self) -> None:
+        """A draft takes the thread of a glimpse that is due."""
+        self._listener.postpone_glimpse()
+
+    @property
+    def spoke(self) -> bool:
+        """Whether somebody has spoken in it."""
+        return self._listener.spoke
+
+    def wants_draft(self) -> bool:
+        """Whether a draft of what was said so far is due. A draft has no outcome."""
+        return (
+            self.start.partials
+            and self._is_heard
+            and self._listener.is_speaking
+            and self._listener.heard_s <= MAX_SPEECH_S
+            and self.draft_times.is_due(self._listener.heard_s)
+        )
+
+    def draft(self, key: DeviceKey, now: float) -> Utterance:
+        """What was said so far, for a draft of its text."""
+        self.draft_times.begin()
+        bare = self.start.utterance(key, None, now)
+        return replace(
+            bare,
+            audio=self._buffer.snapshot(),
+            language=bare.language or self.partials.language,
+            memo=self.memo,
+            draft_after=self.partials.stable,
+        )
+
+    def glimpsed(self, transcript: Transcript | None) -> None:
+        """What the last glimpse found. None: nothing."""
+        self._listener.end_glimpse(transcript)
+
     def close(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
         """Return the finished utterance. This object must not be used afterwards."""
         self._note_pause(ended_at)
         lost = 0
         if self._numbered:
-            self._append(self._sequence.flush(None if self.capped else self._sent))
+            self._append(self._sequence.flush(None if self.capped else self._sent), ended_at)
             lost = self._sequence.lost
         elif self._sent is not None and not self.capped:
             lost = max(self._sent - self._received, 0)
@@ -200,6 +314,8 @@ class OpenUtterance:
             seconds=self._buffer.seconds,
             truncated=self.capped,
             lost_chunks=lost,
+            memo=self.memo,
+            glimpsed=self._listener.is_glimpsed,
         )
 
     def _note_pause(self, until: float) -> None:
@@ -216,7 +332,7 @@ class OpenUtterance:
         """
         return min(self._slept_s, max(ended_at - self._opened_at - self._buffer.seconds, 0.0))
 
-    def _append(self, chunks: Iterable[bytes | None]) -> bool:
+    def _append(self, chunks: Iterable[bytes | None], now: float) -> bool:
         for chunk in chunks:
             if self.capped:
                 break
@@ -224,4 +340,6 @@ class OpenUtterance:
                 self._buffer.append_loss(1)
             elif not self._buffer.append(chunk):
                 self.capped = True
+        self._buffer.decode(_DECODED_AT_ONCE_S + _CATCH_UP_RATE * (now - self._opened_at))
+        self._listener.push(self._buffer.take_decoded(), now)
         return not self.capped

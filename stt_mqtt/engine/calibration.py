@@ -7,9 +7,12 @@ The command `calibrate` runs the search.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import tempfile
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -30,6 +33,11 @@ MAX_LEAD_S = 2.0
 """Longest silence before the speech. The longest piece of speech has 28 s and must fit."""
 MIN_WINDOW_S = 2.0
 """Shortest window. In a shorter one Whisper repeats itself."""
+
+DRAFT_PAD_S = 0.3
+DRAFT_MIN_S = 2.0
+DRAFT_TAIL_STATES = 100
+"""The window of drafts: they are less exact, but need little work."""
 
 Seconds: TypeAlias = Annotated[float, Field(ge=0.0, le=WINDOW_S)]
 
@@ -56,7 +64,8 @@ class Calibration:
 
     `silence_level` is the log-mel value of the cached silence. A `no_speech_prob` below
     `clear_no_speech_prob` is certainly speech. English speech of at least `timestamps_from_s`,
-    including margins, is decoded with timestamps in the first pass; None: never.
+    including margins, is decoded with timestamps in the first pass; None: never. `takes_names`:
+    names of the home as hotwords improve its transcripts, and do not harm what has no names.
     """
 
     first: Window
@@ -64,6 +73,20 @@ class Calibration:
     silence_level: Annotated[float, Field(ge=-2.0, le=2.0)]
     clear_no_speech_prob: Annotated[float, Field(ge=0.0, le=1.0)]
     timestamps_from_s: Seconds | None = None
+    takes_names: bool = False
+
+    @property
+    def draft(self) -> Window:
+        """The window for drafts. Without cached silence it cannot be shorter than the first."""
+        first = self.first
+        if not first.tail_states:
+            return first
+        return replace(
+            first,
+            pad_s=min(first.pad_s, DRAFT_PAD_S),
+            min_s=min(first.min_s, DRAFT_MIN_S),
+            tail_states=min(first.tail_states, DRAFT_TAIL_STATES),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +137,18 @@ def calibration_of(model: ResolvedModel) -> Calibrated | None:
             raise ModelError(
                 f"{own} is not a calibration; delete it or run: stt-mqtt calibrate ({error})"
             ) from error
+    entry = shipped_for(model)
+    return None if entry is None else Calibrated(entry.calibration, entry.silence_states())
+
+
+def shipped_for(model: ResolvedModel) -> Shipped | None:
+    """The shipped calibration for the weights of the model."""
     weights = model.folder / WEIGHTS
     candidates = [entry for entry in shipped() if entry.weights_bytes == weights.stat().st_size]
     if not candidates:
         return None
     digest = digest_of(weights)
-    for entry in candidates:
-        if entry.weights_sha256 == digest:
-            return Calibrated(entry.calibration, entry.silence_states())
-    return None
+    return next((entry for entry in candidates if entry.weights_sha256 == digest), None)
 
 
 @cache
@@ -130,3 +156,24 @@ def shipped() -> tuple[Shipped, ...]:
     """The calibrations that are part of the program."""
     text = files("stt_mqtt.engine").joinpath(SHIPPED).read_bytes()
     return TypeAdapter(tuple[Shipped, ...]).validate_json(text)
+
+
+def as_own(chosen: Calibration) -> str:
+    """The calibration as JSON for the file beside a model."""
+    return TypeAdapter(Calibration).dump_json(chosen, indent=2).decode()
+
+
+def save(chosen: Calibration, folder: Path) -> Path:
+    """Write the calibration into the folder of a model, atomically. Raises OSError."""
+    file = folder / OWN_FILE
+    handle, name = tempfile.mkstemp(prefix=f".{OWN_FILE}-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as temporary:
+            temporary.write(as_own(chosen) + "\n")
+        # mkstemp makes it readable for the owner only. The service may run as another user.
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return file

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from stt_mqtt.engine.load_meter import ArrivalRate
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 TYPICAL_AUDIO_S = 3.0
 """Length of a typical command, by which rungs are compared, in seconds."""

@@ -24,7 +24,7 @@ from stt_mqtt.engine.resources import (
 from stt_mqtt.engine.tokenizer import languages_in
 from stt_mqtt.engine.whisper import WhisperTranscriber, load
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 log = logging.getLogger(__name__)
 

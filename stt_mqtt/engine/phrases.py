@@ -16,6 +16,7 @@ import numpy as np
 
 from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, Transcriber
 from stt_mqtt.phrases.book import PhraseBook
+from stt_mqtt.phrases.completion import completion_of
 from stt_mqtt.phrases.match import PhraseCandidate, matches
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ MIN_MARGIN = 0.5
 """Least margin in nats. Two phrases that are closer are a tie."""
 WIDE_MARGIN = 10.0
 """A wider margin says no more. Without another phrase it is as wide."""
+MIN_SCORE = -3.5
+"""Least mean log-probability of the tokens of a phrase."""
 ODDS = -2.88
 WORD_WEIGHT = 0.85
 MANY_WORDS = 8
@@ -84,7 +87,7 @@ class PhraseEvidence:
             - COST_WEIGHT * self.cost
             + MARGIN_WEIGHT * margin
         )
-        return odds > 0 and margin >= MIN_MARGIN
+        return odds > 0 and margin >= MIN_MARGIN and self.score >= MIN_SCORE
 
 
 def recognize(
@@ -105,6 +108,14 @@ def recognize(
         return hypothesis
     phrase = replace(chosen.phrase, score=evidence.score, margin=evidence.margin)
     return replace(hypothesis, text=chosen.text, heard=hypothesis.text, phrase=phrase)
+
+
+def completed(book: PhraseBook, hypothesis: Hypothesis, area: str | None) -> Hypothesis:
+    """The hypothesis with how much of a phrase of the book its text is."""
+    compiled = book.compiled(hypothesis.language, area)
+    if compiled is None or not hypothesis.text:
+        return hypothesis
+    return replace(hypothesis, completion=completion_of(compiled, hypothesis.text))
 
 
 def choose(

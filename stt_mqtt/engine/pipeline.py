@@ -12,10 +12,12 @@ from typing import TypeAlias
 import numpy as np
 
 from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.endpoint import end_of_speech
 from stt_mqtt.audio.gate import find_parts, find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
-from stt_mqtt.engine.recognizer import Piece, Recognizer
+from stt_mqtt.engine.quality import is_loop, without_echo
+from stt_mqtt.engine.recognizer import Memo, Piece, Recognizer
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S, Hypothesis, Speech
 from stt_mqtt.errors import (
     InferenceFailedError,
@@ -28,6 +30,7 @@ from stt_mqtt.hints import Hint
 from stt_mqtt.types import (
     SAMPLE_RATE,
     Batch,
+    Completion,
     InferenceResult,
     Samples,
     Transcript,
@@ -42,6 +45,10 @@ Progress: TypeAlias = Callable[[float, float], None]
 
 MIN_UTTERANCE_S = 0.1
 """Shortest utterance. Less audio is an error of the device."""
+TAIL_MS = 90
+"""Audio that is kept after the last sound of speech, in milliseconds."""
+MIN_PIECE = SAMPLE_RATE // 10
+"""Least samples of a piece of speech."""
 NO_SAMPLES: Samples = np.zeros(0, np.float32)
 FILE_TOGETHER = 4
 """Most pieces of a long file that are decoded together."""
@@ -71,6 +78,9 @@ class Pipeline:
         pieces: list[_Placed] = []
         for index, utterance in enumerate(batch.utterances):
             try:
+                if utterance.draft_after is not None:
+                    yield index, self._draft(utterance, utterance.draft_after)
+                    continue
                 assembly, speeches = self._prepare(utterance)
             except UtteranceError as error:
                 yield index, error
@@ -111,6 +121,28 @@ class Pipeline:
             raise verdict
         return verdict
 
+    def _draft(self, utterance: Utterance, after: str) -> InferenceResult:
+        """A draft of the text of an open utterance. It is not judged, except for loops.
+
+        There is no transcript if nothing was heard, or if the speech is too long for the model.
+        """
+        started = time.perf_counter()
+        decoded = decode(utterance.audio, self.max_s)
+        audio_s = len(decoded.samples) / SAMPLE_RATE
+        found = find_speech(decoded.samples, self.gate)
+        if found is None or audio_s - found.start / SAMPLE_RATE > MAX_SPEECH_S:
+            return InferenceResult(audio_s)
+        language, allowed = self._languages(utterance)
+        speech = Speech(
+            decoded.samples[found.start :], language, allowed, utterance.prompt, utterance.hotwords
+        )
+        hypothesis = self.recognizer.transcriber.draft(speech, after)
+        work_s = time.perf_counter() - started
+        if is_loop(hypothesis):
+            return InferenceResult(audio_s, work_s=work_s)
+        once = replace(hypothesis, text=without_echo(hypothesis.text))
+        return InferenceResult(audio_s, join([once]), work_s=work_s)
+
     def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
         """Decode an utterance and find its pieces of speech. Silence has none."""
         decoded = decode(utterance.audio, self.max_s)
@@ -121,12 +153,14 @@ class Pipeline:
             raise error
         language, allowed = self._languages(utterance)
         found = list(self._speech(decoded.samples))
+        memo = utterance.memo if isinstance(utterance.memo, Memo) else None
         for_phrases = self.recognizer.has_book and utterance.phrases
-        asked = Speech(
-            NO_SAMPLES, language, allowed, utterance.prompt, utterance.hotwords, for_phrases
-        )
+        hotwords = utterance.hotwords
+        if for_phrases and not utterance.prompt and not hotwords:
+            hotwords = self.recognizer.names(utterance.area)
+        asked = Speech(NO_SAMPLES, language, allowed, utterance.prompt, hotwords, for_phrases)
         pieces = [
-            Piece(replace(asked, samples=samples), speech_s, utterance.area)
+            Piece(replace(asked, samples=samples), speech_s, utterance.area, memo)
             for samples, speech_s in found
         ]
         return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint), pieces
@@ -156,8 +190,18 @@ class Pipeline:
         return (allowed[0], ()) if len(allowed) == 1 else (None, tuple(allowed))
 
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
-        """Pieces of speech that are short enough for the model, with the seconds of each."""
-        for part in find_parts(samples, self.gate, judge_pauses):
+        """Pieces of speech that are short enough for the model, with the seconds of each.
+
+        The last one ends soon after the last sound, so that it does not depend on how much silence
+        follows.
+        """
+        parts = find_parts(samples, self.gate, judge_pauses)
+        end = end_of_speech(samples) if parts and self.gate.enabled else None
+        if end is not None:
+            last = parts[-1][-1]
+            limit = max(end + TAIL_MS * SAMPLE_RATE // 1000, last.start + MIN_PIECE)
+            parts[-1][-1] = replace(last, end=min(last.end, limit))
+        for part in parts:
             found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
             if len(cuts) == 1:
@@ -217,8 +261,13 @@ class _Assembly:
         return replace(
             self.without_speech(),
             transcript=join(hypotheses),
-            work_s=sum(hypothesis.work_s for hypothesis in hypotheses),
+            work_s=sum(found.work_s for found in hypotheses if not found.remembered),
             retried=any(hypothesis.retried for hypothesis in hypotheses),
+            remembered_s=(
+                sum(hypothesis.work_s for hypothesis in hypotheses)
+                if all(hypothesis.remembered for hypothesis in hypotheses)
+                else None
+            ),
         )
 
 
@@ -239,6 +288,7 @@ def join(hypotheses: Sequence[Hypothesis]) -> Transcript:
         no_speech_prob=float(np.average([h.no_speech_prob for h in hypotheses], weights=weights)),
         heard=None if only is None else only.heard,
         phrase=None if only is None else only.phrase,
+        completion=Completion.NONE if only is None else only.completion,
     )
 
 

@@ -169,6 +169,23 @@ def said_once(text: str) -> str:
     return text
 
 
+def without_echo(text: str) -> str:
+    """The text without words at its end that only repeat those before them.
+
+    A draft often ends so, because the speech stops in a word.
+    """
+    found = list(_SPACED.finditer(text))
+    words = [word.group().strip(string.punctuation).lower() for word in found]
+    length = 1
+    while 2 * length <= len(words):
+        if words[-length:] == words[-2 * length : -length]:
+            del words[-length:]
+            length = 1
+        else:
+            length += 1
+    return text[: found[len(words) - 1].end()] if words else text
+
+
 def is_alike(text: str, other: str) -> bool:
     """Whether two texts may be different spellings of the same words."""
     letters, others = "".join(_words(text)), "".join(_words(other))

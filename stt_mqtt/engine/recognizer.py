@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
 
 from stt_mqtt.engine.quality import (
     Doubt,
@@ -35,16 +37,53 @@ CHUNKS_PER_S = SAMPLE_RATE / CHUNK
 """Probabilities of the voice detector per second."""
 
 
+MAX_REMEMBERED = 4
+"""Most pieces of an utterance whose hypotheses are remembered."""
+_Setting: TypeAlias = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class Memo:
+    """The hypotheses for the latest pieces of an utterance that is still open. Thread-safe.
+
+    The same samples with the same settings get the same hypothesis, without inference.
+    """
+
+    _hypotheses: dict[bytes, tuple[_Setting, Hypothesis]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+    """A glimpse and the final utterance may be recognised at the same time."""
+
+    def find(self, piece: Piece, setting: _Setting) -> Hypothesis | None:
+        """The hypothesis for a piece. None: there is none under this setting."""
+        with self._lock:
+            known = self._hypotheses.get(piece.digest)
+        return known[1] if known is not None and known[0] == setting else None
+
+    def keep(self, piece: Piece, setting: _Setting, hypothesis: Hypothesis) -> None:
+        """Remember a hypothesis. The oldest is forgotten."""
+        with self._lock:
+            self._hypotheses[piece.digest] = setting, replace(hypothesis, states=None)
+            while len(self._hypotheses) > MAX_REMEMBERED:
+                del self._hypotheses[next(iter(self._hypotheses))]
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A piece of speech. `speech_s`: seconds from the first to the last sound.
 
-    `area`: where the device is, which selects phrases of the book.
+    `area`: where the device is, which selects phrases of the book. `memo`: what is known of the
+    utterance from the time when it was open.
     """
 
     speech: Speech
     speech_s: float
     area: str | None = None
+    memo: Memo | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the samples."""
+        return hashlib.blake2b(self.speech.samples.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +100,44 @@ class Recognizer:
         """Whether there are phrases to recognise."""
         return self.current is not None and bool(self.current.book.languages)
 
+    def names(self, area: str | None) -> tuple[str, ...]:
+        """Names of the home as hotwords for a device in `area`, if they help the model."""
+        if self.current is None or not self.transcriber.takes_names:
+            return ()
+        return self.current.book.hotwords(area)
+
     def recognize(
+        self, pieces: Sequence[Piece], may_retry: bool
+    ) -> Iterator[tuple[int, Hypothesis | UtteranceError]]:
+        """Yield the index and hypothesis of each piece.
+
+        Remembered pieces come first, retried ones last.
+        """
+        unknown: list[int] = []
+        # The book may be replaced while the model works.
+        settings = [self._setting(piece) for piece in pieces]
+        for index, piece in enumerate(pieces):
+            known = None if piece.memo is None else piece.memo.find(piece, settings[index])
+            if known is None:
+                unknown.append(index)
+            else:
+                yield index, replace(known, remembered=True)
+        if unknown:
+            found = self._decode([pieces[index] for index in unknown], may_retry)
+            for place, answer in found:
+                index, memo = unknown[place], pieces[unknown[place]].memo
+                if memo is not None and isinstance(answer, Hypothesis):
+                    memo.keep(pieces[index], settings[index], answer)
+                yield index, answer
+
+    def _setting(self, piece: Piece) -> _Setting:
+        """What the hypothesis for the samples of a piece depends on."""
+        book = None if self.current is None else self.current.book
+        speech = piece.speech
+        asked = speech.language, speech.languages, speech.prompt, speech.hotwords
+        return self.transcriber, book, piece.area, speech.for_phrases, *asked
+
+    def _decode(
         self, pieces: Sequence[Piece], may_retry: bool
     ) -> Iterator[tuple[int, Hypothesis | UtteranceError]]:
         """Yield the index and hypothesis of each piece. Retried pieces come last."""
@@ -96,10 +172,12 @@ class Recognizer:
         if self.current is None or not piece.speech.for_phrases:
             return hypothesis
         # Only with a book: hassil and rapidfuzz may be missing.
-        from stt_mqtt.engine.phrases import recognize
+        from stt_mqtt.engine.phrases import completed, recognize
 
+        book = self.current.book
         try:
-            return recognize(self.current.book, self.transcriber, hypothesis, piece.area)
+            found = recognize(book, self.transcriber, hypothesis, piece.area)
+            return found if piece.memo is None else completed(book, found, piece.area)
         except Exception:
             log.exception("the phrase book could not be used, please report this")
             return hypothesis

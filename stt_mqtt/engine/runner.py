@@ -18,7 +18,8 @@ from stt_mqtt.engine.recognizer import Recognizer
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import InferenceFailedError
-from stt_mqtt.types import Batch, Rung, Verdict
+from stt_mqtt.rungs import Rung
+from stt_mqtt.types import Batch, Verdict
 
 if TYPE_CHECKING:
     from stt_mqtt.engine.phrases import CurrentBook

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import Phrase, Samples
+from stt_mqtt.types import Completion, Phrase, Samples
 
 MAX_SPEECH_S = 28.0
 """Longest piece of speech, in seconds. Whisper's window has 30 s."""
@@ -64,6 +64,8 @@ class Hypothesis:
     """Seconds of work for this piece: its share of the batch, and its retry."""
     retried: bool = False
     """Whether the piece was decoded again because the first hypothesis was doubtful."""
+    remembered: bool = False
+    """Whether it was found while the utterance was open."""
     alternatives: tuple[str, ...] = ()
     """Other texts of the beam, the most probable first."""
     states: States | None = field(default=None, repr=False, compare=False)
@@ -72,6 +74,8 @@ class Hypothesis:
     """The text that the model found, if `text` is a phrase of the book instead."""
     phrase: Phrase | None = None
     """The phrase of the book that was said."""
+    completion: Completion = Completion.NONE
+    """How much of a phrase of the book the text is, if the utterance is live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,25 @@ class Transcriber(Protocol):
         """A hypothesis with a `no_speech_prob` below this is certainly speech."""
         ...
 
+    @property
+    def takes_names(self) -> bool:
+        """Whether names of the home as hotwords improve the transcripts."""
+        ...
+
     def transcribe(
         self, speeches: Sequence[Speech], decode_pass: DecodePass = DecodePass.FIRST
     ) -> list[Hypothesis | UtteranceError]:
         """Transcribe pieces of speech, together where that saves work.
 
         The result has an UnsupportedLanguageError or InferenceFailedError for a piece that failed.
+        """
+        ...
+
+    def draft(self, speech: Speech, after: str) -> Hypothesis:
+        """Transcribe speech that goes on: quickly, and less exactly than `transcribe`.
+
+        The text begins with `after`, which is not decoded again. Raises `UtteranceError` or an
+        error of the inference library.
         """
         ...
 

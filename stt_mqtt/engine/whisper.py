@@ -27,13 +27,9 @@ from stt_mqtt.engine.tokenizer import (
     wanted_language,
 )
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
-from stt_mqtt.errors import (
-    InferenceFailedError,
-    MissingExtraError,
-    ModelError,
-    UtteranceError,
-)
-from stt_mqtt.types import SAMPLE_RATE, Rung, Samples, normalise_language
+from stt_mqtt.errors import InferenceFailedError, MissingExtraError, ModelError, UtteranceError
+from stt_mqtt.rungs import Rung
+from stt_mqtt.types import SAMPLE_RATE, Samples, normalise_language
 
 WIDE_BEAM = 5
 SENTENCE_S = 2.0
@@ -44,6 +40,8 @@ MAX_INITIAL_TIMESTAMP = 50
 TOKENS_PER_S = 30
 """Most English tokens per second. A longer answer is a loop."""
 SPARE_TOKENS = 16
+DRAFT_TOKENS_PER_S, DRAFT_SPARE_TOKENS = 6, 3
+"""The same for drafts. Speech that stops in a word often makes loops, which would take long."""
 STATES_PER_S = 50
 SILENCE_AFTER_S = 0.5
 """Silence after the speech that is kept to find phrases."""
@@ -136,6 +134,11 @@ class WhisperTranscriber:
         """A hypothesis with a `no_speech_prob` below this is certainly speech."""
         return self.loaded.calibration.clear_no_speech_prob
 
+    @property
+    def takes_names(self) -> bool:
+        """Whether names of the home as hotwords improve the transcripts."""
+        return self.loaded.calibration.takes_names
+
     def with_beam(self, beam_size: int) -> WhisperTranscriber:
         """The same loaded model with another beam."""
         return WhisperTranscriber(self.loaded, beam_size)
@@ -163,6 +166,29 @@ class WhisperTranscriber:
         encoded = self._prompted(0, replace(speech, language=asked), states, DecodePass.FIRST)
         ((_, hypothesis),) = self._decode([encoded], DecodePass.FIRST)
         return hypothesis
+
+    def draft(self, speech: Speech, after: str) -> Hypothesis:
+        """Transcribe speech that goes on; see `Transcriber`."""
+        model, tokenizer = self.loaded, self.loaded.tokenizer
+        asked = wanted_language(speech, self.languages, self.model)
+        states = model.states(speech.samples, model.calibration.draft)
+        language = asked or self._detected(states, speech)
+        prompt = [*tokenizer.prompt(speech, language, timestamps=False), *tokenizer.encode(after)]
+        tokens_per_s = DRAFT_TOKENS_PER_S * relative_token_rate(language)
+        most = DRAFT_SPARE_TOKENS + round(len(speech.samples) / SAMPLE_RATE * tokens_per_s)
+        (answer,) = model.network.generate(
+            as_view(states[np.newaxis]),
+            [prompt],
+            beam_size=1,
+            max_length=min(max(2 * most, len(prompt) + most), MAX_TOKENS),
+            suppress_blank=not after,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        if not (math.isfinite(answer.scores[0]) and math.isfinite(answer.no_speech_prob)):
+            raise InferenceFailedError(f"model {self.model} answered what is not a number")
+        text, count = tokenizer.decode(answer.sequences_ids[0])
+        return Hypothesis(text, language, count, answer.scores[0], answer.no_speech_prob)
 
     def rehearse(self, speech_s: float) -> None:
         """Transcribe `speech_s` seconds of noise with as many tokens as speech has."""
@@ -284,11 +310,10 @@ class WhisperTranscriber:
 
     def score(self, states: Floats, texts: Sequence[str], language: str) -> list[ScoredText]:
         """How probable each text is; see `Transcriber`."""
-        tokenizer = self.loaded.tokenizer
+        tokenizer, network = self.loaded.tokenizer, self.loaded.network
         tokens = [tokenizer.encode(text) for text in texts]
         copies = as_view(np.repeat(states[np.newaxis], len(texts), axis=0))
-        start = tokenizer.start(language)
-        results = self.loaded.network.align(copies, start, tokens, len(states))
+        results = network.align(copies, tokenizer.start(language), tokens, len(states))
         return [
             ScoredText(tuple(text), tuple(_log(one) for one in result.text_token_probs))
             for text, result in zip(tokens, results, strict=True)

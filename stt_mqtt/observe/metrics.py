@@ -48,6 +48,16 @@ class Metrics:
         """Utterances that reached a model."""
         self.retries = 0
         """Utterances that were decoded again because they were doubtful."""
+        self.glimpses = 0
+        """Transcriptions of utterances that were still open."""
+        self.drafts = 0
+        """Quick transcriptions for partial results."""
+        self.drafts_s = 0.0
+        """Seconds of work for them."""
+        self.remembered = 0
+        """Utterances whose answer was ready when they ended."""
+        self.wasted_s = 0.0
+        """Seconds of work for glimpses that were not used."""
         self.rtf: float | None = None
         """Real-time factor: seconds of an inference thread per second of audio, a running mean."""
 
@@ -66,8 +76,23 @@ class Metrics:
             return
         self.inferences += 1
         self.retries += result.retried
-        rtf = result.work_s / result.audio_s
+        work_s = result.work_s
+        if result.remembered_s is not None:
+            self.remembered += 1
+            self.wasted_s -= result.remembered_s
+            work_s += result.remembered_s
+        rtf = work_s / result.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
+
+    def count_glimpse(self, work_s: float) -> None:
+        """Count a glimpse and its work, which is wasted unless the answer is used."""
+        self.glimpses += 1
+        self.wasted_s += work_s
+
+    def count_draft(self, work_s: float) -> None:
+        """Count a draft for a partial result, and its work."""
+        self.drafts += 1
+        self.drafts_s += work_s
 
     def drop(self, reason: DropReason) -> None:
         """Count a dropped message."""

@@ -25,9 +25,11 @@ from hassil.intents import (
 from hassil.sample import sample_expression
 
 from stt_mqtt.phrases.grammar import GrammarBuilder, GrammarError
+from stt_mqtt.phrases.hotwords import hotwords_of
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames
 from stt_mqtt.phrases.search import WILDCARD, Grammar, Value, ValueList
 from stt_mqtt.phrases.sounds import key_of, number_in_words
+from stt_mqtt.phrases.walk import Walker
 
 MAX_RANGE = 10_000
 """Most numbers in a range."""
@@ -57,6 +59,8 @@ class CompiledBook:
     grammar: Grammar
     blocks: tuple[Block, ...]
     skip_words: frozenset[str]
+    walker: Walker
+    """For texts that may be only the beginning of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,9 @@ class PhraseBook:
     languages: Mapping[str, Intents] = field(default_factory=dict)
     names: HomeNames = NO_NAMES
     _compiled: dict[tuple[str, str | None], CompiledBook] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _hotwords: dict[str | None, tuple[str, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -85,6 +92,15 @@ class PhraseBook:
                 self._compiled.clear()
             book = self._compiled[key] = _BookCompiler(intents, self.names, *key).compile()
         return book
+
+    def hotwords(self, area: str | None) -> tuple[str, ...]:
+        """Names of the home for a device in `area`, the most useful first."""
+        words = self._hotwords.get(area)
+        if words is None:
+            if len(self._hotwords) >= MAX_COMPILED:
+                self._hotwords.clear()
+            words = self._hotwords[area] = hotwords_of(self.names, area)
+        return words
 
 
 def values_of(
@@ -123,11 +139,13 @@ class _BookCompiler:
                     builder.add(data.sentences, rules, list_of, number)
                 except (GrammarError, HassilError) as error:
                     raise GrammarError(f"intent {intent.name}: {error}") from error
+        grammar = Grammar(builder.build(self._language), self._lists)
         return CompiledBook(
             self._language,
-            Grammar(builder.build(self._language), self._lists),
+            grammar,
             tuple(blocks),
             frozenset(word.casefold() for word in self._intents.skip_words),
+            Walker(grammar, self._language, HOME_LISTS),
         )
 
     def _fixed_slots(self, data: IntentData) -> dict[str, object] | None:

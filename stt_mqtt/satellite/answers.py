@@ -22,6 +22,7 @@ ANSWER_TIMEOUT_S = 60.0
 """An utterance that was sent so long ago is not answered any more."""
 _INCOMPLETE = frozenset({EndReason.DISCONNECT, EndReason.RESTART})
 """Ends of a part. The service then waits for the whole."""
+_ENDPOINT = "endpoint"
 MAX_NAME = 64
 """Most characters of an id, an outcome or an error code."""
 
@@ -55,6 +56,8 @@ class ServiceAnswer:
     resend: Resend
     repeated: bool
     """Whether the service repeats an answer."""
+    ended_by_service: bool = False
+    """Whether the service ended the utterance, perhaps while it was still open here."""
     latency_s: float | None = None
     """From the end of the speech to `now`, in seconds; None if `ours` is false."""
     ours: bool = False
@@ -171,6 +174,8 @@ class AnswerTracker:
         settles = answer.resend is Resend.NO
         to_act = bool(answer.text) and settles and not expected.answered
         expected.answered |= settles
+        if answer.ended_by_service and expected.closed_at is None:
+            expected.closed_at = now
         if expected.closed_at is None:
             return replace(answer, ours=True)
         latency_s = max(now - expected.closed_at, 0.0)
@@ -203,6 +208,7 @@ def _read(payload: bytes) -> ServiceAnswer:
         hint=_optional(fields.get("hint")),
         resend=_resend(fields, code),
         repeated=fields.get("repeated") is True,
+        ended_by_service=fields.get("end") == _ENDPOINT,
     )
 
 

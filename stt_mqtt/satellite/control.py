@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 
 from stt_mqtt import __version__
@@ -19,6 +20,7 @@ MAX_REASON = 200
 """Characters of the reason in the state."""
 MODEL = "stt-mqtt satellite"
 _KEYS = ("muted", "listen", "playing")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class ControlCommand:
     muted: bool | None = None
     listen: bool | None = None
     playing: bool | None = None
+    ended: str | None = None
+    """Id of an utterance that the service has ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,22 @@ def parse_command(payload: bytes, retained: bool) -> ControlCommand:
         fields = json.loads(payload) if 0 < len(payload) <= MAX_PAYLOAD_BYTES else None
     except (ValueError, RecursionError):
         fields = None
-    if not isinstance(fields, dict) or any(
-        not isinstance(fields.get(key), bool | None) for key in _KEYS
+    if (
+        not isinstance(fields, dict)
+        or any(not isinstance(fields.get(key), bool | None) for key in _KEYS)
+        or not _is_id(fields.get("ended"))
     ):
         if payload:
-            log.warning("satellite/set is ignored: it is no JSON with muted, listen, playing")
+            keys = ", ".join((*_KEYS, "ended"))
+            log.warning("satellite/set is ignored: it is no JSON with %s", keys)
         return ControlCommand()
     if retained:
         return ControlCommand(muted=fields.get("muted"))
-    return ControlCommand(*(fields.get(key) for key in _KEYS))
+    return ControlCommand(*(fields.get(key) for key in (*_KEYS, "ended")))
+
+
+def _is_id(value: object) -> bool:
+    return value is None or (isinstance(value, str) and _ID.fullmatch(value) is not None)
 
 
 class ListenPolicy:

@@ -37,6 +37,11 @@ class Conversation:
         self.uplink.close(now)
         self.answers.end(self.id, now)
 
+    def end_by_service(self, now: float) -> None:
+        """The service has ended the utterance. Raises ValueError if none is open."""
+        self.uplink.end_by_service(now)
+        self.answers.end(self.id, now)
+
     def cancel(self) -> None:
         """Abort the utterance."""
         self.uplink.cancel()

@@ -18,6 +18,7 @@ from stt_mqtt.satellite.answers import ServiceAnswer
 from stt_mqtt.satellite.control import ListenPolicy, SatelliteState, SatelliteTopics, parse_command
 from stt_mqtt.satellite.conversation import Conversation
 from stt_mqtt.satellite.segmenter import (
+    CHUNK_FRAMES,
     FRAME_S,
     CloseReason,
     ListenState,
@@ -29,9 +30,6 @@ from stt_mqtt.satellite.spool import DroppedUtterances
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
-
-CHUNK_FRAMES = 8
-"""Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
 
 STALL_S = 2.0
 """A source that gave no frame for so long has stopped. The service waits 5 s at most."""
@@ -151,11 +149,13 @@ class Satellite:
     def receive(self, message: Inbound, now: float) -> ServiceAnswer | None:
         """Process a message; return the answer if it is one."""
         if message.topic == self._topics.topic("result"):
-            return self._conversation.result(message.payload, now)
+            return self._result(message.payload, now)
         if message.topic == self._topics.topic("state"):
             self._conversation.state(message.payload, message.retain)
         elif message.topic == self._topics.topic("satellite/set"):
             command = parse_command(message.payload, message.retain)
+            if command.ended is not None:
+                self._end_by_service(command.ended, now)
             if command.muted is not None:
                 self._mute(command.muted, message.retain)
             if command.playing is not None:
@@ -178,6 +178,18 @@ class Satellite:
     def finish(self, now: float) -> None:
         """End the open utterance, if there is one."""
         self._send(self._segmenter.cut(CloseReason.RELEASED), now)
+
+    def _result(self, payload: bytes, now: float) -> ServiceAnswer | None:
+        answer = self._conversation.result(payload, now)
+        if answer is not None and answer.id is not None and answer.ended_by_service:
+            # Mostly known from `satellite/set`, which the service publishes first.
+            self._end_by_service(answer.id, now)
+        return answer
+
+    def _end_by_service(self, id: str, now: float) -> None:
+        """The service has ended an utterance: stop sending it, if it is the open one."""
+        if self.speaking and id == self._conversation.id:
+            self._send(self._segmenter.end_by_service(self._pending_frames), now)
 
     def connected(self, connection: int, receipt: Callable[[], None]) -> None:
         """A connection is up: publish `online`, confirmed by `receipt`.
@@ -268,6 +280,8 @@ class Satellite:
             log.debug("utterance %s begins", self._conversation.id)
         for pcm in output.frames:
             self._encode(pcm)
+        if output.flush:
+            self._flush()
         if output.closed is not None:
             self._end(output.closed, now)
 
@@ -286,15 +300,21 @@ class Satellite:
 
     def _end(self, reason: CloseReason, now: float) -> None:
         assert self._encoder is not None
-        self._pending += self._encoder.finish()
-        self._encoder = None
-        if reason in {CloseReason.MUTED, CloseReason.SLEPT}:
+        if reason in {CloseReason.MUTED, CloseReason.SLEPT, CloseReason.ENDED}:
             self._pending.clear()
             self._pending_frames = 0
-            self._conversation.cancel()
         else:
+            self._pending += self._encoder.finish()
             self._flush()
-            self._conversation.close(now)
+        self._encoder = None
+        match reason:
+            case CloseReason.MUTED | CloseReason.SLEPT:
+                self._conversation.cancel()
+            case CloseReason.ENDED:
+                self._conversation.end_by_service(now)
+            case _:
+                self._conversation.close(now)
         log.debug("utterance %s ends: %s", self._conversation.id, reason)
-        if self._config.mode is ListenMode.WAKE or reason is CloseReason.CAP:
+        if self._config.mode is ListenMode.WAKE or reason in {CloseReason.CAP, CloseReason.ENDED}:
+            # Nor does the rest of a press follow.
             self.policy.stop_listening()

@@ -2,7 +2,8 @@
 
 An utterance begins when enough of the last half second was speech. It includes a pre-roll. It ends
 after a pause, the hangover. Most of that pause is never sent: it is held back, and sent only if
-speech goes on. Otherwise it becomes the pre-roll of the next utterance.
+speech goes on. Otherwise it becomes the pre-roll of the next utterance. The service may end the
+utterance before the hangover: it knows whether the words are a whole command.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ FRAME_BYTES = 2 * FRAME_SAMPLES
 FRAME_S = FRAME_MS / 1000
 BEGIN_WINDOW_S = 0.5
 """Length of the window in which `min_speech_ms` of speech begin an utterance."""
+CHUNK_FRAMES = 8
+"""Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
+PROMPT_S = 0.12
+"""After so much of a pause everything is sent at once: the service may have the last word."""
 TAIL_S = 0.2
 """The part of a pause that is always sent: the last sound fades away in it."""
 ONSET_S = 0.4
@@ -30,6 +35,8 @@ ENDING_S = 0.4
 """Longest ending of a word after its last voiced frame: fricatives and plosives are unvoiced."""
 ENDING_GAP_S = 0.12
 """Longest silence within that ending, as before a final plosive."""
+RESUMED_FRAMES = 33
+"""Speech after a silence, 1 s, that the service may not have heard when it ends an utterance."""
 MIN_RUN_FRAMES = 2
 """Frames of speech in a row that prolong an utterance. One alone may be a click."""
 
@@ -65,6 +72,8 @@ class CloseReason(StrEnum):
     """The satellite begins to play a sound."""
     MUTED = "muted"
     """The satellite was muted: the utterance is aborted."""
+    ENDED = "ended"
+    """The service has ended it: the words are complete."""
     SLEPT = "slept"
     """The machine slept during the utterance: it is aborted."""
 
@@ -92,6 +101,8 @@ class SegmenterOutput:
     """Time of the first sample if an utterance begins, in seconds of the audio clock."""
     frames: tuple[bytes, ...] = ()
     closed: CloseReason | None = None
+    flush: bool = False
+    """Whether to send now all frames that are not sent yet: it is silent."""
 
 
 _NOTHING = SegmenterOutput()
@@ -117,6 +128,10 @@ class Segmenter:
         self._run = 0
         self._pause: list[VadFrame] = []
         """The pause so far, without the part that was sent."""
+        self._newest: deque[VadFrame] = deque(maxlen=RESUMED_FRAMES)
+        """The newest frames of the utterance since its last silence, without those of `_pause`."""
+        self._has_resumed = False
+        """Whether `_newest` goes back to a silence."""
 
     @property
     def speaking(self) -> bool:
@@ -143,6 +158,19 @@ class Segmenter:
     def cut(self, reason: CloseReason) -> SegmenterOutput:
         """End the open utterance, if there is one."""
         return _NOTHING if self._opened_at is None else self._close((), reason)
+
+    def end_by_service(self, unsent: int) -> SegmenterOutput:
+        """End the open utterance, if there is one, because the service has ended it.
+
+        It ended in a silence. What follows the last silence becomes pre-roll, because it may be
+        the first word of another utterance. Without a silence in the last second, only the newest
+        frames do that were not sent, `unsent` of them, at most `CHUNK_FRAMES`.
+        """
+        if self._opened_at is None:
+            return _NOTHING
+        count = len(self._newest) if self._has_resumed else unsent
+        self._pre_roll.extend(list(self._newest)[len(self._newest) - count :])
+        return self._close((), CloseReason.ENDED)
 
     def forget(self) -> None:
         """Discard the pre-roll: the next frame does not follow the last one."""
@@ -175,6 +203,8 @@ class Segmenter:
         while onset - self._pre_roll[0].at > self._pre_roll_s + _HALF:
             self._pre_roll.popleft()
         frames = tuple(self._pre_roll)
+        self._newest.extend(frames)
+        self._has_resumed = False
         self._pre_roll.clear()
         self._opened_at = frames[0].at
         self._speech_end = self._word_end = frame.at + FRAME_S
@@ -201,20 +231,27 @@ class Segmenter:
         if self._run >= MIN_RUN_FRAMES or self._ends_a_word(frame):
             self._word_end = end
         self._pause.append(frame)
+        pause_s = end - self._speech_end
+        if pause_s > PROMPT_S - _HALF:
+            self._newest.clear()
+            self._has_resumed = True
+        elif len(self._newest) == RESUMED_FRAMES:
+            self._has_resumed = False
         ready: tuple[bytes, ...] = ()
-        if self._word_end == end or end - self._speech_end < TAIL_S + _HALF:
+        if self._word_end == end or pause_s < TAIL_S + _HALF:
             ready = tuple(held.pcm for held in self._pause)
+            self._newest.extend(self._pause)
             self._pause.clear()
         if end + FRAME_S - opened_at > self._max_s + _HALF / 2:
             return self._close(ready, CloseReason.CAP)
-        pause_s = end - self._speech_end
         if (
             self._state is not ListenState.HELD
             and not self._run
             and pause_s > self._hangover_s - _HALF
         ):
             return self._close(ready, CloseReason.PAUSE)
-        return SegmenterOutput(None, ready)
+        falls_silent = any(abs(pause_s - mark_s) < _HALF for mark_s in (PROMPT_S, TAIL_S))
+        return SegmenterOutput(None, ready, flush=falls_silent or not ready)
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is an unvoiced sound at the end of a word."""

@@ -81,6 +81,10 @@ class Transmission:
             stop = _json({"id": utterance.id, "chunks": self._chunks})
             self._publish_verb(Verb.STOP, stop, expires_at, self._confirm)
 
+    def end_by_service(self) -> None:
+        """The service has all that it needs of it."""
+        self.confirmed = self.acknowledged = True
+
     def abort(self) -> None:
         """Have the service forget what it got of it."""
         self._publish_verb(Verb.ABORT, _json({"id": self._utterance.id}))

@@ -142,6 +142,18 @@ class Uplink:
         self._spool.close(now)
         self._pump(now)
 
+    def end_by_service(self, now: float) -> None:
+        """The service has ended the open utterance: it needs no stop, and no more chunks.
+
+        If it is sent again, it ends with what was added up to now. Raises ValueError if no
+        utterance is open.
+        """
+        self._service_known = True
+        self._spool.close(now)
+        if self._transmission is not None and len(self._spool) == 1:
+            self._transmission.end_by_service()
+        self._pump(now)
+
     def cancel(self) -> None:
         """Abort the open utterance, if there is one."""
         utterance = self._spool.open

@@ -27,7 +27,7 @@ from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 from tests.engine.fake_model import Model
 from tools.brokers import free_port
 

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.audio.conditioner import take_out_offset
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
+from stt_mqtt.audio.endpoint import SpeechMeter
 from stt_mqtt.audio.gate import find_speech
 from stt_mqtt.config import GateConfig
 from stt_mqtt.hints import Hint
@@ -124,9 +124,12 @@ def end_of_command(offset: float) -> int:
     room = hiss(16_000 * 8, 0.0005)
     room[16_000 : 16_000 + len(voice())] += voice()
     pcm = limited(room + offset * 32768).tobytes()
-    endpointer = Endpointer(EndpointConfig())
-    pieces = range(0, len(pcm), 640)
-    return next(at for at in pieces if endpointer.push(pcm[at : at + 640]) is EndpointState.ENDED)
+    meter = SpeechMeter()
+    for at in range(0, len(pcm), 640):
+        meter.push(pcm[at : at + 640])
+        if meter.spoke and meter.silence_ms >= 800:
+            return at
+    raise AssertionError("it does not end")
 
 
 @pytest.mark.parametrize("offset", [0.01, 0.05, 0.2, -0.2])

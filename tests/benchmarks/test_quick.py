@@ -27,6 +27,7 @@ NAMES = (
     "ingest",
     "memory",
     "satellite",
+    "live",
     "phrases",
     "ladder",
 )
@@ -169,10 +170,18 @@ def test_quick_satellite_loses_nothing_that_it_need_not(quick: Quick) -> None:
         assert row["conditions"]["as recorded"] == 0
 
 
-@pytest.mark.skipif(
-    shutil.which("ffmpeg") is None, reason="the naive server needs FFmpeg (apt install ffmpeg)"
-)
-@needs_mosquitto  # The embedded broker does not count bytes.
+def test_quick_live_hears_a_pause_and_loses_no_word(quick: Quick) -> None:
+    data = quick("live")
+    assert (data["rooms"], data["unheard"], data["differ"]) == (1, [], [])
+    everything = data["kinds"]["all"]
+    assert (everything["clips"], everything["with_pause"]) == (2, 1)
+    assert sum(row["clips"] for row in data["pauses"].values()) == 1
+    assert everything["end_to_text_s"]["p50"] > 0
+    for clip in data["clips"]:
+        assert clip["ends"]
+        assert clip["last_word_to_text_s"] is None or clip["last_word_to_text_s"] > 0
+
+
 def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
     data = quick("phrases")
     samples = data["parts"]["samples of the demo"]
@@ -181,6 +190,10 @@ def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
     assert data["large_book"]["search_ms"] > 0
 
 
+@pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="the naive server needs FFmpeg (apt install ffmpeg)"
+)
+@needs_mosquitto  # The embedded broker does not count bytes.
 def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     data = quick("savings")
     before, ours = data["runs"]
@@ -197,7 +210,7 @@ def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     assert 0 <= before["behind_s"] <= 12
 
 
-@pytest.mark.parametrize("name", ["full_line", "hearing", "satellite", "savings"])
+@pytest.mark.parametrize("name", ["full_line", "hearing", "live", "satellite", "savings"])
 def test_without_its_speech_data_a_benchmark_says_what_to_set(name: str) -> None:
     done = run(name)
     assert done.returncode == 2

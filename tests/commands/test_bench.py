@@ -25,13 +25,13 @@ from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.calibration_search import Score
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.errors import EXIT_CONFIG, CorruptAudioError, MissingExtraError, SttMqttError
+from stt_mqtt.rungs import Rung
 from stt_mqtt.types import (
     AudioFormat,
     Batch,
     DeviceKey,
     EncodedAudio,
     EndReason,
-    Rung,
     Utterance,
     Verdict,
 )

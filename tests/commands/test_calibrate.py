@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.cli import main
-from stt_mqtt.commands.calibrate import Measured, Subject, as_shipped, save, table
+from stt_mqtt.commands.calibrate import Measured, Subject, as_shipped, table
 from stt_mqtt.commands.manifest import Clip, Scorer
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
@@ -31,6 +31,8 @@ from stt_mqtt.engine.calibration import (
     Floats,
     Shipped,
     calibration_of,
+    save,
+    shipped,
 )
 from stt_mqtt.engine.calibration_search import WINDOWS, Score, SplitModel, Trial
 from stt_mqtt.engine.loaded import Silence
@@ -225,8 +227,14 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def test_a_real_model_is_calibrated_and_the_result_saved(
-    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tiny: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (known,) = (entry for entry in shipped() if entry.model == "tiny.en")
+    known = replace(known, calibration=replace(known.calibration, takes_names=True))
+    monkeypatch.setattr("stt_mqtt.engine.calibration.shipped", lambda: (known,))
     file = tmp_path / "clips.jsonl"
     lines = [
         json.dumps({"path": sample.file, "text": sample.text})
@@ -244,4 +252,6 @@ def test_a_real_model_is_calibrated_and_the_result_saved(
     assert entry.calibration.first.min_s < FULL_WINDOW.min_s
     # The noise is speech, and clearly so.
     assert entry.calibration.clear_no_speech_prob <= 0.2
+    # It is not measured, so it stays as it is for these weights.
+    assert entry.calibration.takes_names
     assert calibration_of(ResolvedModel("mine", tiny)) == Calibrated(entry.calibration)

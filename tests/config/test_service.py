@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stt_mqtt.config import Config, LimitsConfig, merge, read_config
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 from tests.config.problems import NO_ENVIRONMENT, problems
 
 BOTH = "ladder: {rungs: [{name: best, model: base}, {name: quick, model: tiny.en, beam_size: 1}]}\n"

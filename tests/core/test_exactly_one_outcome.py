@@ -12,21 +12,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.doors.native.messages import result_fields
+from stt_mqtt.doors.native.messages import partial_fields, result_fields
 from stt_mqtt.errors import CorruptAudioError, InferenceFailedError, TooManyDevicesError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.types import (
     Batch,
+    Completion,
     DeviceKey,
     DeviceState,
+    Endpointing,
     Outcome,
     Transcript,
+    TurnEnd,
     UtteranceStart,
     Verdict,
 )
+from tests.core.speech import CHUNK_S, WORDS, chunks_of, found, quiet
 from tests.fakes import (
     FakeClock,
     FakePool,
@@ -43,8 +48,8 @@ WORKERS = 2
 MAX_BATCH = 3
 CONFIG = {
     "limits": {
-        "max_utterance_s": 1.0,
-        "max_utterance_kib": 64,
+        "max_utterance_s": 2.5,
+        "max_utterance_kib": 96,
         "max_buffered_mib": 1,
         "max_devices": MAX_DEVICES,
         "max_queued": MAX_QUEUED,
@@ -52,16 +57,31 @@ CONFIG = {
         "max_queue_age_s": 2.0,
         "inference_timeout_s": 3.0,
     },
-    "devices": {"bath": {"on_cap": "truncate"}, "bed*": {"on_cap": "reject"}},
+    "devices": {
+        "bath": {"on_cap": "truncate", "endpointing": "silence"},
+        "bed*": {"on_cap": "reject"},
+        "attic": {"endpointing": "eager", "partials": True},
+        "kitchen": {"partials": True},
+    },
 }
 
 keys = st.sampled_from([DeviceKey("native", name) for name in DEVICES])
 ids = st.none() | st.sampled_from(["a", "b", "c"])
+silences = st.sampled_from([0.0, 0.12, 0.24, 0.36, 0.9])
+turn_ends = st.none() | st.builds(
+    TurnEnd,
+    st.sampled_from(Endpointing),
+    pause_s=st.sampled_from([None, 0.1, 0.7]),
+    no_speech_s=st.sampled_from([None, 0.5]),
+)
+drafted = st.sampled_from(["a b c d", "a b c d e", "A, b X y z", "a", "Z z z z z", ""])
 MEANINGLESS = Transcript("Turn on the light.", "en", confidence=nan, no_speech_prob=nan)
 verdicts = st.sampled_from(
     [
         heard(),
+        *map(found, Completion),
         replace(heard(), transcript=MEANINGLESS),
+        replace(heard(), transcript=replace(MEANINGLESS, completion=Completion.COMPLETE)),
         nothing_heard(),
         InferenceFailedError("broken"),
         CorruptAudioError("noise"),
@@ -73,6 +93,10 @@ class Outlet(RecordingOutlet):
     """A door that writes JSON as the native one does, and fails now and then after it told."""
 
     outcomes_until_failure: int | None = None
+
+    def partial(self, partial: Partial) -> None:
+        self.told.append(("partial", partial))
+        encode(partial_fields(partial))
 
     def outcome(self, outcome: Outcome) -> None:
         super().outcome(outcome)
@@ -113,7 +137,7 @@ class TheSpeechService(RuleBasedStateMachine):
         self.loaded = False
         if loaded:
             self.the_model_is_loaded()
-        self.service.attach("native", self.outlet)
+        self.service.attach("native", self.outlet, self.outlet)
         self.service.add_observer("native", self.outlet)
         self.opened: Counter[str] = Counter()
         self.started: dict[str, tuple[float, int]] = {}
@@ -137,9 +161,15 @@ class TheSpeechService(RuleBasedStateMachine):
         language=st.sampled_from([None, "en", "fr"]),
         sequenced=st.booleans(),
         ends_within_s=st.sampled_from([None, 0.5]),
+        turn_end=turn_ends,
     )
     def start(
-        self, key: DeviceKey, language: str | None, sequenced: bool, ends_within_s: float | None
+        self,
+        key: DeviceKey,
+        language: str | None,
+        sequenced: bool,
+        ends_within_s: float | None,
+        turn_end: TurnEnd | None,
     ) -> None:
         id = self._new_id()
         self.started[id] = (self.clock.now(), len(self.outlet.told))
@@ -148,6 +178,7 @@ class TheSpeechService(RuleBasedStateMachine):
             language=language,
             sequenced=sequenced,
             ends_within_s=ends_within_s,
+            turn_end=turn_end,
         )
         self.service.start(key, start)
 
@@ -158,6 +189,56 @@ class TheSpeechService(RuleBasedStateMachine):
     )
     def chunk(self, key: DeviceKey, size: int, number: int | None) -> None:
         self.service.chunk(key, bytes(size), number, None)
+
+    @rule(
+        key=keys,
+        turn_end=turn_ends,
+        starts=st.booleans(),
+        silence_s=silences,
+        late=st.booleans(),
+        free=st.booleans(),
+    )
+    def somebody_speaks(
+        self,
+        key: DeviceKey,
+        turn_end: TurnEnd | None,
+        starts: bool,
+        silence_s: float,
+        late: bool,
+        free: bool,
+    ) -> None:
+        if free:
+            self.all_threads_finish(heard())
+        if starts:
+            self.start(key, None, False, None, turn_end)
+        for chunk in chunks_of(WORDS + quiet(silence_s)):
+            self.service.chunk(key, chunk, None, None)
+        if late:
+            # What else is silent was held back.
+            self.time_passes(CHUNK_S + 0.15)
+
+    @rule(verdict=verdicts)
+    def all_threads_finish(self, verdict: Verdict) -> None:
+        while self.pool.submitted:
+            self._finish(self.pool.submitted[0], verdict)
+
+    @rule(key=keys, words=st.lists(drafted, min_size=1, max_size=4), stops=st.booleans())
+    def somebody_speaks_and_is_drafted(self, key: DeviceKey, words: list[str], stops: bool) -> None:
+        for text in words:
+            for chunk in chunks_of(WORDS[len(WORDS) // 3 :]):
+                self.service.chunk(key, chunk, None, None)
+            drafts = [one for one in self._glimpses() if one.utterances[0].draft_after is not None]
+            for batch in drafts:
+                self._finish(batch, heard(text))
+        if stops:
+            self.service.stop(key, None, None)
+
+    @precondition(lambda self: self._glimpses())
+    @rule(completion=st.sampled_from(Completion), then_s=st.sampled_from([0.0, 0.13, 0.5]))
+    def a_glimpse_ends(self, completion: Completion, then_s: float) -> None:
+        self._finish(self._glimpses()[0], found(completion))
+        if then_s:
+            self.time_passes(then_s)
 
     @rule(key=keys, id=ids, sent=st.none() | st.integers(0, 5))
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
@@ -201,10 +282,12 @@ class TheSpeechService(RuleBasedStateMachine):
     def mute(self, key: DeviceKey, enabled: bool | None) -> None:
         self.service.change_settings(key, SettingsChange(enabled=enabled))
 
-    @rule(seconds=st.sampled_from([0.01, 0.25, 0.9, 2.5, 6.0]))
+    @rule(seconds=st.sampled_from([0.01, 0.07, 0.13, 0.25, 0.9, 2.5, 6.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.service.tick()
+        deadline = self.service.deadline
+        assert deadline is None or deadline > self.clock.now()
 
     @precondition(lambda self: self.pool.submitted)
     @rule(verdict=verdicts, data=st.data())
@@ -234,6 +317,28 @@ class TheSpeechService(RuleBasedStateMachine):
         assert all(count == 1 for count in answers.values()), answers
 
     @invariant()
+    def stable_text_never_changes_and_nothing_is_partial_after_the_outcome(self) -> None:
+        last: dict[str, Partial] = {}
+        ended: set[str | None] = set()
+        for _, value in self.outlet.told:
+            if isinstance(value, Outcome):
+                ended.add(value.id)
+            elif isinstance(value, Partial):
+                assert value.id not in ended
+                before = last.get(value.id)
+                assert value.revision == (1 if before is None else before.revision + 1)
+                if before is not None:
+                    assert value.stable >= before.stable
+                    assert value.text.startswith(before.text[: before.stable])
+                assert 0 <= value.stable <= len(value.text)
+                last[value.id] = value
+
+    @invariant()
+    def one_draft_is_made_at_a_time(self) -> None:
+        drafts = [one for one in self.pool.utterances if one.draft_after is not None]
+        assert len(drafts) <= 1
+
+    @invariant()
     def never_more_runs_than_there_are_threads(self) -> None:
         assert len(self.pool.submitted) <= WORKERS
 
@@ -245,7 +350,11 @@ class TheSpeechService(RuleBasedStateMachine):
     @invariant()
     def a_device_has_one_utterance_in_the_model_at_most(self) -> None:
         answered = {outcome.id for outcome in self.outlet.outcomes}
-        running = [item.key for item in self.pool.utterances if item.id not in answered]
+        running = [
+            item.key
+            for item in self.pool.utterances
+            if item.end is not None and item.id not in answered
+        ]
         assert len(running) == len(set(running))
         for batch in self.pool.submitted:
             assert len(batch.utterances) <= MAX_BATCH
@@ -254,7 +363,8 @@ class TheSpeechService(RuleBasedStateMachine):
     @invariant()
     def what_a_device_said_is_answered_in_its_order(self) -> None:
         for item in self.pool.utterances:
-            self.order.setdefault(item.id, item.key)
+            if item.end is not None:
+                self.order.setdefault(item.id, item.key)
         submitted, answered = defaultdict(list), defaultdict(list)
         for id, key in self.order.items():
             submitted[key].append(id)
@@ -263,6 +373,10 @@ class TheSpeechService(RuleBasedStateMachine):
                 answered[outcome.key].append(outcome.id)
         for key, ids in answered.items():
             assert ids == submitted[key][: len(ids)]
+
+    @invariant()
+    def of_several_threads_glimpses_never_take_all(self) -> None:
+        assert sum(item.end is None for item in self.pool.utterances) < WORKERS
 
     @invariant()
     def the_queue_keeps_its_bounds(self) -> None:
@@ -324,6 +438,9 @@ class TheSpeechService(RuleBasedStateMachine):
         assert outcome.id is not None
         _, told = self.started[outcome.id]
         return (f"forget {outcome.key.name}", None) in self.outlet.told[told:]
+
+    def _glimpses(self) -> list[Batch]:
+        return [batch for batch in self.pool.submitted if batch.utterances[0].end is None]
 
     def _left(self, batch: Batch) -> list[int]:
         told = self.told.setdefault(batch.number, set())

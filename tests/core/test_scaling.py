@@ -20,7 +20,8 @@ from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
-from stt_mqtt.types import DeviceKey, EngineFacts, Rung, RungStatus, UtteranceStart
+from stt_mqtt.rungs import EngineFacts, Rung, RungStatus
+from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.engine.fake_model import TIMEOUT_S, Model
 from tests.engine.scripted import FakeVoice
 from tests.fakes import FakeClock, FakePool, RecordingOutlet, heard

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from stt_mqtt.config import LimitsConfig
-from stt_mqtt.core.outcomes import Answer
+from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.scheduler import Capacity, Scheduler
 from stt_mqtt.engine.load_meter import BURST_S, ArrivalRate
 from stt_mqtt.errors import CorruptAudioError, UtteranceError
@@ -22,7 +22,7 @@ class Desk:
     workers: int = 1
     max_batch: int = 8
     pool: FakePool = field(default_factory=FakePool)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer | Glimpse] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         limits = LimitsConfig(inference_timeout_s=5.0, max_queue_age_s=600.0)

@@ -66,7 +66,10 @@ class Scripted:
     model: str = "scripted"
     languages: frozenset[str] = frozenset({"en"})
     clear_no_speech_prob: float = 0.3
+    takes_names: bool = False
     asked: list[tuple[DecodePass, list[Speech]]] = field(default_factory=list)
+    drafted: list[tuple[Speech, str]] = field(default_factory=list)
+    """The speech of each draft, and the text that it begins with."""
     likely: Mapping[str, float] = field(default_factory=dict)
     """The log-probability of every token of a text."""
     without_sound: Mapping[str, float] = field(default_factory=dict)
@@ -80,6 +83,13 @@ class Scripted:
     ) -> list[Hypothesis | UtteranceError]:
         self.asked.append((decode_pass, list(speeches)))
         return [self.answer(speech, decode_pass) for speech in speeches]
+
+    def draft(self, speech: Speech, after: str) -> Hypothesis:
+        self.drafted.append((speech, after))
+        answer = self.answer(speech, DecodePass.FIRST)
+        if isinstance(answer, UtteranceError):
+            raise answer
+        return answer
 
     def score(self, states: States, texts: Sequence[str], language: str) -> list[ScoredText]:
         if self.scoring_fails:

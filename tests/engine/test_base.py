@@ -20,7 +20,7 @@ from stt_mqtt.engine.tokenizer import token_counts
 from stt_mqtt.engine.transcriber import Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber, load
 from stt_mqtt.errors import ModelError
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 RUNG = Rung("best", "base", beam_size=5, compute_type="int8")
 EUROPEAN = ("de", "en", "es", "fr", "it")

@@ -125,6 +125,14 @@ def test_a_broken_one_beside_the_model_is_named_with_what_to_do(
     assert "delete it or run: stt-mqtt calibrate" in str(caught.value)
 
 
+@pytest.mark.usefixtures("toys_only")
+def test_a_calibration_that_does_not_mention_names_is_valid_and_takes_none(tmp_path: Path) -> None:
+    fields = asdict(MINE)
+    del fields["takes_names"]
+    (tmp_path / OWN_FILE).write_text(json.dumps(fields))
+    assert calibration_of(model(tmp_path)) == Calibrated(replace(MINE, takes_names=False))
+
+
 def test_without_a_calibration_every_look_reads_the_full_window() -> None:
     for window in (UNCALIBRATED.first, UNCALIBRATED.second):
         assert {window_s(window, speech_s) for speech_s in (0.0, 1.0, MAX_SPEECH_S)} == {30}

@@ -19,7 +19,7 @@ from stt_mqtt.engine.ladder import (
     shares_model,
 )
 from stt_mqtt.engine.load_meter import ArrivalRate
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 
 POLICY = Policy(promised_wait_s=1.0, min_stay_s=60.0)
 LONG_AGO = -1e9

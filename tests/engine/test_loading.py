@@ -34,7 +34,7 @@ from stt_mqtt.engine.models import WEIGHTS, ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 from tests.engine.fake_model import Model
 
 ONE_THREAD = Parallelism(workers=1, threads=1)

@@ -485,3 +485,63 @@ def test_an_error_that_comes_of_it_says_what_looks_wrong() -> None:
         pipeline(max_s=4.0).transcribe(long)
     assert raised.value.hint is Hint.FLOAT_AS_S16
     assert raised.value.detail.endswith(Hint.FLOAT_AS_S16.sentence)
+
+
+# Drafts ----------------------------------------------------------------------------------------
+
+
+def draft(data: bytes, after: str = "") -> Utterance:
+    return replace(utterance(data), end=None, draft_after=after)
+
+
+def test_a_draft_is_one_quick_answer_without_a_judge() -> None:
+    doubtful = hypothesis("Thank you.", log_prob=-3.0, no_speech=0.99)
+    model = Scripted(lambda *_: doubtful)
+    (verdict,) = run(pipeline(model), draft(pcm(1.0), "Thank"), may_retry=True).values()
+    assert understood(verdict) == "Thank you."
+    assert model.asked == []
+    ((speech, after),) = model.drafted
+    assert (after, speech.language, len(speech.samples)) == ("Thank", "en", SAMPLE_RATE)
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.work_s is not None
+    assert verdict.work_s > 0
+
+
+def test_a_draft_begins_with_the_speech() -> None:
+    model = Scripted()
+    spoken = SAMPLES[0].pcm()
+    run(pipeline(model, GateConfig()), draft(SILENCE + spoken))
+    ((speech, _),) = model.drafted
+    assert len(speech.samples) <= len(spoken) // 2 + SAMPLE_RATE // 2
+
+
+def test_there_is_no_draft_of_silence_or_of_more_than_the_model_reads() -> None:
+    model = Scripted()
+    used = pipeline(model, GateConfig())
+    (verdict,) = run(used, draft(SILENCE)).values()
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.transcript is None
+    long = draft(pcm(MAX_SPEECH_S + 1))
+    (verdict,) = run(pipeline(model), long).values()
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.transcript is None
+    assert model.drafted == []
+
+
+def test_the_echo_at_the_end_of_a_draft_is_left_out_and_a_loop_is_none() -> None:
+    twice = Scripted(lambda *_: hypothesis("Stop it. Stop it."))
+    (verdict,) = run(pipeline(twice), draft(pcm(1.0))).values()
+    assert understood(verdict) == "Stop it."
+    loop = Scripted(lambda *_: hypothesis("ha ho he " * 30 + "ha"))
+    (verdict,) = run(pipeline(loop), draft(pcm(1.0))).values()
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.transcript is None
+
+
+@pytest.mark.parametrize("error", [InferenceFailedError("no memory"), RuntimeError("no memory")])
+def test_a_draft_that_fails_is_an_error(error: Exception) -> None:
+    def fail(*_: object) -> Hypothesis:
+        raise error
+
+    (verdict,) = run(pipeline(Scripted(fail)), draft(pcm(1.0))).values()
+    assert isinstance(verdict, InferenceFailedError)

@@ -21,6 +21,7 @@ from stt_mqtt.engine.quality import (
     repeats_prompt,
     said_once,
     strongest_voice,
+    without_echo,
 )
 from stt_mqtt.engine.transcriber import Hypothesis
 from tests.engine.scripted import hypothesis, speech
@@ -304,3 +305,19 @@ def test_a_second_look_without_words_or_with_a_loop_is_never_taken(
     assert best in (first, second)
     if not second.text or is_loop(second):
         assert best == first
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("Yes. Yes. Yes", "Yes."),
+        ("What's... What's...", "What's..."),
+        ("Turn on the light. Turn on the light.", "Turn on the light."),
+        ("is the front is the front is", "is the front is"),
+        ("Turn turn on the light", "Turn turn on the light"),
+        ("Stop.", "Stop."),
+        ("", ""),
+    ],
+)
+def test_words_at_the_end_that_only_repeat_others_are_an_echo(text: str, without: str) -> None:
+    assert without_echo(text) == without

@@ -9,6 +9,7 @@ import numpy as np
 from stt_mqtt.config import Config
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.errors import InferenceFailedError
+from stt_mqtt.rungs import Rung
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -17,7 +18,6 @@ from stt_mqtt.types import (
     EncodedAudio,
     EndReason,
     InferenceResult,
-    Rung,
     Utterance,
     Verdict,
 )

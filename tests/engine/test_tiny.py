@@ -20,18 +20,20 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from stt_mqtt.app.book import read_phrases
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import GateConfig, PhrasesConfig
-from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.core.partials import Partials
+from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.engine.calibration import Calibrated
 from stt_mqtt.engine.models import ResolvedModel, resolve
 from stt_mqtt.engine.phrases import CurrentBook
 from stt_mqtt.engine.pipeline import Pipeline
-from stt_mqtt.engine.recognizer import Recognizer
+from stt_mqtt.engine.recognizer import Memo, Recognizer
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import WhisperTranscriber, load, load_with
 from stt_mqtt.errors import InferenceFailedError, ModelError, UnsupportedLanguageError
 from stt_mqtt.phrases.book import PhraseBook
+from stt_mqtt.rungs import Rung
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -40,8 +42,8 @@ from stt_mqtt.types import (
     EncodedAudio,
     EndReason,
     InferenceResult,
-    Rung,
     Samples,
+    Transcript,
     Utterance,
 )
 from tests.phrases.books import book
@@ -393,7 +395,7 @@ from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.engine.whisper import load
-from stt_mqtt.types import Rung
+from stt_mqtt.rungs import Rung
 folder, rung = Path({str(model.folder)!r}), Rung("best", "tiny.en", 5, "int8")
 load(ResolvedModel("tiny.en", folder), rung, Parallelism(1, 1))
 VoiceDetector.load()
@@ -434,3 +436,94 @@ def test_over_a_minute_of_speech_is_transcribed_without_a_gap(
     assert len(told) > 2
     assert told == sorted(told)
     assert told[-1] == pytest.approx((len(samples) / SAMPLE_RATE,) * 2)
+
+
+LISTENING = GateConfig()
+ROOM_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def starter_listener(tiny: WhisperTranscriber) -> Recognizer:
+    return Recognizer(tiny, VoiceDetector.load(), CurrentBook(STARTER))
+
+
+def silent(seconds: float) -> bytes:
+    return bytes(2 * round(SAMPLE_RATE * seconds))
+
+
+def said_in_a_room(sample: Sample, silence_s: float) -> bytes:
+    """A sample between silences."""
+    samples = np.frombuffer(sample.pcm(), "<i2")
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 650)
+    words = samples[loud[0] : loud[-1]].tobytes()
+    return (
+        bytes(2 * round(SAMPLE_RATE * ROOM_S)) + words + bytes(2 * round(SAMPLE_RATE * silence_s))
+    )
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.file)
+def test_a_final_text_is_what_it_is_without_glimpses_and_costs_no_second_inference(
+    starter_listener: Recognizer, sample: Sample
+) -> None:
+    used = Pipeline(starter_listener, LISTENING, 60.0, "best", frozenset({"en"}))
+
+    def result(silence_s: float, memo: Memo | None) -> InferenceResult:
+        audio = EncodedAudio(AudioFormat(), said_in_a_room(sample, silence_s))
+        key = DeviceKey("native", "kitchen")
+        return used.transcribe(
+            Utterance(key, "a", audio, "en", None, EndReason.STOP, 0.0, memo=memo)
+        )
+
+    for silence_s in (0.3, 0.6, 1.5):
+        memo = Memo()
+        glimpse = result(0.24, memo)
+        final = result(silence_s, memo)
+        plain = result(silence_s, None)
+        assert final.transcript is not None
+        assert plain.transcript is not None
+        assert final.transcript.text == plain.transcript.text
+        assert (final.remembered_s, final.work_s) == (glimpse.work_s, 0)
+        assert plain.remembered_s is None
+
+
+def drafted(tiny: WhisperTranscriber, speech: Speech, seconds: float, after: str = "") -> str:
+    """The words of a draft of the first seconds."""
+    heard = replace(speech, samples=speech.samples[: round(seconds * SAMPLE_RATE)])
+    return tiny.draft(heard, after).text
+
+
+def test_drafts_of_a_growing_command_come_to_its_words(tiny: WhisperTranscriber) -> None:
+    for number, command in enumerate(COMMANDS):
+        found, partials = [], Partials()
+        length_s = len(command.samples) / SAMPLE_RATE
+        for share in (0.4, 0.6, 0.8, 1.0):
+            text = drafted(tiny, command, share * length_s, partials.stable)
+            partials.revise(Transcript(text, "en", 0.9, 0.0), share)
+            found.append(text)
+        assert NORMALISE(found[-1]) == WORDS[number]
+        assert partials.stable
+        assert WORDS[number].startswith(NORMALISE(partials.stable))
+
+
+def test_a_draft_goes_on_after_the_stable_text(tiny: WhisperTranscriber) -> None:
+    whole = tiny.draft(COMMANDS[0], "")
+    first, second, *_ = whole.text.split()
+    again = tiny.draft(COMMANDS[0], f"{first} {second}")
+    assert again.text == whole.text
+    assert tiny.draft(COMMANDS[0], "Yesterday").text.startswith("Yesterday")
+
+
+def test_the_prompt_and_hotwords_are_no_part_of_a_draft(tiny: WhisperTranscriber) -> None:
+    speech = replace(COMMANDS[0], prompt="A smart home.", hotwords=("Nguyen",))
+    text = tiny.draft(speech, "").text
+    assert "smart home" not in text
+    assert "Nguyen" not in text
+    assert NORMALISE(text) == WORDS[0]
+
+
+def test_an_open_utterance_is_drafted_by_the_pipeline(pipeline: Pipeline) -> None:
+    draft = replace(utterance(COMMANDS[0].samples), end=None, draft_after="")
+    ((_, verdict),) = pipeline.run(Batch(1, (draft,), may_retry=True, together=1))
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.transcript is not None
+    assert NORMALISE(verdict.transcript.text) == WORDS[0]

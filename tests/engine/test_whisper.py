@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stt_mqtt.engine.calibration import Calibrated, Calibration, Floats, Window
+from stt_mqtt.engine.calibration import (
+    DRAFT_TAIL_STATES,
+    Calibrated,
+    Calibration,
+    Floats,
+    Window,
+)
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
+from stt_mqtt.engine.tokenizer import MAX_TOKENS
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
 from stt_mqtt.errors import (
@@ -23,7 +30,8 @@ from stt_mqtt.errors import (
     UnsupportedLanguageError,
     UtteranceError,
 )
-from stt_mqtt.types import Rung, Samples
+from stt_mqtt.rungs import Rung
+from stt_mqtt.types import Samples
 from tests.engine.scripted import END_OF_TEXT, marked, speech, whisper_tokenizer
 
 CALIBRATION = Calibration(
@@ -496,3 +504,62 @@ def test_without_the_extra_a_model_says_what_to_install(
     model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
     with pytest.raises(MissingExtraError, match="pip install"):
         load_with(None, model, rung, Parallelism(1, 1))
+
+
+# Drafts ----------------------------------------------------------------------------------------
+
+
+def test_a_draft_reads_a_short_window_with_a_single_hypothesis() -> None:
+    network = FakeNetwork()
+    calibration = replace(
+        CALIBRATION, first=Window(lead_s=0.5, pad_s=3.0, min_s=6.0, tail_states=500)
+    )
+    drafted = transcriber(network, calibration=calibration).draft(speech(3), "")
+    assert (drafted.text, drafted.language) == ("Number 3.", "en")
+    assert drafted.no_speech_prob == pytest.approx(0.03)
+    assert [frames for _, frames in network.encoded] == [200]
+    (call,) = network.generated
+    assert call.states == 100 + DRAFT_TAIL_STATES
+    assert call.options["beam_size"] == 1
+    assert call.options["suppress_blank"] is True
+
+
+def test_a_draft_of_a_model_without_calibration_reads_the_full_window() -> None:
+    network = FakeNetwork()
+    transcriber(network, calibration=None).draft(speech(3), "")
+    assert [frames for _, frames in network.encoded] == [3000]
+
+
+def test_a_draft_goes_on_after_its_stable_text_and_may_end_there() -> None:
+    network = FakeNetwork()
+    model = transcriber(network)
+    model.draft(speech(3), "")
+    model.draft(speech(3), "Num")
+    plain, after = [call.prompts[0] for call in network.generated]
+    assert after == [*plain, *_bytes(" Num")]
+    assert network.generated[1].options["suppress_blank"] is False
+
+
+def test_the_length_of_a_draft_is_bounded_by_its_speech() -> None:
+    network = FakeNetwork()
+    model = transcriber(network)
+    for seconds in (0.5, 28.0):
+        model.draft(speech(3, seconds), "")
+    short, long = [call.options["max_length"] for call in network.generated]
+    assert short <= 20
+    assert short < long <= MAX_TOKENS
+
+
+def test_the_language_of_a_draft_is_detected_only_if_nobody_knows_it() -> None:
+    network = FakeNetwork()
+    model = transcriber(network, "en", "de", "cy")
+    assert model.draft(replace(speech(3), language="de"), "").language == "de"
+    assert network.detections == 0
+    unknown = replace(speech(3), language=None, languages=("de", "en"))
+    assert model.draft(unknown, "").language == "de"
+    assert network.detections == 1
+
+
+def test_a_draft_whose_score_is_no_number_is_an_error() -> None:
+    with pytest.raises(InferenceFailedError, match="not a number"):
+        transcriber(FakeNetwork(unsure_of=frozenset({3}))).draft(speech(3), "")

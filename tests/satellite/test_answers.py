@@ -386,3 +386,26 @@ def test_what_is_still_being_said_is_not_waited_for() -> None:
     assert (answers.outstanding, answers.waiting_since) == (0, None)
     answers.end("b", 2.0)
     assert answers.outstanding == 0
+
+
+def test_the_answer_to_an_utterance_that_the_service_has_ended_may_come_before_the_end() -> None:
+    answers = AnswerTracker(max_age_s=30)
+    answers.begin("a")
+    answer = answers.take(result(end="endpoint"), 100.0)
+    assert answer is not None
+    assert answer.ended_by_service
+    assert answer.act_until == 130.0
+    answers.end("a", 100.1)
+    repeated = answers.take(result(end="endpoint", repeated=True), 101.0)
+    assert repeated is not None
+    assert repeated.act_until is None
+    assert answers.outstanding == 0
+
+
+def test_no_other_answer_to_an_open_utterance_is_acted_upon() -> None:
+    answers = AnswerTracker(max_age_s=30)
+    answers.begin("a")
+    answer = answers.take(result(end="cap"), 100.0)
+    assert answer is not None
+    assert not answer.ended_by_service
+    assert answer.act_until is None

@@ -24,6 +24,9 @@ from stt_mqtt.satellite.segmenter import ListenState
     [
         ('{"muted": true}', ControlCommand(muted=True)),
         ('{"listen": false, "playing": true}', ControlCommand(listen=False, playing=True)),
+        ('{"ended": "den:7_a.b-c"}', ControlCommand(ended="den:7_a.b-c")),
+        ('{"ended": "7", "muted": true}', ControlCommand(muted=True, ended="7")),
+        ('{"ended": null}', ControlCommand()),
         ('{"volume": 11, "muted": null}', ControlCommand()),
         ("{}", ControlCommand()),
         ("", ControlCommand()),
@@ -34,7 +37,7 @@ def test_what_is_missing_stays_as_it_is(payload: str, command: ControlCommand) -
 
 
 def test_of_a_retained_message_only_the_mute_counts() -> None:
-    payload = b'{"muted": true, "listen": true, "playing": true}'
+    payload = b'{"muted": true, "listen": true, "playing": true, "ended": "7"}'
     assert parse_command(payload, retained=True) == ControlCommand(muted=True)
 
 
@@ -45,6 +48,10 @@ def test_of_a_retained_message_only_the_mute_counts() -> None:
         b"[]",
         b'{"muted": 1}',
         b'{"listen": "yes", "muted": true}',
+        b'{"ended": 7, "muted": true}',
+        b'{"ended": "", "muted": true}',
+        b'{"ended": "a/b", "muted": true}',
+        b'{"ended": "' + b"x" * 65 + b'"}',
         b"\xff\xfe",
         b"[" * 1000,
         b'{"muted": true, "x": "' + b"x" * MAX_PAYLOAD_BYTES + b'"}',

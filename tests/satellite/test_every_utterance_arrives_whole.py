@@ -50,6 +50,7 @@ class FakeService:
         self._skips = False
         self._said = said
         self._chunks = 0
+        self._ended: str | None = None
 
     def hear(self, verb: str, payload: bytes, now: float) -> None:
         if verb == "":
@@ -64,9 +65,10 @@ class FakeService:
         id = fields["id"]
         if verb == "/start":
             assert self.open is None
-            self.open, self._chunks, self._skips = id, 0, False
+            self.open, self._chunks, self._skips, self._ended = id, 0, False, None
         elif verb == "/stop":
             said = self._said[id]
+            assert id != self._ended, "a stop of what the service has ended"
             if self._skips:
                 return
             assert self.open == id
@@ -85,6 +87,11 @@ class FakeService:
         """The service answers it, perhaps before its end: what else comes of it is dropped."""
         if self.open == id:
             self.open, self._skips = None, True
+
+    def end(self, id: str) -> None:
+        """The service ends it by itself."""
+        self.answer(id)
+        self._ended = id
 
 
 class TheUplink(RuleBasedStateMachine):
@@ -244,6 +251,24 @@ class TheUplink(RuleBasedStateMachine):
         self.said[id].answered = True
         self.service.answer(id)
         self.uplink.answered(id)
+
+    @precondition(lambda self: self.up == self.told_up > 0)
+    @rule(size=st.integers(1, 900))
+    def service_ends_it(self, size: int) -> None:
+        """The words are complete: no stop comes, and what else comes of it is dropped."""
+        if self.speaking is None:
+            self.open()
+        self.audio(size)
+        if self.transport:
+            self.transport_writes(1000)
+        if self.speaking is None or self.speaking != self.service.open:
+            return
+        self.audible = True
+        said = self.said[self.speaking]
+        said.closed_at, said.confirmed, said.arrived = self.now, True, True
+        self.service.end(self.speaking)
+        self.uplink.end_by_service(self.now)
+        self.speaking = None
 
     @rule()
     def clear(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import settings
@@ -34,6 +35,7 @@ TOPICS = Topics("stt")
 KITCHEN = SatelliteTopics(TOPICS, "kitchen")
 STATE = "stt/kitchen/state"
 RESULT = "stt/kitchen/result"
+SET = "stt/kitchen/satellite/set"
 HEARD = (STATE, RESULT)
 
 
@@ -59,6 +61,13 @@ class Service:
         self.pool.answer(self.service, heard(words_of(utterance.audio.data)))
 
 
+@dataclass(eq=False)
+class Said:
+    """An utterance, and when it ended."""
+
+    ended_at: float
+
+
 class TheTwo(RuleBasedStateMachine):
     """A broker keeps what is retained; what is for somebody who is away it drops."""
 
@@ -75,11 +84,15 @@ class TheTwo(RuleBasedStateMachine):
         self.connection = self.connections = 0
         self.service: Service | None = None
         self.lives = 0
-        self.said: dict[str, float] = {}
-        """The words of each utterance, and when they ended."""
+        self.said: dict[str, Said] = {}
+        """By its words, and by the words of each beginning at which the service ended it."""
         self.speaking: bytearray | None = None
+        self.utterance = Said(self.clock.now())
+        """The newest one."""
+        self.ended: set[str] = set()
+        """Ids of utterances that this service has ended by itself."""
         self.spoken = 0
-        self.acted: list[str] = []
+        self.acted: list[Said] = []
         self.refused = self.late = 0
         self.dropped = 0
         self.obeyed: Counter[tuple[int, str]] = Counter()
@@ -107,7 +120,10 @@ class TheTwo(RuleBasedStateMachine):
 
     def service_publishes(self, one: Publication) -> None:
         if one.topic == RESULT:
-            self.obeyed_elsewhere(json.loads(one.payload))
+            result = json.loads(one.payload)
+            if result["id"] in self.ended:
+                one = replace(one, payload=json.dumps({**result, "end": "endpoint"}).encode())
+            self.obeyed_elsewhere(result)
         if one.retain:
             self.retained[one.topic] = one.payload
         if self.connection and one.topic in HEARD:
@@ -147,6 +163,8 @@ class TheTwo(RuleBasedStateMachine):
                 one()
             elif one.topic == STATE:
                 self.satellite.state(one.payload, retained=False)
+            elif one.topic == SET:
+                self.is_told_of_the_end(json.loads(one.payload)["ended"])
             else:
                 self.heed(one.payload)
 
@@ -154,6 +172,9 @@ class TheTwo(RuleBasedStateMachine):
         answer = self.satellite.result(payload, self.clock.now())
         if answer is None or not answer.ours:
             return
+        if answer.ended_by_service:
+            assert answer.id is not None
+            self.is_told_of_the_end(answer.id)
         if answer.act_until is not None:
             self.act(answer)
         elif answer.late and answer.text and not answer.cut:
@@ -162,10 +183,11 @@ class TheTwo(RuleBasedStateMachine):
             self.refused += 1
 
     def act(self, answer: ServiceAnswer) -> None:
-        assert answer.text in self.said, "a part was obeyed"
-        assert answer.text not in self.acted, "it was obeyed twice"
-        assert self.clock.now() <= self.said[answer.text] + MAX_AGE_S, "it was obeyed late"
-        self.acted.append(answer.text)
+        said = self.said.get(answer.text)
+        assert said is not None, "a part was obeyed"
+        assert said not in self.acted, "it was obeyed twice"
+        assert self.clock.now() <= said.ended_at + MAX_AGE_S, "it was obeyed late"
+        self.acted.append(said)
 
     @precondition(lambda self: self.connection)
     @rule(arrives=st.integers(0, 4), noticed=st.booleans(), returns=st.booleans())
@@ -216,8 +238,35 @@ class TheTwo(RuleBasedStateMachine):
         """Like the real one it says about each device that it was told of what it does."""
         self.lives += 1
         self.service = Service(self.clock, self.service_publishes)
+        self.ended.clear()
         if STATE in self.retained:
             self.service_publishes(Publication(STATE, b"idle", retain=True))
+
+    @precondition(lambda self: self.service is not None and self.connection)
+    @rule(chunks=st.integers(1, 3), later=st.integers(0, 2), down=st.sampled_from([0, 2, 100]))
+    def service_ends_the_utterance(self, chunks: int, later: int, down: int) -> None:
+        """If it has it, the service ends it as with a stop, and says so."""
+        assert self.service is not None
+        self.speaks(chunks, ends=False)
+        self.broker_hears(100)
+        assert self.speaking is not None
+        id, before = self.satellite.id, self.retained.get(STATE)
+        self.tell_the_service("stt/kitchen/audio/stop", json.dumps({"id": id}).encode())
+        if before != b"listening" or self.retained[STATE] == before:
+            return
+        self.ended.add(id)
+        for size in range(4, len(self.speaking) + 1, 4):
+            self.said[words_of(bytes(self.speaking[:size]))] = self.utterance
+        if self.connection:
+            self.downwards.append(Publication(SET, json.dumps({"ended": id}).encode()))
+        if later:
+            self.speaks(later, ends=False)
+        self.satellite_hears(down)
+
+    def is_told_of_the_end(self, id: str) -> None:
+        if self.speaking is not None and id == self.satellite.id:
+            self.is_over()
+            self.satellite.end_by_service(self.clock.now())
 
     # The person and the clock ----------------------------------------------------------------
 
@@ -225,6 +274,7 @@ class TheTwo(RuleBasedStateMachine):
     def speaks(self, chunks: int, ends: bool) -> None:
         if self.speaking is None:
             self.speaking = bytearray()
+            self.utterance = Said(self.clock.now())
             self.satellite.open()
         for _ in range(chunks):
             self.spoken += 1
@@ -232,14 +282,21 @@ class TheTwo(RuleBasedStateMachine):
             self.speaking += chunk
             self.satellite.audio(chunk)
         if ends:
-            self.said[words_of(bytes(self.speaking))] = self.clock.now()
-            self.speaking = None
+            self.is_over()
             self.satellite.close(self.clock.now())
+
+    def is_over(self) -> None:
+        assert self.speaking is not None
+        self.utterance.ended_at = self.clock.now()
+        self.said[words_of(bytes(self.speaking))] = self.utterance
+        self.speaking = None
 
     @precondition(lambda self: self.speaking is not None)
     @rule()
     def takes_it_back(self) -> None:
         self.speaking = None
+        for words in [words for words, one in self.said.items() if one is self.utterance]:
+            del self.said[words]
         self.satellite.cancel()
 
     @rule(seconds=st.sampled_from([0.1, 1.0, ACKNOWLEDGE_TIMEOUT_S + 0.1, 7.0]))
@@ -276,11 +333,11 @@ class TheTwo(RuleBasedStateMachine):
                 self.satellite_hears(1000)
         assert self.satellite.uplink.waiting == 0
         if self.knows_the_service and all(
-            at + MAX_AGE_S > self.clock.now() for at in self.said.values()
+            one.ended_at + MAX_AGE_S > self.clock.now() for one in self.said.values()
         ):
             assert self.satellite.answers.outstanding == 0
         unanswered = self.satellite.answers.unanswered + self.satellite.answers.outstanding
-        lost = len(self.said) - len(self.acted)
+        lost = len(set(map(id, self.said.values()))) - len(self.acted)
         assert lost <= self.dropped + self.refused + self.late + unanswered
         assert set(self.obeyed.values()) <= {1}, "somebody else was made to obey twice"
 

@@ -29,6 +29,9 @@ def room(seconds: float, spoken: bytes = b"") -> bytes:
 
 SPOKEN = SAMPLES[0].pcm()
 COMMAND = room(len(SPOKEN) / 32_000, SPOKEN)
+LAST_WORD_S = 2.72
+"""When the last word of `COMMAND` ends."""
+SENTENCE = COMMAND[: 32 * round(1000 * LAST_WORD_S)]
 
 
 @dataclass
@@ -466,3 +469,132 @@ def test_a_source_that_never_gave_anything_but_zeros_is_told_until_it_gives_some
     bench.hear(room(0.1))
     bench.hear(bytes(FRAME_BYTES) * 1000)
     assert bench.states[-1]["listening"] is True, "some give that between words"
+
+
+def id_of_newest(bench: Bench) -> str:
+    id = json.loads(bench.of("audio/start")[-1])["id"]
+    assert isinstance(id, str)
+    return id
+
+
+def ended_in_its_pause(mode: str = "always") -> Bench:
+    """A satellite whose utterance the service has just ended, 0.3 s after its last word."""
+    bench = Bench(SatelliteConfig.model_validate({"mode": mode}))
+    bench.connect()
+    bench.hear(room(4))
+    bench.told("satellite/set", {"listen": True})
+    bench.hear(SENTENCE + room(0.3))
+    assert bench.marks == ["start"]
+    bench.told("satellite/set", {"ended": id_of_newest(bench)})
+    return bench
+
+
+@pytest.mark.parametrize("mode", ["always", "wake", "push_to_talk"])
+def test_what_the_service_has_ended_is_not_sent_any_further_and_needs_no_stop(mode: str) -> None:
+    bench = ended_in_its_pause(mode)
+    sent = len(bench.of("audio"))
+    bench.hear(room(3))
+    assert bench.marks == ["start"]
+    assert len(bench.of("audio")) == sent
+    assert not bench.satellite.speaking
+    assert bench.satellite.uplink.waiting == 0
+    assert bench.states[-1]["listening"] is (mode == "always")
+
+
+def test_the_answer_to_what_the_service_has_ended_may_be_acted_upon() -> None:
+    bench = ended_in_its_pause()
+    result = {"id": id_of_newest(bench), "outcome": "transcript", "text": "Yes.", "end": "endpoint"}
+    assert bench.satellite.answers.outstanding == 1
+    assert bench.acts_upon(result)
+    assert bench.satellite.answers.outstanding == 0
+    assert not bench.acts_upon({**result, "repeated": True})
+
+
+def test_who_goes_on_to_speak_after_that_is_heard_as_another_utterance() -> None:
+    bench = ended_in_its_pause()
+    first = id_of_newest(bench)
+    bench.hear(COMMAND + room(2))
+    assert bench.marks == ["start", "start", "stop"]
+    assert id_of_newest(bench) != first
+    (stop,) = bench.of("audio/stop")
+    assert json.loads(stop)["id"] == id_of_newest(bench)
+
+
+def test_the_rest_of_a_press_is_not_sent_and_its_release_ends_nothing() -> None:
+    bench = ended_in_its_pause("push_to_talk")
+    bench.hear(COMMAND)
+    assert bench.satellite.listen_state is ListenState.WAITING
+    bench.told("satellite/set", {"listen": False})
+    assert bench.marks == ["start"]
+    bench.told("satellite/set", {"listen": True})
+    bench.hear(room(1) + COMMAND)
+    assert bench.marks == ["start", "start"]
+
+
+def test_a_wake_up_is_used_up_by_an_utterance_that_the_service_has_ended() -> None:
+    bench = ended_in_its_pause("wake")
+    bench.hear(COMMAND + room(2))
+    assert bench.marks == ["start"]
+
+
+def test_the_end_of_another_utterance_ends_nothing() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.told("satellite/set", {"ended": "never-seen"})
+    bench.hear(room(4) + COMMAND + room(2))
+    earlier = id_of_newest(bench)
+    bench.told("satellite/set", {"ended": earlier})
+    bench.hear(COMMAND[:48_000])
+    bench.told("satellite/set", {"ended": earlier})
+    bench.told("satellite/set", {"ended": id_of_newest(bench)}, retain=True)
+    assert bench.satellite.speaking
+    bench.hear(COMMAND[48_000:] + room(2))
+    assert bench.marks == ["start", "stop"] * 2
+
+
+def test_the_end_of_what_is_only_in_the_spool_loses_nothing_and_repeats_nothing() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    id = id_of_newest(bench)
+    bench.satellite.disconnected()
+    bench.told("satellite/set", {"ended": id})
+    bench.hear(room(2))
+    bench.sent.clear()
+    bench.connect(2)
+    assert bench.marks == ["start", "stop"]
+    assert id_of_newest(bench) == id
+    result = {"id": id, "outcome": "transcript", "text": "Yes.", "end": "endpoint"}
+    assert bench.acts_upon({**result, "repeated": True})
+    assert bench.satellite.uplink.waiting == 0
+
+
+def test_the_result_of_an_open_utterance_that_the_service_has_ended_ends_it_too() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    id = id_of_newest(bench)
+    assert bench.acts_upon({"id": id, "outcome": "transcript", "text": "Yes.", "end": "endpoint"})
+    assert not bench.satellite.speaking
+    bench.told("satellite/set", {"ended": id})
+    bench.hear(room(2))
+    assert bench.marks == ["start"]
+
+
+def test_other_keys_of_the_message_count_as_well() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    bench.told("satellite/set", {"ended": id_of_newest(bench), "muted": True})
+    assert bench.marks == ["start"]
+    assert bench.satellite.policy.muted
+
+
+def test_the_last_word_is_sent_before_the_pause_is_over() -> None:
+    bench = Bench(SatelliteConfig.model_validate({"codec": "pcm_s16le"}))
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    early = sum(len(chunk) - 4 for chunk in bench.of("audio"))
+    bench.hear(room(2))
+    assert bench.marks == ["start", "stop"]
+    assert early == sum(len(chunk) - 4 for chunk in bench.of("audio"))

@@ -12,6 +12,7 @@ from stt_mqtt.satellite.segmenter import (
     ENDING_S,
     FRAME_S,
     ONSET_S,
+    PROMPT_S,
     TAIL_S,
     CloseReason,
     ListenState,
@@ -277,3 +278,50 @@ def test_what_is_forgotten_is_no_pre_roll() -> None:
     listening.segmenter.forget()
     listening.hear(SPEECH * 20)
     assert listening.utterances[0][0] == 50
+
+
+def test_who_went_on_to_speak_when_the_service_ends_an_utterance_is_heard_from_the_first_word() -> (
+    None
+):
+    listening = Listening()
+    listening.hear(QUIET * 50 + SPEECH * 20 + QUIET * 12 + SPEECH * 9)
+    listening.take(listening.segmenter.end_by_service(unsent=1))
+    assert listening.reasons == [CloseReason.ENDED]
+    listening.hear(SPEECH * 10 + QUIET * 30)
+    ended, following = listening.utterances
+    assert ended[-1] == 90
+    first = 82 - PRE_ROLL
+    assert first <= following[0] <= 82
+    assert following[:20] == list(range(following[0], following[0] + 20))
+
+
+def test_without_a_silence_only_what_was_not_sent_is_pre_roll() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50 + SPEECH * 10 + QUIET * 12 + SPEECH * 60)
+    listening.take(listening.segmenter.end_by_service(unsent=5))
+    listening.hear(SPEECH * 10 + QUIET * 30)
+    ended, following = listening.utterances
+    assert following[0] == ended[-1] - 4
+
+
+def test_what_was_held_back_when_the_service_ends_an_utterance_is_only_pre_roll() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50 + SPEECH * 20 + QUIET * 12)
+    listening.take(listening.segmenter.end_by_service(unsent=0))
+    listening.hear(QUIET * 40)
+    listening.take(listening.segmenter.end_by_service(unsent=0))
+    assert listening.reasons == [CloseReason.ENDED]
+    listening.hear(SPEECH * 20)
+    assert listening.utterances[1][0] == listening.heard - 20 - PRE_ROLL
+
+
+def test_the_frames_of_a_pause_are_to_be_sent_at_once_and_not_with_the_next_chunk() -> None:
+    listening = Listening()
+    listening.hear(QUIET * 50 + SPEECH * 20)
+    flushed_after_s = []
+    for number in range(1, 12):
+        output = listening.segmenter.push(frame(listening.heard, QUIET), listening.state)
+        listening.heard += 1
+        if output.flush:
+            flushed_after_s.append(round(number * FRAME_S, 2))
+    assert flushed_after_s[:3] == [PROMPT_S, 0.21, 0.24]

@@ -395,6 +395,57 @@ def test_after_an_utterance_was_taken_back_the_next_one_begins_anew() -> None:
     assert sent.words() == ["start", "0 two", "stop 1"]
 
 
+def test_what_the_service_ends_needs_no_stop_and_is_done() -> None:
+    uplink, sent = online()
+    id = uplink.open()
+    uplink.audio(b"one")
+    assert sent.words() == ["start", "0 one"]
+    uplink.end_by_service(NOW + 1)
+    assert uplink.waiting == 0
+    assert uplink.delivered() == [DeliveredUtterance(id, acknowledged=True)]
+    uplink.open()
+    uplink.audio(b"two")
+    uplink.tick(NOW + 2)
+    assert sent.words() == ["start", "0 two"]
+
+
+def test_what_the_service_ended_and_did_not_answer_is_sent_again_whole_under_its_id() -> None:
+    uplink, sent = online()
+    id = uplink.open()
+    uplink.audio(b"one")
+    uplink.end_by_service(NOW)
+    sent.take()
+    uplink.disconnected()
+    uplink.connected(2, NOW + 1)
+    start, *_ = sent.publications
+    assert fields(start)["id"] == id
+    assert fields(start)["age_ms"] == 1000
+    assert sent.words() == ["start", "0 one", "stop 1"]
+
+
+def test_what_the_service_ended_and_answered_is_not_sent_again() -> None:
+    uplink, sent = online()
+    uplink.answered(uplink.open())
+    uplink.end_by_service(NOW)
+    uplink.disconnected()
+    sent.take()
+    uplink.connected(2, NOW + 1)
+    assert sent.words() == []
+    assert uplink.waiting == 0
+
+
+def test_what_the_service_ended_on_another_connection_is_sent_whole() -> None:
+    uplink, sent = online()
+    uplink.open()
+    uplink.audio(b"one")
+    uplink.disconnected()
+    sent.take()
+    uplink.end_by_service(NOW)
+    assert uplink.waiting == 1
+    uplink.connected(2, NOW)
+    assert sent.words() == ["start", "0 one", "stop 1"]
+
+
 def test_what_is_taken_back_before_it_was_its_turn_never_begins() -> None:
     uplink, sent = online()
     say(uplink, b"one")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from stt_mqtt.audio.endpoint import EndpointConfig, Endpointer, EndpointState
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.observers import DeviceObserver
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.hermes import messages
 from stt_mqtt.doors.hermes.messages import (
@@ -24,7 +24,16 @@ from stt_mqtt.errors import InferenceTimeoutError, OverloadedError, UtteranceErr
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Subscriptions
 from stt_mqtt.observe.metrics import DropReason
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, DeviceKey, DeviceState, Outcome, UtteranceStart
+from stt_mqtt.types import (
+    SAMPLE_RATE,
+    AudioFormat,
+    DeviceKey,
+    DeviceState,
+    Endpointing,
+    Outcome,
+    TurnEnd,
+    UtteranceStart,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +45,8 @@ ANSWER_WITHIN_S = 24.5
 """Latest time of the answer after the start, so that it arrives within 25 s."""
 STALE_AFTER_S = 30.0
 """After this time from the start an unsent answer is dropped, because the client timed out."""
-NO_SPEECH_MS = 8000
+NO_SPEECH_S = 8.0
+"""Audio without any speech that ends a session with stopOnSilence."""
 MAX_SESSIONS_OF_SITE = 8
 """Each frame of a site is processed once per session."""
 ACCIDENTAL_MS = 300
@@ -59,7 +69,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._sessions = Sessions()
         self._toggles = Toggles()
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
-        service.attach(DOOR, self)
+        service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
 
     # As a door on MQTT -----------------------------------------------------------------------
@@ -105,6 +115,13 @@ class HermesDoor(MqttDoor, DeviceObserver):
         if isinstance(session, Session) and not session.answered:
             self._answer(session, outcome, outcome.error)
         self._release(outcome.key)
+
+    def partial(self, partial: Partial) -> None:
+        """Publish a partial result of a session that still listens."""
+        session = partial.context
+        if isinstance(session, Session) and not session.recording_finished:
+            text = messages.partial_text_captured(session.request, partial)
+            self._send(session, messages.PARTIAL_TEXT_CAPTURED, text)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Finish the recording if the service has ended the session, for example at a cap."""
@@ -167,6 +184,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
             format=_FORMAT,
             language=request.language,
             ends_within_s=MAX_AUDIO_S,
+            turn_end=self._turn_end(session),
             context=session,
         )
         if overloaded is not None:
@@ -198,17 +216,21 @@ class HermesDoor(MqttDoor, DeviceObserver):
 
     def _new_session(self, request: StartListening) -> Session:
         key = DeviceKey(DOOR, request.address.site, request.address.session)
-        pause_ms = self._service.config.device(key.name).gap_timeout_ms
-        config = EndpointConfig(pause_ms=pause_ms, no_speech_ms=NO_SPEECH_MS)
         return Session(
             key=key,
             request=request,
             answer_by=self._clock.now() + ANSWER_WITHIN_S,
             # One second more than the cap, so that the service notices when it is reached.
             frames=FrameReader(MAX_AUDIO_S + 1),
-            endpointer=Endpointer(config) if request.stop_on_silence else None,
             captured=bytearray() if request.send_audio_captured else None,
         )
+
+    def _turn_end(self, session: Session) -> TurnEnd:
+        """How the audio of a session ends, besides by a stop."""
+        if not session.request.stop_on_silence:
+            return TurnEnd(Endpointing.SILENCE)
+        config = self._service.config.device(session.key.name)
+        return TurnEnd(config.endpointing, config.gap_timeout_ms / 1000, NO_SPEECH_S)
 
     # Audio -------------------------------------------------------------------------------------
 
@@ -230,12 +252,6 @@ class HermesDoor(MqttDoor, DeviceObserver):
         self._sessions.add_audio(session, len(pcm), self._clock.now())
         self._capture(session, pcm)
         self._service.chunk(session.key, pcm, None, None)
-        endpointer = session.endpointer
-        if endpointer is not None and endpointer.push(pcm) in {
-            EndpointState.ENDED,
-            EndpointState.NO_SPEECH,
-        }:
-            self._stop(session)
 
     def _capture(self, session: Session, pcm: bytes) -> None:
         captured = session.captured

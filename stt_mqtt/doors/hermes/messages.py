@@ -12,11 +12,13 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from stt_mqtt.config.devices import is_language
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import Json, encode, parse_object
 from stt_mqtt.types import Outcome, OutcomeKind
 
 TEXT_CAPTURED = "hermes/asr/textCaptured"
+PARTIAL_TEXT_CAPTURED = "hermes/asr/partialTextCaptured"
 ERROR = "hermes/error/asr"
 RECORDING_FINISHED = "rhasspy/asr/recordingFinished"
 
@@ -272,6 +274,26 @@ def text_captured(request: StartListening, outcome: Outcome | None) -> bytes:
             "wakewordId": request.wakeword,
             "asrTokens": None,
             "lang": request.language if transcript is None else transcript.language,
+        }
+    )
+
+
+def partial_text_captured(request: StartListening, partial: Partial) -> bytes:
+    """`partialTextCaptured`: the text so far, with the fields of `textCaptured`.
+
+    `revision` and `stable` are as on the native topic `partial`.
+    """
+    return encode(
+        {
+            "text": partial.text,
+            "likelihood": round(partial.confidence, 4),
+            "seconds": round(partial.work_s, 4),
+            **_who(request.address),
+            "wakewordId": request.wakeword,
+            "asrTokens": None,
+            "lang": partial.language,
+            "revision": partial.revision,
+            "stable": partial.stable,
         }
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import chain
 
-from stt_mqtt.audio.endpoint import Endpointer
 from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.doors.hermes.messages import StartListening, StopListening
 from stt_mqtt.errors import OverloadedError
@@ -30,8 +29,6 @@ class Session:
     answer_by: float
     """When it must be answered at the latest, in monotonic seconds."""
     frames: FrameReader
-    endpointer: Endpointer | None
-    """Detects the end of the speech. None: only a stop ends the session."""
     captured: bytearray | None
     """The audio as pcm_s16le; None: it was not requested."""
     audio_bytes: int = 0

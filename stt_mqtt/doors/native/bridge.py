@@ -208,7 +208,7 @@ class Bridge:
     def _health(self) -> dict[str, object]:
         service, now = self._service, self._clock.now()
         queue = service.scheduler.queue
-        rtf = service.metrics.rtf
+        rtf, metrics = service.metrics.rtf, service.metrics
         return {
             "ts": round(self._clock.epoch(), 3),
             "uptime_s": round(now - self._started_at, 1),
@@ -220,6 +220,14 @@ class Bridge:
             "load": {
                 "cpu": None if self._cpu is None else round(self._cpu, 3),
                 "rtf": None if rtf is None else round(rtf, 4),
+            },
+            "speculation": {
+                "glimpses": metrics.glimpses,
+                "hits": metrics.remembered,
+                "misses": metrics.inferences - metrics.remembered,
+                "wasted_s": round(metrics.wasted_s, 2),
+                "drafts": metrics.drafts,
+                "drafts_s": round(metrics.drafts_s, 2),
             },
             "rung": service.rung_status.active,
             "rss_mb": round(rss_mb(), 1),

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
@@ -43,6 +44,10 @@ from stt_mqtt.types import (
 
 MAX_TEXT_AGE_S = 30.0
 """A text is dropped after this time, because its readers cannot see how old it is."""
+MAX_PARTIAL_AGE_S = 2.0
+"""A partial result that could not be sent is dropped after this time, for newer ones follow."""
+MAX_ENDED_AGE_S = 5.0
+"""After this time a satellite has noticed by itself that its utterance has ended."""
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
@@ -77,7 +82,7 @@ class NativeDoor:
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.devices = NativeDevices(service)
-        service.attach(DOOR, self)
+        service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
 
     # On the broker -----------------------------------------------------------------------------
@@ -148,6 +153,10 @@ class NativeDoor:
         An incomplete or repeated outcome has no text message, because readers would act on it.
         """
         device = outcome.key.name
+        if outcome.end is EndReason.ENDPOINT and not outcome.repeated:
+            topic = self._topics.of_device(device, "satellite/set")
+            ended = encode({"ended": outcome.id})
+            self._publish(Publication(topic, ended, expires_at=self._now() + MAX_ENDED_AGE_S))
         result = encode(messages.result_fields(outcome))
         is_news = outcome.kind is OutcomeKind.TRANSCRIPT and not outcome.repeated
         if outcome.transcript is not None and is_news and not outcome.incomplete:
@@ -158,6 +167,13 @@ class NativeDoor:
         if isinstance(outcome.context, Reply):
             reply = outcome.context
             self._publish(Publication(reply.topic, result, correlation=reply.correlation))
+
+    def partial(self, partial: Partial) -> None:
+        """Publish a partial result."""
+        topic = self._topics.of_device(partial.key.name, "partial")
+        payload = encode(messages.partial_fields(partial))
+        expires_at = self._now() + MAX_PARTIAL_AGE_S
+        self._publish(Publication(topic, payload, qos=0, expires_at=expires_at))
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Publish a changed state."""

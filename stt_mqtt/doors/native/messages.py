@@ -8,6 +8,7 @@ from math import isfinite
 
 from stt_mqtt.audio.formats import parse_format
 from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import Json, parse_object
@@ -183,6 +184,16 @@ def _phrase_fields(phrase: Phrase | None) -> dict[str, object] | None:
         "entities": dict(phrase.entities),
         "score": _rounded(phrase.score),
         "margin": _rounded(phrase.margin),
+    }
+
+
+def partial_fields(partial: Partial) -> dict[str, object]:
+    """The fields of the `partial` message."""
+    return {
+        "id": partial.id,
+        "text": partial.text,
+        "revision": partial.revision,
+        "stable": partial.stable,
     }
 
 

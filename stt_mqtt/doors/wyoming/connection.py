@@ -13,11 +13,14 @@ from wyoming.ping import Pong
 from wyoming.server import AsyncEventHandler
 
 from stt_mqtt.audio.frames import Converter
+from stt_mqtt.core.partials import Partial, rest_of
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.messages import (
     PcmFormat,
     TranscribeOptions,
     encode,
+    encode_chunk,
+    encode_end,
     encode_error,
     encode_transcript,
     parse_audio_format,
@@ -26,7 +29,7 @@ from stt_mqtt.doors.wyoming.messages import (
 from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, UtteranceStart
+from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, TurnEnd, UtteranceStart
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ class ServerContext:
     """Must be called after calls of the service, because the next deadline may have changed."""
     info: Callable[[], bytes]
     """The encoded answer to `describe`."""
+    turn_end: Callable[[DeviceKey], TurnEnd]
+    """How the utterances of a client end."""
     bounds: Bounds
     payload_budget: PayloadBudget
 
@@ -72,6 +77,9 @@ class WyomingConnection(AsyncEventHandler):
         self._format: PcmFormat | None = None
         """Format of the current utterance; None between utterances."""
         self._converter: Converter | None = None
+        self._sent = ""
+        self._sent_id: str | None = None
+        """What was sent of the text of an open utterance, and its id. None: nothing."""
         self._unanswered = 0
         self._answered = asyncio.Event()
         """Set while no utterance is unanswered, and when the connection ends."""
@@ -146,7 +154,22 @@ class WyomingConnection(AsyncEventHandler):
         else:
             transcript = outcome.transcript
             text = transcript.text if transcript and outcome.kind is OutcomeKind.TRANSCRIPT else ""
-            self._out.send(encode_transcript(text, transcript.language if transcript else None))
+            language = transcript.language if transcript else None
+            if self._sent and outcome.id == self._sent_id:
+                self._out.send(encode_end(text, rest_of(text, self._sent), language))
+            else:
+                self._out.send(encode_transcript(text, language))
+
+    def partial(self, partial: Partial) -> None:
+        """Send what is new of the stable text. The client joins the parts.
+
+        While it waits for an answer to its utterance before, that comes first.
+        """
+        is_first = partial.id != self._sent_id
+        new = partial.text[0 if is_first else len(self._sent) : partial.stable]
+        if new and self._unanswered == 1 and not self._ending:
+            self._out.send(encode_chunk(new, partial.language if is_first else None))
+            self._sent_id, self._sent = partial.id, partial.text[: partial.stable]
 
     async def _serve(self) -> None:
         try:
@@ -201,7 +224,10 @@ class WyomingConnection(AsyncEventHandler):
         self._converter = format.converter()
         self._expect_answer()
         start = UtteranceStart(
-            format=format.service_format, language=options.language, hotwords=options.hotwords
+            format=format.service_format,
+            language=options.language,
+            turn_end=self._context.turn_end(self.key),
+            hotwords=options.hotwords,
         )
         self._service.start(self.key, start)
 

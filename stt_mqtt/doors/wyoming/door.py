@@ -10,7 +10,8 @@ from itertools import count
 from wyoming.server import AsyncEventHandler
 
 from stt_mqtt import __version__
-from stt_mqtt.config import ListenAddress, Scheme
+from stt_mqtt.config import ListenAddress, Scheme, WyomingEndpointing
+from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.announce import Announcer, machine_id
 from stt_mqtt.doors.wyoming.connection import RefusedConnection, ServerContext, WyomingConnection
@@ -20,9 +21,14 @@ from stt_mqtt.doors.wyoming.reader import Bounds, PayloadBudget
 from stt_mqtt.doors.wyoming.writer import Peer
 from stt_mqtt.errors import OverloadedError, ShuttingDownError
 from stt_mqtt.observe.metrics import DropReason
-from stt_mqtt.types import DeviceKey, Outcome, RungStatus
+from stt_mqtt.rungs import RungStatus
+from stt_mqtt.types import DeviceKey, Endpointing, Outcome, TurnEnd
 
 DOOR = "wyoming"
+PAUSE_S = 0.7
+"""Silence after speech that ends an utterance, as in Home Assistant."""
+NO_SPEECH_S = 8.0
+"""Audio without any speech that ends an utterance."""
 
 
 class WyomingDoor:
@@ -44,7 +50,7 @@ class WyomingDoor:
         self._info: tuple[RungStatus, bytes] | None = None
         budget = PayloadBudget(self._bounds.large_payloads_bytes)
         self._context = ServerContext(
-            service, rearm_timer, self._encoded_info, self._bounds, budget
+            service, rearm_timer, self._encoded_info, self._turn_end, self._bounds, budget
         )
         self._connections: dict[DeviceKey, WyomingConnection] = {}
         self._numbers = count(1)
@@ -59,7 +65,7 @@ class WyomingDoor:
             else SocketListener(address, self.admit, self._bounds, self._opened)
             for address in service.config.wyoming.addresses
         ]
-        service.attach(DOOR, self)
+        service.attach(DOOR, self, self)
 
     @property
     def connections(self) -> int:
@@ -99,6 +105,12 @@ class WyomingDoor:
         connection = self._connections.get(outcome.key)
         if connection is not None:
             connection.answer(outcome)
+
+    def partial(self, partial: Partial) -> None:
+        """Pass a partial result to its connection, if it is still open."""
+        connection = self._connections.get(partial.key)
+        if connection is not None:
+            connection.partial(partial)
 
     async def _close_connections(self) -> None:
         for connection in list(self._connections.values()):
@@ -143,10 +155,23 @@ class WyomingDoor:
         if self._service.config.wyoming.zeroconf and not self._closing:
             self._announcer.announce(address)
 
+    @property
+    def _ends_turns(self) -> bool:
+        return self._service.config.wyoming.endpointing is WyomingEndpointing.SERVER
+
+    def _turn_end(self, key: DeviceKey) -> TurnEnd:
+        """How the utterances of a client end."""
+        if not self._ends_turns:
+            return TurnEnd(Endpointing.SILENCE)
+        config = self._service.config.device(key.name)
+        return TurnEnd(config.endpointing, PAUSE_S, NO_SPEECH_S)
+
     def _encoded_info(self) -> bytes:
         """The answer to `describe`. Cached until the state of the ladder changes."""
         status = self._service.rung_status
         if self._info is None or self._info[0] is not status:
-            info = describe(status, self._service.languages, __version__)
+            info = describe(
+                status, self._service.languages, __version__, client_ends=not self._ends_turns
+            )
             self._info = (status, encode(info.event()))
         return self._info[1]

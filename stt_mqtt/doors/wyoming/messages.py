@@ -17,7 +17,8 @@ from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.pcm import SampleType
 from stt_mqtt.config.devices import MAX_HOTWORDS, is_language
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, RungStatus
+from stt_mqtt.rungs import RungStatus
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec
 
 PROGRAM = "stt-mqtt"
 MAX_HOTWORD_CHARACTERS = 64
@@ -153,16 +154,36 @@ def encode_transcript(text: str, language: str | None) -> bytes:
     )
 
 
+def encode_chunk(text: str, language: str | None) -> bytes:
+    """Encode a part of a transcript. With a language it is the first one."""
+    start = [] if language is None else [TranscriptStart(language=language).event()]
+    return encode(*start, TranscriptChunk(text).event())
+
+
+def encode_end(text: str, rest: str | None, language: str | None) -> bytes:
+    """Encode the end of a transcript of which parts were sent.
+
+    `rest`: what was not sent. None: the text contradicts what was sent.
+    """
+    return encode(
+        *([TranscriptChunk(rest).event()] if rest else []),
+        Transcript(text, language=language).event(),
+        TranscriptStop().event(),
+    )
+
+
 def encode_error(error: UtteranceError) -> bytes:
     """Encode an `error` event with the code and sentence of an error."""
     return encode(Error(error.detail, error.code).event())
 
 
-def describe(status: RungStatus, languages: frozenset[str], version: str) -> Info:
+def describe(
+    status: RungStatus, languages: frozenset[str], version: str, client_ends: bool = True
+) -> Info:
     """The answer to `describe`: one speech-to-text program with all models of the ladder.
 
     `languages`: codes of the languages that every rung supports, so that the answer stays valid
-    when the rung changes.
+    when the rung changes. `client_ends`: whether the client must detect the end of the speech.
     """
     models = [
         AsrModel(
@@ -183,7 +204,7 @@ def describe(status: RungStatus, languages: frozenset[str], version: str) -> Inf
         version=version,
         models=models,
         supports_transcript_streaming=True,
-        requires_external_vad=True,
+        requires_external_vad=client_ends,
         # The features of the model are relative to the loudest moment, so a constant gain has no
         # effect. Automatic gain raises the noise in pauses, so the speech gate does not find them.
         prefers_auto_gain_enabled=False,

@@ -11,14 +11,24 @@ from wave import open as open_wave
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.listening import COMPLETE_S, OPEN_S
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
 from stt_mqtt.doors.hermes.sessions import MAX_TOGGLED_SITES
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.mqtt.messages import Inbound, Publication
-from stt_mqtt.types import Codec, DeviceKey, EndReason, Transcript, UtteranceStart
+from stt_mqtt.types import (
+    Codec,
+    Completion,
+    DeviceKey,
+    EndReason,
+    Transcript,
+    UtteranceStart,
+    Verdict,
+)
 from tests.audio.synth import s16, tone
+from tests.core.speech import BYTES_PER_S, WORDS, found, quiet
 from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
 from tests.fakes import (
     ONE_THREAD,
@@ -45,6 +55,8 @@ class Wire:
     def __init__(self, **config: Any) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
+        self.glimpsed: Verdict = nothing_heard()
+        """What the model finds in a session that is still open."""
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
@@ -79,6 +91,8 @@ class Wire:
         self.clock.advance(seconds)
         self.service.tick()
         self.door.tick()
+        while self.pool.submitted and self.pool.utterances[0].end is None:
+            self.pool.answer(self.service, self.glimpsed)
 
     def answer(self, text: str = "Turn on the light.") -> None:
         self.pool.answer(self.service, heard(text) if text else nothing_heard())
@@ -335,6 +349,7 @@ def test_a_stop_without_a_site_finds_its_session_on_any_site() -> None:
 # The end of speech ----------------------------------------------------------------------------
 
 
+WORDS_S = len(WORDS) / BYTES_PER_S
 LAST_SOUND_S = 2.73
 """Where the last word of the first sample ends."""
 
@@ -349,7 +364,7 @@ def test_a_pause_after_speech_ends_a_session() -> None:
     wire.start()
     wire.speak(command())
     (utterance,) = wire.pool.utterances
-    assert utterance.end is EndReason.STOP
+    assert utterance.end is EndReason.ENDPOINT
     assert utterance.seconds == pytest.approx(0.5 + LAST_SOUND_S + 0.8, abs=0.15)
     wire.answer()
     assert wire.topics == [FINISHED, TEXT]
@@ -373,6 +388,63 @@ def test_a_session_in_which_nobody_speaks_ends_after_8_s() -> None:
     assert utterance.seconds == pytest.approx(8.0, abs=0.1)
     wire.answer("")
     assert [text["text"] for text in wire.texts] == [""]
+
+
+def session_of(pcm: bytes, completion: Completion, endpointing: str = "phrases") -> Wire:
+    """A session with stopOnSilence in which the model finds so much of a phrase."""
+    wire = Wire(device_defaults={"endpointing": endpointing})
+    wire.glimpsed = found(completion)
+    wire.start()
+    wire.speak(pcm)
+    return wire
+
+
+def test_a_complete_phrase_ends_a_session_soon() -> None:
+    wire = session_of(WORDS + quiet(0.4), Completion.COMPLETE)
+    (utterance,) = wire.pool.utterances
+    assert utterance.end is EndReason.ENDPOINT
+    assert utterance.seconds == pytest.approx(WORDS_S + COMPLETE_S, abs=0.15)
+    assert wire.topics == [FINISHED]
+    wire.speak(WORDS)
+    wire.stop()
+    wire.answer()
+    assert wire.topics == [FINISHED, TEXT]
+
+
+def test_the_beginning_of_a_phrase_keeps_a_session_open_for_longer_but_not_for_ever() -> None:
+    wire = session_of(WORDS + quiet(1.3), Completion.OPEN)
+    assert wire.pool.submitted == []
+    wire.speak(quiet(0.4))
+    (utterance,) = wire.pool.utterances
+    assert utterance.seconds == pytest.approx(WORDS_S + OPEN_S, abs=0.15)
+
+
+@pytest.mark.parametrize("completion", [Completion.NONE, Completion.EXTENDABLE])
+def test_what_is_no_complete_phrase_ends_a_session_by_the_usual_pause(
+    completion: Completion,
+) -> None:
+    wire = session_of(WORDS + quiet(1.0), completion)
+    (utterance,) = wire.pool.utterances
+    assert utterance.seconds == pytest.approx(WORDS_S + 0.8, abs=0.15)
+
+
+@pytest.mark.parametrize("completion", list(Completion))
+def test_with_endpointing_by_silence_the_words_do_not_matter(completion: Completion) -> None:
+    wire = session_of(WORDS + quiet(0.6), completion, endpointing="silence")
+    assert wire.pool.submitted == []
+    wire.speak(quiet(0.4))
+    (utterance,) = wire.pool.utterances
+    assert utterance.seconds == pytest.approx(WORDS_S + 0.8, abs=0.15)
+
+
+def test_without_stop_on_silence_not_even_a_complete_phrase_ends_a_session() -> None:
+    wire = Wire()
+    wire.glimpsed = found(Completion.COMPLETE)
+    wire.start(stopOnSilence=False)
+    wire.speak(WORDS + quiet(3.0))
+    wire.pass_time(3.0)
+    assert wire.published == []
+    assert wire.service.metrics.glimpses == 1
 
 
 def test_without_stop_on_silence_neither_a_pause_nor_a_vad_down_ends_a_session() -> None:
@@ -724,3 +796,40 @@ def test_sessions_are_devices_of_their_own_under_the_name_of_their_site() -> Non
     wire.start(session="b")
     keys = [DeviceKey(DOOR, "kitchen", "a"), DeviceKey(DOOR, "kitchen", "b")]
     assert [device.key for device in wire.service.registry] == keys
+
+
+PARTIAL = "hermes/asr/partialTextCaptured"
+
+
+def test_a_site_with_partials_is_told_the_text_so_far_until_the_recording_is_finished() -> None:
+    wire = Wire(devices={"kitchen": {"partials": True}})
+    wire.glimpsed = heard("Turn on the kitchen")
+    wire.start(wakewordId="jarvis")
+    wire.speak(WORDS + WORDS)
+    first, *_, last = wire.on(PARTIAL)
+    assert first == {
+        "text": "Turn on the kitchen",
+        "likelihood": 0.9,
+        "seconds": 0.08,
+        "siteId": "kitchen",
+        "sessionId": "s",
+        "wakewordId": "jarvis",
+        "asrTokens": None,
+        "lang": "en",
+        "revision": 1,
+        "stable": 0,
+    }
+    assert (last["revision"], last["stable"]) == (2, len("Turn on"))
+    wire.stop()
+    wire.answer()
+    assert wire.topics.index(TEXT) > wire.topics.index(FINISHED)
+    assert PARTIAL not in wire.topics[wire.topics.index(FINISHED) :]
+
+
+def test_a_site_without_partials_is_told_only_the_text() -> None:
+    wire = Wire()
+    wire.glimpsed = heard("Turn on the kitchen")
+    wire.start()
+    wire.speak(WORDS + WORDS)
+    assert wire.on(PARTIAL) == []
+    assert wire.service.metrics.drafts == 0

@@ -19,7 +19,8 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
-from stt_mqtt.types import DeviceKey, Rung, RungStatus, UtteranceStart
+from stt_mqtt.rungs import Rung, RungStatus
+from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.doors.native.peers import native_door
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from stt_mqtt.types import Rung, RungStatus
+from stt_mqtt.rungs import Rung, RungStatus
 from tests.doors.native.peers import Wire
 from tests.fakes import heard, nothing_heard
 

@@ -18,7 +18,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.types import Outcome, Utterance, Verdict
-from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
+from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 from tools.brokers import free_port
 
 LOOPBACK = "127.0.0.1"
@@ -47,10 +47,12 @@ class Bench:
     ) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
-        wyoming = {"listen": listen, "zeroconf": zeroconf}
+        wyoming = {"listen": listen, "zeroconf": zeroconf, **config.pop("wyoming", {})}
         self.service = SpeechService(
             Config.model_validate({"wyoming": wyoming, **config}), engine_facts(), self.clock
         )
+        self.glimpsed: Verdict = nothing_heard()
+        """What the model finds in an utterance that is still open."""
         self.rearmed = 0
         self.ended = asyncio.Event()
         self.door = RecordingDoor(self.service, self._rearm, self.ended.set, bounds)
@@ -60,8 +62,8 @@ class Bench:
         self.service.attach_pool(self.pool, ONE_THREAD)
 
     async def utterance(self) -> Utterance:
-        """The one that is being transcribed, as soon as there is one."""
-        await until(lambda: self.pool.submitted)
+        """The one that is being transcribed, as soon as there is one that has ended."""
+        await until(self._has_ended)
         return self.pool.utterances[0]
 
     async def answer(self, verdict: Verdict | None = None) -> Utterance:
@@ -69,6 +71,12 @@ class Bench:
         utterance = await self.utterance()
         self.pool.answer(self.service, verdict or heard())
         return utterance
+
+    def _has_ended(self) -> bool:
+        """Answer what is still open. Whether something that has ended is being transcribed."""
+        while self.pool.submitted and self.pool.utterances[0].end is None:
+            self.pool.answer(self.service, self.glimpsed)
+        return bool(self.pool.submitted)
 
     def _rearm(self) -> None:
         self.rearmed += 1

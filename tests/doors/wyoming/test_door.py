@@ -19,14 +19,8 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import Config
 from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.errors import InferenceFailedError, TooShortError
-from stt_mqtt.types import (
-    AudioFormat,
-    DeviceKey,
-    EndReason,
-    OutcomeKind,
-    Rung,
-    RungStatus,
-)
+from stt_mqtt.rungs import Rung, RungStatus
+from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, OutcomeKind
 from tests.audio.synth import is_tone, tone
 from tests.doors.wyoming.peers import (
     CHUNK,

@@ -15,7 +15,8 @@ from stt_mqtt.doors.wyoming.messages import (
     parse_transcribe,
 )
 from stt_mqtt.errors import BadPayloadError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import AudioFormat, Codec, Rung, RungStatus
+from stt_mqtt.rungs import Rung, RungStatus
+from stt_mqtt.types import AudioFormat, Codec
 
 LADDER = RungStatus(
     (

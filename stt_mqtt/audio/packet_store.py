@@ -1,0 +1,213 @@
+"""Stores blocks of ADPCM and packets of Opus, and decodes them as they arrive.
+
+The encoded bytes are kept until the end. If all of them were decoded by then, the decoded audio is
+the result; else they are, and are decoded from their beginning. So there is no seam between both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+from stt_mqtt.audio.adpcm import block_frames, decode_block
+from stt_mqtt.audio.opus import OPUS_RATE, OpusDecoder, PacketWalk
+from stt_mqtt.audio.pcm_store import Resampled
+from stt_mqtt.audio.resample import joined
+from stt_mqtt.audio.stores import AudioCap, EncodedBytes
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
+
+_MOST_PACKETS = 100
+"""Most packets or blocks that are decoded for one chunk."""
+_MOST_S = 1.0
+"""Length of audio after which decoding stops until the next chunk."""
+_MOST_BLOCK_FRAMES = 16_000
+"""Longest ADPCM block that is decoded as it arrives, in samples per channel."""
+
+
+class _Packets(EncodedBytes, ABC):
+    """Encoded packets, and what was decoded of them."""
+
+    __slots__ = ("_at", "_decoded", "_decoded_samples", "_found", "_rate")
+
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap, rate: int) -> None:
+        """`rate` that the packets are decoded to, in Hz."""
+        super().__init__(audio_format, cap)
+        self._rate = rate
+        # Decoders give 16 bits. Resampled samples stay floats: rounding changes some texts.
+        codec = Codec.PCM_S16LE if rate == SAMPLE_RATE else Codec.PCM_F32LE
+        self._decoded: Resampled | None = Resampled(rate, audio_format.channels, codec)
+        """None: the audio will be decoded at the end."""
+        self._decoded_samples = 0
+        """Length of the packets before `_at`."""
+        self._at = 0
+        """Where the bytes begin that were not decoded."""
+        self._found = False
+        """Whether any packet could be decoded."""
+
+    @abstractmethod
+    def _decode_next(self) -> tuple[int, list[Planar]] | None:
+        """Decode the packet at `_at`, and move behind it.
+
+        Returns its length in samples, and what can be decoded now. None: it is too long.
+        """
+
+    def decode(self, to_s: float) -> None:
+        """Decode what has arrived, as far as it is within the bounds."""
+        if self._decoded is None:
+            return
+        pieces: list[Planar] = []
+        until = min(to_s * self._rate, self._decoded_samples + _MOST_S * self._rate)
+        for _ in range(_MOST_PACKETS):
+            if self._at == len(self._data) or self._decoded_samples >= until:
+                break
+            found = self._decode_next()
+            if found is None:
+                self._decoded = None
+                return
+            self._decoded_samples += found[0]
+            pieces += found[1]
+        if pieces:
+            self._found = True
+            self._decoded.push(joined(pieces))
+        if self.nbytes > self._max_bytes:
+            self._decoded = None
+
+    def take_decoded(self) -> bytes:
+        """What is new, as 16-bit mono at `SAMPLE_RATE`."""
+        return b"" if self._decoded is None else self._decoded.take_decoded()
+
+    @property
+    @abstractmethod
+    def seconds(self) -> float:
+        """Length of the audio."""
+
+    @property
+    def undecoded_s(self) -> float:
+        """Length of the audio behind what was decoded."""
+        return self.seconds - self._decoded_samples / self._rate
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, encoded and decoded."""
+        return len(self._data) + (0 if self._decoded is None else self._decoded.nbytes)
+
+    def snapshot(self) -> EncodedAudio:
+        """The decoded audio, or the encoded one if it was not decoded as a whole."""
+        if self._decoded is None or not self._found or self._at < len(self._data):
+            return super().snapshot()
+        return replace(self._decoded.snapshot(), decoded=True)
+
+    def close(self) -> EncodedAudio:
+        """The same, with the last milliseconds."""
+        if self._decoded is not None:
+            self._decoded.flush()
+        return self.snapshot()
+
+
+class AdpcmStore(_Packets):
+    """Blocks, each behind a 4-byte little-endian length; damaged ones are dropped."""
+
+    __slots__ = ("_frames", "_last", "_max_frames")
+
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+        super().__init__(audio_format, cap, audio_format.rate)
+        self._max_frames = int(cap.max_s * audio_format.rate)
+        self._frames = 0
+        self._last = 0
+
+    def append(self, chunk: bytes) -> bool:
+        """Keep a block."""
+        frames = block_frames(chunk, self._format.channels)
+        if not frames:
+            return True
+        if not self._admit(4 + len(chunk), self._frames + frames <= self._max_frames):
+            return False
+        self._data += len(chunk).to_bytes(4, "little")
+        self._data += chunk
+        self._frames += frames
+        self._last = len(chunk)
+        return True
+
+    def append_loss(self, chunks: int) -> None:
+        """Append blocks of silence."""
+        if not self._last:
+            return
+        # A block of zeros is silence: predictor 0, and the smallest step rounds to no change.
+        block = self._last.to_bytes(4, "little") + bytes(self._last)
+        frames = block_frames(block[4:], self._format.channels)
+        count = min(
+            chunks,
+            (self._max_frames - self._frames) // frames,
+            (self._max_bytes - len(self._data)) // len(block),
+        )
+        self._data += block * count
+        self._frames += frames * count
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio."""
+        return self._frames / self._format.rate
+
+    def _decode_next(self) -> tuple[int, list[Planar]] | None:
+        start = self._at + 4
+        end = start + int.from_bytes(self._data[self._at : start], "little")
+        block, channels = bytes(self._data[start:end]), self._format.channels
+        frames = block_frames(block, channels)
+        if frames > _MOST_BLOCK_FRAMES:
+            return None
+        self._at = end
+        return frames, [decode_block(block, channels)]
+
+
+class OpusStore(_Packets):
+    """Packets, each behind a 2-byte little-endian length, as they come."""
+
+    __slots__ = ("_decoder", "_last_packets", "_max_samples", "_samples", "_undecoded", "_walk")
+
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+        super().__init__(audio_format, cap, OPUS_RATE)
+        self._max_samples = int(cap.max_s * OPUS_RATE)
+        self._walk = PacketWalk()
+        self._samples = 0
+        self._last_packets = 0
+        self._decoder = OpusDecoder(audio_format.channels)
+        self._undecoded = PacketWalk()
+        """Follows `_at`."""
+
+    def append(self, chunk: bytes) -> bool:
+        """Keep the packets of a chunk."""
+        size = samples = packets = 0
+        for packet, duration in self._walk.packets(chunk):
+            size += 2 + len(packet)
+            samples += duration
+            packets += 1
+        if not packets:
+            return True
+        if not self._admit(size, self._samples + samples <= self._max_samples):
+            return False
+        self._data += chunk[:size]
+        self._samples += samples
+        self._last_packets = packets
+        return True
+
+    def append_loss(self, chunks: int) -> None:
+        """Append lost packets."""
+        duration = self._walk.previous
+        count = min(
+            chunks * self._last_packets,
+            (self._max_samples - self._samples) // duration,
+            (self._max_bytes - len(self._data)) // 2,
+        )
+        self._data += bytes(2 * count)
+        self._samples += duration * count
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio."""
+        return self._samples / OPUS_RATE
+
+    def _decode_next(self) -> tuple[int, list[Planar]]:
+        end = self._at + 2 + (self._data[self._at] | self._data[self._at + 1] << 8)
+        packet, samples = next(self._undecoded.packets(bytes(self._data[self._at : end])))
+        self._at = end
+        return samples, list(self._decoder.decode(bytes(packet), samples))

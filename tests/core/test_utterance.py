@@ -1,0 +1,53 @@
+"""An open utterance whose decoder is behind, because its audio came much faster than real time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.config import DeviceConfig
+from stt_mqtt.core.settings import Overrides
+from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.types import AudioFormat, Codec, Endpointing, Samples, TurnEnd, UtteranceStart
+from tests.audio.synth import framed, opus_packets
+
+WORDS: Samples = np.frombuffer(SAMPLES[1].pcm(), "<i2").astype(np.float32) / np.float32(32768)
+OPUS = AudioFormat(Codec.OPUS, 48_000, 1)
+PACKET_S = 0.06
+
+
+def opened(pause_s: float) -> OpenUtterance:
+    config = DeviceConfig()
+    start = UtteranceStart(format=OPUS, turn_end=TurnEnd(Endpointing.SILENCE, pause_s))
+    resolved = ResolvedStart.of(start, "a", config, Overrides().over(config), 2.0)
+    return OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+
+
+def chunks_of(*parts: Samples) -> list[bytes]:
+    packets = opus_packets(np.repeat(np.concatenate(parts), 3), 1, "60")
+    return [framed([packet]) for packet in packets]
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(round(16_000 * seconds), np.float32)
+
+
+def test_what_is_not_decoded_yet_is_not_taken_for_silence() -> None:
+    utterance = opened(pause_s=0.3)
+    for chunk in chunks_of(WORDS[:20_000], silence(0.6), np.tile(WORDS, 3), silence(0.6)):
+        utterance.add(chunk, None, 0.0)
+    assert not utterance.wants_glimpse(0.5)
+    assert not utterance.turn_has_ended(0.5)
+    assert utterance.deadline == utterance.quiet_until
+
+
+def test_when_the_decoder_has_caught_up_silence_ends_the_turn() -> None:
+    utterance = opened(pause_s=0.3)
+    for chunk in chunks_of(WORDS, WORDS, WORDS):
+        utterance.add(chunk, None, 0.0)
+    now = 3.0
+    for chunk in chunks_of(silence(0.6)):
+        now += PACKET_S
+        utterance.add(chunk, None, now)
+    assert utterance.turn_has_ended(now)
