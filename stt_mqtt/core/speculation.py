@@ -97,8 +97,8 @@ class Speculation:
         if not may_draft or self._is_crowded or self._budget.missing_bytes(utterance.nbytes):
             utterance.draft_times.skip()
             return None
-        self._is_drafting = True
         draft = utterance.draft(key, now)
+        self._is_drafting = True
         self._budget.use(len(draft.audio.data))
         return draft
 

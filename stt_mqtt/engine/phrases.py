@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 5
 """Most phrases whose probability is asked for."""
+LONG_STATES = 150
+MAX_LONG_CANDIDATES = 3
+"""The same for speech of more than `LONG_STATES` states, where a score costs more."""
 NEAR_COST = 1.5
 """A candidate whose total cost is higher than the lowest by more is left out."""
 BEST = 3
@@ -103,7 +106,9 @@ def recognize(
         return replace(hypothesis, text=found.exact.text, heard=hypothesis.text, phrase=phrase)
     if not found.near or hypothesis.states is None:
         return hypothesis
-    chosen, evidence = choose(transcriber, hypothesis, _likely(found.near))
+    is_long = len(hypothesis.states) > LONG_STATES
+    likely = _likely(found.near)[: MAX_LONG_CANDIDATES if is_long else MAX_CANDIDATES]
+    chosen, evidence = choose(transcriber, hypothesis, likely)
     if not evidence.is_accepted:
         return hypothesis
     phrase = replace(chosen.phrase, score=evidence.score, margin=evidence.margin)
