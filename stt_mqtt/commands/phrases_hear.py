@@ -45,7 +45,7 @@ from stt_mqtt.phrases.match import PhraseCandidate, matches
 
 
 @dataclass
-class Listener:
+class NotingTranscriber:
     """A model that notes its hypotheses and the texts that it scored."""
 
     model_in_use: Transcriber
@@ -122,7 +122,7 @@ def hear(config: Config, options: argparse.Namespace) -> int:
     current = current_book(config)
     assert current is not None
     rung = preferred_rung(config)
-    listener = Listener(load_rung(rung, parallelism_of(config)))
+    listener = NotingTranscriber(load_rung(rung, parallelism_of(config)))
     recognizer = Recognizer(listener, VoiceDetector.load(), current)
     pipeline = Pipeline(recognizer, config.gate, STRETCH_S, rung.name, listener.languages)
     device = config.device(options.device) if options.device else config.device_defaults
@@ -146,7 +146,7 @@ def hear(config: Config, options: argparse.Namespace) -> int:
 
 
 def consider(
-    current: CurrentBook, listener: Listener, hypothesis: Hypothesis, area: str | None
+    current: CurrentBook, listener: NotingTranscriber, hypothesis: Hypothesis, area: str | None
 ) -> Consideration:
     """What the phrase book makes of a hypothesis, as the service does it."""
     book: PhraseBook = current.book
