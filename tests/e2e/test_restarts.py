@@ -37,7 +37,8 @@ def test_a_second_service_on_the_base_topic_ends_and_leaves_the_first_one_as_it_
 ) -> None:
     with running(tmp_path, broker) as (first, peer):
         peer.publish("stt/kitchen/enabled/set", "OFF")
-        eventually(lambda: peer.payloads("stt/kitchen/settings"))
+        # The state is published last.
+        eventually(lambda: peer.payloads("stt/kitchen/state"))
         instance = peer.json("stt/bridge/info")[-1]["instance"]
         said = len(peer.messages)
         another = second(tmp_path, broker)
