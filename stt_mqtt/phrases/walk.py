@@ -17,7 +17,7 @@ from stt_mqtt.phrases.spelling import ListSpellings, Spelling
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SentencePlace:
     """A place in a sentence of the grammar.
 
     `apart`: what follows begins a word. `only_names`: so far there are only names of the home.
@@ -40,7 +40,7 @@ class Reached:
     the words of a label or value.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[SentencePlace, ...]
     is_inside: bool
 
 
@@ -58,7 +58,7 @@ class Branches:
     is_end: bool
 
 
-Steps: TypeAlias = Iterator[Place | None]
+Steps: TypeAlias = Iterator[SentencePlace | None]
 """Places after a label or value. None: the text ended between its words."""
 
 
@@ -80,7 +80,7 @@ class Walker:
 
     def reached(self, text: str) -> Reached:
         """Where a text of words leads. Its cost grows with its words, not with the values."""
-        start = Place(self.grammar.automaton.start, 0, True)
+        start = SentencePlace(self.grammar.automaton.start, 0, True)
         seen, waiting = {start}, [start]
         is_inside = False
         while waiting:
@@ -93,7 +93,7 @@ class Walker:
         whole = tuple(place for place in seen if place.position == len(text))
         return Reached(whole, is_inside)
 
-    def ends(self, place: Place) -> bool:
+    def ends(self, place: SentencePlace) -> bool:
         """Whether a sentence ends at a place that was reached. A bare name is no sentence."""
         return not place.only_names and self._branches(place.node).is_end
 
@@ -181,7 +181,7 @@ class Walker:
             self._nodes[node] = Branches(words, glued, others, is_end)
         return self._nodes[node]
 
-    def _following(self, place: Place, text: str) -> Iterator[Arc]:
+    def _following(self, place: SentencePlace, text: str) -> Iterator[Arc]:
         """The arcs that may fit at a place."""
         branches = self._branches(place.node)
         yield from branches.others
@@ -192,7 +192,7 @@ class Walker:
             first = text[start:].partition(" ")[0]
             yield from branches.words.get(first, ())
 
-    def _steps(self, place: Place, text: str) -> Steps:
+    def _steps(self, place: SentencePlace, text: str) -> Steps:
         """The places after each of the labels that can follow at a place."""
         for number, target in self._following(place, text):
             label = self.grammar.automaton.labels[number]
@@ -210,19 +210,19 @@ class Walker:
                     else:
                         yield from self._word(place, target, spelling, text)
 
-    def _word(self, place: Place, target: int, spelling: Spelling, text: str) -> Steps:
+    def _word(self, place: SentencePlace, target: int, spelling: Spelling, text: str) -> Steps:
         start = _start(place, spelling.apart_before, text)
         if start is None:
             return
         words = spelling.words
         if text.startswith(words, start):
             end = start + len(words)
-            yield Place(target, end, spelling.apart_after, False, place.is_free)
+            yield SentencePlace(target, end, spelling.apart_after, False, place.is_free)
         elif start < len(text) and words.startswith(text[start:] + " "):
             yield None
 
     def _values(
-        self, place: Place, target: int, values: ListSpellings, only_names: bool, text: str
+        self, place: SentencePlace, target: int, values: ListSpellings, only_names: bool, text: str
     ) -> Steps:
         for apart in {place.apart, True}:
             start = _start(place, apart, text)
@@ -234,9 +234,9 @@ class Walker:
             for end in range(start + 1, min(len(text), start + values.longest) + 1):
                 value = values.whole.get(text[start:end])
                 if value is not None and (place.apart or value.apart_before == apart):
-                    yield Place(target, end, value.apart_after, only_names, place.is_free)
+                    yield SentencePlace(target, end, value.apart_after, only_names, place.is_free)
 
-    def _any_words(self, place: Place, target: int, text: str) -> Steps:
+    def _any_words(self, place: SentencePlace, target: int, text: str) -> Steps:
         start = _start(place, True, text)
         if start is None:
             return
@@ -244,7 +244,7 @@ class Walker:
         while end < len(text):
             end = text.find(" ", end + 1)
             end = len(text) if end < 0 else end
-            yield Place(target, end, True, False, True, end == len(text))
+            yield SentencePlace(target, end, True, False, True, end == len(text))
 
     def _list(self, name: str) -> ListSpellings:
         if name not in self._lists:
@@ -279,7 +279,7 @@ class Walker:
         return self._continuing[node]
 
 
-def _start(place: Place, apart: bool, text: str) -> int | None:
+def _start(place: SentencePlace, apart: bool, text: str) -> int | None:
     """Where the next words begin: a new word if `apart`. None: not after this place."""
     position = place.position
     if position == 0:

@@ -409,19 +409,19 @@ def test_a_text_of_too_many_words_is_nothing() -> None:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[walk.Place]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[walk.SentencePlace]:
     """The places that walkers come to."""
-    places: list[walk.Place] = []
+    places: list[walk.SentencePlace] = []
 
-    class Counted(walk.Place):
+    class Counted(walk.SentencePlace):
         def __post_init__(self) -> None:
             places.append(self)
 
-    monkeypatch.setattr(walk, "Place", Counted)
+    monkeypatch.setattr(walk, "SentencePlace", Counted)
     return places
 
 
-def test_the_work_does_not_grow_with_the_names(made: list[walk.Place]) -> None:
+def test_the_work_does_not_grow_with_the_names(made: list[walk.SentencePlace]) -> None:
     def work(names: int) -> int:
         book = compiled(
             "language: en\nintents: {A: {data: [{sentences: ['turn on {name} [in {area}]']}]}}",
@@ -437,7 +437,7 @@ def test_the_work_does_not_grow_with_the_names(made: list[walk.Place]) -> None:
     assert work(2000) == work(20)
 
 
-def test_the_work_does_not_grow_with_the_sentences(made: list[walk.Place]) -> None:
+def test_the_work_does_not_grow_with_the_sentences(made: list[walk.SentencePlace]) -> None:
     def work(count: int) -> int:
         templates = [f"(turn|switch) [it] on to w{n} [now]" for n in range(count)]
         book = sentences(*templates, *(f"{{x}} w{n} on" for n in range(count)), lists=WILDCARD)
@@ -449,7 +449,7 @@ def test_the_work_does_not_grow_with_the_sentences(made: list[walk.Place]) -> No
 
 
 def test_several_wildcards_are_no_more_work_than_the_square_of_the_words(
-    made: list[walk.Place],
+    made: list[walk.SentencePlace],
 ) -> None:
     book = sentences("{x} and {x} and {x} and {x} or", lists=WILDCARD)
     assert completion_of(book, " ".join(["and"] * MAX_WORDS)) is OPEN
