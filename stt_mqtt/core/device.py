@@ -249,14 +249,13 @@ class Device:
         self._context.budget.use(len(glimpse.audio.data))
         return glimpse
 
-    def glimpsed(self, glimpse: Utterance, found: Transcript | None, now: float) -> list[Ended]:
-        """What a glimpse found. It may end the turn.
+    def glimpsed(
+        self, utterance: OpenUtterance, found: Transcript | None, now: float
+    ) -> list[Ended]:
+        """What a glimpse of the open utterance found. It may end the turn.
 
         If the device holds silence back, only `tick` ends it, after all chunks were read.
         """
-        utterance = self._open
-        if utterance is None or utterance.memo is not glimpse.memo:
-            return []
         utterance.glimpsed(found)
         return self._end_turn(utterance, now)
 

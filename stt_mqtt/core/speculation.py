@@ -71,7 +71,7 @@ class Speculation:
         if glimpse.is_draft:
             utterance.draft_times.end(work_s)
             return []
-        return device.glimpsed(glimpse.utterance, transcript, now)
+        return device.glimpsed(utterance, transcript, now)
 
     def take_postponed(self) -> list[Device]:
         """The devices whose glimpse need not wait any longer."""
