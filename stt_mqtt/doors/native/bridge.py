@@ -208,7 +208,7 @@ class Bridge:
     def _health(self) -> dict[str, object]:
         service, now = self._service, self._clock.now()
         queue = service.scheduler.queue
-        rtf, metrics = service.metrics.rtf, service.metrics
+        metrics = service.metrics
         return {
             "ts": round(self._clock.epoch(), 3),
             "uptime_s": round(now - self._started_at, 1),
@@ -219,7 +219,7 @@ class Bridge:
             },
             "load": {
                 "cpu": None if self._cpu is None else round(self._cpu, 3),
-                "rtf": None if rtf is None else round(rtf, 4),
+                "rtf": None if metrics.rtf is None else round(metrics.rtf, 4),
             },
             "speculation": {
                 "glimpses": metrics.glimpses,
@@ -233,14 +233,14 @@ class Bridge:
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": service.budget.used_bytes,
             "devices": self._devices(),
-            "doors": {name: dict(outcomes) for name, outcomes in service.metrics.doors.items()},
+            "doors": {name: dict(outcomes) for name, outcomes in metrics.doors.items()},
             "counters": {
-                "outcomes": dict(service.metrics.outcomes),
-                "errors": dict(service.metrics.errors),
-                "hints": dict(service.metrics.hints),
-                "inferences": service.metrics.inferences,
-                "second_looks": service.metrics.retries,
-                "dropped": {**service.metrics.dropped, **self._callbacks.transport_drops()},
+                "outcomes": dict(metrics.outcomes),
+                "errors": dict(metrics.errors),
+                "hints": dict(metrics.hints),
+                "inferences": metrics.inferences,
+                "second_looks": metrics.retries,
+                "dropped": {**metrics.dropped, **self._callbacks.transport_drops()},
             },
         }
 
