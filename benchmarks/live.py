@@ -11,10 +11,8 @@ import argparse
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,10 @@ import numpy as np
 import yaml
 
 from benchmarks import report, scoring, speech
-from benchmarks.harness import Usage, a_service, say, spread, transcribed
+from benchmarks.harness import say, spread, transcribed
 from benchmarks.pauses import PAUSES_S, planted, quietest, speech_span
 from benchmarks.phrases import BOOKS, LONG, SHORT
-from benchmarks.playing import FILTERS, ROOM_DBFS, SEED, Broker, Played, Room, Scene, Sent
+from benchmarks.playing import ROOM_DBFS, SEED, Played, Scene, Sent, play
 from benchmarks.sounds import from_pcm
 from benchmarks.speech import Clip
 from stt_mqtt.config import DeviceConfig
@@ -44,16 +42,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         folder = Path(name)
         scenes = scenes_of(options, folder)
         service = configuration(options)
-        with a_service(*FILTERS, **service) as running:
-            say(f"{options.rooms} rooms play {len(scenes)} recordings")
-            broker = Broker(running)
-            rooms = [Room(f"room-{number}", running, broker) for number in range(options.rooms)]
-            usage = Usage({"service": running.process})
-            shares = [scenes[number :: options.rooms] for number in range(options.rooms)]
-            with ThreadPoolExecutor(options.rooms) as pool:
-                played = [one for some in pool.map(Room.play, rooms, shares) for one in some]
-            seconds, cpu = time.monotonic() - usage.started, usage.read()
-            speculation = running.health().get("speculation")
+        heard = play(scenes, options.rooms, **service)
+        played = heard.played
         config = folder / "offline.yaml"
         config.write_text(yaml.safe_dump(service))
         say("stt-mqtt transcribe hears what they sent")
@@ -62,10 +52,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "endpointing": options.endpointing or "the default",
         "rooms": options.rooms,
         "seed": SEED,
-        "seconds": round(seconds, 1),
-        "late_s": round(max(room.late_s for room in rooms), 4),
-        "cpu_s_per_s": cpu,
-        "speculation": speculation,
+        "seconds": round(heard.seconds, 1),
+        "late_s": round(heard.late_s, 4),
+        "cpu_s_per_s": {"service": heard.cpu_s_per_s},
+        "speculation": heard.speculation,
         "kinds": {kind: figures(some) for kind, some in by_kind(played).items()},
         "pauses": {f"{one:g} s": figures(of_pause(played, one)) for one in PAUSES_S},
         "differ": differ,
@@ -94,7 +84,7 @@ def _is_known(endpointing: str) -> bool:
     return endpointing != "silence" or "endpointing" in DeviceConfig.model_fields
 
 
-def scenes_of(options: argparse.Namespace, folder: Path) -> list[Scene]:
+def scenes_of(options: argparse.Namespace, folder: Path, with_pauses: bool = True) -> list[Scene]:
     """The recordings of the run in random order. Every second one that has room has a pause."""
     if options.quick:
         chosen = [("commands", clip) for clip in speech.samples(folder)[: 2 * options.rooms]]
@@ -103,14 +93,16 @@ def scenes_of(options: argparse.Namespace, folder: Path) -> list[Scene]:
     rng, made, with_room = np.random.default_rng(SEED), list[Scene](), 0
     for kind, clip in chosen:
         sound, pause = from_pcm(clip.pcm), None
-        if (clip.slots or " " in clip.text) and quietest(sound) is not None:
+        has_words = clip.slots or " " in clip.text
+        if with_pauses and has_words and quietest(sound) is not None:
             with_room += 1
             if with_room % 2:
                 pause = planted(sound, PAUSES_S[with_room // 2 % len(PAUSES_S)], rng)
         span = speech_span(sound)
         if span is not None:
             last_s = span[1] + (0.0 if pause is None else pause.seconds)
-            made.append(Scene(clip, kind, sound if pause is None else pause.sound, last_s, pause))
+            heard = sound if pause is None else pause.sound
+            made.append(Scene(clip, kind, heard, span[0], last_s, pause))
     return made
 
 

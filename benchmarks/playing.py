@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.harness import Running
+from benchmarks.harness import Running, Usage, a_service, say
 from benchmarks.pauses import Planted, background
 from benchmarks.sounds import Sound, at_level, faded, from_pcm, level_dbfs, pcm, pink
 from benchmarks.speech import Clip
@@ -35,18 +36,22 @@ FIRST_LEAD_S = 3.0
 SETTLE_S = 1.2
 """After the last word: longer than the satellite waits in a pause."""
 TIMEOUT_S = 30.0
-TOPICS = ("availability", "result", "audio/start", "audio", "audio/stop")
+TOPICS = ("availability", "result", "partial", "audio/start", "audio", "audio/stop")
 FILTERS = tuple(f"stt/+/{topic}" for topic in TOPICS)
 CODEC = Codec.OPUS
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A recording as it is played. `last_word_s`: when its last sound ends, from its beginning."""
+    """A recording as it is played.
+
+    `first_word_s`, `last_word_s`: when its first sound begins and its last sound ends.
+    """
 
     clip: Clip
     kind: str
     sound: Sound
+    first_word_s: float
     last_word_s: float
     pause: Planted | None
 
@@ -61,6 +66,8 @@ class Sent:
     stopped_at: float | None = None
     answered_at: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)
+    partials: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    """When each partial result arrived, and its fields."""
 
     @property
     def ended_at(self) -> float:
@@ -84,6 +91,7 @@ class Played:
     """A scene that was played, and its utterances, which all have their result."""
 
     scene: Scene
+    first_word_at: float
     last_word_at: float
     sent: Sequence[Sent]
 
@@ -96,6 +104,39 @@ class Played:
     def text_after_s(self) -> float | None:
         """From the last word to its text; None if a pause has cut it off or nothing was sent."""
         return None if self.cuts or not self.sent else self.sent[-1].answered_at - self.last_word_at
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """All that was played to a service, and what it took."""
+
+    played: Sequence[Played]
+    seconds: float
+    cpu_s_per_s: float
+    """Of the service."""
+    speculation: dict[str, Any]
+    """As in its health."""
+    late_s: float
+    """How late a frame was at most."""
+
+
+def play(scenes: Sequence[Scene], rooms: int, **service: Any) -> Heard:
+    """Play scenes in some rooms at once. `service`: the sections of the configuration."""
+    with a_service(*FILTERS, **service) as running:
+        say(f"{rooms} rooms play {len(scenes)} recordings")
+        broker = Broker(running)
+        everybody = [Room(f"room-{number}", running, broker) for number in range(rooms)]
+        usage = Usage({"service": running.process})
+        shares = [scenes[number::rooms] for number in range(rooms)]
+        with ThreadPoolExecutor(rooms) as pool:
+            played = [one for some in pool.map(Room.play, everybody, shares) for one in some]
+        return Heard(
+            played,
+            time.monotonic() - usage.started,
+            usage.read()["service"],
+            running.health()["speculation"],
+            max(room.late_s for room in everybody),
+        )
 
 
 class Broker:
@@ -134,9 +175,13 @@ class Broker:
                 sent.append(Sent(fields["id"], message.timestamp))
                 return
             for one in sent:
-                if one.id == fields["id"] and name == "audio/stop":
+                if one.id != fields["id"]:
+                    continue
+                if name == "audio/stop":
                     one.stopped_at = message.timestamp
-                elif one.id == fields["id"]:
+                elif name == "partial":
+                    one.partials.append((message.timestamp, fields))
+                else:
                     one.answered_at, one.result = message.timestamp, fields
 
 
@@ -182,7 +227,8 @@ class Room:
         lead = faded(around)[: round((FIRST_LEAD_S if first else LEAD_S) * SAMPLE_RATE)]
         heard = np.concatenate([lead, gain * scene.sound, around])
         since = self._now
-        last_word_at = self._now + len(lead) / SAMPLE_RATE + scene.last_word_s
+        began_at = self._now + len(lead) / SAMPLE_RATE
+        first_word_at, last_word_at = began_at + scene.first_word_s, began_at + scene.last_word_s
         while self._now < last_word_at + TIMEOUT_S:
             frame = heard[: FRAME_BYTES // 2]
             heard = heard[len(frame) :]
@@ -192,7 +238,7 @@ class Room:
                 continue
             sent = self._broker.of_room(self._name, since)
             if all(one.result for one in sent):
-                return Played(scene, last_word_at, sent)
+                return Played(scene, first_word_at, last_word_at, sent)
         raise TimeoutError(f"no result for {scene.clip.id}")
 
     @property

@@ -229,6 +229,8 @@ class Completion(Enum):
     """A phrase, and a longer one begins with it."""
     OPEN = auto()
     """The beginning of phrases, but none itself."""
+    SIMILAR = auto()
+    """A word that sounds similar to a phrase of one word. It may have been misheard."""
     NONE = auto()
     """Nothing of the book begins so."""
 

@@ -45,6 +45,10 @@ _ENDING_GAP = 4
 """Longest silence within that ending, as before a final plosive."""
 _GO_ON_DB = 5.0
 """How far above the floor speech continues once it has begun."""
+SETTLED_MS = 120
+"""Silence after which the end of speech is settled."""
+_SAME_END_MS = 60
+"""A settled end that moves by no more stays where it is: only the noise floor has changed."""
 
 
 class SpeechMeter:
@@ -59,10 +63,10 @@ class SpeechMeter:
         "_frames",
         "_powers",
         "_rest",
+        "_settled_ms",
         "_sorted",
         "_sound_end",
         "_voiced",
-        "silence_ms",
         "spoke",
     )
 
@@ -80,15 +84,29 @@ class SpeechMeter:
         """Number after the last frame of speech that is no longer in memory."""
         self._sound_end = 0
         """Number after the last frame of a word, voiced or not."""
+        self._settled_ms = 0
+        """The last end of speech that was followed by `SETTLED_MS` of silence."""
         self.spoke = False
         """Whether a command has begun."""
-        self.silence_ms = 0
-        """Audio since the last sound of speech; 0 before a command has begun."""
 
     @property
     def heard_ms(self) -> int:
         """Length of the audio that was measured."""
         return self._frames * FRAME_MS
+
+    @property
+    def speech_end_ms(self) -> int:
+        """When the last sound of speech ended; only if a command has begun.
+
+        It depends on no audio that follows a settled end, unless the speaker goes on.
+        """
+        end_ms = self._sound_end * FRAME_MS
+        return self._settled_ms if end_ms - self._settled_ms <= _SAME_END_MS else end_ms
+
+    @property
+    def silence_ms(self) -> int:
+        """Audio since the last sound of speech; 0 before a command has begun."""
+        return self.heard_ms - self.speech_end_ms if self.spoke else 0
 
     def push(self, pcm: bytes) -> None:
         """Measure 16-bit little-endian mono samples at `SAMPLE_RATE`. They may be split anywhere.
@@ -120,7 +138,8 @@ class SpeechMeter:
                 and self._frames - self._sound_end <= _ENDING_GAP
             )
             self._sound_end = max(speech_end, self._frames if ends_word else self._sound_end)
-            self.silence_ms = (self._frames - self._sound_end) * FRAME_MS
+            if self.silence_ms >= SETTLED_MS:
+                self._settled_ms = self.speech_end_ms
 
     def _forget_oldest(self) -> None:
         threshold_db = self._floor_db + _GO_ON_DB
@@ -167,4 +186,4 @@ def end_of_speech(samples: Samples) -> int | None:
     meter.push(s16le(samples))
     if not meter.spoke:
         return None
-    return (meter.heard_ms - meter.silence_ms) * SAMPLE_RATE // 1000
+    return meter.speech_end_ms * SAMPLE_RATE // 1000

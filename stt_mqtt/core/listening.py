@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from math import inf
 
-from stt_mqtt.audio.endpoint import SpeechMeter
+from stt_mqtt.audio.endpoint import SETTLED_MS, SpeechMeter
 from stt_mqtt.types import SAMPLE_RATE, Completion, Endpointing, Transcript, TurnEnd
 
-GLIMPSE_S = 0.12
-"""Silence after which a glimpse is taken."""
+GLIMPSE_S = SETTLED_MS / 1000
+"""Silence after which a glimpse is taken: the end of speech is settled."""
 SPEAKING_S = 0.06
 """Longest silence while somebody speaks."""
 COMPLETE_S = 0.2
 """Silence that ends a complete phrase."""
 ONE_WORD_S = 0.4
-"""Silence that ends a phrase of one word, even if a longer one begins with it: "stop"."""
+"""Silence that ends a phrase of one word, even if a longer one begins with it or the word was
+misheard: "stop"."""
 OPEN_S = 1.5
 """Silence that ends the beginning of a phrase, if the service ends the turn."""
 SENTENCE_S = 0.45
 """Silence that ends a confident sentence, if endpointing is eager."""
 CONFIDENT = 0.7
 """Least confidence of such a sentence."""
-SAME_SPEECH_S = 0.06
-"""Two ends of speech that are no further apart are the same. The noise floor shifts them."""
 LONGEST_CHUNK_S = 1.0
 """Longest time between two chunks of live audio. A longer chunk is old audio."""
 _PCM_BYTES_PER_S = 2 * SAMPLE_RATE
@@ -47,8 +46,8 @@ class Listener:
         self.chunk_s = 0.0
         """Length of the last chunk, and so the time until the next one if the audio is live."""
         self._chunk_at = inf
-        self._settled_s: float | None = None
-        """End of the speech, in seconds of audio, when the last glimpse was taken or skipped."""
+        self._glimpsed_ms: int | None = None
+        """End of the speech when the last glimpse was taken or skipped."""
         self._is_skipped = False
         """Whether it was skipped."""
         self._is_postponed = False
@@ -143,19 +142,13 @@ class Listener:
     @property
     def _is_settled(self) -> bool:
         """Whether nobody spoke since a glimpse was taken or skipped."""
-        if self._settled_s is None:
-            return False
-        return self._speech_end_s - self._settled_s <= SAME_SPEECH_S + _SLACK_S
+        return self._glimpsed_ms == self._meter.speech_end_ms
 
     def _settle(self) -> None:
         self._is_postponed = False
-        self._settled_s = self._speech_end_s
+        self._glimpsed_ms = self._meter.speech_end_ms
         self._is_skipped = False
         self._transcript = None
-
-    @property
-    def _speech_end_s(self) -> float:
-        return (self._meter.heard_ms - self._meter.silence_ms) / 1000
 
     def _silence_s(self, now: float | None) -> float:
         """Silence in the audio, and after it until `now`."""
@@ -177,7 +170,7 @@ class Listener:
             return usual_s
         if transcript.completion is Completion.COMPLETE:
             return min(COMPLETE_S, usual_s)
-        if transcript.completion is Completion.EXTENDABLE and is_one_word(transcript):
+        if is_one_word(transcript):
             return min(ONE_WORD_S, usual_s)
         if transcript.completion is Completion.OPEN and turn_end.pause_s is not None:
             return max(OPEN_S, usual_s)
@@ -187,8 +180,9 @@ class Listener:
 
 
 def is_one_word(transcript: Transcript) -> bool:
-    """Whether a transcript has one word."""
-    return " " not in transcript.text
+    """Whether a transcript is, or may be, a phrase of one word."""
+    is_phrase = transcript.completion in {Completion.EXTENDABLE, Completion.SIMILAR}
+    return is_phrase and " " not in transcript.text
 
 
 def is_sentence(transcript: Transcript) -> bool:

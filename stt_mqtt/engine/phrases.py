@@ -15,9 +15,10 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, Transcriber
-from stt_mqtt.phrases.book import PhraseBook
+from stt_mqtt.phrases.book import CompiledBook, PhraseBook
 from stt_mqtt.phrases.completion import completion_of
 from stt_mqtt.phrases.match import PhraseCandidate, matches
+from stt_mqtt.types import Completion
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,18 @@ def completed(book: PhraseBook, hypothesis: Hypothesis, area: str | None) -> Hyp
     compiled = book.compiled(hypothesis.language, area)
     if compiled is None or not hypothesis.text:
         return hypothesis
-    return replace(hypothesis, completion=completion_of(compiled, hypothesis.text))
+    completion = completion_of(compiled, hypothesis.text)
+    if completion is Completion.NONE and _is_similar(compiled, hypothesis):
+        completion = Completion.SIMILAR
+    return replace(hypothesis, completion=completion)
+
+
+def _is_similar(book: CompiledBook, hypothesis: Hypothesis) -> bool:
+    """Whether one word was heard that sounds similar to a phrase of one word."""
+    if " " in hypothesis.text:
+        return False
+    found = matches(book, (hypothesis.text, *hypothesis.alternatives), MAX_CANDIDATES)
+    return any(" " not in candidate.text for candidate in found.near)
 
 
 def choose(

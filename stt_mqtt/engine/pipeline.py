@@ -47,8 +47,6 @@ MIN_UTTERANCE_S = 0.1
 """Shortest utterance. Less audio is an error of the device."""
 TAIL_MS = 90
 """Audio that is kept after the last sound of speech, in milliseconds."""
-MIN_PIECE = SAMPLE_RATE // 10
-"""Least samples of a piece of speech."""
 NO_SAMPLES: Samples = np.zeros(0, np.float32)
 FILE_TOGETHER = 4
 """Most pieces of a long file that are decoded together."""
@@ -192,16 +190,13 @@ class Pipeline:
     def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
         """Pieces of speech that are short enough for the model, with the seconds of each.
 
-        The last one ends soon after the last sound, so that it does not depend on how much silence
-        follows.
+        Audio after the end of speech has no influence. So a glimpse has the same pieces as the
+        finished utterance, if nobody spoke after it.
         """
-        parts = find_parts(samples, self.gate, judge_pauses)
-        end = end_of_speech(samples) if parts and self.gate.enabled else None
+        end = end_of_speech(samples) if self.gate.enabled else None
         if end is not None:
-            last = parts[-1][-1]
-            limit = max(end + TAIL_MS * SAMPLE_RATE // 1000, last.start + MIN_PIECE)
-            parts[-1][-1] = replace(last, end=min(last.end, limit))
-        for part in parts:
+            samples = samples[: end + TAIL_MS * SAMPLE_RATE // 1000]
+        for part in find_parts(samples, self.gate, judge_pauses):
             found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
             if len(cuts) == 1:

@@ -23,8 +23,10 @@ BEGIN_WINDOW_S = 0.5
 """Length of the window in which `min_speech_ms` of speech begin an utterance."""
 CHUNK_FRAMES = 8
 """Frames that are sent together, 240 ms: a message costs 30 bytes whatever is in it."""
-PROMPT_S = 0.12
-"""After so much of a pause everything is sent at once: the service may have the last word."""
+PROMPT_S = 0.09
+"""After so much silence each frame is sent at once: the service waits for the end of the turn."""
+SILENCE_S = 0.12
+"""Shortest silence in which the service may have ended an utterance."""
 TAIL_S = 0.2
 """The part of a pause that is always sent: the last sound fades away in it."""
 ONSET_S = 0.4
@@ -232,7 +234,7 @@ class Segmenter:
             self._word_end = end
         self._pause.append(frame)
         pause_s = end - self._speech_end
-        if pause_s > PROMPT_S - _HALF:
+        if pause_s > SILENCE_S - _HALF:
             self._newest.clear()
             self._has_resumed = True
         elif len(self._newest) == RESUMED_FRAMES:
@@ -250,8 +252,8 @@ class Segmenter:
             and pause_s > self._hangover_s - _HALF
         ):
             return self._close(ready, CloseReason.PAUSE)
-        falls_silent = any(abs(pause_s - mark_s) < _HALF for mark_s in (PROMPT_S, TAIL_S))
-        return SegmenterOutput(None, ready, flush=falls_silent or not ready)
+        is_silent = end - self._word_end > PROMPT_S - _HALF
+        return SegmenterOutput(None, ready, flush=is_silent or not ready)
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is an unvoiced sound at the end of a word."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stt_mqtt.audio.activity import FRAME_MS
 from stt_mqtt.audio.decode import decode
-from stt_mqtt.audio.endpoint import SpeechMeter, end_of_speech
+from stt_mqtt.audio.endpoint import SETTLED_MS, SpeechMeter, end_of_speech
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone
@@ -283,3 +283,24 @@ def test_the_ends_of_real_commands_are_found_and_hardly_one_is_cut_in_two(below_
         cut += bool(rest.sum() > 0.03 * energy.sum())
     assert cut <= 0.03 * len(clips)
     assert missed <= 0.05 * len(clips)
+
+
+@pytest.mark.parametrize("level_dbfs", [-80.0, -50.0])
+def test_silence_does_not_move_the_end_of_speech_once_it_is_settled(level_dbfs: float) -> None:
+    said = np.concatenate([noise(0.5, level_dbfs), noise(len(WORDS) / 16_000, level_dbfs) + WORDS])
+    meter = measured(said)
+    around = noise(3.0, level_dbfs)
+    settled: set[int] = set()
+    for at in range(0, len(around), 480):
+        meter.push(pcm(around[at : at + 480]))
+        if meter.silence_ms >= SETTLED_MS:
+            settled.add(meter.speech_end_ms)
+    assert len(settled) == 1
+
+
+def test_another_word_moves_a_settled_end_of_speech() -> None:
+    said = np.concatenate([silence(0.5), WORDS, silence(SETTLED_MS / 1000 + 0.2)])
+    once, twice = end_of_speech(said), end_of_speech(np.concatenate([said, WORDS]))
+    assert once is not None
+    assert twice is not None
+    assert twice - once > len(WORDS) // 2

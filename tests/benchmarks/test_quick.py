@@ -28,6 +28,8 @@ NAMES = (
     "memory",
     "satellite",
     "live",
+    "partials",
+    "assist",
     "phrases",
     "ladder",
 )
@@ -182,6 +184,20 @@ def test_quick_live_hears_a_pause_and_loses_no_word(quick: Quick) -> None:
         assert clip["last_word_to_text_s"] is None or clip["last_word_to_text_s"] > 0
 
 
+def test_quick_partials_has_a_revision_and_takes_nothing_back(quick: Quick) -> None:
+    (run,) = quick("partials")["runs"]
+    assert (run["rooms"], run["recordings"], run["utterances"]) == (1, 2, 2)
+    assert run["partials"] > 0
+    assert run["taken_back"] == 0
+    assert run["first_s"]["commands"]["p50"] is not None
+
+
+def test_quick_assist_hears_the_samples_and_ends_their_turn(quick: Quick) -> None:
+    everything = quick("assist")["words"]["all"]
+    assert (everything["played"], everything["right"]) == (2, 2)
+    assert 0 < everything["after_s"]["p50"] <= everything["after_s"]["max"]
+
+
 def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
     data = quick("phrases")
     samples = data["parts"]["samples of the demo"]
@@ -210,7 +226,9 @@ def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
     assert 0 <= before["behind_s"] <= 12
 
 
-@pytest.mark.parametrize("name", ["full_line", "hearing", "live", "satellite", "savings"])
+@pytest.mark.parametrize(
+    "name", ["assist", "full_line", "hearing", "live", "partials", "satellite", "savings"]
+)
 def test_without_its_speech_data_a_benchmark_says_what_to_set(name: str) -> None:
     done = run(name)
     assert done.returncode == 2

@@ -17,7 +17,6 @@ from stt_mqtt.core.listening import (
     LONGEST_CHUNK_S,
     ONE_WORD_S,
     OPEN_S,
-    SAME_SPEECH_S,
     SENTENCE_S,
     Listener,
     is_sentence,
@@ -44,6 +43,10 @@ class LoudMeter:
         self.heard_ms += ms
         self.spoke = self.spoke or any(pcm)
         self.silence_ms = 0 if any(pcm) or not self.spoke else self.silence_ms + ms
+
+    @property
+    def speech_end_ms(self) -> int:
+        return round(self.heard_ms - self.silence_ms)
 
 
 @pytest.fixture(autouse=True)
@@ -197,9 +200,8 @@ def test_one_glimpse_is_taken_at_a_pause_however_long_it_is() -> None:
     assert ear.listener.deadline == inf
 
 
-def test_a_glimpse_covers_a_shift_of_the_end_of_speech_but_not_a_word() -> None:
+def test_a_glimpse_covers_no_sound_that_follows_it() -> None:
     ear = Ear().hear(loud(0.6)).glimpse(transcript(Completion.COMPLETE))
-    ear.hear(loud(SAME_SPEECH_S))
     assert ear.listener.is_glimpsed
     ear.hear(loud(0.01))
     assert not ear.listener.is_glimpsed
@@ -265,13 +267,16 @@ def test_what_was_said_decides_how_much_silence_ends_the_turn(
         assert ended_after_s(ear) == (None if expected_s is None else pytest.approx(expected_s))
 
 
+@pytest.mark.parametrize(
+    ("completion", "text"), [(Completion.EXTENDABLE, "Stop."), (Completion.SIMILAR, "star")]
+)
 @pytest.mark.parametrize("endpointing", [Endpointing.PHRASES, Endpointing.EAGER])
-def test_a_phrase_of_one_word_ends_although_a_longer_one_begins_with_it(
-    endpointing: Endpointing,
+def test_one_word_ends_the_turn_although_a_longer_phrase_begins_with_it_or_it_was_misheard(
+    endpointing: Endpointing, completion: Completion, text: str
 ) -> None:
     for pause_s in (None, PAUSE_S):
         ear = Ear(endpointing, pause_s).hear(loud(0.6))
-        ear.glimpse(transcript(Completion.EXTENDABLE, "Stop."))
+        ear.glimpse(transcript(completion, text))
         assert ended_after_s(ear) == pytest.approx(ONE_WORD_S)
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stt_mqtt.engine.phrases import MAX_CANDIDATES, CurrentBook, recognize
+from stt_mqtt.engine.phrases import MAX_CANDIDATES, CurrentBook, completed, recognize
 from stt_mqtt.engine.recognizer import Piece, Recognizer
 from stt_mqtt.engine.transcriber import Hypothesis
 from stt_mqtt.phrases.book import PhraseBook
+from stt_mqtt.types import Completion
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
 from tests.phrases.books import book
 
@@ -87,6 +88,23 @@ def test_the_number_of_scored_candidates_is_bounded() -> None:
     model = Scripted()
     recognize(many, model, heard("Ban."), None)
     assert 0 < len(model.scored[0]) - 1 <= MAX_CANDIDATES
+
+
+@pytest.mark.parametrize(
+    ("found", "completion"),
+    [
+        (heard("stop"), Completion.COMPLETE),
+        (heard("turn on"), Completion.OPEN),
+        (heard("star"), Completion.SIMILAR),
+        (heard("uh", "stopp"), Completion.SIMILAR),
+        (heard("uh"), Completion.NONE),
+        (heard("star light"), Completion.NONE),
+    ],
+)
+def test_a_word_that_sounds_similar_to_a_phrase_of_one_word_may_be_that_phrase(
+    found: Hypothesis, completion: Completion
+) -> None:
+    assert completed(BOOK, found, None).completion is completion
 
 
 def recognizer(model: Scripted, current: PhraseBook = BOOK) -> Recognizer:
