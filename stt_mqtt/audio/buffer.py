@@ -28,8 +28,9 @@ class AudioBuffer:
 
     If PCM is expected but the first chunk begins a file, it is taken as that file.
 
-    ADPCM and Opus can be decoded while they arrive. If that was done as a whole when the utterance
-    ends, `close` returns PCM. Otherwise it returns the encoded audio, as if nothing was decoded.
+    ADPCM, Opus, FLAC, and Opus in Ogg and WebM can be decoded while they arrive. If that was done
+    as a whole when the utterance ends, `close` returns PCM. Otherwise it returns the encoded audio,
+    as if nothing was decoded.
     """
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import av
 from av.audio.codeccontext import AudioCodecContext
 
+from stt_mqtt.audio.demux import CodedPacket, Coding, make_context
 from stt_mqtt.audio.formats import check_range
-from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_planar
+from stt_mqtt.audio.media import DECODER_ERRORS
 from stt_mqtt.errors import CorruptAudioError
-from stt_mqtt.types import AudioFormat, Codec, Planar
+from stt_mqtt.types import Codec
 
 _BLOCK_HEADER = 4
 _LAST_BLOCK = 0x80
@@ -19,52 +19,94 @@ _STREAMINFO_BYTES = 34
 _LONGEST_HEADER = 16
 _MAX_FRAME_BYTES = 256 * 1024
 """Longest frame: 65,535 uncompressed samples of 16 bits and two channels."""
-_SYNC = (b"\xff\xf8", b"\xff\xf9")
-"""Frames of one size, and of several ones."""
+_ONE_SIZE, _SEVERAL_SIZES = b"\xff\xf8", b"\xff\xf9"
+"""What frames begin with. Those of one size have their number in the header."""
+
+
+def _crc_table(polynomial: int, bits: int) -> tuple[int, ...]:
+    """The CRC of each byte."""
+    table = []
+    for byte in range(256):
+        crc = byte << bits - 8
+        for _ in range(8):
+            crc = crc << 1 ^ (polynomial if crc >> bits - 1 else 0)
+        table.append(crc)
+    return tuple(table)
+
+
+_CRC_8 = _crc_table(0x107, 8)
+"""x^8 + x^2 + x + 1."""
+_CRC_16 = _crc_table(0x18005, 16)
+"""x^16 + x^15 + x^2 + 1."""
 
 
 class FlacDemuxer:
-    """Finds frames by the header of the next one, so the last one so far is held back."""
+    """Finds the end of a frame by the header of the next one, or by the CRC at its end.
+
+    Satellites send whole frames, so a frame is mostly found as soon as it is there.
+    """
 
     def __init__(self) -> None:
+        self.coding: Coding | None = None
+        self.is_certain = True
         self._at = 0
         """Where the next block of metadata, or the frame, begins."""
         self._search = 0
         """Where to look for the end of the frame; 0: still in the metadata."""
-        self._streaminfo = b""
-        self._format = AudioFormat(Codec.FLAC)
+        self._checked = 0
+        """Where the bytes begin that are not part of `_crc`, the CRC of the frame so far."""
+        self._crc = 0
+        self._next = 0
+        """Number that the frame must have."""
+        self._context: AudioCodecContext | None = None
 
-    def decoder(self) -> tuple[int, Callable[[bytes], list[Planar]]]:
-        """See `Demuxer`."""
-        context = AudioCodecContext.create("flac", "r")
-        context.extradata = self._streaminfo
-
-        def decode(frame: bytes) -> list[Planar]:
-            with suppress(*DECODER_ERRORS):
-                return [frame_to_planar(each) for each in context.decode(av.Packet(frame))]
-            return []
-
-        return self._format.rate, decode
-
-    def read(self, data: bytearray) -> list[bytes] | None:
+    def read(self, data: bytearray) -> list[CodedPacket] | None:
         """See `Demuxer`."""
         if not self._search:
             return self._read_metadata(data)
-        sync = bytes(data[self._at : self._at + 2])
-        found = data.find(sync, self._search)
+        found = data.find(bytes(data[self._at : self._at + 2]), self._search)
         if found < 0:
             self._search = max(self._search, len(data) - 1)
         if max(found, self._search) - self._at > _MAX_FRAME_BYTES:
             raise CorruptAudioError("a FLAC frame has no end")
         if found < 0 or len(data) < found + _LONGEST_HEADER:
-            return None
+            return self._last_frame(data)
         self._search = found + 2
-        if not _is_header(bytes(data[found : found + _LONGEST_HEADER])):
+        if _number(bytes(data[found : found + _LONGEST_HEADER])) is None:
             return []
-        frame, self._at = bytes(data[self._at : found]), found
-        return [frame]
+        return self._frame(data, found)
 
-    def _read_metadata(self, data: bytearray) -> list[bytes] | None:
+    def has_rest(self, data: bytearray) -> bool:
+        """See `Demuxer`."""
+        return self._at < len(data)
+
+    def _last_frame(self, data: bytearray) -> list[CodedPacket] | None:
+        """The frame at the end of the file so far, if it is whole."""
+        if self._checked == len(data):
+            return None
+        for byte in data[max(self._checked, self._at) :]:
+            self._crc = (self._crc << 8 & 0xFF00) ^ _CRC_16[self._crc >> 8 ^ byte]
+        self._checked = len(data)
+        # A part of a frame has this CRC by chance, too.
+        if self._crc or not self._is_frame(bytes(data[self._at :])):
+            return None
+        return self._frame(data, len(data))
+
+    def _is_frame(self, data: bytes) -> bool:
+        with suppress(*DECODER_ERRORS):
+            return self._context is not None and len(self._context.decode(av.Packet(data))) == 1
+        return False
+
+    def _frame(self, data: bytearray, end: int) -> list[CodedPacket]:
+        """Take the frame that ends there."""
+        frame = bytes(data[self._at : end])
+        if not frame.startswith(_ONE_SIZE) or _number(frame) != self._next:
+            self.is_certain = False
+        self._next += 1
+        self._at, self._search, self._checked, self._crc = end, end + 2, end, 0
+        return [CodedPacket(frame)]
+
+    def _read_metadata(self, data: bytearray) -> list[CodedPacket] | None:
         """Read the magic, or one block of metadata."""
         if not self._at:
             if len(data) < 4:
@@ -78,44 +120,48 @@ class FlacDemuxer:
         if len(data) < start or len(data) < end + 2:
             return None
         kind = data[self._at]
-        if not self._streaminfo:
-            self._streaminfo = bytes(data[start:end])
-            self._format = _format_of(self._streaminfo)
+        if self.coding is None:
+            self.coding = _coding_of(bytes(data[start:end]))
+            self._context = make_context(self.coding)
         self._at = end
         if kind & _LAST_BLOCK:
-            if bytes(data[end : end + 2]) not in _SYNC:
+            if bytes(data[end : end + 2]) not in (_ONE_SIZE, _SEVERAL_SIZES):
                 raise CorruptAudioError("no FLAC frame is behind the metadata")
             self._search = end + 2
         return []
 
 
-def _format_of(streaminfo: bytes) -> AudioFormat:
+def _coding_of(streaminfo: bytes) -> Coding:
     if len(streaminfo) != _STREAMINFO_BYTES:
         raise CorruptAudioError("FLAC metadata does not begin with STREAMINFO")
-    bits = int.from_bytes(streaminfo[10:14], "big")
-    return check_range(Codec.FLAC, bits >> 12, (bits >> 9 & 7) + 1)
+    fields = int.from_bytes(streaminfo[10:14], "big")
+    form = check_range(Codec.FLAC, fields >> 12, (fields >> 9 & 7) + 1)
+    return Coding("flac", streaminfo, form.rate, form.channels, bits=(fields >> 4 & 31) + 1)
 
 
-def _is_header(data: bytes) -> bool:
-    """Whether a frame header begins here, by its fields and its CRC."""
+def _number(data: bytes) -> int | None:
+    """The number in the frame header that begins here. None: it is none, by its fields and CRC."""
+    if len(data) < 6:
+        return None
     block_size, rate = data[2] >> 4, data[2] & 15
     channels, sample_size = data[3] >> 4, data[3] >> 1 & 7
     if not block_size or rate == 15 or channels > 10 or sample_size == 3 or data[3] & 1:
-        return False
-    # The number of the frame is coded as in UTF-8, in up to 7 bytes.
+        return None
+    # The number is coded as in UTF-8, in up to 7 bytes.
     ones = 8 - (data[4] ^ 0xFF).bit_length()
     if ones in (1, 8):
-        return False
-    end = 4 + max(ones, 1)
-    end += {6: 1, 7: 2}.get(block_size, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    return _crc8(data[:end]) == data[end]
+        return None
+    behind = 4 + max(ones, 1)
+    number = data[4] & 0x7F >> ones
+    for byte in data[5:behind]:
+        number = number << 6 | byte & 0x3F
+    end = behind + {6: 1, 7: 2}.get(block_size, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    return number if _crc8(data[:end]) == data[end] else None
 
 
 def _crc8(data: bytes) -> int:
-    """CRC with the polynomial x^8 + x^2 + x + 1."""
+    """CRC of a header."""
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc << 1 ^ (0x107 if crc & 0x80 else 0)
+        crc = _CRC_8[crc ^ byte]
     return crc

@@ -1,19 +1,27 @@
-"""Stores a FLAC, Ogg or WebM file, and listens to it while it arrives."""
+"""Stores a FLAC, Ogg or WebM file, and decodes it while it arrives.
+
+The file is kept until the end. If all of it was decoded by then without any doubt, the decoded
+audio is the result; else the file is, and is decoded as a whole.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from stt_mqtt.audio.demux import Demuxer, OggDemuxer, WebmDemuxer
+import numpy as np
+
+from stt_mqtt.audio.demux import CodedPacket, Coding, Demuxer, PacketDecoder
 from stt_mqtt.audio.file_store import FileStore
 from stt_mqtt.audio.flac import FlacDemuxer
-from stt_mqtt.audio.pcm import s16le
-from stt_mqtt.audio.resample import Resampler, joined
+from stt_mqtt.audio.ogg import OggDemuxer
+from stt_mqtt.audio.pcm_store import Resampled
 from stt_mqtt.audio.stores import AudioCap
+from stt_mqtt.audio.webm import WebmDemuxer
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import AudioFormat, Codec, Planar
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
 
 DEMUXERS: Mapping[Codec, Callable[[], Demuxer]] = MappingProxyType(
     {Codec.FLAC: FlacDemuxer, Codec.OGG: OggDemuxer, Codec.WEBM: WebmDemuxer}
@@ -26,50 +34,90 @@ _MOST_S = 1.0
 
 
 class LiveFileStore(FileStore):
-    """A file, as it comes. What is decoded of it is only heard: it is decoded again at the end.
+    """A file, as it comes, and what was decoded of it.
 
-    The demuxers of FFmpeg skip and trim some samples, and the text depends on them.
+    When there is a doubt whether FFmpeg would decode the file in the same way, the decoded audio is
+    only heard.
     """
 
-    __slots__ = ("_decoder", "_demuxer", "_heard", "_heard_s", "_packet_s", "_packets")
+    __slots__ = ("_decoded_s", "_demuxer", "_is_certain", "_packet_s", "_packets", "_track")
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         super().__init__(audio_format, cap)
         self._demuxer: Demuxer | None = DEMUXERS[audio_format.codec]()
         """None: the file holds something else, and is not heard any more."""
-        self._packets: deque[bytes] = deque()
+        self._packets: deque[CodedPacket] = deque()
         """Packets that wait for `decode`: those of one page at most."""
         self._packet_s = 0.02
         """Length of the last packet."""
-        self._decoder: _MonoDecoder | None = None
-        self._heard_s = 0.0
-        self._heard = bytearray()
+        self._track: _Track | None = None
+        self._decoded_s = 0.0
+        self._is_certain = True
+        """Whether the decoded audio can be the result. If not, only what is new of it is held."""
+
+    def append_loss(self, chunks: int) -> None:
+        """Note that chunks are missing: silence cannot be written into a container."""
+        self._is_certain &= not chunks
 
     def decode(self, to_s: float) -> None:
         """Read and decode what has arrived, as far as it is within the bounds."""
         pieces: list[Planar] = []
-        until_s = min(to_s, self._heard_s + _MOST_S)
+        until_s = min(to_s, self._decoded_s + _MOST_S)
         for _ in range(_MOST_STEPS):
             if not self._packets:
                 if not self._read():
                     break
-            elif self._heard_s >= until_s:
+            elif self._decoded_s >= until_s:
                 break
             else:
                 pieces += self._decode_next()
-        if pieces and self._decoder is not None:
-            self._heard += s16le(self._decoder.resampler.push(joined(pieces)))
+        if pieces and self._track is not None:
+            self._track.decoded.push(*pieces)
+        self._note_doubts()
 
     def take_decoded(self) -> bytes:
         """What is new, as 16-bit mono at `SAMPLE_RATE`."""
-        heard = bytes(self._heard)
-        self._heard.clear()
-        return heard
+        if self._track is None:
+            return b""
+        new = self._track.decoded.take_decoded()
+        if not self._is_certain:
+            self._track.decoded.forget_taken()
+        return new
 
     @property
     def undecoded_s(self) -> float:
         """Length of the packets that are known to wait, if they are as long as the last one."""
         return len(self._packets) * self._packet_s
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, encoded and decoded."""
+        return len(self._data) + (0 if self._track is None else self._track.decoded.nbytes)
+
+    def snapshot(self) -> EncodedAudio:
+        """The decoded audio, or the file if it was not decoded as a whole."""
+        demuxer, track = self._demuxer, self._track
+        is_whole = self._is_certain and demuxer is not None and not demuxer.has_rest(self._data)
+        if track is None or not is_whole or self._packets or not self._decoded_s:
+            return super().snapshot()
+        return replace(track.decoded.snapshot(), decoded=True)
+
+    def close(self) -> EncodedAudio:
+        """The same, with the last milliseconds."""
+        if self._track is not None:
+            self._track.finish()
+            self._note_doubts()
+        return self.snapshot()
+
+    def _note_doubts(self) -> None:
+        """Give up the decoded audio for the file if it may differ or is too large."""
+        demuxer, track = self._demuxer, self._track
+        if demuxer is None or not demuxer.is_certain or self.nbytes > self._max_bytes:
+            self._is_certain = False
+        if track is not None:
+            self._is_certain &= track.decoder.is_certain
+            if not self._is_certain:
+                track.decoded.forget_taken()
 
     def _read(self) -> bool:
         """Read one page, element or frame. Return whether there was one."""
@@ -77,8 +125,6 @@ class LiveFileStore(FileStore):
             return False
         try:
             packets = self._demuxer.read(self._data)
-            if packets and self._decoder is None:
-                self._decoder = _MonoDecoder(self._demuxer)
         except UtteranceError:
             self._demuxer = None
             return False
@@ -87,21 +133,29 @@ class LiveFileStore(FileStore):
 
     def _decode_next(self) -> list[Planar]:
         """Decode one packet."""
-        packet, decoder = self._packets.popleft(), self._decoder
-        pieces = [] if decoder is None else decoder.decode(packet)
-        if decoder is not None and pieces:
-            self._packet_s = sum(piece.shape[1] for piece in pieces) / decoder.rate
-            self._heard_s += self._packet_s
+        packet = self._packets.popleft()
+        if self._track is None and self._demuxer is not None and self._demuxer.coding is not None:
+            self._track = _Track(self._demuxer.coding)
+        pieces = [] if self._track is None else self._track.decoder.decode(packet)
+        if self._track is not None and pieces:
+            self._packet_s = sum(piece.shape[1] for piece in pieces) / self._track.rate
+            self._decoded_s += self._packet_s
         return pieces
 
 
-class _MonoDecoder:
-    """Decodes the packets of a demuxer, and mixes their channels."""
+class _Track:
+    """The decoder of a file, and what it has decoded."""
 
-    def __init__(self, demuxer: Demuxer) -> None:
-        self.rate, self._decode = demuxer.decoder()
-        self.resampler = Resampler(self.rate)
+    def __init__(self, coding: Coding) -> None:
+        self.rate = coding.rate
+        self.decoder = PacketDecoder(coding)
+        self._nothing = np.empty((coding.channels, 0), np.float32)
+        # Rounding changes some texts, so only what has 16 bits by itself is kept with 16 bits.
+        is_exact = coding.rate == SAMPLE_RATE and coding.bits <= 16
+        codec = Codec.PCM_S16LE if is_exact else Codec.PCM_F32LE
+        self.decoded = Resampled(coding.rate, coding.channels, codec)
 
-    def decode(self, packet: bytes) -> list[Planar]:
-        """The samples of a packet at `rate`, one channel."""
-        return [piece.mean(axis=0, keepdims=True) for piece in self._decode(packet)]
+    def finish(self) -> None:
+        """Add what stayed in the decoder and the resampler. Nothing may be decoded afterwards."""
+        self.decoded.push(*self.decoder.flush(), self._nothing)
+        self.decoded.flush()

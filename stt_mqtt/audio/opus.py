@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
+from stt_mqtt.audio.demux import Coding
 from stt_mqtt.audio.media import DECODER_ERRORS, frame_to_planar
 from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import Planar
@@ -18,6 +19,7 @@ OPUS_RATE = 48_000
 _MAX_LOST = 60 * OPUS_RATE
 """Samples of lost and damaged packets at the start after which decoding stops."""
 _LONGEST_PACKET = 5_760
+_HEAD_BYTES = 19
 _FIRST_LOSS = 960
 _SILK_FRAMES = (480, 960, 1920, 2880)
 _HYBRID_FRAMES = (480, 960)
@@ -100,15 +102,12 @@ class OpusDecoder:
         yield np.zeros((self._channels, samples), np.float32) if planar is None else planar
 
 
-def packet_decoder(channels: int) -> Callable[[bytes], list[Planar]]:
-    """A decoder of single packets at `OPUS_RATE`. What is no packet gives nothing."""
-    decoder = OpusDecoder(channels)
-
-    def decode(packet: bytes) -> list[Planar]:
-        samples = packet_samples(packet)
-        return list(decoder.decode(packet, samples)) if samples else []
-
-    return decode
+def opus_coding(head: bytes) -> Coding | None:
+    """The coding of a stream in a file by its header (RFC 7845). None: it is not supported."""
+    known = len(head) >= _HEAD_BYTES and head[:8] == b"OpusHead" and not head[8] & 0xF0
+    if not known or head[9] not in (1, 2) or head[18]:
+        return None
+    return Coding("opus", head, OPUS_RATE, channels=head[9], bits=32)
 
 
 def opus_pieces(data: bytes, channels: int) -> Iterator[Planar]:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from stt_mqtt.audio.adpcm import block_frames, decode_block
 from stt_mqtt.audio.opus import OPUS_RATE, OpusDecoder, PacketWalk
 from stt_mqtt.audio.pcm_store import Resampled
-from stt_mqtt.audio.resample import joined
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
 
@@ -68,7 +67,7 @@ class _Packets(EncodedBytes, ABC):
             pieces += found[1]
         if pieces:
             self._found = True
-            self._decoded.push(joined(pieces))
+            self._decoded.push(*pieces)
         if self.nbytes > self._max_bytes:
             self._decoded = None
 

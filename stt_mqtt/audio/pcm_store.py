@@ -8,7 +8,7 @@ from stt_mqtt.audio.conditioner import Clipping
 from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, s16le
-from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.audio.resample import Resampler, joined
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store
 from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
@@ -100,10 +100,11 @@ class Resampled:
         """Bytes held."""
         return len(self._data)
 
-    def push(self, planar: Planar) -> None:
+    def push(self, *pieces: Planar) -> None:
         """Add samples; the last few milliseconds stay in the resampler."""
-        self._clipping.push(planar)
-        self._keep(self._resampler.push(planar))
+        for piece in pieces:
+            self._clipping.push(piece)
+        self._keep(self._resampler.push(joined(list(pieces))))
 
     def take_decoded(self) -> bytes:
         """What is new, as 16-bit mono."""
@@ -113,6 +114,11 @@ class Resampled:
             return new
         pcm = Pcm(new, PCM_TYPES[self._format.codec], SAMPLE_RATE, self._format.channels)
         return s16le(pcm.planar(0, pcm.frames).mean(axis=0, keepdims=True))
+
+    def forget_taken(self) -> None:
+        """Drop what was taken. `snapshot` must not be called any more."""
+        del self._data[: self._taken]
+        self._taken = 0
 
     def snapshot(self, hint: Hint | None = None) -> EncodedAudio:
         """The audio so far, with the more important one of `hint` and the own one."""
