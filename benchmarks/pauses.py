@@ -21,6 +21,8 @@ STRETCH_S = 0.25
 """Least length of the speech before and after a pause."""
 WINDOW_S = 0.05
 """Length of the quiet place that a pause is planted in."""
+APART_S = 0.3
+"""Least distance of two such places."""
 FADE_S = 0.01
 QUIET_SHARE = 0.1
 """Of the windows of a recording, the quietest, which are its background."""
@@ -83,15 +85,26 @@ def background(sound: Sound, seconds: float, rng: Rng) -> Sound:
 
 def quietest(sound: Sound) -> int | None:
     """The sample in the middle of the quietest place between two stretches of speech."""
+    return next(iter(quiet_places(sound, 1)), None)
+
+
+def quiet_places(sound: Sound, most: int) -> list[int]:
+    """The quietest places as in `quietest`, the quietest first, `APART_S` from each other."""
     span = speech_span(sound)
     if span is None:
-        return None
+        return []
     first, last = (round(at * SAMPLE_RATE) for at in (span[0] + STRETCH_S, span[1] - STRETCH_S))
     length = round(WINDOW_S * SAMPLE_RATE)
     if last - first < length:
-        return None
+        return []
     total = np.concatenate([[0.0], np.cumsum(np.square(sound[first:last], dtype=np.float64))])
-    return first + int(np.argmin(total[length:] - total[:-length])) + length // 2
+    energy, apart = total[length:] - total[:-length], round(APART_S * SAMPLE_RATE)
+    places: list[int] = []
+    while len(places) < most and np.isfinite(energy).any():
+        at = int(np.argmin(energy))
+        places.append(first + at + length // 2)
+        energy[max(at - apart, 0) : at + apart] = np.inf
+    return places
 
 
 def planted(sound: Sound, seconds: float, rng: Rng) -> Planted | None:

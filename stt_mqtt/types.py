@@ -239,6 +239,8 @@ class Completion(Enum):
 class Transcript:
     """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens).
 
+    `end_prob`: how probable the mark is that ends the sentence, after the words before it. 0: there
+    is none, or the end of the utterance does not depend on it.
     `heard`: what the model heard, if `text` is a phrase of the book. None: `text` is.
     """
 
@@ -249,6 +251,7 @@ class Transcript:
     heard: str | None = None
     phrase: Phrase | None = None
     completion: Completion = Completion.NONE
+    end_prob: float = 0.0
 
     @property
     def free(self) -> str:

@@ -25,8 +25,10 @@ OPEN_S = 1.5
 """Silence that ends the beginning of a phrase, if the service ends the turn."""
 SENTENCE_S = 0.45
 """Silence that ends a confident sentence, if endpointing is eager."""
-CONFIDENT = 0.7
+CONFIDENT = 0.5
 """Least confidence of such a sentence."""
+SURE_END = 0.88
+"""Least probability of the mark at its end. benchmarks/eager.py shows what it trades."""
 LONGEST_CHUNK_S = 1.0
 """Longest time between two chunks of live audio. A longer chunk is old audio."""
 _PCM_BYTES_PER_S = 2 * SAMPLE_RATE
@@ -186,12 +188,12 @@ def is_one_word(transcript: Transcript) -> bool:
 
 
 def is_sentence(transcript: Transcript) -> bool:
-    """Whether a transcript is a confident sentence with punctuation at its end.
+    """Whether a transcript is a confident sentence that has ended.
 
-    The model ends the beginning of a phrase with punctuation, too.
+    The model ends the beginning of a sentence with a mark, too, but is less sure of it.
     """
     return (
-        transcript.confidence >= CONFIDENT
+        transcript.end_prob >= SURE_END
+        and transcript.confidence >= CONFIDENT
         and transcript.completion not in {Completion.EXTENDABLE, Completion.OPEN}
-        and transcript.text.endswith((".", "?", "!"))
     )

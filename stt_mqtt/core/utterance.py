@@ -136,7 +136,7 @@ class OpenUtterance:
         self._buffer = AudioBuffer(start.format, cap)
         self._sequence = Resequencer()
         self._listener = Listener(start.turn_end)
-        self.memo = Memo()
+        self.memo = Memo(start.turn_end.endpointing is Endpointing.EAGER)
         self.partials = Partials()
         self.draft_times = DraftTimes()
         self._max_bytes = cap.max_bytes

@@ -152,11 +152,14 @@ class Pipeline:
         language, allowed = self._languages(utterance)
         found = list(self._speech(decoded.samples))
         memo = utterance.memo if isinstance(utterance.memo, Memo) else None
+        for_end = memo is not None and memo.for_end
         for_phrases = self.recognizer.has_book and utterance.phrases
         hotwords = utterance.hotwords
         if for_phrases and not utterance.prompt and not hotwords:
             hotwords = self.recognizer.names(utterance.area)
-        asked = Speech(NO_SAMPLES, language, allowed, utterance.prompt, hotwords, for_phrases)
+        asked = Speech(
+            NO_SAMPLES, language, allowed, utterance.prompt, hotwords, for_phrases, for_end
+        )
         pieces = [
             Piece(replace(asked, samples=samples), speech_s, utterance.area, memo)
             for samples, speech_s in found
@@ -284,6 +287,7 @@ def join(hypotheses: Sequence[Hypothesis]) -> Transcript:
         heard=None if only is None else only.heard,
         phrase=None if only is None else only.phrase,
         completion=Completion.NONE if only is None else only.completion,
+        end_prob=spoken[-1].end_prob if spoken else 0.0,
     )
 
 

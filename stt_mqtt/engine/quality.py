@@ -71,6 +71,11 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data))
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether a text ends with a full stop, a question mark or an exclamation mark."""
+    return text.endswith((".", "?", "!")) and not text.endswith("..")
+
+
 def is_prompted(speech: Speech) -> bool:
     """Whether the model was given a prompt or hotwords."""
     return bool(speech.prompt or speech.hotwords)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from stt_mqtt.engine.quality import (
     Doubt,
     doubt_about,
+    ends_sentence,
     is_alike,
     is_clear,
     is_loop,
@@ -49,6 +51,8 @@ class Memo:
     The same samples with the same settings get the same hypothesis, without inference.
     """
 
+    for_end: bool = False
+    """Whether the end of the utterance depends on the end of its sentence."""
     _hypotheses: dict[bytes, tuple[_Setting, Hypothesis]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     """A glimpse and the final utterance may be recognised at the same time."""
@@ -62,7 +66,7 @@ class Memo:
     def keep(self, piece: Piece, setting: _Setting, hypothesis: Hypothesis) -> None:
         """Remember a hypothesis. The oldest is forgotten."""
         with self._lock:
-            self._hypotheses[piece.digest] = setting, replace(hypothesis, states=None)
+            self._hypotheses[piece.digest] = setting, replace(hypothesis, states=None, window=None)
             while len(self._hypotheses) > MAX_REMEMBERED:
                 del self._hypotheses[next(iter(self._hypotheses))]
 
@@ -127,8 +131,11 @@ class Recognizer:
             for place, answer in found:
                 index, memo = unknown[place], pieces[unknown[place]].memo
                 if memo is not None and isinstance(answer, Hypothesis):
-                    memo.keep(pieces[index], settings[index], answer)
-                yield index, answer
+                    judged = self._ended(answer) if pieces[index].speech.for_end else answer
+                    memo.keep(pieces[index], settings[index], judged)
+                    yield index, judged
+                else:
+                    yield index, answer
 
     def _setting(self, piece: Piece) -> _Setting:
         """What the hypothesis for the samples of a piece depends on."""
@@ -181,6 +188,20 @@ class Recognizer:
         except Exception:
             log.exception("the phrase book could not be used, please report this")
             return hypothesis
+
+    def _ended(self, hypothesis: Hypothesis) -> Hypothesis:
+        """The hypothesis with the probability of the mark that ends its sentence."""
+        window, text = hypothesis.window, hypothesis.text
+        if window is None or hypothesis.phrase is not None or not ends_sentence(text):
+            return hypothesis
+        since = time.perf_counter()
+        try:
+            (scored,) = self.transcriber.score(window, [text], hypothesis.language)
+        except Exception:
+            log.exception("the end of a sentence could not be judged, please report this")
+            return hypothesis
+        work_s = hypothesis.work_s + time.perf_counter() - since
+        return replace(hypothesis, end_prob=math.exp(scored.log_probs[-1]), work_s=work_s)
 
     def _judge(
         self, piece: Piece, answer: Hypothesis | UtteranceError

@@ -36,6 +36,8 @@ class Speech:
     hotwords: tuple[str, ...] = ()
     for_phrases: bool = False
     """Whether the hypothesis should have alternatives and states, to find phrases of the book."""
+    for_end: bool = False
+    """Whether the hypothesis should have its window, to judge whether the sentence has ended."""
 
 
 class DecodePass(Enum):
@@ -70,12 +72,16 @@ class Hypothesis:
     """Other texts of the beam, the most probable first."""
     states: States | None = field(default=None, repr=False, compare=False)
     """Encoder states of the speech, shape (states, width), without the silence after it."""
+    window: States | None = field(default=None, repr=False, compare=False)
+    """Encoder states of all that the model read, to judge whether the sentence has ended."""
     heard: str | None = None
     """The text that the model found, if `text` is a phrase of the book instead."""
     phrase: Phrase | None = None
     """The phrase of the book that was said."""
     completion: Completion = Completion.NONE
     """How much of a phrase of the book the text is, if the utterance is live."""
+    end_prob: float = 0.0
+    """Probability of the mark that ends the sentence. 0: there is none, or nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)

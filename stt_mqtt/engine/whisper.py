@@ -105,6 +105,7 @@ class _Encoded:
     max_tokens: int
     spoken: int | None
     """How many of the states are needed to find phrases. None: no phrases are wanted."""
+    for_end: bool
 
     @property
     def group(self) -> tuple[int, int, float, bool]:
@@ -194,12 +195,11 @@ class WhisperTranscriber:
         """Transcribe `speech_s` seconds of noise with as many tokens as speech has."""
         samples = np.tile(_quiet_noise(), math.ceil(speech_s))[: round(speech_s * SAMPLE_RATE)]
         encoded = self._encode(0, Speech(samples, next(iter(self.languages))), DecodePass.FIRST)
-        tokens = round(speech_s * USUAL_TOKENS_PER_S)
         self.loaded.network.generate(
             as_view(encoded.states[np.newaxis]),
             [encoded.prompt],
             beam_size=self._beam_size,
-            max_length=2 * max(tokens, len(encoded.prompt)),
+            max_length=2 * max(round(speech_s * USUAL_TOKENS_PER_S), len(encoded.prompt)),
             suppress_tokens=[-1, self.loaded.tokenizer.end],
         )
 
@@ -208,8 +208,7 @@ class WhisperTranscriber:
         self.loaded.close()
 
     def _encode(self, index: int, speech: Speech, decode_pass: DecodePass) -> _Encoded:
-        model = self.loaded
-        calibration = model.calibration
+        model, calibration = self.loaded, self.loaded.calibration
         window = calibration.second if decode_pass is DecodePass.SECOND else calibration.first
         asked = wanted_language(speech, model.tokenizer.languages, model.name)
         states = model.states(speech.samples, window)
@@ -233,6 +232,7 @@ class WhisperTranscriber:
             length_penalty=1.0 if is_sentence else 0.0,
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
             spoken=self._spoken_states(speech_s) if speech.for_phrases else None,
+            for_end=speech.for_end,
         )
 
     def _spoken_states(self, speech_s: float) -> int:
@@ -300,6 +300,7 @@ class WhisperTranscriber:
                     no_speech_prob=answer.no_speech_prob,
                     alternatives=self._alternatives(answer.sequences_ids[1:], text),
                     states=None if encoded.spoken is None else encoded.states[: encoded.spoken],
+                    window=encoded.states if encoded.for_end else None,
                 ),
             )
 

@@ -5,7 +5,15 @@ import pytest
 
 from benchmarks import sounds
 from benchmarks.household import label
-from benchmarks.pauses import PAUSES_S, background, planted, quietest, speech_span
+from benchmarks.pauses import (
+    APART_S,
+    PAUSES_S,
+    background,
+    planted,
+    quiet_places,
+    quietest,
+    speech_span,
+)
 from benchmarks.sounds import Sound, level_dbfs
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
@@ -114,3 +122,13 @@ def test_the_background_of_digital_silence_is_not_silent() -> None:
     assert level_dbfs(background(np.zeros(16_000, np.float32), 1.0, rng())) == pytest.approx(
         -80, abs=0.1
     )
+
+
+def test_quiet_places_are_apart_from_each_other_and_the_quietest_is_first() -> None:
+    sound = two_sentences()
+    first, *others = quiet_places(sound, 3)
+    assert first == quietest(sound)
+    assert others
+    places = sorted([first, *others])
+    assert min(np.diff(places)) >= APART_S * SAMPLE_RATE
+    assert quiet_places(room(1.0), 3) == []

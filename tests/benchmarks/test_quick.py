@@ -31,6 +31,7 @@ NAMES = (
     "partials",
     "assist",
     "phrases",
+    "eager",
     "ladder",
 )
 """The longest first."""
@@ -206,6 +207,15 @@ def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
     assert data["large_book"]["search_ms"] > 0
 
 
+def test_quick_eager_judges_the_end_and_a_pause_of_each_sample(quick: Quick) -> None:
+    data = quick("eager")
+    assert data["recordings"] == 9
+    taken = data["glimpses"]
+    assert [one["is_whole"] for one in taken] == [True, False] * 9
+    assert all(0 <= one[key] <= 1 for one in taken for key in ("end_prob", "confidence"))
+    assert any(one["end_prob"] for one in taken)
+
+
 @pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the naive server needs FFmpeg (apt install ffmpeg)"
 )
@@ -227,7 +237,7 @@ def test_quick_savings_have_both_ways_hear_the_same_rooms(quick: Quick) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["assist", "full_line", "hearing", "live", "partials", "satellite", "savings"]
+    "name", ["assist", "eager", "full_line", "hearing", "live", "partials", "satellite", "savings"]
 )
 def test_without_its_speech_data_a_benchmark_says_what_to_set(name: str) -> None:
     done = run(name)

@@ -18,6 +18,7 @@ from stt_mqtt.core.listening import (
     ONE_WORD_S,
     OPEN_S,
     SENTENCE_S,
+    SURE_END,
     Listener,
     is_sentence,
 )
@@ -58,8 +59,11 @@ def transcript(
     completion: Completion = Completion.NONE,
     text: str = "Turn on the light.",
     confidence: float = 0.9,
+    end_prob: float = 0.95,
 ) -> Transcript:
-    return Transcript(text, "en", confidence, no_speech_prob=0.01, completion=completion)
+    return Transcript(
+        text, "en", confidence, no_speech_prob=0.01, completion=completion, end_prob=end_prob
+    )
 
 
 def loud(seconds: float) -> bytes:
@@ -288,7 +292,7 @@ def test_the_usual_pause_is_the_longest_but_for_the_beginning_of_a_phrase(pause_
     assert ended_after_s(begun) == pytest.approx(max(OPEN_S, pause_s))
 
 
-@pytest.mark.parametrize("found", [None, transcript(text="")])
+@pytest.mark.parametrize("found", [None, transcript(text="", end_prob=0.0)])
 def test_a_pause_after_nothing_that_was_understood_is_the_usual_one(
     found: Transcript | None,
 ) -> None:
@@ -332,10 +336,10 @@ def test_who_speaks_late_is_waited_for_as_if_he_had_begun_at_once() -> None:
     ("said", "expected"),
     [
         (transcript(), True),
-        (transcript(text="Is it on?"), True),
-        (transcript(text="Stop!"), True),
-        (transcript(text="Turn on the"), False),
-        (transcript(text=""), False),
+        (transcript(end_prob=SURE_END), True),
+        (transcript(end_prob=SURE_END - 0.01), False),
+        (transcript(end_prob=0.0), False),
+        (transcript(end_prob=float("nan")), False),
         (transcript(confidence=CONFIDENT), True),
         (transcript(confidence=CONFIDENT - 0.01), False),
         (transcript(confidence=float("nan")), False),
@@ -344,7 +348,7 @@ def test_who_speaks_late_is_waited_for_as_if_he_had_begun_at_once() -> None:
         (transcript(Completion.COMPLETE), True),
     ],
 )
-def test_a_sentence_is_confident_and_has_an_end(said: Transcript, expected: bool) -> None:
+def test_a_sentence_is_confident_and_surely_has_an_end(said: Transcript, expected: bool) -> None:
     assert is_sentence(said) is expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.config import DeviceConfig
@@ -51,3 +52,13 @@ def test_when_the_decoder_has_caught_up_silence_ends_the_turn() -> None:
         now += PACKET_S
         utterance.add(chunk, None, now)
     assert utterance.turn_has_ended(now)
+
+
+@pytest.mark.parametrize("endpointing", list(Endpointing))
+def test_the_end_of_a_sentence_is_judged_only_if_the_end_of_the_utterance_depends_on_it(
+    endpointing: Endpointing,
+) -> None:
+    config = DeviceConfig(endpointing=endpointing)
+    resolved = ResolvedStart.of(UtteranceStart(), "a", config, Overrides().over(config), 2.0)
+    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+    assert utterance.memo.for_end is (endpointing is Endpointing.EAGER)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -108,6 +110,72 @@ def test_what_was_found_while_the_book_was_replaced_is_not_used() -> None:
     find(used, piece)
     find(used, piece)
     assert count(model) == 2
+
+
+def ends(text: str, sure: float = 0.9, **changed: Any) -> tuple[Hypothesis, Scripted]:
+    """What is found in speech that ends with its sentence, and the model."""
+    answer = replace(hypothesis(text), window=STATES)
+    model = Scripted(lambda *_: answer, likely={text: math.log(sure)}, **changed)
+    said = replace(speech(), for_end=True)
+    found = find(Recognizer(model, FakeVoice()), Piece(said, 1.0, None, Memo(for_end=True)))
+    assert isinstance(found, Hypothesis)
+    return found, model
+
+
+@pytest.mark.parametrize("text", ["It is late.", "Is it late?", "Stop!"])
+def test_the_probability_of_the_mark_that_ends_a_sentence_is_told(text: str) -> None:
+    found, model = ends(text)
+    assert found.end_prob == pytest.approx(0.9)
+    assert model.scored == [[text]]
+
+
+@pytest.mark.parametrize("text", ["It is", "It is...", "It is,", "It is --", "It is.."])
+def test_a_text_without_such_a_mark_is_not_asked_about(text: str) -> None:
+    found, model = ends(text)
+    assert (found.end_prob, model.scored) == (0.0, [])
+
+
+def test_an_end_that_cannot_be_judged_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    found, _ = ends("It is late.", scoring_fails=True)
+    assert (found.text, found.end_prob) == ("It is late.", 0.0)
+    assert "please report this" in caplog.text
+    assert "late" not in caplog.text
+
+
+def test_nobody_judges_the_end_of_a_sentence_on_which_nothing_depends() -> None:
+    model = Scripted(lambda *_: replace(hypothesis(), window=STATES))
+    found = find(Recognizer(model, FakeVoice()), Piece(speech(), 1.0, None, Memo()))
+    assert isinstance(found, Hypothesis)
+    assert (found.end_prob, model.scored) == (0.0, [])
+
+
+def test_a_phrase_of_the_book_has_an_end_of_its_own() -> None:
+    model = Scripted(lambda *_: replace(hypothesis(), window=STATES))
+    piece = asked(Memo(for_end=True))
+    found = find(recognizer(model), replace(piece, speech=replace(piece.speech, for_end=True)))
+    assert isinstance(found, Hypothesis)
+    assert (found.phrase is not None, found.end_prob, model.scored) == (True, 0.0, [])
+
+
+def test_a_remembered_end_costs_no_inference() -> None:
+    answer = replace(hypothesis(), window=STATES)
+    model = Scripted(lambda *_: answer, likely={answer.text: math.log(0.9)})
+    used = Recognizer(model, FakeVoice())
+    piece = Piece(replace(speech(), for_end=True), 1.0, None, Memo(for_end=True))
+    found = [find(used, piece) for _ in range(2)]
+    assert [one.end_prob for one in found if isinstance(one, Hypothesis)] == [
+        pytest.approx(0.9)
+    ] * 2
+    assert len(model.scored) == 1
+
+
+def test_an_utterance_whose_end_depends_on_it_has_it_judged() -> None:
+    answer = replace(hypothesis(), window=STATES)
+    model = Scripted(lambda *_: answer, likely={answer.text: math.log(0.9)})
+    for memo, expected in ((Memo(for_end=True), 0.9), (Memo(), 0.0), (None, 0.0)):
+        result = pipeline(model).transcribe(replace(utterance(pcm(1.0)), memo=memo))
+        assert result.transcript is not None
+        assert result.transcript.end_prob == pytest.approx(expected)
 
 
 def test_without_a_memo_nothing_is_remembered() -> None:

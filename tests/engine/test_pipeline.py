@@ -410,6 +410,13 @@ def test_a_piece_in_which_nothing_was_said_leaves_no_gap_in_the_text() -> None:
     assert whole.text == "One. Two."
 
 
+def test_the_last_piece_with_words_tells_how_surely_the_sentence_has_ended() -> None:
+    first, last = (replace(hypothesis(), end_prob=one) for one in (0.9, 0.4))
+    assert join([first, last]).end_prob == 0.4
+    assert join([first, hypothesis("", 0)]).end_prob == 0.9
+    assert join([hypothesis("", 0)]).end_prob == 0.0
+
+
 def test_a_confidence_never_exceeds_one() -> None:
     assert join([hypothesis(log_prob=0.001)]).confidence == 1.0
 

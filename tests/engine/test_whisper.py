@@ -208,6 +208,18 @@ def test_prompts_of_different_length_are_decoded_apart() -> None:
     ]
 
 
+def test_all_states_are_kept_only_to_judge_the_end_of_a_sentence() -> None:
+    network = FakeNetwork()
+    for for_end in (False, True):
+        (found,) = hear(network, replace(speech(), for_end=for_end))
+        assert isinstance(found, Hypothesis)
+        assert found.states is None
+        assert (found.window is not None) == for_end
+        if found.window is not None:
+            assert len(found.window) == network.generated[-1].states
+        assert network.generated[-1].options["num_hypotheses"] == 1
+
+
 def test_the_first_look_is_quick() -> None:
     network = FakeNetwork()
     hear(network)

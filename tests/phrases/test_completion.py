@@ -20,7 +20,7 @@ from stt_mqtt.types import Completion
 from tests.phrases.books import compiled, sentences
 from tests.phrases.test_starter_book import LANGUAGES, NEAR, cases_of, commands, phrase_book
 
-COMPLETE, EXTENDABLE, OPEN, NONE = Completion
+COMPLETE, EXTENDABLE, OPEN, _, NONE = Completion
 
 ENGLISH = """
 language: en
