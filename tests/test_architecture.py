@@ -57,7 +57,7 @@ OWNERS = {
     "huggingface_hub": {"engine"},
     "tokenizers": {"engine"},
     "paho": {"mqtt"},
-    "aiohttp": {"names"},
+    "aiohttp": {"doors", "names"},
     "wyoming": {"doors", "commands"},
     "zeroconf": {"doors"},
     "iotcore": {"doors"},

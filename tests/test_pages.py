@@ -61,6 +61,7 @@ def places_of(page: str) -> set[str]:
         "docs/phrases.md",
         "docs/satellites.md",
         "docs/wake-word.md",
+        "docs/web.md",
         "addon/stt_mqtt/DOCS.md",
     ],
 )

@@ -107,10 +107,12 @@ class Service:
         return self.log_file.read_text()
 
     def configure(self, **config: Any) -> None:
-        """Write the configuration file. Without a free port of its own Wyoming stays closed."""
+        """Write the configuration file. Without free ports of their own these doors stay closed."""
         mqtt = {**self._base["mqtt"], **config.pop("mqtt", {})}
         wyoming = config.pop("wyoming", {"enabled": False})
-        self.config_file.write_text(yaml.safe_dump({**config, "mqtt": mqtt, "wyoming": wyoming}))
+        web = config.pop("web", {"enabled": False})
+        doors = {"mqtt": mqtt, "wyoming": wyoming, "web": web}
+        self.config_file.write_text(yaml.safe_dump({**config, **doors}))
 
     def stop(self, timeout_s: float = 60.0) -> int:
         """Ask the process to end; return its exit code."""

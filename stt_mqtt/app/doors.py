@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from stt_mqtt.app.web import web_door
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
@@ -99,6 +100,9 @@ class Doors:
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
+        self._web = web_door(
+            service, clock, self._native, application.online, application.rearm_timer
+        )
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._stopping = False
@@ -110,7 +114,9 @@ class Doors:
         self._clean_up_at: float | None = None
 
     async def open_early(self) -> None:
-        """Open the doors that work before the model is loaded."""
+        """Open the doors that work before the model is loaded. Raises `WebServerError`."""
+        if self._web is not None:
+            await self._web.open()
         if self._wyoming is not None:
             await self._wyoming.open()
 
@@ -170,6 +176,8 @@ class Doors:
         self._bridge.say_offline()
         if self._wyoming is not None:
             await self._wyoming.close()
+        if self._web is not None:
+            await self._web.close()
         if not await asyncio.to_thread(self._client.flush, LAST_MESSAGES_TIMEOUT_S):
             log.warning("the broker did not take the last messages in time")
 
@@ -177,6 +185,8 @@ class Doors:
         """Close all connections, also after a failed start."""
         if self._wyoming is not None:
             await self._wyoming.close()
+        if self._web is not None:
+            await self._web.close()
         await asyncio.to_thread(self._client.stop, LAST_MESSAGES_TIMEOUT_S)
 
     def _transport_drops(self) -> dict[str, int]:

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from stt_mqtt.config import Config, MqttConfig, NamesFromHomeAssistantConfig, read_config
+from stt_mqtt.config import (
+    Config,
+    MqttConfig,
+    NamesFromHomeAssistantConfig,
+    WebConfig,
+    read_config,
+)
 from stt_mqtt.errors import ConfigError
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 _MAX_SECRET_BYTES = 4096
 _MAX_AUTHORITIES_BYTES = 1024 * 1024
+_MIN_WEB_TOKEN_CHARACTERS = 16
+"""A shorter token could be guessed in time, in spite of the limit on attempts."""
 
 
 class ConfigLoader(Protocol):
@@ -54,6 +62,46 @@ def resolve_token(config: NamesFromHomeAssistantConfig) -> str:
         return config.token.get_secret_value()
     assert config.token_file is not None
     return _first_line(config.token_file, "phrases.home_assistant.token_file").strip()
+
+
+def resolve_web_token(config: WebConfig) -> str | None:
+    """The token that opens the pages; None: there is none.
+
+    Raises `ConfigError` if it cannot be read or is too short.
+    """
+    if config.token_file is None:
+        return None
+    token = _first_line(config.token_file, "web.token_file").strip()
+    if len(token) < _MIN_WEB_TOKEN_CHARACTERS:
+        raise ConfigError(
+            [
+                f"{config.token_file}: web.token_file: the token is too short, at least "
+                f"{_MIN_WEB_TOKEN_CHARACTERS} characters are needed; `openssl rand -hex 16` "
+                "makes one"
+            ]
+        )
+    return token
+
+
+def resolve_certificate(config: WebConfig) -> ssl.SSLContext | None:
+    """The certificate for HTTPS; None: there is none. Raises `ConfigError` if it cannot be used."""
+    if config.cert_file is None or config.key_file is None:
+        return None
+    _read(Path(config.cert_file), _MAX_AUTHORITIES_BYTES, "web.cert_file")
+    _read(Path(config.key_file), _MAX_AUTHORITIES_BYTES, "web.key_file")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Without the empty password, OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(config.cert_file, config.key_file, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            [
+                f"{config.cert_file}, {config.key_file}: web.cert_file and web.key_file are not a "
+                "certificate in PEM format and its key without a password"
+            ]
+        ) from error
+    return context
 
 
 def resolve_authorities(config: NamesFromHomeAssistantConfig) -> ssl.SSLContext | None:

@@ -83,6 +83,7 @@ class DemoBroker:
             "STT_MQTT__BROKER__LISTEN": self.listen,
             "STT_MQTT__BROKER__PORT": str(self.port),
             "STT_MQTT__WYOMING__ENABLED": "false",
+            "STT_MQTT__WEB__ENABLED": "false",
             "STT_MQTT__LOG__LEVEL": "warning",
             # On a slow machine commands should be slow, not expire.
             "STT_MQTT__LIMITS__MAX_QUEUE_AGE_S": str(ANSWER_TIMEOUT_S),

@@ -38,6 +38,7 @@ from stt_mqtt.config.service import (
     RungConfig,
     ServiceConfig,
 )
+from stt_mqtt.config.web import WebConfig
 
 __all__ = [
     "AUTO",
@@ -69,6 +70,7 @@ __all__ = [
     "ServiceConfig",
     "TlsConfig",
     "VadConfig",
+    "WebConfig",
     "WyomingConfig",
     "WyomingEndpointing",
     "compare",

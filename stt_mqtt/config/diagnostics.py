@@ -41,6 +41,7 @@ PATTERNS = {
     "languages": "must be a language tag such as en or pt-BR",
     "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
+    "rooms": "a room is a device name of 1 to 64 of A-Z a-z 0-9 _ . - (a glob also * ? [ ] !)",
     "rung": "must be auto or the name of a rung",
     "url": "must be http:// or https://, a host and a port, as in http://homeassistant.local:8123",
     "wake_topic": "must be a topic or a filter with whole levels + and #, as in a/+/detected",

@@ -25,6 +25,7 @@ from stt_mqtt.config.root import Config
 from stt_mqtt.config.satellite import ListenMode, SatelliteCodec, SatelliteConfig
 from stt_mqtt.config.section import Section
 from stt_mqtt.config.service import LimitsConfig
+from stt_mqtt.config.web import WebConfig
 
 Path = tuple[str, ...]
 
@@ -51,6 +52,7 @@ def without_effect(config: Config) -> Iterator[IneffectiveKey]:
     yield from _of_the_broker(config.broker, config.mqtt)
     yield from _of_the_login(config.mqtt)
     yield from _of_the_announcement(config)
+    yield from _of_the_pages(config.web)
     yield from _of_the_ladder(config)
     yield from _of_the_limits(config.limits)
     yield from _of_the_phrases(config.phrases)
@@ -119,6 +121,16 @@ def _is_for_this_machine_only(address: ListenAddress) -> bool:
         return ip_address(address.host).is_loopback
     except ValueError:
         return address.host == "localhost"
+
+
+def _of_the_pages(web: WebConfig) -> Iterator[IneffectiveKey]:
+    if web.enabled and web.ingress and web.is_loopback:
+        yield IneffectiveKey(
+            ("web", "ingress"),
+            ("web", "host"),
+            "has no effect where only this machine can reach web.host; 0.0.0.0 lets Home "
+            "Assistant in",
+        )
 
 
 def _of_the_ladder(config: Config) -> Iterator[IneffectiveKey]:

@@ -26,6 +26,7 @@ from stt_mqtt.config.service import (
     LogConfig,
     ServiceConfig,
 )
+from stt_mqtt.config.web import WebConfig
 from stt_mqtt.rungs import Rung
 
 RESERVED_NAME = "bridge"
@@ -49,6 +50,7 @@ class Config(Section):
             "hermes",
             "wyoming",
             "homeassistant",
+            "web",
             "engine",
             "ladder",
             "limits",
@@ -68,6 +70,8 @@ class Config(Section):
     """Wyoming, the protocol of Home Assistant's voice assistants."""
     homeassistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
     """Devices in Home Assistant, by MQTT discovery."""
+    web: WebConfig = Field(default_factory=WebConfig)
+    """The pages over HTTP: status, and the browser as a satellite."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
     """The Whisper model and how it runs."""
     ladder: LadderConfig = Field(default_factory=LadderConfig)

@@ -53,6 +53,7 @@ def application(port: int, **sections: Any) -> Application:
     config: dict[str, Any] = {
         "mqtt": {"host": "127.0.0.1", "port": free_port()},
         "wyoming": {"listen": [f"tcp://127.0.0.1:{port}"]},
+        "web": {"port": free_port()},
         **sections,
     }
     return Application(ConfigSource(None, {}), Config.model_validate(config))

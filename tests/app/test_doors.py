@@ -53,7 +53,11 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
         config = Config.model_validate(
-            {"mqtt": {"host": "127.0.0.1", "port": free_port()}, "wyoming": {"enabled": False}}
+            {
+                "mqtt": {"host": "127.0.0.1", "port": free_port()},
+                "wyoming": {"enabled": False},
+                "web": {"enabled": False},
+            }
         )
         self.clock = FakeClock()
         self.rearmed = 0

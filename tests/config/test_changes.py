@@ -89,6 +89,7 @@ SNIPPETS = {
     "hermes": "hermes: {enabled: false}\n",
     "wyoming": "wyoming: {listen: ['unix:///run/a', 'stdio://']}\n",
     "homeassistant": "homeassistant: {discovery_prefix: ha}\n",
+    "web": "web: {port: 8080}\n",
     "engine": "engine: {workers: 1}\n",
     "ladder": "ladder: {rungs: [{name: a, model: b}, {name: c, model: b}], min_stay_s: 5}\n",
     "limits": "limits: {max_devices: 5}\n",

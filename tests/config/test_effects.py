@@ -57,6 +57,11 @@ TWO_RUNGS = "rungs: [{name: a, model: tiny}, {name: b, model: base}]"
             "f:1:11: wyoming.zeroconf: has no effect where only this machine can reach "
             "wyoming.listen; tcp://0.0.0.0:10300 lets the network in",
         ),
+        (
+            "web: {ingress: true}",
+            "f:1:7: web.ingress: has no effect where only this machine can reach web.host; "
+            "0.0.0.0 lets Home Assistant in",
+        ),
         # The ladder.
         (
             "ladder: {min_stay_s: 5}",
@@ -151,6 +156,7 @@ def test_a_key_without_effect_is_reported_at_its_place(text: str, line: str) -> 
         "wyoming: {zeroconf: true, listen: ['tcp://0.0.0.0:10300']}",
         "wyoming: {zeroconf: true, listen: ['tcp://stt.lan:10300', 'stdio://']}",
         "wyoming: {zeroconf: false}",
+        "web: {ingress: true, host: 0.0.0.0}",
         f"ladder: {{min_stay_s: 5, promised_wait_ms: 500, {TWO_RUNGS}}}",
         "ladder: {rung: auto}",
         "limits: {max_age_s: 5}",
@@ -168,6 +174,7 @@ def test_a_key_without_effect_is_reported_at_its_place(text: str, line: str) -> 
         # It waits for a door that is switched off for a while.
         "wyoming: {enabled: false, listen: ['unix:///run/a'], zeroconf: true}",
         "homeassistant: {enabled: false, discovery_prefix: ha}",
+        "web: {enabled: false, ingress: true}",
         "gate: {enabled: false, aggressiveness: 3}",
         "devices: {hall: {enabled: false, rate: 8000}}",
         "satellite: {cleanup: {auto_gain: false, max_gain_db: 20}}",

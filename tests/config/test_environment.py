@@ -69,7 +69,7 @@ def test_empty_and_foreign_variables_are_ignored() -> None:
     ("variable", "text", "message"),
     [
         ("STT_MQTT__MQTT__HOTS", "a", "unknown key 'hots', did you mean 'host'?"),
-        ("STT_MQTT__HOST", "a", "unknown key 'host', it belongs under 'mqtt'"),
+        ("STT_MQTT__HOST", "a", "unknown key 'host', it belongs under 'mqtt' or 'web'"),
         ("STT_MQTT__MQTT__PORT", "99999", "99999 is too large, at most 65535"),
         ("STT_MQTT__MQTT__PORT", "x", "must be a whole number"),
         ("STT_MQTT__GATE__MARGIN_MS", "~", "is empty, must be a whole number"),

@@ -44,6 +44,6 @@ def test_every_commented_out_key_is_valid_for_the_reader_and_for_editors() -> No
 
 
 def test_the_keys_of_which_only_one_can_be_used_are_valid_without_the_other() -> None:
-    config = without("host:", "port:", "tls:", "ca_file:", "language: en")
+    config = without("host: home", "port:", "tls:", "ca_file:", "language: en")
     assert config.broker.mode == "embedded"
     assert config.device_defaults.languages == ("en", "de")

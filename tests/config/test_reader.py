@@ -147,7 +147,7 @@ gate: 3
         "f:7:14: engine.beam_size: 11 is too large, at most 10",
         "f:8:9: engine.model: is empty, must be text",
         "f:9:3: engine.aggressiveness: unknown key 'aggressiveness', it belongs under 'gate'",
-        "f:10:1: host: unknown key 'host', it belongs under 'mqtt'",
+        "f:10:1: host: unknown key 'host', it belongs under 'mqtt' or 'web'",
         "f:12:19: devices.kitchen.rate: must be a whole number",
         "f:12:34: devices.kitchen.language: must be a language tag such as en or pt-BR",
         "f:13:3: devices.a b: a device name has 1 to 64 of A-Z a-z 0-9 _ . - : "
@@ -222,9 +222,15 @@ def test_a_rule_between_sections_is_reported_at_the_last_one() -> None:
             "mqtt.client-id: unknown key 'client-id', did you mean 'client_id'?",
         ),
         ("mqtt: {log: a}", "mqtt.log: unknown key 'log', it belongs at the top level"),
-        ("log: {port: 1}", "log.port: unknown key 'port', it belongs under 'broker' or 'mqtt'"),
+        (
+            "log: {port: 1}",
+            "log.port: unknown key 'port', it belongs under 'broker' or 'mqtt' or 'web'",
+        ),
         ("log: {zzz: 1}", "log.zzz: unknown key 'zzz'; known are level, format"),
-        ("mqtt: {tls: {host: a}}", "mqtt.tls.host: unknown key 'host', it belongs under 'mqtt'"),
+        (
+            "mqtt: {tls: {host: a}}",
+            "mqtt.tls.host: unknown key 'host', it belongs under 'mqtt' or 'web'",
+        ),
         ("log: {<<: 1}", "log.<<: unknown key '<<'; known are level, format"),
         ('log: {"a\\nb": 1}', "log.a\\nb: unknown key 'a\\nb'; known are level, format"),
         ("? [a]\n: b", "a key must be a plain word"),

@@ -253,7 +253,7 @@ def test_what_is_missing_is_one_clear_sentence(
     tmp_path: Path, config: dict[str, object], sentence: str
 ) -> None:
     file = tmp_path / "missing.yaml"
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump({**config, "web": {"enabled": False}}))
     done = run_to_end("run", "--config", str(file))
     assert done.returncode == 78
     assert sentence in done.stderr

@@ -54,7 +54,8 @@ def a_child(folder: Path) -> Iterator[Child]:
     """`stt-mqtt run` with Wyoming on its pipes and nobody where the broker should be."""
     config, log = folder / "stt-mqtt.yaml", folder / "program.log"
     nobody = {"host": "127.0.0.1", "port": free_port()}
-    config.write_text(yaml.safe_dump({"mqtt": nobody, "wyoming": {"listen": ["stdio://"]}}))
+    doors = {"wyoming": {"listen": ["stdio://"]}, "web": {"enabled": False}}
+    config.write_text(yaml.safe_dump({"mqtt": nobody, **doors}))
     with (
         log.open("wb") as output,
         subprocess.Popen(

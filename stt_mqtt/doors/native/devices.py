@@ -117,13 +117,14 @@ class NativeDevices:
         if payload == ONLINE:
             self._register(key, retained)
 
-    def satellite(self, key: DeviceKey, payload: bytes, retained: bool) -> None:
+    def satellite(self, key: DeviceKey, payload: bytes, retained: bool) -> SatelliteInfo:
         """A device published or cleared its satellite information. Raises `BadPayloadError`."""
         satellite = parse_satellite(payload)
         if self.observer is not None:
             self.observer.satellite_seen(key.name, satellite)
         if payload.strip():
             self._register(key, retained)
+        return satellite
 
     def _register(self, key: DeviceKey, retained: bool) -> None:
         """Register a device before its first utterance, so that observers know it by then."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
@@ -15,6 +14,7 @@ from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.devices import NativeDevices
+from stt_mqtt.doors.native.direct import DirectDevices
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeNames,
@@ -50,6 +50,7 @@ MAX_ENDED_AGE_S = 5.0
 """After this time a satellite has noticed by itself that its utterance has ended."""
 
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
+_OF_ITSELF = frozenset({Verb.AVAILABILITY, Verb.SATELLITE})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
@@ -82,6 +83,7 @@ class NativeDoor:
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.devices = NativeDevices(service)
+        self.direct = DirectDevices(service, self.devices, self._retain)
         service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
 
@@ -112,20 +114,20 @@ class NativeDoor:
         if message.retain and verb not in _MAY_BE_RETAINED:
             self._service.metrics.drop(DropReason.RETAINED)
             return
-        key = DeviceKey(DOOR, route.device)
-        try:
-            self._check_size(message, verb)
-            if verb is Verb.CHUNK:
-                self._chunk(key, message)
-            else:
-                self._act(key, verb, message)
-        except UtteranceError as error:
-            self._answer(key, verb, UtteranceStart(), error)
+        if verb in _OF_ITSELF and self.direct.is_connected(route.device):
+            # What the service publishes for a browser comes back from the broker.
+            return
+        self._take(DeviceKey(DOOR, route.device), verb, message)
+
+    def receive(self, device: str, verb: Verb, payload: bytes) -> None:
+        """Handle a message of a device that is connected directly."""
+        self._take(DeviceKey(DOOR, device), verb, Inbound("", payload))
 
     def on_connected(self) -> None:
         """Publish the retained topics of all devices and of the service; `online` comes last."""
         self._service.registry.announce(DOOR)
         self.devices.register_configured()
+        self.direct.announce()
         self._bridge.announce()
 
     def restore_devices(self) -> None:
@@ -157,13 +159,15 @@ class NativeDoor:
             topic = self._topics.of_device(device, "satellite/set")
             ended = encode({"ended": outcome.id})
             self._publish(Publication(topic, ended, expires_at=self._now() + MAX_ENDED_AGE_S))
-        result = encode(messages.result_fields(outcome))
+        fields = messages.result_fields(outcome)
+        result = encode(fields)
         is_news = outcome.kind is OutcomeKind.TRANSCRIPT and not outcome.repeated
         if outcome.transcript is not None and is_news and not outcome.incomplete:
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
             self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
         self._publish(Publication(self._topics.of_device(device, "result"), result))
+        self.direct.tell(device, "result", fields)
         if isinstance(outcome.context, Reply):
             reply = outcome.context
             self._publish(Publication(reply.topic, result, correlation=reply.correlation))
@@ -171,17 +175,21 @@ class NativeDoor:
     def partial(self, partial: Partial) -> None:
         """Publish a partial result."""
         topic = self._topics.of_device(partial.key.name, "partial")
-        payload = encode(messages.partial_fields(partial))
+        fields = messages.partial_fields(partial)
         expires_at = self._now() + MAX_PARTIAL_AGE_S
-        self._publish(Publication(topic, payload, qos=0, expires_at=expires_at))
+        self._publish(Publication(topic, encode(fields), qos=0, expires_at=expires_at))
+        self.direct.tell(partial.key.name, "partial", fields)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Publish a changed state."""
         self._retain(key, Verb.STATE, state.value.encode())
+        self.direct.tell(key.name, "state", {"state": state.value})
 
     def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Publish changed settings."""
-        self._retain(key, Verb.SETTINGS, encode(messages.settings_fields(settings)))
+        fields = messages.settings_fields(settings)
+        self._retain(key, Verb.SETTINGS, encode(fields))
+        self.direct.tell(key.name, "settings", fields)
 
     def forget(self, key: DeviceKey) -> None:
         """Clear the retained messages about a device.
@@ -203,6 +211,16 @@ class NativeDoor:
 
     # Messages ----------------------------------------------------------------------------------
 
+    def _take(self, key: DeviceKey, verb: Verb, message: Inbound) -> None:
+        try:
+            self._check_size(message, verb)
+            if verb is Verb.CHUNK:
+                self._chunk(key, message)
+            else:
+                self._act(key, verb, message)
+        except UtteranceError as error:
+            self._answer(key, verb, UtteranceStart(), error)
+
     def _act(self, key: DeviceKey, verb: Verb, message: Inbound) -> None:
         match verb:
             case Verb.START:
@@ -221,8 +239,10 @@ class NativeDoor:
                 self._service.change_settings(key, messages.parse_switch(message.payload))
             case Verb.AVAILABILITY:
                 self.devices.availability(key, message.payload, message.retain)
+                self.direct.seen(key.name, None)
             case Verb.SATELLITE:
-                self.devices.satellite(key, message.payload, message.retain)
+                satellite = self.devices.satellite(key, message.payload, message.retain)
+                self.direct.seen(key.name, satellite)
 
     def _handle_other(self, route: Route | None, message: Inbound) -> None:
         if isinstance(route, BridgeRequest):
@@ -259,7 +279,7 @@ class NativeDoor:
                 return
         format: NamedFormat = None
         if message.content_type is not None:
-            format = _named_format(message.content_type, self._default_format(key))
+            format = messages.named_format(message.content_type, self._default_format(key))
         self._service.chunk(key, message.payload, number, format)
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
@@ -321,12 +341,3 @@ class NativeDoor:
             self._service.metrics.drop(DropReason.BAD_REPLY_TO)
             return None
         return Reply(topic, message.correlation)
-
-
-@lru_cache(maxsize=64)
-def _named_format(content_type: str, default: AudioFormat) -> NamedFormat:
-    """Parse a content type. Cached, because every chunk may have one."""
-    try:
-        return parse_content_type(content_type, default)
-    except UtteranceError as error:
-        return error

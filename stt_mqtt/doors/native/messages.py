@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
-from stt_mqtt.audio.formats import parse_format
+from stt_mqtt.audio.formats import parse_content_type, parse_format
 from stt_mqtt.config.devices import MAX_PROMPT_CHARACTERS, is_language
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, SettingsChange, Unchanged
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import Json, parse_object
-from stt_mqtt.types import AudioFormat, Outcome, Phrase, UtteranceStart
+from stt_mqtt.types import AudioFormat, NamedFormat, Outcome, Phrase, UtteranceStart
 
 RESULT_VERSION = 1
 MAX_SHOWN_CHARACTERS = 64
@@ -121,6 +122,15 @@ def parse_sequence_number(text: str) -> int | None:
         return None
     number = int(text)
     return number if number < 2**32 else None
+
+
+@lru_cache(maxsize=64)
+def named_format(content_type: str, default: AudioFormat) -> NamedFormat:
+    """Parse a content type. Cached, because every chunk may have one."""
+    try:
+        return parse_content_type(content_type, default)
+    except UtteranceError as error:
+        return error
 
 
 def transaction_of(fields: Json) -> str | int | float | None:

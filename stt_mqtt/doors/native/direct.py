@@ -1,0 +1,113 @@
+"""Native devices that are connected to this process itself, beside the broker: browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from stt_mqtt import __version__
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.native.devices import NativeDevices
+from stt_mqtt.doors.native.messages import SatelliteInfo, settings_fields
+from stt_mqtt.doors.native.topics import DOOR, OFFLINE, ONLINE, Verb
+from stt_mqtt.mqtt.json import Json, encode
+from stt_mqtt.types import DeviceKey
+
+MODEL = "web browser"
+"""The model that `satellite/state` of a browser names."""
+SATELLITE = {"model": MODEL, "version": __version__}
+
+
+class DirectListener(Protocol):
+    """A device that is connected directly."""
+
+    def tell(self, kind: str, fields: Json) -> None:
+        """Send a message: `result`, `partial`, `state` or `settings`, with its fields."""
+
+    def replaced(self) -> None:
+        """Another connection speaks for the device now. Nothing more is told."""
+
+
+class DirectDevices:
+    """Tells directly connected devices what is published about them. Runs on the event loop.
+
+    It publishes their availability for them. `retain`: publishes a retained message of a device.
+    """
+
+    def __init__(
+        self,
+        service: SpeechService,
+        devices: NativeDevices,
+        retain: Callable[[DeviceKey, Verb, bytes], None],
+    ) -> None:
+        self._service = service
+        self._devices = devices
+        self._retain = retain
+        self._listeners: dict[str, DirectListener] = {}
+        self._browsers: set[str] = set()
+        """Devices whose retained `satellite/state` says that they are browsers."""
+
+    def is_connected(self, name: str) -> bool:
+        """Whether a device is connected directly."""
+        return name in self._listeners
+
+    def connect(self, name: str, listener: DirectListener) -> None:
+        """A device has connected. It replaces an older connection of the same device.
+
+        An utterance that is open ends, so that no audio of two connections is mixed.
+        """
+        key = DeviceKey(DOOR, name)
+        before = self._listeners.pop(name, None)
+        if before is not None:
+            before.replaced()
+        self._service.disconnect(key)
+        self._devices.satellite(key, encode(SATELLITE), retained=False)
+        self._devices.availability(key, ONLINE, retained=False)
+        self._publish(key)
+        self._listeners[name] = listener
+        device = self._service.registry.find(key)
+        if device is not None:
+            listener.tell("settings", settings_fields(device.settings))
+            listener.tell("state", {"state": device.state.value})
+
+    def disconnect(self, name: str, listener: DirectListener) -> None:
+        """A connection has ended. Does nothing if it was replaced."""
+        if self._listeners.get(name) is listener:
+            del self._listeners[name]
+            self._leave(DeviceKey(DOOR, name))
+
+    def tell(self, name: str, kind: str, fields: Json) -> None:
+        """Send a device a message, if it is connected directly."""
+        listener = self._listeners.get(name)
+        if listener is not None:
+            listener.tell(kind, fields)
+
+    def announce(self) -> None:
+        """Publish the availability of all devices that are connected directly."""
+        for name in self._listeners:
+            self._publish(DeviceKey(DOOR, name))
+
+    def seen(self, name: str, satellite: SatelliteInfo | None) -> None:
+        """A device published its availability (None) or satellite information on the broker.
+
+        If a browser is online there but not connected here, the service ended before it could say
+        so.
+        """
+        if satellite is not None:
+            self._note(name, is_browser=satellite.model == MODEL)
+        if name in self._browsers and self._devices.is_online(name):
+            self._leave(DeviceKey(DOOR, name))
+
+    def _note(self, name: str, is_browser: bool) -> None:
+        if not is_browser:
+            self._browsers.discard(name)
+        elif len(self._browsers) < self._service.config.limits.max_devices:
+            self._browsers.add(name)
+
+    def _publish(self, key: DeviceKey) -> None:
+        self._retain(key, Verb.SATELLITE, encode(SATELLITE))
+        self._retain(key, Verb.AVAILABILITY, ONLINE)
+
+    def _leave(self, key: DeviceKey) -> None:
+        self._devices.availability(key, OFFLINE, retained=False)
+        self._retain(key, Verb.AVAILABILITY, OFFLINE)

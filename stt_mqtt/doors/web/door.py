@@ -1,0 +1,95 @@
+"""The web door: listens on one address and serves the routes of all route modules."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiohttp import web
+
+from stt_mqtt.doors.web import assets
+from stt_mqtt.doors.web.access import Access, answer_defects
+from stt_mqtt.doors.web.listener import (
+    ConnectionBounds,
+    Listener,
+    listening_socket,
+    note_request,
+)
+from stt_mqtt.doors.web.parts import WebParts
+from stt_mqtt.doors.web.socket import SocketBounds
+from stt_mqtt.doors.web.sockets import Sockets
+
+log = logging.getLogger(__name__)
+
+Routes: TypeAlias = Callable[[WebParts], list[web.RouteDef]]
+
+ROUTE_MODULES: tuple[Routes, ...] = (assets.routes,)
+"""The routes of each module."""
+
+MAX_BODY_BYTES = 16 * 1024
+"""Largest body of a request. No form has more."""
+SHUTDOWN_S = 1.0
+"""Time for open requests to end when the door closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of connections, and of those that are WebSockets."""
+
+    connections: ConnectionBounds = field(default_factory=ConnectionBounds)
+    sockets: SocketBounds = field(default_factory=SocketBounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """`token`: opens the pages; None: nobody is asked for one. `tls`: the certificate; or None."""
+
+    token: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
+class WebDoor:
+    """Serves the pages on `web.host` and `web.port`. Runs on the event loop.
+
+    It can be opened before a model is loaded.
+    """
+
+    def __init__(self, parts: WebParts, secrets: Secrets, bounds: Bounds | None = None) -> None:
+        self._config = parts.service.config.web
+        self._tls = secrets.tls
+        bounds = Bounds() if bounds is None else bounds
+        self._bounds = bounds.connections
+        self._listener: Listener | None = None
+        access = Access(self._config, secrets.token, parts.clock)
+        application = web.Application(
+            middlewares=[note_request, answer_defects, access.guard],
+            client_max_size=MAX_BODY_BYTES,
+        )
+        application.on_response_prepare.append(access.prepare)
+        self._sockets = Sockets(parts, bounds.sockets)
+        application.add_routes(access.routes())
+        application.add_routes(self._sockets.routes())
+        for routes in ROUTE_MODULES:
+            application.add_routes(routes(parts))
+        self._runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_S)
+
+    async def open(self) -> None:
+        """Start to listen. Raises `WebServerError` if the address is not available."""
+        self._listener = Listener(listening_socket(self._config), self._tls, self._bounds)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._listener.open(self._runner.server)
+        log.info("the pages are at %s", self._config.url)
+
+    async def close(self) -> None:
+        """Close all connections. May be called twice."""
+        if self._listener is None:
+            return
+        listener, self._listener = self._listener, None
+        await listener.close()
+        await self._sockets.close()
+        await self._runner.cleanup()
+        await listener.hang_up()

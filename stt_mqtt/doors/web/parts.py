@@ -1,0 +1,24 @@
+"""What the pages need of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.native.door import NativeDoor
+
+
+@dataclass(frozen=True, slots=True)
+class WebParts:
+    """What route modules share."""
+
+    service: SpeechService
+    clock: Clock
+    native: NativeDoor
+    online: asyncio.Event
+    """Set when the service has published that it is online: the model is loaded."""
+    rearm_timer: Callable[[], None]
+    """Must be called after calls of the service, because the next deadline may have changed."""

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from stt_mqtt.config import WebConfig
+from stt_mqtt.doors.web.door import Bounds
+from stt_mqtt.doors.web.listener import ConnectionBounds, listening_socket
+from stt_mqtt.errors import WebServerError
+from tests.doors.web.peers import Site, running
+from tools.brokers import free_port
+
+REQUEST = b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PATIENCE_S = 60.0
+
+
+async def is_served(site: Site, address: str = "127.0.0.1") -> bool:
+    """Whether a new connection from an address is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port, local_addr=(address, 0))
+    writer.write(REQUEST)
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            return await reader.read(4) == b"HTTP"
+        except ConnectionError:
+            return False
+        finally:
+            writer.close()
+
+
+def test_a_port_in_use_is_an_error_that_says_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            WebServerError, match=rf"port {port}: .*choose another web\.port"
+        ) as error:
+            listening_socket(WebConfig(port=port))
+    assert error.value.exit_code == 75
+
+
+def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(WebServerError, match=r"203\.0\.113\.1"):
+        listening_socket(WebConfig(host="203.0.113.1", port=free_port(), ingress=True))
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_ipv6_is_served_and_all_networks_include_ipv4(host: str) -> None:
+    with listening_socket(WebConfig(host=host, port=free_port(), ingress=True)) as listening:
+        port = listening.getsockname()[1]
+        socket.create_connection(("::1", port), PATIENCE_S).close()
+        if host == "::":
+            socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+
+
+def test_connections_over_the_limit_are_closed_and_another_address_still_gets_a_place() -> None:
+    async def scenario() -> None:
+        bounds = ConnectionBounds(connections=3, of_one_address=3)
+        site = Site(bounds=Bounds(connections=bounds))
+        async with running(site):
+            held = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(3)]
+            assert not await is_served(site)
+            assert await is_served(site, "127.0.0.2")
+            # It got the place of the newest one.
+            assert await held[2][0].read() == b""
+            for _, writer in held[:2]:
+                writer.write(REQUEST)
+            for reader, _ in held[:2]:
+                assert await reader.read(4) == b"HTTP"
+            for _, writer in held:
+                writer.close()
+            await until_served(site)
+
+    asyncio.run(scenario())
+
+
+async def until_served(site: Site) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await is_served(site):
+            pass
+
+
+def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    async def scenario() -> None:
+        bounds = ConnectionBounds(
+            connections=1, first_request_s=0.1, keep_alive_s=60, stuck_s=0.3, check_s=0.05
+        )
+        site = Site(bounds=Bounds(connections=bounds))
+        async with running(site):
+            greedy = socket.socket()
+            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            greedy.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(greedy, ("127.0.0.1", site.port))
+            # Far more answers than the buffers of the system hold.
+            request = REQUEST.replace(b"/login", b"/assets/login.css")
+            await asyncio.wait_for(loop.sock_sendall(greedy, request * 20_000), None)
+            await until_served(site)
+            greedy.close()
+
+    asyncio.run(scenario())
+
+
+def test_closing_the_door_ends_connections_that_wait_and_may_be_repeated() -> None:
+    async def scenario() -> None:
+        site = Site()
+        async with running(site):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(REQUEST)
+            assert await reader.read(4) == b"HTTP"
+            await site.door.close()
+            await reader.read()
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", site.port)
+
+    asyncio.run(scenario())
+
+
+def test_a_door_that_was_never_opened_can_be_closed() -> None:
+    async def scenario() -> None:
+        await Site().door.close()
+
+    asyncio.run(scenario())
