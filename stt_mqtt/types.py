@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.hints import Hint
+from stt_mqtt.stages import StageTimes
 
 SAMPLE_RATE = 16_000
 """Sample rate in Hz of all audio after decoding."""
@@ -281,6 +282,8 @@ class InferenceResult:
     remembered_s: float | None = None
     """If everything was found while the utterance was open: seconds of work for that."""
     hint: Hint | None = None
+    stages: StageTimes = field(default_factory=dict, compare=False)
+    """The work of this inference by stage, without what was found while the utterance was open."""
 
 
 Verdict: TypeAlias = InferenceResult | UtteranceError

@@ -17,6 +17,8 @@ from stt_mqtt.errors import ConfigError
 
 WYOMING_URI = "tcp://0.0.0.0:10300"
 """Where Wyoming listens. The container has its own network."""
+WEB = {"enabled": True, "host": "0.0.0.0", "port": 10380, "ingress": True}  # noqa: S104
+"""The pages. The Supervisor reaches them from its own container, and lets in nobody else."""
 
 OPTIONS: dict[str, tuple[str, str]] = {
     "model": ("engine", "model"),
@@ -119,10 +121,12 @@ def _sections(options: Mapping[str, object], devices: _DeviceOptions) -> dict[st
     """Convert options to YAML sections, without validation. Unknown options are left out.
 
     Null, an empty text and the word `null` mean "not set". Wyoming is always enabled, because the
-    Supervisor announces it to Home Assistant.
+    Supervisor announces it to Home Assistant, and the pages are, because Docker asks them for
+    the health of the service.
     """
     sections: dict[str, dict[str, object]] = {
-        "wyoming": {"listen": [WYOMING_URI], "zeroconf": False}
+        "wyoming": {"listen": [WYOMING_URI], "zeroconf": False},
+        "web": dict(WEB),
     }
     for option, (section, key) in OPTIONS.items():
         if _is_set(options, option):

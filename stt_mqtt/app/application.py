@@ -14,6 +14,7 @@ from stt_mqtt.app.doors import ApplicationCallbacks, Doors
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
 from stt_mqtt.app.preparation import prepare
+from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.config import Changes, Config, compare, merge
@@ -35,6 +36,7 @@ from stt_mqtt.engine.voice import VoiceDetector
 from stt_mqtt.errors import ConfigError, SttMqttError
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.observe import logs
+from stt_mqtt.observe.loop_lag import LoopLag
 from stt_mqtt.rungs import EngineFacts, RungStatus
 from stt_mqtt.types import Verdict
 
@@ -62,6 +64,7 @@ class Application:
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._serving = False
+        self._lag = LoopLag()
         self._trim: asyncio.TimerHandle | None = None
         self._fatal_error: SttMqttError | None = None
         self._told_phrases: Json | None = None
@@ -92,6 +95,7 @@ class Application:
             return False
         _warn(check_languages(config, languages))
         self._build(config, password, languages)
+        measuring = asyncio.create_task(self._lag.measure())
         try:
             await self._doors.open_early()
             start = await self._unless_stopped(partial(load_ladder, config))
@@ -101,6 +105,7 @@ class Application:
             self._service.shut_down()
             self._service.abandon()
             self._timer.cancel()
+            measuring.cancel()
             await self._book.close()
             await self._doors.close()
 
@@ -141,6 +146,7 @@ class Application:
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
+        self._service.probe.recording = read_sample()
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -150,6 +156,7 @@ class Application:
             self.names.set_published,
             self._phrases_info,
             self.online,
+            self._lag,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from stt_mqtt.app.machines import Connections, Machines
 from stt_mqtt.app.web import web_door
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
@@ -25,6 +26,7 @@ from stt_mqtt.mqtt.inbox import Inbox
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import ClientOptions, Will
 from stt_mqtt.mqtt.routing import MqttDoor, Router
+from stt_mqtt.observe.loop_lag import LoopLag
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.phrases.names import HomeNames
 
@@ -53,6 +55,8 @@ class ApplicationCallbacks:
     """What people may know of the phrase book; None: there is none."""
     online: asyncio.Event
     """Set when the service has published that it is online."""
+    lag: LoopLag
+    """How late the event loop is."""
 
 
 class Doors:
@@ -100,9 +104,8 @@ class Doors:
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
-        self._web = web_door(
-            service, clock, self._native, application.online, application.rearm_timer
-        )
+        machines = Machines(service, clock, application.lag, self._connections)
+        self._web = web_door(service, clock, self._native, application, machines)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._stopping = False
@@ -195,6 +198,22 @@ class Doors:
             "undecodable_topic": self._client.undecodable_messages,
             "publications_lost": self._client.lost_publications,
         }
+
+    def _connections(self) -> Connections:
+        client = self._client
+        return Connections(
+            broker=client.address,
+            thread_is_alive=client.is_alive,
+            is_connected=client.connected,
+            is_online=self._application.online.is_set(),
+            is_stopping=self._stopping,
+            accepted=client.connections,
+            outbox=client.waiting,
+            inbox=(len(self.inbox), self.inbox.buffered_bytes),
+            lost=self._transport_drops(),
+            wyoming=0 if self._wyoming is None else self._wyoming.connections,
+            browsers=0 if self._web is None else self._web.browsers,
+        )
 
     def _forget_silent(self) -> None:
         """Remove silent devices. Not on the first day: after a power cut all have been silent."""

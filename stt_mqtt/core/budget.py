@@ -15,12 +15,12 @@ class Budget:
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self.used_bytes = 0
 
     def missing_bytes(self, nbytes: int) -> int:
         """How many bytes must be freed before `nbytes` more fit; 0 if they fit."""
-        return max(self.used_bytes + nbytes - self._limit_bytes, 0)
+        return max(self.used_bytes + nbytes - self.limit_bytes, 0)
 
     def use(self, nbytes: int) -> None:
         """Count `nbytes` more as held. A negative number gives bytes back."""

@@ -121,6 +121,7 @@ class LadderRunner:
         self._engine.exchange(rung, transcriber)
         self._service.scheduler.max_batch = max_batch
         self._state = self._state.after(choice, self._clock.now(), self._policy)
+        self._service.metrics.rung_changes += 1
         self._reason = choice.reason
         log.info("rung %s: %s", rung.name, choice.reason)
         self._tell_status()

@@ -25,12 +25,15 @@ from stt_mqtt.errors import (
     TooShortError,
     UtteranceError,
 )
+from stt_mqtt.observe.histogram import Histogram
 from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance, Verdict
 
 log = logging.getLogger(__name__)
 
 STOOD_STILL_S = 5.0
 """A deadline that is noticed this late means that the process stood still or the machine slept."""
+BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
+"""Bounds of the histogram of batches. A batch is rarely larger than 8."""
 
 
 class Pool(Protocol):
@@ -73,6 +76,8 @@ class Scheduler:
         """Number of inference threads."""
         self.max_batch = 1
         """Most utterances in a batch. `LadderRunner` sets it when it changes the model."""
+        self.batches = Histogram(BATCH_SIZES)
+        """Utterances in each batch. Glimpses do not count."""
         self._last_number = 0
         self._running: dict[int, Running] = {}
 
@@ -91,12 +96,12 @@ class Scheduler:
     @property
     def healthy(self) -> bool:
         """Whether no inference thread is stuck."""
-        return self._stuck == 0
+        return self.hanging == 0
 
     @property
     def all_stuck(self) -> bool:
         """Whether every inference thread is stuck, so that nothing can be transcribed."""
-        return 0 < self.workers <= self._stuck
+        return 0 < self.workers <= self.hanging
 
     @property
     def deadline(self) -> float | None:
@@ -207,7 +212,7 @@ class Scheduler:
                 running.stuck = True
                 log.error(
                     "an inference thread hangs and is given up until it answers (%d of %d now)",
-                    self._stuck,
+                    self.hanging,
                     self.workers,
                 )
                 error = InferenceTimeoutError(f"no answer in {timeout_s:g} s")
@@ -226,7 +231,8 @@ class Scheduler:
         return answers
 
     @property
-    def _stuck(self) -> int:
+    def hanging(self) -> int:
+        """How many inference threads are stuck."""
         return sum(running.stuck for running in self._running.values())
 
     def _start(self, now: float) -> None:
@@ -251,6 +257,8 @@ class Scheduler:
     ) -> None:
         assert self._pool is not None
         self._last_number += 1
+        if not is_glimpse:
+            self.batches.observe(len(utterances))
         is_draft = utterances[0].draft_after is not None
         self._running[self._last_number] = Running(
             now, dict(enumerate(utterances)), now, is_glimpse=is_glimpse, released=is_draft

@@ -26,6 +26,7 @@ from stt_mqtt.core.outcomes import (
     outcome_of,
     outcome_of_refusal,
 )
+from stt_mqtt.core.probe import Probe
 from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
@@ -73,6 +74,7 @@ class SpeechService:
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
         self.scheduler = Scheduler(limits)
+        self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._deadlines = DeviceDeadlines(self.registry)
@@ -291,6 +293,8 @@ class SpeechService:
         for answer in answers:
             utterance = answer.utterance
             self.budget.use(-len(utterance.audio.data))
+            if self.probe.takes(utterance.key, answer.verdict):
+                continue
             if isinstance(answer, Glimpse):
                 self._glimpsed(answer)
                 continue

@@ -60,7 +60,7 @@ class Speculation:
             self._is_drafting = False
             self._metrics.count_draft(work_s)
         else:
-            self._metrics.count_glimpse(work_s)
+            self._metrics.count_glimpse(result)
         device = self._registry.find(glimpse.utterance.key)
         utterance = None if device is None else device.utterance
         if device is None or utterance is None or utterance.memo is not glimpse.utterance.memo:

@@ -27,6 +27,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
+from stt_mqtt.stages import Stage, StageTimes, summed
 from stt_mqtt.types import (
     SAMPLE_RATE,
     Batch,
@@ -143,7 +144,9 @@ class Pipeline:
 
     def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
         """Decode an utterance and find its pieces of speech. Silence has none."""
+        started = time.perf_counter()
         decoded = decode(utterance.audio, self.max_s)
+        decoded_at = time.perf_counter()
         audio_s = len(decoded.samples) / SAMPLE_RATE
         error = self._unfit(utterance, audio_s, decoded.truncated)
         if error is not None:
@@ -151,6 +154,7 @@ class Pipeline:
             raise error
         language, allowed = self._languages(utterance)
         found = list(self._speech(decoded.samples))
+        gate_s = time.perf_counter() - decoded_at
         memo = utterance.memo if isinstance(utterance.memo, Memo) else None
         for_end = memo is not None and memo.for_end
         for_phrases = self.recognizer.has_book and utterance.phrases
@@ -164,7 +168,8 @@ class Pipeline:
             Piece(replace(asked, samples=samples), speech_s, utterance.area, memo)
             for samples, speech_s in found
         ]
-        return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint), pieces
+        stages = {Stage.DECODE: decoded_at - started, Stage.GATE: gate_s}
+        return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint, stages), pieces
 
     def _unfit(
         self, utterance: Utterance, audio_s: float, truncated: bool
@@ -235,6 +240,7 @@ class _Assembly:
     truncated: bool
     pieces: int
     hint: Hint | None
+    stages: StageTimes
     found: dict[int, Hypothesis] = field(default_factory=dict)
     failed: bool = False
 
@@ -252,20 +258,20 @@ class _Assembly:
         return self._joined() if len(self.found) == self.pieces else None
 
     def without_speech(self) -> InferenceResult:
-        return InferenceResult(self.audio_s, truncated=self.truncated, hint=self.hint)
+        return InferenceResult(
+            self.audio_s, truncated=self.truncated, hint=self.hint, stages=self.stages
+        )
 
     def _joined(self) -> InferenceResult:
         hypotheses = [self.found[place] for place in range(self.pieces)]
+        new = [hypothesis for hypothesis in hypotheses if not hypothesis.remembered]
         return replace(
             self.without_speech(),
             transcript=join(hypotheses),
-            work_s=sum(found.work_s for found in hypotheses if not found.remembered),
+            work_s=sum(hypothesis.work_s for hypothesis in new),
             retried=any(hypothesis.retried for hypothesis in hypotheses),
-            remembered_s=(
-                sum(hypothesis.work_s for hypothesis in hypotheses)
-                if all(hypothesis.remembered for hypothesis in hypotheses)
-                else None
-            ),
+            remembered_s=None if new else sum(hypothesis.work_s for hypothesis in hypotheses),
+            stages=summed(self.stages, *(hypothesis.stages for hypothesis in new)),
         )
 
 

@@ -28,6 +28,7 @@ from stt_mqtt.engine.quality import (
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech, Transcriber
 from stt_mqtt.engine.voice import CHUNK, VoiceDetector
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
+from stt_mqtt.stages import Stage, summed
 from stt_mqtt.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -159,20 +160,22 @@ class Recognizer:
                 yield index, judged
                 continue
             judged = self._phrase(pieces[index], judged)
-            work_s = share_s + time.perf_counter() - since
+            judge_s = time.perf_counter() - since
+            stages = summed(judged.stages, {Stage.JUDGE: judge_s})
+            judged = replace(judged, work_s=share_s + judge_s, stages=stages)
             if judged.phrase is not None:
-                yield index, replace(judged, work_s=work_s)
+                yield index, judged
             elif may_retry and doubt is not None:
-                doubtful.append((index, replace(judged, work_s=work_s), doubt))
+                doubtful.append((index, judged, doubt))
             else:
-                believed = _believed(judged, pieces[index].speech)
-                yield index, replace(believed, work_s=work_s)
+                yield index, _believed(judged, pieces[index].speech)
         for index, first, doubt in doubtful:
             since = time.perf_counter()
             best = _without_loop(self._retry(pieces[index], first, doubt))
             best = self._phrase(pieces[index], best)
-            work_s = first.work_s + time.perf_counter() - since
-            yield index, replace(best, work_s=work_s, retried=True)
+            retry_s = time.perf_counter() - since
+            stages = summed(first.stages, {Stage.RETRY: retry_s})
+            yield index, replace(best, work_s=first.work_s + retry_s, retried=True, stages=stages)
 
     def _phrase(self, piece: Piece, hypothesis: Hypothesis) -> Hypothesis:
         """The hypothesis with the phrase of the book that was said, if it is one."""

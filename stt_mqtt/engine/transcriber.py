@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
+from stt_mqtt.stages import StageTimes
 from stt_mqtt.types import Completion, Phrase, Samples
 
 MAX_SPEECH_S = 28.0
@@ -68,6 +69,8 @@ class Hypothesis:
     """Whether the piece was decoded again because the first hypothesis was doubtful."""
     remembered: bool = False
     """Whether it was found while the utterance was open."""
+    stages: StageTimes = field(default_factory=dict, repr=False, compare=False)
+    """The work for this piece by stage."""
     alternatives: tuple[str, ...] = ()
     """Other texts of the beam, the most probable first."""
     states: States | None = field(default=None, repr=False, compare=False)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from stt_mqtt.engine.calibration import Calibrated, Floats, calibration_of
+from stt_mqtt.engine.encoded import Encoded, max_length
 from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
@@ -29,6 +31,7 @@ from stt_mqtt.engine.tokenizer import (
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
 from stt_mqtt.errors import InferenceFailedError, MissingExtraError, ModelError, UtteranceError
 from stt_mqtt.rungs import Rung
+from stt_mqtt.stages import Stage
 from stt_mqtt.types import SAMPLE_RATE, Samples, normalise_language
 
 WIDE_BEAM = 5
@@ -93,26 +96,6 @@ def _unusable(model: ResolvedModel, rung: Rung, error: Exception) -> ModelError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A piece of speech between encoder and decoder."""
-
-    index: int
-    states: Floats
-    language: str
-    prompt: list[int]
-    length_penalty: float
-    max_tokens: int
-    spoken: int | None
-    """How many of the states are needed to find phrases. None: no phrases are wanted."""
-    for_end: bool
-
-    @property
-    def group(self) -> tuple[int, int, float, bool]:
-        """The key of the group; pieces with equal keys are decoded together."""
-        return len(self.states), len(self.prompt), self.length_penalty, self.spoken is None
-
-
 class WhisperTranscriber:
     """A `Transcriber`: a loaded model with the beam of a rung."""
 
@@ -149,14 +132,16 @@ class WhisperTranscriber:
     ) -> list[Hypothesis | UtteranceError]:
         """Transcribe pieces of speech; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
-        groups: defaultdict[tuple[int, int, float, bool], list[_Encoded]] = defaultdict(list)
+        groups: defaultdict[tuple[int, int, float, bool], list[Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
+            started = time.perf_counter()
             try:
                 encoded = self._encode(index, speech, decode_pass)
             except Exception as error:
                 answers[index] = self._failed(error)
             else:
-                groups[encoded.group].append(encoded)
+                encode_s = time.perf_counter() - started
+                groups[encoded.group].append(replace(encoded, encode_s=encode_s))
         for group in groups.values():
             answers.update(self._decode_safely(group, decode_pass))
         return [answers[index] for index in range(len(speeches))]
@@ -195,11 +180,12 @@ class WhisperTranscriber:
         """Transcribe `speech_s` seconds of noise with as many tokens as speech has."""
         samples = np.tile(_quiet_noise(), math.ceil(speech_s))[: round(speech_s * SAMPLE_RATE)]
         encoded = self._encode(0, Speech(samples, next(iter(self.languages))), DecodePass.FIRST)
+        tokens = round(speech_s * USUAL_TOKENS_PER_S)
         self.loaded.network.generate(
             as_view(encoded.states[np.newaxis]),
             [encoded.prompt],
             beam_size=self._beam_size,
-            max_length=2 * max(round(speech_s * USUAL_TOKENS_PER_S), len(encoded.prompt)),
+            max_length=2 * max(tokens, len(encoded.prompt)),
             suppress_tokens=[-1, self.loaded.tokenizer.end],
         )
 
@@ -207,8 +193,9 @@ class WhisperTranscriber:
         """Free the model, also for other transcribers that share it."""
         self.loaded.close()
 
-    def _encode(self, index: int, speech: Speech, decode_pass: DecodePass) -> _Encoded:
-        model, calibration = self.loaded, self.loaded.calibration
+    def _encode(self, index: int, speech: Speech, decode_pass: DecodePass) -> Encoded:
+        model = self.loaded
+        calibration = model.calibration
         window = calibration.second if decode_pass is DecodePass.SECOND else calibration.first
         asked = wanted_language(speech, model.tokenizer.languages, model.name)
         states = model.states(speech.samples, window)
@@ -216,7 +203,7 @@ class WhisperTranscriber:
 
     def _prompted(
         self, index: int, speech: Speech, states: Floats, decode_pass: DecodePass
-    ) -> _Encoded:
+    ) -> Encoded:
         language = speech.language or self._detected(states, speech)
         speech_s = len(speech.samples) / SAMPLE_RATE
         is_sentence = decode_pass is DecodePass.SECOND or (
@@ -224,7 +211,7 @@ class WhisperTranscriber:
         )
         timestamps = self._has_timestamps(speech_s, language, decode_pass)
         tokens_per_s = TOKENS_PER_S * relative_token_rate(language)
-        return _Encoded(
+        return Encoded(
             index,
             states,
             language,
@@ -254,7 +241,7 @@ class WhisperTranscriber:
         return next((code for code in codes if code in allowed), codes[0])
 
     def _decode_safely(
-        self, group: Sequence[_Encoded], decode_pass: DecodePass
+        self, group: Sequence[Encoded], decode_pass: DecodePass
     ) -> dict[int, Hypothesis | UtteranceError]:
         """Decode a group together; if that fails, one by one, so that only one piece fails."""
         try:
@@ -269,20 +256,22 @@ class WhisperTranscriber:
         }
 
     def _decode(
-        self, group: Sequence[_Encoded], decode_pass: DecodePass
+        self, group: Sequence[Encoded], decode_pass: DecodePass
     ) -> Iterator[tuple[int, Hypothesis]]:
         beam_size = self._beam_size if decode_pass is DecodePass.FIRST else WIDE_BEAM
+        started = time.perf_counter()
         answers = self.loaded.network.generate(
             as_view(np.stack([encoded.states for encoded in group])),
             [encoded.prompt for encoded in group],
             beam_size=beam_size,
             num_hypotheses=1 if group[0].spoken is None else beam_size,
             length_penalty=group[0].length_penalty,
-            max_length=_max_length(group),
+            max_length=max_length(group),
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
             return_scores=True,
             return_no_speech_prob=True,
         )
+        share_s = (time.perf_counter() - started) / len(group)
         for encoded, answer in zip(group, answers, strict=True):
             if not (math.isfinite(answer.scores[0]) and math.isfinite(answer.no_speech_prob)):
                 raise InferenceFailedError(f"model {self.model} answered what is not a number")
@@ -301,6 +290,7 @@ class WhisperTranscriber:
                     alternatives=self._alternatives(answer.sequences_ids[1:], text),
                     states=None if encoded.spoken is None else encoded.states[: encoded.spoken],
                     window=encoded.states if encoded.for_end else None,
+                    stages={Stage.ENCODE: encoded.encode_s, Stage.DECODE_TEXT: share_s},
                 ),
             )
 
@@ -331,13 +321,6 @@ def _log(probability: float) -> float:
     if not math.isfinite(probability):
         raise InferenceFailedError("a probability is not a number")
     return math.log(max(probability, MIN_PROBABILITY))
-
-
-def _max_length(group: Sequence[_Encoded]) -> int:
-    """The length limit for CTranslate2, which reserves half of it, or all of the prompt."""
-    longest = max(encoded.max_tokens for encoded in group)
-    prompt = len(group[0].prompt)
-    return min(max(2 * longest, prompt + longest), MAX_TOKENS)
 
 
 def _quiet_noise() -> Samples:

@@ -58,6 +58,21 @@ class MqttClient:
         return self._state.outbox.connection
 
     @property
+    def connections(self) -> int:
+        """How often the broker has accepted a connection."""
+        return self._state.outbox.connections
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the network thread runs, or was not started yet."""
+        return self._thread is None or self._thread.is_alive()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Publications that are not sent or not acknowledged, and their bytes with overhead."""
+        return self._state.outbox.waiting
+
+    @property
     def lost_publications(self) -> int:
         """Publications that were dropped because the outbox was full or they expired."""
         return self._state.outbox.lost

@@ -154,6 +154,11 @@ class Inbox:
         return len(self._queue)
 
     @property
+    def buffered_bytes(self) -> int:
+        """Bytes in the inbox, including overhead."""
+        return self._queue.buffered_bytes
+
+    @property
     def dropped(self) -> int:
         """Messages that were dropped because the inbox was full."""
         return self._queue.dropped

@@ -30,7 +30,8 @@ class Outbox:
         self.lost = 0
         self.connection = 0
         """Number of the current connection, counted from 1; 0 if there is none."""
-        self._connections = 0
+        self.connections = 0
+        """How many connections there were."""
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._lock = threading.Condition()
@@ -39,6 +40,11 @@ class Outbox:
         self._items = 0
         self._bytes = 0
         self._owed = 0
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Publications that are not sent or not acknowledged, and their bytes with overhead."""
+        return self._items, self._bytes
 
     def put(self, publication: Publication) -> bool:
         """Queue `publication`. Return False if it does not fit; it is then counted as lost.
@@ -105,8 +111,8 @@ class Outbox:
     def connection_began(self) -> None:
         """A connection is up. It gets the next number."""
         with self._lock:
-            self._connections += 1
-            self.connection = self._connections
+            self.connections += 1
+            self.connection = self.connections
 
     def connection_ended(self) -> None:
         """Queue unacknowledged publications again, in order. Drop those that may not wait."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 
-from stt_mqtt.types import InferenceResult, Outcome
+from stt_mqtt.observe.histogram import Histogram
+from stt_mqtt.stages import Stage, StageTimes
+from stt_mqtt.types import InferenceResult, Outcome, OutcomeKind
 
 _RTF_WEIGHT = 0.1
 """Weight of the newest utterance in the running mean of the real-time factor."""
+SECONDS = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Bounds of all histograms of times, from a short decoding to the age at which speech expires."""
 
 
 class DropReason(StrEnum):
@@ -44,6 +49,12 @@ class Metrics:
         self.dropped: Counter[str] = Counter()
         self.doors: dict[str, Counter[str]] = {}
         """Outcomes by door."""
+        self.latency: dict[str, Histogram] = {}
+        """Seconds from the end of the speech to its transcript or `no_speech`, by door."""
+        self.stages = {stage: Histogram(SECONDS) for stage in Stage}
+        """Seconds of each stage, those of glimpses included and those of drafts not."""
+        self.audio_s = 0.0
+        """Seconds of audio that were transcribed, or found to be without speech."""
         self.inferences = 0
         """Utterances that reached a model."""
         self.retries = 0
@@ -56,8 +67,12 @@ class Metrics:
         """Seconds of work for them."""
         self.remembered = 0
         """Utterances whose answer was ready when they ended."""
-        self.wasted_s = 0.0
-        """Seconds of work for glimpses that were not used."""
+        self.glimpses_s = 0.0
+        """Seconds of work for glimpses."""
+        self.remembered_s = 0.0
+        """Seconds of that work whose answer was used."""
+        self.rung_changes = 0
+        """How often another rung came into use."""
         self.rtf: float | None = None
         """Real-time factor: seconds of an inference thread per second of audio, a running mean."""
 
@@ -65,6 +80,12 @@ class Metrics:
         """Count an outcome and its error code."""
         self.outcomes[outcome.kind.value] += 1
         self.doors.setdefault(outcome.key.door, Counter())[outcome.kind.value] += 1
+        if outcome.wait_s is not None:
+            self.stages[Stage.WAIT].observe(outcome.wait_s)
+        inferred = outcome.kind in {OutcomeKind.TRANSCRIPT, OutcomeKind.NO_SPEECH}
+        if inferred and outcome.latency_s is not None:
+            latency = self.latency.setdefault(outcome.key.door, Histogram(SECONDS))
+            latency.observe(outcome.latency_s)
         if outcome.error is not None:
             self.errors[outcome.error.code] += 1
         if outcome.hint is not None:
@@ -72,6 +93,8 @@ class Metrics:
 
     def count_inference(self, result: InferenceResult) -> None:
         """Count an inference and its work."""
+        self.audio_s += result.audio_s
+        self._count_stages(result.stages)
         if result.work_s is None:
             return
         self.inferences += 1
@@ -79,21 +102,43 @@ class Metrics:
         work_s = result.work_s
         if result.remembered_s is not None:
             self.remembered += 1
-            self.wasted_s -= result.remembered_s
+            self.remembered_s += result.remembered_s
             work_s += result.remembered_s
         rtf = work_s / result.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 
-    def count_glimpse(self, work_s: float) -> None:
-        """Count a glimpse and its work, which is wasted unless the answer is used."""
+    @property
+    def wasted_s(self) -> float:
+        """Seconds of work for glimpses that were not used, so far."""
+        return self.glimpses_s - self.remembered_s
+
+    def count_glimpse(self, result: InferenceResult | None) -> None:
+        """Count a glimpse and its work, which is wasted unless the answer is used.
+
+        `result` None: it failed.
+        """
         self.glimpses += 1
-        self.wasted_s += work_s
+        if result is not None:
+            self.glimpses_s += result.work_s or 0.0
+            self._count_stages(result.stages)
 
     def count_draft(self, work_s: float) -> None:
         """Count a draft for a partial result, and its work."""
         self.drafts += 1
         self.drafts_s += work_s
 
+    def publishing(self, now: Callable[[], float]) -> Callable[[], None]:
+        """Measure a publication from now until the call of the result, in the network thread.
+
+        `now`: seconds of a monotonic clock.
+        """
+        since = now()
+        return lambda: self.stages[Stage.PUBLISH].observe(now() - since)
+
     def drop(self, reason: DropReason) -> None:
         """Count a dropped message."""
         self.dropped[reason.value] += 1
+
+    def _count_stages(self, stages: StageTimes) -> None:
+        for stage, seconds in stages.items():
+            self.stages[stage].observe(seconds)

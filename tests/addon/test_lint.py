@@ -33,7 +33,12 @@ def scripts() -> list[Path]:
 
 
 def test_there_are_scripts() -> None:
-    assert {script.name for script in scripts()} == {"run", "finish", "wyoming-answers"}
+    assert {script.name for script in scripts()} == {
+        "run",
+        "finish",
+        "wyoming-answers",
+        "service-is-alive",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import tomllib
@@ -16,13 +17,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import stt_mqtt
+from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.config import Config
+from stt_mqtt.doors.web.machines import routes
 from tests.addon.manifest import (
     ADDON,
     DEFAULTS,
     DEVICE_SCHEMA,
     MANIFEST,
     ROOT,
+    ROOTFS,
     SCHEMA,
     SERVICES,
     element,
@@ -92,10 +96,43 @@ def test_a_list_of_devices_has_a_default_because_the_supervisor_requires_it() ->
     assert all(kind.endswith("?") for key, kind in DEVICE_SCHEMA.items() if key != "name")
 
 
-def test_the_supervisors_watchdog_looks_at_a_port_that_is_always_open() -> None:
-    assert MANIFEST["watchdog"] == "tcp://[HOST]:[PORT:10300]"
+def test_the_pages_are_where_the_supervisor_looks_for_them(tmp_path: Path) -> None:
+    web = loaded(tmp_path).web
+    assert web.enabled
+    assert web.ingress
+    assert web.host == "0.0.0.0"
+    assert MANIFEST["ingress"] is True
+    assert MANIFEST["ingress_port"] == web.port
+    assert web.token_file is None
+    assert web.cert_file is None
+    # Nobody but the Supervisor reaches the port, and the page is at its root.
+    assert f"{web.port}/tcp" not in MANIFEST["ports"]
+    assert "ingress_entry" not in MANIFEST
+    assert MANIFEST["panel_icon"].startswith("mdi:")
+    assert MANIFEST["panel_title"]
+
+
+def test_docker_asks_the_service_itself_and_the_supervisor_asks_nothing_beside_it(
+    tmp_path: Path,
+) -> None:
+    """The Supervisor would restart the add-on at the second failure of its `watchdog` ever."""
+    assert "watchdog" not in MANIFEST
+    (check,) = re.findall(r'^ +CMD \["(.*)"\]$', text_of("Dockerfile"), re.MULTILINE)
+    script = (ROOTFS / "usr" / "local" / "bin" / check).read_text(encoding="utf-8")
+    assert f"{{1:-{loaded(tmp_path).web.port}}}" in script
+    assert "GET /healthz " in script
+    assert "/healthz" in {route.path for route in routes(None)}  # type: ignore[arg-type]
+
+
+def test_wyoming_is_always_there_because_it_is_announced() -> None:
     assert MANIFEST["ports"] == {"10300/tcp": None}
     assert not any("wyoming" in option for option in SCHEMA)
+
+
+def loaded(folder: Path) -> Config:
+    """The configuration of the add-on as it is installed."""
+    (folder / "options.json").write_text(json.dumps(DEFAULTS))
+    return AddonSource(folder / "options.json", {}).load()
 
 
 def test_the_service_is_given_its_time_to_stop() -> None:
@@ -159,9 +196,14 @@ def pinned() -> dict[str, Requirement]:
 
 
 def wanted_lines() -> list[str]:
-    """What the service and the phrase book need directly."""
+    """What the service, the phrase book and the pages need directly."""
     extras = PYPROJECT["optional-dependencies"]
-    return [*PYPROJECT["dependencies"], *extras["server"], *extras["phrases"]]
+    return [
+        *PYPROJECT["dependencies"],
+        *extras["server"],
+        *extras["phrases"],
+        *extras["web"],
+    ]
 
 
 def needed() -> set[str]:

@@ -68,8 +68,10 @@ def test_the_defaults_are_those_of_the_service_with_wyoming_open_and_the_phrase_
     assert config.wyoming.enabled
     assert config.wyoming.listen == ("tcp://0.0.0.0:10300",)
     assert not config.wyoming.zeroconf
-    assert load({}) == Config(wyoming=config.wyoming)
-    assert config == Config(wyoming=config.wyoming, phrases=PhrasesConfig(builtin=True))
+    assert load({}) == Config(wyoming=config.wyoming, web=config.web)
+    assert config == Config(
+        wyoming=config.wyoming, web=config.web, phrases=PhrasesConfig(builtin=True)
+    )
 
 
 EFFECTS: dict[str, tuple[Any, Callable[[Config], Any], Any]] = {

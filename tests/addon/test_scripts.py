@@ -72,6 +72,7 @@ class Container:
     root: Path
     supervisor: Supervisor
     wyoming_port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
     output: str = ""
     """What the last script wrote."""
 
@@ -122,9 +123,9 @@ class Container:
         """Run a script as s6 would; return its exit code."""
         return self._end(self.start(script, *arguments, **environ))
 
-    def answers(self) -> bool:
-        """Whether the health check is content."""
-        script = self.root / "rootfs" / "usr" / "local" / "bin" / "wyoming-answers"
+    def succeeds(self, name: str) -> bool:
+        """Whether a script without bashio ends well."""
+        script = self.root / "rootfs" / "usr" / "local" / "bin" / name
         return self._end(self._popen([str(script)], {})) == 0
 
     def _popen(self, command: list[str], environ: dict[str, str]) -> subprocess.Popen[str]:
@@ -157,7 +158,8 @@ class Container:
     def _move_in(self, script: Path) -> None:
         text = script.read_text()
         text = re.sub(r"(?<![\w}/])/(data|run|command|usr/share)/", rf"{self.root}/\1/", text)
-        script.write_text(text.replace("{1:-10300}", f"{{1:-{self.wyoming_port}}}"))
+        text = text.replace("{1:-10300}", f"{{1:-{self.wyoming_port}}}")
+        script.write_text(text.replace("{1:-10380}", f"{{1:-{self.web_port}}}"))
 
     def _program(self, name: str, text: str) -> None:
         (self.root / name).write_text(text)
@@ -398,15 +400,37 @@ def test_a_supervisor_that_does_not_take_the_message_is_reported(container: Cont
     assert "could not be told" in container.output
 
 
-def test_the_health_check_wants_an_answer_of_wyoming(container: Container) -> None:
-    assert not container.answers()
+def test_wyoming_answers_with_info_and_nothing_else(container: Container) -> None:
+    assert not container.succeeds("wyoming-answers")
     with listening(container.wyoming_port, b"HTTP/1.1 400 Bad Request\r\n"):
-        assert not container.answers()
+        assert not container.succeeds("wyoming-answers")
     with listening(container.wyoming_port, INFO):
-        assert container.answers()
+        assert container.succeeds("wyoming-answers")
+
+
+def test_nobody_waits_for_wyoming_for_ever(container: Container) -> None:
+    container.change("wyoming-answers", "read -r -t 5", "read -r -t 0.2")
+    with socket.create_server(("127.0.0.1", container.wyoming_port)):
+        assert not container.succeeds("wyoming-answers")
+
+
+ALIVE = b"HTTP/1.0 200 OK\r\nContent-Length: 22\r\n\r\nThe service is alive.\n"
+HANGING = b"HTTP/1.0 503 Service Unavailable\r\n\r\n1 of 2 inference threads hang.\n"
+
+
+def test_the_health_check_asks_the_service_and_repeats_its_sentence(container: Container) -> None:
+    assert not container.succeeds("service-is-alive")
+    with listening(container.web_port, HANGING):
+        assert not container.succeeds("service-is-alive")
+    assert container.output == "1 of 2 inference threads hang.\n"
+    with listening(container.web_port, ALIVE):
+        assert container.succeeds("service-is-alive")
+    assert container.output == "The service is alive.\n"
+    with listening(container.web_port, b""):
+        assert not container.succeeds("service-is-alive")
 
 
 def test_the_health_check_does_not_wait_for_ever(container: Container) -> None:
-    container.change("wyoming-answers", "read -r -t 5", "read -r -t 0.2")
-    with socket.create_server(("127.0.0.1", container.wyoming_port)):
-        assert not container.answers()
+    container.change("service-is-alive", "timeout 5", "timeout 0.2")
+    with socket.create_server(("127.0.0.1", container.web_port)):
+        assert not container.succeeds("service-is-alive")

@@ -12,6 +12,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
+from stt_mqtt.observe.loop_lag import LoopLag
 from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.fakes import FakeClock, engine_facts
@@ -73,6 +74,7 @@ class Bench:
             names=self.names.append,
             phrases=lambda: None,
             online=self.online,
+            lag=LoopLag(),
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)
         self.broker = Broker.made

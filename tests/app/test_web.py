@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 
+from stt_mqtt.app.doors import ApplicationCallbacks
+from stt_mqtt.app.machines import Machines
 from stt_mqtt.app.sources import resolve_web_token
 from stt_mqtt.app.web import web_door
-from stt_mqtt.config import WebConfig
+from stt_mqtt.config import Changes, WebConfig
 from stt_mqtt.doors.web.door import WebDoor
 from stt_mqtt.errors import ConfigError
+from stt_mqtt.observe.loop_lag import LoopLag
+from tests.app.test_machines import WELL
 from tests.doors.native.peers import Wire
 from tools.brokers import Certificates
 
@@ -23,7 +27,19 @@ from tools.brokers import Certificates
 def door(**web: Any) -> WebDoor | None:
     async def make() -> WebDoor | None:
         wire = Wire(web=web)
-        return web_door(wire.service, wire.clock, wire.door, asyncio.Event(), lambda: None)
+        application = ApplicationCallbacks(
+            reload=lambda: Changes((), ()),
+            set_rung=lambda _: None,
+            rearm_timer=lambda: None,
+            stop=lambda: None,
+            stop_with_error=lambda _: None,
+            names=lambda _: None,
+            phrases=lambda: None,
+            online=asyncio.Event(),
+            lag=LoopLag(),
+        )
+        machines = Machines(wire.service, wire.clock, application.lag, lambda: WELL)
+        return web_door(wire.service, wire.clock, wire.door, application, machines)
 
     return asyncio.run(make())
 
@@ -33,18 +49,25 @@ def test_there_is_a_door_unless_it_is_switched_off() -> None:
     assert door(enabled=False) is None
 
 
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [
+        ("aiohttp", "stt_mqtt.doors.web.door"),
+        ("prometheus_client", "stt_mqtt.observe.prometheus"),
+    ],
+)
 def test_without_its_library_one_line_says_what_to_install_and_the_service_runs(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, library: str, module: str
 ) -> None:
     real_import = builtins.__import__
 
-    def without_aiohttp(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".", maxsplit=1)[0] == "aiohttp":
-            raise ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp")
+    def without_it(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.split(".", maxsplit=1)[0] == library:
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
         return real_import(name, *args, **kwargs)
 
-    monkeypatch.delitem(sys.modules, "stt_mqtt.doors.web.door")
-    monkeypatch.setattr(builtins, "__import__", without_aiohttp)
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(builtins, "__import__", without_it)
     with caplog.at_level(logging.INFO, logger="stt_mqtt"):
         assert door() is None
     (record,) = caplog.records

@@ -163,12 +163,14 @@ def test_under_arriving_load_it_moves_down_a_step_at_a_time_and_up_again_after_t
         assert used.service.rung_status.reason.startswith("up to best: best would be busy")
         assert used.service.rung_status.mode == "auto"
         assert used.models.loaded == ["small", "quick"]
+        assert used.service.metrics.rung_changes == 4
 
 
 def test_without_load_it_stays_on_the_best_rung_and_tells_nothing() -> None:
     with bench() as used:
         assert [used.look_after(STAY_S) for _ in range(3)] == ["best"] * 3
         assert used.told == []
+        assert used.service.metrics.rung_changes == 0
 
 
 def test_what_waits_moves_it_down_though_nothing_arrives_any_more() -> None:

@@ -157,8 +157,9 @@ def health_check(port: int) -> int:
     _, _, command = instruction("HEALTHCHECK").partition(" CMD ")
     python, *arguments = json.loads(command)
     assert python == "python"
-    assert "10300" in arguments[-1]
-    arguments[-1] = arguments[-1].replace("10300", str(port))
+    web_port = str(read_config("", "image", image_environment()).web.port)
+    assert web_port in arguments[-1]
+    arguments[-1] = arguments[-1].replace(web_port, str(port))
     finished = subprocess.run(
         [sys.executable, *arguments], capture_output=True, check=False, timeout=60
     )
@@ -167,14 +168,19 @@ def health_check(port: int) -> int:
 
 @pytest.mark.parametrize(
     ("answer", "is_well"),
-    [(b'{"type": "info", "version": "1"}\n', True), (b'{"type": "error"}\n', False), (b"", False)],
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", False),
+        (b"", False),
+    ],
 )
-def test_the_health_check_asks_wyoming_what_it_is(answer: bytes, is_well: bool) -> None:
+def test_the_health_check_asks_the_service_whether_it_is_alive(
+    answer: bytes, is_well: bool
+) -> None:
     with answering(answer) as (port, asked):
         assert (health_check(port) == 0) is is_well
-    (line,) = asked
-    assert line.endswith(b"\n")
-    assert json.loads(line) == {"type": "describe"}
+    (request,) = asked
+    assert request.startswith(b"GET /healthz HTTP/1.1\r\n")
 
 
 def test_the_health_check_fails_where_nobody_listens() -> None:

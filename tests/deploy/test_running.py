@@ -81,5 +81,5 @@ def test_a_service_whose_broker_is_away_is_ready_all_the_same(
 
 def test_the_image_finds_the_real_service_well(tmp_path: Path, broker: Broker) -> None:
     port = free_port()
-    with running(tmp_path, broker, wyoming={"listen": [f"tcp://127.0.0.1:{port}"]}):
+    with running(tmp_path, broker, web={"port": port}):
         assert health_check(port) == 0

@@ -14,6 +14,7 @@ from stt_mqtt.engine.phrases import CurrentBook
 from stt_mqtt.engine.recognizer import MAX_REMEMBERED, Memo, Piece, Recognizer
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
+from stt_mqtt.stages import Stage
 from stt_mqtt.types import Batch, Completion, InferenceResult, Verdict
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
 from tests.engine.test_pipeline import pcm, pipeline, utterance
@@ -274,6 +275,8 @@ def test_a_result_tells_the_work_that_was_done_before_and_since() -> None:
     assert first.work_s > 0
     assert first.remembered_s is None
     assert (again.work_s, again.remembered_s) == (0, first.work_s)
+    assert set(first.stages) == {Stage.DECODE, Stage.GATE, Stage.JUDGE, Stage.RETRY}
+    assert set(again.stages) == {Stage.DECODE, Stage.GATE}
     assert again.transcript == first.transcript
 
 

@@ -23,6 +23,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
+from stt_mqtt.stages import Stage
 from stt_mqtt.types import (
     SAMPLE_RATE,
     AudioFormat,
@@ -552,3 +553,35 @@ def test_a_draft_that_fails_is_an_error(error: Exception) -> None:
 
     (verdict,) = run(pipeline(Scripted(fail)), draft(pcm(1.0))).values()
     assert isinstance(verdict, InferenceFailedError)
+
+
+def test_the_time_of_each_stage_is_told() -> None:
+    model = Scripted(lambda *_: replace(hypothesis(), stages={Stage.ENCODE: 0.25}))
+    verdict = run(pipeline(model), utterance(pcm(1.0)))[0]
+    assert isinstance(verdict, InferenceResult)
+    assert set(verdict.stages) == {Stage.DECODE, Stage.GATE, Stage.ENCODE, Stage.JUDGE}
+    assert verdict.stages[Stage.ENCODE] == 0.25
+    assert all(seconds > 0 for seconds in verdict.stages.values())
+
+
+def test_of_long_speech_the_stages_of_all_pieces_count_together() -> None:
+    model = Scripted(lambda *_: replace(hypothesis(), stages={Stage.ENCODE: 0.25}))
+    verdict = run(pipeline(model), utterance(pcm(2.5 * MAX_SPEECH_S), name="long"))[0]
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.stages[Stage.ENCODE] == 0.25 * len(model.asked[0][1])
+    assert len(model.asked[0][1]) > 1
+
+
+def test_silence_has_only_the_stages_before_the_model() -> None:
+    verdict = run(pipeline(gate=GateConfig()), utterance(SILENCE))[0]
+    assert isinstance(verdict, InferenceResult)
+    assert set(verdict.stages) == {Stage.DECODE, Stage.GATE}
+
+
+def test_a_retry_is_one_stage() -> None:
+    doubtful = replace(hypothesis("so " * 40), stages={Stage.ENCODE: 0.25})
+    verdict = run(pipeline(Scripted(lambda *_: doubtful)), utterance(pcm(1.0)), may_retry=True)[0]
+    assert isinstance(verdict, InferenceResult)
+    assert verdict.retried
+    assert verdict.stages[Stage.RETRY] > 0
+    assert verdict.stages[Stage.ENCODE] == 0.25

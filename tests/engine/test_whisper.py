@@ -31,6 +31,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.rungs import Rung
+from stt_mqtt.stages import Stage
 from stt_mqtt.types import Samples
 from tests.engine.scripted import END_OF_TEXT, marked, speech, whisper_tokenizer
 
@@ -158,6 +159,14 @@ def test_a_hypothesis_is_the_text_with_the_numbers_of_the_network() -> None:
     heard = one(hear(FakeNetwork(), speech(3)))
     assert (heard.text, heard.language, heard.tokens) == ("Number 3.", "en", 10)
     assert heard.no_speech_prob == pytest.approx(0.03)
+
+
+def test_each_piece_tells_its_time_in_the_encoder_and_its_share_of_the_decoder() -> None:
+    found = hear(FakeNetwork(), speech(1, 0.5), speech(2, 0.9))
+    first, second = [answer for answer in found if isinstance(answer, Hypothesis)]
+    assert set(first.stages) == set(second.stages) == {Stage.ENCODE, Stage.DECODE_TEXT}
+    assert first.stages[Stage.ENCODE] > 0
+    assert first.stages[Stage.DECODE_TEXT] == second.stages[Stage.DECODE_TEXT] > 0
 
 
 def test_the_mean_log_probability_counts_the_final_token() -> None:

@@ -244,3 +244,17 @@ def test_nothing_is_sent_on_another_connection_whoever_publishes_meanwhile() -> 
     assert outbox.take(100) is None
     assert outbox.flush(0)
     assert outbox.lost == 0
+
+
+def test_it_tells_what_waits_and_how_many_connections_there_were() -> None:
+    outbox = Outbox()
+    outbox.put(publication(0))
+    outbox.put(publication(1))
+    outbox.connection_began()
+    send(outbox, 1)
+    assert outbox.waiting == (2, 2 * ITEM_OVERHEAD)
+    outbox.acknowledged(1)
+    assert outbox.waiting == (1, ITEM_OVERHEAD)
+    outbox.connection_ended()
+    outbox.connection_began()
+    assert outbox.connections == 2

@@ -166,7 +166,9 @@ class NativeDoor:
             text = outcome.transcript.text.encode("utf-8", "replace")
             topic = self._topics.of_device(device, "text")
             self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
-        self._publish(Publication(self._topics.of_device(device, "result"), result))
+        topic = self._topics.of_device(device, "result")
+        receipt = self._service.metrics.publishing(self._now)
+        self._publish(Publication(topic, result, receipt=receipt))
         self.direct.tell(device, "result", fields)
         if isinstance(outcome.context, Reply):
             reply = outcome.context

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from stt_mqtt.doors.web import assets
+from stt_mqtt.doors.web import assets, machines
 from stt_mqtt.doors.web.access import Access, answer_defects
 from stt_mqtt.doors.web.listener import (
     ConnectionBounds,
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 Routes: TypeAlias = Callable[[WebParts], list[web.RouteDef]]
 
-ROUTE_MODULES: tuple[Routes, ...] = (assets.routes,)
+ROUTE_MODULES: tuple[Routes, ...] = (assets.routes, machines.routes)
 """The routes of each module."""
 
 MAX_BODY_BYTES = 16 * 1024
@@ -75,6 +75,11 @@ class WebDoor:
         for routes in ROUTE_MODULES:
             application.add_routes(routes(parts))
         self._runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_S)
+
+    @property
+    def browsers(self) -> int:
+        """Number of browsers that are connected as satellites."""
+        return self._sockets.count
 
     async def open(self) -> None:
         """Start to listen. Raises `WebServerError` if the address is not available."""

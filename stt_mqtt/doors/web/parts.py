@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from stt_mqtt.core.clock import Clock
@@ -22,3 +22,9 @@ class WebParts:
     """Set when the service has published that it is online: the model is loaded."""
     rearm_timer: Callable[[], None]
     """Must be called after calls of the service, because the next deadline may have changed."""
+    metrics: Callable[[], bytes]
+    """All figures in the text format of Prometheus."""
+    health: Callable[[], str | None]
+    """What a restart would repair, as a sentence; None: nothing."""
+    readiness: Callable[[], Awaitable[str | None]]
+    """Why speech would not be transcribed now, as a sentence; None: it would."""

@@ -35,6 +35,11 @@ class Sockets:
         """Set while no browser is connected."""
         self._empty.set()
 
+    @property
+    def count(self) -> int:
+        """Number of connected browsers."""
+        return len(self._open)
+
     def routes(self) -> list[web.RouteDef]:
         """The address of the WebSocket."""
         return [web.get("/ws", self._connect)]

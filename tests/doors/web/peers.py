@@ -37,18 +37,26 @@ class Site:
         self.online = asyncio.Event()
         self.online.set()
         self.rearmed = 0
+        self.problem: str | None = None
+        """Why it is neither alive nor ready."""
         parts = WebParts(
             service=self.wire.service,
             clock=self.wire.clock,
             native=self.wire.door,
             online=self.online,
             rearm_timer=self._rearm,
+            metrics=lambda: b"stt_mqtt_inference_threads 2.0\n",
+            health=lambda: self.problem,
+            readiness=self._readiness,
         )
         self.door = WebDoor(parts, Secrets(token, tls), bounds)
         self.scheme = "http" if tls is None else "https"
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
+
+    async def _readiness(self) -> str | None:
+        return self.problem
 
     def _rearm(self) -> None:
         self.rearmed += 1

@@ -390,9 +390,9 @@ def test_with_ingress_and_a_token_home_assistant_needs_none_and_this_machine_doe
             running(site) as session,
             aiohttp.ClientSession(connector=connector) as supervisor,
         ):
-            assert await status(supervisor, site, "/metrics") == 404
+            assert await status(supervisor, site, "/metrics") == 200
             assert await status(session, site, "/metrics") == 401
-            assert await status(session, site, "/metrics", headers=BEARER) == 404
+            assert await status(session, site, "/metrics", headers=BEARER) == 200
 
     run(scenario())
 
