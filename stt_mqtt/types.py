@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.hints import Hint
+from stt_mqtt.levels import Levels
 from stt_mqtt.stages import StageTimes
 
 SAMPLE_RATE = 16_000
@@ -240,9 +241,8 @@ class Completion(Enum):
 class Transcript:
     """The transcript of an utterance. `confidence`: exp(mean log-probability of the tokens).
 
-    `end_prob`: how probable the mark is that ends the sentence, after the words before it. 0: there
-    is none, or the end of the utterance does not depend on it.
-    `heard`: what the model heard, if `text` is a phrase of the book. None: `text` is.
+    `heard`: what the model heard, if `text` is a phrase of the book. None: `text` is. `end_prob`:
+    probability of the mark that ends the sentence. 0: there is none, or nobody asked.
     """
 
     text: str
@@ -284,6 +284,7 @@ class InferenceResult:
     hint: Hint | None = None
     stages: StageTimes = field(default_factory=dict, compare=False)
     """The work of this inference by stage, without what was found while the utterance was open."""
+    levels: Levels | None = None
 
 
 Verdict: TypeAlias = InferenceResult | UtteranceError
@@ -329,6 +330,8 @@ class Outcome:
     repeated: bool = False
     """Whether this outcome was delivered before: the device sent the utterance again."""
     hint: Hint | None = None
+    levels: Levels | None = None
+    """None: it was not decoded."""
     context: object = None
 
     @property

@@ -16,7 +16,7 @@ import stt_mqtt
 
 PACKAGE = Path(stt_mqtt.__file__).parent
 LAYERS = [
-    {"hints", "stages"},
+    {"hints", "levels", "stages"},
     {"errors"},
     {"rungs", "types"},
     {"config"},
@@ -32,7 +32,7 @@ LAYERS = [
 ]
 """From the lowest to the highest. A package imports packages below it and itself."""
 
-PURE_PACKAGES = {"rungs", "types", "errors", "hints", "stages", "config", "audio"}
+PURE_PACKAGES = {"rungs", "types", "errors", "hints", "levels", "stages", "config", "audio"}
 PURE_CORE = {
     "budget", "device", "filters", "listening", "outcomes", "partials", "queue", "resequencer",
     "settings", "utterance",

@@ -155,6 +155,7 @@ class Application:
             self._stop_with_error,
             self.names.set_published,
             self._phrases_info,
+            self._phrases_status,
             self.online,
             self._lag,
         )
@@ -226,14 +227,16 @@ class Application:
         self._fatal_error = error
         self.request_stop()
 
-    def _phrases_info(self) -> Json | None:
+    def _phrases_status(self) -> Json | None:
         book = self._book.info
-        self._told_phrases = None if book is None else {**book, "names": self.names.info}
+        return None if book is None else {**book, "names": self.names.info}
+
+    def _phrases_info(self) -> Json | None:
+        self._told_phrases = self._phrases_status()
         return self._told_phrases
 
     def _phrases_changed(self) -> None:
-        told = self._told_phrases
-        if self._phrases_info() != told:
+        if self._phrases_status() != self._told_phrases:
             self._doors.publish_info()
 
     def _hold_rung(self, mode: str) -> None:

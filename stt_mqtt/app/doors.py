@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 
+from stt_mqtt.app.facts import door_facts
 from stt_mqtt.app.machines import Connections, Machines
-from stt_mqtt.app.web import web_door
+from stt_mqtt.app.web import figures, web_door
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
@@ -19,6 +21,7 @@ from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.topics import DOOR, OFFLINE, Topics
+from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError, SttMqttError
 from stt_mqtt.mqtt.client import MqttClient
@@ -52,7 +55,9 @@ class ApplicationCallbacks:
     names: Callable[[HomeNames], None]
     """Called with the names of the home that were published on the broker."""
     phrases: Callable[[], Json | None]
-    """What people may know of the phrase book; None: there is none."""
+    """What `info` tells of the phrase book; None: there is none."""
+    phrases_status: Callable[[], Json | None]
+    """The same for others, without an effect on when `info` is published."""
     online: asyncio.Event
     """Set when the service has published that it is online."""
     lag: LoopLag
@@ -104,8 +109,8 @@ class Doors:
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
-        machines = Machines(service, clock, application.lag, self._connections)
-        self._web = web_door(service, clock, self._native, application, machines)
+        self._machines = Machines(service, clock, application.lag, self._connections)
+        self._web = web_door(config.web, self._web_parts)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
         self._stopping = False
@@ -198,6 +203,23 @@ class Doors:
             "undecodable_topic": self._client.undecodable_messages,
             "publications_lost": self._client.lost_publications,
         }
+
+    def _web_parts(self) -> WebParts:
+        """What the pages need. Raises ImportError if a library of the pages is not installed."""
+        service, application = self._service, self._application
+        return WebParts(
+            service=service,
+            clock=self._clock,
+            native=self._native,
+            online=application.online,
+            rearm_timer=application.rearm_timer,
+            metrics=figures(service, self._machines),
+            health=self._machines.health,
+            readiness=self._machines.readiness,
+            doors=partial(door_facts, service, self._client, self._native, self._wyoming),
+            phrases=application.phrases_status,
+            transport_drops=self._transport_drops,
+        )
 
     def _connections(self) -> Connections:
         client = self._client

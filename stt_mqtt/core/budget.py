@@ -43,3 +43,5 @@ class Counters:
     utterances: int = 0
     errors: int = 0
     dropped_chunks: int = 0
+    disconnects: int = 0
+    """How often it went offline, as far as it says when it does."""

@@ -23,6 +23,13 @@ class Outlet(Protocol):
         """Send the device the one outcome of its utterance."""
 
 
+class OutcomeObserver(Protocol):
+    """Is told the outcomes of all doors, after the outlets."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """An utterance got its outcome."""
+
+
 class PartialOutlet(Protocol):
     """A door that sends partial results to devices with `partials`."""
 
@@ -48,15 +55,25 @@ class DeviceObserver(Protocol):
 class Observers:
     """Reports each change once to all observers of a door, in the order of `add`.
 
-    An observer that raises does not affect the others.
+    It also reports outcomes. An observer that raises does not affect the others.
     """
 
     def __init__(self) -> None:
         self._by_door: defaultdict[str, list[DeviceObserver]] = defaultdict(list)
+        self._of_outcomes: list[OutcomeObserver] = []
 
     def add(self, door: str, observer: DeviceObserver) -> None:
         """Add an observer of the devices of a door."""
         self._by_door[door].append(observer)
+
+    def add_for_outcomes(self, observer: OutcomeObserver) -> None:
+        """Add an observer of the outcomes of all doors."""
+        self._of_outcomes.append(observer)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Report an outcome."""
+        for observer in self._of_outcomes:
+            _guarded(outcome.key, partial(observer.outcome, outcome))
 
     def announce(self, device: Device) -> None:
         """Report what changed about a device since the last call."""

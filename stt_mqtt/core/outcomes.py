@@ -85,6 +85,7 @@ def outcome_of(answer: Answer, moment: Moment) -> Outcome:
         latency_s=moment.now - utterance.ended_at,
         error=error,
         hint=None if verdict is None else verdict.hint,
+        levels=None if result is None else result.levels,
         context=utterance.context,
     )
 

@@ -327,6 +327,7 @@ class SpeechService:
                 "an answer was lost to a defect, please report this",
                 extra={"device": str(outcome.key), "utterance": outcome.id},
             )
+        self.registry.observers.outcome(outcome)
 
     def _repeat(self, repeated: Repeated) -> None:
         """Deliver a known outcome again. If there is none yet, the first utterance gets it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.endpoint import end_of_speech
-from stt_mqtt.audio.gate import find_parts, find_speech
+from stt_mqtt.audio.gate import SpeechSpan, find_parts, find_speech
+from stt_mqtt.audio.levels import measure
 from stt_mqtt.config import GateConfig
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.engine.quality import is_loop, without_echo
@@ -27,6 +28,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
+from stt_mqtt.levels import Levels
 from stt_mqtt.stages import Stage, StageTimes, summed
 from stt_mqtt.types import (
     SAMPLE_RATE,
@@ -153,7 +155,9 @@ class Pipeline:
             error.hint = decoded.hint
             raise error
         language, allowed = self._languages(utterance)
-        found = list(self._speech(decoded.samples))
+        parts = self._parts(decoded.samples)
+        found = list(self._pieces(decoded.samples, parts))
+        levels = measure(decoded.samples, [span for part in parts for span in part])
         gate_s = time.perf_counter() - decoded_at
         memo = utterance.memo if isinstance(utterance.memo, Memo) else None
         for_end = memo is not None and memo.for_end
@@ -169,7 +173,8 @@ class Pipeline:
             for samples, speech_s in found
         ]
         stages = {Stage.DECODE: decoded_at - started, Stage.GATE: gate_s}
-        return _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint, stages), pieces
+        assembly = _Assembly(audio_s, decoded.truncated, len(pieces), decoded.hint, levels, stages)
+        return assembly, pieces
 
     def _unfit(
         self, utterance: Utterance, audio_s: float, truncated: bool
@@ -195,8 +200,8 @@ class Pipeline:
             )
         return (allowed[0], ()) if len(allowed) == 1 else (None, tuple(allowed))
 
-    def _speech(self, samples: Samples) -> Iterator[tuple[Samples, float]]:
-        """Pieces of speech that are short enough for the model, with the seconds of each.
+    def _parts(self, samples: Samples) -> list[list[SpeechSpan]]:
+        """The parts of the speech, each as the spans between shortened pauses.
 
         Audio after the end of speech has no influence. So a glimpse has the same pieces as the
         finished utterance, if nobody spoke after it.
@@ -204,7 +209,13 @@ class Pipeline:
         end = end_of_speech(samples) if self.gate.enabled else None
         if end is not None:
             samples = samples[: end + TAIL_MS * SAMPLE_RATE // 1000]
-        for part in find_parts(samples, self.gate, judge_pauses):
+        return find_parts(samples, self.gate, judge_pauses)
+
+    def _pieces(
+        self, samples: Samples, parts: Iterable[Sequence[SpeechSpan]]
+    ) -> Iterator[tuple[Samples, float]]:
+        """Pieces of speech that are short enough for the model, with the seconds of each."""
+        for part in parts:
             found, speech_s = without_pauses(samples, part)
             cuts = cut_at_pauses(found, MAX_SPEECH_S)
             if len(cuts) == 1:
@@ -240,6 +251,7 @@ class _Assembly:
     truncated: bool
     pieces: int
     hint: Hint | None
+    levels: Levels | None
     stages: StageTimes
     found: dict[int, Hypothesis] = field(default_factory=dict)
     failed: bool = False
@@ -259,7 +271,11 @@ class _Assembly:
 
     def without_speech(self) -> InferenceResult:
         return InferenceResult(
-            self.audio_s, truncated=self.truncated, hint=self.hint, stages=self.stages
+            self.audio_s,
+            truncated=self.truncated,
+            hint=self.hint,
+            levels=self.levels,
+            stages=self.stages,
         )
 
     def _joined(self) -> InferenceResult:

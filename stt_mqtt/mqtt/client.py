@@ -36,6 +36,7 @@ class MqttClient:
         self._failures = FailureLog(options.config.client_id)
         self._jitter = SystemRandom()
         self._thread: threading.Thread | None = None
+        self._failure: str | None = None
 
     @property
     def address(self) -> str:
@@ -47,6 +48,11 @@ class MqttClient:
         """Whether the broker has accepted the connection and it is not known to be lost."""
         connection = self._connection
         return connection is not None and connection.connected
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no connection; None: there is one, or no attempt has ended yet."""
+        return None if self.connected else self._failure
 
     @property
     def connection(self) -> int:
@@ -188,6 +194,7 @@ class MqttClient:
         if ending.kind is Cause.CREDENTIALS:
             loud = logging.ERROR
             reason += "; check mqtt.username and mqtt.password or password_file"
+        self._failure = reason
         message = self._failures.message_for(ending.kind, reason, lived_s, time.monotonic())
         level = logging.DEBUG if message is None else loud
         log.log(level, "%s; trying again in %.0f s", message or reason, following.delay_s)

@@ -73,6 +73,7 @@ class Bench:
             stop_with_error=lambda _: None,
             names=self.names.append,
             phrases=lambda: None,
+            phrases_status=lambda: None,
             online=self.online,
             lag=LoopLag(),
         )

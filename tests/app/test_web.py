@@ -11,35 +11,29 @@ from typing import Any
 
 import pytest
 
-from stt_mqtt.app.doors import ApplicationCallbacks
 from stt_mqtt.app.machines import Machines
 from stt_mqtt.app.sources import resolve_web_token
-from stt_mqtt.app.web import web_door
-from stt_mqtt.config import Changes, WebConfig
+from stt_mqtt.app.web import figures, web_door
+from stt_mqtt.config import WebConfig
 from stt_mqtt.doors.web.door import WebDoor
+from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.observe.loop_lag import LoopLag
 from tests.app.test_machines import WELL
 from tests.doors.native.peers import Wire
+from tests.doors.web.parts import web_parts
 from tools.brokers import Certificates
 
 
 def door(**web: Any) -> WebDoor | None:
     async def make() -> WebDoor | None:
         wire = Wire(web=web)
-        application = ApplicationCallbacks(
-            reload=lambda: Changes((), ()),
-            set_rung=lambda _: None,
-            rearm_timer=lambda: None,
-            stop=lambda: None,
-            stop_with_error=lambda _: None,
-            names=lambda _: None,
-            phrases=lambda: None,
-            online=asyncio.Event(),
-            lag=LoopLag(),
-        )
-        machines = Machines(wire.service, wire.clock, application.lag, lambda: WELL)
-        return web_door(wire.service, wire.clock, wire.door, application, machines)
+        machines = Machines(wire.service, wire.clock, LoopLag(), lambda: WELL)
+
+        def parts() -> WebParts:
+            return web_parts(wire, metrics=figures(wire.service, machines))
+
+        return web_door(wire.service.config.web, parts)
 
     return asyncio.run(make())
 

@@ -72,6 +72,11 @@ class NativeDevices:
         """Whether a device has published `online`."""
         return name in self._online
 
+    @property
+    def online(self) -> list[str]:
+        """The devices that have published `online`, by name."""
+        return sorted(self._online)
+
     def register_configured(self) -> None:
         """Register the devices that the configuration names."""
         for name in self._service.config.named_devices:
@@ -104,7 +109,11 @@ class NativeDevices:
             if len(self._online) > self._service.config.limits.max_devices:
                 del self._online[next(iter(self._online))]
         else:
+            was_online = key.name in self._online
             self._online.pop(key.name, None)
+            device = self._service.registry.find(key)
+            if payload == OFFLINE and was_online and device is not None:
+                device.counters.disconnects += 1
         if payload == OFFLINE:
             self._service.disconnect(key)
         elif payload and payload != ONLINE:

@@ -51,6 +51,15 @@ class DirectDevices:
         """Whether a device is connected directly."""
         return name in self._listeners
 
+    @property
+    def connected(self) -> list[str]:
+        """The devices that are connected directly, by name."""
+        return sorted(self._listeners)
+
+    def is_browser(self, name: str) -> bool:
+        """Whether a device is a browser, as far as its retained messages say."""
+        return name in self._browsers
+
     def connect(self, name: str, listener: DirectListener) -> None:
         """A device has connected. It replaces an older connection of the same device.
 

@@ -21,6 +21,7 @@ from stt_mqtt.doors.web.listener import (
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.web.socket import SocketBounds
 from stt_mqtt.doors.web.sockets import Sockets
+from stt_mqtt.doors.web.status import StatusPage
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,10 @@ class WebDoor:
         application.add_routes(self._sockets.routes())
         for routes in ROUTE_MODULES:
             application.add_routes(routes(parts))
+        status = StatusPage(parts)
+        application.add_routes(status.routes)
+        application.cleanup_ctx.append(status.background)
+        application.on_shutdown.append(status.close)
         self._runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_S)
 
     @property

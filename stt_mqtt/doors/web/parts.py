@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.mqtt.json import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,9 @@ class WebParts:
     """What a restart would repair, as a sentence; None: nothing."""
     readiness: Callable[[], Awaitable[str | None]]
     """Why speech would not be transcribed now, as a sentence; None: it would."""
+    doors: Callable[[], list[DoorFacts]]
+    """All doors but this one."""
+    phrases: Callable[[], Json | None]
+    """What people may know of the phrase book; None: there is none."""
+    transport_drops: Callable[[], dict[str, int]]
+    """Counts of messages that the transport lost, by cause."""

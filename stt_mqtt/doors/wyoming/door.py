@@ -72,6 +72,17 @@ class WyomingDoor:
         """Number of connected clients."""
         return len(self._connections)
 
+    @property
+    def clients(self) -> list[str]:
+        """The names of the connected clients, one for each connection."""
+        return sorted(key.name for key in self._connections)
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not listen on all addresses, and what to do; None: it does."""
+        problems = [listener.problem for listener in self._listeners if listener.problem]
+        return "; ".join(problems) or None
+
     async def open(self) -> None:
         """Start to listen. An address that is not available is logged and retried."""
         for listener in self._listeners:

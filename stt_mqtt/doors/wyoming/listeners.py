@@ -25,6 +25,8 @@ UNKNOWN_PEER = "wyoming:unknown"
 """Name of a client without an address. No native device name has a colon."""
 STDIN, STDOUT = 0, 1
 
+_REMEDY = "free it, change wyoming.listen, or set wyoming.enabled: false"
+
 Admit: TypeAlias = Callable[[Peer], AsyncEventHandler]
 
 
@@ -45,6 +47,13 @@ class SocketListener:
         self._server: AsyncServer | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._logged = ""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not listen, and what to do; None: it does, or has not tried yet."""
+        if self._server is not None or not self._logged:
+            return None
+        return f"cannot listen on {self._address.uri}: {self._logged}; {_REMEDY}"
 
     async def open(self) -> None:
         """Start to listen, now or as soon as the address is available. Does not raise."""
@@ -102,10 +111,10 @@ class SocketListener:
         self._logged = reason
         log.log(
             level,
-            "wyoming cannot listen on %s: %s; free it, change wyoming.listen, or set "
-            "wyoming.enabled: false (tried again every %g s)",
+            "wyoming cannot listen on %s: %s; %s (tried again every %g s)",
             self._address.uri,
             reason,
+            _REMEDY,
             self._bounds.retry_s,
         )
 
@@ -166,14 +175,17 @@ class StdioListener:
         self._on_end = on_end
         self._pipes = pipes
         self._serving: asyncio.Task[None] | None = None
+        self.problem: str | None = None
+        """Why it does not serve, and what to do; None: it does, or has not tried yet."""
 
     async def open(self) -> None:
         """Start to serve in the background. Logs an error if that is not possible."""
         if not all(_is_pipe(fd) for fd in self._pipes):
-            log.error(
-                "wyoming cannot speak over stdio: standard input and output have to be pipes, "
+            self.problem = (
+                "cannot speak over stdio: standard input and output have to be pipes, "
                 "sockets or a terminal; take stdio:// out of wyoming.listen"
             )
+            log.error("wyoming %s", self.problem)
             return
         peer = await _connect(*self._pipes)
         self._serving = asyncio.create_task(self._serve(peer))

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from stt_mqtt.doors.web.door import Bounds, Secrets, WebDoor
-from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.web.socket_messages import PROTOCOL
 from tests.doors.native.peers import Wire
+from tests.doors.web.parts import web_parts
 from tools.brokers import free_port
 
 TOKEN = "correct-horse-battery-staple"
@@ -39,13 +39,10 @@ class Site:
         self.rearmed = 0
         self.problem: str | None = None
         """Why it is neither alive nor ready."""
-        parts = WebParts(
-            service=self.wire.service,
-            clock=self.wire.clock,
-            native=self.wire.door,
+        parts = web_parts(
+            self.wire,
             online=self.online,
             rearm_timer=self._rearm,
-            metrics=lambda: b"stt_mqtt_inference_threads 2.0\n",
             health=lambda: self.problem,
             readiness=self._readiness,
         )

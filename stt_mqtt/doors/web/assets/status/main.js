@@ -1,0 +1,115 @@
+// The status page: follows the snapshots of the service, and says when it does not answer.
+
+import { byId, setText } from "./dom.js";
+import { showDoors, showErrors, showPhrases, showVersions } from "./details.js";
+import { showFigures } from "./plots.js";
+import { showRooms, tickRooms } from "./rooms.js";
+import { prepareSelfCheck } from "./selfcheck.js";
+import { timeOfDay } from "./words.js";
+
+const SILENT_MS = 15_000; // The service sends every 5 s.
+const RETRY_MS = 2_000;
+const TICK_MS = 1_000;
+const STATES = {
+  loading: "The model is loading. What is said now waits.",
+  hanging: "A transcription hangs. The log says more.",
+};
+
+let source = null;
+let version = null;
+let skewMs = 0;
+let heardAt = 0;
+let silentSince = null;
+let tries = 0;
+
+function connect() {
+  source?.close();
+  source = new EventSource("events");
+  heardAt = performance.now();
+  source.onmessage = (event) => take(JSON.parse(event.data));
+  source.onerror = lose;
+}
+
+function take(snapshot) {
+  if (version !== null && snapshot.version !== version) {
+    // These scripts belong to another version of the service.
+    location.reload();
+    return;
+  }
+  version = snapshot.version;
+  heardAt = performance.now();
+  silentSince = null;
+  tries = 0;
+  skewMs = snapshot.ts * 1000 - Date.now();
+  showService(snapshot);
+  showRooms(snapshot);
+  showFigures(snapshot);
+  showErrors(snapshot);
+  showDoors(snapshot.doors);
+  showPhrases(snapshot.phrases);
+  showVersions({ started: snapshot.started, versions: snapshot.versions });
+  tick();
+}
+
+function showService(snapshot) {
+  const broken = snapshot.doors.filter((door) => door.problem !== null).map((door) => door.name);
+  const service = byId("service");
+  document.body.dataset.connection = "live";
+  if (snapshot.state !== "serving") {
+    service.dataset.state = "waiting";
+    setText(service, STATES[snapshot.state] ?? snapshot.state);
+  } else if (broken.length > 0) {
+    service.dataset.state = "bad";
+    setText(service, `${broken.join(" and ")}: no connection, see Doors`);
+  } else {
+    service.dataset.state = "good";
+    setText(service, "Listening");
+  }
+}
+
+function lose() {
+  if (silentSince === null) {
+    silentSince = Date.now() + skewMs;
+  }
+  document.body.dataset.connection = "lost";
+  const service = byId("service");
+  service.dataset.state = "bad";
+  setText(service, `The service does not answer since ${timeOfDay(silentSince / 1000)}`);
+  if (source.readyState === EventSource.CLOSED) {
+    // After an answer that is no stream the browser does not try again.
+    source.onerror = null;
+    tries += 1;
+    setTimeout(again, RETRY_MS * Math.min(tries, 5));
+  }
+}
+
+async function again() {
+  try {
+    const page = await fetch("", { cache: "no-store" });
+    if (page.status === 401 || page.redirected) {
+      // The login has expired; the page of the login comes instead.
+      location.reload();
+      return;
+    }
+  } catch {
+    // The service is still away.
+  }
+  connect();
+}
+
+function tick() {
+  if (silentSince === null) {
+    tickRooms((Date.now() + skewMs) / 1000);
+  }
+}
+
+setInterval(() => {
+  tick();
+  if (source.readyState !== EventSource.CLOSED && performance.now() - heardAt > SILENT_MS) {
+    lose();
+    connect();
+  }
+}, TICK_MS);
+
+prepareSelfCheck();
+connect();
