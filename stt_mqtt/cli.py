@@ -30,6 +30,7 @@ _COMMANDS = {
     "bench": "measure speed, memory and word error rate on this machine",
     "models": "list, download and check Whisper models",
     "check-config": "check a configuration file",
+    "doctor": "check everything that the service needs, and say what to do",
     "schema": "print the JSON schema of the configuration file",
 }
 _INTERRUPTED = 130

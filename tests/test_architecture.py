@@ -25,7 +25,7 @@ LAYERS = [
     {"core"},
     {"doors"},
     {"app", "satellite"},
-    {"demo"},
+    {"demo", "doctor"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.app.doors import ApplicationCallbacks, Doors
+from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
 from stt_mqtt.app.preparation import prepare
@@ -55,9 +55,14 @@ class Application:
     """Runs the service in a running event loop, from start to stop."""
 
     def __init__(
-        self, source: ConfigLoader, config: Config, notifier: Notifier | None = None
+        self,
+        source: ConfigLoader,
+        config: Config,
+        notifier: Notifier | None = None,
+        self_check: SelfCheck | None = None,
     ) -> None:
         self._source = source
+        self._self_check = self_check
         self._notifier = notifier or Notifier({})
         self._config = config
         self._clock = SystemClock()
@@ -158,6 +163,8 @@ class Application:
             self._phrases_status,
             self.online,
             self._lag,
+            self._self_check
+            and partial(self._self_check, self._source, self._service, self._is_connected),
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
@@ -238,6 +245,9 @@ class Application:
     def _phrases_changed(self) -> None:
         if self._phrases_status() != self._told_phrases:
             self._doors.publish_info()
+
+    def _is_connected(self) -> bool:
+        return self._doors.is_connected
 
     def _hold_rung(self, mode: str) -> None:
         self._ladder.set_mode(mode)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_hex
+from typing import TypeAlias
 
 from stt_mqtt.app.facts import door_facts
 from stt_mqtt.app.machines import Connections, Machines
+from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.web import figures, web_door
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
@@ -40,6 +42,9 @@ RETAINED_WINDOW_S = 2.0
 LAST_MESSAGES_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
 
+SelfCheck: TypeAlias = Callable[[ConfigLoader, SpeechService, Callable[[], bool]], Awaitable[Json]]
+"""Makes the report of the self-check. The last argument: whether the broker is connected."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApplicationCallbacks:
@@ -62,6 +67,8 @@ class ApplicationCallbacks:
     """Set when the service has published that it is online."""
     lag: LoopLag
     """How late the event loop is."""
+    self_check: Callable[[], Awaitable[Json]] | None
+    """Makes the report of the self-check. None: there is none."""
 
 
 class Doors:
@@ -132,6 +139,11 @@ class Doors:
         """Start the connection to the broker."""
         self._client.subscribe(self._router.read_first, self._router.bulk)
         self._client.start(self.inbox)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the service is connected to the broker."""
+        return self._client.connected
 
     @property
     def deadline(self) -> float | None:
@@ -219,6 +231,7 @@ class Doors:
             doors=partial(door_facts, service, self._client, self._native, self._wyoming),
             phrases=application.phrases_status,
             transport_drops=self._transport_drops,
+            self_check=application.self_check,
         )
 
     def _connections(self) -> Connections:

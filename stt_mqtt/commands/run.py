@@ -15,6 +15,7 @@ from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.doctor.inside import self_check
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         source = AddonSource(options.addon_options)
     config = source.load()
     logs.set_up(config.log)
-    application = Application(source, config, Notifier(os.environ))
+    application = Application(source, config, Notifier(os.environ), self_check)
     clean = asyncio.run(_serve(application))
     code = EXIT_INTERNAL if application.failed else 0
     if not clean:

@@ -73,7 +73,7 @@ class Connection:
         self._listener = listener
         self._state = state
         self._client = self._make_client()
-        self._sender = Sender(self._client, self._v5, state)
+        self._sender = Sender(self._client, self._v5, state, options.answered)
         self._ending: Ending | None = None
         self._socket_error = ""
         self._leaving = False

@@ -66,6 +66,19 @@ class Will:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerAnswer:
+    """The answer of the broker to a subscription or a publication.
+
+    `topic`: the filter or the topic. `refusal`: the broker's reason; None: it accepts. Only MQTT 5
+    has refusals of publications. `is_subscription`: else it is a publication.
+    """
+
+    topic: str
+    refusal: str | None
+    is_subscription: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ClientOptions:
     """Where and how to connect. `host` and `port` override those in `config`."""
 
@@ -78,6 +91,11 @@ class ClientOptions:
     """Topic filters, subscribed with QoS 1 on every connection."""
     now: Callable[[], float] = time.monotonic
     """The clock of `Publication.expires_at`, in seconds."""
+    answered: Callable[[BrokerAnswer], None] | None = None
+    """Called in the network thread for each answer of the broker; it must not block or raise.
+
+    None: refusals are logged.
+    """
 
     @property
     def address(self) -> str:

@@ -12,6 +12,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from stt_mqtt.mqtt.client_state import ClientState
+from stt_mqtt.mqtt.messages import BrokerAnswer
 from stt_mqtt.mqtt.properties import publish_properties
 
 MAX_IN_FLIGHT = 100
@@ -21,12 +22,22 @@ log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Passes waiting publications to a connected paho client. For the network thread only."""
+    """Passes waiting publications to a connected paho client. For the network thread only.
 
-    def __init__(self, client: Client, v5: bool, state: ClientState) -> None:
+    `answered`: see `ClientOptions`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        v5: bool,
+        state: ClientState,
+        answered: Callable[[BrokerAnswer], None] | None = None,
+    ) -> None:
         self._client = client
         self._v5 = v5
         self._state = state
+        self._answered = answered or _log_refusal
         self._max_in_flight = MAX_IN_FLIGHT
         self._subscribed: Mapping[str, int] = {}
         self._pending_filters: dict[int, list[str]] = {}
@@ -97,12 +108,8 @@ class Sender:
         self, _client: Client, _data: Any, mid: int, code: ReasonCode, _more: Any
     ) -> None:
         publication = self._state.outbox.acknowledged(mid)
-        if publication is not None and code.is_failure:
-            log.error(
-                "the broker refuses a message to %s (%s): give the user the right to write it",
-                publication.topic,
-                code,
-            )
+        if publication is not None:
+            self._answered(_answer(publication.topic, code, is_subscription=False))
         receipt = self._receipts.pop(mid, None)
         if receipt is not None:
             try:
@@ -114,10 +121,19 @@ class Sender:
         self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _more: Any
     ) -> None:
         for name, code in zip(self._pending_filters.pop(mid, []), codes, strict=False):
-            if code.is_failure:
-                log.error(
-                    "the broker refuses the subscription to %s (%s): "
-                    "give the user the right to read it",
-                    name,
-                    code,
-                )
+            self._answered(_answer(name, code, is_subscription=True))
+
+
+def _answer(topic: str, code: ReasonCode, *, is_subscription: bool) -> BrokerAnswer:
+    return BrokerAnswer(topic, str(code) if code.is_failure else None, is_subscription)
+
+
+def _log_refusal(answer: BrokerAnswer) -> None:
+    if answer.refusal is not None:
+        log.error(
+            "the broker refuses %s %s (%s): give the user the right to %s it",
+            "the subscription to" if answer.is_subscription else "a message to",
+            answer.topic,
+            answer.refusal,
+            "read" if answer.is_subscription else "write",
+        )

@@ -76,6 +76,7 @@ class Bench:
             phrases_status=lambda: None,
             online=self.online,
             lag=LoopLag(),
+            self_check=None,
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)
         self.broker = Broker.made

@@ -29,7 +29,12 @@ def test_the_program_understands_every_command(command: str) -> None:
 
 
 def test_the_commands_are_the_ones_that_one_would_look_for() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {"watch", "models", "wyoming-check"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        "doctor",
+        "watch",
+        "models",
+        "wyoming-check",
+    }
 
 
 def test_it_takes_six_commands_with_systemd_and_two_with_compose() -> None:

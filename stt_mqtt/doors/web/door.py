@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from stt_mqtt.doors.web import assets, machines
+from stt_mqtt.doors.web import assets, machines, selfcheck
 from stt_mqtt.doors.web.access import Access, answer_defects
 from stt_mqtt.doors.web.listener import (
     ConnectionBounds,
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Routes: TypeAlias = Callable[[WebParts], list[web.RouteDef]]
 
-ROUTE_MODULES: tuple[Routes, ...] = (assets.routes, machines.routes)
+ROUTE_MODULES: tuple[Routes, ...] = (assets.routes, machines.routes, selfcheck.routes)
 """The routes of each module."""
 
 MAX_BODY_BYTES = 16 * 1024

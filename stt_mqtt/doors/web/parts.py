@@ -36,3 +36,5 @@ class WebParts:
     """What people may know of the phrase book; None: there is none."""
     transport_drops: Callable[[], dict[str, int]]
     """Counts of messages that the transport lost, by cause."""
+    self_check: Callable[[], Awaitable[Json]] | None
+    """Makes the report of the self-check. None: there is none."""

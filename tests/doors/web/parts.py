@@ -24,6 +24,7 @@ def web_parts(wire: Wire, **others: Any) -> WebParts:
         doors=list,
         phrases=lambda: None,
         transport_drops=dict,
+        self_check=None,
     )
     return replace(parts, **others)
 

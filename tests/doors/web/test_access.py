@@ -70,6 +70,15 @@ def test_without_a_token_this_machine_gets_every_page() -> None:
     run(scenario())
 
 
+def test_without_a_token_there_is_nothing_to_log_in_to() -> None:
+    async def scenario() -> None:
+        site = Site()
+        async with running(site) as session, session.post(site.url("/login")) as response:
+            assert (response.status, response.url.path) == (200, "/")
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
@@ -109,7 +118,8 @@ def test_with_a_token_every_path_but_health_and_login_needs_it() -> None:
             assert await status(session, site, "/assets/login.css") == 200
             for path in ("/healthz", "/readyz"):
                 assert await status(session, site, path) != 401
-            for path in ("/assets/mic.html", "/assets/nothing.js", "/metrics", "/events", "/nope"):
+            assert await status(session, site, "/events") == 401
+            for path in ("/assets/mic.html", "/assets/nothing.js", "/metrics", "/nope"):
                 assert await status(session, site, path) == 401
                 assert await status(session, site, path, headers=BEARER) != 401
             assert await status(session, site, "/mic", "POST") == 401
@@ -423,12 +433,19 @@ def test_the_content_policy_forbids_other_hosts_inline_scripts_and_eval() -> Non
     assert "*" not in SECURITY_HEADERS["Content-Security-Policy"]
 
 
+def trusting(certificates: Certificates) -> ssl.SSLContext:
+    """A client that trusts the authority. The default one wants more extensions in it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificates.ca)
+    return context
+
+
 def test_over_tls_pages_and_sockets_work_and_the_cookie_is_secure(
     certificates: Certificates,
 ) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificates.server, certificates.server_key)
-    client = ssl.create_default_context(cafile=str(certificates.ca))
+    client = trusting(certificates)
     files = {"cert_file": "cert", "key_file": "key"}
 
     async def scenario() -> None:
@@ -448,7 +465,7 @@ def test_over_tls_pages_and_sockets_work_and_the_cookie_is_secure(
             # Plain HTTP on the port of HTTPS ends without an answer, and harms nobody.
             with pytest.raises(aiohttp.ClientError):
                 await session.get(f"http://localhost:{site.port}/")
-            old = ssl.create_default_context(cafile=str(certificates.ca))
+            old = trusting(certificates)
             with pytest.warns(DeprecationWarning, match="TLSv1_1"):
                 old.maximum_version = ssl.TLSVersion.TLSv1_1
             with pytest.raises(aiohttp.ClientError):

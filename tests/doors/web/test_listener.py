@@ -101,6 +101,28 @@ def test_a_client_that_reads_nothing_is_cut_off() -> None:
     asyncio.run(scenario())
 
 
+def test_when_the_system_refuses_a_connection_the_next_ones_are_still_accepted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        accept, refusals = loop.sock_accept, [OSError(24, "Too many open files")]
+
+        async def refuse_once(listening: socket.socket) -> tuple[socket.socket, object]:
+            if refusals:
+                raise refusals.pop()
+            return await accept(listening)
+
+        monkeypatch.setattr(loop, "sock_accept", refuse_once)
+        monkeypatch.setattr("stt_mqtt.doors.web.listener.ACCEPT_RETRY_S", 0.0)
+        site = Site()
+        async with running(site):
+            assert await is_served(site)
+
+    asyncio.run(scenario())
+    assert "a connection was not accepted: Too many open files" in caplog.text
+
+
 def test_closing_the_door_ends_connections_that_wait_and_may_be_repeated() -> None:
     async def scenario() -> None:
         site = Site()

@@ -346,6 +346,41 @@ def test_a_stop_of_the_service_sends_what_waits_and_says_so() -> None:
     asyncio.run(scenario())
 
 
+def test_a_stop_does_not_wait_for_a_browser_that_confirms_nothing() -> None:
+    async def scenario() -> None:
+        site = Site(bounds=Bounds(sockets=SocketBounds(close_s=0.1)))
+        async with running(site):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(handshake(site))
+            await reader.readuntil(b"\r\n\r\n")
+            await until(lambda: site.wire.door.direct.is_connected("tablet"))
+            async with asyncio.timeout(60):
+                await site.door.close()
+                await reader.read()
+            writer.close()
+        assert site.wire.on("stt/tablet/availability")[-1] == b"offline"
+
+    asyncio.run(scenario())
+
+
+def test_a_ping_frame_is_answered_by_a_pong_frame_with_its_data() -> None:
+    async def scenario() -> None:
+        site = Site()
+        url = site.url("/ws?room=tablet")
+        async with (
+            running(site) as session,
+            session.ws_connect(url, protocols=(PROTOCOL,), autoping=False) as socket,
+        ):
+            await socket.pong()
+            await socket.ping(b"there?")
+            while (message := await socket.receive(60)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert message.type is aiohttp.WSMsgType.PONG
+            assert bytes(message.data) == b"there?"
+
+    asyncio.run(scenario())
+
+
 def test_a_plain_request_and_another_sub_protocol_are_refused() -> None:
     async def scenario() -> None:
         site = Site()
@@ -377,13 +412,11 @@ def test_a_browser_that_does_not_read_is_cut_off() -> None:
 def test_a_browser_that_answers_no_ping_is_gone() -> None:
     async def scenario() -> None:
         site = Site(bounds=Bounds(sockets=SocketBounds(heartbeat_s=0.05)))
-        async with running(site) as session:
+        async with running(site):
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
             writer.write(handshake(site))
             await reader.readuntil(b"\r\n\r\n")
-            await until(lambda: site.wire.door.direct.is_connected("tablet"))
-            await until(lambda: not site.wire.door.direct.is_connected("tablet"))
-            assert session
+            await until(lambda: site.wire.on("stt/tablet/availability") == [b"online", b"offline"])
             writer.close()
 
     asyncio.run(scenario())

@@ -1,0 +1,185 @@
+"""Checks the broker with a connection of its own: TLS, password, rights, and who else is there.
+
+Nothing that is published here reaches a satellite or changes anything in a running service: a
+request for its health, an abort and a reply of a device that does not exist, and the removal of a
+discovery message that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+
+from stt_mqtt.app.sources import resolve_password
+from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
+from stt_mqtt.doctor.report import Finding, fail, ok, warn
+from stt_mqtt.doctor.rights import Echoes, judged_rights
+from stt_mqtt.doctor.subject import Subject
+from stt_mqtt.doors.embedded import reachable
+from stt_mqtt.doors.homeassistant.names import SERVICE_ID
+from stt_mqtt.doors.native.instances import instance_in
+from stt_mqtt.doors.native.topics import OFFLINE, ONLINE
+from stt_mqtt.errors import BrokerError
+from stt_mqtt.mqtt.connection import Ending
+from stt_mqtt.mqtt.json import object_in
+from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
+from stt_mqtt.mqtt.probe import ProbeSession
+from stt_mqtt.mqtt.reconnect import Cause
+from stt_mqtt.mqtt.tls import tls_context
+
+BROKER, SERVICE, DISCOVERY = "broker", "service", "discovery"
+CONNECT_S = 6.0
+ANSWER_S = 3.0
+"""Longest time for each answer of the broker."""
+SERVICE_S = 3.0
+"""How long a service may take to answer that has said to be online."""
+SILENCE_S = 0.5
+"""How long a service may take to answer that has not said to be online, or a second one."""
+ECHO_S = 4.0
+"""How long the broker may take to send a message back, behind all retained ones."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+
+def check_broker(subject: Subject) -> list[Finding]:
+    """All findings at the broker. Raises `ConfigError` if the password cannot be read."""
+    config = subject.config
+    mqtt = reachable(config.mqtt, config.broker)
+    if mqtt.tls is not None:
+        try:
+            tls_context(mqtt.tls)
+        except BrokerError as error:
+            return [fail(BROKER, str(error), "correct the section mqtt.tls")]
+    topics = ProbeTopics(config)
+    options = ClientOptions(
+        mqtt, mqtt.host, mqtt.effective_port, password=resolve_password(config.mqtt)
+    )
+    session = ProbeSession(options, topics.is_wanted)
+    try:
+        ending = session.open(CONNECT_S)
+        if ending is not None:
+            return [_not_connected(ending, config)]
+        encrypted = "without TLS" if mqtt.tls is None else "with TLS"
+        login = "" if mqtt.username is None else ", the login is accepted"
+        connected = f"{options.address} answers in MQTT {session.protocol} {encrypted}{login}"
+        return [
+            *_own_connection(subject, ok(BROKER, connected)),
+            *_at_broker(session, topics, config),
+        ]
+    finally:
+        session.close()
+
+
+def _not_connected(ending: Ending, config: Config) -> Finding:
+    if config.broker.mode is BrokerMode.EMBEDDED and ending.kind is Cause.UNREACHABLE:
+        return warn(
+            BROKER,
+            f"the embedded broker runs inside the service, which does not run ({ending.reason})",
+            "start the service, then run this again",
+        )
+    if ending.kind is Cause.CREDENTIALS:
+        what_to_do = "check mqtt.username and mqtt.password or password_file"
+        return fail(BROKER, ending.reason, what_to_do)
+    detail, _, advice = ending.reason.partition("; ")
+    what_to_do = advice or "check mqtt.host, mqtt.port and mqtt.tls, and that the broker runs"
+    return fail(BROKER, detail, what_to_do, temporary=True)
+
+
+def _own_connection(subject: Subject, reached: Finding) -> Iterator[Finding]:
+    if subject.service is None or subject.service.connected:
+        yield reached
+        return
+    yield fail(
+        BROKER,
+        f"{reached.detail}, but the service is not connected",
+        "see the log of the service for the reason; it tries again by itself",
+        temporary=True,
+    )
+
+
+def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> Iterator[Finding]:
+    """Rights, other services and Home Assistant."""
+    own = secrets.token_hex(8)
+    filters = [*topics.filters, topics.response, *topics.said]
+    subscribed = session.subscribe(filters, ANSWER_S)
+    about = json.dumps({"transaction": own, "id": own}).encode()
+    publications = [Publication(topic, about) for topic in (topics.request, topics.heard)]
+    # Without `playing` or `muted`, a satellite would change nothing.
+    publications += [Publication(topic, about) for topic in topics.said]
+    if config.homeassistant.enabled:
+        publications.append(Publication(topics.discovery(NOBODY), b""))
+    written = session.publish(publications, ANSWER_S)
+    readable = {topics.request, topics.heard, *topics.said}
+    awaited = {topic for topic, refusal in written.items() if refusal is None} & readable
+
+    def came_back(messages: list[Inbound]) -> set[str]:
+        return {message.topic for message in messages if own.encode() in message.payload}
+
+    session.wait_for(lambda messages: awaited <= came_back(messages), ECHO_S)
+    unanswered = {publication.topic for publication in publications} - written.keys()
+    echoes = Echoes(subscribed, written, unanswered, came_back(session.messages))
+    yield from judged_rights(topics, echoes, session.protocol)
+    if topics.request in echoes.came_back:
+        yield _services(session, topics, own)
+    else:
+        yield warn(
+            SERVICE,
+            "whether a service runs on the base topic cannot be told without the right to ask it",
+            "see rights",
+        )
+    if config.homeassistant.enabled:
+        yield _home_assistant(session, topics)
+
+
+def _services(session: ProbeSession, topics: ProbeTopics, own: str) -> Finding:
+    """Whether a service is live on the base topic."""
+
+    def answers(messages: list[Inbound]) -> list[str]:
+        fields = (
+            object_in(m.payload, MAX_ANSWER_BYTES) for m in messages if m.topic == topics.response
+        )
+        mine = [one for one in fields if one.get("transaction") == own]
+        return list(dict.fromkeys(instance_in(one.get("data")) for one in mine))
+
+    said = next((m.payload for m in session.messages if m.topic == topics.state and m.retain), None)
+    patience_s = SERVICE_S if said == ONLINE else SILENCE_S
+    if session.wait_for(lambda messages: bool(answers(messages)), patience_s):
+        session.wait_for(lambda messages: len(answers(messages)) > 1, SILENCE_S)
+    live, base = answers(session.messages), topics.native.base
+    if len(live) > 1:
+        return warn(
+            SERVICE,
+            f"{len(live)} services answer on the base topic {base}: everything is answered twice",
+            "end one of them, or give it another mqtt.base_topic",
+        )
+    if live:
+        return ok(SERVICE, f"a service answers on the base topic {base}, instance {live[0]}")
+    if said == ONLINE:
+        return warn(
+            SERVICE,
+            f"{topics.state} says online, but no service answers: it hangs, or was cut off",
+            "look at the log of the service, or start it again",
+        )
+    ended = " (it has ended)" if said == OFFLINE else ""
+    return ok(SERVICE, f"no service runs on the base topic {base}{ended}")
+
+
+def _home_assistant(session: ProbeSession, topics: ProbeTopics) -> Finding:
+    """Whether Home Assistant has said that it listens. Its message is not retained by default."""
+    said = next((m.payload for m in session.messages if m.topic == topics.birth), None)
+    if said == OFFLINE:
+        return warn(
+            DISCOVERY,
+            f"{topics.birth} says offline",
+            "start Home Assistant, or its MQTT integration",
+        )
+    announced = any(m.topic == topics.discovery(SERVICE_ID) for m in session.messages)
+    described = "the service is announced" if announced else "no service is announced"
+    if said == ONLINE:
+        return ok(DISCOVERY, f"{topics.birth} says online; {described}")
+    return ok(
+        DISCOVERY,
+        f"{described}; {topics.birth} is not retained, which is usual, so whether Home Assistant "
+        "is there cannot be told",
+    )

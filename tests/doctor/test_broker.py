@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stt_mqtt.config import BrokerMode
+from stt_mqtt.core.probe import Evidence
+from stt_mqtt.doctor import broker as checked
+from stt_mqtt.doctor.broker import check_broker
+from stt_mqtt.doctor.report import Finding, Status
+from stt_mqtt.doctor.subject import RunningService
+from tests.doctor.subjects import SOUND, at, only, statuses, subject_of
+from tools.brokers import (
+    Broker,
+    Certificates,
+    EmbeddedProcess,
+    FakeServer,
+    Mosquitto,
+    MosquittoOptions,
+    free_port,
+    needs_mosquitto,
+)
+from tools.program import Peer, Service, await_online, running
+
+MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
+MakeEmbedded = Callable[[tuple[str, str] | None], EmbeddedProcess]
+
+LOGIN = {"username": "stt", "password": "right horse"}
+USERS = {"stt": "right horse"}
+ALL_RIGHTS = """user stt
+topic readwrite stt/#
+topic readwrite homeassistant/#
+topic readwrite hermes/#
+topic readwrite rhasspy/#
+"""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make a check fail. Only silence takes so long."""
+    monkeypatch.setattr(checked, "CONNECT_S", 60.0)
+    monkeypatch.setattr(checked, "ANSWER_S", 60.0)
+    monkeypatch.setattr(checked, "ECHO_S", 60.0)
+    monkeypatch.setattr(checked, "SERVICE_S", 60.0)
+
+
+@pytest.fixture
+def something_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something will not come back, so waiting for long shows nothing."""
+    monkeypatch.setattr(checked, "ECHO_S", 1.0)
+
+
+def findings_at(broker: Broker | FakeServer, /, **mqtt: object) -> list[Finding]:
+    return check_broker(subject_of(SOUND, None, mqtt=at(broker, **mqtt)))
+
+
+def with_rights(make: MakeMosquitto, acl: str, **mqtt: object) -> list[Finding]:
+    broker = make(MosquittoOptions(users=USERS, acl=acl))
+    return findings_at(broker, **LOGIN, **mqtt)
+
+
+def test_a_broker_without_a_service_has_nothing_wrong(broker: Broker) -> None:
+    findings = findings_at(broker)
+    assert {finding.status for finding in findings} == {Status.OK}
+    assert "answers in MQTT" in only(findings, "broker").detail
+    assert only(findings, "service").detail == "no service runs on the base topic stt"
+    assert "no service is announced" in only(findings, "discovery").detail
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_the_rights_of_the_documentation_are_enough(
+    mosquitto: MakeMosquitto, protocol: str
+) -> None:
+    findings = with_rights(mosquitto, ALL_RIGHTS, protocol=protocol)
+    assert {finding.status for finding in findings} == {Status.OK}
+    assert f"MQTT {protocol}" in only(findings, "broker").detail
+    assert "login is accepted" in only(findings, "broker").detail
+
+
+@needs_mosquitto
+def test_a_wrong_password_is_a_fault_of_the_configuration(mosquitto: MakeMosquitto) -> None:
+    broker = mosquitto(MosquittoOptions(users=USERS))
+    (finding,) = findings_at(broker, username="stt", password="wrong")
+    assert (finding.name, finding.status, finding.temporary) == ("broker", Status.FAIL, False)
+    assert "mqtt.password" in finding.what_to_do
+
+
+def test_a_broker_that_is_down_may_come_back() -> None:
+    (finding,) = check_broker(subject_of(mqtt={"host": "127.0.0.1", "port": free_port()}))
+    assert (finding.name, finding.status, finding.temporary) == ("broker", Status.FAIL, True)
+    assert "cannot be reached" in finding.detail
+    assert "mqtt.host" in finding.what_to_do
+
+
+def test_a_port_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked, "CONNECT_S", 0.2)
+
+    def say_nothing(sock: socket.socket, _: bytes) -> None:
+        sock.recv(1)
+
+    server = FakeServer(say_nothing)
+    try:
+        (finding,) = findings_at(server)
+    finally:
+        server.close()
+    assert finding.detail == f"127.0.0.1:{server.port} does not answer in time"
+
+
+def test_a_broker_of_mqtt_3_is_found_as_the_service_finds_it() -> None:
+    def only_old(sock: socket.socket, connect: bytes) -> None:
+        if connect[connect.index(b"MQTT") + 4] == 4:
+            sock.sendall(b"\x20\x02\x00\x05")
+
+    server = FakeServer(only_old)
+    try:
+        (finding,) = findings_at(server)
+    finally:
+        server.close()
+    assert server.protocol_levels() == [5, 4]
+    assert "refuses the connection" in finding.detail
+
+
+@pytest.mark.usefixtures("something_missing")
+@needs_mosquitto
+def test_a_user_who_may_write_nothing_is_told_which_right_is_missing(
+    mosquitto: MakeMosquitto,
+) -> None:
+    findings = with_rights(mosquitto, ALL_RIGHTS.replace("readwrite", "read"))
+    failures = [finding for finding in findings if finding.status is Status.FAIL]
+    assert {finding.name for finding in failures} == {"rights"}
+    assert any("stt/stt-mqtt-doctor/reply/doctor" in finding.detail for finding in failures)
+    assert all("right to write it" in finding.what_to_do for finding in failures)
+    discovery = [finding for finding in findings if "homeassistant/device" in finding.detail]
+    assert [finding.status for finding in discovery] == [Status.WARN]
+    assert "homeassistant.enabled: false" in discovery[0].what_to_do
+
+
+@pytest.mark.usefixtures("something_missing")
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_user_who_may_read_nothing_is_found_although_the_broker_says_nothing(
+    mosquitto: MakeMosquitto, protocol: str
+) -> None:
+    findings = with_rights(
+        mosquitto, ALL_RIGHTS.replace("readwrite stt", "write stt"), protocol=protocol
+    )
+    failures = [finding for finding in findings if finding.status is Status.FAIL]
+    assert {finding.name for finding in failures} == {"rights"}
+    assert all("right to read it" in finding.what_to_do for finding in failures)
+    assert any("audio/abort" in finding.detail for finding in failures)
+
+
+@pytest.mark.usefixtures("something_missing")
+@needs_mosquitto
+def test_a_user_who_cannot_ask_for_other_services_is_warned(mosquitto: MakeMosquitto) -> None:
+    acl = "user stt\ntopic deny stt/bridge/request/health_check\n" + ALL_RIGHTS
+    findings = with_rights(mosquitto, acl.replace("user stt\ntopic readwrite", "topic readwrite"))
+    assert statuses(findings, "rights") == {Status.WARN}
+    assert "cannot find another one" in only(findings, "rights").detail
+    assert only(findings, "service").detail.startswith("whether a service runs")
+
+
+def test_a_running_service_answers_and_notices_nothing(tmp_path: Path, broker: Broker) -> None:
+    with running(tmp_path, broker, homeassistant={"enabled": True}) as (_, peer):
+        before = len(peer.messages)
+        findings = findings_at(broker)
+        assert {finding.status for finding in findings} == {Status.OK}
+        assert "a service answers on the base topic stt" in only(findings, "service").detail
+        assert only(findings, "discovery").detail.startswith("the service is announced")
+        peer.publish("stt/bridge/request/devices", b"{}")
+        (answer,) = peer.json("stt/bridge/response/devices")
+        assert answer["data"] == {"devices": {}}
+        told = {message.topic for message in peer.messages[before:]} - {
+            "stt/bridge/health",
+            "stt/bridge/request/health_check",
+            "stt/bridge/response/health_check",
+            "stt/bridge/request/devices",
+            "stt/bridge/response/devices",
+            "stt/stt-mqtt-doctor/reply/doctor",
+        }
+        assert not told
+
+
+def test_two_services_on_one_topic_are_a_warning(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked, "SILENCE_S", 60.0)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    shared = {"takeover": True}
+    with running(tmp_path / "one", broker, Service, mqtt=shared) as (_, peer):
+        peer.messages.clear()
+        second = Service(tmp_path / "two", broker, mqtt=shared)
+        try:
+            await_online(second, peer)
+            findings = findings_at(broker)
+        finally:
+            second.stop()
+    assert statuses(findings, "service") == {Status.WARN}
+    assert "2 services answer" in only(findings, "service").detail
+
+
+@pytest.mark.parametrize(("state", "status"), [("online", Status.WARN), ("offline", Status.OK)])
+def test_a_service_that_says_online_and_does_not_answer_is_a_warning(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, state: str, status: Status
+) -> None:
+    monkeypatch.setattr(checked, "SERVICE_S", 0.3)
+    peer = Peer(broker)
+    try:
+        peer.publish("stt/bridge/state", state, retain=True)
+        findings = findings_at(broker)
+    finally:
+        peer.close()
+    assert statuses(findings, "service") == {status}
+
+
+@pytest.mark.parametrize(("state", "status"), [("online", Status.OK), ("offline", Status.WARN)])
+def test_home_assistant_says_whether_it_is_there(
+    broker: Broker, state: str, status: Status
+) -> None:
+    peer = Peer(broker)
+    try:
+        peer.publish("homeassistant/status", state, retain=True)
+        findings = findings_at(broker)
+    finally:
+        peer.close()
+    assert statuses(findings, "discovery") == {status}
+    assert f"homeassistant/status says {state}" in only(findings, "discovery").detail
+
+
+def test_doors_that_are_switched_off_are_not_checked(broker: Broker) -> None:
+    peer = Peer(broker, "homeassistant/#")
+    try:
+        findings = check_broker(
+            subject_of(mqtt=at(broker), homeassistant={"enabled": False}, hermes={"enabled": False})
+        )
+        assert {finding.name for finding in findings} == {"broker", "rights", "service"}
+        assert not peer.messages
+    finally:
+        peer.close()
+
+
+@needs_mosquitto
+def test_tls_is_checked_with_its_certificates(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    good = findings_at(broker, tls={"ca_file": str(certificates.ca)})
+    assert "with TLS" in only(good, "broker").detail
+    (unknown,) = findings_at(broker, tls={})
+    assert "certificate of localhost" in unknown.detail
+    assert "mqtt.tls.ca_file" in unknown.what_to_do
+    (missing,) = findings_at(broker, tls={"ca_file": "/nowhere/ca.pem"})
+    assert (missing.status, missing.temporary) == (Status.FAIL, False)
+    assert "/nowhere/ca.pem cannot be read" in missing.detail
+
+
+def test_an_embedded_broker_needs_a_running_service(embedded: MakeEmbedded) -> None:
+    port = free_port()
+    (finding,) = check_broker(subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": port}))
+    assert finding.status is Status.WARN
+    assert finding.what_to_do == "start the service, then run this again"
+    process = embedded(None)
+    findings = check_broker(subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": process.port}))
+    assert {finding.status for finding in findings} == {Status.OK}
+
+
+def test_the_service_itself_may_have_lost_the_connection(broker: Broker) -> None:
+    service = RunningService(connected=False, rung="default", probe=lambda: Evidence(0.0))
+    findings = check_broker(subject_of(SOUND, service, mqtt=at(broker)))
+    assert statuses(findings, "broker") == {Status.FAIL}
+    assert only(findings, "broker").temporary
+    assert "the service is not connected" in only(findings, "broker").detail
+
+
+def test_the_check_leaves_nothing_on_the_broker(broker: Broker) -> None:
+    findings_at(broker)
+    peer = Peer(broker, "#")
+    try:
+        peer.publish("after", json.dumps({}))
+        assert all(not message.retain for message in peer.messages)
+    finally:
+        peer.close()
+
+
+def test_a_broker_that_takes_the_login_and_then_answers_nothing_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checked, "ANSWER_S", 0.2)
+    monkeypatch.setattr(checked, "ECHO_S", 0.2)
+
+    def only_connect(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"\x20\x02\x00\x00")
+        while sock.recv(65536):
+            pass
+
+    server = FakeServer(only_connect)
+    try:
+        findings = findings_at(server, protocol="3.1.1")
+    finally:
+        server.close()
+    failures = [finding for finding in findings if finding.status is Status.FAIL]
+    assert [finding.name for finding in failures] == ["rights", "rights"]
+    assert all(finding.temporary for finding in failures)
+    assert "does not answer the subscription to" in failures[0].detail
+    assert "does not answer a message to" in failures[1].detail
