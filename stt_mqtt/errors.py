@@ -63,12 +63,6 @@ class AnotherServiceError(SttMqttError):
     exit_code = EXIT_CONFIG
 
 
-class WebServerError(SttMqttError):
-    """The pages cannot be served right now, mostly because another program has the port."""
-
-    exit_code = EXIT_TEMPORARY
-
-
 class WyomingServerError(SttMqttError):
     """A Wyoming server does not do what Home Assistant needs. The message says what to do."""
 

@@ -156,6 +156,14 @@ class Home:
                 self.peer.publish(topic, chunk)
         self.peer.publish(f"{topic}/stop", json.dumps({"chunks": len(chunks)}))
 
+    def begin(self, room: Room) -> None:
+        """Begin a command that goes on while the pictures are taken."""
+        self.peer.publish(f"stt/{room.name}/audio/start")
+
+    def go_on_speaking(self, room: Room) -> None:
+        """The next part of that command."""
+        self.peer.publish(f"stt/{room.name}/audio", self.recording(room)[:CHUNK_BYTES])
+
     def recording(self, room: Room) -> bytes:
         own = [sample for sample in SAMPLES if sample.room == room.name] or list(SAMPLES)
         pcm = np.frombuffer(self.chance.choice(own).pcm(), np.int16)
@@ -169,7 +177,7 @@ def save(picture: bytes, file: Path) -> None:
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
 
 
-def take_all(url: str, folder: Path) -> None:
+def take_all(url: str, folder: Path, before_each: Callable[[], None]) -> None:
     """Take the pictures of both screens in both colour schemes, and one of what is further down."""
     folder.mkdir(parents=True, exist_ok=True)
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -182,6 +190,8 @@ def take_all(url: str, folder: Path) -> None:
                 page = browser.new_page(**screen, color_scheme=scheme)
                 page.goto(url)
                 page.wait_for_selector(".room")
+                before_each()
+                page.wait_for_selector(".room[data-state=listening]")
                 save(page.screenshot(), folder / f"status-{device}-{scheme}.png")
                 if device == "desktop" and scheme == "light":
                     save(lower_half(page), folder / "status-details.png")
@@ -228,9 +238,10 @@ def main() -> None:
         while time.monotonic() < until:
             home.go_on()
             time.sleep(PAUSE_S * home.chance.uniform(0.2, 2.5))
-        home.speak(home.rooms[0])
-        time.sleep(2)
-        take_all(f"http://127.0.0.1:{port}/", options.folder)
+        speaking = home.rooms[0]
+        home.begin(speaking)
+        url = f"http://127.0.0.1:{port}/"
+        take_all(url, options.folder, lambda: home.go_on_speaking(speaking))
 
 
 if __name__ == "__main__":

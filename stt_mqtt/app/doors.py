@@ -129,7 +129,7 @@ class Doors:
         self._clean_up_at: float | None = None
 
     async def open_early(self) -> None:
-        """Open the doors that work before the model is loaded. Raises `WebServerError`."""
+        """Open the doors that work before the model is loaded."""
         if self._web is not None:
             await self._web.open()
         if self._wyoming is not None:

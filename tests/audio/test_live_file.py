@@ -250,7 +250,7 @@ def test_another_codec_is_not_heard(codec: Codec, name: str) -> None:
     assert len(decode(buffer.close(), 30.0).samples) > 20_000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(KINDS),
     st.lists(st.tuples(st.integers(0, 30_000), st.binary(min_size=1, max_size=6)), max_size=6),
@@ -611,7 +611,7 @@ def test_flac_of_the_satellite_is_heard_frame_by_frame() -> None:
     assert found == sound[: len(found)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30_000), st.binary(min_size=1, max_size=6)), max_size=6),
     st.integers(1, 3_000),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import needs_chromium
 from tools.brokers import needs_mosquitto
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ NAMES = (
     "live",
     "partials",
     "assist",
+    "browser",
     "phrases",
     "eager",
     "ladder",
@@ -197,6 +199,20 @@ def test_quick_assist_hears_the_samples_and_ends_their_turn(quick: Quick) -> Non
     everything = quick("assist")["words"]["all"]
     assert (everything["played"], everything["right"]) == (2, 2)
     assert 0 < everything["after_s"]["p50"] <= everything["after_s"]["max"]
+
+
+@needs_chromium
+def test_quick_browser_hears_the_same_through_the_page(quick: Quick) -> None:
+    data = quick("browser")
+    for row in data["rows"].values():
+        assert row["quiet"]["wer"] == 0
+    sizes = {name: row["quiet"]["bytes"] for name, row in data["rows"].items()}
+    whole = sizes.pop("as it is, whole, PCM")
+    assert all(0 < size < whole / 3 for size in sizes.values())
+    page = data["page"]
+    assert 0 < page["weight_bytes"] < 1_500_000
+    assert page["browsers"]["results"] > 0
+    assert page["cpu"]["speech"]["tab"] > 0
 
 
 def test_quick_phrases_understands_the_samples(quick: Quick) -> None:

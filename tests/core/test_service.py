@@ -10,6 +10,7 @@ from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
+from stt_mqtt.levels import Levels
 from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
@@ -24,6 +25,19 @@ from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, hear
 KITCHEN = DeviceKey("native", "kitchen")
 BEDROOM = DeviceKey("native", "bedroom")
 CHUNK = bytes(1024)
+
+
+class Observer:
+    """Is told outcomes, and may fail."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.told: list[Outcome] = []
+        self._fails = fails
+
+    def outcome(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+        if self._fails:
+            raise RuntimeError("no room for it")
 
 
 class Bench:
@@ -639,3 +653,25 @@ def test_who_is_cut_off_before_a_sound_was_not_too_short() -> None:
     (outcome,) = bench.outlet.outcomes
     assert outcome.error is not None
     assert outcome.error.code == "shutting_down"
+
+
+def test_observers_of_outcomes_are_told_those_of_all_doors_after_the_outlets() -> None:
+    bench = Bench()
+    bench.service.attach("wyoming", bench.outlet)
+    failing, observer = Observer(fails=True), Observer()
+    for one in (failing, observer):
+        bench.service.registry.observers.add_for_outcomes(one)
+    bench.speak(id="a")
+    bench.answer(heard())
+    bench.speak(DeviceKey("wyoming", "10.0.0.1", "1"), id="b")
+    bench.answer(nothing_heard())
+    assert observer.told == bench.outlet.outcomes
+    assert [outcome.id for outcome in failing.told] == ["a", "b"]
+
+
+def test_an_outcome_has_the_levels_of_its_audio() -> None:
+    bench = Bench()
+    levels = Levels(-20.0, -60.0, 0.0)
+    bench.speak()
+    bench.answer(replace(heard(), levels=levels))
+    assert bench.outlet.outcomes[0].levels == levels

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stt_mqtt.audio.decode import Decoded, decode
+from stt_mqtt.audio.levels import SILENCE_DBFS
 from stt_mqtt.config import GateConfig
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.pipeline import Pipeline, join
@@ -23,6 +24,7 @@ from stt_mqtt.errors import (
     UtteranceError,
 )
 from stt_mqtt.hints import Hint
+from stt_mqtt.levels import Levels
 from stt_mqtt.stages import Stage
 from stt_mqtt.types import (
     SAMPLE_RATE,
@@ -42,6 +44,7 @@ SPOKEN = frozenset({"en"})
 TOGETHER = 4
 ANYTHING = GateConfig(enabled=False)
 SILENCE = bytes(2 * SAMPLE_RATE)
+DIGITAL_SILENCE = Levels(None, SILENCE_DBFS, 0.0)
 
 
 def pcm(seconds: float, mark: int = 1) -> bytes:
@@ -128,9 +131,18 @@ def test_a_transcript_is_signed_by_its_model_and_rung() -> None:
 def test_silence_never_reaches_the_model() -> None:
     model = Scripted()
     assert pipeline(model, GateConfig()).transcribe(utterance(SILENCE)) == InferenceResult(
-        audio_s=1.0
+        audio_s=1.0, levels=DIGITAL_SILENCE
     )
     assert model.asked == []
+
+
+def test_the_levels_of_speech_and_background_are_told_beside_the_words() -> None:
+    heard = pipeline(gate=GateConfig()).transcribe(utterance(SAMPLES[0].pcm()))
+    assert heard.transcript is not None
+    assert heard.levels is not None
+    assert heard.levels.speech_dbfs is not None
+    assert -40 < heard.levels.speech_dbfs < -5
+    assert heard.levels.noise_dbfs < heard.levels.speech_dbfs
 
 
 def test_a_transcript_without_words_is_handed_on_with_what_the_model_says() -> None:
@@ -165,7 +177,7 @@ def test_what_ends_at_the_cap_is_not_refused() -> None:
 
 def test_silence_over_the_cap_is_told_to_be_cut_off() -> None:
     heard = pipeline(gate=GateConfig(), max_s=0.5).transcribe(utterance(SILENCE))
-    assert heard == InferenceResult(audio_s=0.5, truncated=True)
+    assert heard == InferenceResult(audio_s=0.5, truncated=True, levels=DIGITAL_SILENCE)
 
 
 def test_bytes_that_are_no_audio_are_an_error_of_the_utterance() -> None:
@@ -193,7 +205,7 @@ def test_each_utterance_of_a_batch_gets_exactly_one_verdict_of_its_own() -> None
     )
     assert isinstance(found[0], CorruptAudioError)
     assert isinstance(found[1], TooShortError)
-    assert found[2] == InferenceResult(audio_s=1.0)
+    assert found[2] == InferenceResult(audio_s=1.0, levels=DIGITAL_SILENCE)
     assert isinstance(found[3], InferenceResult)
     assert found[3].audio_s == pytest.approx(16 * seconds)
     assert understood(found[3]).startswith("Turn on the light. Turn on the light.")

@@ -156,6 +156,18 @@ def test_stop_is_bounded_and_quiet_for_a_client_that_never_connected() -> None:
     assert recorder.reasons == []
 
 
+def test_it_says_why_there_is_no_connection_until_there_is_one(
+    broker: Broker, relay: Relay
+) -> None:
+    with connected_to(relay) as (client, _):
+        assert client.failure is None
+        relay.cut(refuse=True)
+        assert eventually(lambda: client.failure)
+        relay.accept()
+        eventually(lambda: client.connected)
+        assert client.failure is None
+
+
 @needs_mosquitto
 def test_it_subscribes_again_after_the_broker_restarted(mosquitto: MakeMosquitto) -> None:
     broker = mosquitto(PLAIN)

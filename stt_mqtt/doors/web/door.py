@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
@@ -64,6 +65,8 @@ class WebDoor:
         bounds = Bounds() if bounds is None else bounds
         self._bounds = bounds.connections
         self._listener: Listener | None = None
+        """None: it does not listen."""
+        self._retrying: asyncio.Task[None] | None = None
         access = Access(self._config, secrets.token, parts.clock)
         application = web.Application(
             middlewares=[note_request, answer_defects, access.guard],
@@ -87,19 +90,47 @@ class WebDoor:
         return self._sockets.count
 
     async def open(self) -> None:
-        """Start to listen. Raises `WebServerError` if the address is not available."""
-        self._listener = Listener(listening_socket(self._config), self._tls, self._bounds)
+        """Start to listen. An address that is not available is logged and tried again."""
         await self._runner.setup()
-        assert self._runner.server is not None
-        self._listener.open(self._runner.server)
-        log.info("the pages are at %s", self._config.url)
+        problem = self._listen()
+        if problem is not None:
+            log.error(
+                "the pages cannot be served on %s port %d: %s; free it, choose another web.port, "
+                "or set web.enabled: false. It is tried again every %g s",
+                self._config.host,
+                self._config.port,
+                problem,
+                self._bounds.retry_s,
+            )
+            self._retrying = asyncio.create_task(self._retry())
 
     async def close(self) -> None:
         """Close all connections. May be called twice."""
-        if self._listener is None:
-            return
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.wait({self._retrying})
         listener, self._listener = self._listener, None
-        await listener.close()
+        if listener is not None:
+            await listener.close()
         await self._sockets.close()
         await self._runner.cleanup()
-        await listener.hang_up()
+        if listener is not None:
+            await listener.hang_up()
+
+    def _listen(self) -> str | None:
+        """Listen on the address. Returns why that is not possible; None: it is."""
+        try:
+            listening = listening_socket(self._config)
+        except OSError as error:
+            return error.strerror or str(error)
+        assert self._runner.server is not None
+        self._listener = Listener(listening, self._tls, self._bounds)
+        self._listener.open(self._runner.server)
+        log.info("the pages are at %s", self._config.url)
+        return None
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(self._bounds.retry_s)
+            if self._listen() is None:
+                return

@@ -17,7 +17,6 @@ from aiohttp.typedefs import Handler
 
 from stt_mqtt.config import WebConfig
 from stt_mqtt.doors.web.places import Places, address_of
-from stt_mqtt.errors import WebServerError
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,8 @@ class ConnectionBounds:
     """Longest request line, and longest header."""
     headers: int = 64
     """Most headers of a request."""
+    retry_s: float = 30.0
+    """Time between attempts to listen on an address that is not available."""
 
 
 class Connection(web.RequestHandler):
@@ -190,17 +191,11 @@ class Listener:
 
 
 def listening_socket(config: WebConfig) -> socket.socket:
-    """A socket that listens on the configured address. Raises `WebServerError`."""
+    """A socket that listens on the configured address. Raises OSError."""
     address = ip_address(config.host)
-    try:
-        return socket.create_server(
-            (config.host, config.port),
-            family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-            backlog=BACKLOG,
-            dualstack_ipv6=address.version == 6 and address.is_unspecified,
-        )
-    except OSError as error:
-        raise WebServerError(
-            f"the pages cannot be served on {config.host} port {config.port}: {error.strerror}; "
-            "free it, choose another web.port, or set web.enabled: false"
-        ) from error
+    return socket.create_server(
+        (config.host, config.port),
+        family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+        backlog=BACKLOG,
+        dualstack_ipv6=address.version == 6 and address.is_unspecified,
+    )

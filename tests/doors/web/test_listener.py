@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 from stt_mqtt.config import WebConfig
 from stt_mqtt.doors.web.door import Bounds
 from stt_mqtt.doors.web.listener import ConnectionBounds, listening_socket
-from stt_mqtt.errors import WebServerError
 from tests.doors.web.peers import Site, running
 from tools.brokers import free_port
 
@@ -29,19 +29,44 @@ async def is_served(site: Site, address: str = "127.0.0.1") -> bool:
             writer.close()
 
 
-def test_a_port_in_use_is_an_error_that_says_what_to_do() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(
-            WebServerError, match=rf"port {port}: .*choose another web\.port"
-        ) as error:
-            listening_socket(WebConfig(port=port))
-    assert error.value.exit_code == 75
+@pytest.mark.parametrize("host", ["127.0.0.1", "203.0.113.1"])
+def test_an_address_that_is_not_available_is_logged_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            bounds = Bounds(ConnectionBounds(retry_s=0.01))
+            site = Site(bounds=bounds, web={"host": host, "port": port, "ingress": True})
+            await site.door.open()
+        assert f"cannot be served on {host} port {port}" in caplog.text
+        assert "choose another web.port" in caplog.text
+        listening = asyncio.Event()
+
+        def listen(config: WebConfig) -> socket.socket:
+            listening.set()
+            return socket.create_server(("127.0.0.1", config.port))
+
+        # The address appears later, as that of a network that comes up.
+        monkeypatch.setattr("stt_mqtt.doors.web.door.listening_socket", listen)
+        async with asyncio.timeout(PATIENCE_S):
+            await listening.wait()
+        assert await is_served(site)
+        await site.door.close()
+        await site.door.close()
+
+    with caplog.at_level(logging.INFO, logger="stt_mqtt"):
+        asyncio.run(scenario())
 
 
-def test_an_address_of_another_machine_is_an_error() -> None:
-    with pytest.raises(WebServerError, match=r"203\.0\.113\.1"):
-        listening_socket(WebConfig(host="203.0.113.1", port=free_port(), ingress=True))
+def test_while_its_address_is_not_available_the_door_can_be_closed() -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            site = Site(web={"port": other.getsockname()[1]})
+            await site.door.open()
+            await site.door.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])

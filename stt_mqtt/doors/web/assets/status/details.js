@@ -84,10 +84,16 @@ function phraseTable(phrases) {
     ["Sentences", String(phrases.sentences)],
     ["Languages", phrases.languages.join(", ")],
     ["Mistakes", mistakes],
-    ["Names", `${count(names.entities, "device")}, ${count(names.areas, "area")}, ${count(names.floors, "floor")}, ${count(names.lists, "list")}`],
+    ["Names", namesIn(names)],
     ["Home Assistant", names.home_assistant ?? "not asked for names"],
   ];
   return table("Phrase book", ["What", "State"], rows);
+}
+
+function namesIn(names) {
+  const kinds = [["entities", "device"], ["areas", "area"], ["floors", "floor"], ["lists", "list"]];
+  const known = kinds.filter(([key]) => names[key] > 0);
+  return known.map(([key, noun]) => count(names[key], noun)).join(", ") || "none";
 }
 
 /** Show the versions, and since when the service runs. */

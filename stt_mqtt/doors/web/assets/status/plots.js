@@ -91,18 +91,14 @@ function showLoad(history, now) {
 function showModel(history, now) {
   const { queue, rung } = now;
   const names = [...new Set(history.rung.filter((name) => name !== null))].sort();
-  const bands = history.rung.flatMap((name, minute) =>
-    name === null
-      ? []
-      : [
-          drawing("rect", {
-            class: `rung rung-${names.indexOf(name) % 4}`,
-            x: left(minute),
-            y: TOP + 6,
-            width: step(),
-            height: INNER_HEIGHT - 6,
-          }),
-        ],
+  const bands = runsOf(history.rung).map(({ value, from, to }) =>
+    drawing("rect", {
+      class: `rung rung-${names.indexOf(value) % 4}`,
+      x: left(from),
+      y: TOP + 6,
+      width: left(to) - left(from),
+      height: INNER_HEIGHT - 6,
+    }),
   );
   const waiting = queue.jobs === 0 ? "Nothing waits." : `${count(queue.jobs, "utterance")} (${queue.audio_s} s) ${queue.jobs === 1 ? "waits" : "wait"}, for ${queue.oldest_s} s.`;
   show("model", "Model and queue", {
@@ -218,6 +214,20 @@ function area(values, top) {
       drawing("polyline", { class: "cpu", points: points.join(" ") }),
     ];
   });
+}
+
+/** Minutes with the same value that follow each other, from one to another (exclusive). */
+function runsOf(values) {
+  const runs = [];
+  values.forEach((value, minute) => {
+    const last = runs.at(-1);
+    if (value !== null && last?.value === value && last.to === minute) {
+      last.to = minute + 1;
+    } else if (value !== null) {
+      runs.push({ value, from: minute, to: minute + 1 });
+    }
+  });
+  return runs;
 }
 
 function step() {

@@ -136,7 +136,7 @@ function levelOf(microphone) {
   if (microphone.snr_db === null) {
     return "";
   }
-  const above = microphone.snr_db > MOST_SNR_DB ? `over ${MOST_SNR_DB}` : Math.round(microphone.snr_db);
+  const above = microphone.snr_db > MOST_SNR_DB ? `> ${MOST_SNR_DB}` : Math.round(microphone.snr_db);
   return `SNR ${above} dB`;
 }
 

@@ -1,0 +1,89 @@
+/** From the segments of the chain to utterances of the uplink. */
+
+import { CLOSED } from "./segmenter.js";
+
+/**
+ * At most one utterance is open. `makeEncoder(data, failed)` makes an encoder of `codec`; `clock()`
+ * gives seconds. `changed()` is called when an utterance begins or ends.
+ */
+export class Conversation {
+  #uplink;
+  #codec;
+  #makeEncoder;
+  #clock;
+  #changed;
+  /** The open utterance and its encoder. */
+  #open = null;
+  #encoder = null;
+  /** Frames that were pushed since the last chunk. */
+  #unsent = 0;
+
+  constructor({ uplink, codec, makeEncoder, clock, changed }) {
+    this.#uplink = uplink;
+    this.#codec = codec;
+    this.#makeEncoder = makeEncoder;
+    this.#clock = clock;
+    this.#changed = changed;
+  }
+
+  /** The open utterance; null: nobody speaks. */
+  get utterance() {
+    return this.#open;
+  }
+
+  /** Frames of the open utterance that are not sent. */
+  get unsent() {
+    return this.#unsent;
+  }
+
+  /** What follows from a frame; see `Segmenter`. */
+  take({ opened, frames, closed, flush }) {
+    if (opened) this.#begin();
+    if (this.#open === null) return;
+    for (const frame of frames) {
+      this.#unsent += 1;
+      this.#encoder.push(frame);
+    }
+    if (flush) this.#encoder.flush();
+    if (closed !== null) this.#end(closed);
+  }
+
+  /** Forget the open utterance at once. */
+  cancel() {
+    if (this.#open !== null) this.#end(CLOSED.MUTED);
+  }
+
+  /** The service has ended this utterance. */
+  ended(utterance) {
+    if (this.#open === utterance) this.#end(CLOSED.ENDED);
+  }
+
+  #begin() {
+    this.cancel();
+    const utterance = this.#uplink.open(this.#codec, this.#clock());
+    const data = (chunk) => {
+      if (this.#open === utterance) this.#unsent = 0;
+      this.#uplink.add(utterance, chunk, this.#clock());
+    };
+    this.#open = utterance;
+    this.#encoder = this.#makeEncoder(data, () => this.#uplink.cancel(utterance));
+    this.#unsent = 0;
+    this.#changed();
+  }
+
+  #end(reason) {
+    const utterance = this.#open;
+    const encoder = this.#encoder;
+    this.#open = this.#encoder = null;
+    if (reason === CLOSED.MUTED) {
+      encoder.close();
+      this.#uplink.cancel(utterance);
+    } else if (reason === CLOSED.ENDED) {
+      encoder.close();
+    } else {
+      const endedAt = this.#clock();
+      void encoder.finish().then(() => this.#uplink.close(utterance, endedAt));
+    }
+    this.#changed();
+  }
+}

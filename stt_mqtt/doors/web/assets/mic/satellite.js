@@ -1,0 +1,233 @@
+/** The page as a satellite: the button, the microphone, the conversation, and what is shown. */
+
+import { answerOf } from "./answers.js";
+import { MICROPHONE } from "./microphone_states.js";
+import { Press, TALK } from "./press.js";
+import { CLOSED, LISTEN } from "./segmenter.js";
+
+/** A microphone that nobody uses is closed after this time. */
+export const IDLE_S = 60;
+/** Earlier texts that are shown. */
+export const EARLIER = 3;
+
+/**
+ * Has no clock of its own, and knows no page: `clock()` gives seconds, `microphone`, `conversation`,
+ * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen, and
+ * `timeOfDay()` gives the time for a person.
+ */
+export class Satellite {
+  #parts;
+  #press = new Press();
+  #muted = false;
+  #disabled = false;
+  #link = { state: "down", reason: "" };
+  #partial = "";
+  #answer = "";
+  /** The time of the day, for a person. */
+  #answeredAt = "";
+  #note = "";
+  #earlier = [];
+  #usedAt = 0;
+
+  constructor(parts) {
+    this.#parts = parts;
+  }
+
+  get always() {
+    return this.#press.always;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  // The person ------------------------------------------------------------------------------
+
+  press() {
+    const { microphone, connection, clock } = this.#parts;
+    connection.hurry();
+    if (this.#press.always && microphone.state === MICROPHONE.SUSPENDED) {
+      // This press says that the audio may go on, and nothing else.
+      microphone.open();
+      return;
+    }
+    if (this.#muted) {
+      // Who presses wants to be heard, and a tap must not switch it off.
+      this.#press.setAlways(false);
+      this.mute(false);
+    }
+    this.#press.press(clock());
+    microphone.open();
+    this.#update();
+  }
+
+  release() {
+    this.#usedAt = this.#parts.clock();
+    this.#press.release(this.#usedAt);
+    this.#update();
+  }
+
+  /** The press does not count: the finger slid away. */
+  cancelPress() {
+    this.#press.cancel();
+    this.#update();
+  }
+
+  /** Switch always-on, as a tap does. */
+  tap() {
+    this.press();
+    this.release();
+  }
+
+  /** Go on as before a reload. */
+  resume({ always, muted }) {
+    this.#press.setAlways(always);
+    this.#muted = muted;
+    if (always && !muted) this.#parts.microphone.open();
+    this.#update();
+  }
+
+  mute(muted) {
+    const { microphone, conversation, uplink } = this.#parts;
+    this.#muted = muted;
+    this.#press.cancel();
+    this.#update();
+    if (muted) {
+      conversation.cancel();
+      uplink.clear();
+      microphone.close();
+    } else if (this.#press.always) {
+      microphone.open();
+    }
+    this.#update();
+  }
+
+  // The microphone --------------------------------------------------------------------------
+
+  /** A segment of the chain; null: the microphone is gone. */
+  segment(segment) {
+    const { conversation } = this.#parts;
+    if (segment === null) {
+      conversation.take({ opened: false, frames: [], closed: CLOSED.RELEASED, flush: false });
+      return;
+    }
+    if (segment.opened) this.#partial = this.#note = "";
+    conversation.take(segment);
+    // The rest of a press does not follow.
+    if (segment.closed === CLOSED.CAP) this.#press.cancel();
+    this.#update();
+  }
+
+  /** Something about the microphone or the utterance has changed. */
+  changed() {
+    this.#update();
+  }
+
+  tick() {
+    const { clock, microphone, uplink, connection } = this.#parts;
+    const now = clock();
+    if (this.#press.talk !== TALK.IDLE) this.#usedAt = now;
+    else if (microphone.state !== MICROPHONE.CLOSED && now - this.#usedAt > IDLE_S) microphone.close();
+    microphone.tick();
+    connection.tick(now);
+    uplink.tick(now);
+    this.#update();
+  }
+
+  // The service -----------------------------------------------------------------------------
+
+  up(socket) {
+    this.#link = { state: "up", reason: "" };
+    this.#parts.uplink.connected(socket, this.#parts.clock());
+    this.#update();
+  }
+
+  down(reason, isFinal) {
+    this.#link = { state: isFinal ? "refused" : "down", reason };
+    this.#partial = "";
+    this.#parts.uplink.disconnected();
+    this.#update();
+  }
+
+  message(fields) {
+    if (fields.type === "result") this.#result(fields);
+    else if (fields.type === "partial") this.#hearPartial(fields);
+    else if (fields.type === "settings") this.#disabled = fields.enabled === false;
+    this.#update();
+  }
+
+  /** The service has ended an utterance that was open. */
+  ended(utterance) {
+    const { conversation, microphone } = this.#parts;
+    if (conversation.utterance !== utterance) return;
+    microphone.ended(conversation.unsent);
+    conversation.ended(utterance);
+    this.#press.cancel();
+  }
+
+  /** An utterance was dropped: too old, or no room. */
+  dropped() {
+    this.#note = "The service was away for too long: what you said is lost.";
+  }
+
+  #hearPartial({ id, text }) {
+    if (this.#parts.uplink.knows(id)) this.#partial = text;
+  }
+
+  #result(result) {
+    const utterance = this.#parts.uplink.answered(result, this.#parts.clock());
+    if (utterance === null) return;
+    const answer = answerOf(result);
+    if (answer === null) return;
+    if (this.#parts.conversation.utterance === null) this.#partial = "";
+    this.#note = answer.note;
+    if (answer.text === "") return;
+    if (this.#answer !== "") {
+      const before = { text: this.#answer, time: this.#answeredAt };
+      this.#earlier = [before, ...this.#earlier].slice(0, EARLIER);
+    }
+    this.#answer = answer.text;
+    this.#answeredAt = this.#parts.timeOfDay();
+  }
+
+  // What follows ----------------------------------------------------------------------------
+
+  #listen() {
+    if (this.#muted || this.#disabled) return LISTEN.OFF;
+    return { [TALK.HELD]: LISTEN.HELD, [TALK.ALWAYS]: LISTEN.ACTIVE }[this.#press.talk] ?? LISTEN.WAITING;
+  }
+
+  #update() {
+    const { microphone, conversation, show } = this.#parts;
+    // It was refused: nobody is heard until the next press.
+    const isRefused = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
+    if (isRefused) this.#press.setAlways(false);
+    const listen = this.#listen();
+    if (listen === LISTEN.OFF) conversation.cancel();
+    microphone.listen(listen);
+    show({
+      talk: this.#talk(),
+      always: this.#press.always,
+      muted: this.#muted,
+      disabled: this.#disabled,
+      link: this.#link,
+      problem: microphone.problem,
+      partial: this.#partial,
+      answer: this.#answer,
+      note: this.#note,
+      earlier: this.#earlier,
+    });
+  }
+
+  /** What the button shows. */
+  #talk() {
+    const { microphone, conversation } = this.#parts;
+    if (this.#muted) return "muted";
+    if (this.#press.talk === TALK.IDLE && conversation.utterance === null) return "idle";
+    if (microphone.state === MICROPHONE.OPENING) return "opening";
+    if (microphone.state === MICROPHONE.SUSPENDED) return "suspended";
+    if (microphone.state !== MICROPHONE.OPEN) return "idle";
+    if (conversation.utterance !== null) return "speech";
+    return this.#press.talk === TALK.HELD ? "held" : "always";
+  }
+}

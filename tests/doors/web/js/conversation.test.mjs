@@ -1,0 +1,239 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { FakeClock, FakeEncoder, FakeSocket, load } from "./parts.mjs";
+
+const { Uplink } = await load("uplink");
+const { Conversation } = await load("conversation");
+const { EARLIER, IDLE_S, Satellite } = await load("satellite");
+const { MICROPHONE } = await load("microphone_states");
+const { CLOSED, LISTEN } = await load("segmenter");
+const { HOLD_S } = await load("press");
+
+let clock, socket, satellite, microphone, view, encoders;
+
+class FakeMicrophone {
+  state = MICROPHONE.CLOSED;
+  problem = null;
+  orders = [];
+  ends = 0;
+  open() {
+    this.state = MICROPHONE.OPEN;
+  }
+  close() {
+    this.state = MICROPHONE.CLOSED;
+  }
+  listen(listen) {
+    if (this.orders.at(-1) !== listen) this.orders.push(listen);
+  }
+  ended() {
+    this.ends += 1;
+  }
+  tick() {}
+}
+
+beforeEach(() => {
+  clock = new FakeClock();
+  socket = new FakeSocket();
+  microphone = new FakeMicrophone();
+  encoders = [];
+  let ids = 0;
+  const uplink = new Uplink({
+    newId: () => `u${(ids += 1)}`,
+    ended: (utterance) => satellite.ended(utterance),
+    dropped: () => satellite.dropped(),
+  });
+  const conversation = new Conversation({
+    uplink,
+    codec: FakeEncoder.codec,
+    makeEncoder: (data) => {
+      encoders.push(new FakeEncoder(data));
+      return encoders.at(-1);
+    },
+    clock: clock.read,
+    changed: () => satellite.changed(),
+  });
+  satellite = new Satellite({
+    clock: clock.read,
+    microphone,
+    conversation,
+    uplink,
+    connection: { tick: () => {}, hurry: () => {} },
+    show: (seen) => (view = seen),
+    timeOfDay: () => "12:00",
+  });
+  satellite.up(socket);
+});
+
+const frames = (count) => Array.from({ length: count }, () => new Float32Array([1]));
+const opens = (count = 1) => ({ opened: true, frames: frames(count), closed: null, flush: false });
+const goesOn = (count = 1) => ({ opened: false, frames: frames(count), closed: null, flush: false });
+const closes = (closed = CLOSED.PAUSE) => ({ opened: false, frames: [], closed, flush: false });
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+const answer = (id, text, fields = {}) =>
+  satellite.message({ type: "result", id, outcome: "transcript", text, end: "stop", ...fields });
+
+async function speak() {
+  satellite.segment(opens());
+  satellite.segment(closes());
+  await settle();
+}
+
+test("a tap opens the microphone and listens until the next tap", () => {
+  satellite.tap();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  assert.deepEqual(microphone.orders.slice(-2), [LISTEN.HELD, LISTEN.ACTIVE]);
+  assert.equal(view.talk, "always");
+  satellite.tap();
+  assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
+});
+
+test("a held button listens until it is released", () => {
+  satellite.press();
+  assert.equal(microphone.orders.at(-1), LISTEN.HELD);
+  clock.now += HOLD_S + 1;
+  satellite.release();
+  assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
+  assert.ok(!view.always);
+});
+
+test("speech goes to the service, and its words come back", async () => {
+  satellite.tap();
+  await speak();
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+  satellite.message({ type: "partial", id: "u1", text: "turn on" });
+  assert.equal(view.partial, "turn on");
+  answer("u1", "Turn on the light.");
+  assert.deepEqual([view.partial, view.answer], ["", "Turn on the light."]);
+});
+
+test("words of another device, or of nobody, are not shown", () => {
+  satellite.message({ type: "partial", id: "else", text: "no" });
+  answer("else", "no");
+  assert.deepEqual([view.partial, view.answer], ["", ""]);
+});
+
+test("the last few texts stay", async () => {
+  satellite.tap();
+  for (let n = 1; n <= EARLIER + 3; n += 1) {
+    await speak();
+    answer(`u${n}`, `text ${n}`);
+  }
+  assert.equal(view.earlier.length, EARLIER);
+  assert.equal(view.earlier[0].text, `text ${EARLIER + 2}`);
+});
+
+test("mute is obeyed at once: the utterance is aborted, the microphone closed", () => {
+  satellite.tap();
+  satellite.segment(opens());
+  satellite.mute(true);
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  assert.equal(microphone.orders.at(-1), LISTEN.OFF);
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+  assert.ok(encoders[0].isClosed);
+  satellite.segment(goesOn());
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  satellite.mute(false);
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  assert.equal(microphone.orders.at(-1), LISTEN.ACTIVE);
+});
+
+test("a tap on the button of a muted page is heard", () => {
+  satellite.tap();
+  satellite.mute(true);
+  satellite.tap();
+  assert.ok(!view.muted);
+  assert.equal(microphone.orders.at(-1), LISTEN.ACTIVE);
+});
+
+test("a room that is switched off in the house does not listen", () => {
+  satellite.tap();
+  satellite.segment(opens());
+  satellite.message({ type: "settings", enabled: false, language: null, prompt: null });
+  assert.ok(view.disabled);
+  assert.equal(microphone.orders.at(-1), LISTEN.OFF);
+  assert.deepEqual(socket.types.slice(-1), ["abort"]);
+  satellite.message({ type: "settings", enabled: true, language: null, prompt: null });
+  assert.equal(microphone.orders.at(-1), LISTEN.ACTIVE);
+});
+
+test("the service ends the utterance: nothing more of it is sent, and it listens on", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  answer("u1", "Stop.", { end: "endpoint" });
+  assert.equal(microphone.ends, 1);
+  satellite.segment(goesOn(5));
+  satellite.segment(closes(CLOSED.ENDED));
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio"]);
+  assert.equal(view.talk, "always");
+  await speak();
+  assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
+});
+
+test("the rest of a press does not follow an end by the service", () => {
+  satellite.press();
+  satellite.segment(opens());
+  answer("u1", "Stop.", { end: "endpoint" });
+  assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
+});
+
+test("a microphone that is gone ends the utterance", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  satellite.segment(null);
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+});
+
+test("a refused microphone ends always-on", () => {
+  microphone.open = () => (microphone.problem = { title: "no", text: "", inTab: false });
+  satellite.tap();
+  assert.ok(!view.always);
+  assert.equal(view.problem.title, "no");
+});
+
+test("a tap on suspended audio resumes it, and does not stop always-on", () => {
+  satellite.tap();
+  microphone.state = MICROPHONE.SUSPENDED;
+  satellite.changed();
+  assert.equal(view.talk, "suspended");
+  satellite.tap();
+  assert.equal(view.talk, "always");
+});
+
+test("a microphone that nobody uses is closed", () => {
+  satellite.press();
+  clock.now += 5;
+  satellite.release();
+  satellite.tick();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  clock.now += IDLE_S + 1;
+  satellite.tick();
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+});
+
+test("always-on is never closed, and survives a reload, as does mute", () => {
+  satellite.resume({ always: true, muted: false });
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  clock.now += 10 * IDLE_S;
+  satellite.tick();
+  clock.now += 10 * IDLE_S;
+  satellite.tick();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+});
+
+test("a muted page stays muted over a reload", () => {
+  satellite.resume({ always: true, muted: true });
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+  assert.deepEqual([view.talk, microphone.orders.at(-1)], ["muted", LISTEN.OFF]);
+});
+
+test("who speaks while the service is away is told if it was for nothing", async () => {
+  satellite.tap();
+  satellite.down("the service is not there", false);
+  assert.equal(view.link.state, "down");
+  await speak();
+  clock.now += 40;
+  satellite.tick();
+  assert.match(view.note, /lost/);
+});

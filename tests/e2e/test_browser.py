@@ -1,0 +1,349 @@
+"""Somebody speaks to the page `/mic` of the running program, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Locator, Page, expect
+
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.types import SAMPLE_RATE
+from tests.browser import (
+    PHONE,
+    TIMEOUT_MS,
+    chromium,
+    microphone_arguments,
+    needs_chromium,
+    open_microphone_page,
+    write_recording,
+)
+from tools.brokers import Broker, free_port
+from tools.program import running
+from tools.words import words
+
+pytestmark = needs_chromium
+
+SPEECH = SAMPLES[0]
+ATTEMPTS, ATTEMPT_MS = 5, 20_000
+KEEP_TRACK = """
+const { mediaDevices } = navigator;
+const open = mediaDevices.getUserMedia.bind(mediaDevices);
+mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await open(wanted);
+  [window.track] = stream.getTracks();
+  return stream;
+};
+"""
+"""A script that lets a test do to the microphone what a hand does to its plug."""
+BEFORE_S, AFTER_S = 1.5, 3.0
+SNR_DB = 15.0
+
+
+def web() -> tuple[dict[str, Any], str]:
+    """The configuration of the pages, and their address."""
+    port = free_port()
+    return {"port": port}, f"http://127.0.0.1:{port}/"
+
+
+def recording(folder: Path, noise: bytes | None = None) -> Path:
+    """Somebody speaks once, after a while."""
+    file = folder / "microphone.wav"
+    return write_recording(file, BEFORE_S, SPEECH.pcm(), AFTER_S, noise=noise, snr_db=SNR_DB)
+
+
+def talk_button(page: Page) -> Locator:
+    return page.locator("#talk")
+
+
+def await_answer(page: Page) -> None:
+    """Wait until the page shows words."""
+    expect(page.locator("#answer")).not_to_be_empty(timeout=TIMEOUT_MS)
+
+
+def await_words(page: Page) -> None:
+    """Wait until the page shows what was said.
+
+    On a busy machine the microphone of the browser loses samples. Then it is said again.
+    """
+    expected = re.compile(SPEECH.text.rstrip(".?"), re.IGNORECASE)
+    for _ in range(ATTEMPTS):
+        try:
+            expect(page.locator("#answer")).to_have_text(expected, timeout=ATTEMPT_MS)
+        except AssertionError:
+            say_again(page)
+        else:
+            return
+    expect(page.locator("#answer")).to_have_text(expected, timeout=TIMEOUT_MS)
+
+
+def say_again(page: Page) -> None:
+    """The recording begins anew when the microphone is opened again."""
+    page.get_by_role("button", name="Mute", exact=True).click()
+    page.get_by_role("button", name="Unmute").click()
+
+
+def test_a_tap_and_speech_give_words_on_the_page_and_on_mqtt(
+    tmp_path: Path, broker: Broker
+) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        talk_button(page).click()
+        await_words(page)
+        result = peer.json("stt/kitchen/result")[-1]
+        assert words(result["text"]) == words(SPEECH.text)
+        assert result["end"] in {"stop", "endpoint"}
+        assert not problems
+
+
+def test_a_held_button_ends_the_utterance_when_it_is_released(
+    tmp_path: Path, broker: Broker
+) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).hover()
+        page.mouse.down()
+        expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+        page.wait_for_timeout(len(SPEECH.pcm()) / 32)
+        page.mouse.up()
+        peer.json("stt/kitchen/result")
+        expect(talk_button(page)).to_contain_text("Talk")
+        await_answer(page)
+
+
+def test_in_noise_a_keyboard_is_enough(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    noise = recording(tmp_path, noise=steady_noise())
+    with (
+        running(tmp_path, broker, web=config) as _,
+        chromium(*microphone_arguments(noise)) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).focus()
+        page.keyboard.press("Enter")
+        await_words(page)
+
+
+def test_the_page_goes_on_after_the_service_was_killed(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (service, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).click()
+        await_answer(page)
+        service.process.kill()
+        service.process.wait()
+        expect(page.locator("#link")).to_contain_text("Connecting", timeout=TIMEOUT_MS)
+        with service.log_file.open("ab") as log:
+            service.process = service.spawn(log)
+            expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+            say_again(page)
+            expect(page.locator("#earlier li")).to_have_count(1, timeout=TIMEOUT_MS)
+            peer.json("stt/kitchen/result", 2)
+            await_words(page)
+
+
+def test_what_is_always_on_stays_on_over_a_reload(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).click()
+        await_answer(page)
+        page.reload()
+        expect(page.locator("#room-name")).to_have_text("kitchen")
+        await_answer(page)
+        assert len(peer.json("stt/kitchen/result", 2)) == 2
+
+
+def test_a_muted_page_sends_nothing_and_closes_the_microphone(
+    tmp_path: Path, broker: Broker
+) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).click()
+        expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+        page.get_by_role("button", name="Mute", exact=True).click()
+        (result,) = peer.json("stt/kitchen/result")
+        assert result["outcome"] == "aborted"
+        expect(talk_button(page)).to_contain_text("Muted")
+        expect(page.locator("#answer")).to_be_empty()
+
+
+def test_a_refused_microphone_is_explained(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config),
+        chromium("--deny-permission-prompts", "--use-fake-device-for-media-stream") as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).click()
+        expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
+
+
+def test_without_https_the_page_says_what_is_needed(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery-staple\n")
+    there = url.replace("127.0.0.1", "home.test")
+    with (
+        running(tmp_path, broker, web={**config, "token_file": str(token)}),
+        chromium("--host-resolver-rules=MAP home.test 127.0.0.1") as browser,
+    ):
+        page = browser.new_context().new_page()
+        page.goto(f"{there}mic")
+        page.get_by_label("Token").fill(token.read_text().strip())
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Name of the room").fill("kitchen")
+        page.get_by_role("button", name="Save").click()
+        talk_button(page).click()
+        expect(page.get_by_role("alert").first).to_contain_text("https://", timeout=TIMEOUT_MS)
+
+
+def test_a_microphone_that_was_unplugged_is_opened_again(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        context = browser.new_context()
+        context.add_init_script(KEEP_TRACK)
+        page = open_microphone_page(context, url, "kitchen")
+        talk_button(page).click()
+        await_answer(page)
+        page.evaluate("window.track.dispatchEvent(new Event('ended'))")
+        expect(page.get_by_role("alert").first).to_contain_text("Plug one in", timeout=TIMEOUT_MS)
+        peer.json("stt/kitchen/result", 2)
+        expect(page.get_by_role("alert").first).to_be_hidden()
+
+
+def test_a_page_that_was_frozen_hears_again(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config) as (_, peer),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        talk_button(page).click()
+        await_answer(page)
+        session = page.context.new_cdp_session(page)
+        session.send("Page.setWebLifecycleState", {"state": "frozen"})
+        page.wait_for_timeout(5000)
+        session.send("Page.setWebLifecycleState", {"state": "active"})
+        expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+        say_again(page)
+        peer.json("stt/kitchen/result", 2)
+
+
+def test_in_a_frame_without_a_microphone_the_page_offers_a_tab(
+    tmp_path: Path, broker: Broker
+) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = browser.new_page()
+        page.route(
+            "**/app",
+            lambda route: route.fulfill(
+                content_type="text/html",
+                headers={"Permissions-Policy": "microphone=()"},
+                body='<iframe src="mic" width="800" height="700"></iframe>',
+            ),
+        )
+        page.goto(f"{url}app")
+        frame = page.frame_locator("iframe")
+        frame.get_by_label("Name of the room").fill("kitchen")
+        frame.get_by_role("button", name="Save").click()
+        frame.locator("#talk").click()
+        link = frame.get_by_role("link", name="Open in its own tab")
+        expect(link).to_be_visible(timeout=TIMEOUT_MS)
+        expect(link).to_have_attribute("href", f"{url}mic")
+
+
+def test_another_page_of_the_same_room_takes_over(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with running(tmp_path, broker, web=config), chromium() as browser:
+        context = browser.new_context()
+        first = open_microphone_page(context, url, "kitchen")
+        second = context.new_page()
+        second.goto(f"{url}mic")
+        expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+        expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
+    tmp_path: Path, broker: Broker
+) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web={**config, "rooms": ["tablet"]}),
+        chromium() as browser,
+    ):
+        page = browser.new_context().new_page()
+        page.goto(f"{url}mic")
+        page.get_by_label("Name of the room").fill("kitchen")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#link")).to_contain_text("Not connected", timeout=TIMEOUT_MS)
+        page.get_by_role("button", name="Room kitchen, change").click()
+        page.get_by_label("Name of the room").fill("tablet")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_a_room_that_is_switched_off_in_the_house_says_so(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with running(tmp_path, broker, web=config) as (_, peer), chromium() as browser:
+        page = open_microphone_page(browser.new_context(), url, "kitchen")
+        peer.publish("stt/kitchen/set", '{"enabled": false}')
+        expect(page.get_by_text("switched off in the house")).to_be_visible(timeout=TIMEOUT_MS)
+        peer.publish("stt/kitchen/set", '{"enabled": true}')
+        expect(page.get_by_text("switched off in the house")).to_be_hidden(timeout=TIMEOUT_MS)
+
+
+def test_everything_is_in_reach_on_a_phone(tmp_path: Path, broker: Broker) -> None:
+    config, url = web()
+    with (
+        running(tmp_path, broker, web=config),
+        chromium(*microphone_arguments(recording(tmp_path))) as browser,
+    ):
+        page = open_microphone_page(browser.new_context(**PHONE), url, "living_room")
+        talk_button(page).tap()
+        await_words(page)
+        width, height = PHONE["viewport"]["width"], PHONE["viewport"]["height"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for button in page.get_by_role("button").all():
+            if not button.is_visible():
+                continue
+            box = button.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) >= 44
+            assert box["y"] + box["height"] <= height
+
+
+def steady_noise() -> bytes:
+    """The hiss of a fan."""
+    hiss = np.random.default_rng(3).standard_normal(5 * SAMPLE_RATE)
+    return (3000 * np.convolve(hiss, np.ones(8) / 8, "same")).astype("<i2").tobytes()
