@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         port = free_port()
         wyoming = {"enabled": True, "listen": [f"tcp://{HOST}:{port}"], "endpointing": "server"}
         defaults = {"language": "en"}
-        with a_service(wyoming=wyoming, device_defaults=defaults):
+        with a_service(wyoming=wyoming, device_defaults=defaults, phrases={"builtin": True}):
             say(f"{len(clips)} recordings")
             played = asyncio.run(_play(clips, port))
     return {
