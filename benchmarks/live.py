@@ -66,7 +66,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def configuration(options: argparse.Namespace) -> dict[str, Any]:
     """The sections of the service's configuration."""
-    books = [] if options.quick else ["commands", "orders", "words"]
+    # Free speech may spell: with the book of single words, each digit would be a whole command.
+    words = [] if options.endpointing == "eager" else ["words"]
+    books = [] if options.quick else ["commands", "orders", *words]
     defaults = {"language": "en"}
     if options.endpointing is not None and _is_known(options.endpointing):
         defaults["endpointing"] = options.endpointing

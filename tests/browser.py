@@ -16,7 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from stt_mqtt.types import SAMPLE_RATE
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium")
+needs_chromium = pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason="needs Chromium (apt install chromium)"
+)
 
 TIMEOUT_MS = 120_000
 """Longest time for anything to appear on a page: the machine may be busy."""

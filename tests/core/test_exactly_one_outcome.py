@@ -464,4 +464,4 @@ class TheSpeechService(RuleBasedStateMachine):
 
 
 TestTheSpeechService = TheSpeechService.TestCase
-TestTheSpeechService.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestTheSpeechService.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE_MS = 60_000.0
-
-needs_chromium = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason="needs Chromium (apt install chromium), which is not installed"
-)
 
 
 @dataclass
@@ -39,17 +28,6 @@ class Tab:
     def has_text(self, selector: str, text: str) -> None:
         """Wait until an element has a text in it."""
         self.page.locator(selector).filter(has_text=text).first.wait_for()
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

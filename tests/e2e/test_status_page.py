@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.e2e.status_browser import PATIENCE_MS, chromium, needs_chromium, open_tab
+from tests.browser import chromium, needs_chromium
+from tests.e2e.status_browser import PATIENCE_MS, open_tab
 from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, free_port
 from tools.program import Peer, Service, await_online, running
 

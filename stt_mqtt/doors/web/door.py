@@ -15,7 +15,7 @@ from stt_mqtt.doors.web import assets, machines, selfcheck
 from stt_mqtt.doors.web.access import Access, answer_defects
 from stt_mqtt.doors.web.listener import (
     ConnectionBounds,
-    Listener,
+    WebListener,
     listening_socket,
     note_request,
 )
@@ -64,7 +64,7 @@ class WebDoor:
         self._tls = secrets.tls
         bounds = Bounds() if bounds is None else bounds
         self._bounds = bounds.connections
-        self._listener: Listener | None = None
+        self._listener: WebListener | None = None
         """None: it does not listen."""
         self._retrying: asyncio.Task[None] | None = None
         access = Access(self._config, secrets.token, parts.clock)
@@ -124,7 +124,7 @@ class WebDoor:
         except OSError as error:
             return error.strerror or str(error)
         assert self._runner.server is not None
-        self._listener = Listener(listening, self._tls, self._bounds)
+        self._listener = WebListener(listening, self._tls, self._bounds)
         self._listener.open(self._runner.server)
         log.info("the pages are at %s", self._config.url)
         return None

@@ -91,7 +91,7 @@ async def note_request(request: web.Request, handler: Handler) -> web.StreamResp
     return await handler(request)
 
 
-class Listener:
+class WebListener:
     """Accepts connections on the address of the web door, and gives them to `server`.
 
     `tls`: the certificate for HTTPS; None: no encryption.
