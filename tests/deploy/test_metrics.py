@@ -166,7 +166,7 @@ def test_every_panel_has_its_place_and_says_what_it_shows() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool, which is not installed")
+@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (apt install prometheus)")
 def test_prometheus_itself_takes_metrics_expressions_and_examples(tmp_path: Path) -> None:
     assert PROMTOOL is not None
 
