@@ -13,7 +13,7 @@ from stt_mqtt.app.book import BookKeeper
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
-from stt_mqtt.app.preparation import prepare
+from stt_mqtt.app.preparation import prepare, start_kept_audio
 from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 IDLE_BEFORE_TRIM_S = 20.0
 """Idle time of the model before its working memory is returned to the system."""
-POOL_CLOSE_TIMEOUT_S = 2.0
+THREAD_CLOSE_TIMEOUT_S = 2.0
 CLOSING_S = 15.0
 """Longest time to stop, beside the grace time: last messages, connections, inference threads."""
 
@@ -109,6 +109,7 @@ class Application:
             # After a failed start there may be open utterances. Otherwise there are none left.
             self._service.shut_down()
             self._service.abandon()
+            self._kept_audio.close(THREAD_CLOSE_TIMEOUT_S)
             self._timer.cancel()
             measuring.cancel()
             await self._book.close()
@@ -137,6 +138,7 @@ class Application:
         self._engine.reconfigure(self._config)
         self._book.reload(self._config)
         self._service.reconfigure(self._config)
+        self._kept_audio.reconfigure(self._config.keep_audio)
         self._doors.reconfigured()
         self._timer.arm()
         _warn(doubts)
@@ -152,6 +154,7 @@ class Application:
         )
         self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
         self._service.probe.recording = read_sample()
+        self._service.keeper = self._kept_audio = start_kept_audio(config)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -223,7 +226,7 @@ class Application:
         finally:
             for task in tasks:
                 task.cancel()
-            clean = await asyncio.to_thread(self._engine.close, POOL_CLOSE_TIMEOUT_S)
+            clean = await asyncio.to_thread(self._engine.close, THREAD_CLOSE_TIMEOUT_S)
         log.info("stopped")
         return clean and not self._ladder.loading
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     HermesConfig,
@@ -86,6 +87,8 @@ class Config(Section):
     """Settings of all devices. Entries of `devices` override them."""
     devices: dict[DevicePattern, DeviceConfig] = Field(default_factory=dict)
     """Settings of devices, by name or glob. Other keys come from `device_defaults`."""
+    keep_audio: KeepAudioConfig = Field(default_factory=KeepAudioConfig)
+    """Recordings of what was said."""
     satellite: SatelliteConfig = Field(default_factory=SatelliteConfig)
     """Settings of `stt-mqtt satellite`. The service ignores them."""
     log: LogConfig = Field(default_factory=LogConfig)

@@ -16,7 +16,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.clock import Clock, Moment
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.observers import DeviceObserver, Outlet, PartialOutlet
+from stt_mqtt.core.observers import AudioKeeper, DeviceObserver, Outlet, PartialOutlet
 from stt_mqtt.core.outcomes import (
     Answer,
     Ended,
@@ -75,6 +75,7 @@ class SpeechService:
         self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
         self.scheduler = Scheduler(limits)
         self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
+        self.keeper: AudioKeeper | None = None
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._deadlines = DeviceDeadlines(self.registry)
@@ -303,7 +304,10 @@ class SpeechService:
             device = self.registry.find(utterance.key)
             if device is not None:
                 device.pending -= 1
-            self._deliver(outcome_of(answer, self._moment()))
+            outcome = outcome_of(answer, self._moment())
+            self._deliver(outcome)
+            if self.keeper is not None:
+                self.keeper.keep(utterance, outcome)
             if device is not None:
                 self.registry.observers.announce(device)
                 self.registry.remove_if_left(device)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,3 +214,30 @@ def test_what_is_done_in_the_background_comes_back(
             await in_background(_divide)
 
     asyncio.run(scenario())
+
+
+def test_what_is_said_is_recorded_only_if_the_configuration_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STT_MQTT_STATE", str(tmp_path))
+
+    async def scenario(**sections: Any) -> None:
+        slow, port = Slow(monkeypatch), free_port()
+        running = asyncio.create_task(application(port, **sections).run())
+        await happens(slow.begun)
+        async with AsyncTcpClient("127.0.0.1", port) as client, asyncio.timeout(TIMEOUT_S):
+            await client.write_event(AudioStart(**FORMAT).event())
+            await client.write_event(AudioChunk(**FORMAT, audio=bytes(32_000)).event())
+            await client.write_event(AudioStop().event())
+            await client.write_event(Ping().event())
+            await client.read_event()
+            slow.may_end.set()
+            with pytest.raises(ModelError):
+                await running
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+    asyncio.run(scenario(keep_audio={"enabled": True}))
+    (sound,) = tmp_path.glob("audio/*.wav")
+    with wave.open(str(sound)) as recorded:
+        assert recorded.getnframes() == 16_000

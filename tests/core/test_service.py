@@ -17,6 +17,7 @@ from stt_mqtt.types import (
     EndReason,
     Outcome,
     OutcomeKind,
+    Utterance,
     UtteranceStart,
     Verdict,
 )
@@ -675,3 +676,27 @@ def test_an_outcome_has_the_levels_of_its_audio() -> None:
     bench.speak()
     bench.answer(replace(heard(), levels=levels))
     assert bench.outlet.outcomes[0].levels == levels
+
+
+class Keeper:
+    """Notes what it should keep."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, str | None, OutcomeKind]] = []
+
+    def keep(self, utterance: Utterance, outcome: Outcome) -> None:
+        self.kept.append((len(utterance.audio.data), outcome.id, outcome.kind))
+
+
+def test_the_audio_of_each_utterance_that_was_queued_is_offered_with_its_outcome() -> None:
+    bench, keeper = Bench(), Keeper()
+    bench.service.keeper = keeper
+    bench.speak(id="a")
+    bench.answer(heard())
+    bench.speak(id="b")
+    bench.answer(InferenceFailedError("broken"))
+    bench.service.start(KITCHEN, UtteranceStart(id="c"))
+    bench.service.chunk(KITCHEN, CHUNK, None, None)
+    bench.service.abort(KITCHEN, None)
+    size = 10 * len(CHUNK)
+    assert keeper.kept == [(size, "a", OutcomeKind.TRANSCRIPT), (size, "b", OutcomeKind.ERROR)]
