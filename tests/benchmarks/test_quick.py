@@ -32,6 +32,7 @@ NAMES = (
     "partials",
     "assist",
     "browser",
+    "soak",
     "phrases",
     "eager",
     "ladder",
@@ -122,6 +123,17 @@ def test_quick_ladder_keeps_waits_short_where_its_best_rung_cannot(quick: Quick)
         times = [move["at_s"] for move in ladder["moves"]]
         assert all(later - earlier >= 59.9 for earlier, later in pairwise(times))
     assert burst["runs"]["ladder"]["moves"][-1]["to"] == "base, beam 5"
+
+
+def test_quick_soak_has_an_outcome_for_every_utterance_whatever_comes_and_goes(
+    quick: Quick, results: Path
+) -> None:
+    data = quick("soak")
+    assert set(data["asked"]) == {"pcm", "opus", "hermes", "visitor", "browser", "wyoming"}
+    assert sum(data["asked"].values()) == data["outcomes"]["transcript"] == 42
+    assert (data["wrong"], data["errors"], data["defects_in_log"]) == ({}, {}, 0)
+    assert data["samples"][0]["threads"] <= data["samples"][-1]["threads"] < 20
+    assert (results / "soak.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_quick_ladder_draws_load_rung_and_wait(quick: Quick, results: Path) -> None:
