@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,10 +29,13 @@ PATIENT = {"max_queue_age_s": 120, "inference_timeout_s": 600}
 class Peer:
     """A client that remembers what it receives; MQTT 5 where the broker speaks it.
 
-    With `qos` 0 it sends no confirmations.
+    With `qos` 0 it sends no confirmations. No two filters may overlap: some brokers deliver what
+    matches both of them twice.
     """
 
     def __init__(self, broker: Broker, *filters: str, qos: int = 1) -> None:
+        for one, other in combinations(filters, 2):
+            assert not overlap(one, other), f"{one} and {other} overlap"
         v5 = isinstance(broker, Mosquitto)
         protocol = MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311
         self.messages: list[paho.MQTTMessage] = []
@@ -84,6 +88,16 @@ class Peer:
     def _subscribe(self, client: paho.Client, *_: object) -> None:
         for topic_filter, qos in self._filters:
             client.subscribe(topic_filter, qos=qos)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters."""
+    for pair in zip_longest(one.split("/"), other.split("/")):
+        if "#" in pair:
+            return True
+        if None in pair or (len(set(pair)) == 2 and "+" not in pair):
+            return False
+    return True
 
 
 class Service:
@@ -145,7 +159,10 @@ def running(
         "stt/+/state",
         "stt/+/settings",
         "stt/+/reply/#",
-        "stt/bridge/#",
+        "stt/bridge/info",
+        "stt/bridge/health",
+        "stt/bridge/request/+",
+        "stt/bridge/response/+",
     )
     service = make(folder, broker, **{"limits": PATIENT, **config})
     try:
