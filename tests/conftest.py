@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from stt_mqtt.observe import logs
+from tests.thorough import examples
 from tools.brokers import (
     KEEPS_ALL,
     MOSQUITTO,
@@ -30,9 +31,19 @@ from tools.brokers import (
 MAX_PROCESSES = 8
 IN_CI = os.environ.get("CI") == "true"
 
+TESTS = Path(__file__).parent
+COVERED_BY = {
+    "audio", "config", "core", "test_errors.py", "test_hints.py", "test_types.py",
+}  # fmt: skip
+"""The tests of the packages that must be covered. Only they are watched for coverage: to watch
+others makes them slower by a third or more, and says nothing about these packages."""
+
 # An example that takes long says how busy the machine is, and nothing else.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient",
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
 
@@ -56,6 +67,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         config.option.dist = "no"
         return 0
     return min(2 * len(os.sched_getaffinity(0)), MAX_PROCESSES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] not in COVERED_BY:
+            item.add_marker("no_cover")
 
 
 def pytest_report_header() -> str:
