@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -118,9 +118,20 @@ def logs_as_they_were() -> Iterator[None]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A fresh broker without login: Mosquitto, or the embedded one where that is missing."""
-    running: Broker = (
-        EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path, KEEPS_ALL)
-    )
+    with a_broker(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The same for all tests of a module, which use topics of their own."""
+    with a_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@contextmanager
+def a_broker(folder: Path) -> Iterator[Broker]:
+    running: Broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder, KEEPS_ALL)
     running.start()
     try:
         yield running
