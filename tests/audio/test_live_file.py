@@ -21,6 +21,7 @@ from stt_mqtt.audio.webm import WebmDemuxer
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import container, opus_packets, s16, tone
+from tests.thorough import examples
 
 CAP = AudioCap(30.0, 2 * 1024 * 1024)
 KINDS = [Codec.OGG, Codec.WEBM]
@@ -217,7 +218,7 @@ def test_it_is_heard_in_time(codec: Codec) -> None:
     assert buffer.seconds == 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.sampled_from(KINDS), st.lists(st.integers(1, 4_000), min_size=1, max_size=30))
 def test_it_does_not_matter_how_the_file_is_cut(codec: Codec, sizes: list[int]) -> None:
     data = a_file(codec)
@@ -250,7 +251,7 @@ def test_another_codec_is_not_heard(codec: Codec, name: str) -> None:
     assert len(decode(buffer.close(), 30.0).samples) > 20_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sampled_from(KINDS),
     st.lists(st.tuples(st.integers(0, 30_000), st.binary(min_size=1, max_size=6)), max_size=6),
@@ -268,7 +269,7 @@ def test_a_damaged_file_harms_nobody(
     assert len(samples) <= 16_000 * 30
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.sampled_from(KINDS), st.lists(st.binary(max_size=300), max_size=10))
 def test_any_bytes_are_taken(codec: Codec, chunks: list[bytes]) -> None:
     buffer = opened(codec)
@@ -611,7 +612,7 @@ def test_flac_of_the_satellite_is_heard_frame_by_frame() -> None:
     assert found == sound[: len(found)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30_000), st.binary(min_size=1, max_size=6)), max_size=6),
     st.integers(1, 3_000),

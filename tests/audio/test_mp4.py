@@ -33,6 +33,7 @@ from tests.audio.mp4_forge import (
 )
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.audio.test_decode_media import EDITS, edited
+from tests.thorough import examples
 
 KINDS = {
     "m4a": ("ipod", "aac", 44_100, 2, ""),
@@ -375,7 +376,7 @@ def pointing_to(target: Path, kind: bytes) -> bytes:
     ).file(box(b"mdat", bytes(64)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(130), deadline=None)
 @given(st.sampled_from(sorted(KINDS)), EDITS, st.integers(0, 3_000))
 def test_damaged_files_give_audio_or_one_of_two_errors(
     kind: str, edits: list[tuple[int, int, bytes]], missing: int
@@ -389,7 +390,7 @@ def test_damaged_files_give_audio_or_one_of_two_errors(
     assert np.isfinite(found.samples).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 2_000), st.integers(0, 2**32))
 def test_any_number_anywhere_in_the_index_harms_nobody(
     junk: bytes, place: int, number: int

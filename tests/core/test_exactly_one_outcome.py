@@ -40,6 +40,7 @@ from tests.fakes import (
     heard,
     nothing_heard,
 )
+from tests.thorough import examples
 
 DEVICES = ["kitchen", "bedroom", "bath", "attic", "cellar"]
 MAX_DEVICES = 4
@@ -464,4 +465,6 @@ class TheSpeechService(RuleBasedStateMachine):
 
 
 TestTheSpeechService = TheSpeechService.TestCase
-TestTheSpeechService.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestTheSpeechService.settings = settings(
+    max_examples=examples(50), stateful_step_count=60, deadline=None
+)

@@ -13,6 +13,7 @@ from stt_mqtt.engine.loaded import LoadedModel, Silence, padded, window_s
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.types import SAMPLE_RATE, Samples
 from tests.engine.scripted import whisper_tokenizer
+from tests.thorough import examples
 
 WINDOW = Window(lead_s=0.3, pad_s=3.0, min_s=6.0, tail_states=500)
 SILENCE = Silence(np.arange(1500, dtype=np.float32)[:, np.newaxis])
@@ -90,7 +91,7 @@ def test_what_does_not_fit_is_cut_off_at_the_end() -> None:
     assert np.count_nonzero(samples) == round(29.7 * SAMPLE_RATE)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(windows, st.floats(0.0, 35.0))
 def test_a_frame_holds_the_speech_once_and_else_silence(window: Window, speech_s: float) -> None:
     speech = loud(speech_s)

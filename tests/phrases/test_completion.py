@@ -19,6 +19,7 @@ from stt_mqtt.phrases.names import Area, Entity, HomeNames
 from stt_mqtt.types import Completion
 from tests.phrases.books import compiled, sentences
 from tests.phrases.test_starter_book import LANGUAGES, NEAR, cases_of, commands, phrase_book
+from tests.thorough import examples
 
 COMPLETE, EXTENDABLE, OPEN, _, NONE = Completion
 
@@ -391,7 +392,7 @@ def beginnings(texts: set[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
             yield (*text[: count - 1], "bedlight")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(50))
 @given(BOOKS)
 def test_a_random_book_agrees_with_the_list_of_its_sentences(pieces: list[Drawn]) -> None:
     things, places = (", ".join(LISTS[name]) for name in ("thing", "place"))

@@ -18,6 +18,7 @@ from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Phrase, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.doors.native.peers import Wire
 from tests.fakes import heard, nothing_heard
+from tests.thorough import examples
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
@@ -512,7 +513,7 @@ content_types = st.none() | st.text(max_size=30) | st.just("opus;rate=48000")
 users = st.lists(st.tuples(st.just("seq"), st.text(max_size=6) | st.just("1")), max_size=1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(
     st.lists(
         st.tuples(
