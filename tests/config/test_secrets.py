@@ -39,6 +39,7 @@ LINES = st.sampled_from(
 @given(LINES, PASSWORDS)
 @example("mqtt:\n  password: {}\n", f"!{MARK}!x")
 @example("mqtt: {{password: {}}}\n", f"my,{MARK}")
+@example("mqtt:\n  password:{}: a\n", MARK)
 def test_no_message_and_no_repr_shows_a_password(line: str, password: str) -> None:
     found = attempt(line.format(password))
     assert MARK not in repr(found)

@@ -10,7 +10,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.errors import TooManyDevicesError
+from stt_mqtt.errors import RequestError, TooManyDevicesError
 from stt_mqtt.types import DeviceKey
 from tests.fakes import FakeClock, RecordingOutlet
 
@@ -92,3 +92,28 @@ def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / 1000 < 2048
+
+
+def test_who_is_restored_has_its_settings_if_there_is_room() -> None:
+    devices = registry(1)
+    devices.restore(key("a"), None, 5.0)
+    devices.restore(key("b"), None, 6.0)
+    assert names(devices) == ["a"]
+
+
+def test_who_is_configured_or_speaks_is_not_forgotten() -> None:
+    devices = registry(2, "a")
+    devices.get_or_add(key("a"))
+    devices.get_or_add(key("b")).chunk(b"xx", None, None, 0.0)
+    with pytest.raises(RequestError, match="never forgotten"):
+        devices.forget(key("a"))
+    with pytest.raises(RequestError, match="listening; try again"):
+        devices.forget(key("b"))
+    assert names(devices) == ["a", "b"]
+
+
+def test_who_is_idle_is_forgotten() -> None:
+    devices = registry(1)
+    devices.get_or_add(key("a"))
+    devices.forget(key("a"))
+    assert names(devices) == []

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.outcomes import log_outcome
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
+from stt_mqtt.hints import Hint
 from stt_mqtt.levels import Levels
 from stt_mqtt.types import (
     DeviceKey,
@@ -552,6 +554,16 @@ def test_the_words_are_in_the_log_at_debug_only(caplog: pytest.LogCaptureFixture
         bench.speak(id="b")
         bench.answer(heard("The secret word."))
     assert "secret" in caplog.text
+
+
+def test_the_log_says_what_was_lost_and_what_looked_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "stt_mqtt"):
+        log_outcome(
+            Outcome(KITCHEN, "a", 0.0, OutcomeKind.NO_SPEECH, lost_chunks=3, hint=Hint.CLIPPING)
+        )
+    assert "no_speech audio_s=0.000 lost_chunks=3 hint=clipping" in caplog.text
 
 
 def test_a_device_that_leaves_takes_back_what_is_open_and_what_waits() -> None:
