@@ -34,6 +34,7 @@ from tests.deploy.files import (
     parsed,
 )
 from tools.brokers import MOSQUITTO, eventually, free_port, needs_mosquitto
+from tools.lock import CONTAINER
 
 SERVICES = ("mosquitto", "stt-mqtt")
 YAMLLINT = (
@@ -125,8 +126,8 @@ def test_the_image_has_a_python_and_a_model_that_we_know() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (version,) = re.findall(r"^FROM python:([0-9.]+)-slim-\w+ AS base$", DOCKERFILE, re.MULTILINE)
     assert f"Programming Language :: Python :: {version}" in project["classifiers"]
-    (extras,) = re.findall(r"'\.\[([\w,]+)\]'", DOCKERFILE)
-    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert version == CONTAINER.python
+    assert set(CONTAINER.extras) <= set(project["optional-dependencies"])
     model = instruction("ARG").removeprefix("MODEL=")
     assert model in CATALOGUE
     assert model == Config().engine.model
@@ -218,8 +219,9 @@ def test_what_the_wheel_does_not_need_stays_out_of_the_build(path: str) -> None:
 
 def test_everything_that_the_wheel_needs_goes_into_the_build_and_is_copied() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    copied = next(rest for name, rest in instructions() if name == "COPY").split()[:-1]
+    copied = {part for name, rest in instructions() if name == "COPY" for part in rest.split()[:-1]}
     needed = {"pyproject.toml", project["project"]["readme"]}
+    needed |= {"deploy/requirements.lock", "deploy/sbom.cdx.json"}
     for pattern in project["project"]["license-files"]:
         needed |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     data = project["tool"]["setuptools"]["package-data"]["stt_mqtt"]
