@@ -14,7 +14,7 @@ HASH = re.compile(r" --hash=sha256:[0-9a-f]{64}")
 def locked(file: Path) -> dict[str, Requirement]:
     """The requirements of a lock by name. Each must have hashes and be one exact version."""
     text = file.read_text(encoding="utf-8").replace("\\\n   ", "")
-    found = {}
+    found: dict[str, Requirement] = {}
     for line in text.splitlines():
         if line.startswith("#"):
             continue

@@ -17,6 +17,8 @@ from typing import Any
 from tools.lock import ADDON, CONTAINER
 
 TIMEOUT_S = 120.0
+UNREACHABLE = ("connect", "timed out", "server error")
+"""What pip-audit says if it gets no answer from the database."""
 
 
 def main() -> int:
@@ -42,7 +44,8 @@ def asked(program: str, lock: Path) -> Sequence[Mapping[str, Any]] | None:
     except subprocess.TimeoutExpired:
         return None
     if not done.stdout:
-        print(done.stderr.strip().splitlines()[-1:], file=sys.stderr)
+        if not any(sign in done.stderr.casefold() for sign in UNREACHABLE):
+            raise SystemExit(f"audit of {lock.name}: {done.stderr}")
         return None
     found: list[Mapping[str, Any]] = json.loads(done.stdout)["dependencies"]
     return found if any("vulns" in one for one in found) else None

@@ -84,3 +84,6 @@ def test_an_audit_without_an_answer_reached_no_database(tmp_path: Path) -> None:
     answer = '{"dependencies": [{"name": "a", "skip_reason": "Dependency not found"}]}'
     program.write_text(f"#!/bin/sh\necho '{answer}'\n")
     assert asked(str(program), CONTAINER.file) is None
+    program.write_text("#!/bin/sh\necho 'the lock cannot be read' >&2; exit 1\n")
+    with pytest.raises(SystemExit, match="the lock cannot be read"):
+        asked(str(program), CONTAINER.file)
