@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
-MOSQUITTO_CONF = (DEPLOY / "mosquitto.conf").read_text(encoding="utf-8")
+MOSQUITTO_CONF = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "stt-mqtt.service").read_text(encoding="utf-8")
 SATELLITE_UNIT = (DEPLOY / "stt-mqtt-satellite.service").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
