@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ _SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 70 internal, 75 temporary, 78 configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _leave_no_core_dump()
     with checked_output():
         try:
             code = _run(arguments)
@@ -49,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return failed
             raise
         return code or _guarded(_flushed)
+
+
+def _leave_no_core_dump() -> None:
+    """Have the system write no core dump of this process: it would contain passwords and speech.
+
+    Programs that this one starts inherit the limit, and may raise it again.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.deploy.files import DEPLOY
@@ -66,9 +68,7 @@ class SecuredBroker:
 
     host = "localhost"
 
-    def __init__(
-        self, folder: Path, users: Collection[str], by_hand: Collection[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, users: Collection[str], by_hand: Collection[str] = ()) -> None:
         self.port, self.tls_port = free_port(), free_port()
         self.folder = folder
         self._broker = folder / "broker"
@@ -207,14 +207,23 @@ class Person:
         sock.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
 
-    def await_heard(self, topic: str) -> None:
-        """Wait for a message."""
-        self._await(lambda: any(heard == topic for heard, _ in self.heard))
+    def await_heard(self, topic: str, times: int = 1) -> None:
+        """Wait for messages."""
+        self._await(lambda: self.times(topic) >= times)
 
-    def publish(self, payloads: dict[str, bytes], retain: bool = False) -> set[str]:
+    def times(self, topic: str) -> int:
+        """How many messages came on a topic."""
+        return sum(heard == topic for heard, _ in list(self.heard))
+
+    def publish(
+        self, payloads: dict[str, bytes], retain: bool = False, reply_to: str | None = None
+    ) -> set[str]:
         """Publish all with QoS 1; the topics that the broker did not refuse."""
+        extra = Properties(PacketTypes.PUBLISH)
+        if reply_to is not None:
+            extra.ResponseTopic = reply_to
         sent = {
-            topic: self._client.publish(topic, payload, qos=1, retain=retain).mid
+            topic: self._client.publish(topic, payload, 1, retain, extra).mid
             for topic, payload in payloads.items()
         }
         self._await(lambda: self._refusals.keys() >= set(sent.values()))

@@ -49,8 +49,10 @@ OF_HERMES = (
     "hermes/asr/partialTextCaptured", "hermes/error/asr", "hermes/tts/say",
     "rhasspy/asr/recordingFinished", "rhasspy/asr/{}/1/audioCaptured",
 )  # fmt: skip
-ELSEWHERE = ("homeassistant/status", "homeassistant/device/stt_mqtt_kitchen/config",
-             "homeassistant/light/lamp/config", "$SYS/broker/version", "zigbee2mqtt/lamp/set")  # fmt: skip
+ELSEWHERE = (
+    "homeassistant/status", "homeassistant/device/stt_mqtt_kitchen/config",
+    "homeassistant/light/lamp/config", "$SYS/broker/version", "zigbee2mqtt/lamp/set",
+)  # fmt: skip
 Rights: TypeAlias = dict[str, dict[str, str]]
 TOPICS = (
     *(f"stt/{SATELLITE}/{rest}" for rest in OF_A_DEVICE),
@@ -122,8 +124,8 @@ def table_of(enforced: Rights) -> str:
         "`rhasspy` |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (_, *cells), topics in rows.items():
-        lines.append(f"| {' | '.join((topic_cell(topics), *cells))} |")
+    for (_, *rights), topics in rows.items():
+        lines.append(f"| {' | '.join((topic_cell(topics), *rights))} |")
     return "\n".join(lines)
 
 
@@ -143,8 +145,7 @@ def test_a_satellite_speaks_only_as_itself_and_hears_only_itself(
     assert not any(enforced[OTHER].values())
 
 
-def test_who_watches_changes_nothing(enforced: Rights, broker: SecuredBroker
-) -> None:
+def test_who_watches_changes_nothing(enforced: Rights, broker: SecuredBroker) -> None:
     assert "w" not in "".join(enforced["watch"].values())
     with_own_name = Person(broker, "watch")
     assert with_own_name.publish({"stt/watch/audio": b"x", "stt/watch/utterance": b"x"}) == set()
