@@ -7,10 +7,12 @@ import hashlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -351,6 +353,28 @@ class FakeServer:
                 if connect:
                     self.connects.append(connect)
                     self._behave(sock, connect)
+
+
+def only_old_tls(certificates: Certificates) -> Callable[[socket.socket, bytes], None]:
+    """A `FakeServer` that refuses a greeting for speaking no TLS before 1.2."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+    def behave(sock: socket.socket, greeting: bytes) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(greeting)
+        with suppress(ssl.SSLError):
+            server.do_handshake()
+        sock.sendall(outgoing.read())
+        sock.recv(1)
+
+    return behave
 
 
 def make_certificates(folder: Path) -> Certificates:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import TypeAlias
@@ -181,6 +183,26 @@ def test_without_the_right_password_nobody_connects(
 ) -> None:
     with pytest.raises(RefusedError, match="Not authorized"):
         Person(broker, user, password=password)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_spoken"), [("TLSv1_1", False), ("TLSv1_2", True), ("TLSv1_3", True)]
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_the_broker_speaks_tls_1_2_and_later(
+    broker: SecuredBroker, version: str, is_spoken: bool
+) -> None:
+    context = ssl.create_default_context(cafile=str(broker.ca))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    address = (broker.host, broker.tls_port)
+    with socket.create_connection(address, 60) as plain:
+        try:
+            context.wrap_socket(plain, server_hostname=broker.host).close()
+        except ssl.SSLError:
+            assert not is_spoken
+        else:
+            assert is_spoken
 
 
 def test_a_last_will_cannot_speak_for_another_room(broker: SecuredBroker) -> None:
