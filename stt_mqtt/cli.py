@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -18,6 +17,7 @@ from stt_mqtt.commands.output import (
     flush_output,
 )
 from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, OutputError, SttMqttError
+from stt_mqtt.observe.tracebacks import without_quotes
 
 _COMMANDS = {
     "run": "run the service",
@@ -91,9 +91,9 @@ def _guarded(run: Callable[[], int], extra: str = "") -> int:
         # The reader has closed the pipe.
         discard(sys.stdout)
         return 0
-    except Exception:
+    except Exception as error:
         end_of_log()
-        traceback.print_exc()
+        print(without_quotes(error), file=sys.stderr)
         complain("this is a defect of the program, please report it")
         return EXIT_INTERNAL
 

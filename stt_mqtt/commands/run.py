@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _serve(application: Application) -> bool:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
 
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,6 +63,13 @@ async def _serve(application: Application) -> bool:
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, _reload, application)
     return await application.run()
+
+
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong in the event loop. Its own handler would show arguments: spoken words."""
+    error = context.get("exception")
+    what, _, _ = str(context["message"]).partition("(")
+    log.error("%s, please report this", what, exc_info=error)
 
 
 def _exit_at_once(code: int) -> NoReturn:

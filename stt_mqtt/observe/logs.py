@@ -16,13 +16,13 @@ import os
 import select
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
-from stt_mqtt.config import LogConfig, LogFormat
+from stt_mqtt.config import LogConfig, LogFormat, LogLevel
+from stt_mqtt.observe.tracebacks import without_quotes
 
 ROOT = "stt_mqtt"
 
@@ -37,7 +37,19 @@ MAX_BYTES = 1024 * 1024
 _PIECE_BYTES = 64 * 1024
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """`quotes`: whether tracebacks have messages that may quote data, such as spoken words."""
+
+    def __init__(self, quotes: bool = False) -> None:
+        super().__init__()
+        self._quotes = quotes
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Format a traceback."""
+        return super().formatException(ei) if self._quotes else without_quotes(ei[1])
+
+
+class TextFormatter(_Formatter):
     """One line: time, level, device, utterance, message."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -51,7 +63,7 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -82,8 +94,8 @@ class DescriptorHandler(logging.Handler):
         """Queue a record. Does not block if the reader has stopped."""
         try:
             line = self.format(record)
-        except Exception:
-            line = f"a line could not be logged\n{traceback.format_exc()}"
+        except Exception as error:
+            line = f"a line could not be logged\n{without_quotes(error)}"
         # If other lines wait before this one, the terminal is halted: do not wait.
         if self._writer.write(line) and self._in_step:
             self._writer.flush(TERMINAL_S)
@@ -108,7 +120,8 @@ def set_up(config: LogConfig) -> None:
     """Send the logs of the program and Python warnings to standard error."""
     root = logging.getLogger()
     handler = _handler_of(root.handlers)
-    handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
+    formatter = JsonFormatter if config.format is LogFormat.JSON else TextFormatter
+    handler.setFormatter(formatter(quotes=config.level is LogLevel.DEBUG))
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(config.level.value.upper())

@@ -23,7 +23,6 @@ from tests.deploy.files import DEPLOY
 from tools.brokers import MOSQUITTO, await_port, end_mosquitto, free_port
 
 FILES = DEPLOY / "mosquitto"
-RIGHTS_CONF = (FILES / "conf.d" / "stt-mqtt.conf").read_text(encoding="utf-8")
 ORACLE = "oracle"
 """A user that only the tests have. It may read and write everything."""
 ANSWER_S = 60.0
@@ -122,8 +121,8 @@ class SecuredBroker:
             file.write_text(here(file.read_text(), self.folder, self.port, self.tls_port))
         if os.geteuid() == 0:
             # Otherwise it becomes the user mosquitto, who cannot read the test's folder.
-            with (target / "mosquitto.conf").open("a") as file:
-                file.write("user root\n")
+            with (target / "mosquitto.conf").open("a") as main:
+                main.write("user root\n")
 
 
 @contextmanager
