@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -105,3 +108,25 @@ def test_an_open_broker_for_everybody_is_warned_about(caplog: pytest.LogCaptureF
 def test_a_broker_on_loopback_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     broker_on(free_port()).start()
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_the_password_is_on_no_disk_and_in_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker reads it from a file, and quotes that file if it does not understand it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    password = "correct horse"
+
+    def quote(config_path: str) -> None:
+        assert password in Path(config_path).read_text(encoding="utf-8")
+        (folder,) = tmp_path.iterdir()
+        (file,) = folder.iterdir()
+        assert file.is_symlink()
+        raise ValueError(f"cannot read the configuration\n auth = {password}")
+
+    monkeypatch.setattr("iotcore.IotCoreBroker", quote)
+    config = BrokerConfig(port=free_port())
+    with pytest.raises(BrokerError, match="cannot read the configuration$") as caught:
+        EmbeddedBroker(config, ("stt", password), MAX_PAYLOAD).start()
+    assert password not in "".join(traceback.format_exception(caught.value))
+    assert list(tmp_path.iterdir()) == []
