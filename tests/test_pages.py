@@ -60,6 +60,7 @@ def places_of(page: str) -> set[str]:
         "docs/home-assistant.md",
         "docs/phrases.md",
         "docs/satellites.md",
+        "docs/security.md",
         "docs/wake-word.md",
         "docs/web.md",
         "addon/stt_mqtt/DOCS.md",

@@ -126,7 +126,7 @@ def test_the_password_is_on_no_disk_and_in_no_error(
 
     monkeypatch.setattr("iotcore.IotCoreBroker", quote)
     config = BrokerConfig(port=free_port())
-    with pytest.raises(BrokerError, match="cannot read the configuration$") as caught:
+    with pytest.raises(BrokerError, match=r"cannot read the configuration$") as caught:
         EmbeddedBroker(config, ("stt", password), MAX_PAYLOAD).start()
     assert password not in "".join(traceback.format_exception(caught.value))
     assert list(tmp_path.iterdir()) == []
