@@ -7,13 +7,17 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
 from stt_mqtt.commands.overview import Overview
 from stt_mqtt.config import Config
+from stt_mqtt.doctor import broker as checked
+from stt_mqtt.doctor.broker import check_broker
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
+from stt_mqtt.doctor.report import Status
 from tests.deploy.files import ROOT
 from tests.deploy.secured import (
     FILES,
@@ -24,6 +28,7 @@ from tests.deploy.secured import (
     run_script,
     secured_broker,
 )
+from tests.doctor.subjects import SOUND, subject_of
 from tools.brokers import needs_mosquitto
 
 pytestmark = needs_mosquitto
@@ -173,6 +178,46 @@ def test_the_rules_of_a_satellite_are_those_of_its_page() -> None:
     page = (ROOT / "docs" / "topics.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"device name:\n\n```\n(.*?)```", page, re.DOTALL)
     assert set(shown.splitlines()) == set(re.findall(r"^pattern .*$", ACL, re.MULTILINE))
+
+
+def test_doctor_finds_nothing_wrong_in_mqtt_3_either(
+    broker: SecuredBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the broker does not say which messages it drops. tests/deploy/test_house.py has 5."""
+    for name in ("CONNECT_S", "ANSWER_S", "ECHO_S"):
+        monkeypatch.setattr(checked, name, 60.0)
+    login = {
+        "host": broker.host,
+        "port": broker.tls_port,
+        "tls": {"ca_file": str(broker.ca)},
+        "username": "stt",
+        "password": broker.passwords["stt"],
+        "protocol": "3.1.1",
+    }
+    findings = check_broker(subject_of(SOUND, None, mqtt=login))
+    assert {finding.name for finding in findings} == {"broker", "rights", "service", "discovery"}
+    assert {finding.status for finding in findings} == {Status.OK}
+
+
+def test_a_satellite_of_rhasspy_sends_frames_of_its_own_site_only(tmp_path: Path) -> None:
+    """With the two lines of the file that wait for it."""
+    broker = SecuredBroker(tmp_path, (SATELLITE, ORACLE))
+    rules = tmp_path / "broker" / "acl"
+    before = rules.read_text()
+    rules.write_text(re.sub(r"^#(?=pattern)", "", before, flags=re.MULTILINE))
+    assert rules.read_text().count("%u") == before.count("%u")
+    broker.start()
+    try:
+        rights = rights_of(broker, [SATELLITE])[SATELLITE]
+        gained = {topic for topic, right in rights.items() if right and "hermes" in topic}
+        assert gained == {
+            f"hermes/audioServer/{SATELLITE}/audioFrame",
+            f"hermes/audioServer/{SATELLITE}/1/audioSessionFrame",
+        }
+        with closing(Person(broker, SATELLITE)) as person:
+            assert not person.publish({f"hermes/audioServer/{OTHER}/audioFrame": b""})
+    finally:
+        broker.stop()
 
 
 @pytest.mark.parametrize(
