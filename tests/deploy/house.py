@@ -57,7 +57,7 @@ PAGES = ("/", "/mic", "/metrics", "/healthz", "/readyz", "/events", "/login", "/
 class Evidence:
     """Everything that was said. `messages`: of the broker, topic and payload."""
 
-    secrets: Mapping[str, str]
+    secrets: dict[str, str]
     said: dict[str, str] = field(default_factory=dict)
     """Output, log or HTTP answer, by what it is of."""
     messages: list[tuple[str, bytes]] = field(default_factory=list)
@@ -170,7 +170,10 @@ class House:
         right = {"Authorization": f"Bearer {self.web_token}"}
         login, headers = self._ask("/login", {}, token=self.web_token)
         cookie = {"Cookie": headers["Set-Cookie"].partition(";")[0]}
-        said["page /login, right"] = login
+        session = cookie["Cookie"].partition("=")[2]
+        self.evidence.secrets["cookie"] = session
+        # There it belongs.
+        said["page /login, right"] = login.replace(session, "")
         said["page /login, wrong"] = self._ask("/login", {}, token=self.wrong_password)[0]
         said["page /selfcheck"] = self._ask("/selfcheck", right, nothing="")[0]
         for path in PAGES:
