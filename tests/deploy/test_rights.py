@@ -288,5 +288,6 @@ def test_mosquitto_gives_users_with_wildcards_in_their_names_nothing_and_with_a_
         Person(broker, "#")
     could = rights_of(broker, [name for name in ODD if name != "#"])
     gained = {name: {t for t, right in rights.items() if right} for name, rights in could.items()}
-    assert gained.pop("kitchen/satellite") == {"stt/kitchen/satellite/state"}
+    # 2.0.11 gives this one. A later version may give nothing.
+    assert gained.pop("kitchen/satellite") <= {"stt/kitchen/satellite/state"}
     assert not any(gained.values())
