@@ -88,6 +88,11 @@ class MqttClient:
         """Received messages that were dropped because a text in them is not UTF-8."""
         return self._state.undecodable
 
+    @property
+    def too_large_messages(self) -> int:
+        """Messages that were dropped while they were read, because they are over the limit."""
+        return self._state.too_large
+
     def start(self, listener: ClientListener) -> None:
         """Start the network thread. It connects, reconnects and calls `listener`."""
         self._thread = threading.Thread(

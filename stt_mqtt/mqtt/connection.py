@@ -25,7 +25,7 @@ from stt_mqtt.config import Protocol
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client_state import ClientState
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
-from stt_mqtt.mqtt.properties import connect_properties, loss, refusal
+from stt_mqtt.mqtt.properties import connect_properties, loss, max_packet_bytes, refusal
 from stt_mqtt.mqtt.receiver import Receiver
 from stt_mqtt.mqtt.reconnect import Cause
 from stt_mqtt.mqtt.sender import MAX_IN_FLIGHT, Sender
@@ -96,8 +96,11 @@ class Connection:
         return self._ending or Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _make_client(self) -> Receiver:
-        client = Receiver(self._state.client_id, self._v5, self._on_message)
         config = self._options.config
+        most_bytes = max_packet_bytes(config)
+        client = Receiver(
+            self._state.client_id, self._v5, most_bytes, self._on_message, self._on_too_large
+        )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = MAX_IN_FLIGHT
         client.username_pw_set(config.username, self._options.password)
@@ -242,6 +245,13 @@ class Connection:
             return
         try:
             self._listener.message(message)
+        except Exception:
+            self._log_defect()
+
+    def _on_too_large(self, topic: str) -> None:
+        self._state.too_large += 1
+        try:
+            self._listener.too_large(topic)
         except Exception:
             self._log_defect()
 

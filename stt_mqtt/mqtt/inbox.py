@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.messages import ClientListener, Inbound
 from stt_mqtt.mqtt.routing import Destination, Router
 
 MAX_INBOX_MESSAGES = 20_000
@@ -113,7 +114,7 @@ class ArrivalQueue:
         return [arrival for arrival, _ in taken]
 
 
-class Inbox:
+class Inbox(ClientListener):
     """Takes messages from the network thread and passes them to the doors on the event loop.
 
     It is the listener of `client`. Create it inside the running event loop. On the event loop it
@@ -136,8 +137,10 @@ class Inbox:
         self._queue = ArrivalQueue(limits or InboxLimits(), self._wake)
         self._next: asyncio.Handle | None = None
         """The next call of `pump`, while messages keep arriving."""
-        self._dropped: deque[tuple[str, Destination]] = deque(maxlen=MAX_DROPPED_NOTES)
-        """Topics of dropped messages, except chunks."""
+        self._dropped: deque[tuple[str, Destination, UtteranceError]] = deque(
+            maxlen=MAX_DROPPED_NOTES
+        )
+        """Topics of dropped messages, and why. Chunks that the full inbox dropped are missing."""
         self._quiet_until = 0.0
         self._put = 0
         """Messages other than chunks that were queued. Only the network thread changes it."""
@@ -177,7 +180,14 @@ class Inbox:
         elif self._queue.put(Arrival(message, destination), urgent=not topics.is_large(topic)):
             self._put += 1
         else:
-            self._dropped.append((topic, destination))
+            error = OverloadedError("messages arrive faster than they can be taken")
+            self._dropped.append((topic, destination, error))
+
+    def too_large(self, topic: str) -> None:
+        """Have the door of a message told that it was dropped while it was read."""
+        error = PayloadTooLargeError("the message is over mqtt.max_payload_kib; send chunks")
+        self._dropped.append((topic, self._router.route(topic), error))
+        self._wake()
 
     def connected(self, _protocol: str) -> None:
         """The broker accepted the connection."""
@@ -216,9 +226,9 @@ class Inbox:
                 self._log_defect(message.topic)
             self._handled += not is_audio
         while self._dropped:
-            topic, destination = self._dropped.popleft()
+            topic, destination, error = self._dropped.popleft()
             try:
-                destination.topics.dropped(topic)
+                destination.topics.dropped(topic, error)
             except Exception:
                 self._log_defect(topic)
         self._rearm_timer()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
+from stt_mqtt.errors import UtteranceError
 from stt_mqtt.mqtt.messages import Inbound
 
 
@@ -15,7 +16,7 @@ def _always(_topic: str) -> bool:
     return True
 
 
-def _ignore(_topic: str) -> None:
+def _ignore(_topic: str, _error: UtteranceError) -> None:
     return None
 
 
@@ -52,8 +53,11 @@ class Subscriptions:
     audio: AudioTopics = AudioTopics()
     large_endings: tuple[str, ...] = ()
     """Endings of the topics of large messages. They are not urgent."""
-    dropped: Callable[[str], None] = _ignore
-    """Called with the topic of a message, except a chunk, that the full inbox dropped."""
+    dropped: Callable[[str, UtteranceError], None] = _ignore
+    """Called with the topic of a message that was dropped before `handle`, and why.
+
+    Not for a chunk that the full inbox dropped.
+    """
     retained: RetainedTopics | None = None
 
     def is_audio(self, topic: str) -> bool:

@@ -163,11 +163,15 @@ DROPPED: Mapping[str, tuple[str, str]] = {
         "a message with a text that is not UTF-8",
         "Correct the program that publishes it.",
     ),
+    "packet_too_large": (
+        "a message far over the limit was dropped while it was read",
+        "Send the audio in chunks, or raise mqtt.max_payload_kib.",
+    ),
     "publications_lost": (
         "a message could not be sent, because the broker was away for long",
         "Check the connection to the broker.",
     ),
 }
-"""What was dropped and what to do, by reason; the last three by cause of the transport.
+"""What was dropped and what to do, by reason; the last four by cause of the transport.
 
 `repeated` is missing: it is no error."""

@@ -8,19 +8,21 @@ from contextlib import contextmanager
 
 from stt_mqtt.config import MqttConfig, Protocol
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound, Will
 from tools.brokers import Broker, FakeServer, Relay, eventually
 
 WILL = Will("will", b"gone")
 
 
-class Recorder:
+class Recorder(ClientListener):
     """Remembers everything that it hears."""
 
     def __init__(self) -> None:
         self.protocols: list[str] = []
         self.reasons: list[str] = []
         self.messages: list[Inbound] = []
+        self.large: list[str] = []
+        """Topics of messages over the limit."""
 
     def connected(self, protocol: str) -> None:
         self.protocols.append(protocol)
@@ -30,6 +32,9 @@ class Recorder:
 
     def message(self, message: Inbound) -> None:
         self.messages.append(message)
+
+    def too_large(self, topic: str) -> None:
+        self.large.append(topic)
 
     def payloads(self, topic: str) -> list[bytes]:
         """Payloads that came in on `topic`, in order."""

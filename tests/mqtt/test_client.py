@@ -567,3 +567,17 @@ def test_many_threads_may_publish_at_once(broker: Broker) -> None:
 def test_the_password_is_in_no_representation() -> None:
     options = ClientOptions(MqttConfig(), "localhost", 1883, WILL, "s3cret")
     assert "s3cret" not in repr(options)
+
+
+def test_a_message_over_the_limit_costs_nobody_else_a_word(broker: Broker) -> None:
+    config = MqttConfig(protocol=Protocol.V311, max_payload_kib=64)
+    with client_of(broker, "room/#", config=config) as (client, heard):
+        eventually(lambda: client.connected)
+        with connected_to(broker) as (other, _):
+            for topic, size in (("room/a", 10), ("room/b", 3_000_000), ("room/c", 10)):
+                other.publish(Publication(topic, bytes(size)))
+            eventually(lambda: len(heard.messages) == 2)
+        assert [message.topic for message in heard.messages] == ["room/a", "room/c"]
+        assert heard.large == ["room/b"]
+        assert client.too_large_messages == 1
+        assert client.connections == 1

@@ -193,7 +193,7 @@ class Handled(MqttDoor):
             ("#",),
             AudioTopics(("/audio",), lambda topic: topic not in self.unwanted),
             large_endings=("/utterance",),
-            dropped=self.dropped.append,
+            dropped=lambda topic, _: self.dropped.append(topic),
         )
 
     def handle(self, message: Inbound) -> None:
@@ -364,3 +364,16 @@ def test_messages_after_the_end_of_the_loop_are_dropped_quietly() -> None:
     inbox = feed(handled, [])
     inbox.message(Inbound("late", b""))
     assert handled.messages == []
+
+
+def test_a_message_that_was_too_large_to_read_is_told_to_its_door() -> None:
+    handled = Handled()
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        inbox.too_large("kitchen/audio")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert (handled.messages, handled.dropped) == ([], ["kitchen/audio"])

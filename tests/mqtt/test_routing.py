@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from stt_mqtt.errors import OverloadedError
 from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Router, Subscriptions
 
@@ -23,7 +24,7 @@ class Door:
             (f"{self.name}/#",),
             AudioTopics(("/audio",)) if self.name == "one" else AudioTopics(),
             large_endings=("/whole",),
-            dropped=lambda topic: self.told.append(f"dropped {topic}"),
+            dropped=lambda topic, _: self.told.append(f"dropped {topic}"),
             retained=RetainedTopics(
                 (f"{self.name}/out",),
                 lambda: self.told.append(f"{self.name} cleaned up"),
@@ -59,7 +60,7 @@ def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> N
     for topic in ("one/a", "nobody/c"):
         router.route(topic).door.handle(Inbound(topic, b""))
     for topic in ("other/b", "nobody/c"):
-        router.route(topic).topics.dropped(topic)
+        router.route(topic).topics.dropped(topic, OverloadedError(""))
     assert (one.told, other.told, lost) == (["one/a"], ["dropped other/b"], ["lost"])
 
 

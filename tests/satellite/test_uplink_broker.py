@@ -15,7 +15,7 @@ import pytest
 from stt_mqtt.config import MqttConfig
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
@@ -27,7 +27,7 @@ KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
 
-class Station:
+class Station(ClientListener):
     """An uplink on a client of its own, and one loop: `turn`.
 
     It hears what it says: its subscription is in place before it is told of a connection, so it

@@ -26,7 +26,7 @@ from stt_mqtt.doors.native.topics import (
     Topics,
     Verb,
 )
-from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
+from stt_mqtt.errors import PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Subscriptions
@@ -140,11 +140,10 @@ class NativeDoor:
         self.restore_devices()
         self.devices.all_read()
 
-    def _dropped(self, topic: str) -> None:
+    def _dropped(self, topic: str, error: UtteranceError) -> None:
         """Answer a device whose message was dropped."""
         route = self._topics.parse(topic)
         if isinstance(route, DeviceMessage):
-            error = OverloadedError("messages arrive faster than they can be taken")
             self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
 
     # Outcomes and devices ----------------------------------------------------------------------

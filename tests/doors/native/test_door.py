@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.doors.native.topics import Verb
-from stt_mqtt.errors import TooLongError
+from stt_mqtt.errors import OverloadedError, TooLongError
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Phrase, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
@@ -432,7 +432,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.door.subscriptions.dropped("stt/kitchen/utterance")
+    wire.door.subscriptions.dropped("stt/kitchen/utterance", OverloadedError("full"))
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
 
@@ -443,7 +443,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
     wire.send("stt/kitchen/audio", bytes(320))
     if dropped == "shed":
-        wire.door.subscriptions.dropped("stt/kitchen/audio/start")
+        wire.door.subscriptions.dropped("stt/kitchen/audio/start", OverloadedError("full"))
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))
