@@ -60,7 +60,8 @@ class AudioBuffer:
     def decode(self, to_s: float = inf) -> None:
         """Decode what has arrived, up to the first `to_s` seconds of the utterance.
 
-        The work is bounded: at most 1 s of audio and 100 packets. The rest waits for the next call.
+        PCM needs no decoding, but no more of it is given by `take_decoded`. The work is bounded: at
+        most 1 s of coded audio and 100 packets. The rest waits for the next call.
         """
         self._store.decode(to_s)
 

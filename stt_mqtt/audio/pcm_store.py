@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from stt_mqtt.audio.conditioner import Clipping
@@ -9,7 +11,7 @@ from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, s16le
 from stt_mqtt.audio.resample import Resampler, joined
-from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store
+from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store, within
 from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
 
@@ -34,7 +36,7 @@ def pcm_store(audio_format: AudioFormat, cap: AudioCap) -> Store:
 class PlainPcm(EncodedBytes):
     """PCM, kept as it comes."""
 
-    __slots__ = ("_converter", "_frame_bytes", "_last", "_limit", "taken")
+    __slots__ = ("_converter", "_frame_bytes", "_last", "_limit", "_to_s", "taken")
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         super().__init__(audio_format, cap)
@@ -47,6 +49,7 @@ class PlainPcm(EncodedBytes):
         if audio_format != AudioFormat():
             sample_type = PCM_TYPES[audio_format.codec]
             self._converter = Converter(sample_type, audio_format.rate, audio_format.channels)
+        self._to_s = inf
         self.taken = 0
         """Bytes that were taken by `take_decoded`."""
 
@@ -66,11 +69,18 @@ class PlainPcm(EncodedBytes):
         self._data += bytes(min(chunks * self._last, self._limit - len(self._data)))
 
     def decode(self, to_s: float) -> None:
-        """Nothing: it needs no decoding."""
+        """Let the first `to_s` seconds be taken. It needs no decoding."""
+        self._to_s = to_s
+
+    @property
+    def undecoded_s(self) -> float:
+        """Length of the audio that was not taken."""
+        return (len(self._data) - self.taken) // self._frame_bytes / self._format.rate
 
     def take_decoded(self) -> bytes:
-        """The whole frames that are new."""
-        end = len(self._data) // self._frame_bytes * self._frame_bytes
+        """The whole frames that are new and may be taken."""
+        frames = within(len(self._data) // self._frame_bytes, self._to_s, self._format.rate)
+        end = max(frames * self._frame_bytes, self.taken)
         new = bytes(self._data[self.taken : end])
         self.taken = end
         return new if self._converter is None else self._converter.push(new)
@@ -92,13 +102,21 @@ class Resampled:
         self._resampler = Resampler(rate, channels)
         self._clipping = Clipping()
         self._format = AudioFormat(codec, SAMPLE_RATE, channels)
+        self._frame_bytes = PCM_TYPES[codec].width * channels
         self._data = bytearray()
         self._taken = 0
+        self.to_s = inf
+        """Seconds that may be taken, from the beginning."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return len(self._data)
+
+    @property
+    def untaken_s(self) -> float:
+        """Length of the audio that was not taken."""
+        return (len(self._data) - self._taken) / self._frame_bytes / SAMPLE_RATE
 
     def push(self, *pieces: Planar) -> None:
         """Add samples; the last few milliseconds stay in the resampler."""
@@ -107,9 +125,11 @@ class Resampled:
         self._keep(self._resampler.push(joined(list(pieces))))
 
     def take_decoded(self) -> bytes:
-        """What is new, as 16-bit mono."""
-        new = bytes(self._data[self._taken :])
-        self._taken = len(self._data)
+        """What is new and may be taken, as 16-bit mono."""
+        frames = within(len(self._data) // self._frame_bytes, self.to_s, SAMPLE_RATE)
+        end = max(frames * self._frame_bytes, self._taken)
+        new = bytes(self._data[self._taken : end])
+        self._taken = end
         if self._format == AudioFormat():
             return new
         pcm = Pcm(new, PCM_TYPES[self._format.codec], SAMPLE_RATE, self._format.channels)
@@ -138,8 +158,6 @@ class Resampled:
 
 class _ResampledPcm:
     """PCM with a high data rate. Its layout is inspected before it is resampled."""
-
-    undecoded_s = 0.0
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         self._format = audio_format
@@ -174,7 +192,12 @@ class _ResampledPcm:
             missing -= len(piece)
 
     def decode(self, to_s: float) -> None:
-        """Nothing: it was resampled when it was appended."""
+        """Let the first `to_s` seconds be taken. It was resampled when it was appended."""
+        self._kept.to_s = to_s
+
+    @property
+    def undecoded_s(self) -> float:
+        return self._kept.untaken_s
 
     def take_decoded(self) -> bytes:
         return self._kept.take_decoded()

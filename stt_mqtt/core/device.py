@@ -13,9 +13,11 @@ from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
+from stt_mqtt.core.hearing import Allowance
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
+from stt_mqtt.core.start import ResolvedStart
+from stt_mqtt.core.utterance import OpenUtterance
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -34,8 +36,9 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_context", "_late_chunks", "_open", "_recent", "announced", "config", "counters",
-        "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings", "timer_at",
+        "_allowance", "_context", "_late_chunks", "_open", "_recent", "announced", "config",
+        "counters", "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings",
+        "timer_at",
     )  # fmt: skip
 
     def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
@@ -60,6 +63,7 @@ class Device:
         self._open: OpenUtterance | None = None
         self._late_chunks = LateChunkFilter()
         self._recent = RecentOutcomes()
+        self._allowance = Allowance(context.hearing, key)
 
     @property
     def listening(self) -> bool:
@@ -99,8 +103,7 @@ class Device:
     def start(self, start: UtteranceStart, now: float) -> list[Ended]:
         """Open an utterance and end the open one. A start that repeats the open id is ignored.
 
-        If the device is disabled or the id was used before, nothing is opened and the chunks that
-        follow are dropped.
+        If the device is disabled or the id was used, nothing is opened, and chunks are dropped.
         """
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
@@ -142,12 +145,11 @@ class Device:
         held = utterance.nbytes
         if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
             self.counters.dropped_chunks += 1
-            error = OverloadedError("the memory for audio of all devices is full")
-            return self._fail_open(utterance, error, now)
+            return self.evict(now)
         was_capped = utterance.capped
         if not utterance.add(chunk, number, now):
             self.counters.dropped_chunks += 1
-        self._context.budget.use(utterance.nbytes - held)
+        self._context.budget.use(self.key, utterance.nbytes - held)
         if utterance.capped and not was_capped:
             return self._on_cap(utterance, now)
         complete = utterance.stopped_at is not None and not utterance.straggling
@@ -195,7 +197,7 @@ class Device:
             audio = whole(data, resolved.format)
         except UtteranceError as error:
             return Answer(bare, error)
-        self._context.budget.use(len(audio.data))
+        self._context.budget.use(self.key, len(audio.data))
         return replace(bare, id=resolved.id or self._context.new_id(), audio=audio)
 
     def answered(self, outcome: Outcome, now: float) -> None:
@@ -227,6 +229,7 @@ class Device:
         utterance = self._open
         if utterance is None or now < utterance.deadline:
             return []
+        self._context.budget.use(self.key, utterance.catch_up(now))
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
             return self.end(EndReason.GAP, utterance.quiet_until)
         if now < utterance.end_at:
@@ -246,7 +249,7 @@ class Device:
             utterance.skip_glimpse()
             return None
         glimpse = utterance.glimpse(self.key, now)
-        self._context.budget.use(len(glimpse.audio.data))
+        self._context.budget.use(self.key, len(glimpse.audio.data))
         return glimpse
 
     def glimpsed(
@@ -259,13 +262,18 @@ class Device:
         utterance.glimpsed(found)
         return self._end_turn(utterance, now)
 
+    def evict(self, now: float) -> list[Ended]:
+        """Discard the open utterance, because the memory is full."""
+        error = OverloadedError("the memory for audio of all devices is full")
+        return [] if self._open is None else self._fail_open(self._open, error, now)
+
     def _open_new(
         self, start: UtteranceStart, quiet_timeout_s: float, now: float, by_chunk: bool = False
     ) -> OpenUtterance:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
         resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
-        self._open = OpenUtterance(resolved, self._context.cap, now)
+        self._open = OpenUtterance(resolved, self._context.cap, self._allowance, now)
         return self._open
 
     def _resolve(
@@ -278,11 +286,11 @@ class Device:
         self._open = None
         held = utterance.nbytes
         sealed = utterance.close(self.key, end, ended_at)
-        self._context.budget.use(len(sealed.audio.data) - held)
+        self._context.budget.use(self.key, len(sealed.audio.data) - held)
         return sealed
 
     def _discard(self, sealed: Utterance) -> Utterance:
-        self._context.budget.use(-len(sealed.audio.data))
+        self._context.budget.use(self.key, -len(sealed.audio.data))
         return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
 
     def _abort_open(self, now: float) -> list[Ended]:

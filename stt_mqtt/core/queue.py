@@ -6,15 +6,14 @@ Pure: `now` and all deadlines are in seconds of one monotonic clock.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import estimated_seconds
 from stt_mqtt.types import DeviceKey, Utterance
 
-_Name: TypeAlias = tuple[str, str]
-"""Door and name of a device, without its part."""
+Name: TypeAlias = tuple[str, str]
+"""Door and name of a device. The parts of a name share its turns, its places and its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class FairQueue:
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
-        self._turns: dict[_Name, deque[DeviceKey]] = {}
+        self._turns: dict[Name, deque[DeviceKey]] = {}
         """Waiting devices that are not busy, by name. The next name and its next part are first."""
         self._busy: set[DeviceKey] = set()
         self.jobs = 0
@@ -63,25 +62,17 @@ class FairQueue:
         self._append(utterance)
         refused: list[Utterance] = []
         while self.jobs > 1 and self._is_overfull():
-            largest = self._largest(lambda _: 1)
-            refused.append(
-                self._remove_newest(_name_of(utterance.key) if largest is None else largest)
-            )
+            refused.append(self._remove_newest(self._largest() or name_of(utterance.key)))
         return refused
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
         """Whether an utterance is too old to be queued."""
         return now >= self._deadline(utterance)
 
-    def evict_from_largest(self, spare: DeviceKey) -> Utterance | None:
-        """Remove the newest utterance of the name that holds the most bytes in several utterances.
-
-        None if there is no such name, or if it is the name of `spare`.
-        """
-        largest = self._largest(lambda utterance: len(utterance.audio.data))
-        return (
-            None if largest is None or largest == _name_of(spare) else self._remove_newest(largest)
-        )
+    def evict(self, name: Name) -> Utterance | None:
+        """Remove the newest utterance of a name. None: nothing of it waits."""
+        waits = any(name_of(key) == name for key in self._waiting)
+        return self._remove_newest(name) if waits else None
 
     @property
     def ready(self) -> int:
@@ -162,7 +153,7 @@ class FairQueue:
         return utterance
 
     def _enqueue_turn(self, key: DeviceKey) -> None:
-        self._turns.setdefault(_name_of(key), deque()).append(key)
+        self._turns.setdefault(name_of(key), deque()).append(key)
 
     def _append(self, utterance: Utterance) -> None:
         waiting = self._waiting.get(utterance.key)
@@ -174,19 +165,17 @@ class FairQueue:
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
 
-    def _largest(self, size: Callable[[Utterance], int]) -> _Name | None:
-        """The name with the largest sum of sizes, among names with several utterances."""
-        jobs: Counter[_Name] = Counter()
-        sizes: Counter[_Name] = Counter()
+    def _largest(self) -> Name | None:
+        """The name with the most utterances. None: no name has several."""
+        jobs: Counter[Name] = Counter()
         for key, waiting in self._waiting.items():
-            jobs[_name_of(key)] += len(waiting)
-            sizes[_name_of(key)] += sum(map(size, waiting))
+            jobs[name_of(key)] += len(waiting)
         several = (name for name, count in jobs.items() if count > 1)
-        return max(several, key=lambda name: sizes[name], default=None)
+        return max(several, key=lambda name: jobs[name], default=None)
 
-    def _remove_newest(self, name: _Name) -> Utterance:
+    def _remove_newest(self, name: Name) -> Utterance:
         """Remove the newest utterance of the part of a name that has the most."""
-        parts = [waiting for key, waiting in self._waiting.items() if _name_of(key) == name]
+        parts = [waiting for key, waiting in self._waiting.items() if name_of(key) == name]
         # Among equal parts, the one that came last.
         largest = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))
         utterance = largest[-1]
@@ -201,7 +190,7 @@ class FairQueue:
         if not waiting:
             del self._waiting[utterance.key]
             if utterance.key not in self._busy:
-                name = _name_of(utterance.key)
+                name = name_of(utterance.key)
                 self._turns[name].remove(utterance.key)
                 if not self._turns[name]:
                     del self._turns[name]
@@ -223,5 +212,6 @@ class FairQueue:
         return int(self.length_s(utterance) * 1000)
 
 
-def _name_of(key: DeviceKey) -> _Name:
+def name_of(key: DeviceKey) -> Name:
+    """Door and name of a device."""
     return key.door, key.name

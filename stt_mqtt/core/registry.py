@@ -16,6 +16,7 @@ from stt_mqtt.core.budget import DeviceContext
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.device import Device
 from stt_mqtt.core.observers import Observers
+from stt_mqtt.core.queue import Name, name_of
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.errors import RequestError, TooManyDevicesError
 from stt_mqtt.types import DeviceKey
@@ -47,6 +48,15 @@ class Registry:
     def find(self, key: DeviceKey) -> Device | None:
         """The device, if it is registered."""
         return self._devices.get(key)
+
+    def hoarders(self, name: Name) -> list[Device]:
+        """The devices of a name whose open utterances hold memory, the largest first."""
+        held = {
+            device: device.utterance.nbytes
+            for device in self._devices.values()
+            if name_of(device.key) == name and device.utterance is not None
+        }
+        return sorted(filter(held.get, held), key=held.__getitem__, reverse=True)
 
     def config_of(self, key: DeviceKey) -> DeviceConfig:
         """The configured settings of a device."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
-from stt_mqtt.core.queue import FairQueue, QueueLimits
+from stt_mqtt.core.queue import FairQueue, Name, QueueLimits
 from stt_mqtt.core.running import Running
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.errors import (
@@ -162,9 +162,9 @@ class Scheduler:
             self._queue.hold(utterance.key)
         self._submit((utterance,), now, is_glimpse=True)
 
-    def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
-        """Remove one utterance of the device that holds most, but never one of `for_key`."""
-        evicted = self._queue.evict_from_largest(for_key)
+    def evict(self, name: Name, now: float) -> list[Answer]:
+        """Remove the newest queued utterance of a name. Empty: nothing of it is queued."""
+        evicted = self._queue.evict(name)
         return [] if evicted is None else [_overloaded(evicted, now)]
 
     def verdict(

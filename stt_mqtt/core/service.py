@@ -27,14 +27,15 @@ from stt_mqtt.core.outcomes import (
     outcome_of_refusal,
 )
 from stt_mqtt.core.probe import Probe
+from stt_mqtt.core.queue import Name
 from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.core.speculation import Speculation
+from stt_mqtt.core.start import language_error
 from stt_mqtt.errors import (
     ShuttingDownError,
     TooManyDevicesError,
-    UnsupportedLanguageError,
     UtteranceError,
 )
 from stt_mqtt.observe.metrics import DropReason, Metrics
@@ -48,7 +49,6 @@ from stt_mqtt.types import (
     Utterance,
     UtteranceStart,
     Verdict,
-    normalise_language,
 )
 
 log = logging.getLogger(__name__)
@@ -191,13 +191,22 @@ class SpeechService:
             device.counters.dropped_chunks += 1
 
     def make_room(self, nbytes: int, key: DeviceKey) -> bool:
-        """Make room for `nbytes` of `key`, at the cost of others; return whether they fit."""
+        """Make room for `nbytes` at the cost of names that hold more; return whether they fit."""
         while self.budget.missing_bytes(nbytes):
-            evicted = self.scheduler.evict(key, self._clock.now())
-            if not evicted:
+            if not any(map(self._take_from, self.budget.larger(key, nbytes))):
                 return False
-            self._answer(evicted)
         return True
+
+    def _take_from(self, name: Name) -> bool:
+        """Take the newest queued utterance of a name, else its largest open one."""
+        now = self._clock.now()
+        if evicted := self.scheduler.evict(name, now):
+            self._answer(evicted)
+            return True
+        for device in self.registry.hoarders(name):
+            self._handle_ended(device, device.evict(now))
+            return True
+        return False
 
     # What the service does -----------------------------------------------------------------
 
@@ -257,13 +266,7 @@ class SpeechService:
             return ShuttingDownError("the service is stopping")
         if not device.settings.enabled:
             return None
-        language = start.language or device.settings.language
-        if language is None or normalise_language(language) in self.languages:
-            return None
-        return UnsupportedLanguageError(
-            f"no model of this service speaks {language!r}; leave the language out "
-            "or configure a multilingual model"
-        )
+        return language_error(start.language or device.settings.language, self.languages)
 
     def _handle_ended(self, device: Device, ended: list[Ended]) -> None:
         """Queue or answer what ended. Then tell the observers and set the next deadline."""
@@ -292,7 +295,7 @@ class SpeechService:
         """Deliver the outcomes of utterances that were queued, and free their memory."""
         for answer in answers:
             utterance = answer.utterance
-            self.budget.use(-len(utterance.audio.data))
+            self.budget.use(utterance.key, -len(utterance.audio.data))
             if self.probe.takes(utterance.key, answer.verdict):
                 continue
             if isinstance(answer, Glimpse):

@@ -99,7 +99,7 @@ class Speculation:
             return None
         draft = utterance.draft(key, now)
         self._is_drafting = True
-        self._budget.use(len(draft.audio.data))
+        self._budget.use(key, len(draft.audio.data))
         return draft
 
     @property

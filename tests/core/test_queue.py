@@ -165,14 +165,15 @@ def test_within_a_name_the_part_that_hoards_gives_way() -> None:
     assert [item.id for item in queue.put(utterance("kitchen", "k"))] == ["c"]
 
 
-def test_memory_is_taken_from_the_name_that_holds_most_in_several_parts() -> None:
+def test_what_is_taken_from_a_name_is_its_newest_utterance() -> None:
     queue = FairQueue(LIMITS)
     for part in "123":
-        queue.put(utterance("10.0.0.9", part, seconds=2.0, ended_at=int(part), part=part))
-    assert queue.evict_from_largest(DeviceKey("native", "10.0.0.9", "4")) is None
-    evicted = queue.evict_from_largest(DeviceKey("native", "kitchen"))
+        queue.put(utterance("10.0.0.9", part, ended_at=int(part), part=part))
+    assert queue.evict(("native", "kitchen")) is None
+    evicted = queue.evict(("native", "10.0.0.9"))
     assert evicted is not None
     assert evicted.id == "3"
+    assert queue.jobs == 2
 
 
 def test_speech_that_came_old_may_wait_as_long_as_any_other_until_it_is_too_old() -> None:
@@ -192,24 +193,6 @@ def test_what_is_too_old_is_taken_out_also_counting_the_age_it_came_with() -> No
     assert queue.oldest_s(3.0) == pytest.approx(3.0)
     assert [item.id for item in queue.expire(5.0)] == ["young"]
     assert (queue.next_expiry, queue.oldest_s(9.0)) == (None, 0.0)
-
-
-def test_memory_is_taken_from_the_device_that_holds_most_in_several() -> None:
-    queue = FairQueue(LIMITS)
-    for id in ["a1", "a2"]:
-        queue.put(utterance("a", id, seconds=2.0))
-    queue.put(utterance("b", "b1", seconds=5.0))
-    evicted = queue.evict_from_largest(DeviceKey("native", "c"))
-    assert evicted is not None
-    assert evicted.id == "a2"
-    assert queue.evict_from_largest(DeviceKey("native", "c")) is None
-
-
-def test_no_memory_is_taken_for_the_device_that_hoards_itself() -> None:
-    queue = FairQueue(LIMITS)
-    for id in ["a1", "a2"]:
-        queue.put(utterance("a", id))
-    assert queue.evict_from_largest(DeviceKey("native", "a")) is None
 
 
 def test_clear_gives_everything_back() -> None:
