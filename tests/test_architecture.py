@@ -35,7 +35,7 @@ LAYERS = [
 PURE_PACKAGES = {"rungs", "types", "errors", "hints", "levels", "stages", "config", "audio"}
 PURE_CORE = {
     "budget", "device", "filters", "hearing", "listening", "outcomes", "partials", "queue",
-    "resequencer", "settings", "start", "utterance",
+    "resequencer", "settings", "shares", "start", "utterance",
 }  # fmt: skip
 """Modules of `core` that hold state and decide, and touch nothing of the world."""
 IMPURE_MODULES = {

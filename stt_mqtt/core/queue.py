@@ -6,6 +6,7 @@ Pure: `now` and all deadlines are in seconds of one monotonic clock.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -74,14 +75,31 @@ class FairQueue:
         waits = any(name_of(key) == name for key in self._waiting)
         return self._remove_newest(name) if waits else None
 
-    @property
-    def ready(self) -> int:
-        """How many utterances could be transcribed now: one per device that is not busy."""
-        return sum(map(len, self._turns.values()))
+    def ready(self, but: Collection[Name] = ()) -> int:
+        """How many utterances could be transcribed now: one per device that is not busy.
 
-    def pop_batch(self, most: int) -> tuple[Utterance, ...]:
-        """Remove up to `most` utterances, each of another device, and mark the devices as busy."""
-        return tuple(self._pop() for _ in range(min(most, self.ready)))
+        Those of the names in `but` do not count.
+        """
+        return sum(len(keys) for name, keys in self._turns.items() if name not in but)
+
+    def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
+        """Remove up to `most` utterances, each of another device, and mark the devices as busy.
+
+        Those of the names in `but` stay.
+        """
+        return tuple(self._pop(but) for _ in range(min(most, self.ready(but))))
+
+    def jobs_but(self, but: Collection[Name]) -> int:
+        """How many utterances wait, without those of the names in `but`."""
+        return sum(len(own) for key, own in self._waiting.items() if name_of(key) not in but)
+
+    @property
+    def waiting(self) -> Counter[Name]:
+        """How many utterances of each name wait."""
+        jobs: Counter[Name] = Counter()
+        for key, waiting in self._waiting.items():
+            jobs[name_of(key)] += len(waiting)
+        return jobs
 
     def is_busy(self, key: DeviceKey) -> bool:
         """Whether an utterance of the device is being transcribed or waits."""
@@ -137,8 +155,9 @@ class FairQueue:
         limits = self._limits
         return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
-    def _pop(self) -> Utterance:
-        name, keys = next(iter(self._turns.items()))
+    def _pop(self, but: Collection[Name]) -> Utterance:
+        name = next(name for name in self._turns if name not in but)
+        keys = self._turns[name]
         key = keys.popleft()
         del self._turns[name]
         if keys:
@@ -167,9 +186,7 @@ class FairQueue:
 
     def _largest(self) -> Name | None:
         """The name with the most utterances. None: no name has several."""
-        jobs: Counter[Name] = Counter()
-        for key, waiting in self._waiting.items():
-            jobs[name_of(key)] += len(waiting)
+        jobs = self.waiting
         several = (name for name, count in jobs.items() if count > 1)
         return max(several, key=lambda name: jobs[name], default=None)
 

@@ -44,6 +44,7 @@ class Speculation:
     def consider(self, device: Device, now: float) -> None:
         """Have the open utterance of a device recognised, if that is due and possible."""
         utterance = device.utterance
+        self._scheduler.speaking.note(device.key, utterance is not None and utterance.spoke)
         if utterance is None or self._is_postponed(device.key, utterance, now):
             return
         wanted = device.glimpse(now, self._scheduler.may_glimpse)

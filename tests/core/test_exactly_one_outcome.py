@@ -344,7 +344,7 @@ class TheSpeechService(RuleBasedStateMachine):
 
     @invariant()
     def no_thread_rests_while_something_could_start(self) -> None:
-        at_work = len(self.pool.submitted) == WORKERS or self.service.scheduler.queue.ready == 0
+        at_work = len(self.pool.submitted) == WORKERS or self.service.scheduler.queue.ready() == 0
         assert at_work or not self.loaded
 
     @invariant()

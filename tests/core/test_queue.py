@@ -79,13 +79,13 @@ def test_what_is_ready_is_counted_by_devices_that_have_none_in_the_model() -> No
     queue = FairQueue(LIMITS)
     for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1")]:
         queue.put(utterance(device, id))
-    assert queue.ready == 2
+    assert queue.ready() == 2
     (first,) = queue.pop_batch(1)
-    assert queue.ready == 1
+    assert queue.ready() == 1
     queue.put(utterance("a", "a3"))
-    assert queue.ready == 1
+    assert queue.ready() == 1
     queue.done(first.key)
-    assert queue.ready == 2
+    assert queue.ready() == 2
 
 
 def test_a_device_that_talks_much_waits_behind_those_that_waited_meanwhile() -> None:
@@ -106,7 +106,7 @@ def test_what_a_busy_device_has_waiting_can_expire_and_be_refused() -> None:
     queue.put(utterance("a", "a2"))
     assert [item.id for item in queue.expire(5.0)] == ["a2"]
     queue.done(first.key)
-    assert (queue.ready, queue.jobs) == (0, 0)
+    assert (queue.ready(), queue.jobs) == (0, 0)
 
 
 def test_a_full_queue_refuses_the_newcomer_when_all_wait_with_one() -> None:
@@ -247,6 +247,6 @@ def test_the_sums_stay_true_whatever_comes_and_goes(
             gone += queue.expire(now)
         waiting = [item for item in waiting if not any(item is other for other in gone)]
         assert queue.jobs == len(waiting) <= LIMITS.max_jobs
-        assert queue.ready == len({item.key for item in waiting} - busy)
+        assert queue.ready() == len({item.key for item in waiting} - busy)
     queue.clear()
-    assert (queue.jobs, queue.audio_s, queue.ready) == (0, 0.0, 0)
+    assert (queue.jobs, queue.audio_s, queue.ready()) == (0, 0.0, 0)

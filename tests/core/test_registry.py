@@ -47,6 +47,17 @@ def test_the_least_recently_used_idle_device_leaves_for_a_new_one() -> None:
     assert names(devices) == ["a", "c"]
 
 
+def test_made_up_names_at_one_door_leave_room_for_the_others() -> None:
+    devices = registry(2)
+    for name in "ab":
+        devices.get_or_add(key(name)).chunk(b"xx", None, None, 0.0)
+    client = DeviceKey("wyoming", "10.0.0.9", "1")
+    devices.get_or_add(client)
+    with pytest.raises(TooManyDevicesError):
+        devices.get_or_add(key("c"))
+    assert devices.find(client) is not None
+
+
 def test_busy_and_configured_devices_stay() -> None:
     devices = registry(2, "a")
     devices.get_or_add(key("a"))

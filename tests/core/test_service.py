@@ -377,6 +377,37 @@ def test_memory_is_taken_from_the_device_that_hoards_most_before_a_chunk_is_refu
     assert bench.is_listening(KITCHEN)
 
 
+def test_open_audio_of_one_address_fills_nobody_elses_memory() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1})
+    bench.service.attach("wyoming", bench.outlet)
+    hoard = [DeviceKey("wyoming", "10.0.0.9", f"{number}") for number in range(64)]
+    for _ in range(20):
+        for key in hoard:
+            if bench.is_listening(key) or not bench.outlet.outcomes:
+                bench.service.chunk(key, CHUNK, None, None)
+    told = len(bench.outlet.outcomes)
+    bench.speak(KITCHEN, "quiet", chunks=60)
+    bench.answer(heard())
+    assert bench.last.id == "quiet"
+    assert bench.last.kind is OutcomeKind.TRANSCRIPT
+    hit = bench.outlet.outcomes[told:-1]
+    assert {(outcome.key.name, outcome.error and outcome.error.code) for outcome in hit} == {
+        ("10.0.0.9", "overloaded")
+    }
+    assert bench.service.budget.used_bytes <= 2**20
+
+
+def test_memory_is_not_taken_from_who_holds_less() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    for number in range(3):
+        bench.service.chunk(DeviceKey("native", f"room-{number}"), bytes(340_000), None, None)
+    bench.service.chunk(KITCHEN, bytes(340_001), None, None)
+    assert bench.last.key == KITCHEN
+    bench.service.chunk(BEDROOM, bytes(100_000), None, None)
+    assert bench.last.key.name.startswith("room-")
+    assert bench.is_listening(BEDROOM)
+
+
 def test_an_utterance_that_is_too_old_already_takes_nobodys_place() -> None:
     bench = Bench(limits={"max_queued": 2})
     for number in range(3):

@@ -31,6 +31,8 @@ from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, TurnEnd, UtteranceStart
 
+_DISCARD_BYTES = 64 * 1024
+
 log = logging.getLogger(__name__)
 
 
@@ -288,16 +290,33 @@ class WyomingConnection(AsyncEventHandler):
 
 
 class RefusedConnection(AsyncEventHandler):
-    """Sends a client the reason why it is refused, and closes."""
+    """Sends a client the reason why it is refused, and closes.
 
-    def __init__(self, peer: Peer, bounds: Bounds, error: UtteranceError) -> None:
+    `lingering`: the clients that are waited for. If a connection is closed while something of the
+    client is unread, the client may never see the reason.
+    """
+
+    def __init__(
+        self, peer: Peer, bounds: Bounds, error: UtteranceError, lingering: set[Peer]
+    ) -> None:
         super().__init__(peer.reader, peer.writer)
+        self._peer = peer
+        self._bounds = bounds
         self._out = EventWriter(peer, bounds)
         self._error = error
+        self._lingering = lingering
 
     async def run(self) -> None:
         """Send the error and close."""
         self._out.send(encode_error(self._error))
+        if len(self._lingering) < self._bounds.refused:
+            self._lingering.add(self._peer)
+            self._out.finish()
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._bounds.linger_s):
+                    while await self._peer.reader.read(_DISCARD_BYTES):
+                        pass
+            self._lingering.discard(self._peer)
         self._out.close()
 
     async def handle_event(self, _event: Event) -> bool:

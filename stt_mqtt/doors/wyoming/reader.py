@@ -47,6 +47,10 @@ class Bounds:
     """How long to wait for answers after a client closed its sending direction."""
     gone_s: float = 0.5
     """How often to check whether such a client has disconnected."""
+    fresh_s: float = 1.0
+    """How long a new client may take to speak before others may have its place."""
+    refused: int = 64
+    """Most refused clients that are waited for until they have read why."""
     connections: int = 256
     bind_s: float = 5.0
     """Timeout of binding an address."""
