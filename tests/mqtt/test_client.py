@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from stt_mqtt.config import MqttConfig, Protocol
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
+from stt_mqtt.mqtt.outbox import MAX_PUBLICATIONS
 from stt_mqtt.mqtt.receiver import Receiver
 from tests.mqtt.peers import WILL, Recorder, client_of, connected_to
 from tools.brokers import (
@@ -581,3 +582,28 @@ def test_a_message_over_the_limit_costs_nobody_else_a_word(broker: Broker) -> No
         assert heard.large == ["room/b"]
         assert client.too_large_messages == 1
         assert client.connections == 1
+
+
+def test_a_broker_that_takes_nothing_fills_the_outbox_to_its_bound_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def accept_and_read_nothing(sock: socket.socket, _connect: bytes) -> None:
+        sock.sendall(b"\x20\x02\x00\x00")
+        over.wait(60)
+
+    over = threading.Event()
+    server = FakeServer(accept_and_read_nothing)
+    try:
+        with client_of(server, config=MqttConfig(protocol=Protocol.V311)) as (client, _):
+            eventually(lambda: client.connected)
+            for _ in range(MAX_PUBLICATIONS + 10):
+                client.publish(Publication("room/result", bytes(100)))
+            assert client.waiting[0] == MAX_PUBLICATIONS * 9 // 10
+            assert client.lost_publications == MAX_PUBLICATIONS // 10 + 10
+            client.publish(Publication("room/state", b"idle", retain=True))
+            assert client.waiting[0] == MAX_PUBLICATIONS * 9 // 10 + 1
+            over.set()
+    finally:
+        over.set()
+        server.close()
+    assert sum("new ones are lost" in text for text in caplog.messages) == 1
