@@ -28,7 +28,7 @@ from tools.processes import Child, peak_rss
 ALL = "all of them at once"
 CALM_S, FLOOD_S, ALL_S = 30.0, 20.0, 30.0
 QUICK_S = 2.0
-QUICK = ("connections", "hoards", "starts", "noise")
+QUICK = ("connections", "hoards", "noise")
 ANSWERED_WITHIN_S = 45.0
 """Time for the last outcome of a flood: the longest utterance, its wait and its transcription."""
 ROOMS = ("kitchen", "bedroom", "study")
