@@ -29,7 +29,7 @@ ALL = "all of them at once"
 CALM_S, FLOOD_S, ALL_S = 30.0, 20.0, 30.0
 QUICK_S = 2.0
 QUICK = ("connections", "hoards", "noise")
-ANSWERED_WITHIN_S = 45.0
+ANSWERED_WITHIN_S = 90.0
 """Time for the last outcome of a flood: the longest utterance, its wait and its transcription."""
 ROOMS = ("kitchen", "bedroom", "study")
 DEFECTS = ("Traceback", "please report")
@@ -150,8 +150,8 @@ def lost(data: Mapping[str, Any]) -> list[str]:
             found.append(f"{one['flood']}: {spoiled}")
         for name, ended in one["ended"].items():
             missing = {code: ended[code] for code in MISSING if ended.get(code)}
-            # A start that the full inbox dropped is answered without its id.
-            if sum(missing.values()) > ended.get("unnamed", 0):
+            # A start that the full inbox dropped opened nothing, and is answered without its id.
+            if sum(missing.values()) > data["dropped"]["inbox_full"]:
                 found.append(f"{one['flood']}: {name}: {missing}")
     return found + ([f"{data['defects_in_log']} defects"] if data["defects_in_log"] else [])
 

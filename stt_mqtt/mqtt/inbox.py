@@ -23,9 +23,16 @@ RESERVED_SHARE = 10
 """One tenth of both bounds is reserved for urgent messages."""
 BATCH = 256
 """Messages that are handled before the event loop does other work."""
+SLICE = 16
+"""Messages that are handled before the clock is read."""
+TURN_S = 0.005
+"""Time after which the event loop does other work, though `BATCH` is not reached. A message that
+opens or ends an utterance costs ten times as much as a chunk, and Wyoming clients must not wait."""
 LINGER_S = 0.005
 """Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
+MAX_NOTED_TOPIC = 512
+"""Longest topic of a dropped message that is answered: more than the longest topic of a device."""
 DEFECT_LOG_INTERVAL_S = 10.0
 """Shortest time between two tracebacks in the log. A failure may repeat 50 times a second."""
 
@@ -181,13 +188,17 @@ class Inbox(ClientListener):
             self._put += 1
         else:
             error = OverloadedError("messages arrive faster than they can be taken")
-            self._dropped.append((topic, destination, error))
+            self._note_dropped(topic, destination, error)
 
     def too_large(self, topic: str) -> None:
         """Have the door of a message told that it was dropped while it was read."""
         error = PayloadTooLargeError("the message is over mqtt.max_payload_kib; send chunks")
-        self._dropped.append((topic, self._router.route(topic), error))
+        self._note_dropped(topic, self._router.route(topic), error)
         self._wake()
+
+    def _note_dropped(self, topic: str, destination: Destination, error: UtteranceError) -> None:
+        if len(topic) <= MAX_NOTED_TOPIC:
+            self._dropped.append((topic, destination, error))
 
     def connected(self, _protocol: str) -> None:
         """The broker accepted the connection."""
@@ -209,22 +220,13 @@ class Inbox(ClientListener):
 
     def pump(self) -> None:
         """Handle a batch of messages, and schedule the next call if there may be more."""
-        batch = self._queue.drain(BATCH)
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        # Scheduled before the doors are called, because the queue does not wake the loop yet.
-        if len(batch) == BATCH:
-            self._next = self._loop.call_soon(self.pump)
-        elif batch:
-            self._next = self._loop.call_later(LINGER_S, self.pump)
-        self._taken += len(batch)
-        for message, destination, is_audio in batch:
-            try:
-                destination.door.handle(message)
-            except Exception:
-                self._log_defect(message.topic)
-            self._handled += not is_audio
+        turn_ends_at = self._loop.time() + TURN_S
+        for _ in range(BATCH // SLICE):
+            batch = self._queue.drain(SLICE)
+            self._schedule(batch)
+            self._handle(batch)
+            if len(batch) < SLICE or self._loop.time() >= turn_ends_at:
+                break
         while self._dropped:
             topic, destination, error = self._dropped.popleft()
             try:
@@ -232,6 +234,25 @@ class Inbox(ClientListener):
             except Exception:
                 self._log_defect(topic)
         self._rearm_timer()
+
+    def _schedule(self, batch: list[Arrival]) -> None:
+        """Schedule the next call before the doors are called: the queue does not wake the loop."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if len(batch) == SLICE:
+            self._next = self._loop.call_soon(self.pump)
+        elif batch:
+            self._next = self._loop.call_later(LINGER_S, self.pump)
+
+    def _handle(self, batch: list[Arrival]) -> None:
+        self._taken += len(batch)
+        for message, destination, is_audio in batch:
+            try:
+                destination.door.handle(message)
+            except Exception:
+                self._log_defect(message.topic)
+            self._handled += not is_audio
 
     def mark(self, stood_still: bool) -> None:
         """Mark all messages that have arrived.
