@@ -8,6 +8,7 @@ the utterance ends, it is transcribed all the same. Pure: `now` is in monotonic 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from math import inf
 
 from stt_mqtt.core.queue import Name, name_of
 from stt_mqtt.types import DeviceKey
@@ -25,6 +26,8 @@ ACTIVE_S = 1.0
 PIECE_S = 0.25
 """Least audio for which one is listened to again when no more of it arrives."""
 SHORTEST_WAIT_S = 0.1
+SHARE_S = 0.25
+"""How long a device goes on with its share before it is worked out again."""
 
 
 class Hearing:
@@ -37,15 +40,13 @@ class Hearing:
         """How many of them each name has."""
 
     def share(self, key: DeviceKey, now: float) -> float:
-        """The share of a device, at most 1: equal for all names, and for all parts of a name."""
+        """The share of an active device: equal for all names, and for all parts of a name."""
         while self._heard_at:
             oldest, heard_at = next(iter(self._heard_at.items()))
             if now - heard_at < ACTIVE_S:
                 break
             self._forget(oldest)
-        names = len(self._parts) + (name_of(key) not in self._parts)
-        parts = self._parts[name_of(key)] + (key not in self._heard_at)
-        return 1 / (names * parts)
+        return 1 / (len(self._parts) * self._parts[name_of(key)])
 
     def note(self, key: DeviceKey, now: float) -> None:
         """A device is listened to."""
@@ -64,29 +65,31 @@ class Hearing:
 class Allowance:
     """How much of one device may be listened to now."""
 
-    __slots__ = ("_at", "_hearing", "_key", "_left_s", "_rate")
+    __slots__ = ("_at", "_hearing", "_key", "_left_s", "_most_s", "_rate", "_shared_at")
 
     def __init__(self, hearing: Hearing, key: DeviceKey) -> None:
         self._hearing = hearing
         self._key = key
         self._left_s = BURST_S
+        self._most_s = BURST_S
         self._rate = CATCH_UP_RATE
-        self._at: float | None = None
+        self._shared_at = self._at = -inf
 
     def left_s(self, now: float) -> float:
         """Seconds of audio that may be listened to now."""
-        share = self._hearing.share(self._key, now)
-        self._rate = min(CATCH_UP_RATE, MOST_PER_S * share)
-        if self._at is not None:
-            self._left_s += self._rate * (now - self._at)
+        if now - self._shared_at >= SHARE_S:
+            self._shared_at = now
+            self._hearing.note(self._key, now)
+            share = self._hearing.share(self._key, now)
+            self._rate = min(CATCH_UP_RATE, MOST_PER_S * share)
+            self._most_s = min(BURST_S, BURSTS_S * share)
+        self._left_s = min(self._left_s + self._rate * (now - self._at), self._most_s)
         self._at = now
-        self._left_s = min(self._left_s, BURST_S, BURSTS_S * share)
         return max(self._left_s, 0.0)
 
-    def use(self, seconds: float, now: float) -> None:
+    def use(self, seconds: float) -> None:
         """So much was listened to."""
         self._left_s -= seconds
-        self._hearing.note(self._key, now)
 
     @property
     def wait_s(self) -> float:

@@ -40,6 +40,7 @@ class OpenUtterance:
         self.start = start
         self._allowance = allowance
         self._catch_up_at = inf
+        self._unheard_s = 0.0
         longest_s = start.ends_within_s
         if longest_s is not None:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
@@ -139,7 +140,7 @@ class OpenUtterance:
         It does not while the decoder is behind or a chunk is missing, nor after the cap. What it
         takes for silence may be speech then.
         """
-        knows_all = not (self.capped or self._sequence.held_bytes or self._buffer.undecoded_s)
+        knows_all = not (self.capped or self._sequence.held_bytes or self._unheard_s)
         return self._stopped_at is None and knows_all
 
     @property
@@ -232,7 +233,7 @@ class OpenUtterance:
             truncated=self.capped,
             lost_chunks=lost,
             memo=self.memo,
-            glimpsed=self._listener.is_glimpsed and not self._buffer.undecoded_s,
+            glimpsed=self._listener.is_glimpsed and not self._unheard_s,
         )
 
     def _note_pause(self, until: float) -> None:
@@ -267,7 +268,8 @@ class OpenUtterance:
         pcm = self._buffer.take_decoded()
         self._catch_up_at = inf
         if pcm:
-            self._allowance.use(len(pcm) / PCM_BYTES_PER_S, now)
+            self._allowance.use(len(pcm) / PCM_BYTES_PER_S)
             self._listener.push(pcm, now)
-        if self._buffer.undecoded_s and (pcm or left_s < PIECE_S):
+        self._unheard_s = self._buffer.undecoded_s
+        if self._unheard_s and (pcm or left_s < PIECE_S):
             self._catch_up_at = now + self._allowance.wait_s
