@@ -23,6 +23,7 @@ AT_ONCE = 2
 NAMES = (
     "savings",
     "hostile",
+    "floods",
     "hearing",
     "full_line",
     "ingest",
@@ -155,6 +156,17 @@ def test_quick_hostile_bytes_lose_nobody_a_word(quick: Quick) -> None:
     assert attack["steps"] > 100
     assert attack["attackers_sessions"]["sessions"] > 100
     assert attack["peak_mb"] <= data["peak_mb"]
+    assert data["defects_in_log"] == 0
+
+
+@needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
+def test_quick_floods_end_each_of_their_utterances_once(quick: Quick) -> None:
+    data = quick("floods")
+    _, flood, after = data["parts"]
+    assert flood["steps"] > 100
+    assert set(flood["ended"]) == {"connections", "hoards", "noise"}
+    assert after["right"] == after["asked"] > 0
+    assert data["buffered_bytes"] == 0
     assert data["defects_in_log"] == 0
 
 
