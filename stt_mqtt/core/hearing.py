@@ -41,10 +41,7 @@ class Hearing:
 
     def share(self, key: DeviceKey, now: float) -> float:
         """The share of an active device: equal for all names, and for all parts of a name."""
-        while self._heard_at:
-            oldest, heard_at = next(iter(self._heard_at.items()))
-            if now - heard_at < ACTIVE_S:
-                break
+        while now - self._heard_at[oldest := next(iter(self._heard_at))] >= ACTIVE_S:
             self._forget(oldest)
         return 1 / (len(self._parts) * self._parts[name_of(key)])
 

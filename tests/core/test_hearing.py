@@ -81,8 +81,10 @@ def test_the_connections_of_one_address_share_the_part_of_a_room() -> None:
 
 def test_who_is_silent_for_a_second_leaves_the_others_its_share() -> None:
     hearing = Hearing()
-    for number in range(100):
+    for number in range(99):
         hearing.note(DeviceKey("native", f"{number}"), 0.0)
+    for part in "12":
+        hearing.note(DeviceKey("wyoming", "10.0.0.9", part), 0.0)
     hearing.note(KITCHEN, 0.5)
     assert hearing.share(KITCHEN, 0.5) == pytest.approx(1 / 101)
     assert hearing.share(KITCHEN, 1.2) == 1.0
