@@ -26,7 +26,7 @@ from stt_mqtt.doors.wyoming.messages import (
     parse_audio_format,
     parse_transcribe,
 )
-from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget, Turn
 from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
 from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
 from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, TurnEnd, UtteranceStart
@@ -175,12 +175,14 @@ class WyomingConnection(AsyncEventHandler):
 
     async def _serve(self) -> None:
         try:
+            turn = Turn()
             while (event := await self._events.next()) is not None and not self._ending:
                 if not await self.handle_event(event):
                     break
                 await self._out.drain()
-                # Let other clients run, even if the next event has already arrived.
-                await asyncio.sleep(0)
+                if turn.ends_with(event):
+                    # Let other clients run, even if the next event has already arrived.
+                    await asyncio.sleep(0)
         except UtteranceError as error:
             self._refuse(error)
             self._context.rearm_timer()

@@ -17,7 +17,7 @@ from wyoming.ping import Ping
 
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.config import Config
-from stt_mqtt.doors.wyoming.reader import Bounds
+from stt_mqtt.doors.wyoming.reader import TURN_BYTES, TURN_CHUNKS, Bounds, Turn
 from stt_mqtt.errors import InferenceFailedError, TooShortError
 from stt_mqtt.rungs import Rung, RungStatus
 from stt_mqtt.types import AudioFormat, DeviceKey, EndReason, OutcomeKind
@@ -702,3 +702,18 @@ def test_a_door_may_be_closed_twice_and_without_having_been_opened() -> None:
         await bench.door.close()
 
     asyncio.run(scenario())
+
+
+def test_a_turn_is_many_small_chunks_or_few_large_ones_or_any_other_event() -> None:
+    def chunk(size: int) -> Event:
+        return AudioChunk(**MONO, audio=bytes(size)).event()
+
+    turn = Turn()
+    small = [turn.ends_with(chunk(2)) for _ in range(2 * TURN_CHUNKS)]
+    assert [number for number, ends in enumerate(small, 1) if ends] == [
+        TURN_CHUNKS,
+        2 * TURN_CHUNKS,
+    ]
+    large = [turn.ends_with(chunk(TURN_BYTES // 2)) for _ in range(4)]
+    assert large == [False, True, False, True]
+    assert turn.ends_with(AudioStop().event())
