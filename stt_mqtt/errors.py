@@ -41,6 +41,8 @@ class ModelError(SttMqttError):
 class NotEnoughMemoryError(ModelError):
     """There is not enough memory for a model now. A later try may succeed."""
 
+    exit_code = EXIT_TEMPORARY
+
 
 class MissingExtraError(SttMqttError):
     """An optional part of the program is not installed. `module` could not be imported."""

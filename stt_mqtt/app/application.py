@@ -281,7 +281,9 @@ class Application:
             self.request_stop()
 
     def _note_drained(self) -> None:
-        if self._service.scheduler.drained:
+        scheduler = self._service.scheduler
+        # No thread can answer what is left where all of them hang.
+        if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
 
     def _schedule_trim(self) -> None:

@@ -8,7 +8,8 @@ import logging
 import socket
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from stt_mqtt.config import BrokerConfig, BrokerMode, MqttConfig, Protocol
@@ -50,9 +51,7 @@ class EmbeddedBroker:
         for name in ("rumqttd", "tracing.span"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._check_free(address)
-        with tempfile.TemporaryDirectory(prefix="stt-mqtt-broker-") as folder:
-            path = Path(folder, "broker.toml")
-            path.write_text(self._toml(address), encoding="utf-8")
+        with _written(self._toml(address)) as path:
             try:
                 broker = IotCoreBroker(config_path=str(path))
                 broker.start()
@@ -114,6 +113,22 @@ dynamic_filters = true
                 return
             time.sleep(0.01)
         raise BrokerError(f"the embedded broker does not answer on port {self._config.port}")
+
+
+@contextmanager
+def _written(toml: str) -> Iterator[Path]:
+    """A temporary file with the configuration, which the broker takes only from a file."""
+    with ExitStack() as stack:
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="stt-mqtt-broker-")
+            path = Path(stack.enter_context(folder), "broker.toml")
+            path.write_text(toml, encoding="utf-8")
+        except OSError as error:
+            raise BrokerError(
+                "the embedded broker needs a temporary file, which cannot be written: "
+                f"{error.strerror or error}; make room, or name another folder in TMPDIR"
+            ) from error
+        yield path
 
 
 def reachable(mqtt: MqttConfig, broker: BrokerConfig) -> MqttConfig:

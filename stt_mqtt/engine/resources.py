@@ -94,10 +94,10 @@ def give_back_freed_memory() -> None:
 def free_mb(root: Path = Path("/")) -> float:
     """Memory that this process may still allocate, in MB; infinite if it is unknown.
 
-    It is the available memory of the machine, or the limit of a cgroup. `root` is the folder with
-    `proc` and `sys`.
+    It is the available memory of the machine, or what the limit of a cgroup or of the process
+    leaves. `root` is the folder with `proc` and `sys`.
     """
-    left = min([_available_mb(root), *_cgroups_left_mb(root)])
+    left = min([_available_mb(root), *_cgroups_left_mb(root), *_own_limits_left_mb(root)])
     return max(left - RESERVED_MB, 0.0)
 
 
@@ -121,6 +121,18 @@ def _cgroups_left_mb(root: Path) -> Iterator[float]:
                 statistics = read_if_there(folder / "memory.stat").splitlines()
                 may_go = (line.split()[1] for line in statistics if line.split()[:1] == [cache])
                 yield (int(most) - int(used) + sum(map(int, may_go))) / 1e6
+
+
+def _own_limits_left_mb(root: Path) -> Iterator[float]:
+    """What each limit of the process leaves (`ulimit -v` and `-d`)."""
+    limits = read_if_there(root / "proc/self/limits").splitlines()
+    status = read_if_there(root / "proc/self/status").splitlines()
+    used = dict(line.split(":", 1) for line in status if ":" in line)
+    for limit, key in (("Max address space", "VmSize"), ("Max data size", "VmData")):
+        most = next((line[len(limit) :].split() for line in limits if line.startswith(limit)), [])
+        kib = used.get(key, "").split()
+        if most and most[0].isdigit() and kib and kib[0].isdigit():
+            yield (int(most[0]) - int(kib[0]) * 1024) / 1e6
 
 
 def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:

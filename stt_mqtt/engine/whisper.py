@@ -29,7 +29,13 @@ from stt_mqtt.engine.tokenizer import (
     wanted_language,
 )
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
-from stt_mqtt.errors import InferenceFailedError, MissingExtraError, ModelError, UtteranceError
+from stt_mqtt.errors import (
+    InferenceFailedError,
+    MissingExtraError,
+    ModelError,
+    NotEnoughMemoryError,
+    UtteranceError,
+)
 from stt_mqtt.rungs import Rung
 from stt_mqtt.stages import Stage
 from stt_mqtt.types import SAMPLE_RATE, Samples, normalise_language
@@ -49,6 +55,8 @@ STATES_PER_S = 50
 SILENCE_AFTER_S = 0.5
 """Silence after the speech that is kept to find phrases."""
 MIN_PROBABILITY = 1e-9
+OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "Cannot allocate memory", "bad allocation")
+"""Words of CTranslate2, its libraries and the system, in place of a MemoryError."""
 USUAL_TOKENS_PER_S = 3.5
 
 
@@ -90,6 +98,8 @@ def load_with(
 
 
 def _unusable(model: ResolvedModel, rung: Rung, error: Exception) -> ModelError:
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return NotEnoughMemoryError(f"there is not enough memory for model {model.name} ({error})")
     return ModelError(
         f"model {model.name} in {model.folder} cannot be used "
         f"with compute_type {rung.compute_type}: {error}"

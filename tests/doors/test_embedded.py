@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -94,6 +96,17 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(BrokerError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*in use"):
             broker_on(port).start()
+
+
+def test_a_system_without_room_for_a_temporary_file_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(BrokerError, match=r"written: No space left on device; .* in TMPDIR"):
+        broker_on(free_port()).start()
 
 
 def test_an_open_broker_for_everybody_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:

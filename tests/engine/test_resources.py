@@ -260,6 +260,23 @@ def test_a_limit_of_version_1_counts_with_the_page_cache_of_the_groups_within(
     assert free_with(tmp_path, "7:memory:/docker/abc\n0::/\n", files) == 350
 
 
+@pytest.mark.parametrize(
+    ("limits", "free"),
+    [
+        ("Max address space         900000000            unlimited            bytes", 388),
+        ("Max data size             400000000            unlimited            bytes", 144),
+        ("Max address space         unlimited            unlimited            bytes", AVAILABLE_MB),
+        ("Max address space", AVAILABLE_MB),
+    ],
+)
+def test_a_limit_of_the_process_itself_leaves_less(
+    tmp_path: Path, limits: str, free: float
+) -> None:
+    put(tmp_path, "proc/self/status", "Name:\tstt\nVmSize:\t 500000 kB\nVmData:\t 250000 kB\n")
+    put(tmp_path, "proc/self/limits", f"Limit    Soft Limit    Hard Limit    Units\n{limits}\n")
+    assert free_with(tmp_path, "0::/\n", {}) == free
+
+
 def test_nothing_is_free_where_more_is_used_than_the_limit(tmp_path: Path) -> None:
     assert free_with(tmp_path, "0::/\n", limited("", 100, 120)) == RESERVED_MB
 

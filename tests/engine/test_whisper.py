@@ -27,6 +27,8 @@ from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
+    ModelError,
+    NotEnoughMemoryError,
     UnsupportedLanguageError,
     UtteranceError,
 )
@@ -525,6 +527,30 @@ def test_without_the_extra_a_model_says_what_to_install(
     model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
     with pytest.raises(MissingExtraError, match="pip install"):
         load_with(None, model, rung, Parallelism(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (MemoryError(), NotEnoughMemoryError),
+        (RuntimeError("mkl_malloc: failed to allocate memory"), NotEnoughMemoryError),
+        (RuntimeError("unexpected payload size"), ModelError),
+    ],
+)
+def test_a_model_for_which_memory_ends_while_it_loads_may_be_tried_again(
+    raised: Exception,
+    expected: type[ModelError],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("ctranslate2.models.Whisper", fails)
+    model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
+    with pytest.raises(ModelError, match=r"model tiny\.en") as caught:
+        load_with(None, model, rung, Parallelism(1, 1))
+    assert type(caught.value) is expected
 
 
 # Drafts ----------------------------------------------------------------------------------------
