@@ -116,6 +116,8 @@ class MosquittoOptions:
     """What a test may ask of Mosquitto; `lines` go to its configuration as they are."""
 
     users: dict[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    """Whether clients without a user are accepted although there are users."""
     acl: str | None = None
     certificates: Certificates | None = None
     client_certificate: bool = False
@@ -183,7 +185,8 @@ class Mosquitto:
             path = self._folder / f"passwords-{self.port}"
             path.write_text("".join(_password_line(*login) for login in options.users.items()))
             path.chmod(0o600)
-            lines += ["allow_anonymous false", f"password_file {path}"]
+            anonymous = str(options.anonymous).lower()
+            lines += [f"allow_anonymous {anonymous}", f"password_file {path}"]
         else:
             lines.append("allow_anonymous true")
         if options.acl is not None:
@@ -315,17 +318,22 @@ def make_certificates(folder: Path) -> Certificates:
             "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
             f"-subj /CN={subject} -keyout {name}.key -out {name}.csr",
         )
-        _openssl(
-            folder,
-            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-            f"-extfile {extensions.name} -out {name}.pem",
-        )
+        sign(folder, name)
     return Certificates(
         folder / "ca.pem",
         folder / "server.pem",
         folder / "server.key",
         folder / "client.pem",
         folder / "client.key",
+    )
+
+
+def sign(folder: Path, name: str, days: int = 2) -> None:
+    """Sign a certificate of `make_certificates` anew. With less than 0 days it has expired."""
+    _openssl(
+        folder,
+        f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} "
+        f"-extfile localhost.ext -out {name}.pem",
     )
 
 

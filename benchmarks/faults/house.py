@@ -97,7 +97,8 @@ class Fault:
 
     `inflict` does it and undoes it, and blocks meanwhile. `says`: a regular expression that the log
     of the service must have from then on; empty: it need not say anything. `dies`: the process
-    ends, so what a room that says nothing twice had open may be lost. `quick`: part of a quick run.
+    ends, so what a room that says nothing twice had open may be lost. `spares`: whom it hits is
+    slowed down at most, and heard to the last word. `quick`: part of a quick run.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Fault:
     says: str = ""
     setup: Setup = PLAIN
     dies: bool = False
+    spares: bool = False
     quick: bool = False
 
 
@@ -126,6 +128,7 @@ class Happened:
     strangers: int = 0
     refused: int = 0
     restarts: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -270,6 +273,7 @@ class House:
             self.service.starts,
         )
         self.happened.append(happened)
+        before = self._counters()
         try:
             fault.inflict(self)
         except AssertionError as error:
@@ -278,9 +282,18 @@ class House:
         ledger.await_(lambda: self._well_at(happened.ended_at) is not None, WELL_TIMEOUT_S)
         happened.well_at = self._well_at(happened.ended_at)
         happened.log = self.new_log()
+        if happened.well_at is not None:
+            happened.counted = dict(self._counters() - before)
         happened.strangers = len(ledger.strangers) - happened.strangers_before
         happened.refused = ledger.refused - happened.refused_before
         happened.restarts = self.service.starts - happened.starts_before
+        if happened.well_at is not None:
+            say(f"well after {happened.well_at - happened.ended_at:.1f} s")
+
+    def _counters(self) -> Counter[str]:
+        """What the process has refused and dropped so far, by code and reason."""
+        counters = self.health()["counters"]
+        return Counter(counters["errors"]) + Counter(counters["dropped"])
 
     def _well_at(self, since: float) -> float | None:
         """When every room had a right answer to what it began after `since`; None: not yet."""
@@ -302,14 +315,14 @@ class House:
 
     def _row(self, one: Happened) -> dict[str, Any]:
         fault, until = one.fault, one.well_at or time.monotonic()
-        hit = _HIT[fault.hits]
+        unhit = {room.name for room in self.rooms} - _HIT[fault.hits]
         spoken = [
             each
             for each in self.ledger.spoken
             if each.opened_at < one.ended_at
             and (each.settled_at is None or each.settled_at >= one.began_at)
         ]
-        beside = [each for each in self.ledger.spoken if each.room not in hit]
+        beside = [each for each in self.ledger.spoken if each.room in unhit]
         latency = _latencies(beside, one.began_at, until)
         calm = _latencies(beside, *self.calm)
         p95, calm_p95 = percentile(latency, 0.95), percentile(calm, 0.95)
@@ -335,11 +348,13 @@ class House:
             "calm_p95_s": calm_p95,
             "factor": round(p95 / calm_p95, 2) if p95 and calm_p95 else None,
             "well_after_s": one.well_at and round(one.well_at - one.ended_at, 1),
+            "counted": one.counted,
             "says": _line_of(said, one.log) if said else "",
             "notes": one.notes,
+            "not_heard": [_details(each, one) for each in spoken if _outcome(each) != "text"],
             "defects_in_log": sum(one.log.count(sign) for sign in DEFECTS),
         }
-        harmed = [_outcome(each) for each in spoken if each.room not in hit]
+        harmed = [_outcome(each) for each in spoken if fault.spares or each.room in unhit]
         row["broken"] = one.broken + _broken(fault, row, harmed)
         return row
 
@@ -354,7 +369,7 @@ def _broken(fault: Fault, row: Mapping[str, Any], harmed: Sequence[str]) -> list
         found.append(f"without an outcome: {lost}")
     bad = Counter(name for name in harmed if name != "text")
     if bad:
-        found.append(f"rooms that were not hit: {dict(bad)}")
+        found.append(f"rooms that should be heard: {dict(bad)}")
     if row["well_after_s"] is None:
         found.append(f"not well within {WELL_TIMEOUT_S:g} s")
     if fault.says and not row["says"]:
@@ -379,6 +394,23 @@ def _outcome(spoken: Spoken) -> str:
     if heard.kind in {"transcript", "no_speech"}:
         return "text" if spoken.right else "other words"
     return heard.code or heard.kind
+
+
+def _details(spoken: Spoken, during: Happened) -> dict[str, Any]:
+    """What became of one utterance, with seconds since the fault began. Without its words."""
+
+    def since(at: float | None) -> float | None:
+        return at and round(at - during.began_at, 2)
+
+    return {
+        "id": spoken.id,
+        "outcome": _outcome(spoken),
+        "said": spoken.said,
+        "opened_s": since(spoken.opened_at),
+        "ended_s": since(spoken.ended_at),
+        "settled_s": since(spoken.settled_at),
+        "answers": len(spoken.answers),
+    }
 
 
 def _latencies(spoken: Sequence[Spoken], since: float, until: float) -> list[float]:
