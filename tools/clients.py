@@ -196,15 +196,23 @@ class HermesClient(_MqttClient):
         return Answer(message["text"], latency_s)
 
 
-def ask_wyoming(port: int, pcm: bytes, language: str = "en") -> Answer:
-    """Speak to a Wyoming server on loopback as Home Assistant does: one connection each."""
-    size = 2 * int(CHUNK_S * SAMPLE_RATE)
+def ask_wyoming(port: int, pcm: bytes, language: str = "en", *, real_time: bool = False) -> Answer:
+    """Speak to a Wyoming server on loopback as Home Assistant does: one connection each.
+
+    Raises OSError if it cannot be reached, or leaves without an answer.
+    """
+    step_s = REAL_TIME_CHUNK_S if real_time else CHUNK_S
+    size = 2 * int(step_s * SAMPLE_RATE)
     start = wyoming_event("transcribe", {"language": language})
     start += wyoming_event("audio-start", WYOMING_AUDIO)
     with socket.create_connection(("127.0.0.1", port), WYOMING_TIMEOUT_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(start)
+        due = time.perf_counter()
         for at in range(0, len(pcm), size):
+            if real_time:
+                due += step_s
+                time.sleep(max(due - time.perf_counter(), 0.0))
             sock.sendall(wyoming_event("audio-chunk", WYOMING_AUDIO, pcm[at : at + size]))
         ended = time.perf_counter()
         sock.sendall(wyoming_event("audio-stop", {}))
@@ -213,10 +221,12 @@ def ask_wyoming(port: int, pcm: bytes, language: str = "en") -> Answer:
                 header = json.loads(line)
                 data = stream.read(header.get("data_length") or 0)
                 stream.read(header.get("payload_length") or 0)
+                latency_s = time.perf_counter() - ended
+                fields = {**header.get("data", {}), **json.loads(data or b"{}")}
                 if header["type"] == "transcript":
-                    latency_s = time.perf_counter() - ended
-                    fields = {**header.get("data", {}), **json.loads(data or b"{}")}
                     return Answer(str(fields["text"]), latency_s)
+                if header["type"] == "error":
+                    return Answer("", latency_s, str(fields.get("code")))
     raise ConnectionError("the server closed the connection without a transcript")
 
 

@@ -18,6 +18,11 @@ def publish(topic: str, payload: bytes, packet_id: int | None = None) -> bytes:
     return _packet(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
 
 
+def subscribe(topic_filter: str, packet_id: int) -> bytes:
+    """SUBSCRIBE with QoS 1."""
+    return _packet(0x82, struct.pack(">H", packet_id) + _text(topic_filter) + b"\x01")
+
+
 def open_connection(host: str, port: int, name: str) -> socket.socket:
     """Connect with a clean session. Raises ConnectionError if the broker does not accept it."""
     sock = socket.create_connection((host, port), CONNECT_TIMEOUT_S)

@@ -18,6 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tools.brokers import Broker, Mosquitto, eventually
+from tools.clients import Address
 
 PROGRAM = Path(sys.executable).parent / "stt-mqtt"
 ONLINE_TIMEOUT_S = 60.0
@@ -89,7 +90,7 @@ class Peer:
 class Service:
     """`stt-mqtt run` as a process against a broker."""
 
-    def __init__(self, folder: Path, server: Broker, /, **config: Any) -> None:
+    def __init__(self, folder: Path, server: Address, /, **config: Any) -> None:
         self.config_file = folder / "stt-mqtt.yaml"
         self.log_file = folder / "service.log"
         self._base = {"mqtt": {"host": server.host, "port": server.port}}
@@ -97,10 +98,14 @@ class Service:
         self._log = self.log_file.open("ab")
         self.process = self.spawn(self._log)
 
+    @property
+    def arguments(self) -> list[str]:
+        """The command line."""
+        return [str(PROGRAM), "run", "--config", str(self.config_file)]
+
     def spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the program."""
-        arguments = [str(PROGRAM), "run", "--config", str(self.config_file)]
-        return subprocess.Popen(arguments, stdout=log, stderr=log)
+        return subprocess.Popen(self.arguments, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:

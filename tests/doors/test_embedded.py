@@ -17,7 +17,8 @@ from stt_mqtt.doors.embedded import EmbeddedBroker
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.messages import Publication
 from tests.mqtt.peers import WILL, client_of, connected_to
-from tools.brokers import EmbeddedProcess, Relay, eventually, free_port, never
+from tools.brokers import EmbeddedProcess, eventually, free_port, never
+from tools.proxy import Proxy
 
 MakeEmbedded = Callable[[tuple[str, str] | None], EmbeddedProcess]
 
@@ -46,7 +47,7 @@ def test_a_broken_connection_leaves_the_will(embedded: MakeEmbedded) -> None:
     broker = embedded(None)
     with (
         connected_to(broker, WILL.topic, protocol=V311) as (_, heard),
-        closing(Relay(broker.port)) as relay,
+        closing(Proxy(broker.port)) as relay,
         connected_to(relay, protocol=V311),
     ):
         relay.cut(refuse=True)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from stt_mqtt.config import MqttConfig, Protocol
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
-from tools.brokers import Broker, FakeServer, Relay, eventually
+from tools.brokers import Broker, FakeServer, eventually
+from tools.proxy import Proxy
 
 WILL = Will("will", b"gone")
 
@@ -38,7 +39,7 @@ class Recorder:
 
 @contextmanager
 def client_of(
-    broker: Broker | Relay | FakeServer,
+    broker: Broker | Proxy | FakeServer,
     *subscriptions: str,
     config: MqttConfig | None = None,
     recorder: Recorder | None = None,
@@ -66,7 +67,7 @@ def client_of(
 
 @contextmanager
 def connected_to(
-    broker: Broker | Relay | FakeServer, *subscriptions: str, protocol: Protocol = Protocol.AUTO
+    broker: Broker | Proxy | FakeServer, *subscriptions: str, protocol: Protocol = Protocol.AUTO
 ) -> Iterator[tuple[MqttClient, Recorder]]:
     """The same, connected."""
     with client_of(broker, *subscriptions, config=MqttConfig(protocol=protocol)) as pair:

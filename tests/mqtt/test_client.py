@@ -24,19 +24,19 @@ from tools.brokers import (
     FakeServer,
     Mosquitto,
     MosquittoOptions,
-    Relay,
     eventually,
     needs_mosquitto,
     never,
 )
+from tools.proxy import Proxy
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 PLAIN = MosquittoOptions()
 
 
 @pytest.fixture
-def relay(broker: Broker) -> Iterator[Relay]:
-    made = Relay(broker.port)
+def relay(broker: Broker) -> Iterator[Proxy]:
+    made = Proxy(broker.port)
     yield made
     made.close()
 
@@ -117,7 +117,7 @@ def test_retained_publications_are_marked_as_such(broker: Broker) -> None:
         assert heard.messages == [Inbound("room", b"kept", 1, retain=True)]
 
 
-def test_a_connection_that_breaks_leaves_the_will(broker: Broker, relay: Relay) -> None:
+def test_a_connection_that_breaks_leaves_the_will(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, WILL.topic) as (_, heard), connected_to(relay):
         relay.cut(refuse=True)
         eventually(lambda: heard.payloads(WILL.topic) == [WILL.payload])
@@ -157,7 +157,7 @@ def test_stop_is_bounded_and_quiet_for_a_client_that_never_connected() -> None:
 
 
 def test_it_says_why_there_is_no_connection_until_there_is_one(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(relay) as (client, _):
         assert client.failure is None
@@ -184,7 +184,7 @@ def test_it_subscribes_again_after_the_broker_restarted(mosquitto: MakeMosquitto
 
 
 def test_qos_1_published_while_offline_arrives_later_in_order_and_qos_0_does_not(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         relay.cut(refuse=True)
@@ -200,7 +200,7 @@ def test_qos_1_published_while_offline_arrives_later_in_order_and_qos_0_does_not
         assert client.lost_publications == 0
 
 
-def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, relay: Relay) -> None:
+def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         assert client.connection == 1
         client.publish(Publication("room", b"next", connection=2))
@@ -221,7 +221,7 @@ def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, re
         assert client.lost_publications == 0
 
 
-def test_a_flood_for_one_connection_ends_where_that_breaks(broker: Broker, relay: Relay) -> None:
+def test_a_flood_for_one_connection_ends_where_that_breaks(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         for number in range(5000):
             client.publish(Publication("room", b"%d" % number, connection=1))
@@ -253,7 +253,7 @@ class Numbering(Recorder):
         super().disconnected(reason)
 
 
-def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Relay) -> None:
+def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Proxy) -> None:
     numbering = Numbering()
     client = MqttClient(ClientOptions(MqttConfig(), relay.host, relay.port))
     numbering.client = client
@@ -326,7 +326,7 @@ def test_a_receipt_that_fails_is_logged_and_the_connection_stays(
 
 
 def test_what_was_not_acknowledged_when_the_connection_broke_is_sent_again(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         for number in range(2000):
@@ -511,7 +511,7 @@ class Moody(Recorder):
 
 
 def test_a_listener_that_fails_stops_nothing_and_does_not_flood_the_log(
-    broker: Broker, relay: Relay, caplog: pytest.LogCaptureFixture
+    broker: Broker, relay: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     with client_of(relay, "room", recorder=Moody()) as (client, heard):
         eventually(lambda: client.connected)

@@ -21,7 +21,8 @@ from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 from tests.mqtt.peers import Recorder, connected_to
-from tools.brokers import Broker, Mosquitto, MosquittoOptions, Relay, eventually, needs_mosquitto
+from tools.brokers import Broker, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+from tools.proxy import Proxy
 
 KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
@@ -34,7 +35,7 @@ class Station:
     misses nothing, whenever the broker comes back.
     """
 
-    def __init__(self, broker: Broker | Relay, qos: int) -> None:
+    def __init__(self, broker: Broker | Proxy, qos: int) -> None:
         self.heard: list[Inbound] = []
         self.connections: list[int] = []
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -85,7 +86,7 @@ class Station:
 
 
 @contextmanager
-def station_at(broker: Broker | Relay, qos: int) -> Iterator[Station]:
+def station_at(broker: Broker | Proxy, qos: int) -> Iterator[Station]:
     station = Station(broker, qos)
     station.client.start(station)
     try:
@@ -156,7 +157,7 @@ def test_an_utterance_that_the_broker_dies_in_arrives_whole_when_it_is_back(
 
 @needs_mosquitto
 def test_connections_that_break_again_and_again_cost_no_utterance(broker: Broker) -> None:
-    relay = Relay(broker.port)
+    relay = Proxy(broker.port)
     try:
         with (
             connected_to(broker, "stt/kitchen/audio/#") as (_, witness),

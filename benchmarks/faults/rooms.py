@@ -1,0 +1,388 @@
+"""Rooms that speak without a pause, and a ledger of what became of every utterance."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from stt_mqtt.audio.encode import make_encoder
+from stt_mqtt.types import SAMPLE_RATE, Codec
+from tools.clients import Address, ask_wyoming
+from tools.words import words
+
+CHUNK_S = 0.06
+"""A packet of Opus."""
+OPUS_KBPS = 32
+KEEP_ALIVE_S = 10
+PAUSE_S = 0.3
+"""Between an answer and the next utterance."""
+ANSWER_S = 5.0
+"""Without an answer for so long, a room says the same again under the same id."""
+RETRY_S = 1.0
+CONNECT_S = 10.0
+RETRY_WYOMING_S = 0.5
+
+
+class Recording(NamedTuple):
+    """What is said: the words, and 16-bit mono at `SAMPLE_RATE`."""
+
+    text: str
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer. `code`: of an error; `kind`: the outcome; `partly`: only a part was heard."""
+
+    at: float
+    kind: str
+    text: str = ""
+    code: str | None = None
+    repeated: bool = False
+    partly: bool = False
+    payload: bytes = b""
+
+
+@dataclass(slots=True)
+class Spoken:
+    """An utterance. Times are of `time.monotonic`.
+
+    `said`: how often it was sent. `first`: whether it is no repetition of another utterance.
+    `lost`: why there will be no answer.
+    """
+
+    room: str
+    id: str
+    text: str
+    opened_at: float
+    first: bool = True
+    said: int = 0
+    ended_at: float | None = None
+    answers: list[Heard] = field(default_factory=list)
+    lost: str | None = None
+    settled_at: float | None = None
+
+    @property
+    def answer(self) -> Heard | None:
+        """The first answer."""
+        return self.answers[0] if self.answers else None
+
+    @property
+    def right(self) -> bool:
+        """Whether all of it was heard with the very words."""
+        heard = self.answer
+        return heard is not None and not heard.partly and words(heard.text) == words(self.text)
+
+    @property
+    def latency_s(self) -> float | None:
+        """From the end mark to the answer, of what was said once; None: it was not."""
+        if self.answer is None or self.ended_at is None or self.said > 1 or not self.first:
+            return None
+        return self.answer.at - self.ended_at
+
+    @property
+    def outcomes(self) -> int:
+        """How many different outcomes came. A repeated one, or a second copy, is the same one."""
+        return len({heard.payload for heard in self.answers if not heard.repeated})
+
+    @property
+    def copies(self) -> int:
+        """How many answers came that MQTT delivered twice."""
+        return sum(not heard.repeated for heard in self.answers) - self.outcomes
+
+
+class Ledger:
+    """Every utterance of all rooms."""
+
+    def __init__(self) -> None:
+        self.spoken: list[Spoken] = []
+        self.strangers: list[Heard] = []
+        """Answers to ids that nobody used: what came of the pieces of an utterance."""
+        self.refused = 0
+        """Attempts to speak that did not even get a connection."""
+        self._changed = threading.Condition()
+        self._by_id: dict[str, Spoken] = {}
+
+    def open(self, room: str, id: str, text: str, first: bool = True) -> Spoken:
+        """Note that an utterance begins."""
+        spoken = Spoken(room, id, text, time.monotonic(), first)
+        with self._changed:
+            self.spoken.append(spoken)
+            self._by_id[id] = spoken
+        return spoken
+
+    def heard(self, id: str | None, heard: Heard) -> None:
+        """Note an answer."""
+        with self._changed:
+            spoken = self._by_id.get(id or "")
+            if spoken is None:
+                self.strangers.append(heard)
+            else:
+                spoken.answers.append(heard)
+                spoken.settled_at = spoken.settled_at or heard.at
+            self._changed.notify_all()
+
+    def lose(self, spoken: Spoken, why: str) -> None:
+        """Note that no answer will come."""
+        with self._changed:
+            spoken.lost, spoken.settled_at = why, time.monotonic()
+            self._changed.notify_all()
+
+    def await_(self, predicate: Callable[[], Any], timeout_s: float) -> bool:
+        """Wait until `predicate` is true, which is asked after each change and every 0.2 s."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not predicate():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(left_s, 0.2))
+        return True
+
+
+class Room:
+    """Somebody who speaks one recording after the other, in real time, in a thread of its own."""
+
+    over_mqtt = True
+
+    def __init__(self, name: str, recordings: Sequence[Recording], ledger: Ledger) -> None:
+        self.name = name
+        self.ledger = ledger
+        self._recordings = recordings
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._speak, name=name)
+        self._count = 0
+
+    def start(self) -> None:
+        """Begin to speak."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say no more. Returns at once; `join` waits for the end."""
+        self._over.set()
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
+
+    def _speak(self) -> None:
+        while not self._over.wait(PAUSE_S):
+            recording = self._recordings[self._count % len(self._recordings)]
+            self._count += 1
+            self._say(recording, f"{self.name}-{self._count}")
+        self._leave()
+
+    def _say(self, recording: Recording, id: str) -> None:
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """Called at the end."""
+
+
+class NativeRoom(Room):
+    """A satellite that follows docs/satellites.md, with a connection that it makes anew.
+
+    Without an answer it says the same again under the same id. What was heard in part it says again
+    under another one. `device`: its name on the broker, if it is not `name`.
+    """
+
+    codec = Codec.OPUS
+
+    def __init__(
+        self,
+        name: str,
+        broker: Address,
+        recordings: Sequence[Recording],
+        ledger: Ledger,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(name, recordings, ledger)
+        self.device = device or name
+        self._broker = broker
+        self._link: _Link | None = None
+
+    def _say(self, recording: Recording, id: str) -> None:
+        if self._connected() is None:
+            return
+        chunks = encoded(recording.pcm, self.codec)
+        spoken = self.ledger.open(self.name, id, recording.text)
+        self._send(spoken, chunks, real_time=True)
+        for number in range(1, 100):
+            while not spoken.answers:
+                if self._over.is_set() and not self._link_is_up():
+                    return
+                self._await_answer(spoken)
+                if spoken.answers:
+                    break
+                if self._connected() is None:
+                    return
+                self._send(spoken, chunks, real_time=False)
+            answer = spoken.answers[-1]
+            if not answer.partly or self._over.is_set():
+                return
+            again = self.ledger.open(self.name, f"{id}-{number}", recording.text, first=False)
+            again.ended_at = spoken.ended_at
+            spoken = again
+            if self._connected() is None:
+                return
+            self._send(spoken, chunks, real_time=False)
+
+    def _await_answer(self, spoken: Spoken) -> None:
+        """Until there is one, the connection is lost, or it takes too long."""
+        self.ledger.await_(lambda: spoken.answers or not self._link_is_up(), ANSWER_S)
+
+    def _send(self, spoken: Spoken, chunks: Sequence[tuple[float, bytes]], real_time: bool) -> None:
+        link, spoken.said, began = self._link, spoken.said + 1, time.monotonic()
+        start: dict[str, object] = {"id": spoken.id, "codec": self.codec.value}
+        start |= {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
+        if spoken.ended_at is not None:
+            start["age_ms"] = round((began - spoken.ended_at) * 1000)
+        assert link is not None
+        link.publish("audio/start", json.dumps(start))
+        for number, (at_s, chunk) in enumerate(chunks):
+            if real_time:
+                # Who speaks does not notice that the connection is gone.
+                time.sleep(max(began + at_s - time.monotonic(), 0.0))
+            link.publish("audio", number.to_bytes(4, "little") + chunk)
+        spoken.ended_at = spoken.ended_at or time.monotonic()
+        link.publish("audio/stop", json.dumps({"id": spoken.id, "chunks": len(chunks)}))
+
+    def _link_is_up(self) -> bool:
+        return self._link is not None and self._link.up.is_set()
+
+    def _connected(self) -> _Link | None:
+        """The connection, made anew where needed; None: the room is to end."""
+        while not self._link_is_up():
+            if self._link is not None:
+                self._link.close()
+            self._link = None
+            if self._over.is_set():
+                return None
+            self._link = _Link(self._broker, self.device, self._heard)
+            if not self._link.open():
+                self._over.wait(RETRY_S)
+        return self._link
+
+    def _heard(self, payload: bytes) -> None:
+        result = json.loads(payload)
+        error = result["error"]
+        heard = Heard(
+            time.monotonic(),
+            result["outcome"],
+            result["text"],
+            error and error["code"],
+            result["repeated"],
+            # A gap in an utterance with start and stop: the end of it did not arrive.
+            result["incomplete"] or result["end"] == "gap",
+            payload,
+        )
+        self.ledger.heard(result["id"], heard)
+
+    def _leave(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+
+class PlainRoom(NativeRoom):
+    """A satellite that sends its samples as they are."""
+
+    codec = Codec.PCM_S16LE
+
+
+class _Link:
+    """One connection of a satellite. Nothing of it is sent on another one."""
+
+    def __init__(self, broker: Address, device: str, heard: Callable[[bytes], None]) -> None:
+        self.up = threading.Event()
+        self._broker = broker
+        self._base = f"stt/{device}"
+        client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        client.connect_timeout = CONNECT_S
+        client.will_set(f"{self._base}/availability", "offline", qos=1, retain=True)
+        client.on_connect = self._subscribe
+        client.on_subscribe = lambda *_: self.up.set()
+        client.on_disconnect = lambda *_: self.up.clear()
+        client.on_message = lambda _client, _data, message: heard(bytes(message.payload))
+        self._client = client
+
+    def open(self) -> bool:
+        """Connect; return whether the subscription was accepted in time."""
+        try:
+            self._client.connect(self._broker.host, self._broker.port, KEEP_ALIVE_S)
+        except OSError:
+            return False
+        self._client.loop_start()
+        if not self.up.wait(CONNECT_S):
+            return False
+        self.publish("availability", "online", retain=True)
+        return True
+
+    def publish(self, name: str, payload: bytes | str, retain: bool = False) -> None:
+        """Send with QoS 1 while the connection is up."""
+        if self.up.is_set():
+            self._client.publish(f"{self._base}/{name}", payload, qos=1, retain=retain)
+
+    def _subscribe(self, client: paho.Client, *_: object) -> None:
+        client.subscribe(f"{self._base}/result", qos=1)
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        # Without them no cycle keeps its sockets until the garbage is collected.
+        self._client.on_connect = self._client.on_subscribe = None
+        self._client.on_disconnect = self._client.on_message = None
+
+
+class WyomingRoom(Room):
+    """Home Assistant, which makes a connection for each utterance and says nothing twice."""
+
+    over_mqtt = False
+
+    def __init__(
+        self, name: str, port: int, recordings: Sequence[Recording], ledger: Ledger
+    ) -> None:
+        super().__init__(name, recordings, ledger)
+        self._port = port
+
+    def _say(self, recording: Recording, id: str) -> None:
+        spoken = self.ledger.open(self.name, id, recording.text)
+        spoken.said = 1
+        try:
+            answer = ask_wyoming(self._port, recording.pcm, real_time=True)
+        except ConnectionRefusedError:
+            self.ledger.refused += 1
+            self.ledger.lose(spoken, "refused")
+            self._over.wait(RETRY_WYOMING_S)
+            return
+        except OSError as error:
+            self.ledger.lose(spoken, type(error).__name__)
+            return
+        at = time.monotonic()
+        spoken.ended_at = at - answer.latency_s
+        kind = "error" if answer.error else "transcript"
+        self.ledger.heard(id, Heard(at, kind, answer.text, answer.error))
+
+
+@lru_cache(maxsize=256)
+def encoded(pcm: bytes, codec: Codec) -> tuple[tuple[float, bytes], ...]:
+    """The chunks of a recording, each with the seconds after the start at which it is sent."""
+    return tuple(_chunks(pcm, codec))
+
+
+def _chunks(pcm: bytes, codec: Codec) -> Iterator[tuple[float, bytes]]:
+    encoder, size, at_s = make_encoder(codec, OPUS_KBPS), 2 * int(CHUNK_S * SAMPLE_RATE), 0.0
+    for at in range(0, len(pcm), size):
+        at_s += CHUNK_S
+        if data := encoder.push(pcm[at : at + size]):
+            yield at_s, data
+    if data := encoder.finish():
+        yield at_s, data
