@@ -55,6 +55,7 @@ class Hits(StrEnum):
     ROOM = "the bath"
     KITCHEN = "the kitchen"
     MQTT = "rooms on MQTT"
+    WYOMING = "Home Assistant"
     ALL = "all rooms"
 
 
@@ -63,6 +64,7 @@ _HIT = {
     Hits.ROOM: {BATH},
     Hits.KITCHEN: {KITCHEN},
     Hits.MQTT: {KITCHEN, BATH, BEDROOM},
+    Hits.WYOMING: {TV},
     Hits.ALL: {KITCHEN, BATH, BEDROOM, TV},
 }
 
@@ -98,7 +100,8 @@ class Fault:
     `inflict` does it and undoes it, and blocks meanwhile. `says`: a regular expression that the log
     of the service must have from then on; empty: it need not say anything. `dies`: the process
     ends, so what a room that says nothing twice had open may be lost. `spares`: whom it hits is
-    slowed down at most, and heard to the last word. `quick`: part of a quick run.
+    slowed down at most, and heard to the last word. `raises`: the log has tracebacks on purpose.
+    `quick`: part of a quick run.
     """
 
     name: str
@@ -109,6 +112,7 @@ class Fault:
     setup: Setup = PLAIN
     dies: bool = False
     spares: bool = False
+    raises: bool = False
     quick: bool = False
 
 
@@ -374,7 +378,7 @@ def _broken(fault: Fault, row: Mapping[str, Any], harmed: Sequence[str]) -> list
         found.append(f"not well within {WELL_TIMEOUT_S:g} s")
     if fault.says and not row["says"]:
         found.append(f"the log says nothing like {fault.says}")
-    if row["defects_in_log"]:
+    if row["defects_in_log"] and not fault.raises:
         found.append(f"{row['defects_in_log']} defects in the log")
     if row["restarts"] and not fault.dies:
         found.append(f"the process ended and was started again {row['restarts']} times")
