@@ -46,8 +46,8 @@ ADDRESS_SPACE_LEFT = 100_000_000
 """Enough to transcribe, and not enough for another model."""
 FILES_LEFT = 4
 CONNECTIONS = 30
-LINES = 600
-"""Each is a warning of 150 bytes, and a pipe holds 64 KiB."""
+LINES = 1000
+"""Each is a warning of 85 bytes, and a pipe holds 64 KiB."""
 PIPE_BYTES = 60 * 1024
 ROOM_LEFT = 200
 """Bytes that the disk takes before it is full: a line and a half of the log."""
