@@ -15,8 +15,8 @@ from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.clashes import NameClashes
 from stt_mqtt.doors.native.devices import NativeDevices
-from stt_mqtt.doors.native.messages import Reply
 from stt_mqtt.doors.native.direct import DirectDevices
+from stt_mqtt.doors.native.messages import Reply
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeNames,
