@@ -24,7 +24,7 @@ from tools.brokers import MOSQUITTO
 from tools.words import words
 
 FAULTS: tuple[Fault, ...] = (*network.FAULTS, *machine.FAULTS)
-CALM_S, QUICK_CALM_S = 20.0, 1.0
+CALM_S, QUICK_CALM_S = 15.0, 0.5
 MAX_S, MIN_WORDS = 3.5, 3
 """Length of the recordings that are taken: commands."""
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
