@@ -7,27 +7,36 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 READ_BYTES = 65536
 POLL_S = 0.05
 """Longest time until a stream follows a change of the proxy."""
-CONNECT = 0x10
 PUBLISH = 0x30
 DUP = 0x08
 QOS = 0x06
 QOS_1 = 0x02
 
-Alter = Callable[[Iterator[bytes]], Iterator[bytes]]
-"""Changes the MQTT packets of one read, in one direction."""
+
+class Alter(Protocol):
+    """Changes the MQTT packets of one direction of one connection."""
+
+    def push(self, packet: bytes) -> list[bytes]:
+        """What to send now that a packet has come."""
+        ...
+
+    def flush(self) -> list[bytes]:
+        """What to send now that none has come for `POLL_S`."""
+        ...
 
 
 class Proxy:
     """Passes TCP connections to `target` on, as its attributes and methods say.
 
     `delay_s`: how much later every byte arrives. `piece_bytes`: the most that one send has; None:
-    all there is. `alter`: what happens to MQTT packets; None: nothing.
+    all there is. `alter`: makes what changes the MQTT packets of one direction; None: nothing does.
     """
 
     host = "127.0.0.1"
@@ -35,7 +44,7 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.delay_s = 0.0
         self.piece_bytes: int | None = None
-        self.alter: Alter | None = None
+        self.alter: Callable[[], Alter] | None = None
         self.connections = 0
         """How many there were, refused ones left out."""
         self._target = target
@@ -144,6 +153,7 @@ class _Stream:
         self._sink = sink
         self._late: deque[tuple[float, bytes]] = deque()
         """When to send what."""
+        self._alter: Alter | None = None
         self._packets = bytearray()
         """The beginning of a packet whose rest has not come."""
 
@@ -153,13 +163,14 @@ class _Stream:
             selector.register(self._source, selectors.EVENT_READ)
             reading = True
             while reading or self._late:
-                if reading and selector.select(self._wait_s()):
+                if not reading:
+                    time.sleep(self._wait_s())
+                elif selector.select(self._wait_s()):
                     data = self._source.recv(READ_BYTES)
                     reading = bool(data)
-                    if not self._pair.silent:
-                        self._late.append((time.monotonic() + self._proxy.delay_s, data))
-                elif not reading:
-                    time.sleep(self._wait_s())
+                    self._late.append((time.monotonic() + self._proxy.delay_s, data))
+                elif self._alter is not None:
+                    self._send(b"".join(self._alter.flush()))
                 self._send_due()
         if not self._pair.silent:
             with suppress(OSError):
@@ -172,20 +183,27 @@ class _Stream:
 
     def _send_due(self) -> None:
         while self._late and time.monotonic() >= self._late[0][0]:
-            data = self._altered(self._late.popleft()[1])
-            if self._pair.silent:
-                continue
-            size = self._proxy.piece_bytes or max(len(data), 1)
-            for at in range(0, len(data), size):
+            self._send(self._altered(self._late.popleft()[1]))
+
+    def _send(self, data: bytes) -> None:
+        size = self._proxy.piece_bytes or max(len(data), 1)
+        for at in range(0, len(data), size):
+            if not self._pair.silent:
                 self._sink.sendall(data[at : at + size])
 
     def _altered(self, data: bytes) -> bytes:
-        alter = self._proxy.alter
-        if alter is None and not self._packets:
-            return data
+        """The packets that `data` completes, altered. Without `alter`, `data` as it is."""
+        if self._alter is None:
+            if self._proxy.alter is None:
+                return data
+            self._alter = self._proxy.alter()
         self._packets += data
-        whole = iter(_take_packets(self._packets))
-        return b"".join(whole if alter is None else alter(whole))
+        sent = [one for packet in _take_packets(self._packets) for one in self._alter.push(packet)]
+        if self._proxy.alter is None:
+            sent += [*self._alter.flush(), bytes(self._packets)]
+            self._alter = None
+            self._packets.clear()
+        return b"".join(sent)
 
 
 def _take_packets(data: bytearray) -> list[bytes]:
@@ -216,34 +234,41 @@ def topic_of(packet: bytes) -> bytes | None:
     return packet[at + 2 : at + 2 + size]
 
 
-def duplicated(packets: Iterator[bytes]) -> Iterator[bytes]:
+class Duplicated:
     """Every QoS 1 message comes twice, the second time marked as a duplicate."""
-    for packet in packets:
-        yield packet
-        if topic_of(packet) is not None and packet[0] & QOS == QOS_1:
-            yield bytes([packet[0] | DUP]) + packet[1:]
+
+    def push(self, packet: bytes) -> list[bytes]:
+        """The packet, and its duplicate."""
+        if topic_of(packet) is None or packet[0] & QOS != QOS_1:
+            return [packet]
+        return [packet, bytes([packet[0] | DUP]) + packet[1:]]
+
+    def flush(self) -> list[bytes]:
+        """Nothing: none is held back."""
+        return []
 
 
-def swapped(packets: Iterator[bytes]) -> Iterator[bytes]:
+class Swapped:
     """Two messages that follow each other change places, if their topics differ.
 
     MQTT keeps the order within a topic only.
     """
-    held: bytes | None = None
-    for packet in packets:
+
+    def __init__(self) -> None:
+        self._held: bytes | None = None
+
+    def push(self, packet: bytes) -> list[bytes]:
+        """A message is held back until the next packet."""
+        held, self._held = self._held, None
         topic = topic_of(packet)
         if held is None:
             if topic is None:
-                yield packet
-            else:
-                held = packet
-        elif topic is None or topic == topic_of(held):
-            yield held
-            yield packet
-            held = None
-        else:
-            yield packet
-            yield held
-            held = None
-    if held is not None:
-        yield held
+                return [packet]
+            self._held = packet
+            return []
+        return [held, packet] if topic in {None, topic_of(held)} else [packet, held]
+
+    def flush(self) -> list[bytes]:
+        """The message that was held back."""
+        held, self._held = self._held, None
+        return [] if held is None else [held]

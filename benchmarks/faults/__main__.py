@@ -24,10 +24,9 @@ from tools.brokers import MOSQUITTO
 from tools.words import words
 
 FAULTS: tuple[Fault, ...] = (*network.FAULTS, *machine.FAULTS)
-CALM_S, QUICK_CALM_S = 20.0, 1.0
-CANDIDATES = 60
-MIN_S, MAX_S = 1.2, 3.5
-"""Length of the recordings that are taken."""
+CALM_S, QUICK_CALM_S = 15.0, 0.5
+MAX_S, MIN_WORDS = 3.5, 3
+"""Length of the recordings that are taken: commands."""
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
@@ -36,8 +35,11 @@ def recordings(quick: bool) -> list[Recording]:
     """Commands that `stt-mqtt transcribe` understands to the letter."""
     if quick:
         return [Recording(sample.text, sample.pcm()) for sample in SAMPLES]
-    clips = [clip for clip in speech.orders() if MIN_S <= clip.seconds <= MAX_S]
-    clips = clips[:: max(len(clips) // CANDIDATES, 1)]
+    clips = [
+        clip
+        for clip in speech.recordings()
+        if clip.seconds <= MAX_S and len(words(clip.text)) >= MIN_WORDS
+    ]
     say(f"stt-mqtt transcribe hears {len(clips)} recordings")
     texts = transcribed([clip.file for clip in clips], "--language", "en")
     return [

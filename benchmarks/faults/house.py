@@ -123,13 +123,12 @@ class Happened:
     fault: Fault
     began_at: float
     log_from: int
-    strangers_before: int
     refused_before: int
     starts_before: int
     ended_at: float = 0.0
     well_at: float | None = None
     log: str = ""
-    strangers: int = 0
+    pieces: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     restarts: int = 0
     counted: dict[str, int] = field(default_factory=dict)
@@ -267,12 +266,11 @@ class House:
         """Have a fault happen, and wait until all is well again."""
         say(fault.name)
         now = time.monotonic()
-        ledger = self.ledger
+        ledger, strangers = self.ledger, len(self.ledger.strangers)
         happened = Happened(
             fault,
             now,
             len(self.service.log),
-            len(ledger.strangers),
             ledger.refused,
             self.service.starts,
         )
@@ -288,7 +286,9 @@ class House:
         happened.log = self.new_log()
         if happened.well_at is not None:
             happened.counted = dict(self._counters() - before)
-        happened.strangers = len(ledger.strangers) - happened.strangers_before
+        happened.pieces = dict(
+            Counter(each.code or each.kind for each in ledger.strangers[strangers:])
+        )
         happened.refused = ledger.refused - happened.refused_before
         happened.restarts = self.service.starts - happened.starts_before
         if happened.well_at is not None:
@@ -343,7 +343,7 @@ class House:
             "repeated": sum(any(heard.repeated for heard in each.answers) for each in spoken),
             "copies": sum(each.copies for each in spoken),
             "doubled": sum(each.outcomes > 1 for each in spoken),
-            "strangers": one.strangers,
+            "pieces": one.pieces,
             "refused": one.refused,
             "restarts": one.restarts,
             "beside": len(latency),
@@ -393,7 +393,7 @@ def _outcome(spoken: Spoken) -> str:
     heard = spoken.answer
     if heard is None:
         return REFUSED if spoken.lost == REFUSED else "lost" if spoken.lost else "open"
-    if heard.partly:
+    if heard.incomplete or heard.cut:
         return "in part"
     if heard.kind in {"transcript", "no_speech"}:
         return "text" if spoken.right else "other words"

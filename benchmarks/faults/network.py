@@ -11,8 +11,9 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from stt_mqtt.demo.samples import SAMPLES
 from tools import mqtt_frames
 from tools.brokers import OPENSSL, MosquittoOptions, eventually, sign
 from tools.program import Peer, Service
-from tools.proxy import Alter, Proxy, duplicated, swapped
+from tools.proxy import Alter, Duplicated, Proxy, Swapped
 from tools.satellite import SatelliteProcess, scene
 
 KILLED_S = 5.0
@@ -44,17 +45,15 @@ NAME = "broker.house"
 SHORT_OF_ROOM = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing resets the connection."""
 
-USERS = {"stt": "right"}
-WITH_USER = MosquittoOptions(users=USERS, anonymous=True)
-LOGIN = Setup(config={"mqtt": {"username": "stt", "password": "right"}}, broker=WITH_USER)
-SHARED_ID = Setup(config={"mqtt": {"client_id": CLIENT_ID}})
-
 
 def _openssl_missing() -> str | None:
     return None if OPENSSL else "needs the openssl command"
 
 
-WITH_TLS = Setup(tls=True, missing=_openssl_missing)
+WITH_USER = MosquittoOptions(users={"stt": "right"}, anonymous=True)
+"""Only the service has to tell who it is."""
+LOGIN = {"client_id": CLIENT_ID, "username": "stt", "password": "right"}
+GUARDED = Setup(config={"mqtt": LOGIN}, broker=WITH_USER, tls=True, missing=_openssl_missing)
 
 
 # The broker -------------------------------------------------------------------------------------
@@ -78,11 +77,11 @@ def freeze_broker(house: House) -> None:
 
 def change_password(house: House) -> None:
     """The broker gets another password for the service, and later the right one again."""
-    house.broker.reload(MosquittoOptions(users={"stt": "other"}, anonymous=True))
+    house.broker.reload(replace(house.broker_options, users={"stt": "other"}))
     house.service_line.cut()
     house.await_log("refuses the connection", NOTICED_S)
     time.sleep(REFUSED_S)
-    house.broker.reload(WITH_USER)
+    house.broker.reload(house.broker_options)
 
 
 def expire_certificate(house: House) -> None:
@@ -131,15 +130,15 @@ def delay(house: House) -> None:
 
 def duplicate(house: House) -> None:
     """Every QoS 1 message between service and broker arrives twice."""
-    _alter(house.service_line, duplicated)
+    _alter(house.service_line, Duplicated)
 
 
 def swap(house: House) -> None:
     """Neighbouring messages of different topics between service and broker change places."""
-    _alter(house.service_line, swapped)
+    _alter(house.service_line, Swapped)
 
 
-def _alter(line: Proxy, alter: Alter) -> None:
+def _alter(line: Proxy, alter: Callable[[], Alter]) -> None:
     line.alter = alter
     time.sleep(SLOW_S)
     line.alter = None
@@ -212,7 +211,7 @@ def second_service(house: House) -> None:
     """Somebody starts another service with the same client identifier."""
     folder = house.folder / "second"
     folder.mkdir()
-    second = Service(folder, house.broker, mqtt={"client_id": CLIENT_ID})
+    second = Service(folder, house.service_line, mqtt=house.config["mqtt"])
     time.sleep(SECOND_S)
     second.stop()
 
@@ -352,7 +351,7 @@ FAULTS: tuple[Fault, ...] = (
         second_service,
         Hits.MQTT,
         says="another client uses the identifier",
-        setup=SHARED_ID,
+        setup=GUARDED,
     ),
     Fault(
         "wrong password, later the right one",
@@ -360,7 +359,7 @@ FAULTS: tuple[Fault, ...] = (
         change_password,
         Hits.MQTT,
         says="refuses the connection.*check mqtt.username",
-        setup=LOGIN,
+        setup=GUARDED,
     ),
     Fault(
         "certificate of the broker expired, later replaced",
@@ -368,7 +367,7 @@ FAULTS: tuple[Fault, ...] = (
         expire_certificate,
         Hits.MQTT,
         says="certificate has expired",
-        setup=WITH_TLS,
+        setup=GUARDED,
     ),
     Fault(
         "the name of the broker cannot be resolved, later it can",

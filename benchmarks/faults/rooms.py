@@ -26,6 +26,10 @@ PAUSE_S = 0.3
 """Between an answer and the next utterance."""
 ANSWER_S = 5.0
 """Without an answer for so long, a room says the same again under the same id."""
+MAX_SAID = 40
+"""So often a room says something under one id before it gives up."""
+MAX_REPEATS = 20
+"""Under other ids, of what was heard in part."""
 RETRY_S = 1.0
 CONNECT_S = 10.0
 RETRY_WYOMING_S = 0.5
@@ -40,14 +44,19 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An answer. `code`: of an error; `kind`: the outcome; `partly`: only a part was heard."""
+    """An answer. `kind`: the outcome. `code`: of an error.
+
+    `incomplete`: the service says that it heard only a part. `cut`: it ended by itself what had a
+    start and would have had a stop, so it may be a part.
+    """
 
     at: float
     kind: str
     text: str = ""
     code: str | None = None
     repeated: bool = False
-    partly: bool = False
+    incomplete: bool = False
+    cut: bool = False
     payload: bytes = b""
 
 
@@ -72,14 +81,15 @@ class Spoken:
 
     @property
     def answer(self) -> Heard | None:
-        """The first answer."""
-        return self.answers[0] if self.answers else None
+        """The first answer to the whole, else the first one."""
+        whole = [heard for heard in self.answers if not heard.incomplete]
+        return next(iter(whole or self.answers), None)
 
     @property
     def right(self) -> bool:
         """Whether all of it was heard with the very words."""
         heard = self.answer
-        return heard is not None and not heard.partly and words(heard.text) == words(self.text)
+        return heard is not None and not heard.cut and words(heard.text) == words(self.text)
 
     @property
     def latency_s(self) -> float | None:
@@ -90,13 +100,18 @@ class Spoken:
 
     @property
     def outcomes(self) -> int:
-        """How many different outcomes came. A repeated one, or a second copy, is the same one."""
-        return len({heard.payload for heard in self.answers if not heard.repeated})
+        """How many outcomes came. A repeated one, or a second copy, is the same one.
+
+        After an incomplete one, the whole may be sent again under the same id.
+        """
+        whole = [heard for heard in self.answers if not heard.incomplete]
+        return len({heard.payload for heard in whole if not heard.repeated}) or bool(self.answers)
 
     @property
     def copies(self) -> int:
         """How many answers came that MQTT delivered twice."""
-        return sum(not heard.repeated for heard in self.answers) - self.outcomes
+        new = [heard.payload for heard in self.answers if not heard.repeated]
+        return len(new) - len(set(new))
 
 
 class Ledger:
@@ -119,15 +134,16 @@ class Ledger:
             self._by_id[id] = spoken
         return spoken
 
-    def heard(self, id: str | None, heard: Heard) -> None:
-        """Note an answer."""
+    def heard(self, room: str, id: str | None, heard: Heard) -> None:
+        """Note an answer. One to another room of the same name is not for this one."""
         with self._changed:
             spoken = self._by_id.get(id or "")
             if spoken is None:
                 self.strangers.append(heard)
-            else:
+            elif spoken.room == room:
                 spoken.answers.append(heard)
-                spoken.settled_at = spoken.settled_at or heard.at
+                if not heard.incomplete:
+                    spoken.settled_at = spoken.settled_at or heard.at
             self._changed.notify_all()
 
     def lose(self, spoken: Spoken, why: str) -> None:
@@ -207,6 +223,8 @@ class NativeRoom(Room):
         super().__init__(name, recordings, ledger)
         self.device = device or name
         self._broker = broker
+        self._idle = threading.Event()
+        """The service has answered all that it has of this room."""
         self._link: _Link | None = None
 
     def _say(self, recording: Recording, id: str) -> None:
@@ -215,32 +233,31 @@ class NativeRoom(Room):
         chunks = encoded(recording.pcm, self.codec)
         spoken = self.ledger.open(self.name, id, recording.text)
         self._send(spoken, chunks, real_time=True)
-        for number in range(1, 100):
-            while not spoken.answers:
-                if self._over.is_set() and not self._link_is_up():
-                    return
-                self._await_answer(spoken)
-                if spoken.answers:
-                    break
+        for number in range(1, MAX_REPEATS):
+            while not self._await_answer(spoken):
                 if self._connected() is None:
                     return
+                if spoken.said == MAX_SAID:
+                    self.ledger.lose(spoken, "no answer")
+                    return
                 self._send(spoken, chunks, real_time=False)
-            answer = spoken.answers[-1]
-            if not answer.partly or self._over.is_set():
+            if not spoken.answers[-1].cut or self._connected() is None:
                 return
             again = self.ledger.open(self.name, f"{id}-{number}", recording.text, first=False)
             again.ended_at = spoken.ended_at
             spoken = again
-            if self._connected() is None:
-                return
             self._send(spoken, chunks, real_time=False)
 
-    def _await_answer(self, spoken: Spoken) -> None:
-        """Until there is one, the connection is lost, or it takes too long."""
-        self.ledger.await_(lambda: spoken.answers or not self._link_is_up(), ANSWER_S)
+    def _await_answer(self, spoken: Spoken) -> bool:
+        """Until there is one to the whole. False: it is to be said again, or nobody answers."""
+        self.ledger.await_(
+            lambda: spoken.settled_at or self._idle.is_set() or not self._link_is_up(), ANSWER_S
+        )
+        return spoken.settled_at is not None
 
     def _send(self, spoken: Spoken, chunks: Sequence[tuple[float, bytes]], real_time: bool) -> None:
         link, spoken.said, began = self._link, spoken.said + 1, time.monotonic()
+        self._idle.clear()
         start: dict[str, object] = {"id": spoken.id, "codec": self.codec.value}
         start |= {"rate": SAMPLE_RATE, "channels": 1, "framing": "seq32"}
         if spoken.ended_at is not None:
@@ -266,12 +283,16 @@ class NativeRoom(Room):
             self._link = None
             if self._over.is_set():
                 return None
-            self._link = _Link(self._broker, self.device, self._heard)
+            self._link = _Link(self._broker, self.device, self._received)
             if not self._link.open():
                 self._over.wait(RETRY_S)
         return self._link
 
-    def _heard(self, payload: bytes) -> None:
+    def _received(self, name: str, payload: bytes) -> None:
+        if name == "state":
+            if payload == b"idle":
+                self._idle.set()
+            return
         result = json.loads(payload)
         error = result["error"]
         heard = Heard(
@@ -280,11 +301,11 @@ class NativeRoom(Room):
             result["text"],
             error and error["code"],
             result["repeated"],
-            # A gap in an utterance with start and stop: the end of it did not arrive.
-            result["incomplete"] or result["end"] == "gap",
+            result["incomplete"],
+            result["end"] == "gap",
             payload,
         )
-        self.ledger.heard(result["id"], heard)
+        self.ledger.heard(self.name, result["id"], heard)
 
     def _leave(self) -> None:
         if self._link is not None:
@@ -300,7 +321,9 @@ class PlainRoom(NativeRoom):
 class _Link:
     """One connection of a satellite. Nothing of it is sent on another one."""
 
-    def __init__(self, broker: Address, device: str, heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, broker: Address, device: str, received: Callable[[str, bytes], None]
+    ) -> None:
         self.up = threading.Event()
         self._broker = broker
         self._base = f"stt/{device}"
@@ -310,7 +333,9 @@ class _Link:
         client.on_connect = self._subscribe
         client.on_subscribe = lambda *_: self.up.set()
         client.on_disconnect = lambda *_: self.up.clear()
-        client.on_message = lambda _client, _data, message: heard(bytes(message.payload))
+        client.on_message = lambda _client, _data, message: received(
+            message.topic.rpartition("/")[2], bytes(message.payload)
+        )
         self._client = client
 
     def open(self) -> bool:
@@ -331,7 +356,7 @@ class _Link:
             self._client.publish(f"{self._base}/{name}", payload, qos=1, retain=retain)
 
     def _subscribe(self, client: paho.Client, *_: object) -> None:
-        client.subscribe(f"{self._base}/result", qos=1)
+        client.subscribe([(f"{self._base}/result", 1), (f"{self._base}/state", 1)])
 
     def close(self) -> None:
         """Leave the broker."""
@@ -369,7 +394,7 @@ class WyomingRoom(Room):
         at = time.monotonic()
         spoken.ended_at = at - answer.latency_s
         kind = "error" if answer.error else "transcript"
-        self.ledger.heard(id, Heard(at, kind, answer.text, answer.error))
+        self.ledger.heard(self.name, id, Heard(at, kind, answer.text, answer.error))
 
 
 @lru_cache(maxsize=256)
@@ -381,8 +406,8 @@ def encoded(pcm: bytes, codec: Codec) -> tuple[tuple[float, bytes], ...]:
 def _chunks(pcm: bytes, codec: Codec) -> Iterator[tuple[float, bytes]]:
     encoder, size, at_s = make_encoder(codec, OPUS_KBPS), 2 * int(CHUNK_S * SAMPLE_RATE), 0.0
     for at in range(0, len(pcm), size):
-        at_s += CHUNK_S
         if data := encoder.push(pcm[at : at + size]):
             yield at_s, data
+        at_s += CHUNK_S
     if data := encoder.finish():
         yield at_s, data

@@ -33,6 +33,8 @@ from stt_mqtt.mqtt.tls import explain, tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 """Timeout for TCP and TLS together, and again for the CONNACK."""
+PING_TIMEOUT_S = 10.0
+"""How long the broker may take to answer a ping. paho alone would wait for another keep-alive."""
 POLL_S = 1.0
 """Longest time between two checks of the keep-alive."""
 READ_BATCH = 64
@@ -149,6 +151,9 @@ class Connection:
                     self._read()
                 else:
                     self._state.reads_done = asked
+                    if client.unanswered_s >= PING_TIMEOUT_S:
+                        self._ending = Ending(Cause.LOST, self._no_ping())
+                        return
 
     def _work(self, answer_by: float) -> bool:
         """Send waiting publications and check the deadlines. Return False if it has ended."""
@@ -259,6 +264,12 @@ class Connection:
                 sock.settimeout(left_s)
                 if not sock.recv(65536):
                     return
+
+    def _no_ping(self) -> str:
+        return (
+            f"the connection to {self._options.address} broke: the broker has not answered a ping "
+            f"for {PING_TIMEOUT_S:.0f} s"
+        )
 
     def _no_answer(self) -> str:
         return (

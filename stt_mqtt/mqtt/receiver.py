@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,11 @@ class Receiver(Client):
     def buffered(self) -> bool:
         """Whether bytes were read from the socket but not parsed yet."""
         return self._position < len(self._buffer)
+
+    @property
+    def unanswered_s(self) -> float:
+        """For how many seconds the broker has not answered a ping; 0: it owes no answer."""
+        return time.monotonic() - self._ping_t if self._ping_t else 0.0
 
     def acknowledge(self) -> None:
         """Queue the acknowledgements of all messages read since the last call."""

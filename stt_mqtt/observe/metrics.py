@@ -34,6 +34,8 @@ class DropReason(StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     REPEATED = "repeated"
     """A start whose id was used before."""
+    NAME_CLASH = "name_clash"
+    """A stop of an utterance that another satellite of the same name had ended."""
     ANSWER = "answer"
     """An outcome whose outlet raised."""
 

@@ -127,6 +127,10 @@ DROPPED: Mapping[str, tuple[str, str]] = {
         "a chunk with an illegal sequence number",
         "Number the chunks of an utterance from 0, in 4 bytes, little-endian.",
     ),
+    DropReason.NAME_CLASH: (
+        "a stop of an utterance that another satellite of the same name had ended",
+        "Give each satellite a name of its own; the log has the one that two of them use.",
+    ),
     DropReason.BAD_PAYLOAD: (
         "a message that could not be read",
         "Correct what the sender publishes; the log names the topic.",

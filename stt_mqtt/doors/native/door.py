@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
@@ -13,8 +13,10 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
+from stt_mqtt.doors.native.clashes import NameClashes
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.direct import DirectDevices
+from stt_mqtt.doors.native.messages import Reply
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeNames,
@@ -54,14 +56,6 @@ _OF_ITSELF = frozenset({Verb.AVAILABILITY, Verb.SATELLITE})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Where a device requested a copy of the result."""
-
-    topic: str
-    correlation: bytes | None
-
-
 class NativeDoor:
     """Translates device messages into calls of the service, and publishes the outcomes.
 
@@ -83,6 +77,7 @@ class NativeDoor:
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.devices = NativeDevices(service)
+        self._clashes = NameClashes(service.metrics)
         self.direct = DirectDevices(service, self.devices, self._retain)
         service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
@@ -229,6 +224,7 @@ class NativeDoor:
                 self._start(key, message)
             case Verb.STOP:
                 stop = messages.parse_stop(message.payload)
+                self._clashes.stopped(key.name, stop.id)
                 self._service.stop(key, stop.id, stop.chunks)
             case Verb.ABORT:
                 self._service.abort(key, messages.parse_abort(message.payload))
@@ -292,6 +288,7 @@ class NativeDoor:
             self._service.refuse(key, start, error)
             return
         start = replace(request.start, context=self._reply(key, message, request.reply_to))
+        self._clashes.started(key.name, start.id)
         if request.error is None:
             self._service.start(key, start)
         else:

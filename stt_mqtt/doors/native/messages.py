@@ -43,6 +43,14 @@ class StopRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """Where a device requested a copy of the result."""
+
+    topic: str
+    correlation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class SatelliteInfo:
     """What a satellite publishes about itself on `satellite/state`. None: unknown."""
 
