@@ -12,14 +12,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import report, speech
 from benchmarks.faults import machine, network
 from benchmarks.faults.house import Fault, open_house
-from benchmarks.faults.rooms import Recording
+from benchmarks.faults.rooms import Recording, encoded
 from benchmarks.harness import say, transcribed
-from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.audio.decode import decode
+from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 from tools.brokers import MOSQUITTO
 from tools.words import words
 
@@ -32,21 +34,33 @@ BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 
 def recordings(quick: bool) -> list[Recording]:
-    """Commands that `stt-mqtt transcribe` understands to the letter."""
-    if quick:
-        return [Recording(sample.text, sample.pcm()) for sample in SAMPLES]
-    clips = [
-        clip
-        for clip in speech.recordings()
-        if clip.seconds <= MAX_S and len(words(clip.text)) >= MIN_WORDS
-    ]
-    say(f"stt-mqtt transcribe hears {len(clips)} recordings")
-    texts = transcribed([clip.file for clip in clips], "--language", "en")
+    """Commands that `stt-mqtt transcribe` understands to the letter, also over Opus."""
+    with TemporaryDirectory() as folder:
+        if quick:
+            clips = speech.samples(Path(folder))
+        else:
+            clips = [
+                clip
+                for clip in speech.recordings()
+                if clip.seconds <= MAX_S and len(words(clip.text)) >= MIN_WORDS
+            ]
+        say(f"stt-mqtt transcribe hears {len(clips)} recordings")
+        coded = {clip.file: Path(folder, f"opus-{at}.wav") for at, clip in enumerate(clips)}
+        for clip in clips:
+            speech.write_wav(coded[clip.file], over_opus(clip.pcm))
+        texts = transcribed([*coded, *coded.values()], "--language", "en")
     return [
         Recording(clip.text, clip.pcm)
         for clip in clips
-        if words(texts[clip.file]) == words(clip.text)
+        if words(texts[clip.file]) == words(texts[coded[clip.file]]) == words(clip.text)
     ]
+
+
+def over_opus(pcm: bytes) -> bytes:
+    """What is left of a recording after the way over Opus."""
+    packets = b"".join(packet for _, packet in encoded(pcm, Codec.OPUS))
+    decoded = decode(EncodedAudio(AudioFormat(Codec.OPUS), packets), MAX_S + 1)
+    return (decoded.samples * 32767).astype("<i2").tobytes()
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
