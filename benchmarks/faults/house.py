@@ -45,6 +45,8 @@ RESTART_S = 2.0
 """The supervisor waits less than the unit, so that a run takes less long."""
 HEALTH_TIMEOUT_S = 15.0
 MAX_SAID_CHARACTERS = 200
+LINE_START = r"^\S+ [A-Z]+ +\S+ \S+ "
+"""Time, level, device and utterance."""
 DEFECTS = ("Traceback", "please report")
 
 
@@ -431,7 +433,7 @@ def _line_of(found: re.Match[str], log: str) -> str:
     start = log.rfind("\n", 0, found.start()) + 1
     end = log.find("\n", found.end())
     line = log[start : end if end >= 0 else len(log)]
-    return line.split(" - - ", 1)[-1][:MAX_SAID_CHARACTERS]
+    return re.sub(LINE_START, "", line)[:MAX_SAID_CHARACTERS]
 
 
 @contextmanager

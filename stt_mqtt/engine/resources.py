@@ -16,6 +16,9 @@ MAX_WORKERS = 4
 
 RESERVED_MB = 64
 """Memory that is reserved for the rest of the machine."""
+ADDRESS_SPACE_MB = 1000
+"""Address space that a model reserves beside its memory, for threads and allocators (measured: 750
+on two cores). If it ends there, libraries end the process."""
 VERSION_2 = ""
 """The controller name of cgroups version 2, which has only one hierarchy."""
 _MOUNTS = {VERSION_2: ("",), "cpu": ("cpu", "cpu,cpuacct"), "memory": ("memory",)}
@@ -124,7 +127,7 @@ def _cgroups_left_mb(root: Path) -> Iterator[float]:
 
 
 def _own_limits_left_mb(root: Path) -> Iterator[float]:
-    """What each limit of the process leaves (`ulimit -v` and `-d`)."""
+    """What each limit of the process leaves for models (`ulimit -v` and `-d`)."""
     limits = read_if_there(root / "proc/self/limits").splitlines()
     status = read_if_there(root / "proc/self/status").splitlines()
     used = dict(line.split(":", 1) for line in status if ":" in line)
@@ -132,7 +135,7 @@ def _own_limits_left_mb(root: Path) -> Iterator[float]:
         most = next((line[len(limit) :].split() for line in limits if line.startswith(limit)), [])
         kib = used.get(key, "").split()
         if most and most[0].isdigit() and kib and kib[0].isdigit():
-            yield (int(most[0]) - int(kib[0]) * 1024) / 1e6
+            yield (int(most[0]) - int(kib[0]) * 1024) / 1e6 - ADDRESS_SPACE_MB
 
 
 def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:

@@ -263,8 +263,8 @@ def test_a_limit_of_version_1_counts_with_the_page_cache_of_the_groups_within(
 @pytest.mark.parametrize(
     ("limits", "free"),
     [
-        ("Max address space         900000000            unlimited            bytes", 388),
-        ("Max data size             400000000            unlimited            bytes", 144),
+        ("Max address space         2000000000           unlimited            bytes", 488),
+        ("Max data size             1500000000           unlimited            bytes", 244),
         ("Max address space         unlimited            unlimited            bytes", AVAILABLE_MB),
         ("Max address space", AVAILABLE_MB),
     ],
