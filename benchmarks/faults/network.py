@@ -63,7 +63,7 @@ def kill_broker(house: House) -> None:
     """The broker is killed in mid-utterance and started again."""
     house.await_speech(BATH)
     house.broker.kill()
-    time.sleep(KILLED_S)
+    house.endure(KILLED_S)
     house.broker.start()
 
 
@@ -71,7 +71,7 @@ def freeze_broker(house: House) -> None:
     """The broker stands still."""
     house.await_speech(BATH)
     os.kill(house.broker.process.pid, signal.SIGSTOP)
-    time.sleep(FROZEN_S)
+    house.endure(FROZEN_S)
     os.kill(house.broker.process.pid, signal.SIGCONT)
 
 
@@ -80,7 +80,7 @@ def change_password(house: House) -> None:
     house.broker.reload(replace(house.broker_options, users={"stt": "other"}))
     house.service_line.cut()
     house.await_log("refuses the connection", NOTICED_S)
-    time.sleep(REFUSED_S)
+    house.endure(REFUSED_S)
     house.broker.reload(house.broker_options)
 
 
@@ -90,7 +90,7 @@ def expire_certificate(house: House) -> None:
     house.broker.reload(house.broker_options)
     house.service_line.cut()
     house.await_log("certificate has expired", NOTICED_S)
-    time.sleep(REFUSED_S)
+    house.endure(REFUSED_S)
     sign(house.folder, "server")
     house.broker.reload(house.broker_options)
 
@@ -110,38 +110,38 @@ def silence_room(house: House) -> None:
     """The network swallows what a room and the broker send each other."""
     house.await_speech(BATH)
     house.bath_line.silence()
-    time.sleep(SILENT_ROOM_S)
+    house.endure(SILENT_ROOM_S)
     house.bath_line.accept()
 
 
 def one_byte_at_a_time(house: House) -> None:
     """Every byte between service and broker is a packet of its own."""
     house.service_line.piece_bytes = 1
-    time.sleep(SLOW_S)
+    house.endure(SLOW_S)
     house.service_line.piece_bytes = None
 
 
 def delay(house: House) -> None:
     """Every byte between service and broker arrives later, in both directions."""
     house.service_line.delay_s = DELAY_S
-    time.sleep(SLOW_S)
+    house.endure(SLOW_S)
     house.service_line.delay_s = 0.0
 
 
 def duplicate(house: House) -> None:
     """Every QoS 1 message between service and broker arrives twice."""
-    _alter(house.service_line, Duplicated)
+    _alter(house, Duplicated)
 
 
 def swap(house: House) -> None:
     """Neighbouring messages of different topics between service and broker change places."""
-    _alter(house.service_line, Swapped)
+    _alter(house, Swapped)
 
 
-def _alter(line: Proxy, alter: Callable[[], Alter]) -> None:
-    line.alter = alter
-    time.sleep(SLOW_S)
-    line.alter = None
+def _alter(house: House, alter: Callable[[], Alter]) -> None:
+    house.service_line.alter = alter
+    house.endure(SLOW_S)
+    house.service_line.alter = None
 
 
 def cut_off_satellite(house: House) -> None:
@@ -200,7 +200,7 @@ def lose_name(house: House) -> None:
     _hosts(house.folder)
     house.service_line.cut()
     house.await_log("cannot be reached: .*name", NOTICED_S)
-    time.sleep(REFUSED_S)
+    house.endure(REFUSED_S)
     _hosts(house.folder, NAME)
 
 
@@ -212,7 +212,7 @@ def second_service(house: House) -> None:
     folder = house.folder / "second"
     folder.mkdir()
     second = Service(folder, house.service_line, mqtt=house.config["mqtt"])
-    time.sleep(SECOND_S)
+    house.endure(SECOND_S)
     second.stop()
 
 
@@ -220,7 +220,7 @@ def second_satellite(house: House) -> None:
     """A second satellite speaks as the kitchen."""
     room = NativeRoom("twin", house.broker, house.recordings[1:], house.ledger, KITCHEN)
     room.start()
-    time.sleep(SECOND_S)
+    house.endure(SECOND_S)
     room.stop()
     room.join()
 
@@ -236,7 +236,7 @@ def _subscribed(house: House) -> Iterator[socket.socket]:
 def slow_subscriber(house: House) -> None:
     """A client subscribes to everything, and neither reads nor acknowledges."""
     with _subscribed(house):
-        time.sleep(SUBSCRIBER_S)
+        house.endure(SUBSCRIBER_S)
 
 
 def raising_subscriber(house: House) -> None:
@@ -255,7 +255,7 @@ def raising_subscriber(house: House) -> None:
 def restart_home_assistant(house: House) -> None:
     """Home Assistant says goodbye, comes back and asks for the discovery."""
     house.witness.publish("homeassistant/status", "offline")
-    time.sleep(HOME_ASSISTANT_AWAY_S)
+    house.endure(HOME_ASSISTANT_AWAY_S)
     before = len(house.witness.messages)
     rooms = (BATH, KITCHEN)
     house.witness.publish("homeassistant/status", "online")
@@ -331,7 +331,13 @@ FAULTS: tuple[Fault, ...] = (
         cut_off_satellite,
         Hits.NOBODY,
     ),
-    Fault("two satellites with one name", "clients", second_satellite, Hits.KITCHEN),
+    Fault(
+        "two satellites with one name",
+        "clients",
+        second_satellite,
+        Hits.KITCHEN,
+        says="two satellites use the name kitchen",
+    ),
     Fault(
         "a subscriber that neither reads nor acknowledges",
         "clients",
@@ -352,6 +358,7 @@ FAULTS: tuple[Fault, ...] = (
         Hits.MQTT,
         says="another client uses the identifier",
         setup=GUARDED,
+        rivals=True,
     ),
     Fault(
         "wrong password, later the right one",
