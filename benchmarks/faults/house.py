@@ -300,7 +300,11 @@ class House:
 
     def _counters(self) -> Counter[str]:
         """What the process has refused and dropped so far, by code and reason."""
-        counters = self.health()["counters"]
+        try:
+            counters = self.health()["counters"]
+        except AssertionError:
+            self.check(False, "the service tells nothing of its health")
+            return Counter()
         return Counter(counters["errors"]) + Counter(counters["dropped"])
 
     def _well_at(self, since: float) -> float | None:
