@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tools.brokers import eventually
 from tools.clients import Address
 from tools.program import Service
 
@@ -44,6 +46,7 @@ class SupervisedService(Service):
         self._launcher = tuple(launcher)
         self._environment = {**os.environ, **(environment or {})}
         self._ending = threading.Event()
+        self._restarting = threading.Event()
         self._starting = threading.Lock()
         super().__init__(folder, server, **config)
         self._watcher = threading.Thread(target=self._watch)
@@ -63,12 +66,25 @@ class SupervisedService(Service):
         self._watcher.join()
         return status
 
+    def restart(self, timeout_s: float = 60.0) -> int:
+        """Ask it to end and start it again at once, as `systemctl restart`; its exit status."""
+        starts = self.starts
+        self._restarting.set()
+        self.process.send_signal(signal.SIGTERM)
+        eventually(lambda: self.starts > starts, timeout_s)
+        return self.statuses[-1]
+
     def _watch(self) -> None:
         while True:
             self.statuses.append(self.process.wait())
-            if self.statuses[-1] in NO_RESTART or self._ending.wait(self._restart_s):
+            if not self._restarting.is_set() and self._is_over():
                 return
             with self._starting:
                 if self._ending.is_set():
                     return
+                self._restarting.clear()
                 self.process = self.spawn(self._log)
+
+    def _is_over(self) -> bool:
+        """Whether it is not started again, after the wait before a start."""
+        return self.statuses[-1] in NO_RESTART or self._ending.wait(self._restart_s)

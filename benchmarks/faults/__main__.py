@@ -11,14 +11,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report, sounds, speech
-from benchmarks.faults import machine, network
-from benchmarks.faults.house import Fault, open_house
+from benchmarks.faults import clients, machine, network
+from benchmarks.faults.house import Fault, Setup, open_house
 from benchmarks.faults.rooms import Recording, encoded
+from benchmarks.faults.rows import row_of
 from benchmarks.harness import say, transcribed
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.demo.samples import SAMPLES
@@ -26,7 +26,7 @@ from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 from tools.brokers import MOSQUITTO
 from tools.words import words
 
-FAULTS: tuple[Fault, ...] = (*network.FAULTS, *machine.FAULTS)
+FAULTS: tuple[Fault, ...] = (*network.FAULTS, *clients.FAULTS, *machine.FAULTS)
 CALM_S, QUICK_CALM_S = 15.0, 0.5
 MAX_S, MIN_WORDS = 3.5, 3
 """Length of the recordings that are taken: commands."""
@@ -80,7 +80,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
     spoken = recordings(options.quick)
-    for setup, faults in groupby(chosen, key=lambda fault: fault.setup):
+    for setup, faults in _by_setup(chosen):
         if (why := setup.missing()) is not None:
             missing |= {fault.name: why for fault in faults}
             continue
@@ -88,8 +88,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             house.quick = options.quick
             for fault in faults:
                 house.suffer(fault)
-        rows += house.rows()
+        rows += [row_of(one, house) for one in house.happened]
+    order = [fault.name for fault in FAULTS]
+    rows.sort(key=lambda row: order.index(row["fault"]))
     return {"recordings": len(spoken), "rows": rows, "missing": missing}
+
+
+def _by_setup(faults: Sequence[Fault]) -> list[tuple[Setup, list[Fault]]]:
+    """The faults of each house."""
+    houses: list[tuple[Setup, list[Fault]]] = []
+    for fault in faults:
+        for setup, others in houses:
+            if setup == fault.setup:
+                others.append(fault)
+                break
+        else:
+            houses.append((fault.setup, [fault]))
+    return houses
 
 
 def lost(data: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.faults.__main__ import BEGIN, DOCUMENT, END, FAULTS, fault_table
 from benchmarks.faults.house import Hits
-from benchmarks.faults.rooms import Heard, Ledger, Spoken
+from benchmarks.faults.ledger import Heard, Ledger, Spoken
 from benchmarks.report import RESULTS
 from tools import mqtt_frames
 from tools.brokers import needs_mosquitto
