@@ -59,6 +59,7 @@ def places_of(page: str) -> set[str]:
         "docs/doors.md",
         "docs/home-assistant.md",
         "docs/phrases.md",
+        "docs/reliability.md",
         "docs/satellites.md",
         "docs/wake-word.md",
         "docs/web.md",

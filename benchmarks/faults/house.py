@@ -13,16 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.rooms import (
-    Ledger,
-    NativeRoom,
-    PlainRoom,
-    Recording,
-    Room,
-    Spoken,
-    WyomingRoom,
-)
-from benchmarks.harness import HEALTH_TOPIC, TAIL_CHARACTERS, percentile, say
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.rooms import NativeRoom, PlainRoom, Recording, Room, WyomingRoom
+from benchmarks.harness import HEALTH_TOPIC, TAIL_CHARACTERS, say
 from tools.brokers import (
     Mosquitto,
     MosquittoOptions,
@@ -39,15 +32,13 @@ KITCHEN, BATH, BEDROOM, TV = "kitchen", "bath", "bedroom", "tv"
 WARM_TIMEOUT_S = 90.0
 WELL_TIMEOUT_S = 150.0
 """A house that is not well by then has not survived."""
+QUICK_S = 3.0
 LATE_S = 3.0
 """After the last fault, for answers that should not come."""
 RESTART_S = 2.0
 """The supervisor waits less than the unit, so that a run takes less long."""
 HEALTH_TIMEOUT_S = 15.0
 MAX_SAID_CHARACTERS = 200
-LINE_START = r"^\S+ [A-Z]+ +\S+ \S+ "
-"""Time, level, device and utterance."""
-DEFECTS = ("Traceback", "please report")
 
 
 class Hits(StrEnum):
@@ -61,7 +52,7 @@ class Hits(StrEnum):
     ALL = "all rooms"
 
 
-_HIT = {
+HIT = {
     Hits.NOBODY: set[str](),
     Hits.ROOM: {BATH},
     Hits.KITCHEN: {KITCHEN},
@@ -102,8 +93,9 @@ class Fault:
     `inflict` does it and undoes it, and blocks meanwhile. `says`: a regular expression that the log
     of the service must have from then on; empty: it need not say anything. `dies`: the process
     ends, so what a room that says nothing twice had open may be lost. `spares`: whom it hits is
-    slowed down at most, and heard to the last word. `raises`: the log has tracebacks on purpose.
-    `quick`: part of a quick run.
+    slowed down at most, and heard to the last word. `rivals`: another service answers, too, so
+    there may be two outcomes. `raises`: the log has tracebacks on purpose. `quick`: part of a quick
+    run.
     """
 
     name: str
@@ -114,6 +106,7 @@ class Fault:
     setup: Setup = PLAIN
     dies: bool = False
     spares: bool = False
+    rivals: bool = False
     raises: bool = False
     quick: bool = False
 
@@ -172,6 +165,7 @@ class House:
         stack.callback(self.service.stop)
         self.rooms = self._make_rooms()
         self.calm: tuple[float, float] = (0.0, 0.0)
+        self.quick = False
         self.happened: list[Happened] = []
 
     @property
@@ -240,6 +234,10 @@ class House:
         """Wait until the service has logged a text that matches."""
         return self.await_(lambda: re.search(pattern, self.new_log()), timeout_s, pattern)
 
+    def endure(self, seconds: float) -> None:
+        """Let a fault last, in a quick run less long."""
+        time.sleep(min(seconds, QUICK_S) if self.quick else seconds)
+
     def await_speech(self, room: str) -> None:
         """Wait until a room is in the middle of an utterance."""
         opened = time.monotonic()
@@ -298,7 +296,11 @@ class House:
 
     def _counters(self) -> Counter[str]:
         """What the process has refused and dropped so far, by code and reason."""
-        counters = self.health()["counters"]
+        try:
+            counters = self.health()["counters"]
+        except AssertionError:
+            self.check(False, "the service tells nothing of its health")
+            return Counter()
         return Counter(counters["errors"]) + Counter(counters["dropped"])
 
     def _well_at(self, since: float) -> float | None:
@@ -315,126 +317,6 @@ class House:
             at = max(at, right[0])
         return at
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What became of the speech in each fault that has happened."""
-        return [self._row(one) for one in self.happened]
-
-    def _row(self, one: Happened) -> dict[str, Any]:
-        fault, until = one.fault, one.well_at or time.monotonic()
-        unhit = {room.name for room in self.rooms} - _HIT[fault.hits]
-        spoken = [
-            each
-            for each in self.ledger.spoken
-            if each.opened_at < one.ended_at
-            and (each.settled_at is None or each.settled_at >= one.began_at)
-        ]
-        beside = [each for each in self.ledger.spoken if each.room in unhit]
-        latency = _latencies(beside, one.began_at, until)
-        calm = _latencies(beside, *self.calm)
-        p95, calm_p95 = percentile(latency, 0.95), percentile(calm, 0.95)
-        counted = Counter(map(_outcome, spoken))
-        said = re.search(fault.says, one.log) if fault.says else None
-        row = {
-            "fault": fault.name,
-            "group": fault.group,
-            "hits": fault.hits.value,
-            "took_s": round(one.ended_at - one.began_at, 1),
-            "opened": len(spoken),
-            "outcomes": dict(counted),
-            "said_again": sum(each.said > 1 or not each.first for each in spoken),
-            "repeated": sum(any(heard.repeated for heard in each.answers) for each in spoken),
-            "copies": sum(each.copies for each in spoken),
-            "doubled": sum(each.outcomes > 1 for each in spoken),
-            "pieces": one.pieces,
-            "refused": one.refused,
-            "restarts": one.restarts,
-            "beside": len(latency),
-            "p95_s": p95,
-            "calm": len(calm),
-            "calm_p95_s": calm_p95,
-            "factor": round(p95 / calm_p95, 2) if p95 and calm_p95 else None,
-            "well_after_s": one.well_at and round(one.well_at - one.ended_at, 1),
-            "counted": one.counted,
-            "says": _line_of(said, one.log) if said else "",
-            "notes": one.notes,
-            "not_heard": [_details(each, one) for each in spoken if _outcome(each) != "text"],
-            "defects_in_log": sum(one.log.count(sign) for sign in DEFECTS),
-        }
-        harmed = [_outcome(each) for each in spoken if fault.spares or each.room in unhit]
-        row["broken"] = one.broken + _broken(fault, row, harmed)
-        return row
-
-
-def _broken(fault: Fault, row: Mapping[str, Any], harmed: Sequence[str]) -> list[str]:
-    """What of the promise does not hold."""
-    found = []
-    if row["doubled"]:
-        found.append(f"{row['doubled']} utterances have more than one outcome")
-    lost = {name: count for name, count in row["outcomes"].items() if name in LOST}
-    if lost and not fault.dies:
-        found.append(f"without an outcome: {lost}")
-    bad = Counter(name for name in harmed if name != "text")
-    if bad:
-        found.append(f"rooms that should be heard: {dict(bad)}")
-    if row["well_after_s"] is None:
-        found.append(f"not well within {WELL_TIMEOUT_S:g} s")
-    if fault.says and not row["says"]:
-        found.append(f"the log says nothing like {fault.says}")
-    if row["defects_in_log"] and not fault.raises:
-        found.append(f"{row['defects_in_log']} defects in the log")
-    if row["restarts"] and not fault.dies:
-        found.append(f"the process ended and was started again {row['restarts']} times")
-    return found
-
-
-LOST, REFUSED = ("lost", "open"), "refused"
-
-
-def _outcome(spoken: Spoken) -> str:
-    """What became of an utterance, as a column of the table."""
-    heard = spoken.answer
-    if heard is None:
-        return REFUSED if spoken.lost == REFUSED else "lost" if spoken.lost else "open"
-    if heard.incomplete or heard.cut:
-        return "in part"
-    if heard.kind in {"transcript", "no_speech"}:
-        return "text" if spoken.right else "other words"
-    return heard.code or heard.kind
-
-
-def _details(spoken: Spoken, during: Happened) -> dict[str, Any]:
-    """What became of one utterance, with seconds since the fault began. Without its words."""
-
-    def since(at: float | None) -> float | None:
-        return at and round(at - during.began_at, 2)
-
-    return {
-        "id": spoken.id,
-        "outcome": _outcome(spoken),
-        "said": spoken.said,
-        "opened_s": since(spoken.opened_at),
-        "ended_s": since(spoken.ended_at),
-        "settled_s": since(spoken.settled_at),
-        "answers": len(spoken.answers),
-    }
-
-
-def _latencies(spoken: Sequence[Spoken], since: float, until: float) -> list[float]:
-    """Of the utterances that ended between two times."""
-    return [
-        one.latency_s
-        for one in spoken
-        if one.latency_s is not None and since <= (one.ended_at or 0.0) <= until
-    ]
-
-
-def _line_of(found: re.Match[str], log: str) -> str:
-    """The message of the log's line in which something was found."""
-    start = log.rfind("\n", 0, found.start()) + 1
-    end = log.find("\n", found.end())
-    line = log[start : end if end >= 0 else len(log)]
-    return re.sub(LINE_START, "", line)[:MAX_SAID_CHARACTERS]
-
 
 @contextmanager
 def open_house(setup: Setup, recordings: Sequence[Recording], calm_s: float) -> Iterator[House]:
@@ -449,7 +331,7 @@ def open_house(setup: Setup, recordings: Sequence[Recording], calm_s: float) -> 
                 stack.callback(room.stop)
             house.warm_up(calm_s)
             yield house
-            time.sleep(LATE_S)
+            house.endure(LATE_S)
         except BaseException:
             say(f"the end of the service's log: {house.service.log[-TAIL_CHARACTERS:]}")
             raise

@@ -34,8 +34,9 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_context", "_late_chunks", "_open", "_recent", "announced", "config", "counters",
-        "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings", "timer_at",
+        "_context", "_interrupted", "_late_chunks", "_open", "_recent", "announced", "config",
+        "counters", "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings",
+        "timer_at",
     )  # fmt: skip
 
     def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
@@ -58,6 +59,7 @@ class Device:
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
+        self._interrupted = False
         self._late_chunks = LateChunkFilter()
         self._recent = RecentOutcomes()
 
@@ -183,6 +185,10 @@ class Device:
             self._recent.forget(utterance.start.id)
         return [self._seal(utterance, end, ended_at)]
 
+    def interrupt(self) -> None:
+        """What the device sends did not come through for a while: its end may be lost."""
+        self._interrupted = True
+
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
         """Take a whole utterance from one message. The open utterance is not affected."""
         resolved = self._resolve(start, start.id or "")
@@ -228,7 +234,8 @@ class Device:
         if utterance is None or now < utterance.deadline:
             return []
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
-            return self.end(EndReason.GAP, utterance.quiet_until)
+            end = EndReason.DISCONNECT if self._interrupted else EndReason.GAP
+            return self.end(end, utterance.quiet_until)
         if now < utterance.end_at:
             return self._end_turn(utterance, now, rested=True)
         utterance.capped = True
@@ -265,7 +272,7 @@ class Device:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
         resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
-        self._open = OpenUtterance(resolved, self._context.cap, now)
+        self._open, self._interrupted = OpenUtterance(resolved, self._context.cap, now), False
         return self._open
 
     def _resolve(

@@ -154,7 +154,8 @@ class MqttClient:
         self._state.wakeup.close()
 
     def _run(self, listener: ClientListener) -> None:
-        attempt = first_attempt(self._options.config.protocol)
+        config = self._options.config
+        attempt = first_attempt(config.protocol, named=config.client_id is not None)
         while not self._state.stopping.wait(attempt.delay_s):
             ending, lived_s = self._connect(attempt.protocol, listener)
             self._state.outbox.connection_ended()

@@ -184,7 +184,8 @@ class Inbox:
         self._call(self._on_connected)
 
     def disconnected(self, _reason: str) -> None:
-        """Do nothing: the client logs it."""
+        """The connection is lost. The client logs it."""
+        self._call(self._router.on_disconnected)
 
     def _wake(self) -> None:
         self._call(self.pump)

@@ -79,6 +79,10 @@ class MqttDoor(Protocol):
         """The client has connected or reconnected. Does nothing by default."""
         return
 
+    def on_disconnected(self) -> None:
+        """The client has lost its connection. Does nothing by default."""
+        return
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -112,6 +116,11 @@ class Router:
         """Call `on_connected` of all doors, in order."""
         for destination in self._destinations:
             destination.door.on_connected()
+
+    def on_disconnected(self) -> None:
+        """Call `on_disconnected` of all doors, in order."""
+        for destination in self._destinations:
+            destination.door.on_disconnected()
 
     def clean_up(self) -> None:
         """Call `clean_up` of all doors, in reverse order."""

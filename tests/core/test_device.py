@@ -107,6 +107,27 @@ def test_an_utterance_opened_by_a_start_ends_after_the_idle_timeout() -> None:
     assert the_utterance(bench.device.tick(6.0)).end is EndReason.GAP
 
 
+def test_who_was_interrupted_and_says_no_more_was_heard_in_part() -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(UtteranceStart(id="a"), 0.0)
+    bench.chunks(1, 1.0)
+    bench.device.interrupt()
+    assert the_utterance(bench.device.tick(6.0)).end is EndReason.DISCONNECT
+    # The whole may be sent again.
+    assert bench.device.start(UtteranceStart(id="a"), 7.0) == []
+    bench.chunks(1, 7.0)
+    assert the_utterance(bench.device.tick(12.0)).end is EndReason.GAP
+
+
+def test_who_was_interrupted_and_goes_on_to_the_stop_has_said_all() -> None:
+    bench = Bench()
+    bench.device.start(UtteranceStart(), 0.0)
+    bench.chunks(1, 1.0)
+    bench.device.interrupt()
+    bench.chunks(1, 2.0)
+    assert the_utterance(bench.device.stop(None, None, 2.1)).end is EndReason.STOP
+
+
 def test_speech_that_the_machine_slept_through_is_as_old_as_its_first_sound() -> None:
     bench = Bench()
     bench.device.start(UtteranceStart(age_s=2.0), 0.0)

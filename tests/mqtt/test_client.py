@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from stt_mqtt.config import MqttConfig, Protocol
+from stt_mqtt.mqtt import reconnect
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
 from stt_mqtt.mqtt.receiver import Receiver
@@ -470,8 +471,12 @@ def test_a_publication_that_mqtt_does_not_allow_is_lost_alone(
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", [Protocol.V5, Protocol.V311])
 def test_two_clients_with_one_identifier_name_it_and_do_not_fill_the_log(
-    broker: Broker, caplog: pytest.LogCaptureFixture, protocol: Protocol
+    broker: Broker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Protocol,
 ) -> None:
+    monkeypatch.setattr(reconnect, "SUSPECTED_DELAYS_S", (1.0,))
     caplog.set_level(logging.INFO)
     config = MqttConfig(client_id="the-same", protocol=protocol)
     with client_of(broker, config=config) as (first, one):

@@ -15,7 +15,15 @@ from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.tls import explain, tls_context
 from tests.mqtt.peers import client_of
-from tools.brokers import Certificates, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+from tools.brokers import (
+    Certificates,
+    Mosquitto,
+    MosquittoOptions,
+    eventually,
+    make_certificates,
+    needs_mosquitto,
+    sign,
+)
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
@@ -76,6 +84,21 @@ def test_an_authority_that_nobody_knows_is_one_sentence(
     assert "Traceback" not in caplog.text
     (line,) = {one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING}
     assert "is not accepted" in line
+
+
+@needs_mosquitto
+def test_a_certificate_that_has_expired_is_named_and_the_next_one_is_accepted(
+    tmp_path: Path, mosquitto: MakeMosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates = make_certificates(tmp_path)
+    sign(tmp_path, "server", days=-1)
+    options = MosquittoOptions(certificates=certificates)
+    broker = mosquitto(options)
+    with client_of(broker, config=with_ca(certificates)) as (client, _):
+        eventually(lambda: "certificate has expired" in caplog.text)
+        sign(tmp_path, "server")
+        broker.reload(options)
+        eventually(lambda: client.connected)
 
 
 @needs_mosquitto

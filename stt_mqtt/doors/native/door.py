@@ -16,7 +16,6 @@ from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.clashes import NameClashes
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.direct import DirectDevices
-from stt_mqtt.doors.native.messages import Reply
 from stt_mqtt.doors.native.topics import (
     DOOR,
     BridgeNames,
@@ -125,6 +124,10 @@ class NativeDoor:
         self.direct.announce()
         self._bridge.announce()
 
+    def on_disconnected(self) -> None:
+        """What is open may have lost its end, unless it does not come over the broker."""
+        self.devices.interrupt(self.direct.is_connected)
+
     def restore_devices(self) -> None:
         """Restore the devices of the previous run that have been read so far."""
         for key in self.devices.restore():
@@ -165,7 +168,7 @@ class NativeDoor:
         receipt = self._service.metrics.publishing(self._now)
         self._publish(Publication(topic, result, receipt=receipt))
         self.direct.tell(device, "result", fields)
-        if isinstance(outcome.context, Reply):
+        if isinstance(outcome.context, messages.Reply):
             reply = outcome.context
             self._publish(Publication(reply.topic, result, correlation=reply.correlation))
 
@@ -332,11 +335,11 @@ class NativeDoor:
     def _default_format(self, key: DeviceKey) -> AudioFormat:
         return self._service.config.device(key.name).format
 
-    def _reply(self, key: DeviceKey, message: Inbound, reply_to: str | None) -> Reply | None:
-        topic = message.response_topic or reply_to
+    def _reply(self, key: DeviceKey, message: Inbound, wish: str | None) -> messages.Reply | None:
+        topic = message.response_topic or wish
         if topic is None:
             return None
         if not self._topics.is_reply(key.name, topic):
             self._service.metrics.drop(DropReason.BAD_REPLY_TO)
             return None
-        return Reply(topic, message.correlation)
+        return messages.Reply(topic, message.correlation)
