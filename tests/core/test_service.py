@@ -522,6 +522,7 @@ def test_while_stopping_what_is_open_is_transcribed_and_nothing_new_is_taken() -
     assert not bench.is_listening(BEDROOM)
     bench.answer(heard())
     assert (bench.last.id, bench.last.end) == ("open", EndReason.SHUTDOWN)
+    assert bench.last.incomplete
     assert bench.service.scheduler.drained
 
 

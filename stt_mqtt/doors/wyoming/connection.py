@@ -28,8 +28,14 @@ from stt_mqtt.doors.wyoming.messages import (
 )
 from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
-from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, TurnEnd, UtteranceStart
+from stt_mqtt.errors import (
+    DisabledError,
+    ShuttingDownError,
+    TooShortError,
+    UnsupportedFormatError,
+    UtteranceError,
+)
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, TurnEnd, UtteranceStart
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +157,9 @@ class WyomingConnection(AsyncEventHandler):
             self._send_error(DisabledError("the device was disabled while it spoke"))
         elif error is not None and not isinstance(error, TooShortError):
             self._send_error(error)
+        elif outcome.end is EndReason.SHUTDOWN:
+            # Home Assistant would act on the part that was heard.
+            self._send_error(ShuttingDownError("the service stops, say it again"))
         else:
             transcript = outcome.transcript
             text = transcript.text if transcript and outcome.kind is OutcomeKind.TRANSCRIPT else ""
