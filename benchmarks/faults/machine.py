@@ -49,7 +49,6 @@ LINES = 1000
 ROOM_LEFT = 200
 """Bytes that the disk takes before it is full: a line and a half of the log."""
 RUNG_TOPIC = "stt/bridge/response/rung"
-GAP_MS = 800
 FOLDER = Path(__file__).parent
 CLOCK_SOURCE = FOLDER / "clock_shift.c"
 UNKNOWN_USER = 54321
@@ -181,7 +180,9 @@ def _limited(house: House, what: int, most: int) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(pid, what, before)
+        # If the process has ended, its row says so.
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, what, before)
 
 
 def run_out_of_files(house: House) -> None:
