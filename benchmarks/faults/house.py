@@ -287,7 +287,10 @@ class House:
         if happened.well_at is not None:
             happened.counted = dict(self._counters() - before)
         happened.pieces = dict(
-            Counter(each.code or each.kind for each in ledger.strangers[strangers:])
+            Counter(
+                "in part" if each.incomplete else each.code or each.kind
+                for each in ledger.strangers[strangers:]
+            )
         )
         happened.refused = ledger.refused - happened.refused_before
         happened.restarts = self.service.starts - happened.starts_before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,13 @@ class Heard:
     incomplete: bool = False
     cut: bool = False
     payload: bytes = b""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the result tells beside the words."""
+        result = json.loads(self.payload or b"{}")
+        keys = ("end", "audio_s", "age_s", "lost_chunks", "truncated", "wait_s")
+        return {key: result[key] for key in keys if result.get(key)}
 
 
 @dataclass(slots=True)

@@ -118,6 +118,7 @@ def _details(spoken: Spoken, during: Happened) -> dict[str, Any]:
         "ended_s": since(spoken.ended_at),
         "settled_s": since(spoken.settled_at),
         "answers": len(spoken.answers),
+        "heard": None if spoken.answer is None else spoken.answer.facts,
     }
 
 
