@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.rooms import NativeRoom, PlainRoom, Recording, Room, WyomingRoom
+from benchmarks.faults.ledger import Ledger, Recording
+from benchmarks.faults.rooms import NativeRoom, PlainRoom, Room, WyomingRoom
 from benchmarks.harness import HEALTH_TOPIC, TAIL_CHARACTERS, say
 from tools.brokers import (
     Mosquitto,

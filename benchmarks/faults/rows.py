@@ -78,7 +78,7 @@ def _broken(fault: Fault, row: Mapping[str, Any], harmed: Sequence[str]) -> list
     lost = {name: count for name, count in row["outcomes"].items() if name in LOST}
     if lost and not fault.dies:
         found.append(f"without an outcome: {lost}")
-    bad = Counter(name for name in harmed if name != "text")
+    bad = Counter(name for name in harmed if name not in {"text", "other words"})
     if bad:
         found.append(f"rooms that should be heard: {dict(bad)}")
     if row["well_after_s"] is None:
@@ -100,7 +100,7 @@ def _outcome(spoken: Spoken) -> str:
     if heard.incomplete or heard.cut:
         return "in part"
     if heard.kind in {"transcript", "no_speech"}:
-        return "text" if spoken.right else "other words"
+        return "text" if spoken.right else "other words" if spoken.arrived else "with gaps"
     return heard.code or heard.kind
 
 
