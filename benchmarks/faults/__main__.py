@@ -17,7 +17,8 @@ from typing import Any
 from benchmarks import report, sounds, speech
 from benchmarks.faults import clients, machine, network
 from benchmarks.faults.house import Fault, Setup, open_house
-from benchmarks.faults.rooms import Recording, encoded
+from benchmarks.faults.ledger import Recording
+from benchmarks.faults.rooms import encoded
 from benchmarks.faults.rows import row_of
 from benchmarks.harness import say, transcribed
 from stt_mqtt.audio.decode import decode

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 from benchmarks.faults.house import BATH, KITCHEN, Fault, Hits, House
-from benchmarks.faults.network import GUARDED
+from benchmarks.faults.network import GUARDED, NOTICED_S
 from benchmarks.faults.rooms import NativeRoom
 from stt_mqtt.demo.samples import SAMPLES
 from tools import mqtt_frames
@@ -21,8 +21,9 @@ from tools.proxy import Proxy
 from tools.satellite import SatelliteProcess, scene
 
 SATELLITE_AWAY_S = 10.0
+SHARED = "another client uses the identifier"
 SECOND_S = 20.0
-"""How long a second service, or a second satellite of the same name, stays."""
+"""How long a second satellite of the same name stays."""
 SUBSCRIBER_S = 12.0
 HOME_ASSISTANT_AWAY_S = 5.0
 DISCOVERED_S = 10.0
@@ -58,7 +59,7 @@ def second_service(house: House) -> None:
     folder = house.folder / "second"
     folder.mkdir()
     second = Service(folder, house.service_line, mqtt=house.config["mqtt"])
-    house.endure(SECOND_S)
+    house.await_log(SHARED, NOTICED_S)
     second.stop()
 
 
@@ -147,7 +148,7 @@ FAULTS: tuple[Fault, ...] = (
         "clients",
         second_service,
         Hits.MQTT,
-        says="another client uses the identifier",
+        says=SHARED,
         setup=GUARDED,
         rivals=True,
     ),

@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.rooms import NativeRoom, PlainRoom, Recording, Room, WyomingRoom
+from benchmarks.faults.ledger import Ledger, Recording
+from benchmarks.faults.rooms import NativeRoom, PlainRoom, Room, WyomingRoom
 from benchmarks.harness import HEALTH_TOPIC, TAIL_CHARACTERS, say
 from tools.brokers import (
     Mosquitto,
@@ -287,7 +287,10 @@ class House:
         if happened.well_at is not None:
             happened.counted = dict(self._counters() - before)
         happened.pieces = dict(
-            Counter(each.code or each.kind for each in ledger.strangers[strangers:])
+            Counter(
+                "in part" if each.incomplete else each.code or each.kind
+                for each in ledger.strangers[strangers:]
+            )
         )
         happened.refused = ledger.refused - happened.refused_before
         happened.restarts = self.service.starts - happened.starts_before

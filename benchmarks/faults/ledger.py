@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from stt_mqtt.types import SAMPLE_RATE
 from tools.words import words
+
+LENGTH_S = 0.15
+"""The service may count so much more or less: Opus pads its last packet."""
+
+
+class Recording(NamedTuple):
+    """What is said: the words, and 16-bit mono at `SAMPLE_RATE`."""
+
+    text: str
+    pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,13 @@ class Heard:
     cut: bool = False
     payload: bytes = b""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the result tells beside the words."""
+        result = json.loads(self.payload or b"{}")
+        keys = ("end", "audio_s", "age_s", "lost_chunks", "truncated", "wait_s")
+        return {key: result[key] for key in keys if result.get(key)}
+
 
 @dataclass(slots=True)
 class Spoken:
@@ -39,7 +58,7 @@ class Spoken:
 
     room: str
     id: str
-    text: str
+    recording: Recording
     opened_at: float
     first: bool = True
     said: int = 0
@@ -58,7 +77,17 @@ class Spoken:
     def right(self) -> bool:
         """Whether all of it was heard with the very words."""
         heard = self.answer
-        return heard is not None and not heard.cut and words(heard.text) == words(self.text)
+        if heard is None or heard.cut or heard.incomplete:
+            return False
+        return words(heard.text) == words(self.recording.text)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the service had all of the sound, as far as its result tells."""
+        facts = {} if self.answer is None else self.answer.facts
+        length_s = len(self.recording.pcm) / 2 / SAMPLE_RATE
+        is_whole = abs(facts.get("audio_s", length_s) - length_s) < LENGTH_S
+        return is_whole and not (facts.get("lost_chunks") or facts.get("truncated"))
 
     @property
     def latency_s(self) -> float | None:
@@ -95,9 +124,9 @@ class Ledger:
         self._changed = threading.Condition()
         self._by_id: dict[str, Spoken] = {}
 
-    def open(self, room: str, id: str, text: str, first: bool = True) -> Spoken:
+    def open(self, room: str, id: str, recording: Recording, first: bool = True) -> Spoken:
         """Note that an utterance begins."""
-        spoken = Spoken(room, id, text, time.monotonic(), first)
+        spoken = Spoken(room, id, recording, time.monotonic(), first)
         with self._changed:
             self.spoken.append(spoken)
             self._by_id[id] = spoken

@@ -17,7 +17,7 @@ from tools.proxy import Alter, Duplicated, Swapped
 
 KILLED_S = 5.0
 FROZEN_S = 20.0
-SLOW_S = 15.0
+SLOW_S = 12.0
 DELAY_S = 2.0
 REFUSED_S = 5.0
 SILENT_ROOM_S = 15.0

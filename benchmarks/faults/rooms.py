@@ -7,12 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.faults.ledger import Heard, Ledger, Spoken
+from benchmarks.faults.ledger import Heard, Ledger, Recording, Spoken
 from stt_mqtt.audio.encode import make_encoder
 from stt_mqtt.types import SAMPLE_RATE, Codec
 from tools.clients import Address, ask_wyoming
@@ -32,13 +31,6 @@ MAX_REPEATS = 20
 RETRY_S = 1.0
 CONNECT_S = 10.0
 RETRY_WYOMING_S = 0.5
-
-
-class Recording(NamedTuple):
-    """What is said: the words, and 16-bit mono at `SAMPLE_RATE`."""
-
-    text: str
-    pcm: bytes
 
 
 class Room:
@@ -108,7 +100,7 @@ class NativeRoom(Room):
         if self._connected() is None:
             return
         chunks = encoded(recording.pcm, self.codec)
-        spoken = self.ledger.open(self.name, id, recording.text)
+        spoken = self.ledger.open(self.name, id, recording)
         self._send(spoken, chunks, real_time=True)
         for number in range(1, MAX_REPEATS):
             while not self._await_answer(spoken):
@@ -120,7 +112,7 @@ class NativeRoom(Room):
                 self._send(spoken, chunks, real_time=False)
             if not spoken.answers[-1].cut or self._connected() is None:
                 return
-            again = self.ledger.open(self.name, f"{id}-{number}", recording.text, first=False)
+            again = self.ledger.open(self.name, f"{id}-{number}", recording, first=False)
             again.ended_at = spoken.ended_at
             spoken = again
             self._send(spoken, chunks, real_time=False)
@@ -256,7 +248,7 @@ class WyomingRoom(Room):
         self._port = port
 
     def _say(self, recording: Recording, id: str) -> None:
-        spoken = self.ledger.open(self.name, id, recording.text)
+        spoken = self.ledger.open(self.name, id, recording)
         spoken.said = 1
         try:
             answer = ask_wyoming(self._port, recording.pcm, real_time=True)

@@ -80,7 +80,7 @@ def _broken(fault: Fault, row: Mapping[str, Any], harmed: Sequence[str]) -> list
     lost = {name: count for name, count in row["outcomes"].items() if name in LOST}
     if lost and not fault.dies:
         found.append(f"without an outcome: {lost}")
-    bad = Counter(name for name in harmed if name != "text")
+    bad = Counter(name for name in harmed if name not in {"text", "other words"})
     if bad:
         found.append(f"rooms that should be heard: {dict(bad)}")
     if row["well_after_s"] is None:
@@ -102,7 +102,7 @@ def _outcome(spoken: Spoken) -> str:
     if heard.incomplete or heard.cut:
         return "in part"
     if heard.kind in {"transcript", "no_speech"}:
-        return "text" if spoken.right else "other words"
+        return "text" if spoken.right else "other words" if spoken.arrived else "with gaps"
     return heard.code or heard.kind
 
 
@@ -120,6 +120,7 @@ def _details(spoken: Spoken, during: Happened) -> dict[str, Any]:
         "ended_s": since(spoken.ended_at),
         "settled_s": since(spoken.settled_at),
         "answers": len(spoken.answers),
+        "heard": None if spoken.answer is None else spoken.answer.facts,
     }
 
 

@@ -234,6 +234,7 @@ class Device:
         if utterance is None or now < utterance.deadline:
             return []
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
+            self._late_chunks.after_gap(now, utterance.start.sequenced)
             end = EndReason.DISCONNECT if self._interrupted else EndReason.GAP
             return self.end(end, utterance.quiet_until)
         if now < utterance.end_at:

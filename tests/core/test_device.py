@@ -12,7 +12,7 @@ from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S, REST_S
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import Overrides, SettingsChange
 from stt_mqtt.errors import DisabledError, UnsupportedFormatError, UtteranceError
@@ -126,6 +126,23 @@ def test_who_was_interrupted_and_goes_on_to_the_stop_has_said_all() -> None:
     bench.device.interrupt()
     bench.chunks(1, 2.0)
     assert the_utterance(bench.device.stop(None, None, 2.1)).end is EndReason.STOP
+
+
+@pytest.mark.parametrize("ends_the_wait", ["start", "stop", "time"])
+def test_the_rest_of_a_numbered_utterance_that_a_gap_ended_opens_none(ends_the_wait: str) -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(UtteranceStart(sequenced=True), 0.0)
+    the_utterance(bench.device.tick(5.0))
+    # Without a start their numbers would be taken for sound.
+    assert bench.chunks(2, 20.0) == []
+    assert not bench.device.listening
+    assert bench.device.counters.dropped_chunks == 2
+    if ends_the_wait == "start":
+        bench.device.start(UtteranceStart(sequenced=True), 20.1)
+    elif ends_the_wait == "stop":
+        bench.device.stop(None, None, 20.1)
+    bench.chunks(1, 5.0 + REST_S if ends_the_wait == "time" else 20.5)
+    assert bench.device.listening
 
 
 def test_speech_that_the_machine_slept_through_is_as_old_as_its_first_sound() -> None:
