@@ -38,7 +38,7 @@ LATE_S = 3.0
 RESTART_S = 2.0
 """The supervisor waits less than the unit, so that a run takes less long."""
 HEALTH_TIMEOUT_S = 15.0
-MAX_SAID_CHARACTERS = 200
+MAX_SAID_CHARACTERS = 240
 
 
 class Hits(StrEnum):
