@@ -25,14 +25,15 @@ _PEAK_RESET = b"5"
 
 
 class _Errors(logging.Handler):
-    """Keeps what the code logs as errors: it has caught its own defect."""
+    """Keeps exceptions that the code logs: it has caught its own defect."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+        if record.exc_info or "report this" in str(record.msg):
+            self.records.append(record)
 
 
 class Guard:

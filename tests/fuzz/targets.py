@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.fuzz import containers, streams
+from tests.fuzz import containers, messages, packets, services, streams, texts
 from tests.fuzz.target import Target
 
-TARGETS: tuple[Target, ...] = (*containers.TARGETS, *streams.TARGETS)
+TARGETS: tuple[Target, ...] = (
+    *containers.TARGETS,
+    *streams.TARGETS,
+    *messages.TARGETS,
+    *packets.TARGETS,
+    *texts.TARGETS,
+    *services.TARGETS,
+)

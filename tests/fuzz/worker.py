@@ -25,6 +25,7 @@ from tests.fuzz.target import Failure, How, Target
 
 SAVED_OF_A_DEFECT = 3
 """Failing cases that are saved of those with the same `where`."""
+_NEVER_S = 1_000_000
 _NO_HANDLERS = ("abrt", "bus", "fpe", "ill", "segv", "term", "xfsz", "usr1", "usr2", "int")
 
 
@@ -110,11 +111,13 @@ class Worker:
         options = {
             "seed": seed,
             "max_len": target.max_bytes,
-            "timeout": 0,
+            # It would count wall time.
+            "timeout": _NEVER_S,
             "rss_limit_mb": 0,
             "malloc_limit_mb": 0,
             "detect_leaks": 0,
             "verbosity": 0,
+            "artifact_prefix": f"{corpus}/",
             **{f"handle_{name}": 0 for name in _NO_HANDLERS},
         }
 

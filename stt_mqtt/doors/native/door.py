@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
@@ -286,7 +285,9 @@ class NativeDoor:
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
         try:
-            request = messages.parse_start(message.payload, self._format(key, message))
+            request = messages.parse_start(
+                message.payload, self._default_format(key), message.content_type
+            )
         except UtteranceError as error:
             start = UtteranceStart(context=self._reply(key, message, None))
             self._service.refuse(key, start, error)
@@ -326,11 +327,7 @@ class NativeDoor:
         self._service.change_settings(key, change)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
-        default = self._default_format(key)
-        content_type = message.content_type
-        if content_type is None or content_type.startswith("application/json"):
-            return default
-        return parse_content_type(content_type, default)
+        return messages.message_format(message.content_type, self._default_format(key))
 
     def _default_format(self, key: DeviceKey) -> AudioFormat:
         return self._service.config.device(key.name).format
