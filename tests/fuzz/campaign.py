@@ -13,12 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tests.fuzz.guard import say
 from tests.fuzz.shared import Shared
 from tests.fuzz.target import HANG_S, Failure, How, Kind, Target
+from tests.fuzz.targets import FAMILY
 from tests.fuzz.worker import Job, Order, has_atheris, save
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,9 @@ class _Campaign:
         self, targets: Sequence[Target], cases: dict[str, int], plan: Plan, case: Path | None
     ) -> None:
         self._targets = targets
-        self._jobs = [Job(target.name, cases[target.name]) for target in targets]
+        self._jobs = [
+            Job(FAMILY[target.name], target.name, cases[target.name]) for target in targets
+        ]
         self._plan = plan
         self._case = case
         self._guided = (
@@ -173,7 +176,7 @@ class _Campaign:
             shared.close()
             job = self._jobs[number]
             self._jobs = self._jobs[number:]
-            self._jobs[0] = Job(job.target, job.cases, done + 1)
+            self._jobs[0] = replace(job, first=done + 1)
             if done + 1 >= job.cases:
                 del self._jobs[0]
             return not self._jobs

@@ -65,6 +65,13 @@ class CountingOutlet:
         self._outlet.outcome(outcome)
 
 
+def unanswered(outcomes: Mapping[str, int]) -> None:
+    """Raise UnansweredError if an utterance, by its id, has not exactly one outcome."""
+    wrong = {id: count for id, count in outcomes.items() if count != 1}
+    if wrong:
+        raise UnansweredError(f"outcomes by id, each of which must be 1: {wrong}")
+
+
 class House:
     """The service, and what was opened and answered."""
 
@@ -133,9 +140,7 @@ class House:
         answered: Counter[str | None] = Counter()
         for outlet in self.outlets:
             answered += outlet.outcomes
-        wrong = {id: answered[id] for id, count in self.opened.items() if answered[id] != count}
-        if wrong:
-            raise UnansweredError(f"outcomes by id, each of which must be 1: {wrong}")
+        unanswered({id: answered[id] for id in self.opened})
         texts = {session: count for session, count in self.sessions.items() if count}
         if texts:
             raise UnansweredError(f"sessions of Hermes less their texts: {texts}")

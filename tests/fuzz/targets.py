@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from tests.fuzz import containers, messages, packets, services, streams, texts
+from types import ModuleType
+
+from tests.fuzz import containers, messages, packets, services, streams, texts, web, wyoming
 from tests.fuzz.target import Target
 
-TARGETS: tuple[Target, ...] = (
-    *containers.TARGETS,
-    *streams.TARGETS,
-    *messages.TARGETS,
-    *packets.TARGETS,
-    *texts.TARGETS,
-    *services.TARGETS,
+MODULES: tuple[ModuleType, ...] = (
+    containers,
+    streams,
+    messages,
+    packets,
+    texts,
+    services,
+    wyoming,
+    web,
 )
+"""One for each family. A worker imports only what it needs."""
+TARGETS: tuple[Target, ...] = tuple(target for module in MODULES for target in module.TARGETS)
+FAMILY = {target.name: module.__name__ for module in MODULES for target in module.TARGETS}
+"""The module of each target."""

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ _NO_HANDLERS = ("abrt", "bus", "fpe", "ill", "segv", "term", "xfsz", "usr1", "us
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """So many cases of a target, from number `first` on."""
+    """So many cases of a target, from number `first` on. `family`: the module with the target."""
 
+    family: str
     target: str
     cases: int
     first: int = 0
@@ -167,8 +169,8 @@ def main(argument: str) -> None:
     else:
         instrumented = nullcontext()
     with instrumented:
-        from tests.fuzz.targets import TARGETS
-    Worker(order, {target.name: target for target in TARGETS}).work()
+        modules = [import_module(family) for family in dict.fromkeys(one.family for one in order.jobs)]
+    Worker(order, {one.name: one for module in modules for one in module.TARGETS}).work()
 
 
 if __name__ == "__main__":
