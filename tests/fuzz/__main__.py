@@ -65,7 +65,7 @@ def show_failures(tallies: Sequence[Tally]) -> None:
     """Say what failed, and how to see it again."""
     for tally in tallies:
         for name, shown in tally.shown.items():
-            print(f"\n{tally.target}: {tally.failed[name]} × {name}\n{shown['detail']}")
+            print(f"\n{tally.target}: {tally.failed[name]} times {name}\n{shown['detail']}")
             if shown["file"] is not None:
                 command = f"python -m tests.fuzz --target {tally.target} --repeat"
                 print(f"again with: {command} {shown['file']}")

@@ -86,7 +86,7 @@ def _run(targets: Sequence[Target], cases: dict[str, int], plan: Plan) -> list[T
     tallies = _Campaign(targets, cases, plan, None).run()
     for target, tally in zip(targets, tallies, strict=True):
         _prove(target, tally, plan)
-        kinds = "".join(f"\n  {count} × {name}" for name, count in tally.failed.items())
+        kinds = "".join(f"\n  {count} times {name}" for name, count in tally.failed.items())
         say(f"{target.name}: {tally.cases} cases, {tally.cpu_s:.1f} s of CPU{kinds}")
     return tallies
 

@@ -88,13 +88,13 @@ def _mp4_boxes(data: bytes) -> None:
 
 
 TARGETS = (
-    Target("wav", _decodes(Codec.WAV), 25_000, How.MUTATED, lambda: list(seeds("wav"))),
-    Target("wav-walker", _wav_walker, 70_000, seeds=lambda: list(seeds("wav"))),
-    Target("flac", _decodes(Codec.FLAC), 25_000, How.MUTATED, lambda: list(seeds("flac"))),
-    Target("ogg", _ogg, 30_000, How.MUTATED, lambda: list(seeds("ogg")), 4096),
-    Target("webm", _decodes(Codec.WEBM), 30_000, How.MUTATED, lambda: list(seeds("webm")), 4400),
-    Target("mp4", _decodes(Codec.MP4), 25_000, How.MUTATED, lambda: list(seeds("mp4")), 4096),
-    Target("mp4-boxes", _mp4_boxes, 60_000, seeds=lambda: list(seeds("mp4")), max_bytes=2560),
-    Target("mp3", _decodes(Codec.MP3), 25_000, How.MUTATED, lambda: list(seeds("mp3")), 4096),
-    Target("any-file", _single, 20_000, How.MUTATED, all_seeds, 4096),
+    Target("wav", _decodes(Codec.WAV), 20_000, How.MUTATED, lambda: list(seeds("wav"))),
+    Target("wav-walker", _wav_walker, 120_000, seeds=lambda: list(seeds("wav"))),
+    Target("flac", _decodes(Codec.FLAC), 20_000, How.MUTATED, lambda: list(seeds("flac"))),
+    Target("ogg", _ogg, 25_000, How.MUTATED, lambda: list(seeds("ogg")), 4096),
+    Target("webm", _decodes(Codec.WEBM), 15_000, How.MUTATED, lambda: list(seeds("webm")), 4400),
+    Target("mp4", _decodes(Codec.MP4), 20_000, How.MUTATED, lambda: list(seeds("mp4")), 4096),
+    Target("mp4-boxes", _mp4_boxes, 80_000, seeds=lambda: list(seeds("mp4")), max_bytes=2560),
+    Target("mp3", _decodes(Codec.MP3), 12_000, How.MUTATED, lambda: list(seeds("mp3")), 4096),
+    Target("any-file", _single, 8_000, How.MUTATED, all_seeds, 4096),
 )

@@ -190,7 +190,10 @@ retained_fields = nearly(
     {
         "instance": text,
         "config": nearly(
-            {"device_defaults": nearly({"language": text}), "devices": st.dictionaries(text, anything)}
+            {
+                "device_defaults": nearly({"language": text}),
+                "devices": st.dictionaries(text, anything),
+            }
         ),
         "devices": st.dictionaries(text, nearly({"last_seen": st.floats() | st.integers()})),
         "enabled": st.booleans(),
@@ -213,7 +216,13 @@ entry = nearly(
     }
 )
 item = nearly(
-    {"id": ids, "area_id": ids, "floor_id": ids, "name": text, "aliases": st.lists(text, max_size=3)}
+    {
+        "id": ids,
+        "area_id": ids,
+        "floor_id": ids,
+        "name": text,
+        "aliases": st.lists(text, max_size=3),
+    }
 )
 answers = st.tuples(
     st.dictionaries(ids, entry, max_size=3) | anything,
@@ -221,9 +230,7 @@ answers = st.tuples(
     st.lists(nearly({"entity_id": ids, "attributes": entry}), max_size=3) | anything,
     st.lists(item, max_size=3) | anything,
     st.lists(item, max_size=3) | anything,
-    nearly(
-        {"exposed_entities": st.dictionaries(ids, nearly({"conversation": st.booleans()}))}
-    ),
+    nearly({"exposed_entities": st.dictionaries(ids, nearly({"conversation": st.booleans()}))}),
 )
 result_fields = nearly(
     {
@@ -252,15 +259,15 @@ def _json_seeds() -> list[bytes]:
 
 STRUCTURED = How.STRUCTURED
 TARGETS = (
-    Target("json", _any_json, 60_000, seeds=_json_seeds, max_bytes=400),
-    Target("native-messages", structured(native_fields, _native), 8_000, STRUCTURED),
-    Target("hermes-messages", structured(hermes_fields, _hermes), 8_000, STRUCTURED),
-    Target("wyoming-messages", structured(wyoming_fields, _wyoming), 8_000, STRUCTURED),
-    Target("browser-messages", structured(browser_fields, _browser), 8_000, STRUCTURED),
+    Target("json", _any_json, 50_000, seeds=_json_seeds, max_bytes=400),
+    Target("native-messages", structured(native_fields, _native), 4_000, STRUCTURED),
+    Target("hermes-messages", structured(hermes_fields, _hermes), 3_000, STRUCTURED),
+    Target("wyoming-messages", structured(wyoming_fields, _wyoming), 3_000, STRUCTURED),
+    Target("browser-messages", structured(browser_fields, _browser), 3_000, STRUCTURED),
     Target(
         "retained", structured(st.lists(st.tuples(text, retained_fields), max_size=3), _retained),
-        6_000, STRUCTURED,
+        3_000, STRUCTURED,
     ),
-    Target("home-assistant-answers", structured(answers, _answers), 6_000, STRUCTURED),
-    Target("results", structured(result_fields, _result), 6_000, STRUCTURED),
+    Target("home-assistant-answers", structured(answers, _answers), 3_000, STRUCTURED),
+    Target("results", structured(result_fields, _result), 3_000, STRUCTURED),
 )  # fmt: skip

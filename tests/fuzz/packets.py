@@ -98,10 +98,16 @@ def _text(value: bytes) -> bytes:
 
 def _publishes() -> list[bytes]:
     topic = _text(b"stt/kitchen/audio/chunk")
-    properties = (
-        b"\x01\x01\x02\0\0\0\x07" + b"\x03" + _text(b"opus") + b"\x08" + _text(b"stt/kitchen/reply/a")
-        + b"\x09" + _text(b"\1\2") + b"\x0b\x81\x01" + b"\x23\0\1" + b"\x26" + _text(b"seq") + _text(b"7")
-    )  # fmt: skip
+    properties = b"".join(
+        (
+            b"\x01\x01\x02\0\0\0\x07",
+            b"\x03" + _text(b"opus"),
+            b"\x08" + _text(b"stt/kitchen/reply/a"),
+            b"\x09" + _text(b"\1\2"),
+            b"\x0b\x81\x01\x23\0\1",
+            b"\x26" + _text(b"seq") + _text(b"7"),
+        )
+    )
     v5 = topic + bytes([len(properties)]) + properties + b"payload"
     qos_1 = topic + b"\0\7" + bytes([len(properties)]) + properties + b"payload"
     return [v5 + b"\0\1", qos_1 + b"\2\1", topic + b"payload" + b"\0\0", topic + b"\0\7abc\2\0"]
@@ -109,7 +115,9 @@ def _publishes() -> list[bytes]:
 
 def _connections() -> list[bytes]:
     publishes = [
-        bytes([0x30 | seed[-2], len(seed) - 2]) + seed[:-2] for seed in _publishes() if len(seed) < 130
+        bytes([0x30 | seed[-2], len(seed) - 2]) + seed[:-2]
+        for seed in _publishes()
+        if len(seed) < 130
     ]
     connack_5 = b"\x20\x0b\0\0\x08\x21\0\x0a\x27\0\1\0\0"
     suback_5, puback_5 = b"\x90\x04\0\1\0\1", b"\x40\x04\0\2\x10\0"
@@ -125,6 +133,6 @@ def _connections() -> list[bytes]:
 
 
 TARGETS = (
-    Target("mqtt-publish", _publish, 120_000, seeds=_publishes, max_bytes=400),
-    Target("mqtt-connection", _connection, 40_000, seeds=_connections, max_bytes=600),
+    Target("mqtt-publish", _publish, 110_000, seeds=_publishes, max_bytes=400),
+    Target("mqtt-connection", _connection, 20_000, seeds=_connections, max_bytes=600),
 )

@@ -56,14 +56,14 @@ def page(tallies: Sequence[Tally], data: dict[str, Any]) -> str:
     lines = [
         "# Hostile bytes",
         "",
-        "Written by `python -m tests.fuzz --results`; [tests/fuzz](../../tests/fuzz/README.md) says "
-        f"what a target and a failure is. Seed {data['seed']}, {cpu_s / 60:.0f} minutes of CPU "
+        "Written by `python -m tests.fuzz --results`; [tests/fuzz](../../tests/fuzz/README.md) "
+        f"says what a target is. Seed {data['seed']}, {cpu_s / 60:.0f} minutes of CPU "
         "time. `cases/s` are per second of CPU time, with the start of the process.",
         "",
         *table(tallies),
         "",
-        f"A failure is a crash, an exception that the code may not raise, {HANG_S:g} s of CPU time, "
-        f"{MEMORY_MB} MB more memory, or an utterance without exactly one outcome. "
+        f"A failure is a crash, an exception that the code may not raise, {HANG_S:g} s of CPU "
+        f"time, {MEMORY_MB} MB more memory, or an utterance without exactly one outcome. "
         f"Cases that were slow or large only once: {unproved}.",
         "",
         f"{report.described(data['measured'])} {libraries}.",

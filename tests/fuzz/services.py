@@ -18,7 +18,19 @@ from tests.fuzz.house import House
 from tests.fuzz.target import Target
 
 MOST_STEPS = 60
-DEVICES = ("kitchen", "bath", "bedroom", "attic", "cellar", "hall", "shed", "a.b", "bridge", "+", "")
+DEVICES = (
+    "kitchen",
+    "bath",
+    "bedroom",
+    "attic",
+    "cellar",
+    "hall",
+    "shed",
+    "a.b",
+    "bridge",
+    "+",
+    "",
+)
 SITES = ("default", "kitchen", "bath", "a b", "ü", "", "x" * 65)
 SESSIONS = (None, "", "s", "t", "x" * 256, "a/b")
 TIMES = (0.0, 0.01, 0.1, 0.3, 0.9, 2.5, 6.0, 25.0)
@@ -37,6 +49,7 @@ START: Fields = {
     "reply_to": ("stt/kitchen/reply/a", "stt/bath/text"),
 }
 SETTINGS: Fields = {"enabled": (True, False), "language": ("en", "fr"), "prompt": ("a",)}
+OF_ITSELF: Fields = {**SETTINGS, "model": ("pi", "web browser"), "muted": (True,)}
 HERMES_START: Fields = {
     "stopOnSilence": (True, False),
     "sendAudioCaptured": (True,),
@@ -110,7 +123,7 @@ def _of_itself(house: House, choices: Choices) -> None:
     name = choices.pick(("set", "enabled/set", "availability", "satellite/state"))
     payload = choices.pick((b"online", b"offline", b"", b"ON", b"OFF", choices.take(50)))
     if name in {"set", "satellite/state"} or choices.flag():
-        payload = chosen(choices, SETTINGS | {"model": ("pi", "web browser"), "muted": (True,)})
+        payload = chosen(choices, OF_ITSELF)
     _native(house, choices, name, payload)
 
 
@@ -136,7 +149,7 @@ def _retained(house: House, choices: Choices) -> None:
         name = choices.pick(("state", "settings"))
     payload = choices.pick((b"online", b"offline", b"idle", b"listening", b""))
     if choices.flag():
-        payload = chosen(choices, INFO | SETTINGS)
+        payload = chosen(choices, {**INFO, **SETTINGS})
     house.send(Inbound(f"stt/{device}/{name}", payload, retain=choices.flag()))
 
 
@@ -242,8 +255,8 @@ def _orders() -> list[bytes]:
 
 
 TARGETS = (
-    Target("service-native", _sequence(NATIVE), 20_000, seeds=_orders, max_bytes=600),
-    Target("service-hermes", _sequence(HERMES), 15_000, seeds=_orders, max_bytes=600),
-    Target("service-restart", _sequence(RESTART), 15_000, seeds=_orders, max_bytes=600),
-    Target("service-all", _sequence(ALL), 15_000, seeds=_orders, max_bytes=800),
+    Target("service-native", _sequence(NATIVE), 4_000, seeds=_orders, max_bytes=600),
+    Target("service-hermes", _sequence(HERMES), 4_000, seeds=_orders, max_bytes=600),
+    Target("service-restart", _sequence(RESTART), 3_000, seeds=_orders, max_bytes=600),
+    Target("service-all", _sequence(ALL), 3_000, seeds=_orders, max_bytes=800),
 )

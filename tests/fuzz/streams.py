@@ -121,16 +121,16 @@ TYPES = [
 ]  # fmt: skip
 
 TARGETS = (
-    Target("flac-live", _chunked(Codec.FLAC), 20_000, How.MUTATED, _with_numbers("flac")),
-    Target("ogg-live", _ogg, 20_000, How.MUTATED, _with_numbers("ogg"), 4200),
-    Target("webm-live", _chunked(Codec.WEBM), 20_000, How.MUTATED, _with_numbers("webm"), 4500),
-    Target("wav-live", _chunked(Codec.WAV), 20_000, How.MUTATED, _with_numbers("wav")),
-    Target("pcm-live", _pcm, 20_000, How.MUTATED, _any_file),
-    Target("opus-packets", _chunked(Codec.OPUS), 25_000, How.MUTATED, _with_numbers("opus")),
-    Target("adpcm", _chunked(Codec.ADPCM_IMA), 25_000, How.GUIDED, _with_numbers("adpcm"), 400),
-    Target("flac-demuxer", _demux(FlacDemuxer), 50_000, seeds=_with_numbers("flac")),
-    Target("ogg-demuxer", _demux(OggDemuxer), 50_000, seeds=_with_numbers("ogg")),
+    Target("flac-live", _chunked(Codec.FLAC), 10_000, How.MUTATED, _with_numbers("flac")),
+    Target("ogg-live", _ogg, 10_000, How.MUTATED, _with_numbers("ogg"), 4200),
+    Target("webm-live", _chunked(Codec.WEBM), 8_000, How.MUTATED, _with_numbers("webm"), 4500),
+    Target("wav-live", _chunked(Codec.WAV), 8_000, How.MUTATED, _with_numbers("wav")),
+    Target("pcm-live", _pcm, 6_000, How.MUTATED, _any_file),
+    Target("opus-packets", _chunked(Codec.OPUS), 15_000, How.MUTATED, _with_numbers("opus")),
+    Target("adpcm", _chunked(Codec.ADPCM_IMA), 10_000, How.GUIDED, _with_numbers("adpcm"), 400),
+    Target("flac-demuxer", _demux(FlacDemuxer), 100_000, seeds=_with_numbers("flac")),
+    Target("ogg-demuxer", _demux(OggDemuxer), 100_000, seeds=_with_numbers("ogg")),
     Target("webm-demuxer", _demux(WebmDemuxer), 50_000, seeds=_with_numbers("webm")),
-    Target("wav-frames", _frames, 40_000, seeds=lambda: list(seeds("wav"))),
-    Target("content-type", _content_type, 20_000, seeds=lambda: list(TYPES), max_bytes=300),
+    Target("wav-frames", _frames, 30_000, seeds=lambda: list(seeds("wav"))),
+    Target("content-type", _content_type, 40_000, seeds=lambda: list(TYPES), max_bytes=300),
 )

@@ -22,9 +22,9 @@ NAMES: HomeNames = names_in_lists({"name": ["lamp", "fan"], "area": ["kitchen"]}
 SECTIONS = (
     "devices:\n  kitchen: {language: en, codec: opus, rate: 48000}\n  'bed*': {on_cap: reject}\n",
     "mqtt: {host: a, port: 1883, tls: {ca_file: /x}}\nlimits: {max_devices: 3}\n",
-    "engine:\n  model: tiny.en\n  ladder:\n  - {name: a, model: base}\n  - {name: b, model: tiny}\n",
+    "engine:\n  model: tiny.en\n  ladder:\n  - {name: a, model: base}\n  - {name: b}\n",
     "wyoming: {listen: ['tcp://0.0.0.0:10300', 'unix:///run/x'], endpointing: server}\n",
-    "phrases: {paths: [x.yaml], names: {drink: [tea, '1', 0x1]}, home_assistant: {url: 'http://h'}}\n",
+    "phrases: {paths: [x.yaml], names: {drink: [tea, '1', 0x1]}, home_assistant: {url: 'h'}}\n",
     "web: {host: 127.0.0.1, port: 1, rooms: ['*'], url: 'https://h/'}\nlog: {level: debug}\n",
     "a: &x [1, 2]\nb: *x\n<<: {c: 1}\n? {d: 1}\n: !!binary aGk=\n--- |\n text\n",
 )
@@ -88,14 +88,14 @@ def _configurations() -> list[bytes]:
 
 
 TARGETS = (
-    Target("config", _config, 10_000, seeds=_configurations),
+    Target("config", _config, 4_000, seeds=_configurations),
     Target(
         "environment",
         _environment,
-        5_000,
+        4_000,
         seeds=_encoded("MQTT__PORT=1\nLOG__LEVEL=debug\n", "DEVICES__KITCHEN__LANGUAGE=en\n"),
         max_bytes=400,
     ),
-    Target("templates", _template, 40_000, seeds=_encoded(*TEMPLATES), max_bytes=400),
-    Target("phrase-files", _phrases, 10_000, seeds=_encoded(*FILES)),
+    Target("templates", _template, 30_000, seeds=_encoded(*TEMPLATES), max_bytes=400),
+    Target("phrase-files", _phrases, 4_000, seeds=_encoded(*FILES)),
 )

@@ -36,10 +36,20 @@ PATHS = (
     "/ws?room=hall", "/assets/login.css", "/assets/../x", "/%00", "/ws?room=" + "x" * 3000, "*",
     "/machines", "/selfcheck", "//", "http://a/", "/mic/main.js", "/?x=%zz",
 )  # fmt: skip
-HOSTS = ("localhost:10380", "127.0.0.1", "evil.example", "[::1]:1", "[", "a:b", "localhost:99999", "")
+HOSTS = (
+    "localhost:10380",
+    "127.0.0.1",
+    "evil.example",
+    "[::1]:1",
+    "[",
+    "a:b",
+    "localhost:99999",
+    "",
+)
 ORIGINS = (
-    "http://localhost:10380", "http://127.0.0.1", "null", "http://evil.example", "http://[", "x" * 2000,
+    "http://localhost:10380", "http://127.0.0.1", "null", "http://evil.example", "http://[",
     "http://a@localhost:10380", "http://localhost:10380/x", "http://localhost:" + "9" * 50, "\x80",
+    "x" * 2000,
 )  # fmt: skip
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Origin": ORIGINS,
@@ -56,7 +66,8 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "Range": ("bytes=0-1", "bytes=-", "bytes=9-1"),
 }
 UPGRADE = (
-    "Host: localhost:10380\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Host: localhost:10380\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\n"
     f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
 )
 MESSAGES: Fields = {**START, **SETTINGS, "t": (1, 2.5), "id": ("own-1", "a", None)}
@@ -158,7 +169,9 @@ def _frame(choices: Choices) -> bytes:
     if kind == 1:
         payload = chosen(choices, MESSAGES, type=choices.pick(KINDS))
     elif kind == 8:
-        payload = choices.pick((b"", b"\x03\xe8", b"\x03\xe8bye", b"\x00\x01", b"x", b"\x03\xe8\xff"))
+        payload = choices.pick(
+            (b"", b"\x03\xe8", b"\x03\xe8bye", b"\x00\x01", b"x", b"\x03\xe8\xff")
+        )
     size = len(payload) if choices.number(9) else choices.pick(LENGTHS)
     masked = 0x80 if choices.number(15) != 1 else 0
     if size < 126:
@@ -263,9 +276,8 @@ def _header_seeds() -> list[bytes]:
     return ["\n".join((ORIGINS[0], host, HOSTS[0], TOKEN, "1.x")).encode() for host in HOSTS]
 
 
-
 TARGETS = (
-    Target("http-headers", _headers, 40_000, seeds=_header_seeds, max_bytes=300),
-    Target("service-http", _http, 4_000, seeds=_seeds, max_bytes=400),
-    Target("service-websocket", _socket, 6_000, seeds=_seeds, max_bytes=500),
+    Target("http-headers", _headers, 20_000, seeds=_header_seeds, max_bytes=300),
+    Target("service-http", _http, 3_000, seeds=_seeds, max_bytes=400),
+    Target("service-websocket", _socket, 3_000, seeds=_seeds, max_bytes=500),
 )

@@ -105,8 +105,8 @@ class Worker:
         import atheris
 
         corpus = Path(self._order.scratch)
-        for number, seed in enumerate(target.seeds()):
-            (corpus / f"{number:04}").write_bytes(seed[: target.max_bytes])
+        for number, data in enumerate(target.seeds()):
+            (corpus / f"{number:04}").write_bytes(data[: target.max_bytes])
         # After a crash, others than before come.
         mixed = f"{self._order.seed}/{target.name}/{job.first}".encode()
         seed = int.from_bytes(hashlib.sha256(mixed).digest()[:4], "big") or 1
@@ -169,7 +169,9 @@ def main(argument: str) -> None:
     else:
         instrumented = nullcontext()
     with instrumented:
-        modules = [import_module(family) for family in dict.fromkeys(one.family for one in order.jobs)]
+        modules = [
+            import_module(family) for family in dict.fromkeys(one.family for one in order.jobs)
+        ]
     Worker(order, {one.name: one for module in modules for one in module.TARGETS}).work()
 
 

@@ -41,7 +41,8 @@ PIECES = (1, 7, 100, 1000, 1 << 20)
 PAUSES_S = (0.0, 0.0, 0.05, 1.0, 5.0, 11.0, 70.0)
 MOST_EVENTS = 40
 _CONFIGS = [
-    Config.model_validate({**CONFIG, "wyoming": {"endpointing": who}}) for who in ("client", "server")
+    Config.model_validate({**CONFIG, "wyoming": {"endpointing": who}})
+    for who in ("client", "server")
 ]
 _SPEECH = (WORDS[12_800:19_200], bytes(3200), b"", b"\1", bytes(40_000))
 
@@ -215,6 +216,6 @@ EVENTS = [
 ]
 
 TARGETS = (
-    Target("wyoming-reader", _reader, 20_000, seeds=lambda: list(EVENTS), max_bytes=400),
-    Target("service-wyoming", _wyoming, 15_000, seeds=_bytes, max_bytes=500),
+    Target("wyoming-reader", _reader, 5_000, seeds=lambda: list(EVENTS), max_bytes=400),
+    Target("service-wyoming", _wyoming, 4_000, seeds=_bytes, max_bytes=500),
 )
