@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -41,6 +41,8 @@ class Plan:
     processes: int = 2
     failures: Path = Path(tempfile.gettempdir()) / "stt-mqtt-fuzz"
     until: float = float("inf")
+    families: Mapping[str, str] = field(default_factory=lambda: FAMILY)
+    """The module of each target."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class _Campaign:
     ) -> None:
         self._targets = targets
         self._jobs = [
-            Job(FAMILY[target.name], target.name, cases[target.name]) for target in targets
+            Job(plan.families[target.name], target.name, cases[target.name]) for target in targets
         ]
         self._plan = plan
         self._case = case
