@@ -36,6 +36,10 @@ class Choices:
         """True or false."""
         return bool(self._byte() & 1)
 
+    def rarely(self) -> bool:
+        """True in one of sixteen cases."""
+        return self._byte() % 16 == 15
+
     def pick(self, options: Sequence[T]) -> T:
         """One of these."""
         return options[self.number(len(options) - 1)]

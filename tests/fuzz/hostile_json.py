@@ -25,19 +25,19 @@ Fields = Mapping[str, Sequence[Any]]
 
 
 def chosen(choices: Choices, fields: Fields, **always: Any) -> bytes:
-    """A message with some of these keys, mostly with good values; sometimes no JSON at all."""
+    """A message with some of these keys. One of four is hostile, two of sixteen are no JSON."""
     how = choices.number(15)
-    if how == 0:
+    if how == 14:
         return choices.pick(BROKEN)
-    if how == 1:
+    if how == 15:
         return choices.take(200)
     said = {}
     for name, values in fields.items():
-        match choices.number(3):
-            case 0:
-                said[name] = choices.pick(ODD)
-            case 1 | 2:
-                said[name] = choices.pick(values)
+        kind = choices.number(3)
+        if kind == 3 and how > 9:
+            said[name] = choices.pick(ODD)
+        elif kind > 1:
+            said[name] = choices.pick(values)
     return json.dumps(said | always).encode()
 
 

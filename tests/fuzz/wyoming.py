@@ -22,7 +22,7 @@ from tests.fakes import FakePool, engine_facts, heard
 from tests.fuzz.choices import Choices
 from tests.fuzz.hostile_json import Fields, chosen
 from tests.fuzz.house import CONFIG, CountingOutlet, unanswered
-from tests.fuzz.services import VERDICTS
+from tests.fuzz.services import VERDICTS, random_seeds
 from tests.fuzz.target import Target
 from tests.virtual_time import run_in_virtual_time
 
@@ -34,17 +34,17 @@ AUDIO: Fields = {
 }
 TRANSCRIBE: Fields = {"language": ("en", "en-US", "de"), "transcript_names": (["Anna"],)}
 KINDS = (
-    "transcribe", "audio-start", "audio-chunk", "audio-chunk", "audio-stop", "describe", "ping",
-    "transcript", "x",
+    *("audio-chunk",) * 6, *("audio-start",) * 2, *("audio-stop",) * 3, "transcribe", "describe",
+    "ping", "transcript", "x",
 )  # fmt: skip
 PIECES = (1, 7, 100, 1000, 1 << 20)
-PAUSES_S = (0.0, 0.0, 0.05, 1.0, 5.0, 11.0, 70.0)
+PAUSES_S = (0.05, 1.0, 5.0, 11.0, 70.0)
 MOST_EVENTS = 40
 _CONFIGS = [
     Config.model_validate({**CONFIG, "wyoming": {"endpointing": who}})
     for who in ("client", "server")
 ]
-_SPEECH = (WORDS[12_800:19_200], bytes(3200), b"", b"\1", bytes(40_000))
+_SPEECH = (WORDS[12_800:19_200], WORDS[19_200:25_600], bytes(3200), bytes(12_800), b"", b"\1")
 
 
 class LoopClock:
@@ -94,13 +94,15 @@ class FakeTransport:
         return self
 
 
-def _event(choices: Choices) -> bytes:
-    """An event, mostly a good one."""
+def _event(choices: Choices, audio: bytes) -> bytes:
+    """An event, mostly a good one. `audio`: the format of the client."""
     kind = choices.pick(KINDS)
-    fields = chosen(choices, TRANSCRIBE if kind == "transcribe" else AUDIO)
+    fields = audio if kind in {"audio-start", "audio-chunk"} else b"{}"
+    if kind == "transcribe" or choices.rarely():
+        fields = chosen(choices, {**TRANSCRIBE, **AUDIO})
     header: dict[str, Any] = {"type": kind}
     payload = choices.pick((*_SPEECH, choices.take(100))) if kind == "audio-chunk" else b""
-    match choices.number(9):
+    match choices.number(49):
         case 0:
             return choices.take(200)
         case 1:
@@ -118,7 +120,9 @@ def _event(choices: Choices) -> bytes:
 class Client:
     """A connection, and what it says."""
 
-    def __init__(self, door: WyomingDoor, is_deaf: bool) -> None:
+    def __init__(self, door: WyomingDoor, choices: Choices) -> None:
+        is_deaf = choices.rarely()
+        self.audio = json.dumps({name: choices.pick(values) for name, values in AUDIO.items()})
         self.reader = asyncio.StreamReader(limit=1 << 20)
         self.transport = FakeTransport(is_deaf, self.end)
         peer = Peer(
@@ -155,7 +159,7 @@ async def _conversations(choices: Choices) -> None:
     door = WyomingDoor(service, lambda: None, lambda: None, BOUNDS)
     outlet = CountingOutlet(door)
     service.attach(DOOR, outlet)
-    clients = [Client(door, choices.number(7) == 1) for _ in range(1 + choices.number(2))]
+    clients = [Client(door, choices) for _ in range(1 + choices.number(2))]
 
     def answer(verdict: Verdict) -> None:
         if pool.submitted:
@@ -164,10 +168,13 @@ async def _conversations(choices: Choices) -> None:
     for _ in range(MOST_EVENTS):
         if not choices:
             break
-        await choices.pick(clients).say(_event(choices), choices.pick(PIECES))
+        client = choices.pick(clients)
+        if client.task.done():
+            clients.append(client := Client(door, choices))
+        await client.say(_event(choices, client.audio.encode()), choices.pick(PIECES))
         if choices.number(3) == 0:
             answer(choices.pick(VERDICTS))
-        await asyncio.sleep(choices.pick(PAUSES_S))
+        await asyncio.sleep(choices.pick(PAUSES_S) if choices.rarely() else 0)
         service.tick()
     for client in clients:
         client.end()
@@ -206,7 +213,7 @@ def _reader(data: bytes) -> None:
 
 
 def _bytes() -> list[bytes]:
-    return [bytes((11 * a + 17 * b) % 256 for b in range(150)) for a in range(8)]
+    return random_seeds(500)
 
 
 EVENTS = [
