@@ -97,7 +97,7 @@ def _text(value: bytes) -> bytes:
 
 
 def _publishes() -> list[bytes]:
-    topic = _text(b"stt/kitchen/audio/chunk")
+    topic = _text(b"stt/kitchen/audio")
     properties = b"".join(
         (
             b"\x01\x01\x02\0\0\0\x07",

@@ -103,7 +103,7 @@ def _chunk(house: House, choices: Choices) -> None:
     device, kind = _device(choices), _type(choices)
     seq = (("seq", choices.pick(("0", "1", "5", "40", "x"))),) if choices.rarely() else ()
     for _ in range(1 + choices.number(3)):
-        topic = f"stt/{device}/audio/chunk"
+        topic = f"stt/{device}/audio"
         house.send(Inbound(topic, audio, content_type=kind, user=seq))
 
 
@@ -140,7 +140,7 @@ def _native(house: House, choices: Choices, name: str, payload: bytes) -> None:
 
 def _retained(house: House, choices: Choices) -> None:
     """What a previous run left, and what another service says."""
-    names = ("info", "health", "state", "response/health_check", "phrases/names")
+    names = ("info", "health", "state", "response/health_check", "names")
     name = choices.pick(names)
     device = choices.pick((*DEVICES, *("bridge",) * 5))
     if device != "bridge":
