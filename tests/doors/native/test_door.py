@@ -338,6 +338,15 @@ def test_an_unknown_content_type_of_the_first_chunk_refuses_until_a_pause() -> N
     assert result["error"]["code"] == "unsupported_format"
 
 
+def test_a_start_with_a_bad_content_type_is_answered_under_its_id_and_on_its_reply_topic() -> None:
+    wire = Wire()
+    start = b'{"id":"a","reply_to":"stt/kitchen/reply/x"}'
+    wire.send("stt/kitchen/audio/start", start, content_type="audio/unheard-of")
+    (result,) = wire.results()
+    assert (result["id"], result["error"]["code"]) == ("a", "unsupported_format")
+    assert len(wire.on("stt/kitchen/reply/x")) == 1
+
+
 def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
     wire = Wire(devices={"kitchen": {"enabled": False}})
     for _ in range(3):
