@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 MOST_DEATHS = 20
 """Deaths of the processes of one target after which it is given up."""
 STUCK_S = 120.0
-"""Wall time without an end of a case after which a process is killed. It does not even use CPU."""
+"""How long a process may sleep within a case. One that waits for a CPU does not sleep."""
 _POLL_S = 0.2
 _NEEDS_PROOF = (Kind.HANG, Kind.MEMORY)
 """Failures that count only if the case fails in a fresh process, too, without instrumentation."""
@@ -210,13 +210,14 @@ class _Campaign:
         self, process: subprocess.Popen[bytes], shared: Shared, ended: threading.Event
     ) -> None:
         """Stop the process when the time is up; kill it when it waits for something for ever."""
-        place, moved_at = shared.place, time.monotonic()
+        before, moved_at = None, time.monotonic()
         while not ended.wait(_POLL_S):
             now = time.monotonic()
             if now >= self._plan.until:
                 shared.stop()
-            if shared.place != place:
-                place, moved_at = shared.place, now
+            state, cpu_ticks = _state_of(process.pid)
+            if state != "S" or before != (before := (shared.place, cpu_ticks)):
+                moved_at = now
             elif now - moved_at > STUCK_S:
                 process.send_signal(signal.SIGKILL)
 
@@ -228,6 +229,16 @@ class _Campaign:
             fields = json.loads(line)
             failure = Failure(Kind(fields["kind"]), fields["where"], fields["detail"])
             by_name[fields["target"]].note(failure, fields["file"])
+
+
+def _state_of(pid: int) -> tuple[str, int]:
+    """State of a process, S if it sleeps, and the CPU time that it has used, in clock ticks."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "X", 0
+    state, *fields = stat.rpartition(")")[2].split()
+    return state, int(fields[10]) + int(fields[11])
 
 
 def _death(code: int, errors: str) -> Failure:

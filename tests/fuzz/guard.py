@@ -20,6 +20,8 @@ from tests.fuzz.target import HANG_S, Failure, Kind, Target, UnansweredError
 _PACKAGE = str(Path(stt_mqtt.__file__).parent)
 _ADDRESS_SPACE = 1 << 30
 """More address space than the process has at the start. What needs more raises MemoryError."""
+WARM_UP_S = 30.0
+"""Most CPU time of the first cases, which import and compile."""
 _MAX_DETAIL = 6_000
 _PEAK, _PEAK_RESET = b"VmHWM:", b"5"
 
@@ -63,9 +65,11 @@ class Guard:
 
     def warm_up(self, target: Target) -> None:
         """Run some seeds, so that what is imported and cached at first does not count."""
+        signal.setitimer(signal.ITIMER_PROF, WARM_UP_S)
         for data in [b"", *target.seeds()[:3]]:
             with contextlib.suppress(Exception):
                 target.run(data)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         self._errors.records.clear()
 
     def run(self, target: Target, data: bytes) -> Failure | None:
