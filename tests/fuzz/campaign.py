@@ -210,14 +210,16 @@ class _Campaign:
         self, process: subprocess.Popen[bytes], shared: Shared, ended: threading.Event
     ) -> None:
         """Stop the process when the time is up; kill it when it waits for something for ever."""
-        before, moved_at = None, time.monotonic()
+        before: tuple[object, ...] = ()
+        moved_at = time.monotonic()
         while not ended.wait(_POLL_S):
             now = time.monotonic()
             if now >= self._plan.until:
                 shared.stop()
             state, cpu_ticks = _state_of(process.pid)
-            if state != "S" or before != (before := (shared.place, cpu_ticks)):
-                moved_at = now
+            at = (shared.place, cpu_ticks)
+            if state != "S" or at != before:
+                before, moved_at = at, now
             elif now - moved_at > STUCK_S:
                 process.send_signal(signal.SIGKILL)
 
