@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from math import inf
 
+from stt_mqtt.audio.decoders import Decoders, InThisProcess
 from stt_mqtt.audio.file_store import FileStore, UnknownFileStore, WavStore
 from stt_mqtt.audio.live_file import DEMUXERS, LiveFileStore
 from stt_mqtt.audio.magic import is_file, refuse_foreign, sniff
@@ -18,6 +19,7 @@ from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
 __all__ = ["AudioBuffer", "AudioCap", "estimated_seconds", "whole"]
 
+_IN_THIS_PROCESS = InThisProcess()
 _FLAC_BYTES_PER_S = 32_000
 _CODED_BYTES_PER_S = 8_000
 """Assumed bytes per second of compressed audio other than FLAC: 64 kbit/s."""
@@ -35,10 +37,13 @@ class AudioBuffer:
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")
 
-    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders = _IN_THIS_PROCESS
+    ) -> None:
+        """`decoders`: who decodes what arrives."""
         self._codec = audio_format.codec
         self._cap = cap
-        self._store = _store_for(audio_format, cap)
+        self._store = _store_for(audio_format, cap, decoders)
         self._begun = False
 
     def append(self, chunk: bytes) -> bool:
@@ -109,18 +114,18 @@ class AudioBuffer:
             self._store = UnknownFileStore(AudioFormat(), self._cap)
 
 
-def _store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
+def _store_for(audio_format: AudioFormat, cap: AudioCap, decoders: Decoders) -> Store:
     """Make an empty store for the codec."""
     if audio_format.codec in PCM_TYPES:
         return pcm_store(audio_format, cap)
     if audio_format.codec is Codec.ADPCM_IMA:
         return AdpcmStore(audio_format, cap)
     if audio_format.codec is Codec.OPUS:
-        return OpusStore(audio_format, cap)
+        return OpusStore(audio_format, cap, decoders)
     if audio_format.codec is Codec.WAV:
         return WavStore(cap)
     if audio_format.codec in DEMUXERS:
-        return LiveFileStore(audio_format, cap)
+        return LiveFileStore(audio_format, cap, decoders)
     return FileStore(audio_format, cap)
 
 

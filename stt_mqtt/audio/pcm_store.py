@@ -8,7 +8,7 @@ from stt_mqtt.audio.conditioner import Clipping
 from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, s16le
-from stt_mqtt.audio.resample import Resampler, joined
+from stt_mqtt.audio.resample import Resampler
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store
 from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
@@ -81,30 +81,30 @@ class PlainPcm(EncodedBytes):
         return len(self._data) // self._frame_bytes / self._format.rate
 
 
-class Resampled:
-    """Samples that are brought to `SAMPLE_RATE` as they arrive, and kept as PCM of `codec`.
+class Kept:
+    """Samples at `SAMPLE_RATE`, kept as PCM of `codec`.
 
     Two channels are mixed only at the end, when it is known which one is better.
     """
 
-    def __init__(self, rate: int, channels: int, codec: Codec) -> None:
-        """`rate` of the input in Hz."""
-        self._resampler = Resampler(rate, channels)
-        self._clipping = Clipping()
+    def __init__(self, channels: int, codec: Codec) -> None:
         self._format = AudioFormat(codec, SAMPLE_RATE, channels)
         self._data = bytearray()
         self._taken = 0
+        self.clipped = False
+        """Whether so much of the audio is clipped that recognition suffers."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return len(self._data)
 
-    def push(self, *pieces: Planar) -> None:
-        """Add samples; the last few milliseconds stay in the resampler."""
-        for piece in pieces:
-            self._clipping.push(piece)
-        self._keep(self._resampler.push(joined(list(pieces))))
+    def keep(self, planar: Planar) -> None:
+        """Add samples."""
+        if self._format.codec is Codec.PCM_F32LE:
+            self._data += np.ascontiguousarray(planar.T).tobytes()
+        else:
+            self._data += s16le(planar)
 
     def take_decoded(self) -> bytes:
         """What is new, as 16-bit mono."""
@@ -122,18 +122,8 @@ class Resampled:
 
     def snapshot(self, hint: Hint | None = None) -> EncodedAudio:
         """The audio so far, with the more important one of `hint` and the own one."""
-        clipping = Hint.CLIPPING if self._clipping.found else None
+        clipping = Hint.CLIPPING if self.clipped else None
         return EncodedAudio(self._format, bytes(self._data), foremost([hint, clipping]))
-
-    def flush(self) -> None:
-        """Add what stayed in the resampler. Nothing may be pushed afterwards."""
-        self._keep(self._resampler.flush())
-
-    def _keep(self, planar: Planar) -> None:
-        if self._format.codec is Codec.PCM_F32LE:
-            self._data += np.ascontiguousarray(planar.T).tobytes()
-        else:
-            self._data += s16le(planar)
 
 
 class _ResampledPcm:
@@ -152,7 +142,9 @@ class _ResampledPcm:
         self._step = int(_STEP_S * audio_format.rate) * self._frame_bytes
         self._layout = Layout(self._type, audio_format.rate, audio_format.channels)
         codec = Codec.PCM_F32LE if audio_format.channels == 1 else Codec.PCM_S16LE
-        self._kept = Resampled(audio_format.rate, audio_format.channels, codec)
+        self._resampler = Resampler(audio_format.rate, audio_format.channels)
+        self._clipping = Clipping()
+        self._kept = Kept(audio_format.channels, codec)
         self._pending = bytearray()
         self._resampled = 0
         """Bytes of the pending ones that were resampled and wait for the inspection alone."""
@@ -192,7 +184,7 @@ class _ResampledPcm:
 
     def close(self) -> EncodedAudio:
         self._inspect()
-        self._kept.flush()
+        self._kept.keep(self._resampler.flush())
         return self.snapshot()
 
     def _receive(self, raw: memoryview) -> None:
@@ -218,6 +210,9 @@ class _ResampledPcm:
         usable = len(self._pending) // self._frame_bytes * self._frame_bytes
         data = bytes(self._pending[self._resampled : usable])
         pcm = Pcm(data, self._type, self._format.rate, self._format.channels)
-        self._kept.push(pcm.planar(0, pcm.frames))
+        planar = pcm.planar(0, pcm.frames)
+        self._clipping.push(planar)
+        self._kept.clipped = self._clipping.found
+        self._kept.keep(self._resampler.push(planar))
         self._resampled = usable
         return usable

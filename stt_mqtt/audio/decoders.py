@@ -1,0 +1,38 @@
+"""Who decodes: this process, or another one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stt_mqtt.audio.decode import Decoded, decode
+from stt_mqtt.audio.demux import Coding
+from stt_mqtt.audio.streams import LiveDecoder, StreamDecoder
+from stt_mqtt.types import EncodedAudio
+
+__all__ = ["Decoders", "InThisProcess"]
+
+
+class Decoders(Protocol):
+    """Decodes whole utterances and live streams. May be called from any thread."""
+
+    def whole(self, audio: EncodedAudio, max_s: float) -> Decoded:
+        """Decode an utterance, and raise, as `decode` does."""
+        ...
+
+    def live(self, coding: Coding) -> LiveDecoder:
+        """Begin to decode a stream. Raises CorruptAudioError if there is no decoder for it now."""
+        ...
+
+
+class InThisProcess:
+    """The straight way. PyAV is imported when it is needed for the first time."""
+
+    def whole(self, audio: EncodedAudio, max_s: float) -> Decoded:
+        """See `Decoders`."""
+        return decode(audio, max_s)
+
+    def live(self, coding: Coding) -> LiveDecoder:
+        """See `Decoders`."""
+        from stt_mqtt.audio.packets import packet_decoder
+
+        return StreamDecoder(packet_decoder(coding), coding.rate, coding.channels)
