@@ -81,7 +81,7 @@ class _Packets(EncodedBytes, ABC):
         try:
             if self._decoder is None:
                 self._decoder = self._make_decoder()
-            heard = self._decoder.decode(packets, sum(packet.samples for packet in packets))
+            heard = self._decoder.decode(packets)
         except CorruptAudioError:
             self._give_up()
             return

@@ -38,7 +38,7 @@ class LiveDecoder(Protocol):
     The methods raise CorruptAudioError if the decoder is gone. Then nothing more may be decoded.
     """
 
-    def decode(self, packets: Sequence[CodedPacket], most: int) -> Heard:
+    def decode(self, packets: Sequence[CodedPacket], most: int | None = None) -> Heard:
         """Decode packets, until they have given `most` samples per channel at their own rate."""
         ...
 
@@ -72,11 +72,11 @@ class StreamDecoder:
         self._clipping = Clipping()
         self._nothing = np.empty((channels, 0), np.float32)
 
-    def decode(self, packets: Sequence[CodedPacket], most: int) -> Heard:
+    def decode(self, packets: Sequence[CodedPacket], most: int | None = None) -> Heard:
         """See `LiveDecoder`."""
         pieces, length, count = [self._nothing], 0, 0
         for packet in packets:
-            if length >= most:
+            if most is not None and length >= most:
                 break
             for piece in self._packets.decode(packet):
                 pieces.append(piece)
