@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stt_mqtt.app.book import BookKeeper
+from stt_mqtt.app.decoding import start_decoders
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
@@ -113,6 +114,7 @@ class Application:
             measuring.cancel()
             await self._book.close()
             await self._doors.close()
+            self._decoders.close()
 
     def reload(self) -> Changes:
         """Reload the configuration. If it is invalid, raise `ConfigError` and change nothing.
@@ -150,7 +152,9 @@ class Application:
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
-        self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
+        self._decoders = start_decoders(config.audio)
+        facts = EngineFacts(languages, status)
+        self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         callbacks = ApplicationCallbacks(
             self.reload,
@@ -191,6 +195,7 @@ class Application:
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
         self._engine.book = self._book.current
+        self._engine.decoders = self._decoders
         models = model_loader(config)
         workers = models.parallelism.workers
         self._ladder = LadderRunner(config, start, models, self._clock)

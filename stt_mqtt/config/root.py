@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from stt_mqtt.config.audio import AudioConfig
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
 from stt_mqtt.config.network import (
     BrokerConfig,
@@ -51,6 +52,7 @@ class Config(Section):
             "wyoming",
             "homeassistant",
             "web",
+            "audio",
             "engine",
             "ladder",
             "limits",
@@ -72,6 +74,8 @@ class Config(Section):
     """Devices in Home Assistant, by MQTT discovery."""
     web: WebConfig = Field(default_factory=WebConfig)
     """The pages over HTTP: status, and the browser as a satellite."""
+    audio: AudioConfig = Field(default_factory=AudioConfig)
+    """How audio is decoded."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
     """The Whisper model and how it runs."""
     ladder: LadderConfig = Field(default_factory=LadderConfig)

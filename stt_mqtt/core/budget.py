@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import Decoders
 
 
 class Budget:
@@ -29,11 +30,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class DeviceContext:
-    """What all devices share: the cap of an utterance, the memory budget, the generator of ids."""
+    """What all devices share: the cap of an utterance, the memory budget, the generator of ids.
+
+    `decoders` decode the audio that arrives.
+    """
 
     cap: AudioCap
     budget: Budget
     new_id: Callable[[], str]
+    decoders: Decoders
 
 
 @dataclass(slots=True)

@@ -265,7 +265,7 @@ class Device:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
         resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
-        self._open = OpenUtterance(resolved, self._context.cap, now)
+        self._open = OpenUtterance(resolved, self._context.cap, self._context.decoders, now)
         return self._open
 
     def _resolve(

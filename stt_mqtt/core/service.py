@@ -12,6 +12,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import Decoders, InThisProcess
 from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.clock import Clock, Moment
@@ -63,6 +64,7 @@ class SpeechService:
         engine: EngineFacts,
         clock: Clock,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        decoders: Decoders | None = None,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -72,7 +74,10 @@ class SpeechService:
         self.metrics = Metrics()
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
-        self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
+        decoders = decoders or InThisProcess()
+        self.metrics.decoder_failures = decoders.failures
+        context = DeviceContext(cap, self.budget, new_id, decoders)
+        self.registry = Registry(config, context, clock)
         self.scheduler = Scheduler(limits)
         self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
         self._clock = clock

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
+from stt_mqtt.audio.decoders import Decoders
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.filters import LATE_CHUNK_WINDOW_S
@@ -35,8 +36,7 @@ SLEPT_S = 5.0
 STRAGGLER_PATIENCE_S = 0.2
 """How long a stop with a chunk count waits for missing chunks."""
 _DECODED_AT_ONCE_S = 2.0
-"""Audio that is decoded as soon as it comes: more than satellites send from before the wake word.
-"""
+"""Audio that is decoded at once: more than satellites send from before the wake word."""
 _CATCH_UP_RATE = 4.0
 """Audio per second that is decoded after that, so that a device that sends much faster than real
 time does not hold up the others."""
@@ -128,12 +128,12 @@ def _turn_end(start: UtteranceStart, config: DeviceConfig) -> TurnEnd:
 class OpenUtterance:
     """Collects chunks until `close`. Times are monotonic seconds."""
 
-    def __init__(self, start: ResolvedStart, cap: AudioCap, now: float) -> None:
+    def __init__(self, start: ResolvedStart, cap: AudioCap, decoders: Decoders, now: float) -> None:
         self.start = start
         longest_s = start.ends_within_s
         if longest_s is not None:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
-        self._buffer = AudioBuffer(start.format, cap)
+        self._buffer = AudioBuffer(start.format, cap, decoders)
         self._sequence = Resequencer()
         self._listener = Listener(start.turn_end)
         self.memo = Memo(start.turn_end.endpointing is Endpointing.EAGER)

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any
 
 from stt_mqtt.audio.decode import Decoded, decode
+from stt_mqtt.audio.decoders import DecoderFailure
 from stt_mqtt.audio.demux import CodedPacket, Coding
 from stt_mqtt.audio.pcm import PCM_TYPES
 from stt_mqtt.audio.streams import Heard
@@ -47,29 +48,18 @@ _STABLE_S = 60.0
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH", "OPENBLAS_NUM_THREADS", "TZ")
 """All of the environment that the processes get. It may hold passwords."""
 
-
-class Failure(StrEnum):
-    """How a decoder process failed."""
-
-    DIED = "died"
-    SLOW = "slow"
-    NONSENSE = "nonsense"
-    FIRST_DIED = "first_died"
-    """The first process, which forks the others."""
-
-
 _SENTENCES = {
-    Failure.DIED: "the decoder process died of it",
-    Failure.SLOW: "the decoder process did not answer in time",
-    Failure.NONSENSE: "the decoder process answered nonsense",
+    DecoderFailure.DIED: "the decoder process died of it",
+    DecoderFailure.SLOW: "the decoder process did not answer in time",
+    DecoderFailure.NONSENSE: "the decoder process answered nonsense",
 }
 
 
 class IsolatedDecoders:
-    """See `Decoders`. `failed` is called for each failure, in any thread."""
+    """See `Decoders`."""
 
-    def __init__(self, failed: Callable[[Failure], None] = lambda _: None) -> None:
-        self._failed = failed
+    def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
         self._lock = threading.Lock()
         """Guards what follows."""
         self._control: socket.socket | None = None
@@ -129,17 +119,21 @@ class IsolatedDecoders:
         """The error of an utterance whose worker failed. The worker is killed."""
         if isinstance(error, UtteranceError):
             return error
-        failure = Failure.DIED
+        failure = DecoderFailure.DIED
         if isinstance(error, TimeoutError):
-            failure = Failure.SLOW
+            failure = DecoderFailure.SLOW
         elif not isinstance(error, EOFError | OSError):
-            failure = Failure.NONSENSE
+            failure = DecoderFailure.NONSENSE
         log.warning("%s: it is killed and replaced", _SENTENCES[failure])
         self._tell(worker.number)
         if not worker.has_said_hello and time.monotonic() - worker.asked_at > READY_WAIT_S:
             self._end_first()
-        self._failed(failure)
+        self._count(failure)
         return CorruptAudioError(_SENTENCES[failure])
+
+    def _count(self, failure: DecoderFailure) -> None:
+        with self._lock:
+            self.failures[failure.value] += 1
 
     def _take(self) -> Worker:
         """A worker for one utterance. Another one is made ready for the next."""
@@ -201,7 +195,7 @@ class IsolatedDecoders:
             log.error(
                 "the decoder process ended (status %s): started again in %g s", status, delay_s
             )
-            self._failed(Failure.FIRST_DIED)
+            self._count(DecoderFailure.FIRST_DIED)
             self._closing.wait(delay_s)
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 

@@ -47,6 +47,8 @@ class Metrics:
         self.hints: Counter[str] = Counter()
         """Hints about audio, by name."""
         self.dropped: Counter[str] = Counter()
+        self.decoder_failures: Counter[str] = Counter()
+        """Failures of the processes that decode, by kind."""
         self.doors: dict[str, Counter[str]] = {}
         """Outcomes by door."""
         self.latency: dict[str, Histogram] = {}
