@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from math import inf
 
-from stt_mqtt.audio.decoders import Decoders, InThisProcess
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.audio.file_store import FileStore, UnknownFileStore, WavStore
 from stt_mqtt.audio.live_file import DEMUXERS, LiveFileStore
 from stt_mqtt.audio.magic import is_file, refuse_foreign, sniff
@@ -19,7 +19,6 @@ from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
 __all__ = ["AudioBuffer", "AudioCap", "estimated_seconds", "whole"]
 
-_IN_THIS_PROCESS = InThisProcess()
 _FLAC_BYTES_PER_S = 32_000
 _CODED_BYTES_PER_S = 8_000
 """Assumed bytes per second of compressed audio other than FLAC: 64 kbit/s."""
@@ -38,7 +37,7 @@ class AudioBuffer:
     __slots__ = ("_begun", "_cap", "_codec", "_store")
 
     def __init__(
-        self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders = _IN_THIS_PROCESS
+        self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders = IN_THIS_PROCESS
     ) -> None:
         """`decoders`: who decodes what arrives."""
         self._codec = audio_format.codec

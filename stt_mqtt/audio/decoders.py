@@ -11,7 +11,7 @@ from stt_mqtt.audio.demux import Coding
 from stt_mqtt.audio.streams import LiveDecoder, StreamDecoder
 from stt_mqtt.types import EncodedAudio
 
-__all__ = ["DecoderFailure", "Decoders", "InThisProcess"]
+__all__ = ["IN_THIS_PROCESS", "DecoderFailure", "Decoders", "InThisProcess"]
 
 
 class DecoderFailure(StrEnum):
@@ -62,3 +62,7 @@ class InThisProcess:
 
     def close(self) -> None:
         """Nothing."""
+
+
+IN_THIS_PROCESS = InThisProcess()
+"""What decodes where nothing else is said."""

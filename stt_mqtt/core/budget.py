@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stt_mqtt.audio.buffer import AudioCap
-from stt_mqtt.audio.decoders import Decoders
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 
 
 class Budget:
@@ -38,7 +38,7 @@ class DeviceContext:
     cap: AudioCap
     budget: Budget
     new_id: Callable[[], str]
-    decoders: Decoders
+    decoders: Decoders = IN_THIS_PROCESS
 
 
 @dataclass(slots=True)

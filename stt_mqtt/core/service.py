@@ -12,7 +12,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
-from stt_mqtt.audio.decoders import Decoders, InThisProcess
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.clock import Clock, Moment
@@ -64,7 +64,7 @@ class SpeechService:
         engine: EngineFacts,
         clock: Clock,
         new_id: Callable[[], str] = lambda: str(uuid4()),
-        decoders: Decoders | None = None,
+        decoders: Decoders = IN_THIS_PROCESS,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -74,7 +74,6 @@ class SpeechService:
         self.metrics = Metrics()
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
-        decoders = decoders or InThisProcess()
         self.metrics.decoder_failures = decoders.failures
         context = DeviceContext(cap, self.budget, new_id, decoders)
         self.registry = Registry(config, context, clock)

@@ -39,6 +39,9 @@ START_TIMEOUT_S = 30.0
 """Longest time until the first process is ready: it imports for 0.3 s."""
 READY_WAIT_S = 5.0
 """How long an utterance waits for the first process while that starts."""
+MEMORY_BYTES = 384 * 1024 * 1024
+"""Address space of a worker beyond what it has at its start. 600 s of audio take 40 MB, and are
+copied once; 30 s at 48 kHz, which are decoded at once, 25 MB."""
 MOST_STREAMS = 64
 """Most workers for open utterances. Others are decoded as a whole at their end."""
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 60.0
@@ -72,6 +75,12 @@ class IsolatedDecoders:
         self._ready = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="decoders", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the first process. None: it is not ready."""
+        with self._lock:
+            return None if self._control is None or self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start the first process, and start it again whenever it ends."""
@@ -295,8 +304,8 @@ def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
     # The modules are those of this process, whatever the working directory is.
     environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environ |= {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "stt_mqtt.engine.isolated_process"],
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", "stt_mqtt.engine.isolated_process", str(MEMORY_BYTES)],
         stdin=theirs.fileno(),
         stdout=subprocess.DEVNULL,
         env=environ,

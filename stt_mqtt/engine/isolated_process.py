@@ -28,9 +28,6 @@ from stt_mqtt.engine import isolated_wire as wire
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
-MEMORY_BYTES = 384 * 1024 * 1024
-"""Address space of a worker beyond what it has at its start. 600 s of audio at 48 kHz take 110 MB
-as floats, and the result is copied once."""
 CPU_S = 10
 """CPU time of a worker, which decodes one utterance. 30 s of audio take 0.1 s, and the worst of the
 files that are known 1 s."""
@@ -48,12 +45,12 @@ _FILE = struct.pack(
 
 
 def main() -> None:
-    """Fork workers until the service closes the socket."""
+    """Fork workers until the service closes the socket. The argument is their memory in bytes."""
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     _prctl(_SET_NO_NEW_PRIVILEGES, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _warm_up()
-    workers = _Workers()
+    workers = _Workers(int(sys.argv[1]))
     signal.signal(signal.SIGCHLD, workers.reap)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -76,7 +73,8 @@ def main() -> None:
 class _Workers:
     """The workers by the numbers that the service gave them."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
         self._pids: dict[int, int] = {}
 
     def fork(self, number: int, descriptor: int) -> None:
@@ -85,7 +83,7 @@ class _Workers:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = os.fork()
         if not pid:
-            _work(descriptor)
+            _work(descriptor, self._memory_bytes)
         os.close(descriptor)
         self._pids[number] = pid
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -103,11 +101,11 @@ class _Workers:
                 del self._pids[number]
 
 
-def _work(descriptor: int) -> None:
+def _work(descriptor: int, memory_bytes: int) -> None:
     """Be a worker, to the end of the process."""
     status = 1
     try:
-        _confine(descriptor)
+        _confine(descriptor, memory_bytes)
         with socket.socket(fileno=0) as sock:
             _warm_up()
             sock.sendall(wire.HELLO)
@@ -119,7 +117,7 @@ def _work(descriptor: int) -> None:
         os._exit(status)
 
 
-def _confine(descriptor: int) -> None:
+def _confine(descriptor: int, memory_bytes: int) -> None:
     """Give up everything but one descriptor, which becomes 0, and set the limits."""
     parent = os.getppid()
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
@@ -130,7 +128,7 @@ def _confine(descriptor: int) -> None:
     with open("/proc/self/statm", "rb") as statm:
         used = int(statm.read().split()[0]) * _PAGE_BYTES
     for limit, value in (
-        (resource.RLIMIT_AS, used + MEMORY_BYTES),
+        (resource.RLIMIT_AS, used + memory_bytes),
         (resource.RLIMIT_CPU, CPU_S),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stt_mqtt.audio.decoders import Decoders, InThisProcess
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.audio.endpoint import end_of_speech
 from stt_mqtt.audio.gate import SpeechSpan, find_parts, find_speech
 from stt_mqtt.audio.levels import measure
@@ -68,7 +68,7 @@ class Pipeline:
     max_s: float
     rung: str
     languages: frozenset[str]
-    decoders: Decoders = field(default_factory=InThisProcess)
+    decoders: Decoders = IN_THIS_PROCESS
 
     def run(self, batch: Batch, progress: Progress | None = None) -> Iterator[tuple[int, Verdict]]:
         """Yield the index and verdict of each utterance in the batch as soon as it is known.

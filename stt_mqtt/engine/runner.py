@@ -11,7 +11,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from stt_mqtt.audio.decoders import Decoders, InThisProcess
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.pipeline import Pipeline
@@ -57,7 +57,7 @@ class Engine:
         self._voice = voice
         self.book: CurrentBook | None = None
         """The phrase book; None: there is none. Set it before `start`."""
-        self.decoders: Decoders = InThisProcess()
+        self.decoders: Decoders = IN_THIS_PROCESS
         """Who decodes the audio. Set it before `start`."""
         self._lock = threading.Lock()
         self._users: Counter[LoadedModel] = Counter({transcriber.loaded: 1})

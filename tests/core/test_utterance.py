@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
@@ -22,7 +23,7 @@ def opened(pause_s: float) -> OpenUtterance:
     config = DeviceConfig()
     start = UtteranceStart(format=OPUS, turn_end=TurnEnd(Endpointing.SILENCE, pause_s))
     resolved = ResolvedStart.of(start, "a", config, Overrides().over(config), 2.0)
-    return OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+    return OpenUtterance(resolved, AudioCap(30.0, 2**21), IN_THIS_PROCESS, 0.0)
 
 
 def chunks_of(*parts: Samples) -> list[bytes]:
@@ -60,5 +61,5 @@ def test_the_end_of_a_sentence_is_judged_only_if_the_end_of_the_utterance_depend
 ) -> None:
     config = DeviceConfig(endpointing=endpointing)
     resolved = ResolvedStart.of(UtteranceStart(), "a", config, Overrides().over(config), 2.0)
-    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**21), IN_THIS_PROCESS, 0.0)
     assert utterance.memo.for_end is (endpointing is Endpointing.EAGER)
