@@ -37,7 +37,7 @@ LIVE_TIMEOUT_S = 0.1
 """Longest time for one chunk of a stream. The event loop waits for it; usually it takes 0.3 ms."""
 START_TIMEOUT_S = 30.0
 """Longest time until the first process is ready: it imports for 0.3 s."""
-READY_WAIT_S = 5.0
+READY_WAIT_S = 10.0
 """How long an utterance waits for the first process while that starts."""
 MEMORY_BYTES = 384 * 1024 * 1024
 """Address space of a worker beyond what it has at its start. 600 s of audio take 40 MB, and are
