@@ -34,6 +34,7 @@ NAMES = (
     "browser",
     "phrases",
     "eager",
+    "isolate",
     "ladder",
 )
 """The longest first."""
@@ -230,6 +231,17 @@ def test_quick_eager_judges_the_end_and_a_pause_of_each_sample(quick: Quick) -> 
     assert [one["is_whole"] for one in taken] == [True, False] * 9
     assert all(0 <= one[key] <= 1 for one in taken for key in ("end_prob", "confidence"))
     assert any(one["end_prob"] for one in taken)
+
+
+def test_quick_isolate_decodes_the_same_in_processes_apart(quick: Quick) -> None:
+    data = quick("isolate")
+    assert (data["recordings"], data["differ"]) == (2, 0)
+    for one in data["codecs"].values():
+        assert one["ms"]["here"]["p50"] > 0
+        assert one["cpu_ms"]["here"] > 0
+    assert data["memory"]["worker_own_mb"] < data["memory"]["first_rss_mb"]
+    assert data["memory"]["service_apart_mb"] < data["memory"]["service_here_mb"]
+    assert set(data["replaced_s"]) == {"worker", "first"}
 
 
 @pytest.mark.skipif(
