@@ -32,9 +32,10 @@ from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Samples
 from tools.brokers import eventually
 
-ROUNDS, QUICK_ROUNDS = 30, 1
+ROUNDS, QUICK_ROUNDS = 10, 1
 QUICK_SAMPLES = 2
-REPLACED, QUICK_REPLACED = 20, 2
+REPLACED, QUICK_REPLACED = {"worker": 20, "first": 3}, {"worker": 1, "first": 1}
+"""How often a process is killed. The delay of the first process doubles each time."""
 CAP = AudioCap(30.0, 2**21)
 OPUS = AudioFormat(Codec.OPUS, 48_000, 1)
 CHUNK_BYTES = 2 * SAMPLE_RATE * 60 // 1000
@@ -244,12 +245,12 @@ def rss_of_a_service(way: str) -> float:
     return round(float(done.stdout), 1)
 
 
-def replacements(decoders: IsolatedDecoders, count: int) -> dict[str, Any]:
+def replacements(decoders: IsolatedDecoders, counts: Mapping[str, int]) -> dict[str, Any]:
     """Seconds from the SIGKILL of a process until the next utterance is decoded."""
     audio = EncodedAudio(None, SAMPLES[0].read())
     found: dict[str, list[float]] = {"worker": [], "first": []}
     for what, times in found.items():
-        for _ in range(count):
+        for _ in range(counts[what]):
             first = psutil.Process(eventually(lambda: decoders.pid))
             (worker,) = eventually(partial(only_child, first))
             time.sleep(SETTLE_S)

@@ -139,10 +139,10 @@ class LiveFileStore(FileStore):
     def _decode_until(self, until_s: float) -> None:
         """Decode the packets that wait, up to a place in the audio."""
         try:
-            if self._track is None and self._coding is not None:
+            if self._track is None:
+                assert self._coding is not None, "a demuxer knows it before the first packet"
                 self._track = _Track(self._coding, self._decoders)
-            if self._track is not None:
-                self._decode_packets(self._track, until_s - self._decoded_s)
+            self._decode_packets(self._track, until_s - self._decoded_s)
         except CorruptAudioError:
             self._give_up()
 

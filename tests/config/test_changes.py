@@ -90,6 +90,7 @@ SNIPPETS = {
     "wyoming": "wyoming: {listen: ['unix:///run/a', 'stdio://']}\n",
     "homeassistant": "homeassistant: {discovery_prefix: ha}\n",
     "web": "web: {port: 8080}\n",
+    "audio": "audio: {isolate: true}\n",
     "engine": "engine: {workers: 1}\n",
     "ladder": "ladder: {rungs: [{name: a, model: b}, {name: c, model: b}], min_stay_s: 5}\n",
     "limits": "limits: {max_devices: 5}\n",
