@@ -107,7 +107,6 @@ def _work(descriptor: int, memory_bytes: int) -> None:
     try:
         _confine(descriptor, memory_bytes)
         with socket.socket(fileno=0) as sock:
-            _warm_up()
             sock.sendall(wire.HELLO)
             _Worker(sock).serve()
         status = 0
@@ -145,7 +144,7 @@ def _prctl(number: int, value: int) -> None:
 
 
 def _warm_up() -> None:
-    """Decode silence: the first time takes 15 ms, and imports modules, which a worker cannot."""
+    """Decode silence: the first time imports modules, which a worker cannot."""
     decoders = InThisProcess()
     live = decoders.live(Coding("libopus", b"", 48_000, 1, bits=32))
     live.decode([CodedPacket(_OPUS_SILENCE, samples=960)] * 3)
