@@ -396,7 +396,8 @@ class FakeProcess:
                 break
             for descriptor in descriptors:
                 worker = socket.socket(fileno=descriptor)
-                worker.sendall(self._answer)
+                with suppress(BrokenPipeError):
+                    worker.sendall(self._answer)
                 self._workers.append(worker)
         for sock in (self._control, *self._workers):
             sock.close()
