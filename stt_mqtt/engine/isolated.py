@@ -64,8 +64,8 @@ class IsolatedDecoders:
 
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        """Guards what follows."""
+        self._lock = threading.RLock()
+        """Guards what follows. A stream may be collected, and end, while its thread holds it."""
         self._control: socket.socket | None = None
         """The socket of the first process; None: it is not ready."""
         self._process: subprocess.Popen[bytes] | None = None
