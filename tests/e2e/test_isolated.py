@@ -43,10 +43,10 @@ def test_utterances_survive_their_decoder_processes(tmp_path: Path) -> None:
             assert words(text_of(peer, "stream")) == words(SAMPLE.text)
 
             os.kill(first, signal.SIGKILL)
+            eventually(lambda: "the decoder process ended (status -9)" in service.log)
             peer.publish("stt/after/utterance", SAMPLE.read())
             assert words(text_of(peer, "after")) == words(SAMPLE.text)
             (second,) = eventually(lambda: children(pid))
-            assert "the decoder process ended (status -9)" in service.log
             assert "libavcodec" not in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
             service.process.kill()
             eventually(lambda: not Path(f"/proc/{second}").exists())
