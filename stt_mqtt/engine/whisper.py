@@ -17,6 +17,7 @@ import numpy as np
 
 from stt_mqtt.engine.calibration import Calibrated, Floats, calibration_of
 from stt_mqtt.engine.encoded import Encoded, max_length
+from stt_mqtt.engine.int8_weights import weights_folder
 from stt_mqtt.engine.loaded import LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
@@ -68,13 +69,14 @@ def load_with(
     except ImportError as error:
         raise MissingExtraError(error.name) from error
     try:
-        network = Whisper(
-            str(model.folder),
-            device="cpu",
-            compute_type=rung.compute_type,
-            intra_threads=parallelism.threads,
-            inter_threads=parallelism.workers,
-        )
+        with weights_folder(model.folder, rung.compute_type) as folder:
+            network = Whisper(
+                str(folder),
+                device="cpu",
+                compute_type=rung.compute_type,
+                intra_threads=parallelism.threads,
+                inter_threads=parallelism.workers,
+            )
         languages = network.num_languages if network.is_multilingual else 1
         tokenizer = WhisperTokenizer.of(model.folder, languages)
         transcriber = WhisperTranscriber(
