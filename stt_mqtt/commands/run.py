@@ -16,6 +16,7 @@ from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.doctor.inside import self_check
+from stt_mqtt.engine.resources import share_one_heap
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads."""
+    share_one_heap()
     source: ConfigLoader = config_source(options)
     if options.addon_options is not None:
         source = AddonSource(options.addon_options)

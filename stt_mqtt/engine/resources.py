@@ -18,6 +18,8 @@ RESERVED_MB = 64
 """Memory that is reserved for the rest of the machine."""
 VERSION_2 = ""
 """The controller name of cgroups version 2, which has only one hierarchy."""
+_M_ARENA_MAX = -8
+"""The parameter of glibc's `mallopt` for the most heaps."""
 _MOUNTS = {VERSION_2: ("",), "cpu": ("cpu", "cpu,cpuacct"), "memory": ("memory",)}
 
 
@@ -83,6 +85,16 @@ def _affinity() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap, if it is called before they start.
+
+    With a heap for each thread, what one has freed is of no use to the others. Does nothing without
+    glibc.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back_freed_memory() -> None:
