@@ -55,7 +55,6 @@ OWNERS = {
     "ctranslate2": {"engine"},
     "faster_whisper": {"engine"},
     "huggingface_hub": {"engine"},
-    "tokenizers": {"engine"},
     "paho": {"mqtt"},
     "prometheus_client": {"observe"},
     "aiohttp": {"doors", "names"},
