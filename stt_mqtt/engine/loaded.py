@@ -83,8 +83,8 @@ class LoadedModel:
         return Silence(self._encode(frames))
 
     def _encode(self, frames: Floats) -> Floats:
-        turn = self._long_turn if frames.shape[1] > LONG_S * FRAMES_PER_S else nullcontext()
-        with turn:
+        is_long = frames.shape[1] > LONG_S * FRAMES_PER_S
+        with self._long_turn if is_long else nullcontext():
             encoded = self.network.encode(as_view(frames[np.newaxis]), to_cpu=True)
         states: Floats = np.array(encoded, np.float32)[0]
         return states

@@ -118,7 +118,7 @@ class FakeNetwork:
 
 
 def _bytes(text: str) -> list[int]:
-    ids: list[int] = whisper_tokenizer("en").tokenizer.encode(text).ids
+    ids: list[int] = whisper_tokenizer("en").pairs.encode(text)
     return ids
 
 
