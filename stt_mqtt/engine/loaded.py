@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ctranslate2.models import Whisper
 
 FRAMES_PER_S = 100
-LONG_S = 14
+LONG_S = 16
 """Longer windows are encoded one at a time. Their memory grows with the square of the length: 54 MB
-with 30 s and tiny.en. All commands have shorter ones."""
+with 30 s and tiny.en. The windows of commands are not longer, also with base."""
 
 
 class LoadedModel:
@@ -83,7 +83,8 @@ class LoadedModel:
         return Silence(self._encode(frames))
 
     def _encode(self, frames: Floats) -> Floats:
-        is_long = frames.shape[1] > LONG_S * FRAMES_PER_S
+        # Without a calibration every window is long. Then speed is worth more.
+        is_long = self.is_calibrated and frames.shape[1] > LONG_S * FRAMES_PER_S
         with self._long_turn if is_long else nullcontext():
             encoded = self.network.encode(as_view(frames[np.newaxis]), to_cpu=True)
         states: Floats = np.array(encoded, np.float32)[0]

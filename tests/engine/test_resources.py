@@ -184,6 +184,28 @@ def test_memory_that_the_allocator_holds_is_given_back() -> None:
     assert float(done.stdout) > 50
 
 
+ONE_HEAP = """
+import ctypes, threading
+from stt_mqtt.engine.resources import share_one_heap
+share_one_heap()
+threads = [threading.Thread(target=bytearray, args=(50_000,)) for _ in range(8)]
+for thread in threads:
+    thread.start()
+    thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_all_threads_share_one_heap() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_HEAP], capture_output=True, text=True, check=True, timeout=60
+    )
+    if "Arena" not in done.stderr:
+        pytest.skip("another C library than glibc")
+    assert done.stderr.count("Arena") == 1
+
+
 AVAILABLE_MB = 1024.0
 MEMINFO = "MemTotal: 4000000 kB\nMemFree: 100000 kB\nMemAvailable: 1000000 kB\nBuffers: 1 kB\n"
 MINE = "0::/system.slice/stt.service\n"
