@@ -1,7 +1,8 @@
 """Resident memory with tiny.en int8: after 200 utterances, with long pieces, and of the parts.
 
-The service hears the utterances over MQTT, the long pieces over MQTT and Wyoming at once. What each part needs is measured in fresh processes. How much
-memory wyoming-faster-whisper needs is on the page of `hearing`.
+The service hears the utterances over MQTT, the long pieces over MQTT and Wyoming at once. What each
+part needs is measured in fresh processes. How much memory wyoming-faster-whisper needs is on the
+page of `hearing`.
 """
 
 from __future__ import annotations
@@ -211,9 +212,9 @@ def page(data: Mapping[str, Any]) -> list[str]:
     keys = ("answered", "started_mb", "after_mb", "peak_mb", "idle_mb", "cpu_s_per_utterance")
     header = ["MB resident", "answered", "at the start", "after", "peak", "idle", "CPU s each"]
     runs = [[run["setting"], *(run[key] for key in keys)] for run in data["runs"]]
-    keys = ("answered", "after_mb", "peak_mb", "cpu_s_per_piece")
+    long_keys = ("answered", "after_mb", "peak_mb", "cpu_s_per_piece")
     long_header = ["MB resident", "answered", "after", "peak", "CPU s each"]
-    long = [[run["setting"], *(run[key] for key in keys)] for run in data["pieces"]]
+    long = [[run["setting"], *(run[key] for key in long_keys)] for run in data["pieces"]]
     steps = [[part[key] for key in ("step", "rss_mb", "added_mb")] for part in data["parts"]]
     ours = data["default_parallelism"]
     return [
