@@ -28,6 +28,7 @@ from stt_mqtt.engine.resources import choose_parallelism, usable_cores
 from stt_mqtt.types import SAMPLE_RATE
 from tools.brokers import free_port
 from tools.clients import answers_of_rooms, ask_wyoming
+from tools.program import PATIENT
 
 MODEL = "tiny.en"
 UTTERANCES = 200
@@ -107,7 +108,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     count = QUICK_UTTERANCES if options.quick else UTTERANCES
     clips = list(itertools.islice(itertools.cycle(clips), count))
     long = joined(clips, PIECE_S)
-    long = long[:1] * 2 if options.quick else list(itertools.islice(itertools.cycle(long), PIECES))
+    long = long[:1] if options.quick else list(itertools.islice(itertools.cycle(long), PIECES))
     runs = [
         {"setting": name, **of_service(cores, clips, idle_s)} for name, cores in settings.items()
     ]
@@ -157,12 +158,11 @@ def joined(clips: Sequence[Clip], seconds: float) -> list[bytes]:
 def of_pieces(cores: Cores, pieces: Sequence[bytes]) -> dict[str, Any]:
     """Resident MB and CPU time of the service while rooms of both doors speak long pieces."""
     say(f"the service hears {len(pieces)} pieces of {PIECE_S:g} s at both doors")
-    limits = {"max_queue_age_s": 60 * LONG_ROOMS}
     port = free_port()
     wyoming = {"enabled": True, "listen": [f"tcp://127.0.0.1:{port}"]}
     with (
         harness.a_service(
-            cores=cores, engine={"model": MODEL}, limits=limits, wyoming=wyoming
+            cores=cores, engine={"model": MODEL}, limits=PATIENT, wyoming=wyoming
         ) as running,
         ThreadPoolExecutor(LONG_ROOMS) as pool,
     ):
