@@ -36,6 +36,7 @@ QUICK_UTTERANCES = 3
 ROOMS = 4
 """That speak at once; each has its answer before it speaks again."""
 PIECE_S = 28.0
+QUICK_PIECE_S = 10.0
 PIECES = 12
 """At each of the two doors."""
 LONG_ROOMS = 2
@@ -107,7 +108,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     random.Random(0).shuffle(clips)
     count = QUICK_UTTERANCES if options.quick else UTTERANCES
     clips = list(itertools.islice(itertools.cycle(clips), count))
-    long = joined(clips, PIECE_S)
+    piece_s = QUICK_PIECE_S if options.quick else PIECE_S
+    long = joined(clips, piece_s)
     long = long[:1] if options.quick else list(itertools.islice(itertools.cycle(long), PIECES))
     runs = [
         {"setting": name, **of_service(cores, clips, idle_s)} for name, cores in settings.items()
@@ -119,6 +121,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "idle_s": idle_s,
         "default_parallelism": {"workers": parallelism.workers, "threads": parallelism.threads},
         "runs": runs,
+        "piece_s": piece_s,
         "pieces": [{"setting": name, **of_pieces(cores, long)} for name, cores in settings.items()],
         "parts": parts(options.quick),
     }
@@ -157,7 +160,7 @@ def joined(clips: Sequence[Clip], seconds: float) -> list[bytes]:
 
 def of_pieces(cores: Cores, pieces: Sequence[bytes]) -> dict[str, Any]:
     """Resident MB and CPU time of the service while rooms of both doors speak long pieces."""
-    say(f"the service hears {len(pieces)} pieces of {PIECE_S:g} s at both doors")
+    say(f"the service hears {len(pieces)} long pieces at both doors")
     port = free_port()
     wyoming = {"enabled": True, "listen": [f"tcp://127.0.0.1:{port}"]}
     with (
@@ -226,7 +229,7 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "",
         *report.table(header, runs),
         "",
-        f"Pieces of {PIECE_S:g} s, which {LONG_ROOMS} native rooms and {LONG_ROOMS} Wyoming "
+        f"Pieces of {data['piece_s']:g} s, which {LONG_ROOMS} native rooms and {LONG_ROOMS} Wyoming "
         "clients speak at once. Texts without a word count as not answered.",
         "",
         *report.table(long_header, long),
