@@ -229,8 +229,8 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "",
         *report.table(header, runs),
         "",
-        f"Pieces of {data['piece_s']:g} s, which {LONG_ROOMS} native rooms and {LONG_ROOMS} Wyoming "
-        "clients speak at once. Texts without a word count as not answered.",
+        f"Pieces of {data['piece_s']:g} s, which {LONG_ROOMS} native rooms and {LONG_ROOMS} "
+        "Wyoming clients speak at once. Texts without a word count as not answered.",
         "",
         *report.table(long_header, long),
         "",

@@ -105,7 +105,7 @@ def test_quick_memory_says_where_it_goes(quick: Quick) -> None:
     assert 50 < one["started_mb"] <= one["peak_mb"]
     (long,) = data["pieces"]
     assert long["answered"] == long["asked"] == 2
-    assert 50 < long["peak_mb"]
+    assert long["peak_mb"] > 50
     sizes = {part["step"]: part["rss_mb"] for part in data["parts"]}
     assert sizes["given back when idle"] < sizes["nine commands heard"]
 
