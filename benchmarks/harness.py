@@ -96,7 +96,7 @@ class Running:
 
 @contextmanager
 def a_broker(
-    folder: Path, cores: set[int] | None = None
+    folder: Path, cores: set[int] | None = None, lines: tuple[str, ...] = ()
 ) -> Iterator[tuple[Broker, psutil.Process]]:
     """Mosquitto on a free loopback port; without it the embedded broker."""
     broker: Broker
@@ -104,7 +104,7 @@ def a_broker(
         say("Mosquitto is not installed: the embedded broker takes its place")
         broker = EmbeddedProcess(folder)
     else:
-        broker = Mosquitto(folder, MosquittoOptions(lines=("sys_interval 1",)))
+        broker = Mosquitto(folder, MosquittoOptions(lines=("sys_interval 1", *lines)))
     before = set(psutil.Process().children())
     with pinned(cores):
         broker.start()
@@ -117,14 +117,21 @@ def a_broker(
 
 @contextmanager
 def a_service(
-    *filters: str, cores: Cores | None = None, qos: int = 1, **config: Any
+    *filters: str,
+    cores: Cores | None = None,
+    qos: int = 1,
+    lines: tuple[str, ...] = (),
+    **config: Any,
 ) -> Iterator[Running]:
-    """`stt-mqtt run`, online, with a broker of its own; the peer also hears `filters`."""
+    """`stt-mqtt run`, online, with a broker of its own; the peer also hears `filters`.
+
+    `lines`: of Mosquitto's configuration.
+    """
     cores = cores or Cores()
     filters = ("stt/bridge/state", HEALTH_TOPIC, *filters)
     with (
         tempfile.TemporaryDirectory() as name,
-        a_broker(Path(name), cores.others) as (broker, broker_process),
+        a_broker(Path(name), cores.others, lines) as (broker, broker_process),
         closing(Peer(broker, *filters, qos=qos)) as peer,
     ):
         with pinned(cores.program):

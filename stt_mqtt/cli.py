@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -17,6 +17,7 @@ from stt_mqtt.commands.output import (
     flush_output,
 )
 from stt_mqtt.errors import EXIT_INTERNAL, MissingExtraError, OutputError, SttMqttError
+from stt_mqtt.observe.tracebacks import without_quotes
 
 _COMMANDS = {
     "run": "run the service",
@@ -40,6 +41,7 @@ _SERVER_MODULES = frozenset({"av", "ctranslate2", "faster_whisper", "iotcore", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 70 internal, 75 temporary, 78 configuration."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _leave_no_core_dump()
     with checked_output():
         try:
             code = _run(arguments)
@@ -49,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return failed
             raise
         return code or _guarded(_flushed)
+
+
+def _leave_no_core_dump() -> None:
+    """Have the system write no core dump of this process: it would contain passwords and speech.
+
+    Programs that this one starts inherit the limit, and may raise it again.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -80,9 +91,9 @@ def _guarded(run: Callable[[], int], extra: str = "") -> int:
         # The reader has closed the pipe.
         discard(sys.stdout)
         return 0
-    except Exception:
+    except Exception as error:
         end_of_log()
-        traceback.print_exc()
+        print(without_quotes(error), file=sys.stderr)
         complain("this is a defect of the program, please report it")
         return EXIT_INTERNAL
 

@@ -41,6 +41,8 @@ class ModelError(SttMqttError):
 class NotEnoughMemoryError(ModelError):
     """There is not enough memory for a model now. A later try may succeed."""
 
+    exit_code = EXIT_TEMPORARY
+
 
 class MissingExtraError(SttMqttError):
     """An optional part of the program is not installed. `module` could not be imported."""
@@ -205,3 +207,14 @@ class ShuttingDownError(UtteranceError):
     """The service is stopping and did not get to this utterance."""
 
     code = "shutting_down"
+
+
+_TOO_OLD = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION"})
+
+
+def is_old_tls(error: Exception) -> bool:
+    """Whether a TLS handshake failed because the other side speaks no version that is new enough.
+
+    `error`: mostly an `ssl.SSLError`, which has the reason of OpenSSL.
+    """
+    return getattr(error, "reason", None) in _TOO_OLD

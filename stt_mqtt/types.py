@@ -64,7 +64,7 @@ class EndReason(StrEnum):
     @property
     def is_incomplete(self) -> bool:
         """Whether only a part of the utterance arrived."""
-        return self in {EndReason.DISCONNECT, EndReason.RESTART}
+        return self in {EndReason.DISCONNECT, EndReason.RESTART, EndReason.SHUTDOWN}
 
 
 class OutcomeKind(StrEnum):

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from stt_mqtt.observe import logs
+from tests.thorough import examples
 from tools.brokers import (
     KEEPS_ALL,
     MOSQUITTO,
@@ -30,9 +31,19 @@ from tools.brokers import (
 MAX_PROCESSES = 8
 IN_CI = os.environ.get("CI") == "true"
 
+TESTS = Path(__file__).parent
+COVERED_BY = {
+    "audio", "config", "core", "test_errors.py", "test_hints.py", "test_types.py",
+}  # fmt: skip
+"""The tests of the packages that must be covered. Only they are watched for coverage, without
+random examples, which reach something else each time. To watch makes slower by a third or more."""
+
 # An example that takes long says how busy the machine is, and nothing else.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient",
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
 
@@ -56,6 +67,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         config.option.dist = "no"
         return 0
     return min(2 * len(os.sched_getaffinity(0)), MAX_PROCESSES)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        covers = item.path.relative_to(TESTS).parts[0] in COVERED_BY
+        if not covers or item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")
 
 
 def pytest_report_header() -> str:
@@ -101,9 +120,20 @@ def logs_as_they_were() -> Iterator[None]:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A fresh broker without login: Mosquitto, or the embedded one where that is missing."""
-    running: Broker = (
-        EmbeddedProcess(tmp_path) if MOSQUITTO is None else Mosquitto(tmp_path, KEEPS_ALL)
-    )
+    with a_broker(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The same for all tests of a module, which use topics of their own."""
+    with a_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@contextmanager
+def a_broker(folder: Path) -> Iterator[Broker]:
+    running: Broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder, KEEPS_ALL)
     running.start()
     try:
         yield running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stt_mqtt import errors
-from stt_mqtt.errors import MissingExtraError, SttMqttError, UtteranceError
+from stt_mqtt.errors import HomeAssistantError, MissingExtraError, SttMqttError, UtteranceError
 from tests.doors.native.test_door import CODES
 
 
@@ -32,6 +32,11 @@ def test_what_was_not_installed_says_how_to_install_it() -> None:
     assert str(error) == "av is not installed; this needs: pip install 'stt-mqtt[server]'"
     assert error.exit_code == 78
     assert str(MissingExtraError("jiwer", "bench")).endswith("pip install 'stt-mqtt[bench]'")
+
+
+def test_what_home_assistant_did_not_give_has_a_reason_and_may_be_tried_again() -> None:
+    error = HomeAssistantError("it is away", "away")
+    assert (str(error), error.reason, error.exit_code) == ("it is away", "away", 75)
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

@@ -6,11 +6,14 @@ import base64
 import hashlib
 import os
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -115,6 +118,8 @@ class MosquittoOptions:
     """What a test may ask of Mosquitto; `lines` go to its configuration as they are."""
 
     users: dict[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    """Whether clients without a user are accepted although there are users."""
     acl: str | None = None
     certificates: Certificates | None = None
     client_certificate: bool = False
@@ -148,11 +153,29 @@ class Mosquitto:
             )
         await_port(self.port, self._process, log)
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
     def stop(self) -> None:
         """Terminate it; clients see the connection close."""
         if self._process is not None:
             end_mosquitto(self._process)
             self._process = None
+
+    def kill(self) -> None:
+        """Kill it: nobody hears a farewell."""
+        self.process.kill()
+        self.process.wait()
+        self._process = None
+
+    def reload(self, options: MosquittoOptions) -> None:
+        """Have it read the files of `options`: passwords, rights and certificates."""
+        self._options = options
+        self._config()
+        self.process.send_signal(signal.SIGHUP)
 
     def _config(self) -> list[str]:
         options = self._options
@@ -164,7 +187,8 @@ class Mosquitto:
             path = self._folder / f"passwords-{self.port}"
             path.write_text("".join(_password_line(*login) for login in options.users.items()))
             path.chmod(0o600)
-            lines += ["allow_anonymous false", f"password_file {path}"]
+            anonymous = str(options.anonymous).lower()
+            lines += [f"allow_anonymous {anonymous}", f"password_file {path}"]
         else:
             lines.append("allow_anonymous true")
         if options.acl is not None:
@@ -245,78 +269,6 @@ class EmbeddedProcess:
             self._process = None
 
 
-class Relay:
-    """A TCP connection to `target` that a test can cut, or refuse, without any farewell."""
-
-    host = "127.0.0.1"
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._lock = threading.Lock()
-        self._refusing = False
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def cut(self, *, refuse: bool = False) -> None:
-        """Break all connections; with `refuse`, new ones too, until `accept`."""
-        with self._lock:
-            self._refusing = refuse
-            for sock in self._open:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-            self._open.clear()
-
-    def accept(self) -> None:
-        """Let new connections through again."""
-        self._refusing = False
-
-    def close(self) -> None:
-        self.cut(refuse=True)
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if self._refusing:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._open += [near, far]
-            both = (_Pair(near, far), _Pair(far, near))
-            for pair in both:
-                thread = threading.Thread(target=pair.copy, args=(both,))
-                self._threads.append(thread)
-                thread.start()
-
-
-class _Pair:
-    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
-        self.source = source
-        self.sink = sink
-        self.done = threading.Event()
-
-    def copy(self, both: tuple[_Pair, _Pair]) -> None:
-        with suppress(OSError):
-            while data := self.source.recv(65536):
-                self.sink.sendall(data)
-        with suppress(OSError):
-            self.sink.shutdown(socket.SHUT_WR)
-        self.done.set()
-        if both[0].done.is_set() and both[1].done.is_set():
-            self.source.close()
-            self.sink.close()
-
-
 class FakeServer:
     """Accepts connections and lets `behave` play a broker's part; counts CONNECT packets."""
 
@@ -353,6 +305,28 @@ class FakeServer:
                     self._behave(sock, connect)
 
 
+def only_old_tls(certificates: Certificates) -> Callable[[socket.socket, bytes], None]:
+    """A `FakeServer` that refuses a greeting for speaking no TLS before 1.2."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+    def behave(sock: socket.socket, greeting: bytes) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(greeting)
+        with suppress(ssl.SSLError):
+            server.do_handshake()
+        sock.sendall(outgoing.read())
+        sock.recv(1)
+
+    return behave
+
+
 def make_certificates(folder: Path) -> Certificates:
     """Make a certificate authority and what it signed, with the openssl command."""
     extensions = folder / "localhost.ext"
@@ -368,17 +342,22 @@ def make_certificates(folder: Path) -> Certificates:
             "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
             f"-subj /CN={subject} -keyout {name}.key -out {name}.csr",
         )
-        _openssl(
-            folder,
-            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
-            f"-extfile {extensions.name} -out {name}.pem",
-        )
+        sign(folder, name)
     return Certificates(
         folder / "ca.pem",
         folder / "server.pem",
         folder / "server.key",
         folder / "client.pem",
         folder / "client.key",
+    )
+
+
+def sign(folder: Path, name: str, days: int = 2) -> None:
+    """Sign a certificate of `make_certificates` anew. With less than 0 days it has expired."""
+    _openssl(
+        folder,
+        f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} "
+        f"-extfile localhost.ext -out {name}.pem",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import select
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ from tools.words import words
 
 CONNECT_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0
+PEEK_BYTES = 65536
 WYOMING_TIMEOUT_S = 180.0
 """A server that hears one after the other lets the last of many rooms wait for all others."""
 CHUNK_S = 1.0
@@ -196,28 +198,49 @@ class HermesClient(_MqttClient):
         return Answer(message["text"], latency_s)
 
 
-def ask_wyoming(port: int, pcm: bytes, language: str = "en") -> Answer:
-    """Speak to a Wyoming server on loopback as Home Assistant does: one connection each."""
-    size = 2 * int(CHUNK_S * SAMPLE_RATE)
+def ask_wyoming(port: int, pcm: bytes, language: str = "en", *, real_time: bool = False) -> Answer:
+    """Speak to a Wyoming server on loopback as Home Assistant does: one connection each.
+
+    In real time, it notices an error while it speaks.
+    Raises OSError if it cannot be reached, or leaves without an answer.
+    """
+    step_s = REAL_TIME_CHUNK_S if real_time else CHUNK_S
+    size = 2 * int(step_s * SAMPLE_RATE)
     start = wyoming_event("transcribe", {"language": language})
     start += wyoming_event("audio-start", WYOMING_AUDIO)
     with socket.create_connection(("127.0.0.1", port), WYOMING_TIMEOUT_S) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(start)
+        due = time.perf_counter()
         for at in range(0, len(pcm), size):
+            if real_time:
+                due += step_s
+                time.sleep(max(due - time.perf_counter(), 0.0))
+                if _has_error(sock):
+                    break
             sock.sendall(wyoming_event("audio-chunk", WYOMING_AUDIO, pcm[at : at + size]))
+        else:
+            sock.sendall(wyoming_event("audio-stop", {}))
         ended = time.perf_counter()
-        sock.sendall(wyoming_event("audio-stop", {}))
         with sock.makefile("rb") as stream:
             while line := stream.readline():
                 header = json.loads(line)
                 data = stream.read(header.get("data_length") or 0)
                 stream.read(header.get("payload_length") or 0)
-                if header["type"] == "transcript":
-                    latency_s = time.perf_counter() - ended
-                    fields = {**header.get("data", {}), **json.loads(data or b"{}")}
-                    return Answer(str(fields["text"]), latency_s)
+                if header["type"] not in {"transcript", "error"}:
+                    continue
+                latency_s = time.perf_counter() - ended
+                fields = {**header.get("data", {}), **json.loads(data or b"{}")}
+                if header["type"] == "error":
+                    return Answer("", latency_s, str(fields.get("code")))
+                return Answer(str(fields["text"]), latency_s)
     raise ConnectionError("the server closed the connection without a transcript")
+
+
+def _has_error(sock: socket.socket) -> bool:
+    """Whether the event `error` is among those that wait to be read."""
+    readable, _, _ = select.select([sock], [], [], 0.0)
+    return bool(readable) and b'"type": "error"' in sock.recv(PEEK_BYTES, socket.MSG_PEEK)
 
 
 def wyoming_event(kind: str, data: object, payload: bytes = b"") -> bytes:

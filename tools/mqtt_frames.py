@@ -11,11 +11,19 @@ KEEP_ALIVE_S = 900
 _ACCEPTED = b"\x20\x02\x00\x00"
 
 
-def publish(topic: str, payload: bytes, packet_id: int | None = None) -> bytes:
-    """PUBLISH, with QoS 1 if there is a packet id, else with QoS 0."""
+def publish(topic: str | bytes, payload: bytes, packet_id: int | None = None) -> bytes:
+    """PUBLISH, with QoS 1 if there is a packet id, else with QoS 0.
+
+    A topic in bytes is sent as it is.
+    """
     if packet_id is None:
         return _packet(0x30, _text(topic) + payload)
     return _packet(0x32, _text(topic) + struct.pack(">H", packet_id) + payload)
+
+
+def subscribe(topic_filter: str, packet_id: int) -> bytes:
+    """SUBSCRIBE with QoS 1."""
+    return _packet(0x82, struct.pack(">H", packet_id) + _text(topic_filter) + b"\x01")
 
 
 def open_connection(host: str, port: int, name: str) -> socket.socket:
@@ -44,6 +52,6 @@ def _packet(kind: int, body: bytes) -> bytes:
             return bytes(header) + body
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
+def _text(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
     return struct.pack(">H", len(data)) + data

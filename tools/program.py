@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tools.brokers import Broker, Mosquitto, eventually
+from tools.clients import Address
 
 PROGRAM = Path(sys.executable).parent / "stt-mqtt"
 ONLINE_TIMEOUT_S = 60.0
@@ -28,10 +30,13 @@ PATIENT = {"max_queue_age_s": 120, "inference_timeout_s": 600}
 class Peer:
     """A client that remembers what it receives; MQTT 5 where the broker speaks it.
 
-    With `qos` 0 it sends no confirmations.
+    With `qos` 0 it sends no confirmations. No two filters may overlap: some brokers deliver what
+    matches both of them twice.
     """
 
     def __init__(self, broker: Broker, *filters: str, qos: int = 1) -> None:
+        for one, other in combinations(filters, 2):
+            assert not overlap(one, other), f"{one} and {other} overlap"
         v5 = isinstance(broker, Mosquitto)
         protocol = MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311
         self.messages: list[paho.MQTTMessage] = []
@@ -86,10 +91,20 @@ class Peer:
             client.subscribe(topic_filter, qos=qos)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters."""
+    for pair in zip_longest(one.split("/"), other.split("/")):
+        if "#" in pair:
+            return True
+        if None in pair or (len(set(pair)) == 2 and "+" not in pair):
+            return False
+    return True
+
+
 class Service:
     """`stt-mqtt run` as a process against a broker."""
 
-    def __init__(self, folder: Path, server: Broker, /, **config: Any) -> None:
+    def __init__(self, folder: Path, server: Address, /, **config: Any) -> None:
         self.config_file = folder / "stt-mqtt.yaml"
         self.log_file = folder / "service.log"
         self._base = {"mqtt": {"host": server.host, "port": server.port}}
@@ -97,10 +112,14 @@ class Service:
         self._log = self.log_file.open("ab")
         self.process = self.spawn(self._log)
 
+    @property
+    def arguments(self) -> list[str]:
+        """The command line."""
+        return [str(PROGRAM), "run", "--config", str(self.config_file)]
+
     def spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start the program."""
-        arguments = [str(PROGRAM), "run", "--config", str(self.config_file)]
-        return subprocess.Popen(arguments, stdout=log, stderr=log)
+        return subprocess.Popen(self.arguments, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:
@@ -145,7 +164,10 @@ def running(
         "stt/+/state",
         "stt/+/settings",
         "stt/+/reply/#",
-        "stt/bridge/#",
+        "stt/bridge/info",
+        "stt/bridge/health",
+        "stt/bridge/request/+",
+        "stt/bridge/response/+",
     )
     service = make(folder, broker, **{"limits": PATIENT, **config})
     try:

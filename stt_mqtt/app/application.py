@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stt_mqtt.app.book import BookKeeper
+from stt_mqtt.app.decoding import start_decoders
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
-from stt_mqtt.app.preparation import prepare
+from stt_mqtt.app.preparation import prepare, start_kept_audio
 from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
@@ -24,12 +25,7 @@ from stt_mqtt.core.scaling import LadderRunner
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.timer import DeadlineTimer
-from stt_mqtt.engine.loading import (
-    LoadedLadder,
-    load_ladder,
-    model_loader,
-    preferred_rung,
-)
+from stt_mqtt.engine.loading import LoadedLadder, load_ladder, model_loader, preferred_rung
 from stt_mqtt.engine.resources import give_back_freed_memory
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.voice import VoiceDetector
@@ -44,7 +40,7 @@ log = logging.getLogger(__name__)
 
 IDLE_BEFORE_TRIM_S = 20.0
 """Idle time of the model before its working memory is returned to the system."""
-POOL_CLOSE_TIMEOUT_S = 2.0
+THREAD_CLOSE_TIMEOUT_S = 2.0
 CLOSING_S = 15.0
 """Longest time to stop, beside the grace time: last messages, connections, inference threads."""
 
@@ -109,10 +105,12 @@ class Application:
             # After a failed start there may be open utterances. Otherwise there are none left.
             self._service.shut_down()
             self._service.abandon()
+            self._kept_audio.close(THREAD_CLOSE_TIMEOUT_S)
             self._timer.cancel()
             measuring.cancel()
             await self._book.close()
             await self._doors.close()
+            self._decoders.close()
 
     def reload(self) -> Changes:
         """Reload the configuration. If it is invalid, raise `ConfigError` and change nothing.
@@ -137,6 +135,7 @@ class Application:
         self._engine.reconfigure(self._config)
         self._book.reload(self._config)
         self._service.reconfigure(self._config)
+        self._kept_audio.reconfigure(self._config.keep_audio)
         self._doors.reconfigured()
         self._timer.arm()
         _warn(doubts)
@@ -150,8 +149,11 @@ class Application:
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
-        self._service = SpeechService(config, EngineFacts(languages, status), self._clock)
+        self._decoders = start_decoders(config.audio)
+        facts = EngineFacts(languages, status)
+        self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
+        self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -191,6 +193,7 @@ class Application:
         rung = config.rungs[start.index]
         self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
         self._engine.book = self._book.current
+        self._engine.decoders = self._decoders
         models = model_loader(config)
         workers = models.parallelism.workers
         self._ladder = LadderRunner(config, start, models, self._clock)
@@ -223,7 +226,7 @@ class Application:
         finally:
             for task in tasks:
                 task.cancel()
-            clean = await asyncio.to_thread(self._engine.close, POOL_CLOSE_TIMEOUT_S)
+            clean = await asyncio.to_thread(self._engine.close, THREAD_CLOSE_TIMEOUT_S)
         log.info("stopped")
         return clean and not self._ladder.loading
 
@@ -281,7 +284,9 @@ class Application:
             self.request_stop()
 
     def _note_drained(self) -> None:
-        if self._service.scheduler.drained:
+        scheduler = self._service.scheduler
+        # No thread can answer what is left where all of them hang.
+        if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
 
     def _schedule_trim(self) -> None:

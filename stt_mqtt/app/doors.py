@@ -213,6 +213,7 @@ class Doors:
         return {
             "inbox_full": self.inbox.dropped,
             "undecodable_topic": self._client.undecodable_messages,
+            "packet_too_large": self._client.too_large_messages,
             "publications_lost": self._client.lost_publications,
         }
 

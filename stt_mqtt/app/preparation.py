@@ -1,13 +1,16 @@
-"""What must succeed before the service is built."""
+"""What is needed before the service is built."""
 
 from __future__ import annotations
 
 import logging
 
 from stt_mqtt.app.book import BookKeeper
+from stt_mqtt.audio.decoders import Decoders
 from stt_mqtt.config import BrokerMode, Config
 from stt_mqtt.doors.embedded import EmbeddedBroker
 from stt_mqtt.engine.loading import supported_languages
+from stt_mqtt.names.store import default_state_dir
+from stt_mqtt.observe.kept_audio import KeptAudio
 
 log = logging.getLogger(__name__)
 
@@ -30,3 +33,11 @@ def start_embedded(config: Config, password: str | None) -> None:
     login = None if username is None else (username, password or "")
     EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
     log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)
+
+
+def start_kept_audio(config: Config, decoders: Decoders) -> KeptAudio:
+    """Start to keep recordings, if they are wanted, and to delete old ones."""
+    max_s = config.limits.max_decoded_s
+    kept = KeptAudio(config.keep_audio, default_state_dir(), decoders.whole, max_s)
+    kept.start()
+    return kept

@@ -116,6 +116,7 @@ def resolve_authorities(config: NamesFromHomeAssistantConfig) -> ssl.SSLContext 
     # Not the default context: since Python 3.13 it requires an extension that private authorities
     # often lack.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         # Comments in the file may have any characters.
         context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode())

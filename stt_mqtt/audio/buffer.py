@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from math import inf
 
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.audio.file_store import FileStore, UnknownFileStore, WavStore
 from stt_mqtt.audio.live_file import DEMUXERS, LiveFileStore
 from stt_mqtt.audio.magic import is_file, refuse_foreign, sniff
@@ -35,10 +36,13 @@ class AudioBuffer:
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")
 
-    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders = IN_THIS_PROCESS
+    ) -> None:
+        """`decoders`: who decodes what arrives."""
         self._codec = audio_format.codec
         self._cap = cap
-        self._store = _store_for(audio_format, cap)
+        self._store = _store_for(audio_format, cap, decoders)
         self._begun = False
 
     def append(self, chunk: bytes) -> bool:
@@ -60,7 +64,8 @@ class AudioBuffer:
     def decode(self, to_s: float = inf) -> None:
         """Decode what has arrived, up to the first `to_s` seconds of the utterance.
 
-        The work is bounded: at most 1 s of audio and 100 packets. The rest waits for the next call.
+        PCM needs no decoding, but no more of it is given by `take_decoded`. The work is bounded: at
+        most 1 s of coded audio and 100 packets. The rest waits for the next call.
         """
         self._store.decode(to_s)
 
@@ -109,18 +114,18 @@ class AudioBuffer:
             self._store = UnknownFileStore(AudioFormat(), self._cap)
 
 
-def _store_for(audio_format: AudioFormat, cap: AudioCap) -> Store:
+def _store_for(audio_format: AudioFormat, cap: AudioCap, decoders: Decoders) -> Store:
     """Make an empty store for the codec."""
     if audio_format.codec in PCM_TYPES:
         return pcm_store(audio_format, cap)
     if audio_format.codec is Codec.ADPCM_IMA:
         return AdpcmStore(audio_format, cap)
     if audio_format.codec is Codec.OPUS:
-        return OpusStore(audio_format, cap)
+        return OpusStore(audio_format, cap, decoders)
     if audio_format.codec is Codec.WAV:
         return WavStore(cap)
     if audio_format.codec in DEMUXERS:
-        return LiveFileStore(audio_format, cap)
+        return LiveFileStore(audio_format, cap, decoders)
     return FileStore(audio_format, cap)
 
 

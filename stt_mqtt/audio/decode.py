@@ -13,8 +13,7 @@ from stt_mqtt.audio.adpcm import adpcm_pieces
 from stt_mqtt.audio.conditioner import Conditioner
 from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.magic import TAKEN, id3_bytes, refuse_foreign, sniff
-from stt_mqtt.audio.media import media_pieces
-from stt_mqtt.audio.opus import OPUS_RATE, opus_pieces
+from stt_mqtt.audio.opus import OPUS_RATE
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm
 from stt_mqtt.audio.wav import parse_wav
 from stt_mqtt.errors import UnsupportedFormatError
@@ -99,6 +98,8 @@ class Decoding:
         if declared is not None and declared.codec is Codec.ADPCM_IMA:
             return ((declared.rate, planar) for planar in adpcm_pieces(data, declared))
         if declared is not None and declared.codec is Codec.OPUS:
+            from stt_mqtt.audio.packets import opus_pieces
+
             return ((OPUS_RATE, planar) for planar in opus_pieces(data, declared.channels))
         return self._container(data, declared)
 
@@ -114,6 +115,8 @@ class Decoding:
             pcm = parse_wav(data)
             if pcm is not None:
                 return self._pcm(pcm)
+        from stt_mqtt.audio.media import media_pieces
+
         return media_pieces(data, codec)
 
     def _pcm(self, pcm: Pcm) -> _Source:

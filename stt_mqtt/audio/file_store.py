@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
 from stt_mqtt.audio.frames import Converter, FrameReader
 from stt_mqtt.audio.pcm_store import PlainPcm
-from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store
+from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store, within
 from stt_mqtt.audio.wav import is_wav, parse_wav
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
@@ -50,22 +51,35 @@ class UnknownFileStore(FileStore):
 class _WavFile(FileStore):
     """A WAV file. If its samples are not compressed, they can be taken."""
 
-    __slots__ = ("_converter", "_frames_taken")
+    __slots__ = ("_converter", "_frames_taken", "_to_s", "_untaken_s")
 
     def __init__(self, cap: AudioCap) -> None:
         super().__init__(AudioFormat(Codec.WAV), cap)
         self._converter: Converter | None = None
         self._frames_taken = 0
+        self._to_s = inf
+        self._untaken_s = 0.0
+
+    @property
+    def undecoded_s(self) -> float:
+        """Length of the audio that was not taken."""
+        return self._untaken_s
+
+    def decode(self, to_s: float) -> None:
+        """Let the first `to_s` seconds be taken. It needs no decoding."""
+        self._to_s = to_s
 
     def take_decoded(self) -> bytes:
-        """The new whole frames."""
+        """The whole frames that are new and may be taken."""
         with suppress(UtteranceError):
             pcm = parse_wav(self._data)
             if pcm is not None:
                 if self._converter is None:
                     self._converter = Converter(pcm.sample_type, pcm.rate, pcm.channels)
-                new = bytes(pcm.raw(self._frames_taken, pcm.frames))
-                self._frames_taken = pcm.frames
+                frames = max(within(pcm.frames, self._to_s, pcm.rate), self._frames_taken)
+                new = bytes(pcm.raw(self._frames_taken, frames))
+                self._frames_taken = frames
+                self._untaken_s = (pcm.frames - frames) / pcm.rate
                 return self._converter.push(new)
         return b""
 
@@ -101,7 +115,8 @@ class WavStore:
         self._store.append_loss(chunks)
 
     def decode(self, to_s: float) -> None:
-        """Nothing: WAV needs no decoding."""
+        """Let the first `to_s` seconds be taken. It needs no decoding."""
+        self._store.decode(to_s)
 
     def take_decoded(self) -> bytes:
         """The new whole frames."""
@@ -117,8 +132,8 @@ class WavStore:
 
     @property
     def undecoded_s(self) -> float:
-        """Nothing waits for `decode`."""
-        return 0.0
+        """Length of the audio that was not taken."""
+        return self._store.undecoded_s
 
     @property
     def nbytes(self) -> int:

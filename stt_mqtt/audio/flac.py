@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import av
-from av.audio.codeccontext import AudioCodecContext
-
-from stt_mqtt.audio.demux import CodedPacket, Coding, make_context
+from stt_mqtt.audio.demux import CodedPacket, Coding
 from stt_mqtt.audio.formats import check_range
-from stt_mqtt.audio.media import DECODER_ERRORS
 from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import Codec
 
@@ -58,12 +52,15 @@ class FlacDemuxer:
         self._crc = 0
         self._next = 0
         """Number that the frame must have."""
-        self._context: AudioCodecContext | None = None
+        self._doubtful = 0
+        """Where the last frame began, if only its CRC says that it is whole; 0: it is certain."""
 
     def read(self, data: bytearray) -> list[CodedPacket] | None:
         """See `Demuxer`."""
         if not self._search:
             return self._read_metadata(data)
+        if self._doubtful and len(data) >= self._at + _LONGEST_HEADER:
+            self._confirm(data)
         found = data.find(bytes(data[self._at : self._at + 2]), self._search)
         if found < 0:
             self._search = max(self._search, len(data) - 1)
@@ -87,15 +84,18 @@ class FlacDemuxer:
         for byte in data[max(self._checked, self._at) :]:
             self._crc = (self._crc << 8 & 0xFF00) ^ _CRC_16[self._crc >> 8 ^ byte]
         self._checked = len(data)
-        # A part of a frame has this CRC by chance, too.
-        if self._crc or not self._is_frame(bytes(data[self._at :])):
+        if self._crc or self._at == len(data):
             return None
+        self._doubtful = self._at
         return self._frame(data, len(data))
 
-    def _is_frame(self, data: bytes) -> bool:
-        with suppress(*DECODER_ERRORS):
-            return self._context is not None and len(self._context.decode(av.Packet(data))) == 1
-        return False
+    def _confirm(self, data: bytearray) -> None:
+        """Take a frame back that ended too early. A part of one has the CRC by chance, too."""
+        if _number(bytes(data[self._at : self._at + _LONGEST_HEADER])) is None:
+            self._at = self._checked = self._doubtful
+            self._search, self._crc = self._at + 2, 0
+            self.is_certain = False
+        self._doubtful = 0
 
     def _frame(self, data: bytearray, end: int) -> list[CodedPacket]:
         """Take the frame that ends there."""
@@ -122,7 +122,6 @@ class FlacDemuxer:
         kind = data[self._at]
         if self.coding is None:
             self.coding = _coding_of(bytes(data[start:end]))
-            self._context = make_context(self.coding)
         self._at = end
         if kind & _LAST_BLOCK:
             if bytes(data[end : end + 2]) not in (_ONE_SIZE, _SEVERAL_SIZES):

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
+from math import ceil
 from types import MappingProxyType
 
-import numpy as np
-
-from stt_mqtt.audio.demux import CodedPacket, Coding, Demuxer, PacketDecoder
+from stt_mqtt.audio.decoders import Decoders
+from stt_mqtt.audio.demux import CodedPacket, Coding, Demuxer
 from stt_mqtt.audio.file_store import FileStore
 from stt_mqtt.audio.flac import FlacDemuxer
 from stt_mqtt.audio.ogg import OggDemuxer
-from stt_mqtt.audio.pcm_store import Resampled
+from stt_mqtt.audio.pcm_store import Kept
 from stt_mqtt.audio.stores import AudioCap
+from stt_mqtt.audio.streams import Heard
 from stt_mqtt.audio.webm import WebmDemuxer
-from stt_mqtt.errors import UtteranceError
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
+from stt_mqtt.errors import CorruptAudioError, UtteranceError
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
 DEMUXERS: Mapping[Codec, Callable[[], Demuxer]] = MappingProxyType(
     {Codec.FLAC: FlacDemuxer, Codec.OGG: OggDemuxer, Codec.WEBM: WebmDemuxer}
@@ -40,16 +42,21 @@ class LiveFileStore(FileStore):
     only heard.
     """
 
-    __slots__ = ("_decoded_s", "_demuxer", "_is_certain", "_packet_s", "_packets", "_track")
+    __slots__ = (
+        "_coding", "_decoded_s", "_decoders", "_demuxer", "_is_certain", "_packet_s", "_packets",
+        "_track",
+    )  # fmt: skip
 
-    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders) -> None:
         super().__init__(audio_format, cap)
+        self._decoders = decoders
         self._demuxer: Demuxer | None = DEMUXERS[audio_format.codec]()
         """None: the file holds something else, and is not heard any more."""
+        self._coding: Coding | None = None
         self._packets: deque[CodedPacket] = deque()
-        """Packets that wait for `decode`: those of one page at most."""
+        """Packets that wait to be decoded."""
         self._packet_s = 0.02
-        """Length of the last packet."""
+        """Length of the last packets."""
         self._track: _Track | None = None
         self._decoded_s = 0.0
         self._is_certain = True
@@ -61,18 +68,12 @@ class LiveFileStore(FileStore):
 
     def decode(self, to_s: float) -> None:
         """Read and decode what has arrived, as far as it is within the bounds."""
-        pieces: list[Planar] = []
         until_s = min(to_s, self._decoded_s + _MOST_S)
         for _ in range(_MOST_STEPS):
-            if not self._packets:
-                if not self._read():
-                    break
-            elif self._decoded_s >= until_s:
+            if self._decoded_s + self.undecoded_s >= until_s or not self._read():
                 break
-            else:
-                pieces += self._decode_next()
-        if pieces and self._track is not None:
-            self._track.decoded.push(*pieces)
+        if self._packets and self._decoded_s < until_s:
+            self._decode_until(until_s)
         self._note_doubts()
 
     def take_decoded(self) -> bytes:
@@ -105,7 +106,10 @@ class LiveFileStore(FileStore):
     def close(self) -> EncodedAudio:
         """The same, with the last milliseconds."""
         if self._track is not None:
-            self._track.finish()
+            try:
+                self._track.finish()
+            except CorruptAudioError:
+                self._give_up()
             self._note_doubts()
         return self.snapshot()
 
@@ -115,7 +119,7 @@ class LiveFileStore(FileStore):
         if demuxer is None or not demuxer.is_certain or self.nbytes > self._max_bytes:
             self._is_certain = False
         if track is not None:
-            self._is_certain &= track.decoder.is_certain
+            self._is_certain &= track.is_certain
             if not self._is_certain:
                 track.decoded.forget_taken()
 
@@ -128,34 +132,55 @@ class LiveFileStore(FileStore):
         except UtteranceError:
             self._demuxer = None
             return False
+        self._coding = self._demuxer.coding
         self._packets += packets or ()
         return packets is not None
 
-    def _decode_next(self) -> list[Planar]:
-        """Decode one packet."""
-        packet = self._packets.popleft()
-        if self._track is None and self._demuxer is not None and self._demuxer.coding is not None:
-            self._track = _Track(self._demuxer.coding)
-        pieces = [] if self._track is None else self._track.decoder.decode(packet)
-        if self._track is not None and pieces:
-            self._packet_s = sum(piece.shape[1] for piece in pieces) / self._track.rate
-            self._decoded_s += self._packet_s
-        return pieces
+    def _decode_until(self, until_s: float) -> None:
+        """Decode the packets that wait, up to a place in the audio."""
+        try:
+            if self._track is None:
+                assert self._coding is not None, "a demuxer knows it before the first packet"
+                self._track = _Track(self._coding, self._decoders)
+            self._decode_packets(self._track, until_s - self._decoded_s)
+        except CorruptAudioError:
+            self._give_up()
+
+    def _decode_packets(self, track: _Track, most_s: float) -> None:
+        heard = track.decode(list(islice(self._packets, _MOST_STEPS)), most_s)
+        for _ in range(heard.packets):
+            self._packets.popleft()
+        if heard.length:
+            self._packet_s = heard.length / track.rate / heard.packets
+            self._decoded_s += heard.length / track.rate
+
+    def _give_up(self) -> None:
+        """Leave the file to be decoded at the end: its decoder is gone."""
+        self._demuxer = self._track = None
+        self._packets.clear()
 
 
 class _Track:
     """The decoder of a file, and what it has decoded."""
 
-    def __init__(self, coding: Coding) -> None:
+    def __init__(self, coding: Coding, decoders: Decoders) -> None:
         self.rate = coding.rate
-        self.decoder = PacketDecoder(coding)
-        self._nothing = np.empty((coding.channels, 0), np.float32)
+        self.is_certain = True
+        self._decoder = decoders.live(coding)
         # Rounding changes some texts, so only what has 16 bits by itself is kept with 16 bits.
         is_exact = coding.rate == SAMPLE_RATE and coding.bits <= 16
-        codec = Codec.PCM_S16LE if is_exact else Codec.PCM_F32LE
-        self.decoded = Resampled(coding.rate, coding.channels, codec)
+        self.decoded = Kept(coding.channels, Codec.PCM_S16LE if is_exact else Codec.PCM_F32LE)
+
+    def decode(self, packets: list[CodedPacket], most_s: float) -> Heard:
+        """Decode packets until they have given so many seconds."""
+        return self._keep(self._decoder.decode(packets, ceil(most_s * self.rate)))
 
     def finish(self) -> None:
         """Add what stayed in the decoder and the resampler. Nothing may be decoded afterwards."""
-        self.decoded.push(*self.decoder.flush(), self._nothing)
-        self.decoded.flush()
+        self._keep(self._decoder.flush())
+
+    def _keep(self, heard: Heard) -> Heard:
+        self.is_certain = heard.is_certain
+        self.decoded.clipped = heard.clipped
+        self.decoded.keep(heard.samples)
+        return heard

@@ -1,7 +1,8 @@
 """Decodes containers in memory with PyAV: FLAC, Ogg, WebM, MP4, MP3 and compressed WAV.
 
 The demuxer is always named, so FFmpeg never selects a format that opens other files or addresses.
-The MP4 demuxer of FFmpeg could do that, so `read_mp4` parses MP4, and FFmpeg only decodes.
+The MP4 demuxer of FFmpeg could do that, so `read_mp4` parses MP4, and FFmpeg only decodes. The
+others get the file without its metadata (`bare`), and cannot seek in it.
 """
 
 from __future__ import annotations
@@ -12,25 +13,17 @@ from io import BytesIO
 from typing import Any
 
 import av
-import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Discard
 
+from stt_mqtt.audio.bare import bare_file
 from stt_mqtt.audio.formats import check_range
 from stt_mqtt.audio.mp4 import read_mp4
-from stt_mqtt.audio.pcm import scale
+from stt_mqtt.audio.packets import DECODER_ERRORS, DECODER_OPTIONS, frame_to_planar
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 from stt_mqtt.types import AudioFormat, Codec, Planar
-
-DECODER_ERRORS = (
-    av.FFmpegError,
-    ArithmeticError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-)
-"""Exceptions of PyAV for invalid bytes: errors of FFmpeg, and of Python for odd values."""
 
 _DEMUXERS = {
     Codec.WAV: ("wav", frozenset({"adpcm_ima_wav", "pcm_alaw", "pcm_mulaw"})),
@@ -39,8 +32,20 @@ _DEMUXERS = {
     Codec.WEBM: ("matroska", frozenset({"opus", "vorbis", "pcm_f32le", "pcm_s16le"})),
     Codec.MP3: ("mp3", frozenset({"mp3", "mp3float"})),
 }
-_MAX_BARREN_PACKETS = 1_000
-"""Packets without a sample after which decoding stops, to bound the time."""
+_CONTAINER_OPTIONS = {
+    "protocol_whitelist": "none",
+    "max_streams": "16",
+    "probesize": "65536",
+    "formatprobesize": "2048",
+    "analyzeduration": "1000000",
+    "max_probe_packets": "100",
+}
+"""No address may be opened. A file may have 16 streams. To learn what a stream is, FFmpeg reads at
+most 64 KiB, 100 packets and 1 s (in µs) of it."""
+_FREE_STEPS = 1_000
+_STEPS_PER_S = 400
+"""Most packets and frames, to bound the time: some without any sample, and those that a second of
+audio may have. The shortest frame of Opus has 2.5 ms."""
 
 
 def media_pieces(data: bytes, codec: Codec) -> Iterator[tuple[int, Planar]]:
@@ -55,18 +60,9 @@ def media_pieces(data: bytes, codec: Codec) -> Iterator[tuple[int, Planar]]:
         if codec is Codec.MP4:
             yield from _of_one_form(_mp4_frames(data), codec)
         else:
-            yield from _of_one_form(_container_frames(data, codec), codec)
+            yield from _of_one_form(_container_frames(*bare_file(data, codec)), codec)
     except DECODER_ERRORS as error:
         raise CorruptAudioError(f"{codec} audio could not be read") from error
-
-
-def frame_to_planar(frame: av.AudioFrame) -> Planar:
-    """The samples of a decoded frame at its rate."""
-    channels = len(frame.layout.channels)
-    samples = scale(frame.to_ndarray())
-    if frame.format.is_planar:
-        return samples.reshape(channels, -1)
-    return np.ascontiguousarray(samples.reshape(-1, channels).T)
 
 
 def _of_one_form(frames: Iterator[av.AudioFrame], codec: Codec) -> Iterator[tuple[int, Planar]]:
@@ -87,35 +83,52 @@ def _mp4_frames(data: bytes) -> Iterator[av.AudioFrame]:
     audio = read_mp4(data)
     context = AudioCodecContext.create(audio.coding.decoder, "r")
     context.extradata = audio.coding.extradata
+    context.options = DECODER_OPTIONS
     return _decoded(context, (av.Packet(bytes(frame)) for frame in audio.frames))
 
 
 def _container_frames(data: bytes, codec: Codec) -> Iterator[av.AudioFrame]:
     demuxer, accepted = _DEMUXERS[codec]
-    with av.open(BytesIO(data), mode="r", format=demuxer, metadata_errors="replace") as container:
+    names = ",".join(sorted(accepted))
+    options = _CONTAINER_OPTIONS | {"format_whitelist": demuxer, "codec_whitelist": names}
+    with av.open(
+        _Reader(data), "r", demuxer, container_options=options, metadata_errors="replace"
+    ) as container:
         if not container.streams.audio:
             raise CorruptAudioError(f"{codec} data holds no audio stream")
         stream = container.streams.audio[0]
         context = stream.codec_context
         if context is None or context.name not in accepted:
             name = "unknown" if context is None else context.name
-            known = ", ".join(sorted(accepted))
-            raise UnsupportedFormatError(f"{codec} with {name} audio; send {known}")
+            raise UnsupportedFormatError(f"{codec} with {name} audio; send {names}")
+        for other in container.streams:
+            other.discard = Discard.default if other is stream else Discard.all
+        context.options = DECODER_OPTIONS
         yield from _decoded(context, _packets(container, stream))
+
+
+class _Reader:
+    """A file that FFmpeg can only read from its beginning to its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = BytesIO(data).read
 
 
 def _decoded(
     context: AudioCodecContext, packets: Iterable[av.Packet[Any]]
 ) -> Iterator[av.AudioFrame]:
-    """Decoded frames. Stops after `_MAX_BARREN_PACKETS` packets without a frame."""
-    barren = 0
+    """Decoded frames. Stops after too many packets or frames for the length of the audio."""
+    steps = float(_FREE_STEPS)
     for packet in packets:
         frames: list[av.AudioFrame] = []
-        with suppress(*DECODER_ERRORS):
-            frames = context.decode(packet)
-        yield from frames
-        barren = 0 if frames else barren + 1
-        if barren > _MAX_BARREN_PACKETS:
+        if packet.size or packet.stream is not None:
+            with suppress(*DECODER_ERRORS):
+                frames = context.decode(packet)
+        for frame in frames:
+            steps += _STEPS_PER_S * frame.samples / frame.sample_rate - 1
+            yield frame
+        steps -= 1
+        if steps < 0:
             return
 
 

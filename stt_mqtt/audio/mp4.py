@@ -32,6 +32,7 @@ _STREAM_DEPENDENCE, _STREAM_URL, _STREAM_CLOCK = 0x80, 0x40, 0x20
 _AAC = (0x40, 0x66, 0x67, 0x68)
 _MP3 = (0x69, 0x6B)
 _OPUS_HEAD_BYTES = 11
+_NO_FRAME = memoryview(b"")
 Decoder: TypeAlias = Literal["aac", "alac", "libopus", "mp3"]
 
 
@@ -45,6 +46,8 @@ class Mp4Audio:
 
 def read_mp4(data: bytes) -> Mp4Audio:
     """Where the audio of an MP4 file is; a file that was cut off has the frames that are there.
+
+    An entry of the index without a frame gives an empty one, so that whoever reads it can give up.
 
     Raises CorruptAudioError for one without audio, UnsupportedFormatError for a coding that is not
     taken and for audio that lies in another file.
@@ -69,6 +72,8 @@ def _indexed(table: Box) -> Iterator[memoryview]:
     sizes = _sizes(table)
     for start, count in zip(_chunk_offsets(table), _chunk_lengths(table), strict=False):
         at = start
+        if not count:
+            yield _NO_FRAME
         for _ in range(count):
             size = next(sizes, None)
             if size is None:
@@ -76,8 +81,7 @@ def _indexed(table: Box) -> Iterator[memoryview]:
             frame = table.view[at : at + size]
             if len(frame) < size:
                 return
-            if size:
-                yield frame
+            yield frame
             at += size
 
 
@@ -123,6 +127,7 @@ def _fragmented(file: Box, moov: Box, track: Box) -> Iterator[memoryview]:
             if box.number(4) == wanted:
                 default = box.number(16)
     for fragment in file.children(b"moof"):
+        yield _NO_FRAME
         for part in fragment.children(b"traf"):
             head = part.child(b"tfhd")
             if head is not None and head.number(4) == wanted:
@@ -147,8 +152,7 @@ def _runs(fragment: Box, part: Box, head: Box, default: int) -> Iterator[memoryv
             frame = run.view[place : place + size] if place >= 0 else run.view[:0]
             if len(frame) < size:
                 return
-            if size:
-                yield frame
+            yield frame
             place += size
 
 

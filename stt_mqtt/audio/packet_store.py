@@ -9,11 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
-from stt_mqtt.audio.adpcm import block_frames, decode_block
-from stt_mqtt.audio.opus import OPUS_RATE, OpusDecoder, PacketWalk
-from stt_mqtt.audio.pcm_store import Resampled
+from stt_mqtt.audio.adpcm import block_frames
+from stt_mqtt.audio.decoders import Decoders
+from stt_mqtt.audio.demux import CodedPacket, Coding
+from stt_mqtt.audio.opus import OPUS_RATE, PacketWalk
+from stt_mqtt.audio.pcm_store import Kept
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes
-from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
+from stt_mqtt.audio.streams import AdpcmBlocks, LiveDecoder, StreamDecoder
+from stt_mqtt.errors import CorruptAudioError
+from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio
 
 _MOST_PACKETS = 100
 """Most packets or blocks that are decoded for one chunk."""
@@ -26,15 +30,17 @@ _MOST_BLOCK_FRAMES = 16_000
 class _Packets(EncodedBytes, ABC):
     """Encoded packets, and what was decoded of them."""
 
-    __slots__ = ("_at", "_decoded", "_decoded_samples", "_found", "_rate")
+    __slots__ = ("_at", "_decoded", "_decoded_samples", "_decoder", "_found", "_rate")
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap, rate: int) -> None:
         """`rate` that the packets are decoded to, in Hz."""
         super().__init__(audio_format, cap)
         self._rate = rate
+        self._decoder: LiveDecoder | None = None
+        """None: nothing has arrived, or nothing more will be decoded before the end."""
         # Decoders give 16 bits. Resampled samples stay floats: rounding changes some texts.
         codec = Codec.PCM_S16LE if rate == SAMPLE_RATE else Codec.PCM_F32LE
-        self._decoded: Resampled | None = Resampled(rate, audio_format.channels, codec)
+        self._decoded: Kept | None = Kept(audio_format.channels, codec)
         """None: the audio will be decoded at the end."""
         self._decoded_samples = 0
         """Length of the packets before `_at`."""
@@ -44,32 +50,48 @@ class _Packets(EncodedBytes, ABC):
         """Whether any packet could be decoded."""
 
     @abstractmethod
-    def _decode_next(self) -> tuple[int, list[Planar]] | None:
-        """Decode the packet at `_at`, and move behind it.
+    def _make_decoder(self) -> LiveDecoder:
+        """The decoder of the packets."""
 
-        Returns its length in samples, and what can be decoded now. None: it is too long.
-        """
+    @abstractmethod
+    def _next(self) -> CodedPacket | None:
+        """The packet at `_at`, with its length. Moves behind it. None: it is too long."""
 
     def decode(self, to_s: float) -> None:
         """Decode what has arrived, as far as it is within the bounds."""
         if self._decoded is None:
             return
-        pieces: list[Planar] = []
+        packets: list[CodedPacket] = []
         until = min(to_s * self._rate, self._decoded_samples + _MOST_S * self._rate)
         for _ in range(_MOST_PACKETS):
             if self._at == len(self._data) or self._decoded_samples >= until:
                 break
-            found = self._decode_next()
-            if found is None:
-                self._decoded = None
+            packet = self._next()
+            if packet is None:
+                self._give_up()
                 return
-            self._decoded_samples += found[0]
-            pieces += found[1]
-        if pieces:
-            self._found = True
-            self._decoded.push(*pieces)
+            self._decoded_samples += packet.samples
+            packets.append(packet)
+        if packets:
+            self._decode(self._decoded, packets)
         if self.nbytes > self._max_bytes:
-            self._decoded = None
+            self._give_up()
+
+    def _decode(self, decoded: Kept, packets: list[CodedPacket]) -> None:
+        try:
+            if self._decoder is None:
+                self._decoder = self._make_decoder()
+            heard = self._decoder.decode(packets)
+        except CorruptAudioError:
+            self._give_up()
+            return
+        self._found |= heard.length > 0
+        decoded.clipped = heard.clipped
+        decoded.keep(heard.samples)
+
+    def _give_up(self) -> None:
+        """Leave the audio to be decoded at the end."""
+        self._decoded = self._decoder = None
 
     def take_decoded(self) -> bytes:
         """What is new, as 16-bit mono at `SAMPLE_RATE`."""
@@ -98,8 +120,11 @@ class _Packets(EncodedBytes, ABC):
 
     def close(self) -> EncodedAudio:
         """The same, with the last milliseconds."""
-        if self._decoded is not None:
-            self._decoded.flush()
+        if self._decoded is not None and self._decoder is not None:
+            try:
+                self._decoded.keep(self._decoder.flush().samples)
+            except CorruptAudioError:
+                self._give_up()
         return self.snapshot()
 
 
@@ -147,29 +172,33 @@ class AdpcmStore(_Packets):
         """Length of the audio."""
         return self._frames / self._format.rate
 
-    def _decode_next(self) -> tuple[int, list[Planar]] | None:
+    def _make_decoder(self) -> LiveDecoder:
+        blocks = AdpcmBlocks(self._format.channels)
+        return StreamDecoder(blocks, self._rate, self._format.channels)
+
+    def _next(self) -> CodedPacket | None:
         start = self._at + 4
         end = start + int.from_bytes(self._data[self._at : start], "little")
-        block, channels = bytes(self._data[start:end]), self._format.channels
-        frames = block_frames(block, channels)
+        block = bytes(self._data[start:end])
+        frames = block_frames(block, self._format.channels)
         if frames > _MOST_BLOCK_FRAMES:
             return None
         self._at = end
-        return frames, [decode_block(block, channels)]
+        return CodedPacket(block, samples=frames)
 
 
 class OpusStore(_Packets):
     """Packets, each behind a 2-byte little-endian length, as they come."""
 
-    __slots__ = ("_decoder", "_last_packets", "_max_samples", "_samples", "_undecoded", "_walk")
+    __slots__ = ("_decoders", "_last_packets", "_max_samples", "_samples", "_undecoded", "_walk")
 
-    def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
+    def __init__(self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders) -> None:
         super().__init__(audio_format, cap, OPUS_RATE)
         self._max_samples = int(cap.max_s * OPUS_RATE)
         self._walk = PacketWalk()
         self._samples = 0
         self._last_packets = 0
-        self._decoder = OpusDecoder(audio_format.channels)
+        self._decoders = decoders
         self._undecoded = PacketWalk()
         """Follows `_at`."""
 
@@ -205,8 +234,12 @@ class OpusStore(_Packets):
         """Length of the audio."""
         return self._samples / OPUS_RATE
 
-    def _decode_next(self) -> tuple[int, list[Planar]]:
+    def _make_decoder(self) -> LiveDecoder:
+        channels = self._format.channels
+        return self._decoders.live(Coding("libopus", b"", OPUS_RATE, channels, bits=32))
+
+    def _next(self) -> CodedPacket:
         end = self._at + 2 + (self._data[self._at] | self._data[self._at + 1] << 8)
         packet, samples = next(self._undecoded.packets(bytes(self._data[self._at : end])))
         self._at = end
-        return samples, list(self._decoder.decode(bytes(packet), samples))
+        return CodedPacket(bytes(packet), samples=samples)

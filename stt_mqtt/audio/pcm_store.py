@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from stt_mqtt.audio.conditioner import Clipping
 from stt_mqtt.audio.frames import Converter
 from stt_mqtt.audio.layout import Layout
 from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, s16le
-from stt_mqtt.audio.resample import Resampler, joined
-from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store
+from stt_mqtt.audio.resample import Resampler
+from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store, within
 from stt_mqtt.hints import Hint, foremost
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Planar
 
@@ -34,7 +36,7 @@ def pcm_store(audio_format: AudioFormat, cap: AudioCap) -> Store:
 class PlainPcm(EncodedBytes):
     """PCM, kept as it comes."""
 
-    __slots__ = ("_converter", "_frame_bytes", "_last", "_limit", "taken")
+    __slots__ = ("_converter", "_frame_bytes", "_last", "_limit", "_to_s", "taken")
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         super().__init__(audio_format, cap)
@@ -47,6 +49,7 @@ class PlainPcm(EncodedBytes):
         if audio_format != AudioFormat():
             sample_type = PCM_TYPES[audio_format.codec]
             self._converter = Converter(sample_type, audio_format.rate, audio_format.channels)
+        self._to_s = inf
         self.taken = 0
         """Bytes that were taken by `take_decoded`."""
 
@@ -66,11 +69,18 @@ class PlainPcm(EncodedBytes):
         self._data += bytes(min(chunks * self._last, self._limit - len(self._data)))
 
     def decode(self, to_s: float) -> None:
-        """Nothing: it needs no decoding."""
+        """Let the first `to_s` seconds be taken. It needs no decoding."""
+        self._to_s = to_s
+
+    @property
+    def undecoded_s(self) -> float:
+        """Length of the audio that was not taken."""
+        return (len(self._data) - self.taken) // self._frame_bytes / self._format.rate
 
     def take_decoded(self) -> bytes:
-        """The whole frames that are new."""
-        end = len(self._data) // self._frame_bytes * self._frame_bytes
+        """The whole frames that are new and may be taken."""
+        frames = within(len(self._data) // self._frame_bytes, self._to_s, self._format.rate)
+        end = max(frames * self._frame_bytes, self.taken)
         new = bytes(self._data[self.taken : end])
         self.taken = end
         return new if self._converter is None else self._converter.push(new)
@@ -81,35 +91,45 @@ class PlainPcm(EncodedBytes):
         return len(self._data) // self._frame_bytes / self._format.rate
 
 
-class Resampled:
-    """Samples that are brought to `SAMPLE_RATE` as they arrive, and kept as PCM of `codec`.
+class Kept:
+    """Samples at `SAMPLE_RATE`, kept as PCM of `codec`.
 
     Two channels are mixed only at the end, when it is known which one is better.
     """
 
-    def __init__(self, rate: int, channels: int, codec: Codec) -> None:
-        """`rate` of the input in Hz."""
-        self._resampler = Resampler(rate, channels)
-        self._clipping = Clipping()
+    def __init__(self, channels: int, codec: Codec) -> None:
         self._format = AudioFormat(codec, SAMPLE_RATE, channels)
+        self._frame_bytes = PCM_TYPES[codec].width * channels
         self._data = bytearray()
         self._taken = 0
+        self.clipped = False
+        """Whether so much of the audio is clipped that recognition suffers."""
+        self.to_s = inf
+        """Seconds that may be taken, from the beginning."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return len(self._data)
 
-    def push(self, *pieces: Planar) -> None:
-        """Add samples; the last few milliseconds stay in the resampler."""
-        for piece in pieces:
-            self._clipping.push(piece)
-        self._keep(self._resampler.push(joined(list(pieces))))
+    @property
+    def untaken_s(self) -> float:
+        """Length of the audio that was not taken."""
+        return (len(self._data) - self._taken) / self._frame_bytes / SAMPLE_RATE
+
+    def keep(self, planar: Planar) -> None:
+        """Add samples."""
+        if self._format.codec is Codec.PCM_F32LE:
+            self._data += np.ascontiguousarray(planar.T).tobytes()
+        else:
+            self._data += s16le(planar)
 
     def take_decoded(self) -> bytes:
-        """What is new, as 16-bit mono."""
-        new = bytes(self._data[self._taken :])
-        self._taken = len(self._data)
+        """What is new and may be taken, as 16-bit mono."""
+        frames = within(len(self._data) // self._frame_bytes, self.to_s, SAMPLE_RATE)
+        end = max(frames * self._frame_bytes, self._taken)
+        new = bytes(self._data[self._taken : end])
+        self._taken = end
         if self._format == AudioFormat():
             return new
         pcm = Pcm(new, PCM_TYPES[self._format.codec], SAMPLE_RATE, self._format.channels)
@@ -122,24 +142,12 @@ class Resampled:
 
     def snapshot(self, hint: Hint | None = None) -> EncodedAudio:
         """The audio so far, with the more important one of `hint` and the own one."""
-        clipping = Hint.CLIPPING if self._clipping.found else None
+        clipping = Hint.CLIPPING if self.clipped else None
         return EncodedAudio(self._format, bytes(self._data), foremost([hint, clipping]))
-
-    def flush(self) -> None:
-        """Add what stayed in the resampler. Nothing may be pushed afterwards."""
-        self._keep(self._resampler.flush())
-
-    def _keep(self, planar: Planar) -> None:
-        if self._format.codec is Codec.PCM_F32LE:
-            self._data += np.ascontiguousarray(planar.T).tobytes()
-        else:
-            self._data += s16le(planar)
 
 
 class _ResampledPcm:
     """PCM with a high data rate. Its layout is inspected before it is resampled."""
-
-    undecoded_s = 0.0
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap) -> None:
         self._format = audio_format
@@ -152,7 +160,9 @@ class _ResampledPcm:
         self._step = int(_STEP_S * audio_format.rate) * self._frame_bytes
         self._layout = Layout(self._type, audio_format.rate, audio_format.channels)
         codec = Codec.PCM_F32LE if audio_format.channels == 1 else Codec.PCM_S16LE
-        self._kept = Resampled(audio_format.rate, audio_format.channels, codec)
+        self._resampler = Resampler(audio_format.rate, audio_format.channels)
+        self._clipping = Clipping()
+        self._kept = Kept(audio_format.channels, codec)
         self._pending = bytearray()
         self._resampled = 0
         """Bytes of the pending ones that were resampled and wait for the inspection alone."""
@@ -174,7 +184,12 @@ class _ResampledPcm:
             missing -= len(piece)
 
     def decode(self, to_s: float) -> None:
-        """Nothing: it was resampled when it was appended."""
+        """Let the first `to_s` seconds be taken. It was resampled when it was appended."""
+        self._kept.to_s = to_s
+
+    @property
+    def undecoded_s(self) -> float:
+        return self._kept.untaken_s
 
     def take_decoded(self) -> bytes:
         return self._kept.take_decoded()
@@ -192,7 +207,7 @@ class _ResampledPcm:
 
     def close(self) -> EncodedAudio:
         self._inspect()
-        self._kept.flush()
+        self._kept.keep(self._resampler.flush())
         return self.snapshot()
 
     def _receive(self, raw: memoryview) -> None:
@@ -218,6 +233,9 @@ class _ResampledPcm:
         usable = len(self._pending) // self._frame_bytes * self._frame_bytes
         data = bytes(self._pending[self._resampled : usable])
         pcm = Pcm(data, self._type, self._format.rate, self._format.channels)
-        self._kept.push(pcm.planar(0, pcm.frames))
+        planar = pcm.planar(0, pcm.frames)
+        self._clipping.push(planar)
+        self._kept.clipped = self._clipping.found
+        self._kept.keep(self._resampler.push(planar))
         self._resampled = usable
         return usable

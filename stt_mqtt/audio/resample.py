@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import av
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stt_mqtt.types import SAMPLE_RATE, Planar
+
+if TYPE_CHECKING:
+    import av
 
 _BATCH = 16_384
 """Samples that are resampled at once."""
@@ -20,6 +24,9 @@ class Resampler:
         self._layout = "mono" if channels == 1 else "stereo"
         self._resampler: av.AudioResampler | None = None
         if rate != SAMPLE_RATE:
+            # It takes 17 MB, which most homes never need.
+            import av
+
             self._resampler = av.AudioResampler(
                 format="fltp", layout=self._layout, rate=SAMPLE_RATE
             )
@@ -46,6 +53,8 @@ class Resampler:
     def _resample(self, planar: Planar) -> Planar:
         if self._resampler is None or not planar.shape[1]:
             return self._nothing
+        import av
+
         self._last = planar[:, -1:]
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(planar), format="fltp", layout=self._layout

@@ -44,6 +44,11 @@ class Store(Protocol):
     def close(self) -> EncodedAudio: ...  # noqa: D102
 
 
+def within(frames: int, to_s: float, rate: int) -> int:
+    """How many of the frames belong to the first `to_s` seconds, which may be infinite."""
+    return frames if to_s * rate >= frames else int(to_s * rate)
+
+
 class EncodedBytes:
     """Base of the stores that keep bytes unchanged."""
 

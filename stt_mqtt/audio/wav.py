@@ -34,13 +34,15 @@ def parse_wav(data: bytes | bytearray) -> Pcm | None:
     Raises CorruptAudioError without a format and samples behind it, UnsupportedFormatError
     for a rate, channel count or sample width that is not taken.
     """
-    fmt = b""
-    for name, body in _chunks(data):
-        if name == b"fmt ":
-            fmt = bytes(body)
-        elif name == b"data" and len(fmt) >= 16 and len(body):
-            return _samples(fmt, body)
-    raise CorruptAudioError("WAV data holds no format with samples behind it")
+    return _samples(*_format_and_samples(data))
+
+
+def bare_wav(data: bytes) -> bytes:
+    """The same WAV file with its format and samples alone.
+
+    Raises CorruptAudioError without a format and samples behind it.
+    """
+    return _riff(*_format_and_samples(data))
 
 
 def is_wav(data: bytes | bytearray) -> bool:
@@ -50,9 +52,23 @@ def is_wav(data: bytes | bytearray) -> bool:
 
 def wav_bytes(pcm: bytes, rate: int) -> bytes:
     """A WAV file of mono pcm_s16le samples at `rate` Hz, with the classic 44-byte header."""
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _INTEGER, 1, rate, 2 * rate, 2, 16)
-    body = form + struct.pack("<4sI", b"data", len(pcm)) + pcm
+    return _riff(struct.pack("<HHIIHH", _INTEGER, 1, rate, 2 * rate, 2, 16), pcm)
+
+
+def _riff(fmt: bytes, samples: bytes | memoryview) -> bytes:
+    form = struct.pack("<4sI", b"fmt ", len(fmt)) + fmt + bytes(len(fmt) % 2)
+    body = form + struct.pack("<4sI", b"data", len(samples)) + samples
     return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
+
+
+def _format_and_samples(data: bytes | bytearray) -> tuple[bytes, memoryview]:
+    fmt = b""
+    for name, body in _chunks(data):
+        if name == b"fmt ":
+            fmt = bytes(body)
+        elif name == b"data" and len(fmt) >= 16 and len(body):
+            return fmt, body
+    raise CorruptAudioError("WAV data holds no format with samples behind it")
 
 
 def _chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:

@@ -1,4 +1,7 @@
-"""Takes the packets of Opus out of a WebM file that arrives (RFC 9559, RFC 8794)."""
+"""Takes the packets of Opus out of a WebM file that arrives (RFC 9559, RFC 8794).
+
+`bare_webm` leaves the metadata out of a file that is decoded as a whole.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,10 @@ _READ = frozenset({_TRACKS, _SIMPLE_BLOCK, _GROUP})
 _IN_GROUP = frozenset({_BLOCK, _DURATION, _REFERENCE, _DISCARD_PADDING, _VOID, _CRC})
 _LACING = 0x06
 _NS = 1_000_000_000
+_ENDLESS_SEGMENT = b"\x18\x53\x80\x67\x01" + b"\xff" * 7
+_MAX_HEADER_ELEMENTS = 1_000
+_MAX_HEADER_BYTES = 64 * 1024
+"""Most bytes of an element before the first cluster: room for a thousand tracks."""
 
 
 class WebmDemuxer:
@@ -130,7 +137,7 @@ class WebmDemuxer:
             self.is_certain = False
         return self._packet(parts.get(_BLOCK, bytearray()), max(discard, 0))
 
-    def _packet(self, block: bytearray, discard: int = 0) -> CodedPacket:
+    def _packet(self, block: bytes | bytearray, discard: int = 0) -> CodedPacket:
         # Behind the number of the track come 2 bytes of time and the flags.
         flags_at = _length(block, 0, longest=8) + 2
         if self.coding is None or len(block) <= flags_at or block[flags_at] & _LACING:
@@ -142,7 +149,39 @@ class WebmDemuxer:
         return CodedPacket(packet, discard)
 
 
-def _elements(data: bytearray) -> Iterator[tuple[int, bytearray]]:
+def bare_webm(data: bytes) -> bytes:
+    """The same file with nothing before its first cluster but what describes its tracks.
+
+    Raises CorruptAudioError, and UnsupportedFormatError for compressed or encrypted tracks: a
+    block of 1 kB could become 10 MB.
+    """
+    kept, at = {_EBML: b"", _SEGMENT: b"", _INFO: b"", _TRACKS: b""}, 0
+    for _ in range(_MAX_HEADER_ELEMENTS):
+        element, start, size = _header(data, at) or (0, 0, None)
+        if element == _CLUSTER:
+            return b"".join(kept.values()) + data[at:]
+        if element == _SEGMENT:
+            kept[_SEGMENT], at = _ENDLESS_SEGMENT, start
+            continue
+        if size is None:
+            raise CorruptAudioError("webm data holds no cluster")
+        if element in kept and not kept[element]:
+            if size > _MAX_HEADER_BYTES:
+                raise CorruptAudioError("webm data with too long a header")
+            kept[element] = data[at : start + size]
+        if element == _TRACKS:
+            _refuse_encodings(data[start : start + size])
+        at = start + size
+    raise CorruptAudioError("webm data with too many elements before its first cluster")
+
+
+def _refuse_encodings(tracks: bytes) -> None:
+    for element, track in _elements(tracks):
+        if element == _TRACK and any(inner == _ENCODINGS for inner, _ in _elements(track)):
+            raise UnsupportedFormatError("webm with a compressed or encrypted track")
+
+
+def _elements(data: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
     """The elements in the content of another one.
 
     Raises CorruptAudioError if they do not fill it.
@@ -156,7 +195,7 @@ def _elements(data: bytearray) -> Iterator[tuple[int, bytearray]]:
         yield element, data[start:at]
 
 
-def _header(data: bytearray, at: int) -> tuple[int, int, int | None] | None:
+def _header(data: bytes | bytearray, at: int) -> tuple[int, int, int | None] | None:
     """Identifier of the element that begins here, start and size of its content.
 
     Size None: unknown. None: the header has not arrived as a whole.
@@ -172,7 +211,7 @@ def _header(data: bytearray, at: int) -> tuple[int, int, int | None] | None:
     return int.from_bytes(data[at:size_at], "big"), start, None if size == mask else size
 
 
-def _length(data: bytearray, at: int, longest: int) -> int:
+def _length(data: bytes | bytearray, at: int, longest: int) -> int:
     """Bytes of the number of EBML that begins here; 0: it has not arrived as a whole."""
     if at >= len(data):
         return 0

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
@@ -16,6 +16,7 @@ from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.systemd import Notifier
 from stt_mqtt.commands.options import add_config, config_source
 from stt_mqtt.doctor.inside import self_check
+from stt_mqtt.engine.resources import share_one_heap
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads."""
+    share_one_heap()
     source: ConfigLoader = config_source(options)
     if options.addon_options is not None:
         source = AddonSource(options.addon_options)
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _serve(application: Application) -> bool:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
 
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,6 +65,13 @@ async def _serve(application: Application) -> bool:
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, _reload, application)
     return await application.run()
+
+
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong in the event loop. Its own handler would show arguments: spoken words."""
+    error = context.get("exception")
+    what, _, _ = str(context["message"]).partition("(")
+    log.error("%s, please report this", what, exc_info=error)
 
 
 def _exit_at_once(code: int) -> NoReturn:

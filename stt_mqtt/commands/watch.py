@@ -26,7 +26,7 @@ from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
 
 TRANSPORT_LOGGER = "stt_mqtt.mqtt"
 STOP_TIMEOUT_S = 2.0
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         client.stop(STOP_TIMEOUT_S)
 
 
-class WatchListener:
+class WatchListener(ClientListener):
     """Receives messages in the network thread. `lock` guards all other attributes."""
 
     def __init__(self, overview: Overview) -> None:

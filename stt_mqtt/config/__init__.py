@@ -3,6 +3,7 @@
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
 from stt_mqtt.config.export import json_schema, without_secrets
+from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     BrokerMode,
@@ -52,6 +53,7 @@ __all__ = [
     "GateConfig",
     "HermesConfig",
     "HomeAssistantConfig",
+    "KeepAudioConfig",
     "LadderConfig",
     "LimitsConfig",
     "ListenAddress",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     BrokerMode,
@@ -56,6 +57,7 @@ def without_effect(config: Config) -> Iterator[IneffectiveKey]:
     yield from _of_the_ladder(config)
     yield from _of_the_limits(config.limits)
     yield from _of_the_phrases(config.phrases)
+    yield from _of_the_recordings(config.keep_audio)
     yield from _of_the_names(config.devices)
     yield from _of_the_languages(config.device_defaults, config.devices)
     yield from _of_the_satellite(config.satellite)
@@ -181,6 +183,13 @@ def _of_the_phrases(phrases: PhrasesConfig) -> Iterator[IneffectiveKey]:
         place = ("phrases", "home_assistant")
         message = "has no effect without TLS: the url begins with http:"
         yield IneffectiveKey((*place, "ca_file"), (*place, "url"), message)
+
+
+def _of_the_recordings(keep_audio: KeepAudioConfig) -> Iterator[IneffectiveKey]:
+    if "enabled" not in keep_audio.model_fields_set:
+        for key in _written(keep_audio, "folder", "max_age_days", "max_mib"):
+            message = "has no effect without enabled: true"
+            yield IneffectiveKey(("keep_audio", key), ("keep_audio", "enabled"), message)
 
 
 def _of_the_names(names: Iterable[str]) -> Iterator[IneffectiveKey]:

@@ -6,7 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from stt_mqtt.config.audio import AudioConfig
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     HermesConfig,
@@ -51,6 +53,7 @@ class Config(Section):
             "wyoming",
             "homeassistant",
             "web",
+            "audio",
             "engine",
             "ladder",
             "limits",
@@ -72,6 +75,8 @@ class Config(Section):
     """Devices in Home Assistant, by MQTT discovery."""
     web: WebConfig = Field(default_factory=WebConfig)
     """The pages over HTTP: status, and the browser as a satellite."""
+    audio: AudioConfig = Field(default_factory=AudioConfig)
+    """How audio is decoded."""
     engine: EngineConfig = Field(default_factory=EngineConfig)
     """The Whisper model and how it runs."""
     ladder: LadderConfig = Field(default_factory=LadderConfig)
@@ -86,6 +91,8 @@ class Config(Section):
     """Settings of all devices. Entries of `devices` override them."""
     devices: dict[DevicePattern, DeviceConfig] = Field(default_factory=dict)
     """Settings of devices, by name or glob. Other keys come from `device_defaults`."""
+    keep_audio: KeepAudioConfig = Field(default_factory=KeepAudioConfig)
+    """Recordings of what was said."""
     satellite: SatelliteConfig = Field(default_factory=SatelliteConfig)
     """Settings of `stt-mqtt satellite`. The service ignores them."""
     log: LogConfig = Field(default_factory=LogConfig)

@@ -132,7 +132,7 @@ class LimitsConfig(Section):
     max_buffered_mib: int = Field(default=64, ge=1, le=4096)
     """Memory for the open and queued audio of all devices, in MiB."""
     max_devices: int = Field(default=1000, ge=1, le=100_000)
-    """Number of devices that the service knows at the same time."""
+    """Number of devices of each protocol that the service knows at the same time."""
     devices_forget_after_days: float = Field(default=30.0, ge=0.01, le=3650.0)
     """Days without a message after which a device without an entry in `devices` is forgotten."""
     max_queued: int = Field(default=64, ge=1, le=10_000)

@@ -20,7 +20,7 @@ class DaemonExecutor(ThreadPoolExecutor):
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call `fn` at once, in its own daemon thread."""
+        """Call `fn` at once, in its own daemon thread. Raises RuntimeError if none can start."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -47,6 +47,6 @@ def in_background(call: Callable[[], T]) -> asyncio.Future[T]:
     """Run `call` in a daemon thread. The future gets its result or its exception.
 
     The event loop does not wait for the thread when it ends, unlike for `asyncio.to_thread`. Cancel
-    the future to ignore the result.
+    the future to ignore the result. Raises RuntimeError if no thread can start.
     """
     return asyncio.get_running_loop().run_in_executor(_THREADS, call)

@@ -13,9 +13,11 @@ from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
+from stt_mqtt.core.hearing import Allowance
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
-from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
+from stt_mqtt.core.start import ResolvedStart
+from stt_mqtt.core.utterance import OpenUtterance
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
 from stt_mqtt.types import (
     DeviceKey,
@@ -34,8 +36,9 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_context", "_late_chunks", "_open", "_recent", "announced", "config", "counters",
-        "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings", "timer_at",
+        "_allowance", "_context", "_late_chunks", "_open", "_recent", "announced", "config",
+        "counters", "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings",
+        "timer_at",
     )  # fmt: skip
 
     def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
@@ -60,6 +63,7 @@ class Device:
         self._open: OpenUtterance | None = None
         self._late_chunks = LateChunkFilter()
         self._recent = RecentOutcomes()
+        self._allowance = Allowance(context.hearing, key)
 
     @property
     def listening(self) -> bool:
@@ -90,17 +94,14 @@ class Device:
 
     def takes_chunk(self, now: float) -> bool:
         """Whether a chunk that arrives now would be kept, given enough memory."""
-        if not self.settings.enabled:
-            return False
         if self._open is None:
-            return not self._late_chunks.would_drop_chunk(now)
+            return self.settings.enabled and not self._late_chunks.would_drop_chunk(now)
         return not self._open.capped
 
     def start(self, start: UtteranceStart, now: float) -> list[Ended]:
         """Open an utterance and end the open one. A start that repeats the open id is ignored.
 
-        If the device is disabled or the id was used before, nothing is opened and the chunks that
-        follow are dropped.
+        If the device is disabled or the id was used, nothing is opened, and chunks are dropped.
         """
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
@@ -108,8 +109,7 @@ class Device:
             return self.refuse(start, DisabledError("the device is disabled"), now)
         ended = self.end(EndReason.RESTART, now)
         self._late_chunks.end()
-        idle_timeout_s = self.config.idle_timeout_ms / 1000
-        self._open_new(start, start.ends_within_s or idle_timeout_s, now)
+        self._open_new(start, start.ends_within_s or self.config.idle_timeout_ms / 1000, now)
         return ended
 
     def refuse(self, start: UtteranceStart, error: UtteranceError, now: float) -> list[Ended]:
@@ -137,17 +137,16 @@ class Device:
         if utterance is None:
             if isinstance(format, UtteranceError):
                 return self.refuse(UtteranceStart(), format, now)
-            gap_timeout_s = self.config.gap_timeout_ms / 1000
-            utterance = self._open_new(UtteranceStart(format=format), gap_timeout_s, now, True)
+            gap_s = self.config.gap_timeout_ms / 1000
+            utterance = self._open_new(UtteranceStart(format=format), gap_s, now, by_chunk=True)
         held = utterance.nbytes
         if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
             self.counters.dropped_chunks += 1
-            error = OverloadedError("the memory for audio of all devices is full")
-            return self._fail_open(utterance, error, now)
+            return self.evict(now)
         was_capped = utterance.capped
         if not utterance.add(chunk, number, now):
             self.counters.dropped_chunks += 1
-        self._context.budget.use(utterance.nbytes - held)
+        self._context.budget.use(self.key, utterance.nbytes - held)
         if utterance.capped and not was_capped:
             return self._on_cap(utterance, now)
         complete = utterance.stopped_at is not None and not utterance.straggling
@@ -159,9 +158,8 @@ class Device:
         if utterance is None:
             self._late_chunks.for_stragglers(now)
             return []
-        if id not in {None, utterance.start.id} or utterance.stopped_at is not None:
-            return []
-        if utterance.await_stragglers(sent, now):
+        is_other = id not in {None, utterance.start.id} or utterance.stopped_at is not None
+        if is_other or utterance.await_stragglers(sent, now):
             return []
         return self.end(EndReason.STOP, now)
 
@@ -183,6 +181,11 @@ class Device:
             self._recent.forget(utterance.start.id)
         return [self._seal(utterance, end, ended_at)]
 
+    def interrupt(self) -> None:
+        """What the device sends did not come through for a while: its end may be lost."""
+        if self._open is not None:
+            self._open.interrupted = True
+
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
         """Take a whole utterance from one message. The open utterance is not affected."""
         resolved = self._resolve(start, start.id or "")
@@ -195,7 +198,7 @@ class Device:
             audio = whole(data, resolved.format)
         except UtteranceError as error:
             return Answer(bare, error)
-        self._context.budget.use(len(audio.data))
+        self._context.budget.use(self.key, len(audio.data))
         return replace(bare, id=resolved.id or self._context.new_id(), audio=audio)
 
     def answered(self, outcome: Outcome, now: float) -> None:
@@ -227,8 +230,10 @@ class Device:
         utterance = self._open
         if utterance is None or now < utterance.deadline:
             return []
+        self._context.budget.use(self.key, utterance.catch_up(now))
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
-            return self.end(EndReason.GAP, utterance.quiet_until)
+            self._late_chunks.after_gap(now, utterance.start.sequenced)
+            return self.end(utterance.quiet_end, utterance.quiet_until)
         if now < utterance.end_at:
             return self._end_turn(utterance, now, rested=True)
         utterance.capped = True
@@ -246,7 +251,7 @@ class Device:
             utterance.skip_glimpse()
             return None
         glimpse = utterance.glimpse(self.key, now)
-        self._context.budget.use(len(glimpse.audio.data))
+        self._context.budget.use(self.key, len(glimpse.audio.data))
         return glimpse
 
     def glimpsed(
@@ -259,30 +264,34 @@ class Device:
         utterance.glimpsed(found)
         return self._end_turn(utterance, now)
 
+    def evict(self, now: float) -> list[Ended]:
+        """Discard the open utterance, because the memory is full."""
+        error = OverloadedError("the memory for audio of all devices is full")
+        return [] if self._open is None else self._fail_open(self._open, error, now)
+
     def _open_new(
         self, start: UtteranceStart, quiet_timeout_s: float, now: float, by_chunk: bool = False
     ) -> OpenUtterance:
         id = start.id or self._context.new_id()
         self._recent.expect(start.id, now)
         resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
-        self._open = OpenUtterance(resolved, self._context.cap, now)
+        context = self._context
+        self._open = OpenUtterance(resolved, context.cap, context.decoders, self._allowance, now)
         return self._open
 
-    def _resolve(
-        self, start: UtteranceStart, id: str, quiet_timeout_s: float = 0.0
-    ) -> ResolvedStart:
-        return ResolvedStart.of(start, id, self.config, self.settings, quiet_timeout_s)
+    def _resolve(self, start: UtteranceStart, id: str, quiet_s: float = 0.0) -> ResolvedStart:
+        return ResolvedStart.of(start, id, self.config, self.settings, quiet_s)
 
     def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
         """Close the open utterance, and count its final size in the budget."""
         self._open = None
         held = utterance.nbytes
         sealed = utterance.close(self.key, end, ended_at)
-        self._context.budget.use(len(sealed.audio.data) - held)
+        self._context.budget.use(self.key, len(sealed.audio.data) - held)
         return sealed
 
     def _discard(self, sealed: Utterance) -> Utterance:
-        self._context.budget.use(-len(sealed.audio.data))
+        self._context.budget.use(self.key, -len(sealed.audio.data))
         return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
 
     def _abort_open(self, now: float) -> list[Ended]:
@@ -316,8 +325,7 @@ class Device:
         if self.config.on_cap is OnCap.TRUNCATE and now < utterance.ends_at:
             return []
         if self.config.on_cap is OnCap.REJECT:
-            error = TooLongError("the utterance reached its cap")
-            return self._fail_open(utterance, error, now)
+            return self._fail_open(utterance, TooLongError("the utterance reached its cap"), now)
         self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return self.end(EndReason.CAP, now)
 

@@ -8,6 +8,9 @@ from stt_mqtt.types import Outcome
 
 LATE_CHUNK_WINDOW_S = 0.3
 """How long after a stop or abort chunks count as late chunks of the utterance that ended."""
+REST_S = 30.0
+"""How long after a gap numbered chunks count as the rest of the utterance that ended. Longer than
+any network holds them back, and than speech is of use."""
 MAX_REMEMBERED = 16
 """Ids of one device; more than it can use before it notices that an answer was lost."""
 REMEMBERED_S = 300.0
@@ -28,6 +31,11 @@ class LateChunkFilter:
         """Drop chunks for `LATE_CHUNK_WINDOW_S` after a stop or abort."""
         self._until = since + LATE_CHUNK_WINDOW_S
         self._waiting_for_pause_since = None
+
+    def after_gap(self, since: float, numbered: bool) -> None:
+        """Drop chunks for `REST_S` or until a start or stop, if they are `numbered`."""
+        if numbered:
+            self._until = since + REST_S
 
     def until_pause(self, now: float, pause_s: float) -> None:
         """Drop chunks until none arrives for `pause_s`. Used after a cap or a refused start."""

@@ -31,7 +31,7 @@ SURE_END = 0.88
 """Least probability of the mark at its end. benchmarks/eager.py shows what it trades."""
 LONGEST_CHUNK_S = 1.0
 """Longest time between two chunks of live audio. A longer chunk is old audio."""
-_PCM_BYTES_PER_S = 2 * SAMPLE_RATE
+PCM_BYTES_PER_S = 2 * SAMPLE_RATE
 _SLACK_S = 1e-6
 
 
@@ -64,7 +64,7 @@ class Listener:
         if not pcm:
             return
         self._meter.push(pcm)
-        self.chunk_s = min(len(pcm) / _PCM_BYTES_PER_S, LONGEST_CHUNK_S)
+        self.chunk_s = min(len(pcm) / PCM_BYTES_PER_S, LONGEST_CHUNK_S)
         self._chunk_at = now
         self._is_postponed = False
         if not self._is_settled:

@@ -11,7 +11,7 @@ from typing import Protocol
 from stt_mqtt.core.device import Device
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.settings import DeviceSettings
-from stt_mqtt.types import DeviceKey, DeviceState, Outcome
+from stt_mqtt.types import DeviceKey, DeviceState, Outcome, Utterance
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,13 @@ class OutcomeObserver(Protocol):
 
     def outcome(self, outcome: Outcome) -> None:
         """An utterance got its outcome."""
+
+
+class AudioKeeper(Protocol):
+    """Keeps recordings of utterances, if it is asked to."""
+
+    def keep(self, utterance: Utterance, outcome: Outcome) -> None:
+        """An utterance that was queued got its outcome. Must not wait."""
 
 
 class PartialOutlet(Protocol):

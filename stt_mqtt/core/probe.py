@@ -116,7 +116,7 @@ class Probe:
             return False
         self._began_at = now
         self._waiting = asyncio.get_running_loop().create_future()
-        self._budget.use(len(recording.data))
+        self._budget.use(PROBE, len(recording.data))
         sample = Utterance(PROBE, PROBE.name, recording, LANGUAGE, None, None, now, phrases=False)
         self._scheduler.glimpse(sample, now)
         return True

@@ -5,16 +5,20 @@ Pure: `now` and all deadlines are in seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import estimated_seconds
-from stt_mqtt.types import DeviceKey, Utterance
+from stt_mqtt.types import DeviceKey, InferenceResult, Utterance, Verdict
 
-_Name: TypeAlias = tuple[str, str]
-"""Door and name of a device, without its part."""
+Name: TypeAlias = tuple[str, str]
+"""Door and name of a device. The parts of a name share its turns, its places and its memory."""
+
+
+MAX_UNDERSTOOD = 1000
+"""Names that are remembered because words were heard in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,20 @@ class FairQueue:
 
     Device names take turns, and the parts of a name take turns within it. While an utterance of a
     device is transcribed, its next ones wait, so that the answers of a device keep their order.
+
+    Names in which words were heard before have every second turn, and do not lose their place to
+    strangers: a crowd of new names is no reason not to hear a room of the house.
     """
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
-        self._turns: dict[_Name, deque[DeviceKey]] = {}
+        self._turns: dict[Name, deque[DeviceKey]] = {}
         """Waiting devices that are not busy, by name. The next name and its next part are first."""
         self._busy: set[DeviceKey] = set()
+        self._understood: OrderedDict[Name, None] = OrderedDict()
+        """Names in which words were heard, the latest last."""
+        self._stranger_is_next = False
         self.jobs = 0
         self._audio_ms = 0
 
@@ -56,41 +66,65 @@ class FairQueue:
         """Add an utterance. Return the utterances that were removed to make room for it.
 
         If the queue is full, the name with the most utterances loses its newest one. A name with a
-        single utterance never loses it; if every name has only one, the new utterance is refused.
-        An empty queue accepts any utterance. The parts of a name count together, so an address
-        gains nothing by opening many connections.
+        single utterance never loses it, except to a name in which words were heard before. If
+        every name has only one, the new utterance is refused. An empty queue accepts any utterance.
+        The parts of a name count together, so an address gains nothing by opening many connections.
         """
         self._append(utterance)
         refused: list[Utterance] = []
         while self.jobs > 1 and self._is_overfull():
-            largest = self._largest(lambda _: 1)
-            refused.append(
-                self._remove_newest(_name_of(utterance.key) if largest is None else largest)
-            )
+            own = name_of(utterance.key)
+            refused.append(self._remove_newest(self._largest() or self._stranger_for(own) or own))
         return refused
+
+    def answered(self, key: DeviceKey, verdict: Verdict, released: bool) -> None:
+        """An utterance that was taken has its verdict.
+
+        Unless the device was `released` before, its next utterance may be taken now.
+        """
+        transcript = verdict.transcript if isinstance(verdict, InferenceResult) else None
+        if transcript is not None and transcript.text:
+            self._understood[name_of(key)] = None
+            self._understood.move_to_end(name_of(key))
+            if len(self._understood) > MAX_UNDERSTOOD:
+                self._understood.popitem(last=False)
+        if not released:
+            self.done(key)
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
         """Whether an utterance is too old to be queued."""
         return now >= self._deadline(utterance)
 
-    def evict_from_largest(self, spare: DeviceKey) -> Utterance | None:
-        """Remove the newest utterance of the name that holds the most bytes in several utterances.
+    def evict(self, name: Name) -> Utterance | None:
+        """Remove the newest utterance of a name. None: nothing of it waits."""
+        waits = any(name_of(key) == name for key in self._waiting)
+        return self._remove_newest(name) if waits else None
 
-        None if there is no such name, or if it is the name of `spare`.
+    def ready(self, but: Collection[Name] = ()) -> int:
+        """How many utterances could be transcribed now: one per device that is not busy.
+
+        Those of the names in `but` do not count.
         """
-        largest = self._largest(lambda utterance: len(utterance.audio.data))
-        return (
-            None if largest is None or largest == _name_of(spare) else self._remove_newest(largest)
-        )
+        return sum(len(keys) for name, keys in self._turns.items() if name not in but)
+
+    def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
+        """Remove up to `most` utterances, each of another device, and mark the devices as busy.
+
+        Those of the names in `but` stay.
+        """
+        return tuple(self._pop(but) for _ in range(min(most, self.ready(but))))
+
+    def jobs_but(self, but: Collection[Name]) -> int:
+        """How many utterances wait, without those of the names in `but`."""
+        return sum(len(own) for key, own in self._waiting.items() if name_of(key) not in but)
 
     @property
-    def ready(self) -> int:
-        """How many utterances could be transcribed now: one per device that is not busy."""
-        return sum(map(len, self._turns.values()))
-
-    def pop_batch(self, most: int) -> tuple[Utterance, ...]:
-        """Remove up to `most` utterances, each of another device, and mark the devices as busy."""
-        return tuple(self._pop() for _ in range(min(most, self.ready)))
+    def waiting(self) -> Counter[Name]:
+        """How many utterances of each name wait."""
+        jobs: Counter[Name] = Counter()
+        for key, waiting in self._waiting.items():
+            jobs[name_of(key)] += len(waiting)
+        return jobs
 
     def is_busy(self, key: DeviceKey) -> bool:
         """Whether an utterance of the device is being transcribed or waits."""
@@ -146,8 +180,9 @@ class FairQueue:
         limits = self._limits
         return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
-    def _pop(self) -> Utterance:
-        name, keys = next(iter(self._turns.items()))
+    def _pop(self, but: Collection[Name]) -> Utterance:
+        name = self._next_name(but)
+        keys = self._turns[name]
         key = keys.popleft()
         del self._turns[name]
         if keys:
@@ -161,8 +196,31 @@ class FairQueue:
             del self._waiting[key]
         return utterance
 
+    def _next_name(self, but: Collection[Name]) -> Name:
+        names = [name for name in self._turns if name not in but]
+        known = next((name for name in names if name in self._understood), None)
+        stranger = next((name for name in names if name not in self._understood), None)
+        if known is None or (stranger is not None and self._stranger_is_next):
+            self._stranger_is_next = False
+            assert stranger is not None
+            return stranger
+        self._stranger_is_next = True
+        return known
+
+    def _stranger_for(self, name: Name) -> Name | None:
+        """The stranger that came last, if `name` is none. Each name has one utterance."""
+        if name not in self._understood:
+            return None
+        strangers = (
+            waiting[-1]
+            for key, waiting in self._waiting.items()
+            if name_of(key) not in self._understood
+        )
+        last = max(strangers, key=lambda utterance: utterance.ended_at, default=None)
+        return None if last is None else name_of(last.key)
+
     def _enqueue_turn(self, key: DeviceKey) -> None:
-        self._turns.setdefault(_name_of(key), deque()).append(key)
+        self._turns.setdefault(name_of(key), deque()).append(key)
 
     def _append(self, utterance: Utterance) -> None:
         waiting = self._waiting.get(utterance.key)
@@ -174,19 +232,15 @@ class FairQueue:
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
 
-    def _largest(self, size: Callable[[Utterance], int]) -> _Name | None:
-        """The name with the largest sum of sizes, among names with several utterances."""
-        jobs: Counter[_Name] = Counter()
-        sizes: Counter[_Name] = Counter()
-        for key, waiting in self._waiting.items():
-            jobs[_name_of(key)] += len(waiting)
-            sizes[_name_of(key)] += sum(map(size, waiting))
+    def _largest(self) -> Name | None:
+        """The name with the most utterances. None: no name has several."""
+        jobs = self.waiting
         several = (name for name, count in jobs.items() if count > 1)
-        return max(several, key=lambda name: sizes[name], default=None)
+        return max(several, key=lambda name: jobs[name], default=None)
 
-    def _remove_newest(self, name: _Name) -> Utterance:
+    def _remove_newest(self, name: Name) -> Utterance:
         """Remove the newest utterance of the part of a name that has the most."""
-        parts = [waiting for key, waiting in self._waiting.items() if _name_of(key) == name]
+        parts = [waiting for key, waiting in self._waiting.items() if name_of(key) == name]
         # Among equal parts, the one that came last.
         largest = max(reversed(parts), key=lambda waiting: (len(waiting), waiting[-1].ended_at))
         utterance = largest[-1]
@@ -201,7 +255,7 @@ class FairQueue:
         if not waiting:
             del self._waiting[utterance.key]
             if utterance.key not in self._busy:
-                name = _name_of(utterance.key)
+                name = name_of(utterance.key)
                 self._turns[name].remove(utterance.key)
                 if not self._turns[name]:
                     del self._turns[name]
@@ -223,5 +277,6 @@ class FairQueue:
         return int(self.length_s(utterance) * 1000)
 
 
-def _name_of(key: DeviceKey) -> _Name:
+def name_of(key: DeviceKey) -> Name:
+    """Door and name of a device."""
     return key.door, key.name

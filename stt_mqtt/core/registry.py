@@ -1,5 +1,6 @@
 """The known devices. Their number is bounded: the least recently used idle one is removed first.
 
+The places are counted by door, so that made-up names at one door leave room for the others.
 Devices with settings changed over the wire are kept, so that new devices cannot re-enable a room
 that was disabled.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 
 from stt_mqtt.config import Config, DeviceConfig
@@ -16,6 +17,7 @@ from stt_mqtt.core.budget import DeviceContext
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.device import Device
 from stt_mqtt.core.observers import Observers
+from stt_mqtt.core.queue import Name, name_of
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.errors import RequestError, TooManyDevicesError
 from stt_mqtt.types import DeviceKey
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """Finds devices by key and creates them, at most `limits.max_devices` at once.
+    """Finds devices by key and creates them, at most `limits.max_devices` at once for each door.
 
     It reports to observers which devices are registered and removed. A reload replaces `config`.
     """
@@ -36,6 +38,8 @@ class Registry:
         self._context = context
         self._clock = clock
         self._devices: OrderedDict[DeviceKey, Device] = OrderedDict()
+        self._taken: Counter[str] = Counter()
+        """Places that are taken, by door."""
         self._leaving: set[DeviceKey] = set()
 
     def __iter__(self) -> Iterator[Device]:
@@ -47,6 +51,15 @@ class Registry:
     def find(self, key: DeviceKey) -> Device | None:
         """The device, if it is registered."""
         return self._devices.get(key)
+
+    def hoarders(self, name: Name) -> list[Device]:
+        """The devices of a name whose open utterances hold memory, the largest first."""
+        held = {
+            device: device.utterance.nbytes
+            for device in self._devices.values()
+            if name_of(device.key) == name and device.utterance is not None
+        }
+        return sorted(filter(held.get, held), key=held.__getitem__, reverse=True)
 
     def config_of(self, key: DeviceKey) -> DeviceConfig:
         """The configured settings of a device."""
@@ -68,15 +81,16 @@ class Registry:
     def get_or_add(self, key: DeviceKey) -> Device:
         """The device, created if needed. An idle device may be removed to make room for it.
 
-        Raises `TooManyDevicesError` if all other devices are busy or configured.
+        Raises `TooManyDevicesError` if all other devices of the door are busy or configured.
         """
         self._leaving.discard(key)
         device = self._devices.get(key)
         if device is not None:
             self._devices.move_to_end(key)
             return device
-        if len(self._devices) >= self._max_devices:
-            self._evict()
+        if self._taken[key.door] >= self._max_devices:
+            self._evict(key.door)
+        self._taken[key.door] += 1
         device = self._devices[key] = Device(key, self.config_of(key), self._context)
         return device
 
@@ -150,14 +164,15 @@ class Registry:
             self._remove(device.key)
 
     def _remove(self, key: DeviceKey) -> None:
-        self._devices.pop(key, None)
+        if self._devices.pop(key, None) is not None:
+            self._taken[key.door] -= 1
         self.observers.forget(key)
 
-    def _evict(self) -> None:
-        for device in self._devices.values():
+    def _evict(self, door: str) -> None:
+        for key, device in self._devices.items():
             changed = device.overrides != Overrides()
-            if device.idle and not changed and not self._is_configured(device.key):
-                self._remove(device.key)
+            if key.door == door and device.idle and not changed and not self._is_configured(key):
+                self._remove(key)
                 return
         raise TooManyDevicesError(
             f"all {self._max_devices} places for devices are taken; raise limits.max_devices"
@@ -167,7 +182,7 @@ class Registry:
         return key.name in self.config.devices
 
     def _has_place_for(self, key: DeviceKey) -> bool:
-        return key in self._devices or len(self) < self.config.limits.max_devices
+        return key in self._devices or self._taken[key.door] < self.config.limits.max_devices
 
 
 class DeviceDeadlines:

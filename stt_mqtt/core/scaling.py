@@ -105,7 +105,14 @@ class LadderRunner:
         rung, mode = self._rungs[choice.index], self._mode
         self.loading = True
         try:
-            transcriber, max_batch = await in_background(partial(self._prepared, rung))
+            working = in_background(partial(self._prepared, rung))
+        except RuntimeError as error:
+            self.loading = False
+            reason = f"{error} to load it; raise the limits of memory or tasks of the service"
+            self._postpone(rung, NotEnoughMemoryError(reason))
+            return
+        try:
+            transcriber, max_batch = await working
         except NotEnoughMemoryError as error:
             self._postpone(rung, error)
             return
@@ -136,7 +143,12 @@ class LadderRunner:
     def _give_up(self, index: int, error: ModelError) -> None:
         """Do not try a rung again that cannot be loaded. The load chooses among the others."""
         name = self._rungs[index].name
-        log.warning("staying on %s, rung %s cannot be used: %s", self.status.active, name, error)
+        log.warning(
+            "staying on %s, rung %s cannot be used until a restart: %s",
+            self.status.active,
+            name,
+            error,
+        )
         self._candidates[index] = replace(self._candidates[index], cost=None, reason=str(error))
         # The mode may have been changed while the model was loading.
         if self._mode in (AUTO, name):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
-from stt_mqtt.core.queue import FairQueue, QueueLimits
+from stt_mqtt.core.queue import FairQueue, Name, QueueLimits
 from stt_mqtt.core.running import Running
+from stt_mqtt.core.shares import Speaking, held_back, threads_of
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.errors import (
     ExpiredError,
@@ -80,6 +82,7 @@ class Scheduler:
         """Utterances in each batch. Glimpses do not count."""
         self._last_number = 0
         self._running: dict[int, Running] = {}
+        self.speaking = Speaking()
 
     @property
     def queue(self) -> FairQueue:
@@ -112,8 +115,9 @@ class Scheduler:
             if not running.stuck
         ]
         timeouts += [running.awaited_until for running in self._running.values() if running.holds]
-        expiry = self._queue.next_expiry
-        return min([*timeouts, *([] if expiry is None else [expiry])], default=None)
+        if (expiry := self._queue.next_expiry) is not None:
+            timeouts.append(expiry)
+        return min(timeouts, default=None)
 
     def attach_pool(self, pool: Pool, capacity: Capacity, now: float) -> None:
         """Start to transcribe with these threads. Before that, utterances wait in the queue."""
@@ -139,14 +143,14 @@ class Scheduler:
         return [*refused, *self.tick(now)]
 
     def may_glimpse(self, key: DeviceKey) -> bool:
-        """Whether a thread is free for an open utterance of a device.
+        """Whether a thread is free for an open utterance: nothing final waits for it.
 
-        Nothing final waits, and of several threads glimpses never take all.
+        Of several threads glimpses never take all.
         """
         glimpses = sum(running.is_glimpse for running in self._running.values())
         return (
             self._pool is not None
-            and self._queue.jobs == 0
+            and not self._queue.jobs_but(self._held_back())
             and len(self._running) < self.workers
             and glimpses < max(self.workers - 1, 1)
             and not self._queue.is_busy(key)
@@ -162,9 +166,9 @@ class Scheduler:
             self._queue.hold(utterance.key)
         self._submit((utterance,), now, is_glimpse=True)
 
-    def evict(self, for_key: DeviceKey, now: float) -> list[Answer]:
-        """Remove one utterance of the device that holds most, but never one of `for_key`."""
-        evicted = self._queue.evict_from_largest(for_key)
+    def evict(self, name: Name, now: float) -> list[Answer]:
+        """Remove the newest queued utterance of a name. Empty: nothing of it is queued."""
+        evicted = self._queue.evict(name)
         return [] if evicted is None else [_overloaded(evicted, now)]
 
     def verdict(
@@ -241,12 +245,20 @@ class Scheduler:
             return
         batches: list[tuple[Utterance, ...]] = []
         for free_workers in range(self.workers - len(self._running), 0, -1):
-            share = math.ceil(self._queue.ready / free_workers)
-            if utterances := self._queue.pop_batch(min(share, self.max_batch)):
+            but = self._held_back(batches)
+            share = math.ceil(self._queue.ready(but) / free_workers)
+            if utterances := self._queue.pop_batch(min(share, self.max_batch), but):
                 batches.append(utterances)
-        nothing_waits = self._queue.jobs == 0
         for utterances in batches:
-            self._submit(utterances, now, nothing_waits)
+            self._submit(utterances, now, may_retry=self._queue.jobs == 0)
+
+    def _held_back(self, batches: Iterable[tuple[Utterance, ...]] = ()) -> set[Name]:
+        """The names that may take no further thread. `batches`: those that are about to run."""
+        if self.workers < 2 or self._queue.jobs <= self.workers:
+            return set()
+        taken = [*(one.unanswered.values() for one in self._running.values()), *batches]
+        waiting, speaking = self._queue.waiting, self.speaking.names
+        return held_back(self.workers, threads_of(taken), waiting, speaking)
 
     def _submit(
         self,
@@ -306,8 +318,7 @@ class Scheduler:
 
     def _finish(self, running: Running, index: int, verdict: Verdict) -> Answer | Glimpse:
         utterance = running.unanswered.pop(index)
-        if not running.released:
-            self._queue.done(utterance.key)
+        self._queue.answered(utterance.key, verdict, running.released)
         if running.is_glimpse:
             return Glimpse(utterance, verdict)
         return _answer_after_wait(utterance, verdict, running.started_at)

@@ -12,11 +12,12 @@ from dataclasses import replace
 from uuid import uuid4
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.clock import Clock, Moment
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.observers import DeviceObserver, Outlet, PartialOutlet
+from stt_mqtt.core.observers import AudioKeeper, DeviceObserver, Outlet, PartialOutlet
 from stt_mqtt.core.outcomes import (
     Answer,
     Ended,
@@ -27,16 +28,13 @@ from stt_mqtt.core.outcomes import (
     outcome_of_refusal,
 )
 from stt_mqtt.core.probe import Probe
+from stt_mqtt.core.queue import Name
 from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
 from stt_mqtt.core.speculation import Speculation
-from stt_mqtt.errors import (
-    ShuttingDownError,
-    TooManyDevicesError,
-    UnsupportedLanguageError,
-    UtteranceError,
-)
+from stt_mqtt.core.start import language_error
+from stt_mqtt.errors import ShuttingDownError, TooManyDevicesError, UtteranceError
 from stt_mqtt.observe.metrics import DropReason, Metrics
 from stt_mqtt.rungs import EngineFacts
 from stt_mqtt.types import (
@@ -48,7 +46,6 @@ from stt_mqtt.types import (
     Utterance,
     UtteranceStart,
     Verdict,
-    normalise_language,
 )
 
 log = logging.getLogger(__name__)
@@ -63,18 +60,20 @@ class SpeechService:
         engine: EngineFacts,
         clock: Clock,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        decoders: Decoders = IN_THIS_PROCESS,
     ) -> None:
         limits = config.limits
         self.config = config
         self.languages = engine.languages
         self.rung_status = engine.rung_status
         """The state of the ladder, for the doors to publish. `LadderRunner` replaces it."""
-        self.metrics = Metrics()
+        self.metrics = Metrics(decoders.failures)
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
-        self.registry = Registry(config, DeviceContext(cap, self.budget, new_id), clock)
+        self.registry = Registry(config, DeviceContext(cap, self.budget, new_id, decoders), clock)
         self.scheduler = Scheduler(limits)
         self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
+        self.keeper: AudioKeeper | None = None
         self._clock = clock
         self._outlets: dict[str, Outlet] = {}
         self._deadlines = DeviceDeadlines(self.registry)
@@ -191,13 +190,22 @@ class SpeechService:
             device.counters.dropped_chunks += 1
 
     def make_room(self, nbytes: int, key: DeviceKey) -> bool:
-        """Make room for `nbytes` of `key`, at the cost of others; return whether they fit."""
+        """Make room for `nbytes` at the cost of names that hold more; return whether they fit."""
         while self.budget.missing_bytes(nbytes):
-            evicted = self.scheduler.evict(key, self._clock.now())
-            if not evicted:
+            if not any(map(self._take_from, self.budget.larger(key, nbytes))):
                 return False
-            self._answer(evicted)
         return True
+
+    def _take_from(self, name: Name) -> bool:
+        """Take the newest queued utterance of a name, else its largest open one."""
+        now = self._clock.now()
+        if evicted := self.scheduler.evict(name, now):
+            self._answer(evicted)
+            return True
+        for device in self.registry.hoarders(name):
+            self._handle_ended(device, device.evict(now))
+            return True
+        return False
 
     # What the service does -----------------------------------------------------------------
 
@@ -257,13 +265,7 @@ class SpeechService:
             return ShuttingDownError("the service is stopping")
         if not device.settings.enabled:
             return None
-        language = start.language or device.settings.language
-        if language is None or normalise_language(language) in self.languages:
-            return None
-        return UnsupportedLanguageError(
-            f"no model of this service speaks {language!r}; leave the language out "
-            "or configure a multilingual model"
-        )
+        return language_error(start.language or device.settings.language, self.languages)
 
     def _handle_ended(self, device: Device, ended: list[Ended]) -> None:
         """Queue or answer what ended. Then tell the observers and set the next deadline."""
@@ -292,7 +294,7 @@ class SpeechService:
         """Deliver the outcomes of utterances that were queued, and free their memory."""
         for answer in answers:
             utterance = answer.utterance
-            self.budget.use(-len(utterance.audio.data))
+            self.budget.use(utterance.key, -len(utterance.audio.data))
             if self.probe.takes(utterance.key, answer.verdict):
                 continue
             if isinstance(answer, Glimpse):
@@ -303,7 +305,10 @@ class SpeechService:
             device = self.registry.find(utterance.key)
             if device is not None:
                 device.pending -= 1
-            self._deliver(outcome_of(answer, self._moment()))
+            outcome = outcome_of(answer, self._moment())
+            self._deliver(outcome)
+            if self.keeper is not None:
+                self.keeper.keep(utterance, outcome)
             if device is not None:
                 self.registry.observers.announce(device)
                 self.registry.remove_if_left(device)

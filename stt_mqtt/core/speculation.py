@@ -44,6 +44,7 @@ class Speculation:
     def consider(self, device: Device, now: float) -> None:
         """Have the open utterance of a device recognised, if that is due and possible."""
         utterance = device.utterance
+        self._scheduler.speaking.note(device.key, utterance is not None and utterance.spoke)
         if utterance is None or self._is_postponed(device.key, utterance, now):
             return
         wanted = device.glimpse(now, self._scheduler.may_glimpse)
@@ -99,7 +100,7 @@ class Speculation:
             return None
         draft = utterance.draft(key, now)
         self._is_drafting = True
-        self._budget.use(len(draft.audio.data))
+        self._budget.use(key, len(draft.audio.data))
         return draft
 
     @property

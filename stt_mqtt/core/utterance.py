@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
-from stt_mqtt.config import DeviceConfig
-from stt_mqtt.config.devices import OnCap
+from stt_mqtt.audio.decoders import Decoders
 from stt_mqtt.core.filters import LATE_CHUNK_WINDOW_S
-from stt_mqtt.core.listening import Listener
+from stt_mqtt.core.hearing import PIECE_S, Allowance
+from stt_mqtt.core.listening import PCM_BYTES_PER_S, Listener
 from stt_mqtt.core.partials import DraftTimes, Partials
 from stt_mqtt.core.resequencer import Resequencer
-from stt_mqtt.core.settings import DeviceSettings
+from stt_mqtt.core.start import ResolvedStart
 from stt_mqtt.engine.recognizer import Memo
 from stt_mqtt.engine.transcriber import MAX_SPEECH_S
 from stt_mqtt.types import (
-    AudioFormat,
     DeviceKey,
-    EncodedAudio,
     Endpointing,
     EndReason,
     Transcript,
-    TurnEnd,
     Utterance,
-    UtteranceStart,
 )
 
 SEQUENCE_PREFIX_BYTES = 4
@@ -34,106 +30,27 @@ SLEPT_S = 5.0
 """If a pause exceeds the one that ends an utterance by this much, the machine slept."""
 STRAGGLER_PATIENCE_S = 0.2
 """How long a stop with a chunk count waits for missing chunks."""
-_DECODED_AT_ONCE_S = 2.0
-"""Audio that is decoded as soon as it comes: more than satellites send from before the wake word.
-"""
-_CATCH_UP_RATE = 4.0
-"""Audio per second that is decoded after that, so that a device that sends much faster than real
-time does not hold up the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedStart:
-    """The start of an utterance, with all defaults filled in. Times in seconds.
-
-    `ends_within_s`: longest time that it may stay open, regardless of the configuration.
-    """
-
-    id: str
-    format: AudioFormat
-    language: str | None
-    prompt: str | None
-    sequenced: bool
-    age_s: float
-    quiet_timeout_s: float
-    turn_end: TurnEnd
-    by_chunk: bool = False
-    """Whether a chunk opened it, without a start."""
-    ends_within_s: float | None = None
-    reject_over_cap: bool = False
-    languages: tuple[str, ...] = ()
-    hotwords: tuple[str, ...] = ()
-    phrases: bool = True
-    area: str | None = None
-    partials: bool = False
-    """Whether the text so far is wanted while somebody speaks."""
-    context: object = None
-
-    @classmethod
-    def of(
-        cls,
-        start: UtteranceStart,
-        id: str,
-        config: DeviceConfig,
-        settings: DeviceSettings,
-        quiet_timeout_s: float,
-    ) -> ResolvedStart:
-        """Resolve a start: missing values come from the settings of the device."""
-        return cls(
-            id=id,
-            format=start.format or config.format,
-            language=start.language or settings.language,
-            prompt=start.prompt if start.prompt is not None else settings.prompt,
-            sequenced=start.sequenced,
-            age_s=start.age_s,
-            quiet_timeout_s=quiet_timeout_s,
-            turn_end=_turn_end(start, config),
-            ends_within_s=start.ends_within_s,
-            reject_over_cap=config.on_cap is OnCap.REJECT,
-            languages=config.languages,
-            hotwords=config.hotwords + start.hotwords,
-            phrases=config.phrases,
-            area=config.area,
-            partials=config.partials,
-            context=start.context,
-        )
-
-    def utterance(self, key: DeviceKey, end: EndReason | None, ended_at: float) -> Utterance:
-        """An utterance with these values and without audio."""
-        return Utterance(
-            key=key,
-            id=self.id,
-            audio=EncodedAudio(None, b""),
-            language=self.language,
-            prompt=self.prompt,
-            end=end,
-            ended_at=ended_at,
-            age_s=self.age_s,
-            reject_over_cap=self.reject_over_cap,
-            languages=self.languages,
-            hotwords=self.hotwords,
-            phrases=self.phrases,
-            area=self.area,
-            context=self.context,
-        )
-
-
-def _turn_end(start: UtteranceStart, config: DeviceConfig) -> TurnEnd:
-    """How an utterance ends. Old speech arrives at once, so what follows a pause has been said."""
-    if start.age_s > 0:
-        return TurnEnd(Endpointing.SILENCE)
-    return start.turn_end or TurnEnd(config.endpointing)
 
 
 class OpenUtterance:
     """Collects chunks until `close`. Times are monotonic seconds."""
 
-    def __init__(self, start: ResolvedStart, cap: AudioCap, now: float) -> None:
+    def __init__(
+        self,
+        start: ResolvedStart,
+        cap: AudioCap,
+        decoders: Decoders,
+        allowance: Allowance,
+        now: float,
+    ) -> None:
         self.start = start
+        self._allowance = allowance
+        self._catch_up_at = inf
+        self._unheard_s = 0.0
         longest_s = start.ends_within_s
         if longest_s is not None:
             cap = replace(cap, max_s=min(cap.max_s, longest_s))
-        self._buffer = AudioBuffer(start.format, cap)
+        self._buffer = AudioBuffer(start.format, cap, decoders)
         self._sequence = Resequencer()
         self._listener = Listener(start.turn_end)
         self.memo = Memo(start.turn_end.endpointing is Endpointing.EAGER)
@@ -151,6 +68,8 @@ class OpenUtterance:
         self._slept_s = 0.0
         self._straggler_deadline = 0.0
         self.capped = False
+        self.interrupted = False
+        """Whether what the device sends did not come through for a while."""
 
     @property
     def nbytes(self) -> int:
@@ -159,16 +78,21 @@ class OpenUtterance:
 
     @property
     def deadline(self) -> float:
-        """When the utterance ends, reaches its cap or is glimpsed if no chunk arrives."""
+        """When the utterance ends, reaches its cap, is glimpsed or heard on if no chunk arrives."""
         if self._stopped_at is not None:
             return self._straggler_deadline
-        glimpse_at = self._listener.deadline if self._is_heard else inf
+        glimpse_at = self._listener.deadline if self._is_heard else self._catch_up_at
         return min(self.quiet_until, self.end_at, glimpse_at)
 
     @property
     def end_at(self) -> float:
         """When it ends or reaches its cap, even if chunks arrive."""
         return self.ends_at if self.capped else self._cap_at
+
+    @property
+    def quiet_end(self) -> EndReason:
+        """Why it ends at `quiet_until`."""
+        return EndReason.DISCONNECT if self.interrupted else EndReason.GAP
 
     @property
     def quiet_until(self) -> float:
@@ -229,7 +153,7 @@ class OpenUtterance:
         It does not while the decoder is behind or a chunk is missing, nor after the cap. What it
         takes for silence may be speech then.
         """
-        knows_all = not (self.capped or self._sequence.held_bytes or self._buffer.undecoded_s)
+        knows_all = not (self.capped or self._sequence.held_bytes or self._unheard_s)
         return self._stopped_at is None and knows_all
 
     @property
@@ -266,6 +190,13 @@ class OpenUtterance:
     def postpone_glimpse(self) -> None:
         """A draft takes the thread of a glimpse that is due."""
         self._listener.postpone_glimpse()
+
+    def catch_up(self, now: float) -> int:
+        """Listen to audio that waits, if it is time for that. Return how `nbytes` has grown."""
+        before = self.nbytes
+        if now >= self._catch_up_at:
+            self._hear(now)
+        return self.nbytes - before
 
     @property
     def spoke(self) -> bool:
@@ -315,7 +246,7 @@ class OpenUtterance:
             truncated=self.capped,
             lost_chunks=lost,
             memo=self.memo,
-            glimpsed=self._listener.is_glimpsed,
+            glimpsed=self._listener.is_glimpsed and not self._unheard_s,
         )
 
     def _note_pause(self, until: float) -> None:
@@ -340,6 +271,18 @@ class OpenUtterance:
                 self._buffer.append_loss(1)
             elif not self._buffer.append(chunk):
                 self.capped = True
-        self._buffer.decode(_DECODED_AT_ONCE_S + _CATCH_UP_RATE * (now - self._opened_at))
-        self._listener.push(self._buffer.take_decoded(), now)
+        self._hear(now)
         return not self.capped
+
+    def _hear(self, now: float) -> None:
+        """Listen to what has arrived, as far as that is allowed now."""
+        left_s = self._allowance.left_s(now)
+        self._buffer.decode(self._listener.heard_s + left_s)
+        pcm = self._buffer.take_decoded()
+        self._catch_up_at = inf
+        if pcm:
+            self._allowance.use(len(pcm) / PCM_BYTES_PER_S)
+            self._listener.push(pcm, now)
+        self._unheard_s = self._buffer.undecoded_s
+        if self._unheard_s and (pcm or left_s < PIECE_S):
+            self._catch_up_at = now + self._allowance.wait_s

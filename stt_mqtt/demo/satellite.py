@@ -16,7 +16,7 @@ from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication, Will
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound, Publication, Will
 from stt_mqtt.types import SAMPLE_RATE
 
 CONNECT_TIMEOUT_S = 15.0
@@ -44,7 +44,7 @@ class BrokerAddress:
     port: int
 
 
-class DemoConnection:
+class DemoConnection(ClientListener):
     """An MQTT client for an event loop. Create it inside the loop and use it once."""
 
     def __init__(

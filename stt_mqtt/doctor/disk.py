@@ -11,6 +11,7 @@ from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.subject import Subject
 from stt_mqtt.engine.models import default_models_dir
 from stt_mqtt.names.store import FILE, NamesStore, default_state_dir
+from stt_mqtt.observe.kept_audio import recordings_folder
 
 NAME = "disk"
 MIN_FREE_MB = 200.0
@@ -18,7 +19,7 @@ MIN_FREE_MB = 200.0
 
 
 def check_disk(subject: Subject) -> list[Finding]:
-    """The folder of models, and that of the names if they come from Home Assistant."""
+    """The folders of models, names from Home Assistant and recordings, as far as in use."""
     environ = subject.machine.environ
     models = default_models_dir(environ)
     findings = [*_folder(models, "models", "STT_MQTT_MODELS")]
@@ -34,6 +35,9 @@ def check_disk(subject: Subject) -> list[Finding]:
                     "delete the file",
                 )
             )
+    if subject.config.keep_audio.enabled:
+        kept = recordings_folder(subject.config.keep_audio, default_state_dir(environ))
+        findings += _folder(kept, "recordings", "keep_audio.folder")
     return findings
 
 

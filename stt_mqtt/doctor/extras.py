@@ -37,7 +37,7 @@ def check_extras(subject: Subject) -> list[Finding]:
 
 def needs_of(config: Config) -> Iterator[Need]:
     """What this configuration needs beside the packages that are always there."""
-    yield Need("transcription", "server", ("av", "ctranslate2", "tokenizers"))
+    yield Need("transcription", "server", ("av", "ctranslate2"))
     if config.wyoming.enabled:
         yield Need("wyoming", "server", ("wyoming",), "wyoming.enabled: false")
     if config.broker.mode is BrokerMode.EMBEDDED:

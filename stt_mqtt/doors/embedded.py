@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import os
 import socket
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from stt_mqtt.config import BrokerConfig, BrokerMode, MqttConfig, Protocol
@@ -50,14 +52,14 @@ class EmbeddedBroker:
         for name in ("rumqttd", "tracing.span"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._check_free(address)
-        with tempfile.TemporaryDirectory(prefix="stt-mqtt-broker-") as folder:
-            path = Path(folder, "broker.toml")
-            path.write_text(self._toml(address), encoding="utf-8")
+        with _file_in_memory(self._toml(address)) as path:
             try:
-                broker = IotCoreBroker(config_path=str(path))
+                broker = IotCoreBroker(config_path=path)
                 broker.start()
             except Exception as error:
-                raise BrokerError(f"the embedded broker does not start: {error}") from error
+                # The other lines quote the configuration, which has the password.
+                reason = str(error).partition("\n")[0]
+                raise BrokerError(f"the embedded broker does not start: {reason}") from None
             self._await_listening()
         if not _is_loopback(self._config.listen) and self._login is None:
             log.warning(
@@ -114,6 +116,27 @@ dynamic_filters = true
                 return
             time.sleep(0.01)
         raise BrokerError(f"the embedded broker does not answer on port {self._config.port}")
+
+
+@contextmanager
+def _file_in_memory(text: str) -> Iterator[str]:
+    """The path of a file with a secret, which only this process can read and no disk keeps."""
+    descriptor = os.memfd_create("broker")
+    with ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.write(text)
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stt-mqtt-broker-"))
+            # The broker tells the format from the ending of the name.
+            path = Path(folder, "broker.toml")
+            path.symlink_to(f"/proc/self/fd/{descriptor}")
+        except OSError as error:
+            raise BrokerError(
+                "the embedded broker needs a temporary folder, which cannot be made: "
+                f"{error.strerror or error}; make room, or name another folder in TMPDIR"
+            ) from error
+        yield str(path)
 
 
 def reachable(mqtt: MqttConfig, broker: BrokerConfig) -> MqttConfig:

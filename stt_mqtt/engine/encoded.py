@@ -14,8 +14,8 @@ class Encoded:
     """A piece of speech after the encoder. `index`: its place among the pieces of the call.
 
     `spoken`: how many of the states are needed to find phrases. None: no phrases are wanted.
-    `for_end`: whether all of them are needed to judge the end of the sentence. `encode_s`: seconds
-    that it took.
+    `for_end`: whether all of them are needed to judge the end of the sentence. `alone`: whether it
+    is decoded by itself. `encode_s`: seconds that it took.
     """
 
     index: int
@@ -26,12 +26,14 @@ class Encoded:
     max_tokens: int
     spoken: int | None
     for_end: bool
+    alone: bool = False
     encode_s: float = 0.0
 
     @property
-    def group(self) -> tuple[int, int, float, bool]:
+    def group(self) -> tuple[int, int, float, bool, int]:
         """The key of the group; pieces with equal keys are decoded together."""
-        return len(self.states), len(self.prompt), self.length_penalty, self.spoken is None
+        place = self.index if self.alone else -1
+        return len(self.states), len(self.prompt), self.length_penalty, self.spoken is None, place
 
 
 def max_length(group: Sequence[Encoded]) -> int:

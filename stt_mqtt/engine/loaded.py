@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ctranslate2.models import Whisper
 
 FRAMES_PER_S = 100
+LONG_S = 16
+"""Longer windows are encoded one at a time. Their memory grows with the square of the length: 54 MB
+with 30 s and tiny.en. The windows of commands are not longer, also with base."""
 
 
 class LoadedModel:
@@ -47,6 +52,8 @@ class LoadedModel:
         self.calibration = UNCALIBRATED if calibrated is None else calibrated.calibration
         self._network: Whisper | None = network
         self._features = features
+        self._long_turn = Lock()
+        """Held by the thread that encodes a long window."""
         self._silence: Silence | None = None
         if calibrated is not None and calibrated.silence is not None:
             self._silence = Silence(calibrated.silence)
@@ -76,7 +83,10 @@ class LoadedModel:
         return Silence(self._encode(frames))
 
     def _encode(self, frames: Floats) -> Floats:
-        encoded = self.network.encode(as_view(frames[np.newaxis]), to_cpu=True)
+        # Without a calibration every window is long. Then speed is worth more.
+        is_long = self.is_calibrated and frames.shape[1] > LONG_S * FRAMES_PER_S
+        with self._long_turn if is_long else nullcontext():
+            encoded = self.network.encode(as_view(frames[np.newaxis]), to_cpu=True)
         states: Floats = np.array(encoded, np.float32)[0]
         return states
 

@@ -23,6 +23,8 @@ REQUIRED_FILES = (WEIGHTS, "tokenizer.json", "config.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 MODEL_FILES = (*REQUIRED_FILES, *VOCABULARIES, "preprocessor_config.json")
 COPY_BYTES = 1 << 20
+CACHE_WITHOUT_HOME = Path("/var/cache")
+"""In place of the cache of a user without a home, such as a number that a container runs as."""
 REMEMBERED_DIGESTS = 32
 
 
@@ -53,10 +55,13 @@ class Location:
 
 def default_models_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Folder of downloaded models: `$STT_MQTT_MODELS`, or `stt-mqtt/models` in the user cache."""
-    if chosen := environ.get("STT_MQTT_MODELS"):
-        return Path(chosen).expanduser()
-    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "stt-mqtt" / "models"
+    try:
+        if chosen := environ.get("STT_MQTT_MODELS"):
+            return Path(chosen).expanduser()
+        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        cache = CACHE_WITHOUT_HOME
+    return cache / "stt-mqtt" / "models"
 
 
 def resolve(name: str, models_dir: Path) -> ResolvedModel:
@@ -67,7 +72,8 @@ def resolve(name: str, models_dir: Path) -> ResolvedModel:
     """
     try:
         location = locate(name, models_dir)
-    except (OSError, ValueError) as error:
+    # RuntimeError: the home of a path with ~ is not known.
+    except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"model {name[:64]!r} cannot be looked for: {error.args[-1]}") from error
     if location is None:
         raise ModelError(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stt_mqtt.audio.decode import decode
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.audio.endpoint import end_of_speech
 from stt_mqtt.audio.gate import SpeechSpan, find_parts, find_speech
 from stt_mqtt.audio.levels import measure
@@ -68,6 +68,7 @@ class Pipeline:
     max_s: float
     rung: str
     languages: frozenset[str]
+    decoders: Decoders = IN_THIS_PROCESS
 
     def run(self, batch: Batch, progress: Progress | None = None) -> Iterator[tuple[int, Verdict]]:
         """Yield the index and verdict of each utterance in the batch as soon as it is known.
@@ -128,7 +129,7 @@ class Pipeline:
         There is no transcript if nothing was heard, or if the speech is too long for the model.
         """
         started = time.perf_counter()
-        decoded = decode(utterance.audio, self.max_s)
+        decoded = self.decoders.whole(utterance.audio, self.max_s)
         audio_s = len(decoded.samples) / SAMPLE_RATE
         found = find_speech(decoded.samples, self.gate)
         if found is None or audio_s - found.start / SAMPLE_RATE > MAX_SPEECH_S:
@@ -147,7 +148,7 @@ class Pipeline:
     def _prepare(self, utterance: Utterance) -> tuple[_Assembly, list[Piece]]:
         """Decode an utterance and find its pieces of speech. Silence has none."""
         started = time.perf_counter()
-        decoded = decode(utterance.audio, self.max_s)
+        decoded = self.decoders.whole(utterance.audio, self.max_s)
         decoded_at = time.perf_counter()
         audio_s = len(decoded.samples) / SAMPLE_RATE
         error = self._unfit(utterance, audio_s, decoded.truncated)

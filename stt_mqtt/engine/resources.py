@@ -16,8 +16,13 @@ MAX_WORKERS = 4
 
 RESERVED_MB = 64
 """Memory that is reserved for the rest of the machine."""
+ADDRESS_SPACE_MB = 1000
+"""Address space that a model reserves beside its memory, for threads and allocators (measured: 750
+on two cores). If it ends there, libraries end the process."""
 VERSION_2 = ""
 """The controller name of cgroups version 2, which has only one hierarchy."""
+_M_ARENA_MAX = -8
+"""The parameter of glibc's `mallopt` for the most heaps."""
 _MOUNTS = {VERSION_2: ("",), "cpu": ("cpu", "cpu,cpuacct"), "memory": ("memory",)}
 
 
@@ -85,6 +90,16 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap, if it is called before they start.
+
+    With a heap for each thread, what one has freed is of no use to the others. Does nothing without
+    glibc.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def give_back_freed_memory() -> None:
     """Return freed memory of the allocator to the system. Does nothing without glibc."""
     with suppress(OSError, AttributeError):
@@ -94,10 +109,10 @@ def give_back_freed_memory() -> None:
 def free_mb(root: Path = Path("/")) -> float:
     """Memory that this process may still allocate, in MB; infinite if it is unknown.
 
-    It is the available memory of the machine, or the limit of a cgroup. `root` is the folder with
-    `proc` and `sys`.
+    It is the available memory of the machine, or what the limit of a cgroup or of the process
+    leaves. `root` is the folder with `proc` and `sys`.
     """
-    left = min([_available_mb(root), *_cgroups_left_mb(root)])
+    left = min([_available_mb(root), *_cgroups_left_mb(root), *_own_limits_left_mb(root)])
     return max(left - RESERVED_MB, 0.0)
 
 
@@ -121,6 +136,18 @@ def _cgroups_left_mb(root: Path) -> Iterator[float]:
                 statistics = read_if_there(folder / "memory.stat").splitlines()
                 may_go = (line.split()[1] for line in statistics if line.split()[:1] == [cache])
                 yield (int(most) - int(used) + sum(map(int, may_go))) / 1e6
+
+
+def _own_limits_left_mb(root: Path) -> Iterator[float]:
+    """What each limit of the process leaves for models (`ulimit -v` and `-d`)."""
+    limits = read_if_there(root / "proc/self/limits").splitlines()
+    status = read_if_there(root / "proc/self/status").splitlines()
+    used = dict(line.split(":", 1) for line in status if ":" in line)
+    for limit, key in (("Max address space", "VmSize"), ("Max data size", "VmData")):
+        most = next((line[len(limit) :].split() for line in limits if line.startswith(limit)), [])
+        kib = used.get(key, "").split()
+        if most and most[0].isdigit() and kib and kib[0].isdigit():
+            yield (int(most[0]) - int(kib[0]) * 1024) / 1e6 - ADDRESS_SPACE_MB
 
 
 def parse_cgroup_membership(text: str) -> dict[str, PurePosixPath]:

@@ -11,6 +11,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
 from stt_mqtt.engine.loaded import LoadedModel
 from stt_mqtt.engine.pipeline import Pipeline
@@ -56,6 +57,8 @@ class Engine:
         self._voice = voice
         self.book: CurrentBook | None = None
         """The phrase book; None: there is none. Set it before `start`."""
+        self.decoders: Decoders = IN_THIS_PROCESS
+        """Who decodes the audio. Set it before `start`."""
         self._lock = threading.Lock()
         self._users: Counter[LoadedModel] = Counter({transcriber.loaded: 1})
         """Number of pipelines that may still use a model. Guarded by `_lock`."""
@@ -114,6 +117,7 @@ class Engine:
             self._config.limits.max_decoded_s,
             self._rung.name,
             self._languages,
+            self.decoders,
         )
 
 

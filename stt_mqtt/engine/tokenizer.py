@@ -22,14 +22,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from stt_mqtt.engine.byte_pairs import BytePairs
 from stt_mqtt.engine.transcriber import Speech
 from stt_mqtt.errors import ModelError, UnsupportedLanguageError
 from stt_mqtt.types import normalise_language
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 MAX_TOKENS = 448
 """The context of the decoder: prompt and answer together."""
@@ -51,7 +48,7 @@ MAX_RELATIVE_RATE = 5.0
 class WhisperTokenizer:
     """The tokenizer of a model with its control tokens."""
 
-    tokenizer: Tokenizer
+    pairs: BytePairs
     languages: frozenset[str]
     """Codes of the languages that the model supports."""
     multilingual: bool
@@ -59,14 +56,12 @@ class WhisperTokenizer:
     @classmethod
     def of(cls, folder: Path, languages: int) -> WhisperTokenizer:
         """The tokenizer of the model in `folder`. `languages`: number of supported languages."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        pairs = BytePairs.of(folder)
         if languages <= 1:
-            return cls(tokenizer, frozenset({ENGLISH}), multilingual=False)
-        first = (tokenizer.token_to_id("<|startoftranscript|>") or 0) + 1
-        tokens = (str(tokenizer.id_to_token(first + number)) for number in range(languages))
-        return cls(tokenizer, frozenset(token[2:-2] for token in tokens), multilingual=True)
+            return cls(pairs, frozenset({ENGLISH}), multilingual=False)
+        first = pairs.controls["<|startoftranscript|>"] + 1
+        names = (pairs.control_name(first + number) for number in range(languages))
+        return cls(pairs, frozenset(name[2:-2] for name in names), multilingual=True)
 
     @property
     def end(self) -> int:
@@ -86,7 +81,7 @@ class WhisperTokenizer:
     def decode(self, tokens: Sequence[int]) -> tuple[str, int]:
         """The text of an answer and the number of its text tokens."""
         spoken = [token for token in tokens if token < self.end]
-        text = self.tokenizer.decode(spoken).strip()
+        text = self.pairs.decode(spoken).strip()
         return text if any(letter.isalnum() for letter in text) else "", len(spoken)
 
     def _context(self, speech: Speech) -> list[int]:
@@ -99,11 +94,10 @@ class WhisperTokenizer:
         """The tokens of a text, without control tokens, which would change the decoding."""
         if not text.strip():
             return []
-        tokens = self.tokenizer.encode(" " + text.strip(), add_special_tokens=False).ids
-        return [token for token in tokens if token < self.end]
+        return self.pairs.encode(" " + text.strip())
 
     def _control(self, name: str) -> int:
-        token = self.tokenizer.token_to_id(f"<|{name}|>")
+        token = self.pairs.controls.get(f"<|{name}|>")
         if token is None:
             raise LookupError(f"the tokenizer has no <|{name}|>")
         return token

@@ -17,7 +17,8 @@ import numpy as np
 
 from stt_mqtt.engine.calibration import Calibrated, Floats, calibration_of
 from stt_mqtt.engine.encoded import Encoded, max_length
-from stt_mqtt.engine.loaded import LoadedModel, as_view
+from stt_mqtt.engine.int8_weights import weights_folder
+from stt_mqtt.engine.loaded import LONG_S, LoadedModel, as_view
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.engine.models import ResolvedModel
 from stt_mqtt.engine.resources import Parallelism
@@ -29,7 +30,13 @@ from stt_mqtt.engine.tokenizer import (
     wanted_language,
 )
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech
-from stt_mqtt.errors import InferenceFailedError, MissingExtraError, ModelError, UtteranceError
+from stt_mqtt.errors import (
+    InferenceFailedError,
+    MissingExtraError,
+    ModelError,
+    NotEnoughMemoryError,
+    UtteranceError,
+)
 from stt_mqtt.rungs import Rung
 from stt_mqtt.stages import Stage
 from stt_mqtt.types import SAMPLE_RATE, Samples, normalise_language
@@ -49,6 +56,8 @@ STATES_PER_S = 50
 SILENCE_AFTER_S = 0.5
 """Silence after the speech that is kept to find phrases."""
 MIN_PROBABILITY = 1e-9
+OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "Cannot allocate memory", "bad allocation")
+"""Words of CTranslate2, its libraries and the system, in place of a MemoryError."""
 USUAL_TOKENS_PER_S = 3.5
 
 
@@ -68,13 +77,14 @@ def load_with(
     except ImportError as error:
         raise MissingExtraError(error.name) from error
     try:
-        network = Whisper(
-            str(model.folder),
-            device="cpu",
-            compute_type=rung.compute_type,
-            intra_threads=parallelism.threads,
-            inter_threads=parallelism.workers,
-        )
+        with weights_folder(model.folder, rung.compute_type) as folder:
+            network = Whisper(
+                str(folder),
+                device="cpu",
+                compute_type=rung.compute_type,
+                intra_threads=parallelism.threads,
+                inter_threads=parallelism.workers,
+            )
         languages = network.num_languages if network.is_multilingual else 1
         tokenizer = WhisperTokenizer.of(model.folder, languages)
         transcriber = WhisperTranscriber(
@@ -90,6 +100,8 @@ def load_with(
 
 
 def _unusable(model: ResolvedModel, rung: Rung, error: Exception) -> ModelError:
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return NotEnoughMemoryError(f"there is not enough memory for model {model.name} ({error})")
     return ModelError(
         f"model {model.name} in {model.folder} cannot be used "
         f"with compute_type {rung.compute_type}: {error}"
@@ -132,7 +144,7 @@ class WhisperTranscriber:
     ) -> list[Hypothesis | UtteranceError]:
         """Transcribe pieces of speech; see `Transcriber`."""
         answers: dict[int, Hypothesis | UtteranceError] = {}
-        groups: defaultdict[tuple[int, int, float, bool], list[Encoded]] = defaultdict(list)
+        groups: defaultdict[tuple[int, int, float, bool, int], list[Encoded]] = defaultdict(list)
         for index, speech in enumerate(speeches):
             started = time.perf_counter()
             try:
@@ -220,6 +232,8 @@ class WhisperTranscriber:
             max_tokens=SPARE_TOKENS + round(speech_s * tokens_per_s),
             spoken=self._spoken_states(speech_s) if speech.for_phrases else None,
             for_end=speech.for_end,
+            # The many tokens of long speech take memory for each beam.
+            alone=speech_s > LONG_S,
         )
 
     def _spoken_states(self, speech_s: float) -> int:

@@ -16,6 +16,9 @@ from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
 from stt_mqtt.mqtt.outbox import Outbox
 from stt_mqtt.mqtt.reconnect import Attempt, Cause, FailureLog, first_attempt
 
+FULL_LOG_INTERVAL_S = 60.0
+"""Shortest time between two warnings that the outbox is full."""
+
 _LOST = {Cause.LOST, Cause.TAKEN_OVER}
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class MqttClient:
         self._jitter = SystemRandom()
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
+        self._quiet_until = 0.0
+        """Until when nothing is said of a full outbox."""
 
     @property
     def address(self) -> str:
@@ -88,6 +93,11 @@ class MqttClient:
         """Received messages that were dropped because a text in them is not UTF-8."""
         return self._state.undecodable
 
+    @property
+    def too_large_messages(self) -> int:
+        """Messages that were dropped while they were read, because they are over the limit."""
+        return self._state.too_large
+
     def start(self, listener: ClientListener) -> None:
         """Start the network thread. It connects, reconnects and calls `listener`."""
         self._thread = threading.Thread(
@@ -104,8 +114,12 @@ class MqttClient:
         """
         if not publication.may_wait and not self.connected:
             return
-        if self._state.outbox.put(publication):
+        outbox = self._state.outbox
+        lost = outbox.lost
+        if outbox.put(publication):
             self._state.wakeup.set()
+        elif outbox.lost != lost:
+            self._log_full()
 
     def subscribe(self, filters: Collection[str], bulk: Collection[str] = ()) -> None:
         """Subscribe to `filters` on every connection until `unsubscribe`.
@@ -154,7 +168,8 @@ class MqttClient:
         self._state.wakeup.close()
 
     def _run(self, listener: ClientListener) -> None:
-        attempt = first_attempt(self._options.config.protocol)
+        config = self._options.config
+        attempt = first_attempt(config.protocol, named=config.client_id is not None)
         while not self._state.stopping.wait(attempt.delay_s):
             ending, lived_s = self._connect(attempt.protocol, listener)
             self._state.outbox.connection_ended()
@@ -198,6 +213,19 @@ class MqttClient:
         message = self._failures.message_for(ending.kind, reason, lived_s, time.monotonic())
         level = logging.DEBUG if message is None else loud
         log.log(level, "%s; trying again in %.0f s", message or reason, following.delay_s)
+
+    def _log_full(self) -> None:
+        """Say that messages are lost, once in a while."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + FULL_LOG_INTERVAL_S
+            log.warning(
+                "%s does not take what is published: %d messages wait, and new ones are lost "
+                "(%d so far); check the broker",
+                self.address,
+                self.waiting[0],
+                self.lost_publications,
+            )
 
     def _tell_loss(self, listener: ClientListener, reason: str) -> None:
         try:

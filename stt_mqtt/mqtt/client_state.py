@@ -61,6 +61,8 @@ class ClientState:
     """Wanted subscriptions with their QoS. The mapping is replaced, never changed."""
     undecodable: int = 0
     """Messages dropped because a text in them is not UTF-8."""
+    too_large: int = 0
+    """Messages dropped while they were read, because they are over the limit."""
     reads_asked: int = 0
     """Calls of `MqttClient.read_all`."""
     reads_done: int = 0

@@ -25,7 +25,7 @@ from stt_mqtt.config import Protocol
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client_state import ClientState
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
-from stt_mqtt.mqtt.properties import connect_properties, loss, refusal
+from stt_mqtt.mqtt.properties import connect_properties, loss, max_packet_bytes, refusal
 from stt_mqtt.mqtt.receiver import Receiver
 from stt_mqtt.mqtt.reconnect import Cause
 from stt_mqtt.mqtt.sender import MAX_IN_FLIGHT, Sender
@@ -33,6 +33,8 @@ from stt_mqtt.mqtt.tls import explain, tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 """Timeout for TCP and TLS together, and again for the CONNACK."""
+PING_TIMEOUT_S = 10.0
+"""How long the broker may take to answer a ping. paho alone would wait for another keep-alive."""
 POLL_S = 1.0
 """Longest time between two checks of the keep-alive."""
 READ_BATCH = 64
@@ -96,8 +98,11 @@ class Connection:
         return self._ending or Ending(Cause.NO_ANSWER, self._no_answer())
 
     def _make_client(self) -> Receiver:
-        client = Receiver(self._state.client_id, self._v5, self._on_message)
         config = self._options.config
+        most_bytes = max_packet_bytes(config)
+        client = Receiver(
+            self._state.client_id, self._v5, most_bytes, self._on_message, self._on_too_large
+        )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages = MAX_IN_FLIGHT
         client.username_pw_set(config.username, self._options.password)
@@ -149,6 +154,9 @@ class Connection:
                     self._read()
                 else:
                     self._state.reads_done = asked
+                    if client.unanswered_s >= PING_TIMEOUT_S:
+                        self._ending = Ending(Cause.LOST, self._no_ping())
+                        return
 
     def _work(self, answer_by: float) -> bool:
         """Send waiting publications and check the deadlines. Return False if it has ended."""
@@ -245,6 +253,13 @@ class Connection:
         except Exception:
             self._log_defect()
 
+    def _on_too_large(self, topic: str) -> None:
+        self._state.too_large += 1
+        try:
+            self._listener.too_large(topic)
+        except Exception:
+            self._log_defect()
+
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
         """Give the broker time to read our DISCONNECT before the socket is closed.
 
@@ -259,6 +274,12 @@ class Connection:
                 sock.settimeout(left_s)
                 if not sock.recv(65536):
                     return
+
+    def _no_ping(self) -> str:
+        return (
+            f"the connection to {self._options.address} broke: the broker has not answered a ping "
+            f"for {PING_TIMEOUT_S:.0f} s"
+        )
 
     def _no_answer(self) -> str:
         return (

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import Inbound
+from stt_mqtt.mqtt.messages import ClientListener, Inbound
 from stt_mqtt.mqtt.routing import Destination, Router
 
 MAX_INBOX_MESSAGES = 20_000
@@ -22,9 +23,16 @@ RESERVED_SHARE = 10
 """One tenth of both bounds is reserved for urgent messages."""
 BATCH = 256
 """Messages that are handled before the event loop does other work."""
+SLICE = 16
+"""Messages that are handled before the clock is read."""
+TURN_S = 0.005
+"""Time after which the event loop does other work, though `BATCH` is not reached. A message that
+opens or ends an utterance costs ten times as much as a chunk, and Wyoming clients must not wait."""
 LINGER_S = 0.005
 """Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
+MAX_NOTED_TOPIC = 512
+"""Longest topic of a dropped message that is answered: more than the longest topic of a device."""
 DEFECT_LOG_INTERVAL_S = 10.0
 """Shortest time between two tracebacks in the log. A failure may repeat 50 times a second."""
 
@@ -113,7 +121,7 @@ class ArrivalQueue:
         return [arrival for arrival, _ in taken]
 
 
-class Inbox:
+class Inbox(ClientListener):
     """Takes messages from the network thread and passes them to the doors on the event loop.
 
     It is the listener of `client`. Create it inside the running event loop. On the event loop it
@@ -136,8 +144,10 @@ class Inbox:
         self._queue = ArrivalQueue(limits or InboxLimits(), self._wake)
         self._next: asyncio.Handle | None = None
         """The next call of `pump`, while messages keep arriving."""
-        self._dropped: deque[tuple[str, Destination]] = deque(maxlen=MAX_DROPPED_NOTES)
-        """Topics of dropped messages, except chunks."""
+        self._dropped: deque[tuple[str, Destination, UtteranceError]] = deque(
+            maxlen=MAX_DROPPED_NOTES
+        )
+        """Topics of dropped messages, and why. Chunks that the full inbox dropped are missing."""
         self._quiet_until = 0.0
         self._put = 0
         """Messages other than chunks that were queued. Only the network thread changes it."""
@@ -177,14 +187,26 @@ class Inbox:
         elif self._queue.put(Arrival(message, destination), urgent=not topics.is_large(topic)):
             self._put += 1
         else:
-            self._dropped.append((topic, destination))
+            error = OverloadedError("messages arrive faster than they can be taken")
+            self._note_dropped(topic, destination, error)
+
+    def too_large(self, topic: str) -> None:
+        """Have the door of a message told that it was dropped while it was read."""
+        error = PayloadTooLargeError("the message is over mqtt.max_payload_kib; send chunks")
+        self._note_dropped(topic, self._router.route(topic), error)
+        self._wake()
+
+    def _note_dropped(self, topic: str, destination: Destination, error: UtteranceError) -> None:
+        if len(topic) <= MAX_NOTED_TOPIC:
+            self._dropped.append((topic, destination, error))
 
     def connected(self, _protocol: str) -> None:
         """The broker accepted the connection."""
         self._call(self._on_connected)
 
     def disconnected(self, _reason: str) -> None:
-        """Do nothing: the client logs it."""
+        """The connection is lost. The client logs it."""
+        self._call(self._router.on_disconnected)
 
     def _wake(self) -> None:
         self._call(self.pump)
@@ -199,15 +221,32 @@ class Inbox:
 
     def pump(self) -> None:
         """Handle a batch of messages, and schedule the next call if there may be more."""
-        batch = self._queue.drain(BATCH)
+        turn_ends_at = self._loop.time() + TURN_S
+        for _ in range(BATCH // SLICE):
+            batch = self._queue.drain(SLICE)
+            self._schedule(batch)
+            self._handle(batch)
+            if len(batch) < SLICE or self._loop.time() >= turn_ends_at:
+                break
+        while self._dropped:
+            topic, destination, error = self._dropped.popleft()
+            try:
+                destination.topics.dropped(topic, error)
+            except Exception:
+                self._log_defect(topic)
+        self._rearm_timer()
+
+    def _schedule(self, batch: list[Arrival]) -> None:
+        """Schedule the next call before the doors are called: the queue does not wake the loop."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        # Scheduled before the doors are called, because the queue does not wake the loop yet.
-        if len(batch) == BATCH:
+        if len(batch) == SLICE:
             self._next = self._loop.call_soon(self.pump)
         elif batch:
             self._next = self._loop.call_later(LINGER_S, self.pump)
+
+    def _handle(self, batch: list[Arrival]) -> None:
         self._taken += len(batch)
         for message, destination, is_audio in batch:
             try:
@@ -215,13 +254,6 @@ class Inbox:
             except Exception:
                 self._log_defect(message.topic)
             self._handled += not is_audio
-        while self._dropped:
-            topic, destination = self._dropped.popleft()
-            try:
-                destination.topics.dropped(topic)
-            except Exception:
-                self._log_defect(topic)
-        self._rearm_timer()
 
     def mark(self, stood_still: bool) -> None:
         """Mark all messages that have arrived.

@@ -121,3 +121,7 @@ class ClientListener(Protocol):
 
     def message(self, message: Inbound) -> None:
         """A message was received."""
+
+    def too_large(self, topic: str) -> None:  # noqa: ARG002
+        """A message on `topic` was dropped while it was read. By default nothing is done."""
+        return

@@ -12,10 +12,15 @@ from stt_mqtt.mqtt.messages import Publication
 MAX_PUBLICATIONS = 10_000
 MAX_BYTES = 32 * 1024 * 1024
 ITEM_OVERHEAD = 256
+RESERVED_SHARE = 10
+"""One tenth of both bounds is reserved for retained messages, which say what is true now."""
 
 
 class Outbox:
     """A bounded, thread-safe FIFO queue. `lost` counts what did not fit or expired.
+
+    If it is full, the newest message is lost, so that answers keep their order. A retained one
+    takes the place of the one before on its topic instead, which is no longer true.
 
     `now`: the clock of `Publication.expires_at`.
     """
@@ -55,7 +60,9 @@ class Outbox:
         with self._lock:
             if publication.connection is not None and not self._is_up(publication.connection):
                 return False
-            if self._items >= self._max_items or self._bytes + size > self._max_bytes:
+            if publication.retain and self._is_full(size, reserved=0):
+                self._drop_outdated(publication.topic)
+            if self._is_full(size, reserved=0 if publication.retain else RESERVED_SHARE):
                 self.lost += 1
                 return False
             self._waiting.append(publication)
@@ -131,6 +138,20 @@ class Outbox:
         """Wait until every QoS 1 publication is acknowledged. Return False on timeout."""
         with self._lock:
             return self._lock.wait_for(lambda: self._owed == 0, timeout_s)
+
+    def _is_full(self, size: int, reserved: int) -> bool:
+        """Whether `size` more bytes do not fit. One part in `reserved` is kept free; 0: none."""
+        items, nbytes = self._max_items, self._max_bytes
+        if reserved:
+            items, nbytes = items - items // reserved, nbytes - nbytes // reserved
+        return self._items >= items or self._bytes + size > nbytes
+
+    def _drop_outdated(self, topic: str) -> None:
+        for index, waiting in enumerate(self._waiting):
+            if waiting.retain and waiting.topic == topic:
+                del self._waiting[index]
+                self._forget(waiting)
+                return
 
     def _is_up(self, connection: int) -> bool:
         return connection == self.connection != 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from stt_mqtt.config import Protocol
 from stt_mqtt.mqtt.client_state import ClientState
 from stt_mqtt.mqtt.connection import Connection, Ending
-from stt_mqtt.mqtt.messages import BrokerAnswer, ClientOptions, Inbound, Publication
+from stt_mqtt.mqtt.messages import BrokerAnswer, ClientListener, ClientOptions, Inbound, Publication
 from stt_mqtt.mqtt.outbox import Outbox
 from stt_mqtt.mqtt.reconnect import Cause
 
@@ -35,7 +35,7 @@ class _Heard:
     answers: list[BrokerAnswer] = field(default_factory=list)
 
 
-class ProbeSession:
+class ProbeSession(ClientListener):
     """A connection under a client identifier of its own, so that it displaces no other client.
 
     `keeps`: which messages are kept, called in the network thread. Its methods are called from one

@@ -43,8 +43,13 @@ def connect_properties(config: MqttConfig) -> Properties:
     """MQTT 5 properties of CONNECT: no persistent session, and a maximum packet size."""
     properties = _properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0
-    properties.MaximumPacketSize = config.max_payload_kib * 1024 + PACKET_OVERHEAD
+    properties.MaximumPacketSize = max_packet_bytes(config)
     return properties
+
+
+def max_packet_bytes(config: MqttConfig) -> int:
+    """Largest packet that is taken."""
+    return config.max_payload_kib * 1024 + PACKET_OVERHEAD
 
 
 def refusal(code: ReasonCode) -> Cause:

@@ -9,22 +9,28 @@ replaces:
 
 The second also prevents an attack: paho needs quadratic time for user properties, so one message
 with enough of them would block the network thread for hours.
+
+A packet over the limit is dropped while it is read, so it is never in memory as a whole. MQTT 3.1.1
+has no way to tell the broker the limit.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
-from paho.mqtt.client import PUBACK, Client
+from paho.mqtt.client import PUBACK, PUBLISH, Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MalformedPacket
 
 from stt_mqtt.mqtt.messages import MAX_USER_PROPERTIES, Inbound
 
 RECEIVE_BYTES = 64 * 1024
+HEAD_BYTES = 2 + 65_535 + 2
+"""Longest topic with its length, and a packet id: what is kept of a packet over the limit."""
 MAX_PROPERTIES = 64
 """Most MQTT 5 properties that are read from one message. The rest is ignored."""
 
@@ -34,9 +40,19 @@ _FIXED_LENGTHS = {0x01: 1, 0x02: 4, 0x23: 2}
 
 
 class Receiver(Client):
-    """A paho client that passes received messages to `deliver`; None for an undecodable one."""
+    """A paho client that passes received messages to `deliver`; None for an undecodable one.
 
-    def __init__(self, client_id: str, v5: bool, deliver: Callable[[Inbound | None], None]) -> None:
+    Of a message with more than `max_packet_bytes`, `too_large` gets the topic.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        v5: bool,
+        max_packet_bytes: int,
+        deliver: Callable[[Inbound | None], None],
+        too_large: Callable[[str], None],
+    ) -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -47,7 +63,9 @@ class Receiver(Client):
         )
         self.received = 0
         self._v5 = v5
+        self._max_packet_bytes = max_packet_bytes
         self._deliver = deliver
+        self._too_large = too_large
         self._buffer = b""
         self._position = 0
         self._acknowledgements = bytearray()
@@ -57,6 +75,11 @@ class Receiver(Client):
         """Whether bytes were read from the socket but not parsed yet."""
         return self._position < len(self._buffer)
 
+    @property
+    def unanswered_s(self) -> float:
+        """For how many seconds the broker has not answered a ping; 0: it owes no answer."""
+        return time.monotonic() - self._ping_t if self._ping_t else 0.0
+
     def acknowledge(self) -> None:
         """Queue the acknowledgements of all messages read since the last call."""
         if self._acknowledgements and self.socket() is not None:
@@ -64,7 +87,62 @@ class Receiver(Client):
             self._acknowledgements.clear()
             self._packet_queue(PUBACK, packet, 0, 0)
 
+    def _packet_read(self) -> MQTTErrorCode:
+        packet = self._in_packet
+        if packet["have_remaining"] and packet["remaining_length"] > self._max_packet_bytes:
+            return self._drop_packet()
+        return super()._packet_read()
+
+    def _drop_packet(self) -> MQTTErrorCode:
+        """Read the next bytes of a packet over the limit. Only its head is kept."""
+        packet = self._in_packet
+        if packet["command"] & 0xF0 != PUBLISH:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        try:
+            data = self._sock_recv(min(packet["to_process"], RECEIVE_BYTES))
+        except BlockingIOError:
+            return MQTTErrorCode.MQTT_ERR_AGAIN
+        except OSError:
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        if not data:
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        packet["packet"] += data[: HEAD_BYTES - len(packet["packet"])]
+        packet["to_process"] -= len(data)
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
+        if packet["to_process"]:
+            return MQTTErrorCode.MQTT_ERR_AGAIN
+        return self._end_dropped_packet()
+
+    def _end_dropped_packet(self) -> MQTTErrorCode:
+        packet = self._in_packet
+        self.received += 1
+        try:
+            acknowledgement, topic = decode_head(packet["command"], packet["packet"])
+        except (MalformedPacket, IndexError):
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if topic is None:
+            self._deliver(None)
+        else:
+            self._too_large(topic)
+        self._acknowledgements += acknowledgement
+        # As paho does after each packet.
+        self._in_packet = {
+            "command": 0,
+            "have_remaining": 0,
+            "remaining_count": [],
+            "remaining_mult": 1,
+            "remaining_length": 0,
+            "packet": bytearray(),
+            "to_process": 0,
+            "pos": 0,
+        }
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
     def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > self._max_packet_bytes:
+            # paho wants the body of a packet over the limit. `_packet_read` takes over.
+            raise BlockingIOError
         if not self.buffered:
             if bufsize >= RECEIVE_BYTES:
                 return super()._sock_recv(bufsize)
@@ -94,18 +172,20 @@ class Receiver(Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
-def decode_publish(
-    header: int, packet: bytes | bytearray, v5: bool
-) -> tuple[bytes, Inbound | None]:
-    """Return the acknowledgement of a PUBLISH packet (empty with QoS 0) and its message.
+def decode_head(header: int, packet: bytes | bytearray) -> tuple[bytes, str | None]:
+    """Return the acknowledgement of a PUBLISH packet, and its topic; None if it is not a text.
 
-    The message is None if a text is not UTF-8 or the topic is empty. Raises MalformedPacket or
-    IndexError for a packet that violates the protocol.
+    Raises MalformedPacket or IndexError for a packet that violates the protocol.
     """
+    acknowledgement, topic, _ = _head(header, memoryview(packet))
+    return acknowledgement, topic
+
+
+def _head(header: int, view: memoryview) -> tuple[bytes, str | None, int]:
+    """The acknowledgement, the topic, and where the rest begins."""
     qos = (header >> 1) & 3
     if qos > 1:
         raise MalformedPacket("QoS 2 without a subscription for it")
-    view = memoryview(packet)
     start = 2 + _uint16(view, 0)
     topic_bytes = _slice(view, 2, start)
     acknowledgement = b""
@@ -114,18 +194,33 @@ def decode_publish(
         start += 2
     try:
         topic = topic_bytes.decode("utf-8")
-        found: dict[str, Any] = {}
-        if v5:
-            length, begin = _varint(view, start)
-            start = begin + length
-            if length:
-                found = _properties(view[:start], begin)
     except UnicodeDecodeError:
+        return acknowledgement, None, start
+    return acknowledgement, topic or None, start
+
+
+def decode_publish(
+    header: int, packet: bytes | bytearray, v5: bool
+) -> tuple[bytes, Inbound | None]:
+    """Return the acknowledgement of a PUBLISH packet (empty with QoS 0) and its message.
+
+    The message is None if a text is not UTF-8 or the topic is empty. Raises MalformedPacket or
+    IndexError for a packet that violates the protocol.
+    """
+    view = memoryview(packet)
+    acknowledgement, topic, start = _head(header, view)
+    if topic is None:
         return acknowledgement, None
-    if not topic:
-        return acknowledgement, None
+    found: dict[str, Any] = {}
+    if v5:
+        length, begin = _varint(view, start)
+        start = begin + length
+        try:
+            found = _properties(view[:start], begin) if length else {}
+        except UnicodeDecodeError:
+            return acknowledgement, None
     payload = _slice(view, start, len(view))
-    return acknowledgement, Inbound(topic, payload, qos, bool(header & 1), **found)
+    return acknowledgement, Inbound(topic, payload, (header >> 1) & 3, bool(header & 1), **found)
 
 
 def _properties(view: memoryview, position: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Two pure state machines. There are four kinds of failure:
 - A network failure is temporary, so attempts stay frequent.
 - Refused credentials stay refused until a person acts, so attempts are rare and logged as errors.
 - If a broker does not support MQTT 5, the next attempt uses 3.1.1 at once.
-- Two clients with the same identifier disconnect each other, so each waits longer every time.
+- Two clients with the same identifier disconnect each other, so each waits longer every time. If
+  the broker does not name the reason, losses soon after connecting are taken for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ NETWORK_DELAYS_S = (1.0, 2.0, 3.0)
 """Delays between attempts. They are short, because waiting speech soon expires."""
 CREDENTIAL_DELAYS_S = (30.0, 60.0, 120.0, 240.0, 300.0)
 TAKEOVER_DELAYS_S = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
+SUSPECTED_DELAYS_S = (5.0, 15.0, 30.0, 60.0)
+"""Delays while it is likely that another client takes over: Mosquitto 2.0 does not say so."""
 UNDISTURBED_S = 600.0
 """After a connection that lasted this long, a takeover counts as the first one."""
 JITTER_SHARE = 0.25
@@ -67,6 +70,10 @@ class Attempt:
     """Refused credentials in a row."""
     takeovers: int = 0
     """Takeovers in a row, without a long connection between them."""
+    named: bool = False
+    """Whether the client identifier is configured, so that another client may have it, too."""
+    short_losses: int = 0
+    """Connections in a row that were lost soon after connecting."""
 
     def after(self, ended: Cause, jitter: float, lived_s: float = 0.0) -> Attempt:
         """The attempt that follows this one, given how it `ended`. `jitter` is from 0 to 1.
@@ -88,14 +95,19 @@ class Attempt:
         if ended is Cause.CREDENTIALS:
             delay_s = CREDENTIAL_DELAYS_S[min(self.refusals, len(CREDENTIAL_DELAYS_S) - 1)]
             return replace(self, delay_s=delay_s, refusals=self.refusals + 1)
-        current = self
+        current = replace(self, short_losses=0)
         if ended is Cause.LOST:
-            current = replace(self, settled=True, failures=0)
+            short_losses = self.short_losses + 1 if lived_s < STEADY_S else 0
+            current = replace(self, settled=True, failures=0, short_losses=short_losses)
+            if self.named and short_losses >= FLAPPING_LOSSES:
+                number = min(short_losses - FLAPPING_LOSSES, len(SUSPECTED_DELAYS_S) - 1)
+                delay_s = SUSPECTED_DELAYS_S[number] * (1.0 - JITTER_SHARE * jitter)
+                return replace(current, delay_s=delay_s, refusals=0)
         elif not self.settled:
             other = ended in {Cause.NO_ANSWER, Cause.UNSUPPORTED}
             if other and self.protocol is Protocol.V5:
                 return replace(self, protocol=Protocol.V311, delay_s=0.0, refusals=0)
-            current = replace(self, protocol=Protocol.V5)
+            current = replace(current, protocol=Protocol.V5)
         delay_s = NETWORK_DELAYS_S[min(current.failures, len(NETWORK_DELAYS_S) - 1)]
         return replace(
             current,
@@ -105,11 +117,11 @@ class Attempt:
         )
 
 
-def first_attempt(wanted: Protocol) -> Attempt:
-    """The first attempt, without a delay. `auto` begins with MQTT 5."""
+def first_attempt(wanted: Protocol, named: bool = False) -> Attempt:
+    """The first attempt, without a delay. `auto` begins with MQTT 5. `named`: as in `Attempt`."""
     if wanted is Protocol.AUTO:
-        return Attempt(Protocol.V5)
-    return Attempt(wanted, settled=True)
+        return Attempt(Protocol.V5, named=named)
+    return Attempt(wanted, settled=True, named=named)
 
 
 @dataclass(frozen=True, slots=True)

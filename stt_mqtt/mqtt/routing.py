@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
+from stt_mqtt.errors import UtteranceError
 from stt_mqtt.mqtt.messages import Inbound
 
 
@@ -15,7 +16,7 @@ def _always(_topic: str) -> bool:
     return True
 
 
-def _ignore(_topic: str) -> None:
+def _ignore(_topic: str, _error: UtteranceError) -> None:
     return None
 
 
@@ -52,8 +53,11 @@ class Subscriptions:
     audio: AudioTopics = AudioTopics()
     large_endings: tuple[str, ...] = ()
     """Endings of the topics of large messages. They are not urgent."""
-    dropped: Callable[[str], None] = _ignore
-    """Called with the topic of a message, except a chunk, that the full inbox dropped."""
+    dropped: Callable[[str, UtteranceError], None] = _ignore
+    """Called with the topic of a message that was dropped before `handle`, and why.
+
+    Not for a chunk that the full inbox dropped.
+    """
     retained: RetainedTopics | None = None
 
     def is_audio(self, topic: str) -> bool:
@@ -77,6 +81,10 @@ class MqttDoor(Protocol):
 
     def on_connected(self) -> None:
         """The client has connected or reconnected. Does nothing by default."""
+        return
+
+    def on_disconnected(self) -> None:
+        """The client has lost its connection. Does nothing by default."""
         return
 
 
@@ -112,6 +120,11 @@ class Router:
         """Call `on_connected` of all doors, in order."""
         for destination in self._destinations:
             destination.door.on_connected()
+
+    def on_disconnected(self) -> None:
+        """Call `on_disconnected` of all doors, in order."""
+        for destination in self._destinations:
+            destination.door.on_disconnected()
 
     def clean_up(self) -> None:
         """Call `clean_up` of all doors, in reverse order."""

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 from stt_mqtt.config import TlsConfig
-from stt_mqtt.errors import BrokerError
+from stt_mqtt.errors import BrokerError, is_old_tls
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
@@ -49,6 +49,11 @@ def explain(error: Exception, address: str) -> str:
         return (
             f"the certificate of {address} is not accepted: {error.verify_message}; "
             "check mqtt.tls.ca_file and that mqtt.host is the name in the certificate"
+        )
+    if is_old_tls(error):
+        return (
+            f"{address} speaks only versions of TLS before 1.2; update the broker, or have it "
+            "speak TLS 1.2 (tls_version of Mosquitto)"
         )
     if isinstance(error, ssl.SSLError):
         return f"TLS with {address} failed ({error.reason or error}): check the port and mqtt.tls"

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from stt_mqtt.errors import AccessRefusedError, HomeAssistantError
+from stt_mqtt.errors import AccessRefusedError, HomeAssistantError, is_old_tls
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Largest message. The states of 5,000 entities have about 5 MB."""
@@ -226,5 +226,7 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
 def _network_reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
+    if is_old_tls(error):
+        return "it speaks only versions of TLS before 1.2"
     reason = error.strerror if isinstance(error, OSError) else None
     return reason or type(error).__name__

@@ -13,6 +13,8 @@ from stt_mqtt.phrases.names import HomeNames, names_from_json
 
 FILE = "names.json"
 MAX_FILE_BYTES = 32 * 1024 * 1024
+STATE_WITHOUT_HOME = Path("/var/lib")
+"""In place of the state of a user without a home, such as a number that a container runs as."""
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +24,15 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
     `$STT_MQTT_STATE`, the `StateDirectory` of systemd, or `stt-mqtt` in the user's state folder.
     """
-    if chosen := environ.get("STT_MQTT_STATE"):
-        return Path(chosen).expanduser()
-    if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(given)
-    state = environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "stt-mqtt"
+    try:
+        if chosen := environ.get("STT_MQTT_STATE"):
+            return Path(chosen).expanduser()
+        if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+            return Path(given)
+        state = Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    except RuntimeError:
+        state = STATE_WITHOUT_HOME
+    return state / "stt-mqtt"
 
 
 class NamesStore:

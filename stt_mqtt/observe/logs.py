@@ -16,13 +16,15 @@ import os
 import select
 import sys
 import threading
-import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from itertools import accumulate
+from typing import Any, TextIO
 
-from stt_mqtt.config import LogConfig, LogFormat
+from stt_mqtt.config import LogConfig, LogFormat, LogLevel
+from stt_mqtt.observe.tracebacks import without_quotes
 
 ROOT = "stt_mqtt"
 
@@ -35,9 +37,22 @@ MAX_LINES = 4096
 MAX_BYTES = 1024 * 1024
 """Most bytes that wait. Up to as many again are being written."""
 _PIECE_BYTES = 64 * 1024
+NOBODY_READ = "nobody was reading the log"
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """`quotes`: whether tracebacks have messages that may quote data, such as spoken words."""
+
+    def __init__(self, quotes: bool = False) -> None:
+        super().__init__()
+        self._quotes = quotes
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Format a traceback."""
+        return super().formatException(ei) if self._quotes else without_quotes(ei[1])
+
+
+class TextFormatter(_Formatter):
     """One line: time, level, device, utterance, message."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -51,7 +66,7 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -82,8 +97,8 @@ class DescriptorHandler(logging.Handler):
         """Queue a record. Does not block if the reader has stopped."""
         try:
             line = self.format(record)
-        except Exception:
-            line = f"a line could not be logged\n{traceback.format_exc()}"
+        except Exception as error:
+            line = f"a line could not be logged\n{without_quotes(error)}"
         # If other lines wait before this one, the terminal is halted: do not wait.
         if self._writer.write(line) and self._in_step:
             self._writer.flush(TERMINAL_S)
@@ -97,10 +112,10 @@ class DescriptorHandler(logging.Handler):
         self._writer.close()
         super().close()
 
-    def _notice(self, dropped: int) -> str:
-        text = "%d lines were dropped here: nobody was reading the log"
+    def _notice(self, dropped: int, reason: str) -> str:
+        text = "%d lines were dropped here: %s"
         return self.format(
-            logging.LogRecord(__name__, logging.WARNING, "", 0, text, (dropped,), None)
+            logging.LogRecord(__name__, logging.WARNING, "", 0, text, (dropped, reason), None)
         )
 
 
@@ -108,7 +123,8 @@ def set_up(config: LogConfig) -> None:
     """Send the logs of the program and Python warnings to standard error."""
     root = logging.getLogger()
     handler = _handler_of(root.handlers)
-    handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
+    formatter = JsonFormatter if config.format is LogFormat.JSON else TextFormatter
+    handler.setFormatter(formatter(quotes=config.level is LogLevel.DEBUG))
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(config.level.value.upper())
@@ -136,15 +152,17 @@ def _one_line(text: str) -> str:
 
 
 class LogWriter:
-    """Writes lines to a file descriptor in order. Drops and counts lines if its queue is full.
+    """Writes lines to a file descriptor in order.
 
-    `notice` makes the line that replaces a number of dropped lines.
+    It drops and counts lines if its queue is full or the system does not take them, for example
+    because the disk is full. `notice` makes the line that replaces a number of dropped lines, and
+    says why.
     """
 
     def __init__(
         self,
         descriptor: int,
-        notice: Callable[[int], str],
+        notice: Callable[[int, str], str],
         max_lines: int = MAX_LINES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
@@ -157,6 +175,7 @@ class LogWriter:
         self._bytes = 0
         self._dropped = 0
         self._writing = self._ending = False
+        self._unwritten = _Unwritten()
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def write(self, line: str) -> bool:
@@ -201,14 +220,28 @@ class LogWriter:
                 lines, self._lines = self._lines, deque()
                 dropped, self._dropped = self._dropped, 0
                 self._bytes = 0
-            # The dropped lines came after these.
-            text = b"".join(lines)
-            if dropped:
-                text += self._notice(dropped).encode() + b"\n"
-            self._put(text)
+            self._put(lines, dropped)
         os.close(self._descriptor)
 
-    def _put(self, text: bytes) -> None:
+    def _put(self, lines: Iterable[bytes], dropped: int) -> None:
+        """Write the lines and what was dropped before and after them."""
+        before = self._unwritten
+        parts = [(line, 1) for line in lines]
+        if before.lines:
+            notice = f"{before.torn}{self._notice(before.lines, before.reason)}\n"
+            parts.insert(0, (notice.encode(), before.lines))
+        if dropped:
+            notice = f"{self._notice(dropped, NOBODY_READ)}\n"
+            parts.append((notice.encode(), dropped))
+        text = b"".join(part for part, _ in parts)
+        done, reason = self._write(text)
+        ends = accumulate(len(part) for part, _ in parts)
+        missing = sum(count for (_, count), end in zip(parts, ends, strict=True) if end > done)
+        torn = before.torn if done == 0 else "" if text[:done].endswith(b"\n") else "\n"
+        self._unwritten = _Unwritten(missing, reason, torn)
+
+    def _write(self, text: bytes) -> tuple[int, str]:
+        """Write what the system takes; return how many bytes that was, and why not all."""
         left = memoryview(text)
         while left:
             try:
@@ -218,6 +251,16 @@ class LogWriter:
                 ready = select.poll()
                 ready.register(self._descriptor, select.POLLOUT)
                 ready.poll()
-            except OSError:
-                # The reader has closed the pipe.
-                return
+            except OSError as error:
+                # The disk is full, or the reader has closed the pipe.
+                return len(text) - len(left), f"the log could not be written: {error.strerror}"
+        return len(text), ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """How many lines could not be written and why. `torn` ends a line that is there in part."""
+
+    lines: int = 0
+    reason: str = ""
+    torn: str = ""

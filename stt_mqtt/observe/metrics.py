@@ -34,6 +34,8 @@ class DropReason(StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     REPEATED = "repeated"
     """A start whose id was used before."""
+    NAME_CLASH = "name_clash"
+    """A stop of an utterance that another satellite of the same name had ended."""
     ANSWER = "answer"
     """An outcome whose outlet raised."""
 
@@ -41,12 +43,14 @@ class DropReason(StrEnum):
 class Metrics:
     """Totals since the start of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, decoder_failures: Counter[str] | None = None) -> None:
+        """`decoder_failures`: counted by the processes that decode, by kind."""
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.hints: Counter[str] = Counter()
         """Hints about audio, by name."""
         self.dropped: Counter[str] = Counter()
+        self.decoder_failures = Counter() if decoder_failures is None else decoder_failures
         self.doors: dict[str, Counter[str]] = {}
         """Outcomes by door."""
         self.latency: dict[str, Histogram] = {}

@@ -25,6 +25,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from stt_mqtt import __version__
+from stt_mqtt.audio.decoders import DecoderFailure
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.hints import Hint
 from stt_mqtt.observe.histogram import Histogram
@@ -196,6 +197,12 @@ class Exporter(Collector):
             "1 for the rung of the ladder that is in use, 0 for the others.",
             ("rung", "model"),
             (((rung.name, rung.model), rung.name == status.active) for rung in status.rungs),
+        )
+        yield _counters(
+            "decoder_failures",
+            "Failures of the processes that decode audio.",
+            ("failure",),
+            (((failure,), self._metrics.decoder_failures[failure]) for failure in DecoderFailure),
         )
         yield _counter(
             "rung_changes", "Changes to another rung of the ladder.", self._metrics.rung_changes

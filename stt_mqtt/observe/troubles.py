@@ -127,6 +127,10 @@ DROPPED: Mapping[str, tuple[str, str]] = {
         "a chunk with an illegal sequence number",
         "Number the chunks of an utterance from 0, in 4 bytes, little-endian.",
     ),
+    DropReason.NAME_CLASH: (
+        "a stop of an utterance that another satellite of the same name had ended",
+        "Give each satellite a name of its own; the log has the one that two of them use.",
+    ),
     DropReason.BAD_PAYLOAD: (
         "a message that could not be read",
         "Correct what the sender publishes; the log names the topic.",
@@ -163,11 +167,15 @@ DROPPED: Mapping[str, tuple[str, str]] = {
         "a message with a text that is not UTF-8",
         "Correct the program that publishes it.",
     ),
+    "packet_too_large": (
+        "a message far over the limit was dropped while it was read",
+        "Send the audio in chunks, or raise mqtt.max_payload_kib.",
+    ),
     "publications_lost": (
         "a message could not be sent, because the broker was away for long",
         "Check the connection to the broker.",
     ),
 }
-"""What was dropped and what to do, by reason; the last three by cause of the transport.
+"""What was dropped and what to do, by reason; the last four by cause of the transport.
 
 `repeated` is missing: it is no error."""

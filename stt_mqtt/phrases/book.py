@@ -51,7 +51,7 @@ class Block:
     slots: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledBook:
     """The sentences for one language and area."""
 
@@ -63,7 +63,7 @@ class CompiledBook:
     """For texts that may be only the beginning of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PhraseBook:
     """All sentences of a home, by language. Immutable but for what is compiled already."""
 

@@ -67,7 +67,7 @@ Arcs: TypeAlias = tuple[Arc, ...]
 """The arcs of a node, each once, in ascending order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Automaton:
     """The compiled sentences. Node 0 is the end of every sentence.
 

@@ -60,7 +60,7 @@ WILDCARD = ValueList((), ())
 """Stands for the list of a wildcard: any words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grammar:
     """Compiled sentences with the values of their lists."""
 

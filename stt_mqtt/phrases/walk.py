@@ -62,7 +62,7 @@ Steps: TypeAlias = Iterator[SentencePlace | None]
 """Places after a label or value. None: the text ended between its words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Walker:
     """Follows texts through a grammar. `names`: slots of names of the home.
 

@@ -12,7 +12,7 @@ from stt_mqtt.audio.activity import Activity
 from stt_mqtt.config import MqttConfig, SatelliteConfig
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound, Will
 from stt_mqtt.satellite.answers import ANSWER_TIMEOUT_S, ServiceAnswer
 from stt_mqtt.satellite.control import SatelliteTopics, one_line
 from stt_mqtt.satellite.satellite import Satellite
@@ -78,7 +78,7 @@ class HintLog:
         log.warning("the service says about what this satellite sends: %s", one_line(hint, 300))
 
 
-class SatelliteProgram:
+class SatelliteProgram(ClientListener):
     """One run of a satellite. It is the listener of its MQTT client."""
 
     def __init__(

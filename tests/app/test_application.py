@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +117,8 @@ class SlowLoader(ModelLoader):
 
     begun: threading.Event = field(default_factory=threading.Event)
     may_end: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set when the service has the model of its start."""
 
     def load_beside(self, rung: Rung) -> WhisperTranscriber:
         self.begun.set()
@@ -122,6 +126,7 @@ class SlowLoader(ModelLoader):
         raise ModelError("the model is damaged")
 
     def largest_batch(self, rung: Rung) -> int:
+        self.asked.set()
         return 1
 
 
@@ -149,6 +154,47 @@ def test_a_service_told_to_stop_does_not_wait_for_a_model_that_loads_beside_the_
     assert asyncio.run(scenario()) is False
     assert not models.may_end.is_set()
     models.may_end.set()
+
+
+def test_a_service_whose_threads_all_hang_ends_without_the_grace_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, port = Model("tiny.en"), free_port()
+    model.toy.held = True
+    models = SlowLoader(Parallelism(workers=1, threads=1), max_batch=1)
+    monkeypatch.setattr(
+        module,
+        "load_ladder",
+        lambda config: LoadedLadder((Candidate(config.rungs[0], None),), 0, model.transcriber),
+    )
+    monkeypatch.setattr(module, "model_loader", lambda _: models)
+    monkeypatch.setattr(module, "THREAD_CLOSE_TIMEOUT_S", 0.01)
+
+    async def speak() -> Any:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            await client.write_event(AudioStart(**FORMAT).event())
+            await client.write_event(AudioChunk(**FORMAT, audio=bytes(32_000)).event())
+            await client.write_event(AudioStop().event())
+            event = await client.read_event()
+            return event and event.data["code"]
+
+    async def scenario() -> None:
+        service = application(
+            port,
+            gate={"enabled": False},
+            limits={"inference_timeout_s": 1.0, "max_queue_age_s": 600},
+            service={"shutdown_grace_s": 300},
+        )
+        running = asyncio.create_task(service.run())
+        await happens(models.asked)
+        async with asyncio.timeout(TIMEOUT_S):
+            codes = await asyncio.gather(speak(), speak())
+            assert sorted(codes) == ["inference_timeout", "shutting_down"]
+            assert await running is False
+        assert service.failed
+
+    asyncio.run(scenario())
+    model.toy.may_go_on.release()
 
 
 def test_a_service_told_to_stop_while_a_slow_disk_is_read_does_not_wait_for_it(
@@ -212,3 +258,30 @@ def test_what_is_done_in_the_background_comes_back(
             await in_background(_divide)
 
     asyncio.run(scenario())
+
+
+def test_what_is_said_is_recorded_only_if_the_configuration_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STT_MQTT_STATE", str(tmp_path))
+
+    async def scenario(**sections: Any) -> None:
+        slow, port = Slow(monkeypatch), free_port()
+        running = asyncio.create_task(application(port, **sections).run())
+        await happens(slow.begun)
+        async with AsyncTcpClient("127.0.0.1", port) as client, asyncio.timeout(TIMEOUT_S):
+            await client.write_event(AudioStart(**FORMAT).event())
+            await client.write_event(AudioChunk(**FORMAT, audio=bytes(32_000)).event())
+            await client.write_event(AudioStop().event())
+            await client.write_event(Ping().event())
+            await client.read_event()
+            slow.may_end.set()
+            with pytest.raises(ModelError):
+                await running
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+    asyncio.run(scenario(keep_audio={"enabled": True}))
+    (sound,) = tmp_path.glob("audio/*.wav")
+    with wave.open(str(sound)) as recorded:
+        assert recorded.getnframes() == 16_000

@@ -32,7 +32,7 @@ WELL = Connections(
     accepted=1,
     outbox=(2, 600),
     inbox=(3, 900),
-    lost={"inbox_full": 4, "undecodable_topic": 0, "publications_lost": 0},
+    lost={"inbox_full": 4, "undecodable_topic": 0, "packet_too_large": 0, "publications_lost": 0},
     wyoming=5,
     browsers=6,
 )

@@ -12,6 +12,7 @@ from stt_mqtt.audio.decode import decode
 from stt_mqtt.errors import UnsupportedFormatError
 from stt_mqtt.types import WHOLE_ONLY, AudioFormat, Codec, EncodedAudio
 from tests.audio.synth import chunk, container, fmt, framed, is_tone, opus_packets, riff, s16, tone
+from tests.thorough import examples
 
 CAP = AudioCap(30.0, 2 * 1024 * 1024)
 MONO = AudioFormat()
@@ -288,7 +289,7 @@ def test_a_container_is_kept_as_it_comes_up_to_the_byte_cap(codec: Codec) -> Non
     assert buffer.close() == EncodedAudio(AudioFormat(codec), b"12345")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.sampled_from(CHUNKED),
     st.sampled_from([8_000, 16_000, 44_100, 48_000]),

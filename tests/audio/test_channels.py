@@ -28,6 +28,7 @@ from tests.audio.voices import (
     pair,
     voice,
 )
+from tests.thorough import examples
 
 NOTHING = np.zeros_like(voice())
 BROKEN: dict[str, tuple[Int16, Hint | None]] = {
@@ -171,7 +172,7 @@ def test_pauses_of_a_live_microphone_do_not_change_the_channel() -> None:
     assert np.abs(found - planar[0, 8_000:]).max() < 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.lists(
         arrays(

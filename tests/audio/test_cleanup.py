@@ -15,6 +15,7 @@ from stt_mqtt.audio.cleanup import Cleanup
 from stt_mqtt.config.satellite import CleanupConfig
 from stt_mqtt.errors import EXIT_CONFIG, MissingExtraError
 from stt_mqtt.types import SAMPLE_RATE
+from tests.thorough import examples
 
 SAMPLES = 480
 OFF = CleanupConfig(high_pass=False, auto_gain=False, noise_suppression=False)
@@ -91,7 +92,7 @@ def biquad(signal: Signal, hz: float) -> Signal:
     return out
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20))
 @given(configs, st.lists(frames, min_size=1, max_size=6))
 def test_every_frame_comes_out_as_long_as_it_went_in(
     config: CleanupConfig, heard: list[bytes]
@@ -100,13 +101,13 @@ def test_every_frame_comes_out_as_long_as_it_went_in(
     assert [len(cleanup.process(frame)) for frame in heard] == [2 * SAMPLES] * len(heard)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(configs)
 def test_silence_stays_silence(config: CleanupConfig) -> None:
     assert not cleaned(config, np.zeros(60 * SAMPLES)).any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(st.lists(frames, min_size=1, max_size=4))
 def test_with_everything_off_nothing_is_changed(heard: list[bytes]) -> None:
     cleanup = Cleanup(OFF)
@@ -123,7 +124,7 @@ def test_the_high_pass_takes_rumble_and_leaves_voices(
     assert least_db < change_db(heard, cleaned(HIGH_PASS, heard)) < most_db
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(st.integers(0, 2**32 - 1))
 def test_the_high_pass_filters_frame_by_frame_as_it_would_in_one_go(seed: int) -> None:
     heard = np.random.default_rng(seed).integers(-9000, 9000, 8 * SAMPLES).astype(np.float64)

@@ -20,6 +20,7 @@ from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import container, framed, opus_packets, s16, tone
 from tests.audio.voices import FLOATS, as_floats, heard, hiss, limited, voice
+from tests.thorough import examples
 
 OFFSETS = [0.01, 0.05, 0.2, -0.2]
 
@@ -140,7 +141,7 @@ def test_an_offset_does_not_move_the_end_of_a_command_as_a_hermes_session_hears_
     assert abs(end_of_command(offset) - end_of_command(0.0)) <= 2 * 480
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     arrays(np.float32, st.integers(0, 5_000), elements=st.floats(-1, 1, width=32)),
     st.floats(-1, 1, width=32),

@@ -18,6 +18,7 @@ from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import chunk, container, fmt, framed, is_tone, opus_packets, riff, s16, tone
+from tests.thorough import examples
 
 CAP = AudioCap(30.0, 2 * 1024 * 1024)
 MONO = AudioFormat()
@@ -91,7 +92,7 @@ LIMITS_S = st.lists(st.sampled_from([0.0, 0.1, 0.4, 1.0, 30.0]), min_size=1, max
 LOST = st.integers(0, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sampled_from([1, 2]),
     st.sampled_from(["2.5", "20", "60"]),
@@ -113,7 +114,7 @@ def test_opus_is_the_same_whenever_it_was_decoded(
     assert_same(events, AudioFormat(Codec.OPUS, 48_000, channels), *limits_s)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sampled_from([8_000, 16_000]),
     st.sampled_from([1, 2]),
@@ -291,7 +292,7 @@ def test_pcm_is_heard_as_it_arrives(audio_format: AudioFormat) -> None:
     assert buffer.take_decoded() == b""
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.sampled_from(FORMATS),
     st.lists(st.one_of(st.integers(1, 5_000), LOST.map(float)), max_size=20),

@@ -22,6 +22,7 @@ from tests.audio.synth import (
     silent_film,
     tone,
 )
+from tests.thorough import examples
 
 KINDS = {
     "flac": ("flac", "flac", 16_000, 1, False),
@@ -194,7 +195,7 @@ def edited(data: bytes, edits: list[tuple[int, int, bytes]], keep: int) -> bytes
     return bytes(result[: max(len(result) - keep, 0)])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(130), deadline=None)
 @given(st.sampled_from(sorted(KINDS)), EDITS, st.integers(0, 3_000))
 def test_damaged_containers_give_audio_or_one_of_two_errors(
     kind: str, edits: list[tuple[int, int, bytes]], missing: int
@@ -208,7 +209,7 @@ def test_damaged_containers_give_audio_or_one_of_two_errors(
     assert np.isfinite(found.samples).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from([None, *(AudioFormat(codec) for codec in Codec)]),
     st.sampled_from([b"", b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3"]),

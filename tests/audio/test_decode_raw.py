@@ -15,6 +15,7 @@ from stt_mqtt.audio.decode import Decoding, decode
 from stt_mqtt.errors import CorruptAudioError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import container, framed, is_tone, level_at, opus_packets, s16, tone
+from tests.thorough import examples
 
 SHIFTS = av.library_versions["libavcodec"] >= (62, 28)
 S16 = AudioFormat()
@@ -179,7 +180,7 @@ def test_opus_beyond_the_limit_is_left_out_and_said() -> None:
     assert level_at(found.samples, 440) > 0.4
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from([Codec.PCM_S16LE, Codec.PCM_F32LE, Codec.ADPCM_IMA, Codec.OPUS]),
     st.integers(8_000, 48_000),

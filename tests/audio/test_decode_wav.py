@@ -17,6 +17,7 @@ from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 from tests.audio.synth import chunk, container, fmt, is_tone, riff, s16, tone
+from tests.thorough import examples
 
 SOUND = s16(tone(seconds=0.1))
 WAV = AudioFormat(Codec.WAV)
@@ -268,7 +269,7 @@ def test_what_is_written_is_read_again() -> None:
     assert hears_the_sound(wav_bytes(SOUND, 16_000))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.integers(0, 0xFFFF),
     st.integers(0, 0xFFFF),
@@ -287,7 +288,7 @@ def test_any_header_gives_audio_or_one_of_two_errors(
     assert len(found.samples) <= 1_600
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(
         st.tuples(

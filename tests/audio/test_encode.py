@@ -17,6 +17,7 @@ from stt_mqtt.audio.opus import OPUS_RATE, PacketWalk
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.types import SAMPLE_RATE, AudioFormat, Codec, EncodedAudio, Samples
 from tests.audio.synth import s16, tone
+from tests.thorough import examples
 
 KBPS = 24
 PACKET = 960
@@ -144,7 +145,7 @@ def test_the_last_sound_comes_out_of_opus_wherever_it_ends(over: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), kbps=st.integers(16, 48))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 def test_no_packet_is_longer_than_opus_allows_even_for_noise(seed: int, kbps: int) -> None:
     noise = np.random.default_rng(seed).integers(-32768, 32768, SAMPLE_RATE, "<i2").tobytes()
     data = b"".join(encoded(Codec.OPUS, [noise], kbps))

@@ -17,6 +17,7 @@ from stt_mqtt.audio.endpoint import SETTLED_MS, SpeechMeter, end_of_speech
 from stt_mqtt.demo.samples import SAMPLES, Sample
 from stt_mqtt.types import EncodedAudio, Samples
 from tests.audio.synth import tone
+from tests.thorough import examples
 
 SPEECH = os.environ.get("STT_MQTT_SPEECH")
 needs_speech = pytest.mark.skipif(not SPEECH, reason="STT_MQTT_SPEECH names no speech data")
@@ -173,7 +174,7 @@ def test_a_sound_that_is_too_short_is_no_speech() -> None:
     assert not measured(np.concatenate([silence(1.0), WORDS[4_000:6_000], silence(3.0)])).spoke
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(st.binary(max_size=3000) | st.sampled_from([bytes(960), b"\xff\x7f" * 480])))
 def test_any_bytes_are_heard_and_speech_never_becomes_none(chunks: list[bytes]) -> None:
     meter = SpeechMeter()
@@ -216,7 +217,7 @@ def test_silence_begins_anew_after_another_word() -> None:
     assert meter.silence_ms == pytest.approx(300, abs=150)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(0, 40_000), max_size=12))
 def test_measures_do_not_depend_on_how_the_audio_is_cut(cuts: list[int]) -> None:
     samples = np.concatenate([noise(0.3, -60), WORDS[:20_000], noise(0.9, -60)])

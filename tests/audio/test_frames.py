@@ -13,6 +13,7 @@ from stt_mqtt.audio.frames import MAX_RATE_CHANGES, Converter, FrameReader
 from stt_mqtt.audio.pcm import SampleType
 from tests.audio.synth import chunk, fmt, is_tone, riff, s16, tone
 from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic, with_time
+from tests.thorough import examples
 
 SOUND = s16(tone(seconds=0.016))
 
@@ -89,7 +90,7 @@ def test_a_microphone_that_changes_its_rate_all_the_time_is_not_followed() -> No
     assert reader.read(classic(SOUND)) == SOUND
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=200), st.sampled_from(sorted(BROKEN.values())))))
 def test_no_bytes_raise(payloads: list[bytes]) -> None:
     reader = FrameReader(0.1)
@@ -97,7 +98,7 @@ def test_no_bytes_raise(payloads: list[bytes]) -> None:
         reader.read(payload)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(
         st.tuples(

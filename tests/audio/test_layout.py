@@ -29,6 +29,7 @@ from tests.audio.voices import (
     pair,
     voice,
 )
+from tests.thorough import examples
 
 Sent = tuple[AudioFormat, bytes]
 MONO = AudioFormat()
@@ -164,7 +165,7 @@ def test_of_long_audio_the_beginning_is_inspected() -> None:
     assert layout.hint is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(
     st.sampled_from([SampleType.S16, SampleType.F32, SampleType.U8, SampleType.S24]),
     st.sampled_from([1, 2]),
@@ -177,7 +178,7 @@ def test_no_bytes_raise(sample_type: SampleType, channels: int, pieces: list[byt
     assert layout.hint is None or layout.hint in Hint
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.sampled_from([Codec.PCM_S16LE, Codec.PCM_F32LE]),
     st.sampled_from([8_000, 16_000, 44_100]),

@@ -23,6 +23,7 @@ from stt_mqtt.audio.magic import foreign_kind, is_file, sniff
 from stt_mqtt.errors import UnsupportedFormatError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 from tests.audio.synth import container, fmt, is_tone, riff, s16, tone
+from tests.thorough import examples
 
 SPEECH = os.environ.get("STT_MQTT_SPEECH")
 SOUND = tone(seconds=0.5)
@@ -197,7 +198,7 @@ def test_no_piece_of_real_speech_looks_like_a_file() -> None:
     assert looked_at > 1_000
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(170))
 @given(st.binary(max_size=4))
 def test_four_bytes_alone_never_make_a_file_of_another_kind(head: bytes) -> None:
     assert foreign_kind(head + PCM[len(head) :]) is None

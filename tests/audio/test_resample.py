@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.resample import Resampler
 from stt_mqtt.types import Samples
 from tests.audio.synth import level_at, tone
+from tests.thorough import examples
 
 
 def resample(samples: Samples, rate: int, step: int = 1_000) -> Samples:
@@ -37,7 +38,7 @@ def test_the_pieces_do_not_matter(rate: int) -> None:
     assert np.abs(resample(samples, rate, 37) - resample(samples, rate, 10**6)).max() < 1e-5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(8_000, 48_000), st.integers(0, 5_000), st.integers(20, 2_000))
 def test_the_result_lasts_as_long_as_the_input(rate: int, count: int, step: int) -> None:
     samples = np.ones(count, np.float32)

@@ -62,6 +62,11 @@ TWO_RUNGS = "rungs: [{name: a, model: tiny}, {name: b, model: base}]"
             "f:1:7: web.ingress: has no effect where only this machine can reach web.host; "
             "0.0.0.0 lets Home Assistant in",
         ),
+        # Recordings.
+        (
+            "keep_audio: {max_mib: 5}",
+            "f:1:14: keep_audio.max_mib: has no effect without enabled: true",
+        ),
         # The ladder.
         (
             "ladder: {min_stay_s: 5}",
@@ -175,6 +180,8 @@ def test_a_key_without_effect_is_reported_at_its_place(text: str, line: str) -> 
         "wyoming: {enabled: false, listen: ['unix:///run/a'], zeroconf: true}",
         "homeassistant: {enabled: false, discovery_prefix: ha}",
         "web: {enabled: false, ingress: true}",
+        "keep_audio: {enabled: false, max_mib: 5}",
+        "keep_audio: {enabled: true, folder: /a, max_age_days: 1, max_mib: 5}",
         "gate: {enabled: false, aggressiveness: 3}",
         "devices: {hall: {enabled: false, rate: 8000}}",
         "satellite: {cleanup: {auto_gain: false, max_gain_db: 20}}",

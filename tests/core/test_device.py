@@ -12,7 +12,7 @@ from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.device import Device
-from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S
+from stt_mqtt.core.filters import MAX_REMEMBERED, REMEMBERED_S, REST_S
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
 from stt_mqtt.core.settings import Overrides, SettingsChange
 from stt_mqtt.errors import DisabledError, UnsupportedFormatError, UtteranceError
@@ -105,6 +105,44 @@ def test_an_utterance_opened_by_a_start_ends_after_the_idle_timeout() -> None:
     bench.chunks(1, 1.0)
     assert bench.device.tick(5.9) == []
     assert the_utterance(bench.device.tick(6.0)).end is EndReason.GAP
+
+
+def test_who_was_interrupted_and_says_no_more_was_heard_in_part() -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(UtteranceStart(id="a"), 0.0)
+    bench.chunks(1, 1.0)
+    bench.device.interrupt()
+    assert the_utterance(bench.device.tick(6.0)).end is EndReason.DISCONNECT
+    # The whole may be sent again.
+    assert bench.device.start(UtteranceStart(id="a"), 7.0) == []
+    bench.chunks(1, 7.0)
+    assert the_utterance(bench.device.tick(12.0)).end is EndReason.GAP
+
+
+def test_who_was_interrupted_and_goes_on_to_the_stop_has_said_all() -> None:
+    bench = Bench()
+    bench.device.start(UtteranceStart(), 0.0)
+    bench.chunks(1, 1.0)
+    bench.device.interrupt()
+    bench.chunks(1, 2.0)
+    assert the_utterance(bench.device.stop(None, None, 2.1)).end is EndReason.STOP
+
+
+@pytest.mark.parametrize("ends_the_wait", ["start", "stop", "time"])
+def test_the_rest_of_a_numbered_utterance_that_a_gap_ended_opens_none(ends_the_wait: str) -> None:
+    bench = Bench(idle_timeout_ms=5000)
+    bench.device.start(UtteranceStart(sequenced=True), 0.0)
+    the_utterance(bench.device.tick(5.0))
+    # Without a start their numbers would be taken for sound.
+    assert bench.chunks(2, 20.0) == []
+    assert not bench.device.listening
+    assert bench.device.counters.dropped_chunks == 2
+    if ends_the_wait == "start":
+        bench.device.start(UtteranceStart(sequenced=True), 20.1)
+    elif ends_the_wait == "stop":
+        bench.device.stop(None, None, 20.1)
+    bench.chunks(1, 5.0 + REST_S if ends_the_wait == "time" else 20.5)
+    assert bench.device.listening
 
 
 def test_speech_that_the_machine_slept_through_is_as_old_as_its_first_sound() -> None:

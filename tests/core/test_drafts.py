@@ -135,7 +135,7 @@ def test_nothing_is_drafted_while_more_people_speak_than_there_are_threads() -> 
 def test_nothing_is_drafted_for_which_there_is_no_memory() -> None:
     bench = DraftBench()
     bench.start()
-    bench.service.budget.use(64 * 2**20 - len(HALF) * 5 // 4)
+    bench.service.budget.use(BEDROOM, 64 * 2**20 - len(HALF) * 5 // 4)
     bench.say(HALF)
     assert bench.pool.submitted == []
     assert bench.is_listening

@@ -40,6 +40,7 @@ from tests.fakes import (
     heard,
     nothing_heard,
 )
+from tests.thorough import examples
 
 DEVICES = ["kitchen", "bedroom", "bath", "attic", "cellar"]
 MAX_DEVICES = 4
@@ -344,7 +345,7 @@ class TheSpeechService(RuleBasedStateMachine):
 
     @invariant()
     def no_thread_rests_while_something_could_start(self) -> None:
-        at_work = len(self.pool.submitted) == WORKERS or self.service.scheduler.queue.ready == 0
+        at_work = len(self.pool.submitted) == WORKERS or self.service.scheduler.queue.ready() == 0
         assert at_work or not self.loaded
 
     @invariant()
@@ -464,4 +465,6 @@ class TheSpeechService(RuleBasedStateMachine):
 
 
 TestTheSpeechService = TheSpeechService.TestCase
-TestTheSpeechService.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestTheSpeechService.settings = settings(
+    max_examples=examples(50), stateful_step_count=60, deadline=None
+)

@@ -205,7 +205,7 @@ def test_every_real_transcript_shows_that_the_engine_works() -> None:
 
 def test_it_takes_no_memory_that_is_not_there() -> None:
     made = bench()
-    made.service.budget.use(made.service.config.limits.max_buffered_mib * 1024 * 1024)
+    made.service.budget.use(KITCHEN, made.service.config.limits.max_buffered_mib * 1024 * 1024)
     asked(made)
     assert made.pool.submitted == []
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.core.queue import FairQueue, QueueLimits
+from stt_mqtt.core.queue import MAX_UNDERSTOOD, FairQueue, QueueLimits
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
+from tests.fakes import heard, nothing_heard
 
 LIMITS = QueueLimits(
     max_jobs=4, max_audio_s=10.0, max_wait_s=5.0, max_age_s=20.0, max_utterance_s=8.0
@@ -66,6 +67,70 @@ def test_a_device_has_one_utterance_in_the_model_at_a_time() -> None:
     assert second.id == "a2"
 
 
+def understood(queue: FairQueue, *devices: str) -> None:
+    """Words were heard in these rooms."""
+    for device in devices:
+        queue.put(utterance(device))
+        (item,) = queue.pop_batch(1)
+        queue.answered(item.key, heard(), released=False)
+
+
+def test_rooms_in_which_words_were_heard_have_every_second_turn() -> None:
+    queue = FairQueue(LIMITS)
+    understood(queue, "kitchen", "bath")
+    for device in ("new-1", "new-2", "kitchen", "bath"):
+        queue.put(utterance(device, device))
+    assert drained(queue) in (
+        ["kitchen", "new-1", "bath", "new-2"],
+        ["new-1", "kitchen", "new-2", "bath"],
+    )
+
+
+def test_a_crowd_of_strangers_takes_no_place_from_a_room_in_which_words_were_heard() -> None:
+    queue = FairQueue(LIMITS)
+    understood(queue, "kitchen")
+    for number in range(4):
+        queue.put(utterance(f"new-{number}", ended_at=float(number)))
+    (refused,) = queue.put(utterance("another", ended_at=5.0))
+    assert refused.key.name == "another"
+    (refused,) = queue.put(utterance("kitchen", ended_at=6.0))
+    assert refused.key.name == "new-3"
+    assert queue.jobs == 4
+
+
+def test_noise_makes_nobody_known_and_known_rooms_take_no_place_from_each_other() -> None:
+    queue = FairQueue(LIMITS)
+    understood(queue, "a", "b", "c", "d", "e")
+    queue.put(utterance("noise"))
+    (item,) = queue.pop_batch(1)
+    queue.answered(item.key, nothing_heard(), released=False)
+    for device in "abcd":
+        queue.put(utterance(device))
+    for device in ("noise", "e"):
+        (refused,) = queue.put(utterance(device))
+        assert refused.key.name == device
+
+
+def test_a_released_device_is_busy_until_its_next_utterance_is_answered() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1"))
+    (first,) = queue.pop_batch(1)
+    queue.done(first.key)
+    queue.put(utterance("a", "a2"))
+    (second,) = queue.pop_batch(1)
+    queue.answered(first.key, heard(), released=True)
+    assert queue.is_busy(second.key)
+
+
+def test_so_many_known_rooms_are_remembered() -> None:
+    queue = FairQueue(LIMITS)
+    understood(queue, "first", *(f"room-{number}" for number in range(MAX_UNDERSTOOD)))
+    for number in range(4):
+        queue.put(utterance(f"room-{number}"))
+    (refused,) = queue.put(utterance("first"))
+    assert refused.key.name == "first"
+
+
 def test_a_batch_has_one_utterance_of_each_device_in_turn() -> None:
     queue = FairQueue(LIMITS)
     for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")]:
@@ -79,13 +144,13 @@ def test_what_is_ready_is_counted_by_devices_that_have_none_in_the_model() -> No
     queue = FairQueue(LIMITS)
     for device, id in [("a", "a1"), ("a", "a2"), ("b", "b1")]:
         queue.put(utterance(device, id))
-    assert queue.ready == 2
+    assert queue.ready() == 2
     (first,) = queue.pop_batch(1)
-    assert queue.ready == 1
+    assert queue.ready() == 1
     queue.put(utterance("a", "a3"))
-    assert queue.ready == 1
+    assert queue.ready() == 1
     queue.done(first.key)
-    assert queue.ready == 2
+    assert queue.ready() == 2
 
 
 def test_a_device_that_talks_much_waits_behind_those_that_waited_meanwhile() -> None:
@@ -106,7 +171,7 @@ def test_what_a_busy_device_has_waiting_can_expire_and_be_refused() -> None:
     queue.put(utterance("a", "a2"))
     assert [item.id for item in queue.expire(5.0)] == ["a2"]
     queue.done(first.key)
-    assert (queue.ready, queue.jobs) == (0, 0)
+    assert (queue.ready(), queue.jobs) == (0, 0)
 
 
 def test_a_full_queue_refuses_the_newcomer_when_all_wait_with_one() -> None:
@@ -165,14 +230,15 @@ def test_within_a_name_the_part_that_hoards_gives_way() -> None:
     assert [item.id for item in queue.put(utterance("kitchen", "k"))] == ["c"]
 
 
-def test_memory_is_taken_from_the_name_that_holds_most_in_several_parts() -> None:
+def test_what_is_taken_from_a_name_is_its_newest_utterance() -> None:
     queue = FairQueue(LIMITS)
     for part in "123":
-        queue.put(utterance("10.0.0.9", part, seconds=2.0, ended_at=int(part), part=part))
-    assert queue.evict_from_largest(DeviceKey("native", "10.0.0.9", "4")) is None
-    evicted = queue.evict_from_largest(DeviceKey("native", "kitchen"))
+        queue.put(utterance("10.0.0.9", part, ended_at=int(part), part=part))
+    assert queue.evict(("native", "kitchen")) is None
+    evicted = queue.evict(("native", "10.0.0.9"))
     assert evicted is not None
     assert evicted.id == "3"
+    assert queue.jobs == 2
 
 
 def test_speech_that_came_old_may_wait_as_long_as_any_other_until_it_is_too_old() -> None:
@@ -192,24 +258,6 @@ def test_what_is_too_old_is_taken_out_also_counting_the_age_it_came_with() -> No
     assert queue.oldest_s(3.0) == pytest.approx(3.0)
     assert [item.id for item in queue.expire(5.0)] == ["young"]
     assert (queue.next_expiry, queue.oldest_s(9.0)) == (None, 0.0)
-
-
-def test_memory_is_taken_from_the_device_that_holds_most_in_several() -> None:
-    queue = FairQueue(LIMITS)
-    for id in ["a1", "a2"]:
-        queue.put(utterance("a", id, seconds=2.0))
-    queue.put(utterance("b", "b1", seconds=5.0))
-    evicted = queue.evict_from_largest(DeviceKey("native", "c"))
-    assert evicted is not None
-    assert evicted.id == "a2"
-    assert queue.evict_from_largest(DeviceKey("native", "c")) is None
-
-
-def test_no_memory_is_taken_for_the_device_that_hoards_itself() -> None:
-    queue = FairQueue(LIMITS)
-    for id in ["a1", "a2"]:
-        queue.put(utterance("a", id))
-    assert queue.evict_from_largest(DeviceKey("native", "a")) is None
 
 
 def test_clear_gives_everything_back() -> None:
@@ -264,6 +312,6 @@ def test_the_sums_stay_true_whatever_comes_and_goes(
             gone += queue.expire(now)
         waiting = [item for item in waiting if not any(item is other for other in gone)]
         assert queue.jobs == len(waiting) <= LIMITS.max_jobs
-        assert queue.ready == len({item.key for item in waiting} - busy)
+        assert queue.ready() == len({item.key for item in waiting} - busy)
     queue.clear()
-    assert (queue.jobs, queue.audio_s, queue.ready) == (0, 0.0, 0)
+    assert (queue.jobs, queue.audio_s, queue.ready()) == (0, 0.0, 0)

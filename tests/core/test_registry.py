@@ -10,7 +10,7 @@ from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
 from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.settings import SettingsChange
-from stt_mqtt.errors import TooManyDevicesError
+from stt_mqtt.errors import RequestError, TooManyDevicesError
 from stt_mqtt.types import DeviceKey
 from tests.fakes import FakeClock, RecordingOutlet
 
@@ -45,6 +45,17 @@ def test_the_least_recently_used_idle_device_leaves_for_a_new_one() -> None:
     devices.get_or_add(key("a"))
     devices.get_or_add(key("c"))
     assert names(devices) == ["a", "c"]
+
+
+def test_made_up_names_at_one_door_leave_room_for_the_others() -> None:
+    devices = registry(2)
+    for name in "ab":
+        devices.get_or_add(key(name)).chunk(b"xx", None, None, 0.0)
+    client = DeviceKey("wyoming", "10.0.0.9", "1")
+    devices.get_or_add(client)
+    with pytest.raises(TooManyDevicesError):
+        devices.get_or_add(key("c"))
+    assert devices.find(client) is not None
 
 
 def test_busy_and_configured_devices_stay() -> None:
@@ -92,3 +103,28 @@ def test_an_idle_device_costs_two_kilobytes_at_most() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / 1000 < 2048
+
+
+def test_who_is_restored_has_its_settings_if_there_is_room() -> None:
+    devices = registry(1)
+    devices.restore(key("a"), None, 5.0)
+    devices.restore(key("b"), None, 6.0)
+    assert names(devices) == ["a"]
+
+
+def test_who_is_configured_or_speaks_is_not_forgotten() -> None:
+    devices = registry(2, "a")
+    devices.get_or_add(key("a"))
+    devices.get_or_add(key("b")).chunk(b"xx", None, None, 0.0)
+    with pytest.raises(RequestError, match="never forgotten"):
+        devices.forget(key("a"))
+    with pytest.raises(RequestError, match="listening; try again"):
+        devices.forget(key("b"))
+    assert names(devices) == ["a", "b"]
+
+
+def test_who_is_idle_is_forgotten() -> None:
+    devices = registry(1)
+    devices.get_or_add(key("a"))
+    devices.forget(key("a"))
+    assert names(devices) == []

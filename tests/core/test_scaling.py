@@ -256,7 +256,9 @@ def test_a_rung_that_the_load_asks_for_is_tried_once_if_it_cannot_be_loaded(
             assert used.look_after(STAY_S) == "quick"
         assert used.models.loaded == ["small"]
         assert [told.reason for told in used.told] == ["small cannot be used: no memory"]
-        assert "staying on quick, rung small cannot be used: no memory" in caplog.text
+        assert (
+            "staying on quick, rung small cannot be used until a restart: no memory" in caplog.text
+        )
         assert used.first.closes == 0
 
 
@@ -332,6 +334,22 @@ def test_a_rung_for_which_there_is_no_memory_now_is_tried_again_later() -> None:
         assert "small has to wait" in used.service.rung_status.reason
         used.models.too_large.clear()
         assert used.step() == "best"
+        assert used.look_after(STAY_S) == "small"
+
+
+def test_a_rung_that_no_thread_can_load_now_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with bench() as used:
+        used.ladder.set_mode("small")
+        with monkeypatch.context() as patched:
+            patched.setattr(ladder, "in_background", refused)
+            assert used.step() == "best"
+        assert "small has to wait: can't start new thread" in used.service.rung_status.reason
+        assert not used.ladder.loading
         assert used.look_after(STAY_S) == "small"
 
 

@@ -9,6 +9,7 @@ from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.scheduler import Capacity, Scheduler
 from stt_mqtt.engine.load_meter import BURST_S, ArrivalRate
 from stt_mqtt.errors import CorruptAudioError, UtteranceError
+from stt_mqtt.types import DeviceKey
 from tests.core.test_queue import utterance
 from tests.fakes import FakePool, heard
 
@@ -258,3 +259,30 @@ def test_arrivals_do_not_count_what_is_too_old_or_more_audio_than_is_decoded() -
     desk.answers += desk.scheduler.put(utterance("a", seconds=500.0), START)
     longest_s = LimitsConfig().max_utterance_s
     assert desk.scheduler.arrivals.read(START).audio_s_per_s == pytest.approx(longest_s / BURST_S)
+
+
+def test_a_host_with_many_rooms_leaves_a_thread_to_who_speaks() -> None:
+    desk = Desk(workers=2, max_batch=1)
+    desk.scheduler.speaking.note(DeviceKey("native", "kitchen"), speaks=True)
+    for number in range(6):
+        host = utterance("10.0.0.9", f"{number}", part=f"{number}")
+        desk.answers += desk.scheduler.put(host, START)
+    first = [batch.number for batch in desk.pool.submitted]
+    desk.finish(first[0])
+    assert len(desk.batches) == 1
+    assert desk.scheduler.may_glimpse(DeviceKey("native", "kitchen"))
+    desk.put("kitchen")
+    assert ["kitchen"] in desk.batches
+    desk.scheduler.speaking.note(DeviceKey("native", "kitchen"), speaks=False)
+    desk.finish(desk.pool.submitted[desk.batches.index(["kitchen"])].number)
+    assert len(desk.batches) == 2
+
+
+def test_a_room_waits_for_no_second_utterance_of_a_host_with_many_rooms() -> None:
+    desk = Desk(workers=2, max_batch=1)
+    for number in range(9):
+        host = utterance("10.0.0.9", f"{number}", part=f"{number}")
+        desk.answers += desk.scheduler.put(host, START)
+    desk.put("kitchen")
+    desk.finish(desk.pool.submitted[0].number)
+    assert "kitchen" in [id for batch in desk.batches for id in batch]

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.outcomes import log_outcome
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
 from stt_mqtt.errors import BadPayloadError, InferenceFailedError, RequestError
+from stt_mqtt.hints import Hint
 from stt_mqtt.levels import Levels
 from stt_mqtt.types import (
     DeviceKey,
@@ -17,6 +19,7 @@ from stt_mqtt.types import (
     EndReason,
     Outcome,
     OutcomeKind,
+    Utterance,
     UtteranceStart,
     Verdict,
 )
@@ -377,6 +380,37 @@ def test_memory_is_taken_from_the_device_that_hoards_most_before_a_chunk_is_refu
     assert bench.is_listening(KITCHEN)
 
 
+def test_open_audio_of_one_address_fills_nobody_elses_memory() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1})
+    bench.service.attach("wyoming", bench.outlet)
+    hoard = [DeviceKey("wyoming", "10.0.0.9", f"{number}") for number in range(64)]
+    for _ in range(20):
+        for key in hoard:
+            if bench.is_listening(key) or not bench.outlet.outcomes:
+                bench.service.chunk(key, CHUNK, None, None)
+    told = len(bench.outlet.outcomes)
+    bench.speak(KITCHEN, "quiet", chunks=60)
+    bench.answer(heard())
+    assert bench.last.id == "quiet"
+    assert bench.last.kind is OutcomeKind.TRANSCRIPT
+    hit = bench.outlet.outcomes[told:-1]
+    assert {(outcome.key.name, outcome.error and outcome.error.code) for outcome in hit} == {
+        ("10.0.0.9", "overloaded")
+    }
+    assert bench.service.budget.used_bytes <= 2**20
+
+
+def test_memory_is_not_taken_from_who_holds_less() -> None:
+    bench = Bench(limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    for number in range(3):
+        bench.service.chunk(DeviceKey("native", f"room-{number}"), bytes(340_000), None, None)
+    bench.service.chunk(KITCHEN, bytes(340_001), None, None)
+    assert bench.last.key == KITCHEN
+    bench.service.chunk(BEDROOM, bytes(100_000), None, None)
+    assert bench.last.key.name.startswith("room-")
+    assert bench.is_listening(BEDROOM)
+
+
 def test_an_utterance_that_is_too_old_already_takes_nobodys_place() -> None:
     bench = Bench(limits={"max_queued": 2})
     for number in range(3):
@@ -522,6 +556,7 @@ def test_while_stopping_what_is_open_is_transcribed_and_nothing_new_is_taken() -
     assert not bench.is_listening(BEDROOM)
     bench.answer(heard())
     assert (bench.last.id, bench.last.end) == ("open", EndReason.SHUTDOWN)
+    assert bench.last.incomplete
     assert bench.service.scheduler.drained
 
 
@@ -552,6 +587,16 @@ def test_the_words_are_in_the_log_at_debug_only(caplog: pytest.LogCaptureFixture
         bench.speak(id="b")
         bench.answer(heard("The secret word."))
     assert "secret" in caplog.text
+
+
+def test_the_log_says_what_was_lost_and_what_looked_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "stt_mqtt"):
+        log_outcome(
+            Outcome(KITCHEN, "a", 0.0, OutcomeKind.NO_SPEECH, lost_chunks=3, hint=Hint.CLIPPING)
+        )
+    assert "no_speech audio_s=0.000 lost_chunks=3 hint=clipping" in caplog.text
 
 
 def test_a_device_that_leaves_takes_back_what_is_open_and_what_waits() -> None:
@@ -675,3 +720,27 @@ def test_an_outcome_has_the_levels_of_its_audio() -> None:
     bench.speak()
     bench.answer(replace(heard(), levels=levels))
     assert bench.outlet.outcomes[0].levels == levels
+
+
+class Keeper:
+    """Notes what it should keep."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, str | None, OutcomeKind]] = []
+
+    def keep(self, utterance: Utterance, outcome: Outcome) -> None:
+        self.kept.append((len(utterance.audio.data), outcome.id, outcome.kind))
+
+
+def test_the_audio_of_each_utterance_that_was_queued_is_offered_with_its_outcome() -> None:
+    bench, keeper = Bench(), Keeper()
+    bench.service.keeper = keeper
+    bench.speak(id="a")
+    bench.answer(heard())
+    bench.speak(id="b")
+    bench.answer(InferenceFailedError("broken"))
+    bench.service.start(KITCHEN, UtteranceStart(id="c"))
+    bench.service.chunk(KITCHEN, CHUNK, None, None)
+    bench.service.abort(KITCHEN, None)
+    size = 10 * len(CHUNK)
+    assert keeper.kept == [(size, "a", OutcomeKind.TRANSCRIPT), (size, "b", OutcomeKind.ERROR)]

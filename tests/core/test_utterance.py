@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS
 from stt_mqtt.config import DeviceConfig
+from stt_mqtt.core.hearing import Allowance, Hearing
 from stt_mqtt.core.settings import Overrides
-from stt_mqtt.core.utterance import OpenUtterance, ResolvedStart
+from stt_mqtt.core.start import ResolvedStart
+from stt_mqtt.core.utterance import OpenUtterance
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.types import AudioFormat, Codec, Endpointing, Samples, TurnEnd, UtteranceStart
+from stt_mqtt.types import (
+    AudioFormat,
+    Codec,
+    DeviceKey,
+    Endpointing,
+    Samples,
+    TurnEnd,
+    UtteranceStart,
+)
 from tests.audio.synth import framed, opus_packets
 
 WORDS: Samples = np.frombuffer(SAMPLES[1].pcm(), "<i2").astype(np.float32) / np.float32(32768)
@@ -18,11 +29,15 @@ OPUS = AudioFormat(Codec.OPUS, 48_000, 1)
 PACKET_S = 0.06
 
 
+def allowance() -> Allowance:
+    return Allowance(Hearing(), DeviceKey("native", "kitchen"))
+
+
 def opened(pause_s: float) -> OpenUtterance:
     config = DeviceConfig()
     start = UtteranceStart(format=OPUS, turn_end=TurnEnd(Endpointing.SILENCE, pause_s))
     resolved = ResolvedStart.of(start, "a", config, Overrides().over(config), 2.0)
-    return OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+    return OpenUtterance(resolved, AudioCap(30.0, 2**21), IN_THIS_PROCESS, allowance(), 0.0)
 
 
 def chunks_of(*parts: Samples) -> list[bytes]:
@@ -40,7 +55,7 @@ def test_what_is_not_decoded_yet_is_not_taken_for_silence() -> None:
         utterance.add(chunk, None, 0.0)
     assert not utterance.wants_glimpse(0.5)
     assert not utterance.turn_has_ended(0.5)
-    assert utterance.deadline == utterance.quiet_until
+    assert utterance.deadline < utterance.quiet_until
 
 
 def test_when_the_decoder_has_caught_up_silence_ends_the_turn() -> None:
@@ -60,5 +75,5 @@ def test_the_end_of_a_sentence_is_judged_only_if_the_end_of_the_utterance_depend
 ) -> None:
     config = DeviceConfig(endpointing=endpointing)
     resolved = ResolvedStart.of(UtteranceStart(), "a", config, Overrides().over(config), 2.0)
-    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**21), 0.0)
+    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**21), IN_THIS_PROCESS, allowance(), 0.0)
     assert utterance.memo.for_end is (endpointing is Endpointing.EAGER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
-MOSQUITTO_CONF = (DEPLOY / "mosquitto.conf").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "stt-mqtt.service").read_text(encoding="utf-8")
 SATELLITE_UNIT = (DEPLOY / "stt-mqtt-satellite.service").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-
-COMMENTED_OUT = re.compile(r"^( *)#(?=[^ \n])", re.MULTILINE)
-"""A key that waits to be used has no space after its #; prose has."""
 
 CLOSING_S = 15.0
 """What ending takes at most, besides the grace time: goodbye, connection, inference threads."""

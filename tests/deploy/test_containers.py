@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import socket
@@ -12,7 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,16 @@ from stt_mqtt.engine.catalogue import CATALOGUE
 from stt_mqtt.errors import ConfigError
 from tests.deploy.files import (
     CLOSING_S,
-    COMMENTED_OUT,
     COMPOSE,
     DEPLOY,
     DOCKERFILE,
-    MOSQUITTO_CONF,
     ROOT,
     checked_by,
     parsed,
 )
-from tools.brokers import MOSQUITTO, eventually, free_port, needs_mosquitto
+from tests.deploy.secured import FILES, Person, secured_broker
+from tools.brokers import free_port, needs_mosquitto
+from tools.lock import CONTAINER
 
 SERVICES = ("mosquitto", "stt-mqtt")
 YAMLLINT = (
@@ -125,8 +124,8 @@ def test_the_image_has_a_python_and_a_model_that_we_know() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (version,) = re.findall(r"^FROM python:([0-9.]+)-slim-\w+ AS base$", DOCKERFILE, re.MULTILINE)
     assert f"Programming Language :: Python :: {version}" in project["classifiers"]
-    (extras,) = re.findall(r"'\.\[([\w,]+)\]'", DOCKERFILE)
-    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert version == CONTAINER.python
+    assert set(CONTAINER.extras) <= set(project["optional-dependencies"])
     model = instruction("ARG").removeprefix("MODEL=")
     assert model in CATALOGUE
     assert model == Config().engine.model
@@ -218,8 +217,9 @@ def test_what_the_wheel_does_not_need_stays_out_of_the_build(path: str) -> None:
 
 def test_everything_that_the_wheel_needs_goes_into_the_build_and_is_copied() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    copied = next(rest for name, rest in instructions() if name == "COPY").split()[:-1]
+    copied = {part for name, rest in instructions() if name == "COPY" for part in rest.split()[:-1]}
     needed = {"pyproject.toml", project["project"]["readme"]}
+    needed |= {"deploy/requirements.lock", "deploy/sbom.cdx.json"}
     for pattern in project["project"]["license-files"]:
         needed |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     data = project["tool"]["setuptools"]["package-data"]["stt_mqtt"]
@@ -299,8 +299,8 @@ def test_docker_waits_until_the_service_has_ended_by_itself() -> None:
     assert float(grace.removesuffix("s")) >= Config().service.shutdown_grace_s + CLOSING_S
 
 
-def test_the_login_that_waits_in_comments_is_complete() -> None:
-    composed = compose(COMMENTED_OUT.sub(r"\1", COMPOSE))
+def test_the_service_has_a_login_whose_password_is_a_file() -> None:
+    composed = compose()
     mqtt = configured(composed).mqtt
     (secret,) = composed["services"]["stt-mqtt"]["secrets"]
     assert mqtt.username == "stt"
@@ -311,51 +311,30 @@ def test_the_login_that_waits_in_comments_is_complete() -> None:
 # The broker -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def broker_with(config: str, folder: Path) -> Iterator[int]:
-    """A real Mosquitto with the configuration, at a free port and with its data in `folder`."""
-    assert MOSQUITTO is not None
-    assert "listener 1883\n" in config
-    port = free_port()
-    here = config.replace("listener 1883\n", f"listener {port} 127.0.0.1\n")
-    here = here.replace("/mosquitto/data/", f"{folder}/")
-    if os.geteuid() == 0:
-        here += "user root\n"
-    file = folder / "mosquitto.conf"
-    file.write_text(here)
-    process = subprocess.Popen([MOSQUITTO, "-c", str(file)], stdout=subprocess.DEVNULL)
-    try:
-        eventually(lambda: process.poll() is not None or said(port) != 1)
-        assert process.poll() is None
-        yield port
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
-
-
-def said(port: int, *arguments: str) -> int:
-    """Exit status of a publication: 0 taken, 1 nobody there, 5 not allowed."""
-    command = ["mosquitto_pub", "-V", "311", "-p", str(port), "-q", "1", "-t", "stt/x", "-m", "x"]
-    finished = subprocess.run([*command, *arguments], capture_output=True, check=False, timeout=60)
-    return finished.returncode
-
-
 @needs_mosquitto
-def test_the_broker_takes_its_configuration_and_keeps_what_is_retained(tmp_path: Path) -> None:
-    with broker_with(MOSQUITTO_CONF, tmp_path) as port:
-        assert said(port, "-r") == 0
-    assert (tmp_path / "mosquitto.db").is_file()
+def test_the_broker_keeps_what_is_retained(tmp_path: Path) -> None:
+    with secured_broker(tmp_path, ["kitchen"]) as broker, closing(Person(broker, "kitchen")) as one:
+        assert one.publish({"stt/kitchen/availability": b"online"}, retain=True)
+    assert (tmp_path / "data" / "mosquitto.db").is_file()
 
 
-@needs_mosquitto
-def test_with_the_lines_that_wait_in_comments_the_broker_wants_a_password(tmp_path: Path) -> None:
-    before, waiting = MOSQUITTO_CONF.split("allow_anonymous true\n")
-    subprocess.run(
-        ["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), "stt", "secret"],
-        check=True,
-        capture_output=True,
-    )
-    with broker_with(before + COMMENTED_OUT.sub(r"\1", waiting), tmp_path) as port:
-        assert said(port) == 5
-        assert said(port, "-u", "stt", "-P", "wrong") == 5
-        assert said(port, "-u", "stt", "-P", "secret") == 0
+def test_the_broker_finds_its_files_where_they_are_mounted() -> None:
+    """Everything outside of the mounted folders is read only."""
+    mounts = {mount.split(":")[1]: mount for mount in compose()["services"]["mosquitto"]["volumes"]}
+    assert mounts["/mosquitto/config"] == "./mosquitto:/mosquitto/config:ro"
+    configuration = [
+        (FILES / name).read_text(encoding="utf-8")
+        for name in ("mosquitto.conf", "conf.d/stt-mqtt.conf")
+    ]
+    named = re.findall(r" (/\S+)", re.sub("#.*", "", "\n".join(configuration)))
+    assert len(named) == 6
+    for path in named:
+        assert any(path.startswith(f"{mount}/") for mount in mounts), path
+    listeners = re.findall(r"^listener (\d+)$", configuration[1], re.MULTILINE)
+    (published,) = compose()["services"]["mosquitto"]["ports"]
+    assert listeners == [published.rpartition(":")[2], "1883"]
+
+
+def test_shellcheck_has_nothing_to_say_about_the_scripts() -> None:
+    checked = checked_by("shellcheck", *map(str, sorted(FILES.glob("*.sh"))))
+    assert (checked.returncode, checked.stdout) == (0, "")

@@ -48,6 +48,16 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     assert "STT_MQTT_MODELS" in finding.what_to_do
 
 
+def test_the_folder_of_recordings_is_looked_at_if_they_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "audio"
+    kept = {"enabled": True, "folder": str(folder)}
+    _, finding = check_disk(subject_of(with_models(tmp_path), keep_audio=kept))
+    assert finding.status is Status.FAIL
+    assert finding.detail.startswith(f"{folder} for recordings cannot be written")
+    assert finding.what_to_do.endswith("name another folder in keep_audio.folder")
+
+
 def test_a_disk_that_is_nearly_full_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

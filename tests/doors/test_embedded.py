@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
+import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +19,8 @@ from stt_mqtt.doors.embedded import EmbeddedBroker
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.messages import Publication
 from tests.mqtt.peers import WILL, client_of, connected_to
-from tools.brokers import EmbeddedProcess, Relay, eventually, free_port, never
+from tools.brokers import EmbeddedProcess, eventually, free_port, never
+from tools.proxy import Proxy
 
 MakeEmbedded = Callable[[tuple[str, str] | None], EmbeddedProcess]
 
@@ -44,7 +49,7 @@ def test_a_broken_connection_leaves_the_will(embedded: MakeEmbedded) -> None:
     broker = embedded(None)
     with (
         connected_to(broker, WILL.topic, protocol=V311) as (_, heard),
-        closing(Relay(broker.port)) as relay,
+        closing(Proxy(broker.port)) as relay,
         connected_to(relay, protocol=V311),
     ):
         relay.cut(refuse=True)
@@ -96,6 +101,17 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
             broker_on(port).start()
 
 
+def test_a_system_without_room_for_a_temporary_folder_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(BrokerError, match=r"made: No space left on device; .* in TMPDIR"):
+        broker_on(free_port()).start()
+
+
 def test_an_open_broker_for_everybody_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     broker_on(free_port(), "0.0.0.0").start()
     (line,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
@@ -105,3 +121,25 @@ def test_an_open_broker_for_everybody_is_warned_about(caplog: pytest.LogCaptureF
 def test_a_broker_on_loopback_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     broker_on(free_port()).start()
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_the_password_is_on_no_disk_and_in_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker reads it from a file, and quotes that file if it does not understand it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    password = "correct horse"
+
+    def quote(config_path: str) -> None:
+        assert password in Path(config_path).read_text(encoding="utf-8")
+        (folder,) = tmp_path.iterdir()
+        (file,) = folder.iterdir()
+        assert file.is_symlink()
+        raise ValueError(f"cannot read the configuration\n auth = {password}")
+
+    monkeypatch.setattr("iotcore.IotCoreBroker", quote)
+    config = BrokerConfig(port=free_port())
+    with pytest.raises(BrokerError, match=r"cannot read the configuration$") as caught:
+        EmbeddedBroker(config, ("stt", password), MAX_PAYLOAD).start()
+    assert password not in "".join(traceback.format_exception(caught.value))
+    assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator, Page, expect
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.types import SAMPLE_RATE
@@ -15,13 +18,14 @@ from tests.browser import (
     PHONE,
     TIMEOUT_MS,
     chromium,
+    launched,
     microphone_arguments,
     needs_chromium,
     open_microphone_page,
     write_recording,
 )
 from tools.brokers import Broker, free_port
-from tools.program import running
+from tools.program import Peer, running
 from tools.words import words
 
 pytestmark = needs_chromium
@@ -40,6 +44,37 @@ mediaDevices.getUserMedia = async (wanted) => {
 """A script that lets a test do to the microphone what a hand does to its plug."""
 BEFORE_S, AFTER_S = 1.5, 3.0
 SNR_DB = 15.0
+
+
+@dataclass(frozen=True)
+class House:
+    """A service with the settings that it has by itself, and the address of its pages."""
+
+    peer: Peer
+    url: str
+
+
+@pytest.fixture(scope="module")
+def house(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The same for all tests that do not harm it; each has a room of its own."""
+    config, url = web()
+    with running(tmp_path_factory.mktemp("house"), shared_broker, web=config) as (_, peer):
+        yield House(peer, url)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """It hears `SPEECH` from when its microphone is opened."""
+    heard = recording(tmp_path_factory.mktemp("heard"))
+    with chromium(*microphone_arguments(heard)) as started:
+        yield started
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A person's own windows. No microphone is open any more when the next one comes."""
+    with browser.new_context() as opened:
+        yield opened
 
 
 def web() -> tuple[dict[str, Any], str]:
@@ -86,64 +121,49 @@ def say_again(page: Page) -> None:
 
 
 def test_a_tap_and_speech_give_words_on_the_page_and_on_mqtt(
-    tmp_path: Path, broker: Broker
+    house: House, context: BrowserContext
 ) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        talk_button(page).click()
-        await_words(page)
-        result = peer.json("stt/kitchen/result")[-1]
-        assert words(result["text"]) == words(SPEECH.text)
-        assert result["end"] in {"stop", "endpoint"}
-        assert not problems
+    page = open_microphone_page(context, house.url, "kitchen")
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    talk_button(page).click()
+    await_words(page)
+    result = house.peer.json("stt/kitchen/result")[-1]
+    assert words(result["text"]) == words(SPEECH.text)
+    assert result["end"] in {"stop", "endpoint"}
+    assert not problems
 
 
 def test_a_held_button_ends_the_utterance_when_it_is_released(
-    tmp_path: Path, broker: Broker
+    house: House, context: BrowserContext
 ) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        talk_button(page).hover()
-        page.mouse.down()
-        expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
-        page.wait_for_timeout(len(SPEECH.pcm()) / 32)
-        page.mouse.up()
-        peer.json("stt/kitchen/result")
-        expect(talk_button(page)).to_contain_text("Talk")
-        await_answer(page)
+    page = open_microphone_page(context, house.url, "hall")
+    talk_button(page).hover()
+    page.mouse.down()
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(len(SPEECH.pcm()) / 32)
+    page.mouse.up()
+    house.peer.json("stt/hall/result")
+    expect(talk_button(page)).to_contain_text("Talk")
+    await_answer(page)
 
 
-def test_in_noise_a_keyboard_is_enough(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
+def test_in_noise_a_keyboard_is_enough(tmp_path: Path, house: House, browser: Browser) -> None:
     noise = recording(tmp_path, noise=steady_noise())
-    with (
-        running(tmp_path, broker, web=config) as _,
-        chromium(*microphone_arguments(noise)) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
+    with launched(browser.browser_type, *microphone_arguments(noise)) as noisy:
+        page = open_microphone_page(noisy.new_context(), house.url, "bath")
         talk_button(page).focus()
         page.keyboard.press("Enter")
         await_words(page)
 
 
-def test_the_page_goes_on_after_the_service_was_killed(tmp_path: Path, broker: Broker) -> None:
+def test_the_page_goes_on_after_the_service_was_killed(
+    tmp_path: Path, broker: Broker, context: BrowserContext
+) -> None:
     config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (service, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
+    with running(tmp_path, broker, web=config) as (service, peer):
+        page = open_microphone_page(context, url, "kitchen")
         talk_button(page).click()
         await_answer(page)
         service.process.kill()
@@ -158,60 +178,50 @@ def test_the_page_goes_on_after_the_service_was_killed(tmp_path: Path, broker: B
             await_words(page)
 
 
-def test_what_is_always_on_stays_on_over_a_reload(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        talk_button(page).click()
-        await_answer(page)
-        page.reload()
-        expect(page.locator("#room-name")).to_have_text("kitchen")
-        await_answer(page)
-        assert len(peer.json("stt/kitchen/result", 2)) == 2
+def test_what_is_always_on_stays_on_over_a_reload(house: House, context: BrowserContext) -> None:
+    page = open_microphone_page(context, house.url, "office")
+    talk_button(page).click()
+    await_answer(page)
+    page.reload()
+    expect(page.locator("#room-name")).to_have_text("office")
+    await_answer(page)
+    assert len(house.peer.json("stt/office/result", 2)) == 2
 
 
 def test_a_muted_page_sends_nothing_and_closes_the_microphone(
-    tmp_path: Path, broker: Broker
+    house: House, context: BrowserContext
 ) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        talk_button(page).click()
-        expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
-        page.get_by_role("button", name="Mute", exact=True).click()
-        (result,) = peer.json("stt/kitchen/result")
-        assert result["outcome"] == "aborted"
-        expect(talk_button(page)).to_contain_text("Muted")
-        expect(page.locator("#answer")).to_be_empty()
+    page = open_microphone_page(context, house.url, "bedroom")
+    talk_button(page).click()
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.get_by_role("button", name="Mute", exact=True).click()
+    (result,) = house.peer.json("stt/bedroom/result")
+    assert result["outcome"] == "aborted"
+    expect(talk_button(page)).to_contain_text("Muted")
+    expect(page.locator("#answer")).to_be_empty()
 
 
-def test_a_refused_microphone_is_explained(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config),
-        chromium("--deny-permission-prompts", "--use-fake-device-for-media-stream") as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
+def test_a_refused_microphone_is_explained(house: House, browser: Browser) -> None:
+    refusing = ("--deny-permission-prompts", "--use-fake-device-for-media-stream")
+    with launched(browser.browser_type, *refusing) as another:
+        page = open_microphone_page(another.new_context(), house.url, "garage")
         talk_button(page).click()
         expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
 
 
-def test_without_https_the_page_says_what_is_needed(tmp_path: Path, broker: Broker) -> None:
+def test_without_https_the_page_says_what_is_needed(
+    tmp_path: Path, broker: Broker, browser: Browser
+) -> None:
     config, url = web()
     token = tmp_path / "token"
     token.write_text("correct-horse-battery-staple\n")
     there = url.replace("127.0.0.1", "home.test")
+    names = "--host-resolver-rules=MAP home.test 127.0.0.1"
     with (
         running(tmp_path, broker, web={**config, "token_file": str(token)}),
-        chromium("--host-resolver-rules=MAP home.test 127.0.0.1") as browser,
+        launched(browser.browser_type, names) as another,
     ):
-        page = browser.new_context().new_page()
+        page = another.new_context().new_page()
         page.goto(f"{there}mic")
         page.get_by_label("Token").fill(token.read_text().strip())
         page.get_by_role("button", name="Log in").click()
@@ -221,88 +231,68 @@ def test_without_https_the_page_says_what_is_needed(tmp_path: Path, broker: Brok
         expect(page.get_by_role("alert").first).to_contain_text("https://", timeout=TIMEOUT_MS)
 
 
-def test_a_microphone_that_was_unplugged_is_opened_again(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        context = browser.new_context()
-        context.add_init_script(KEEP_TRACK)
-        page = open_microphone_page(context, url, "kitchen")
-        talk_button(page).click()
-        await_answer(page)
-        page.evaluate("window.track.dispatchEvent(new Event('ended'))")
-        expect(page.get_by_role("alert").first).to_contain_text("Plug one in", timeout=TIMEOUT_MS)
-        peer.json("stt/kitchen/result", 2)
-        expect(page.get_by_role("alert").first).to_be_hidden()
+def test_a_microphone_that_was_unplugged_is_opened_again(
+    house: House, context: BrowserContext
+) -> None:
+    context.add_init_script(KEEP_TRACK)
+    page = open_microphone_page(context, house.url, "attic")
+    talk_button(page).click()
+    await_answer(page)
+    page.evaluate("window.track.dispatchEvent(new Event('ended'))")
+    expect(page.get_by_role("alert").first).to_contain_text("Plug one in", timeout=TIMEOUT_MS)
+    house.peer.json("stt/attic/result", 2)
+    expect(page.get_by_role("alert").first).to_be_hidden()
 
 
-def test_a_page_that_was_frozen_hears_again(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config) as (_, peer),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        talk_button(page).click()
-        await_answer(page)
-        session = page.context.new_cdp_session(page)
-        session.send("Page.setWebLifecycleState", {"state": "frozen"})
-        page.wait_for_timeout(5000)
-        session.send("Page.setWebLifecycleState", {"state": "active"})
-        expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
-        say_again(page)
-        peer.json("stt/kitchen/result", 2)
+def test_a_page_that_was_frozen_hears_again(house: House, context: BrowserContext) -> None:
+    page = open_microphone_page(context, house.url, "cellar")
+    talk_button(page).click()
+    await_answer(page)
+    session = page.context.new_cdp_session(page)
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    page.wait_for_timeout(5000)
+    session.send("Page.setWebLifecycleState", {"state": "active"})
+    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+    say_again(page)
+    house.peer.json("stt/cellar/result", 2)
 
 
 def test_in_a_frame_without_a_microphone_the_page_offers_a_tab(
-    tmp_path: Path, broker: Broker
+    house: House, context: BrowserContext
 ) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = browser.new_page()
-        page.route(
-            "**/app",
-            lambda route: route.fulfill(
-                content_type="text/html",
-                headers={"Permissions-Policy": "microphone=()"},
-                body='<iframe src="mic" width="800" height="700"></iframe>',
-            ),
-        )
-        page.goto(f"{url}app")
-        frame = page.frame_locator("iframe")
-        frame.get_by_label("Name of the room").fill("kitchen")
-        frame.get_by_role("button", name="Save").click()
-        frame.locator("#talk").click()
-        link = frame.get_by_role("link", name="Open in its own tab")
-        expect(link).to_be_visible(timeout=TIMEOUT_MS)
-        expect(link).to_have_attribute("href", f"{url}mic")
+    page = context.new_page()
+    page.route(
+        "**/app",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            headers={"Permissions-Policy": "microphone=()"},
+            body='<iframe src="mic" width="800" height="700"></iframe>',
+        ),
+    )
+    page.goto(f"{house.url}app")
+    frame = page.frame_locator("iframe")
+    frame.get_by_label("Name of the room").fill("pantry")
+    frame.get_by_role("button", name="Save").click()
+    frame.locator("#talk").click()
+    link = frame.get_by_role("link", name="Open in its own tab")
+    expect(link).to_be_visible(timeout=TIMEOUT_MS)
+    expect(link).to_have_attribute("href", f"{house.url}mic")
 
 
-def test_another_page_of_the_same_room_takes_over(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with running(tmp_path, broker, web=config), chromium() as browser:
-        context = browser.new_context()
-        first = open_microphone_page(context, url, "kitchen")
-        second = context.new_page()
-        second.goto(f"{url}mic")
-        expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
-        expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+def test_another_page_of_the_same_room_takes_over(house: House, context: BrowserContext) -> None:
+    first = open_microphone_page(context, house.url, "porch")
+    second = context.new_page()
+    second.goto(f"{house.url}mic")
+    expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+    expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
 def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
-    tmp_path: Path, broker: Broker
+    tmp_path: Path, broker: Broker, context: BrowserContext
 ) -> None:
     config, url = web()
-    with (
-        running(tmp_path, broker, web={**config, "rooms": ["tablet"]}),
-        chromium() as browser,
-    ):
-        page = browser.new_context().new_page()
+    with running(tmp_path, broker, web={**config, "rooms": ["tablet"]}):
+        page = context.new_page()
         page.goto(f"{url}mic")
         page.get_by_label("Name of the room").fill("kitchen")
         page.get_by_role("button", name="Save").click()
@@ -313,23 +303,19 @@ def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
         expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
-def test_a_room_that_is_switched_off_in_the_house_says_so(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with running(tmp_path, broker, web=config) as (_, peer), chromium() as browser:
-        page = open_microphone_page(browser.new_context(), url, "kitchen")
-        peer.publish("stt/kitchen/set", '{"enabled": false}')
-        expect(page.get_by_text("switched off in the house")).to_be_visible(timeout=TIMEOUT_MS)
-        peer.publish("stt/kitchen/set", '{"enabled": true}')
-        expect(page.get_by_text("switched off in the house")).to_be_hidden(timeout=TIMEOUT_MS)
+def test_a_room_that_is_switched_off_in_the_house_says_so(
+    house: House, context: BrowserContext
+) -> None:
+    page = open_microphone_page(context, house.url, "library")
+    house.peer.publish("stt/library/set", '{"enabled": false}')
+    expect(page.get_by_text("switched off in the house")).to_be_visible(timeout=TIMEOUT_MS)
+    house.peer.publish("stt/library/set", '{"enabled": true}')
+    expect(page.get_by_text("switched off in the house")).to_be_hidden(timeout=TIMEOUT_MS)
 
 
-def test_everything_is_in_reach_on_a_phone(tmp_path: Path, broker: Broker) -> None:
-    config, url = web()
-    with (
-        running(tmp_path, broker, web=config),
-        chromium(*microphone_arguments(recording(tmp_path))) as browser,
-    ):
-        page = open_microphone_page(browser.new_context(**PHONE), url, "living_room")
+def test_everything_is_in_reach_on_a_phone(house: House, browser: Browser) -> None:
+    with browser.new_context(**PHONE) as phone:
+        page = open_microphone_page(phone, house.url, "living_room")
         talk_button(page).tap()
         await_words(page)
         width, height = PHONE["viewport"]["width"], PHONE["viewport"]["height"]

@@ -64,7 +64,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     peer = Peer(
         broker,
         "stt/+/result",
-        "stt/bridge/#",
+        "stt/bridge/state",
+        "stt/bridge/response/+",
         "hermes/asr/textCaptured",
         "hermes/error/asr",
         "homeassistant/#",

@@ -45,7 +45,7 @@ def test_a_second_service_on_the_base_topic_ends_and_leaves_the_first_one_as_it_
         assert another.end() == 78
         assert f"another service, instance {instance}, is live on the base topic stt" in another.log
         assert "Traceback" not in another.log
-        topics = {message.topic for message in list(peer.messages)[said:]}
+        topics = {message.topic for message in list(peer.messages)[said:]} - {"stt/bridge/health"}
         assert topics <= {"stt/bridge/request/health_check", "stt/bridge/response/health_check"}
         assert "two services" not in first.log
         peer.publish("stt/bath/utterance", PCM)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from tests.e2e.satellite import SatelliteProcess, scene
 from tools.brokers import Mosquitto, eventually, needs_mosquitto, never
 from tools.program import Peer, running
+from tools.satellite import SatelliteProcess, scene
 from tools.words import words
 
 pytestmark = needs_mosquitto

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Route, expect
 from stt_mqtt.demo.samples import SAMPLES
 from tests.browser import chromium, needs_chromium
 from tests.e2e.status_browser import PATIENCE_MS, open_tab
-from tools.brokers import MOSQUITTO, Broker, EmbeddedProcess, Mosquitto, free_port
+from tools.brokers import Broker, free_port
 from tools.program import Peer, Service, await_online, running
 
 pytestmark = needs_chromium
@@ -34,17 +34,6 @@ expect.set_options(timeout=PATIENCE_MS)
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    folder = tmp_path_factory.mktemp("broker")
-    started: Broker = EmbeddedProcess(folder) if MOSQUITTO is None else Mosquitto(folder)
-    started.start()
-    try:
-        yield started
-    finally:
-        started.stop()
 
 
 class House:

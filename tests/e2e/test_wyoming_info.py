@@ -81,7 +81,7 @@ def test_info_comes_at_once_while_the_models_load(tmp_path: Path, broker: Broker
 
 def test_info_comes_at_once_while_the_queue_is_full(tmp_path: Path, broker: Broker) -> None:
     port = free_port()
-    peer = Peer(broker, "stt/+/result", "stt/bridge/#")
+    peer = Peer(broker, "stt/+/result", "stt/bridge/state", "stt/bridge/response/+")
     service = Service(
         tmp_path,
         broker,

@@ -39,7 +39,7 @@ class Network:
 
     def generate(self, features: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
         self.beams.append(options["beam_size"])
-        said = whisper_tokenizer("en").tokenizer.encode("Yes.").ids
+        said = whisper_tokenizer("en").pairs.encode("Yes.")
         answer = SimpleNamespace(sequences_ids=[said], scores=[-0.1], no_speech_prob=0.01)
         assert END_OF_TEXT not in said
         return [answer] * len(prompts)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from stt_mqtt.engine.byte_pairs import BytePairs, byte_characters
 from stt_mqtt.engine.calibration import Floats
 from stt_mqtt.engine.tokenizer import WhisperTokenizer
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, ScoredText, Speech, States
@@ -20,22 +20,18 @@ END_OF_TEXT = 256
 """The tokens below it are the bytes of a text; it and those above are control tokens."""
 
 
-def byte_tokenizer(*languages: str) -> Tokenizer:
-    """A tokenizer whose words are single bytes, with control tokens in Whisper's order."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: n for n, letter in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
+def byte_names(*languages: str) -> list[str]:
+    """A vocabulary whose words are single bytes, with control tokens in Whisper's order."""
     before = ("endoftext", "startoftranscript")
     behind = ("translate", "transcribe", "startofprev", "notimestamps")
     names = (*before, *languages, *behind)
-    tokenizer.add_special_tokens([f"<|{name}|>" for name in names])
-    return tokenizer
+    return [*sorted(byte_characters()), *(f"<|{name}|>" for name in names)]
 
 
 def whisper_tokenizer(*languages: str) -> WhisperTokenizer:
     """The tokenizer of a model that speaks `languages`; several make it multilingual."""
-    return WhisperTokenizer(byte_tokenizer(*languages), frozenset(languages), len(languages) > 1)
+    pairs = BytePairs(byte_names(*languages))
+    return WhisperTokenizer(pairs, frozenset(languages), len(languages) > 1)
 
 
 def speech(mark: int = 1, seconds: float = 1.0) -> Speech:

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Barrier, Lock
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.engine.calibration import FULL_WINDOW, Floats, Window
+from stt_mqtt.engine.calibration import FULL_WINDOW, UNCALIBRATED, Calibrated, Floats, Window
 from stt_mqtt.engine.loaded import LoadedModel, Silence, padded, window_s
 from stt_mqtt.engine.log_mel import LogMel
 from stt_mqtt.types import SAMPLE_RATE, Samples
 from tests.engine.scripted import whisper_tokenizer
+from tests.thorough import examples
 
 WINDOW = Window(lead_s=0.3, pad_s=3.0, min_s=6.0, tail_states=500)
 SILENCE = Silence(np.arange(1500, dtype=np.float32)[:, np.newaxis])
@@ -90,7 +93,7 @@ def test_what_does_not_fit_is_cut_off_at_the_end() -> None:
     assert np.count_nonzero(samples) == round(29.7 * SAMPLE_RATE)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(windows, st.floats(0.0, 35.0))
 def test_a_frame_holds_the_speech_once_and_else_silence(window: Window, speech_s: float) -> None:
     speech = loud(speech_s)
@@ -167,3 +170,47 @@ def test_silence_is_encoded_once_over_the_full_window() -> None:
     assert frames.dtype == np.float32
     assert np.unique(frames).tolist() == [np.float32(-0.7)]
     assert silence.states.shape == (1500, 80)
+
+
+@dataclass
+class CrowdedNetwork:
+    """Counts how many threads encode at once; `meet`: each waits for a second one."""
+
+    n_mels: int = 80
+    meet: Barrier | None = None
+    inside: int = 0
+    most: int = 0
+    lock: Any = field(default_factory=Lock)
+
+    def encode(self, frames: Any, to_cpu: bool) -> Floats:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        if self.meet is not None:
+            self.meet.wait(60)
+        with self.lock:
+            self.inside -= 1
+        return np.zeros((1, 1500, 1), np.float32)
+
+
+def encode_on_two_threads(network: CrowdedNetwork, speech_s: float, calibrated: bool) -> None:
+    known = Calibrated(replace(UNCALIBRATED, first=WINDOW), SILENCE.states) if calibrated else None
+    tokenizer = whisper_tokenizer("en")
+    model = LoadedModel("fake", cast(Any, network), LogMel(80), tokenizer, known)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: model.states(loud(speech_s), WINDOW), range(8)))
+
+
+def test_long_windows_are_encoded_one_at_a_time() -> None:
+    network = CrowdedNetwork()
+    encode_on_two_threads(network, 28.0, calibrated=True)
+    assert network.most == 1
+
+
+@pytest.mark.parametrize(("speech_s", "calibrated"), [(3.0, True), (28.0, False)])
+def test_commands_and_models_without_calibration_are_encoded_at_once(
+    speech_s: float, calibrated: bool
+) -> None:
+    network = CrowdedNetwork(meet=Barrier(2))
+    encode_on_two_threads(network, speech_s, calibrated)
+    assert network.most == 2

@@ -12,6 +12,7 @@ from stt_mqtt.engine.calibration import FULL_WINDOW, Floats, Window
 from stt_mqtt.engine.loaded import padded
 from stt_mqtt.engine.log_mel import HOP, LogMel
 from stt_mqtt.types import SAMPLE_RATE, Samples
+from tests.thorough import examples
 
 MELS = 80
 HEAR = LogMel(MELS)
@@ -65,7 +66,7 @@ def test_the_numbers_are_those_of_faster_whisper(mels: int) -> None:
         np.testing.assert_allclose(ours(samples), theirs(samples, padding=0), rtol=0, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20))
 @given(
     before=st.integers(0, 900),
     count=st.integers(1, 900),

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from stt_mqtt.app.book import read_phrases
+from stt_mqtt.config import PhrasesConfig
 from stt_mqtt.engine.phrases import CurrentBook
 from stt_mqtt.engine.recognizer import MAX_REMEMBERED, Memo, Piece, Recognizer
 from stt_mqtt.engine.transcriber import DecodePass, Hypothesis, Speech
 from stt_mqtt.errors import InferenceFailedError, UtteranceError
+from stt_mqtt.phrases.names import NO_NAMES
 from stt_mqtt.stages import Stage
 from stt_mqtt.types import Batch, Completion, InferenceResult, Verdict
 from tests.engine.scripted import FakeVoice, Scripted, hypothesis, speech
@@ -111,6 +114,20 @@ def test_what_was_found_while_the_book_was_replaced_is_not_used() -> None:
     find(used, piece)
     find(used, piece)
     assert count(model) == 2
+
+
+def test_a_book_that_was_read_again_is_another_one_and_the_two_are_not_compared() -> None:
+    before, after = (read_phrases(PhrasesConfig(builtin=True), NO_NAMES) for _ in range(2))
+    for one in (before, after):
+        one.compiled("en")
+    model, current = Scripted(), CurrentBook(before)
+    used, piece = Recognizer(model, FakeVoice(), current), asked()
+    find(used, piece)
+    current.book = after
+    assert isinstance(find(used, piece), Hypothesis)
+    assert count(model) == 2
+    assert before != after
+    assert before.compiled("en") != after.compiled("en")
 
 
 def ends(text: str, sure: float = 0.9, **changed: Any) -> tuple[Hypothesis, Scripted]:

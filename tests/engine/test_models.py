@@ -53,6 +53,18 @@ def test_where_fetched_models_are_kept(environ: dict[str, str], folder: str) -> 
     assert default_models_dir(environ) == Path(folder).expanduser()
 
 
+def test_a_user_without_a_home_has_the_cache_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert default_models_dir({}) == Path("/var/cache/stt-mqtt/models")
+    with pytest.raises(ModelError, match="'~nobody/model' cannot be looked for: Could not"):
+        resolve("~nobody/model", tmp_path)
+
+
 def test_a_path_is_a_folder_with_a_model(tmp_path: Path, models_dir: Path) -> None:
     folder = write_folder(tmp_path / "mine", COMPLETE)
     assert resolve(str(folder), models_dir) == ResolvedModel("mine", folder)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.gate import Pause, SpeechSpan
 from stt_mqtt.engine.pauses import cut_at_pauses, judge_pauses, without_pauses
 from stt_mqtt.types import SAMPLE_RATE, Samples
+from tests.thorough import examples
 
 
 def talk(seconds: float, *pauses_s: float, seed: int = 0) -> Samples:
@@ -56,7 +57,7 @@ def test_silence_without_end_is_cut_too() -> None:
     assert sum(map(len, pieces)) == 100 * SAMPLE_RATE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.floats(0.0, 20.0),
     st.floats(1.0, 6.0),
@@ -114,7 +115,7 @@ def test_many_sounds_with_pauses_between_them_do_not_cost_a_look_each() -> None:
     assert told(pauses_s, 30.0) == "S" * 7 + "D" * 8
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(st.floats(0.0, 60.0), max_size=40), st.floats(0.0, 600.0))
 def test_the_answer_is_one_for_each_pause_and_bounded(
     pauses_s: list[float], audio_s: float

@@ -442,7 +442,7 @@ def test_an_unexpected_exception_harms_only_its_utterance_and_is_logged(
             raise ZeroDivisionError
         return decode(audio, max_s)
 
-    monkeypatch.setattr("stt_mqtt.engine.pipeline.decode", breaks_on_wav)
+    monkeypatch.setattr("stt_mqtt.audio.decoders.decode", breaks_on_wav)
     with caplog.at_level(logging.ERROR):
         found = run(
             pipeline(),

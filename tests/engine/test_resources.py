@@ -184,6 +184,28 @@ def test_memory_that_the_allocator_holds_is_given_back() -> None:
     assert float(done.stdout) > 50
 
 
+ONE_HEAP = """
+import ctypes, threading
+from stt_mqtt.engine.resources import share_one_heap
+share_one_heap()
+threads = [threading.Thread(target=bytearray, args=(50_000,)) for _ in range(8)]
+for thread in threads:
+    thread.start()
+    thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_all_threads_share_one_heap() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_HEAP], capture_output=True, text=True, check=True, timeout=60
+    )
+    if "Arena" not in done.stderr:
+        pytest.skip("another C library than glibc")
+    assert done.stderr.count("Arena") == 1
+
+
 AVAILABLE_MB = 1024.0
 MEMINFO = "MemTotal: 4000000 kB\nMemFree: 100000 kB\nMemAvailable: 1000000 kB\nBuffers: 1 kB\n"
 MINE = "0::/system.slice/stt.service\n"
@@ -258,6 +280,23 @@ def test_a_limit_of_version_1_counts_with_the_page_cache_of_the_groups_within(
         "memory/memory.usage_in_bytes": f"{900 * MB}\n",
     }
     assert free_with(tmp_path, "7:memory:/docker/abc\n0::/\n", files) == 350
+
+
+@pytest.mark.parametrize(
+    ("limits", "free"),
+    [
+        ("Max address space         2000000000           unlimited            bytes", 488),
+        ("Max data size             1500000000           unlimited            bytes", 244),
+        ("Max address space         unlimited            unlimited            bytes", AVAILABLE_MB),
+        ("Max address space", AVAILABLE_MB),
+    ],
+)
+def test_a_limit_of_the_process_itself_leaves_less(
+    tmp_path: Path, limits: str, free: float
+) -> None:
+    put(tmp_path, "proc/self/status", "Name:\tstt\nVmSize:\t 500000 kB\nVmData:\t 250000 kB\n")
+    put(tmp_path, "proc/self/limits", f"Limit    Soft Limit    Hard Limit    Units\n{limits}\n")
+    assert free_with(tmp_path, "0::/\n", {}) == free
 
 
 def test_nothing_is_free_where_more_is_used_than_the_limit(tmp_path: Path) -> None:

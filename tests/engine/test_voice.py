@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.engine.voice import CHUNK, WEIGHTS, VoiceDetector
 from stt_mqtt.types import SAMPLE_RATE, Samples
+from tests.thorough import examples
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
 Detect: TypeAlias = Callable[[Samples], Probabilities]
@@ -125,7 +126,7 @@ def test_speech_is_more_of_a_voice_than_noise_as_loud(index: int) -> None:
     assert heard.max() > 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(count=st.integers(0, 140 * CHUNK), seed=st.integers(0, 9))
 def test_a_chunk_is_judged_by_what_came_before_only(count: int, seed: int) -> None:
     samples = np.concatenate([SPEECH, noise(140 * CHUNK, seed=seed)])

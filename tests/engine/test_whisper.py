@@ -27,6 +27,8 @@ from stt_mqtt.engine.whisper import WhisperTranscriber, load_with
 from stt_mqtt.errors import (
     InferenceFailedError,
     MissingExtraError,
+    ModelError,
+    NotEnoughMemoryError,
     UnsupportedLanguageError,
     UtteranceError,
 )
@@ -118,7 +120,7 @@ class FakeNetwork:
 
 
 def _bytes(text: str) -> list[int]:
-    ids: list[int] = whisper_tokenizer("en").tokenizer.encode(text).ids
+    ids: list[int] = whisper_tokenizer("en").pairs.encode(text)
     return ids
 
 
@@ -201,9 +203,15 @@ def test_speech_of_different_windows_is_decoded_apart_and_answered_in_order() ->
 
 def test_with_the_whole_tail_everything_is_decoded_together() -> None:
     network = FakeNetwork()
-    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 28.0), decode_pass=DecodePass.SECOND)
+    hear(network, speech(1, 1.0), speech(2, 9.0), speech(3, 15.0), decode_pass=DecodePass.SECOND)
     assert network.batches == [[1, 2, 3]]
     assert network.generated[0].states == 1500
+
+
+def test_long_pieces_are_decoded_alone_to_save_memory() -> None:
+    network = FakeNetwork()
+    hear(network, speech(1, 28.0), speech(2, 28.0), speech(3, 9.0), decode_pass=DecodePass.SECOND)
+    assert network.batches == [[1], [2], [3]]
 
 
 def test_prompts_of_different_length_are_decoded_apart() -> None:
@@ -525,6 +533,30 @@ def test_without_the_extra_a_model_says_what_to_install(
     model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
     with pytest.raises(MissingExtraError, match="pip install"):
         load_with(None, model, rung, Parallelism(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (MemoryError(), NotEnoughMemoryError),
+        (RuntimeError("mkl_malloc: failed to allocate memory"), NotEnoughMemoryError),
+        (RuntimeError("unexpected payload size"), ModelError),
+    ],
+)
+def test_a_model_for_which_memory_ends_while_it_loads_may_be_tried_again(
+    raised: Exception,
+    expected: type[ModelError],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("ctranslate2.models.Whisper", fails)
+    model, rung = ResolvedModel("tiny.en", tmp_path), Rung("best", "tiny.en", 5, "int8")
+    with pytest.raises(ModelError, match=r"model tiny\.en") as caught:
+        load_with(None, model, rung, Parallelism(1, 1))
+    assert type(caught.value) is expected
 
 
 # Drafts ----------------------------------------------------------------------------------------

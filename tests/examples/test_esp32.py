@@ -31,6 +31,7 @@ from tests.examples.room import (
     tone,
     utterances,
 )
+from tests.thorough import examples
 from tools.brokers import Broker
 from tools.program import running
 from tools.words import word_error_rate
@@ -360,7 +361,7 @@ def test_adpcm_blocks_decode_to_what_was_said(built: Binaries, talk: Conversatio
     assert 10 * np.log10(float(np.mean(np.square(wanted))) / noise) > 25
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.lists(st.sampled_from([-32768, -32767, -1, 0, 1, 300, 32767]), min_size=9, max_size=99))
 def test_adpcm_survives_the_loudest_sounds(built: Binaries, values: list[int]) -> None:
     blocks = built.part("adpcm", "9", given=np.array(values, "<i2").tobytes())
@@ -382,7 +383,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(JSON, min_size=1, max_size=60), st.booleans())
 def test_the_sketch_reads_a_switch_as_a_json_library_would(
     built: Binaries, values: list[object], ascii_only: bool
@@ -395,7 +396,7 @@ def test_the_sketch_reads_a_switch_as_a_json_library_would(
     assert switches(built, payloads) == wanted
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(st.binary(max_size=40) | st.text('{}[]":,\\ mutedrfals', max_size=40), max_size=60))
 def test_no_payload_makes_the_sketch_read_beyond_it(
     built: Binaries, payloads: list[bytes | str]

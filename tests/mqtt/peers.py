@@ -8,19 +8,22 @@ from contextlib import contextmanager
 
 from stt_mqtt.config import MqttConfig, Protocol
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Will
-from tools.brokers import Broker, FakeServer, Relay, eventually
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound, Will
+from tools.brokers import Broker, FakeServer, eventually
+from tools.proxy import Proxy
 
 WILL = Will("will", b"gone")
 
 
-class Recorder:
+class Recorder(ClientListener):
     """Remembers everything that it hears."""
 
     def __init__(self) -> None:
         self.protocols: list[str] = []
         self.reasons: list[str] = []
         self.messages: list[Inbound] = []
+        self.large: list[str] = []
+        """Topics of messages over the limit."""
 
     def connected(self, protocol: str) -> None:
         self.protocols.append(protocol)
@@ -31,6 +34,9 @@ class Recorder:
     def message(self, message: Inbound) -> None:
         self.messages.append(message)
 
+    def too_large(self, topic: str) -> None:
+        self.large.append(topic)
+
     def payloads(self, topic: str) -> list[bytes]:
         """Payloads that came in on `topic`, in order."""
         return [message.payload for message in self.messages if message.topic == topic]
@@ -38,7 +44,7 @@ class Recorder:
 
 @contextmanager
 def client_of(
-    broker: Broker | Relay | FakeServer,
+    broker: Broker | Proxy | FakeServer,
     *subscriptions: str,
     config: MqttConfig | None = None,
     recorder: Recorder | None = None,
@@ -66,7 +72,7 @@ def client_of(
 
 @contextmanager
 def connected_to(
-    broker: Broker | Relay | FakeServer, *subscriptions: str, protocol: Protocol = Protocol.AUTO
+    broker: Broker | Proxy | FakeServer, *subscriptions: str, protocol: Protocol = Protocol.AUTO
 ) -> Iterator[tuple[MqttClient, Recorder]]:
     """The same, connected."""
     with client_of(broker, *subscriptions, config=MqttConfig(protocol=protocol)) as pair:

@@ -14,8 +14,10 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from stt_mqtt.config import MqttConfig, Protocol
+from stt_mqtt.mqtt import reconnect
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
+from stt_mqtt.mqtt.outbox import MAX_PUBLICATIONS
 from stt_mqtt.mqtt.receiver import Receiver
 from tests.mqtt.peers import WILL, Recorder, client_of, connected_to
 from tools.brokers import (
@@ -24,19 +26,19 @@ from tools.brokers import (
     FakeServer,
     Mosquitto,
     MosquittoOptions,
-    Relay,
     eventually,
     needs_mosquitto,
     never,
 )
+from tools.proxy import Proxy
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 PLAIN = MosquittoOptions()
 
 
 @pytest.fixture
-def relay(broker: Broker) -> Iterator[Relay]:
-    made = Relay(broker.port)
+def relay(broker: Broker) -> Iterator[Proxy]:
+    made = Proxy(broker.port)
     yield made
     made.close()
 
@@ -117,7 +119,7 @@ def test_retained_publications_are_marked_as_such(broker: Broker) -> None:
         assert heard.messages == [Inbound("room", b"kept", 1, retain=True)]
 
 
-def test_a_connection_that_breaks_leaves_the_will(broker: Broker, relay: Relay) -> None:
+def test_a_connection_that_breaks_leaves_the_will(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, WILL.topic) as (_, heard), connected_to(relay):
         relay.cut(refuse=True)
         eventually(lambda: heard.payloads(WILL.topic) == [WILL.payload])
@@ -157,7 +159,7 @@ def test_stop_is_bounded_and_quiet_for_a_client_that_never_connected() -> None:
 
 
 def test_it_says_why_there_is_no_connection_until_there_is_one(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(relay) as (client, _):
         assert client.failure is None
@@ -184,7 +186,7 @@ def test_it_subscribes_again_after_the_broker_restarted(mosquitto: MakeMosquitto
 
 
 def test_qos_1_published_while_offline_arrives_later_in_order_and_qos_0_does_not(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         relay.cut(refuse=True)
@@ -200,7 +202,7 @@ def test_qos_1_published_while_offline_arrives_later_in_order_and_qos_0_does_not
         assert client.lost_publications == 0
 
 
-def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, relay: Relay) -> None:
+def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         assert client.connection == 1
         client.publish(Publication("room", b"next", connection=2))
@@ -221,7 +223,7 @@ def test_what_is_for_one_connection_is_never_sent_on_the_next(broker: Broker, re
         assert client.lost_publications == 0
 
 
-def test_a_flood_for_one_connection_ends_where_that_breaks(broker: Broker, relay: Relay) -> None:
+def test_a_flood_for_one_connection_ends_where_that_breaks(broker: Broker, relay: Proxy) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         for number in range(5000):
             client.publish(Publication("room", b"%d" % number, connection=1))
@@ -253,7 +255,7 @@ class Numbering(Recorder):
         super().disconnected(reason)
 
 
-def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Relay) -> None:
+def test_a_listener_that_is_told_of_a_connection_can_publish_for_it(relay: Proxy) -> None:
     numbering = Numbering()
     client = MqttClient(ClientOptions(MqttConfig(), relay.host, relay.port))
     numbering.client = client
@@ -326,7 +328,7 @@ def test_a_receipt_that_fails_is_logged_and_the_connection_stays(
 
 
 def test_what_was_not_acknowledged_when_the_connection_broke_is_sent_again(
-    broker: Broker, relay: Relay
+    broker: Broker, relay: Proxy
 ) -> None:
     with connected_to(broker, "room") as (_, heard), connected_to(relay) as (client, own):
         for number in range(2000):
@@ -470,8 +472,12 @@ def test_a_publication_that_mqtt_does_not_allow_is_lost_alone(
 @needs_mosquitto
 @pytest.mark.parametrize("protocol", [Protocol.V5, Protocol.V311])
 def test_two_clients_with_one_identifier_name_it_and_do_not_fill_the_log(
-    broker: Broker, caplog: pytest.LogCaptureFixture, protocol: Protocol
+    broker: Broker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Protocol,
 ) -> None:
+    monkeypatch.setattr(reconnect, "SUSPECTED_DELAYS_S", (1.0,))
     caplog.set_level(logging.INFO)
     config = MqttConfig(client_id="the-same", protocol=protocol)
     with client_of(broker, config=config) as (first, one):
@@ -511,7 +517,7 @@ class Moody(Recorder):
 
 
 def test_a_listener_that_fails_stops_nothing_and_does_not_flood_the_log(
-    broker: Broker, relay: Relay, caplog: pytest.LogCaptureFixture
+    broker: Broker, relay: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     with client_of(relay, "room", recorder=Moody()) as (client, heard):
         eventually(lambda: client.connected)
@@ -567,3 +573,42 @@ def test_many_threads_may_publish_at_once(broker: Broker) -> None:
 def test_the_password_is_in_no_representation() -> None:
     options = ClientOptions(MqttConfig(), "localhost", 1883, WILL, "s3cret")
     assert "s3cret" not in repr(options)
+
+
+def test_a_message_over_the_limit_costs_nobody_else_a_word(broker: Broker) -> None:
+    config = MqttConfig(protocol=Protocol.V311, max_payload_kib=64)
+    with client_of(broker, "room/#", config=config) as (client, heard):
+        eventually(lambda: client.connected)
+        with connected_to(broker) as (other, _):
+            for topic, size in (("room/a", 10), ("room/b", 3_000_000), ("room/c", 10)):
+                other.publish(Publication(topic, bytes(size)))
+            eventually(lambda: len(heard.messages) == 2)
+        assert [message.topic for message in heard.messages] == ["room/a", "room/c"]
+        assert heard.large == ["room/b"]
+        assert client.too_large_messages == 1
+        assert client.connections == 1
+
+
+def test_a_broker_that_takes_nothing_fills_the_outbox_to_its_bound_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def accept_and_read_nothing(sock: socket.socket, _connect: bytes) -> None:
+        sock.sendall(b"\x20\x02\x00\x00")
+        over.wait(60)
+
+    over = threading.Event()
+    server = FakeServer(accept_and_read_nothing)
+    try:
+        with client_of(server, config=MqttConfig(protocol=Protocol.V311)) as (client, _):
+            eventually(lambda: client.connected)
+            for _ in range(MAX_PUBLICATIONS + 10):
+                client.publish(Publication("room/result", bytes(100)))
+            assert client.waiting[0] == MAX_PUBLICATIONS * 9 // 10
+            assert client.lost_publications == MAX_PUBLICATIONS // 10 + 10
+            client.publish(Publication("room/state", b"idle", retain=True))
+            assert client.waiting[0] == MAX_PUBLICATIONS * 9 // 10 + 1
+            over.set()
+    finally:
+        over.set()
+        server.close()
+    assert sum("new ones are lost" in text for text in caplog.messages) == 1

@@ -266,3 +266,20 @@ def test_without_latency_a_connection_is_made_and_used_at_once(
     with connected_to(server(behave), protocol=Protocol.V311) as (client, _):
         client.publish(Publication("room", b""))
         assert client.flush(60)
+
+
+def test_a_broker_that_falls_silent_is_left_when_it_has_not_answered_a_ping_for_a_while(
+    server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection, "POLL_S", 0.05)
+
+    def behave(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(ACCEPTED)
+        stay(sock)
+
+    # Shorter than a configuration may have it. paho alone would wait as long again after the ping.
+    config = MqttConfig(protocol=Protocol.V311).model_copy(update={"keepalive_s": 2})
+    with client_of(server(behave), config=config) as (_, heard):
+        eventually(lambda: heard.reasons)
+    assert "has not answered a ping" in heard.reasons[0]

@@ -14,6 +14,8 @@ from stt_mqtt.mqtt.inbox import (
     BATCH,
     ITEM_OVERHEAD,
     LINGER_S,
+    SLICE,
+    TURN_S,
     Arrival,
     ArrivalQueue,
     Inbox,
@@ -193,7 +195,7 @@ class Handled(MqttDoor):
             ("#",),
             AudioTopics(("/audio",), lambda topic: topic not in self.unwanted),
             large_endings=("/utterance",),
-            dropped=self.dropped.append,
+            dropped=lambda topic, _: self.dropped.append(topic),
         )
 
     def handle(self, message: Inbound) -> None:
@@ -364,3 +366,42 @@ def test_messages_after_the_end_of_the_loop_are_dropped_quietly() -> None:
     inbox = feed(handled, [])
     inbox.message(Inbound("late", b""))
     assert handled.messages == []
+
+
+def test_a_message_that_was_too_large_to_read_is_told_to_its_door() -> None:
+    handled = Handled()
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        inbox.too_large("kitchen/audio")
+        inbox.too_large("x" * 60_000)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert (handled.messages, handled.dropped) == ([], ["kitchen/audio"])
+
+
+def test_messages_that_cost_much_let_the_loop_do_other_work_between_them() -> None:
+    class Slow(Handled):
+        def handle(self, message: Inbound) -> None:
+            super().handle(message)
+            clock[0] += TURN_S / 4
+
+    clock = [0.0]
+    handled = Slow()
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        inbox = inbox_of(handled)
+        for number in range(4 * SLICE):
+            inbox.message(Inbound(f"{number}", b""))
+        real = loop.time
+        loop.time = lambda: clock[0]  # type: ignore[method-assign]
+        inbox.pump()
+        after_one_turn = len(handled.messages)
+        inbox.pump()
+        loop.time = real  # type: ignore[method-assign]
+        return [after_one_turn, len(handled.messages)]
+
+    assert asyncio.run(main()) == [SLICE, 2 * SLICE]

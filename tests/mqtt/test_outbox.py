@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.mqtt.outbox import ITEM_OVERHEAD, Outbox
+from stt_mqtt.mqtt.outbox import ITEM_OVERHEAD, RESERVED_SHARE, Outbox
 from tests.fakes import FakeClock
 
 
@@ -45,7 +45,7 @@ def test_a_full_queue_loses_and_counts_until_something_is_acknowledged() -> None
 
 
 def test_bytes_are_bounded_too() -> None:
-    outbox = Outbox(max_bytes=2 * ITEM_OVERHEAD + 150)
+    outbox = Outbox(max_bytes=(2 * ITEM_OVERHEAD + 150) * RESERVED_SHARE // (RESERVED_SHARE - 1))
     assert outbox.put(Publication("a", bytes(100)))
     assert not outbox.put(Publication("b", bytes(60), correlation=bytes(1)))
     assert outbox.put(Publication("c", bytes(49), correlation=bytes(1)))
@@ -258,3 +258,21 @@ def test_it_tells_what_waits_and_how_many_connections_there_were() -> None:
     outbox.connection_ended()
     outbox.connection_began()
     assert outbox.connections == 2
+
+
+def test_a_full_outbox_takes_what_is_true_now_for_what_was_true_before() -> None:
+    outbox = Outbox(max_items=10)
+    states = [Publication("t/state", state, retain=True) for state in (b"a", b"b", b"c", b"d")]
+    assert outbox.put(states[0])
+    assert [outbox.put(publication(number)) for number in range(9)] == [*[True] * 8, False]
+    assert outbox.put(states[1])
+    assert outbox.put(states[2])
+    assert not outbox.put(Publication("other/state", b"", retain=True))
+    assert outbox.waiting[0] == 10
+    left = [send(outbox, mid) for mid in range(10)]
+    assert [one.payload for one in left if one.retain] == [b"b", b"c"]
+    assert left[-1] == states[2]
+    assert outbox.lost == 2
+    for mid in range(10):
+        outbox.acknowledged(mid)
+    assert outbox.waiting == (0, 0)

@@ -18,21 +18,21 @@ from tools.brokers import (
     FakeServer,
     Mosquitto,
     MosquittoOptions,
-    Relay,
     needs_mosquitto,
 )
+from tools.proxy import Proxy
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
 
-def options(broker: Broker | Relay | FakeServer, **mqtt: object) -> ClientOptions:
+def options(broker: Broker | Proxy | FakeServer, **mqtt: object) -> ClientOptions:
     config = MqttConfig.model_validate(mqtt)
     return ClientOptions(config, broker.host, broker.port)
 
 
 @contextmanager
 def opened(
-    broker: Broker | Relay, keeps: Callable[[Inbound], bool] = lambda _: True
+    broker: Broker | Proxy, keeps: Callable[[Inbound], bool] = lambda _: True
 ) -> Iterator[ProbeSession]:
     session = ProbeSession(options(broker), keeps)
     try:
@@ -75,7 +75,7 @@ def test_it_keeps_no_more_than_it_may(broker: Broker, monkeypatch: pytest.Monkey
 
 
 def test_a_lost_connection_ends_the_waiting(broker: Broker) -> None:
-    relay = Relay(broker.port)
+    relay = Proxy(broker.port)
     try:
         with opened(relay) as session:
             relay.cut(refuse=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.receiver import decode_publish
+from stt_mqtt.mqtt.receiver import HEAD_BYTES, RECEIVE_BYTES, Receiver, decode_publish
 
 untyped_properties: Any = Properties
 
@@ -146,3 +149,81 @@ def test_a_hundred_thousand_user_properties_cost_next_to_nothing() -> None:
     assert message is not None
     assert message.payload == b"payload"
     assert message.user == (("a", "b"),) * 16
+
+
+LIMIT_BYTES = 70_000
+LARGE_BYTES = 20_000_000
+
+
+class Wire:
+    """A receiver of MQTT 3.1.1 on a socket whose other end the test writes to."""
+
+    def __init__(self) -> None:
+        self.heard: list[Inbound | None] = []
+        self.large: list[str] = []
+        self.receiver = Receiver("a", False, LIMIT_BYTES, self.heard.append, self.large.append)
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        self.receiver._sock = self.near
+        self.held_bytes = 0
+
+    def reads(self, data: bytes) -> None:
+        """Let the receiver read `data` as it comes, and note what it holds of a packet."""
+        for at in range(0, len(data), RECEIVE_BYTES):
+            self.far.sendall(data[at : at + RECEIVE_BYTES])
+            for _ in range(4):
+                self.receiver.loop_read()
+                self.held_bytes = max(self.held_bytes, len(self.receiver._in_packet["packet"]))
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire()
+    yield made
+    made.near.close()
+    made.far.close()
+
+
+def packet(header: int, body: bytes) -> bytes:
+    return bytes([header]) + varint(len(body)) + body
+
+
+def test_a_packet_over_the_limit_is_never_in_memory_and_the_connection_goes_on(wire: Wire) -> None:
+    small = packet(QOS_0, text(b"b") + b"p")
+    large = packet(QOS_1, text(b"room/audio") + b"\x12\x34" + bytes(LARGE_BYTES))
+    wire.reads(small + large + small)
+    assert wire.large == ["room/audio"]
+    assert wire.heard == [Inbound("b", b"p")] * 2
+    assert wire.held_bytes <= HEAD_BYTES
+    wire.receiver.acknowledge()
+    wire.receiver.loop_write()
+    assert wire.far.recv(100) == b"\x40\x02\x12\x34"
+
+
+def test_a_packet_over_the_limit_without_a_topic_is_undecodable(wire: Wire) -> None:
+    wire.reads(packet(QOS_0, text(b"\xff") + bytes(LIMIT_BYTES)))
+    assert (wire.heard, wire.large) == ([None], [])
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        packet(0x90, bytes(LIMIT_BYTES + 1)),
+        packet(QOS_2, text(b"a") + bytes(LIMIT_BYTES)),
+    ],
+    ids=["no-message", "qos-2"],
+)
+def test_a_packet_over_the_limit_that_breaks_the_protocol_ends_the_connection(
+    wire: Wire, large: bytes
+) -> None:
+    with suppress(BrokenPipeError):
+        wire.reads(large)
+    assert wire.receiver.socket() is None
+
+
+def test_a_connection_that_ends_within_a_packet_over_the_limit_has_ended(wire: Wire) -> None:
+    wire.reads(packet(QOS_0, text(b"a") + bytes(LARGE_BYTES))[:1_000_000])
+    assert wire.receiver.socket() is not None
+    wire.far.close()
+    wire.receiver.loop_read()
+    assert wire.receiver.socket() is None

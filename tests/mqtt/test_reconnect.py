@@ -82,6 +82,25 @@ def test_a_takeover_after_a_long_connection_is_the_first_one_again() -> None:
     assert attempt.after(Cause.LOST, 0.0, UNDISTURBED_S).takeovers == 0
 
 
+def test_who_keeps_losing_a_connection_with_a_configured_identifier_fights_ever_less() -> None:
+    attempt, delays = first_attempt(V5, named=True), []
+    for _ in range(7):
+        attempt = attempt.after(Cause.LOST, 0.0, lived_s=1.0)
+        delays.append(attempt.delay_s)
+    assert delays == [1, 1, 5, 15, 30, 60, 60]
+    assert attempt.after(Cause.LOST, 1.0, lived_s=1.0).delay_s == 45
+    assert attempt.after(Cause.LOST, 0.0, lived_s=STEADY_S).delay_s == 1
+    again = attempt.after(Cause.UNREACHABLE, 0.0).after(Cause.LOST, 0.0, lived_s=1.0)
+    assert again.delay_s == 1
+
+
+def test_with_an_identifier_of_its_own_it_comes_back_at_once_however_often_it_is_lost() -> None:
+    attempt = first_attempt(V5)
+    for _ in range(7):
+        attempt = attempt.after(Cause.LOST, 0.0, lived_s=1.0)
+        assert attempt.delay_s == 1
+
+
 def test_a_lost_connection_is_tried_again_after_a_second_however_bad_it_was_before() -> None:
     seen = follow(
         V5,

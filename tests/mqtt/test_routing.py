@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from stt_mqtt.errors import OverloadedError
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Router, Subscriptions
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, RetainedTopics, Router, Subscriptions
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Door:
             (f"{self.name}/#",),
             AudioTopics(("/audio",)) if self.name == "one" else AudioTopics(),
             large_endings=("/whole",),
-            dropped=lambda topic: self.told.append(f"dropped {topic}"),
+            dropped=lambda topic, _: self.told.append(f"dropped {topic}"),
             retained=RetainedTopics(
                 (f"{self.name}/out",),
                 lambda: self.told.append(f"{self.name} cleaned up"),
@@ -37,19 +38,21 @@ class Door:
     def on_connected(self) -> None:
         self.told.append(f"{self.name} connected")
 
+    def on_disconnected(self) -> None:
+        self.told.append(f"{self.name} disconnected")
 
-@dataclass
-class Listening:
+
+class Listening(MqttDoor):
     """A door with nothing but filters."""
 
-    subscriptions: Subscriptions
-    heard: list[str] = field(default_factory=list)
+    subscriptions = Subscriptions(())
+
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        self.subscriptions = subscriptions
+        self.heard: list[str] = []
 
     def handle(self, message: Inbound) -> None:
         self.heard.append(message.topic)
-
-    def on_connected(self) -> None:
-        self.heard.append("connected")
 
 
 def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> None:
@@ -59,7 +62,7 @@ def test_each_message_goes_to_the_door_that_subscribed_to_it_and_no_other() -> N
     for topic in ("one/a", "nobody/c"):
         router.route(topic).door.handle(Inbound(topic, b""))
     for topic in ("other/b", "nobody/c"):
-        router.route(topic).topics.dropped(topic)
+        router.route(topic).topics.dropped(topic, OverloadedError(""))
     assert (one.told, other.told, lost) == (["one/a"], ["dropped other/b"], ["lost"])
 
 
@@ -92,6 +95,9 @@ def test_doors_are_told_of_the_connection_in_order_and_clean_up_in_reverse() -> 
     router.on_connected()
     router.clean_up()
     assert told == ["one connected", "other connected", "other cleaned up", "one cleaned up"]
+    told.clear()
+    router.on_disconnected()
+    assert told == ["one disconnected", "other disconnected"]
 
 
 def test_what_the_doors_listen_to_is_put_together() -> None:

@@ -15,7 +15,17 @@ from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.tls import explain, tls_context
 from tests.mqtt.peers import client_of
-from tools.brokers import Certificates, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+from tools.brokers import (
+    Certificates,
+    FakeServer,
+    Mosquitto,
+    MosquittoOptions,
+    eventually,
+    make_certificates,
+    needs_mosquitto,
+    only_old_tls,
+    sign,
+)
 
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
@@ -79,6 +89,21 @@ def test_an_authority_that_nobody_knows_is_one_sentence(
 
 
 @needs_mosquitto
+def test_a_certificate_that_has_expired_is_named_and_the_next_one_is_accepted(
+    tmp_path: Path, mosquitto: MakeMosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates = make_certificates(tmp_path)
+    sign(tmp_path, "server", days=-1)
+    options = MosquittoOptions(certificates=certificates)
+    broker = mosquitto(options)
+    with client_of(broker, config=with_ca(certificates)) as (client, _):
+        eventually(lambda: "certificate has expired" in caplog.text)
+        sign(tmp_path, "server")
+        broker.reload(options)
+        eventually(lambda: client.connected)
+
+
+@needs_mosquitto
 def test_tls_with_a_broker_that_has_none_is_explained(
     mosquitto: MakeMosquitto, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,6 +119,27 @@ def test_no_tls_with_a_broker_that_wants_it_is_explained(
     broker = mosquitto(MosquittoOptions(certificates=certificates))
     with client_of(broker, config=MqttConfig(protocol=Protocol.V311)):
         eventually(lambda: "one that expects TLS" in caplog.text)
+
+
+def answer_in_older_tls(sock: socket.socket, _greeting: bytes) -> None:
+    """A server that answers with its own version, 1.1, whatever the client offers."""
+    hello = b"\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
+    sock.sendall(b"\x16\x03\x02\x00\x2a" + b"\x02\x00\x00\x26" + hello)
+    sock.recv(1)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_versions_of_tls_before_1_2_are_refused_in_words(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture, answers: bool
+) -> None:
+    server = FakeServer(answer_in_older_tls if answers else only_old_tls(certificates))
+    try:
+        with client_of(server, config=with_ca(certificates)) as (client, _):
+            eventually(lambda: "speaks only versions of TLS before 1.2" in caplog.text)
+            assert not client.connected
+    finally:
+        server.close()
+    assert "trying 3.1.1" not in caplog.text
 
 
 def test_the_name_in_the_certificate_is_checked(certificates: Certificates) -> None:

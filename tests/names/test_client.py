@@ -24,7 +24,7 @@ from stt_mqtt.names.connection import Timeouts
 from stt_mqtt.names.store import FILE, NamesStore
 from stt_mqtt.phrases.names import HomeNames
 from tests.names.server import TOKEN, FakeHomeAssistant, home_assistant
-from tools.brokers import Certificates
+from tools.brokers import Certificates, FakeServer, only_old_tls
 
 PATIENCE_S = 30.0
 """After this, a test has failed."""
@@ -388,6 +388,29 @@ def test_without_its_authority_the_message_says_what_to_check(
     asyncio.run(scenario())
     assert "its certificate is not accepted: " in caplog.text
     assert "check phrases.home_assistant.ca_file" in caplog.text
+
+
+@pytest.mark.parametrize("has_own_authority", [True, False])
+def test_versions_of_tls_before_1_2_are_refused_in_words(
+    bench: Bench,
+    certificates: Certificates,
+    caplog: pytest.LogCaptureFixture,
+    has_own_authority: bool,
+) -> None:
+    bench.tls = trusting(certificates.ca) if has_own_authority else None
+
+    server = FakeServer(only_old_tls(certificates))
+
+    async def scenario() -> None:
+        async with bench.follow(f"https://127.0.0.1:{server.port}") as follower:
+            await asyncio.wait_for(follower.status_changed.wait(), PATIENCE_S)
+            assert follower.told == ["unreachable"]
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.close()
+    assert "it speaks only versions of TLS before 1.2" in caplog.text
 
 
 GARBAGE = [

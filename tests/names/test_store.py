@@ -88,3 +88,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
 )
 def test_the_folder_is_that_of_systemd_or_of_the_user(environ: dict[str, str], folder: str) -> None:
     assert default_state_dir(environ) == Path(folder).expanduser()
+
+
+def test_a_user_without_a_home_has_the_state_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert default_state_dir({}) == Path("/var/lib/stt-mqtt")

@@ -5,11 +5,13 @@ import json
 import logging
 import os
 import re
+import resource
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 import pytest
@@ -169,6 +171,30 @@ def test_a_reader_who_has_gone_stops_nobody() -> None:
     writer.write("nobody hears this")
     assert writer.flush(60)
     os.close(writing)
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted_where_they_were(tmp_path: Path) -> None:
+    file = tmp_path / "service.log"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with file.open("wb") as stream:
+        writer = LogWriter(stream.fileno(), "{} were dropped: {}".format)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+        try:
+            for number in range(9):
+                writer.write(f"this is line {number}")
+                assert writer.flush(60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        writer.write("there is room again")
+        assert writer.flush(60)
+        writer.close()
+    assert file.read_text().splitlines() == [
+        "this is line 0",
+        "this is line 1",
+        "this is li",
+        "7 were dropped: the log could not be written: File too large",
+        "there is room again",
+    ]
 
 
 def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:

@@ -18,7 +18,8 @@ from stt_mqtt.phrases.match import matches
 from stt_mqtt.phrases.names import Area, Entity, HomeNames
 from stt_mqtt.types import Completion
 from tests.phrases.books import compiled, sentences
-from tests.phrases.test_starter_book import LANGUAGES, NEAR, cases_of, commands, phrase_book
+from tests.phrases.test_starter_book import LANGUAGES, NEAR, cases_of, phrase_book
+from tests.thorough import examples
 
 COMPLETE, EXTENDABLE, OPEN, _, NONE = Completion
 
@@ -267,7 +268,7 @@ def said(cases: str) -> list[str]:
     if cases == NEAR:
         listed: list[str] = cases_of(NEAR)["said"]
         return listed
-    return [sentence for language, sentence, _, _ in commands() if language == cases]
+    return [text for sentences in cases_of(cases)["commands"].values() for text in sentences]
 
 
 def starter(cases: str) -> CompiledBook:
@@ -391,7 +392,7 @@ def beginnings(texts: set[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
             yield (*text[: count - 1], "bedlight")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(50))
 @given(BOOKS)
 def test_a_random_book_agrees_with_the_list_of_its_sentences(pieces: list[Drawn]) -> None:
     things, places = (", ".join(LISTS[name]) for name in ("thing", "place"))

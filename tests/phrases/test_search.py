@@ -12,6 +12,7 @@ from stt_mqtt.phrases.grammar import Slot
 from stt_mqtt.phrases.search import Grammar, Search
 from stt_mqtt.phrases.sounds import OMISSION, SOUNDS, SUBSTITUTION, encoded
 from tests.phrases.books import sentences
+from tests.thorough import examples
 
 BOOK = sentences(
     "turn (on|off) [the] {thing}",
@@ -62,7 +63,7 @@ def _without_limits() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.text(alphabet=SOUNDS, min_size=1, max_size=16))
 def test_the_costs_are_those_of_comparing_with_every_sentence(key: str) -> None:
     expected = sorted(distance(key, sentence) for sentence in keys(BOOK))

@@ -16,6 +16,7 @@ from stt_mqtt.phrases import files
 from stt_mqtt.phrases.book import PhraseBook
 from stt_mqtt.phrases.match import matches
 from stt_mqtt.phrases.source import BOUNDS, MAX_PROBLEMS, intents_of, merge, read_book
+from tests.thorough import examples
 
 HEAD = "language: en\n"
 
@@ -420,7 +421,7 @@ def as_text(tree: object) -> str:
     return "null" if tree is None else str(tree)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(130), deadline=None)
 @given(trees, trees, trees)
 def test_no_file_does_more_harm_than_a_report(intents: object, lists: object, rest: object) -> None:
     whole = (

@@ -18,6 +18,7 @@ from stt_mqtt.satellite.spool import DroppedUtterances
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
+from tests.thorough import examples
 
 KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MAX_AGE_S = 30.0
@@ -321,4 +322,4 @@ class TheUplink(RuleBasedStateMachine):
 
 
 TestTheUplink = TheUplink.TestCase
-TestTheUplink.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestTheUplink.settings = settings(max_examples=examples(70), stateful_step_count=50, deadline=None)

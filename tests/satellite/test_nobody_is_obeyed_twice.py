@@ -29,6 +29,7 @@ from stt_mqtt.satellite.uplink import ACKNOWLEDGE_TIMEOUT_S, Uplink
 from stt_mqtt.types import Codec
 from tests.doors.native.peers import native_door
 from tests.fakes import FakeClock, FakePool, engine_facts, heard
+from tests.thorough import examples
 
 MAX_AGE_S = 30.0
 TOPICS = Topics("stt")
@@ -343,4 +344,4 @@ class TheTwo(RuleBasedStateMachine):
 
 
 TestTheTwo = TheTwo.TestCase
-TestTheTwo.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+TestTheTwo.settings = settings(max_examples=examples(130), stateful_step_count=40, deadline=None)

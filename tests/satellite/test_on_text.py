@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from stt_mqtt.errors import ConfigError
 from stt_mqtt.satellite import on_text
 from stt_mqtt.satellite.on_text import MAX_TEXT, MAX_WAITING, TextCommand, TextCommandRunner, clean
+from tests.thorough import examples
 from tools.brokers import eventually
 
 NEVER_TOO_OLD = float("inf")
@@ -155,7 +156,7 @@ def test_what_no_argument_can_hold_is_taken_out(
     assert call["variable"] == cleaned
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(text=st.text(st.characters(exclude_categories=())))
 def test_every_text_arrives_as_it_was_cleaned(
     tmp_path_factory: pytest.TempPathFactory, text: str

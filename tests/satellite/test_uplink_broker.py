@@ -15,26 +15,27 @@ import pytest
 from stt_mqtt.config import MqttConfig
 from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.messages import ClientOptions, Inbound
+from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Inbound
 from stt_mqtt.satellite.control import SatelliteTopics
 from stt_mqtt.satellite.transmission import UplinkConfig
 from stt_mqtt.satellite.uplink import Uplink
 from stt_mqtt.types import Codec
 from tests.mqtt.peers import Recorder, connected_to
-from tools.brokers import Broker, Mosquitto, MosquittoOptions, Relay, eventually, needs_mosquitto
+from tools.brokers import Broker, Mosquitto, MosquittoOptions, eventually, needs_mosquitto
+from tools.proxy import Proxy
 
 KITCHEN = SatelliteTopics(Topics("stt"), "kitchen")
 MakeMosquitto = Callable[[MosquittoOptions], Mosquitto]
 
 
-class Station:
+class Station(ClientListener):
     """An uplink on a client of its own, and one loop: `turn`.
 
     It hears what it says: its subscription is in place before it is told of a connection, so it
     misses nothing, whenever the broker comes back.
     """
 
-    def __init__(self, broker: Broker | Relay, qos: int) -> None:
+    def __init__(self, broker: Broker | Proxy, qos: int) -> None:
         self.heard: list[Inbound] = []
         self.connections: list[int] = []
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -85,7 +86,7 @@ class Station:
 
 
 @contextmanager
-def station_at(broker: Broker | Relay, qos: int) -> Iterator[Station]:
+def station_at(broker: Broker | Proxy, qos: int) -> Iterator[Station]:
     station = Station(broker, qos)
     station.client.start(station)
     try:
@@ -156,7 +157,7 @@ def test_an_utterance_that_the_broker_dies_in_arrives_whole_when_it_is_back(
 
 @needs_mosquitto
 def test_connections_that_break_again_and_again_cost_no_utterance(broker: Broker) -> None:
-    relay = Relay(broker.port)
+    relay = Proxy(broker.port)
     try:
         with (
             connected_to(broker, "stt/kitchen/audio/#") as (_, witness),

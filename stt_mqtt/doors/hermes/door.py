@@ -259,7 +259,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
             return
         kept = pcm[: int(MAX_AUDIO_S * SAMPLE_RATE) * 2 - len(captured)]
         if self._service.make_room(len(kept), session.key):
-            self._service.budget.use(len(kept))
+            self._service.budget.use(session.key, len(kept))
             captured += kept
 
     def _voice_activity(self, site: str, starts: bool) -> None:
@@ -299,7 +299,7 @@ class HermesDoor(MqttDoor, DeviceObserver):
         if session.captured is not None:
             topic = messages.audio_captured_topic(address.site, address.session)
             self._send(session, topic, wav_bytes(bytes(session.captured), SAMPLE_RATE))
-            self._service.budget.use(-len(session.captured))
+            self._service.budget.use(session.key, -len(session.captured))
             session.captured = None
 
     def _release(self, key: DeviceKey) -> None:

@@ -238,6 +238,7 @@ class Bridge:
                 "outcomes": dict(metrics.outcomes),
                 "errors": dict(metrics.errors),
                 "hints": dict(metrics.hints),
+                "decoder_failures": dict(metrics.decoder_failures),
                 "inferences": metrics.inferences,
                 "second_looks": metrics.retries,
                 "dropped": {**metrics.dropped, **self._callbacks.transport_drops()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -134,6 +135,12 @@ class NativeDevices:
         if payload.strip():
             self._register(key, retained)
         return satellite
+
+    def interrupt(self, is_direct: Callable[[str], bool]) -> None:
+        """The connection to the broker is lost, for all devices but those that are direct."""
+        for device in self._service.registry:
+            if device.key.door == DOOR and not is_direct(device.key.name):
+                device.interrupt()
 
     def _register(self, key: DeviceKey, retained: bool) -> None:
         """Register a device before its first utterance, so that observers know it by then."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from stt_mqtt.audio.formats import parse_content_type
 from stt_mqtt.audio.magic import sniff
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.bridge import Bridge
+from stt_mqtt.doors.native.clashes import NameClashes
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.direct import DirectDevices
 from stt_mqtt.doors.native.topics import (
@@ -26,7 +26,7 @@ from stt_mqtt.doors.native.topics import (
     Topics,
     Verb,
 )
-from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
+from stt_mqtt.errors import PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
 from stt_mqtt.mqtt.routing import AudioTopics, RetainedTopics, Subscriptions
@@ -54,14 +54,6 @@ _OF_ITSELF = frozenset({Verb.AVAILABILITY, Verb.SATELLITE})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Where a device requested a copy of the result."""
-
-    topic: str
-    correlation: bytes | None
-
-
 class NativeDoor:
     """Translates device messages into calls of the service, and publishes the outcomes.
 
@@ -83,6 +75,7 @@ class NativeDoor:
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.devices = NativeDevices(service)
+        self._clashes = NameClashes(service.metrics)
         self.direct = DirectDevices(service, self.devices, self._retain)
         service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
@@ -130,6 +123,10 @@ class NativeDoor:
         self.direct.announce()
         self._bridge.announce()
 
+    def on_disconnected(self) -> None:
+        """What is open may have lost its end, unless it does not come over the broker."""
+        self.devices.interrupt(self.direct.is_connected)
+
     def restore_devices(self) -> None:
         """Restore the devices of the previous run that have been read so far."""
         for key in self.devices.restore():
@@ -140,11 +137,10 @@ class NativeDoor:
         self.restore_devices()
         self.devices.all_read()
 
-    def _dropped(self, topic: str) -> None:
+    def _dropped(self, topic: str, error: UtteranceError) -> None:
         """Answer a device whose message was dropped."""
         route = self._topics.parse(topic)
         if isinstance(route, DeviceMessage):
-            error = OverloadedError("messages arrive faster than they can be taken")
             self._answer(DeviceKey(DOOR, route.device), route.verb, UtteranceStart(), error)
 
     # Outcomes and devices ----------------------------------------------------------------------
@@ -170,7 +166,7 @@ class NativeDoor:
         receipt = self._service.metrics.publishing(self._now)
         self._publish(Publication(topic, result, receipt=receipt))
         self.direct.tell(device, "result", fields)
-        if isinstance(outcome.context, Reply):
+        if isinstance(outcome.context, messages.Reply):
             reply = outcome.context
             self._publish(Publication(reply.topic, result, correlation=reply.correlation))
 
@@ -229,6 +225,7 @@ class NativeDoor:
                 self._start(key, message)
             case Verb.STOP:
                 stop = messages.parse_stop(message.payload)
+                self._clashes.stopped(key.name, stop.id)
                 self._service.stop(key, stop.id, stop.chunks)
             case Verb.ABORT:
                 self._service.abort(key, messages.parse_abort(message.payload))
@@ -286,12 +283,15 @@ class NativeDoor:
 
     def _start(self, key: DeviceKey, message: Inbound) -> None:
         try:
-            request = messages.parse_start(message.payload, self._format(key, message))
+            request = messages.parse_start(
+                message.payload, self._default_format(key), message.content_type
+            )
         except UtteranceError as error:
             start = UtteranceStart(context=self._reply(key, message, None))
             self._service.refuse(key, start, error)
             return
         start = replace(request.start, context=self._reply(key, message, request.reply_to))
+        self._clashes.started(key.name, start.id)
         if request.error is None:
             self._service.start(key, start)
         else:
@@ -326,20 +326,16 @@ class NativeDoor:
         self._service.change_settings(key, change)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:
-        default = self._default_format(key)
-        content_type = message.content_type
-        if content_type is None or content_type.startswith("application/json"):
-            return default
-        return parse_content_type(content_type, default)
+        return messages.message_format(message.content_type, self._default_format(key))
 
     def _default_format(self, key: DeviceKey) -> AudioFormat:
         return self._service.config.device(key.name).format
 
-    def _reply(self, key: DeviceKey, message: Inbound, reply_to: str | None) -> Reply | None:
-        topic = message.response_topic or reply_to
+    def _reply(self, key: DeviceKey, message: Inbound, wish: str | None) -> messages.Reply | None:
+        topic = message.response_topic or wish
         if topic is None:
             return None
         if not self._topics.is_reply(key.name, topic):
             self._service.metrics.drop(DropReason.BAD_REPLY_TO)
             return None
-        return Reply(topic, message.correlation)
+        return messages.Reply(topic, message.correlation)

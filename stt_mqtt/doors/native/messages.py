@@ -43,6 +43,14 @@ class StopRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """Where a device requested a copy of the result."""
+
+    topic: str
+    correlation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class SatelliteInfo:
     """What a satellite publishes about itself on `satellite/state`. None: unknown."""
 
@@ -52,8 +60,10 @@ class SatelliteInfo:
     """Whether it publishes the state of its microphone, so that it can be muted."""
 
 
-def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
-    """Parse a start. `default` is the format for what it does not name.
+def parse_start(
+    payload: bytes, default: AudioFormat, content_type: str | None = None
+) -> StartRequest:
+    """Parse a start. The content type and then `default` say what it does not name itself.
 
     Raises `BadPayloadError` if it is not a JSON object or its id is illegal.
     """
@@ -65,7 +75,10 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
         start = UtteranceStart(
             id=id,
             format=parse_format(
-                fields.get("codec"), fields.get("rate"), fields.get("channels"), default
+                fields.get("codec"),
+                fields.get("rate"),
+                fields.get("channels"),
+                message_format(content_type, default),
             ),
             language=_language(fields.get("language")),
             prompt=_prompt(fields.get("prompt")),
@@ -76,6 +89,13 @@ def parse_start(payload: bytes, default: AudioFormat) -> StartRequest:
     except UtteranceError as caught:
         start, error = UtteranceStart(id=id), caught
     return StartRequest(start, reply_to if isinstance(reply_to, str) else None, error)
+
+
+def message_format(content_type: str | None, default: AudioFormat) -> AudioFormat:
+    """The format of the audio that a message is about. Raises as `parse_content_type` does."""
+    if content_type is None or content_type.startswith("application/json"):
+        return default
+    return parse_content_type(content_type, default)
 
 
 def parse_stop(payload: bytes) -> StopRequest:

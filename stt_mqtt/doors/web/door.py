@@ -49,7 +49,7 @@ class Bounds:
 class Secrets:
     """`token`: opens the pages; None: nobody is asked for one. `tls`: the certificate; or None."""
 
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
 
 

@@ -52,6 +52,9 @@ class ConnectionBounds:
     """Time between attempts to listen on an address that is not available."""
 
 
+_NOT_OURS = (HttpProcessingError, ConnectionError, asyncio.InvalidStateError)
+
+
 class Connection(web.RequestHandler):
     """One connection of a client. `lost` is set when it has ended."""
 
@@ -72,8 +75,13 @@ class Connection(web.RequestHandler):
         self.lost = asyncio.Event()
 
     def log_exception(self, *args: object, **kwargs: object) -> None:
-        """Log a defect. For a bad request or a lost connection, the client is to blame."""
-        if not isinstance(kwargs.get("exc_info"), HttpProcessingError | ConnectionError):
+        """Log a defect. For a bad request or a lost connection, the client is to blame.
+
+        aiohttp cancels its own future when a request is still being answered at the end, and then
+        cannot set its result.
+        """
+        error = kwargs.get("exc_info")
+        if not isinstance(error, _NOT_OURS):
             super().log_exception(*args, **kwargs)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -26,10 +26,18 @@ from stt_mqtt.doors.wyoming.messages import (
     parse_audio_format,
     parse_transcribe,
 )
-from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
+from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget, Turn
 from stt_mqtt.doors.wyoming.writer import EventWriter, Peer
-from stt_mqtt.errors import DisabledError, TooShortError, UnsupportedFormatError, UtteranceError
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind, TurnEnd, UtteranceStart
+from stt_mqtt.errors import (
+    DisabledError,
+    ShuttingDownError,
+    TooShortError,
+    UnsupportedFormatError,
+    UtteranceError,
+)
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, TurnEnd, UtteranceStart
+
+_DISCARD_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +159,9 @@ class WyomingConnection(AsyncEventHandler):
             self._send_error(DisabledError("the device was disabled while it spoke"))
         elif error is not None and not isinstance(error, TooShortError):
             self._send_error(error)
+        elif outcome.end is EndReason.SHUTDOWN:
+            # Home Assistant would act on the part that was heard.
+            self._send_error(ShuttingDownError("the service stops, say it again"))
         else:
             transcript = outcome.transcript
             text = transcript.text if transcript and outcome.kind is OutcomeKind.TRANSCRIPT else ""
@@ -173,12 +184,14 @@ class WyomingConnection(AsyncEventHandler):
 
     async def _serve(self) -> None:
         try:
+            turn = Turn()
             while (event := await self._events.next()) is not None and not self._ending:
                 if not await self.handle_event(event):
                     break
                 await self._out.drain()
-                # Let other clients run, even if the next event has already arrived.
-                await asyncio.sleep(0)
+                if turn.ends_with(event):
+                    # Let other clients run, even if the next event has already arrived.
+                    await asyncio.sleep(0)
         except UtteranceError as error:
             self._refuse(error)
             self._context.rearm_timer()
@@ -288,16 +301,33 @@ class WyomingConnection(AsyncEventHandler):
 
 
 class RefusedConnection(AsyncEventHandler):
-    """Sends a client the reason why it is refused, and closes."""
+    """Sends a client the reason why it is refused, and closes.
 
-    def __init__(self, peer: Peer, bounds: Bounds, error: UtteranceError) -> None:
+    `lingering`: the clients that are waited for. If a connection is closed while something of the
+    client is unread, the client may never see the reason.
+    """
+
+    def __init__(
+        self, peer: Peer, bounds: Bounds, error: UtteranceError, lingering: set[Peer]
+    ) -> None:
         super().__init__(peer.reader, peer.writer)
+        self._peer = peer
+        self._bounds = bounds
         self._out = EventWriter(peer, bounds)
         self._error = error
+        self._lingering = lingering
 
     async def run(self) -> None:
         """Send the error and close."""
         self._out.send(encode_error(self._error))
+        if len(self._lingering) < self._bounds.refused:
+            self._lingering.add(self._peer)
+            self._out.finish()
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._bounds.linger_s):
+                    while await self._peer.reader.read(_DISCARD_BYTES):
+                        pass
+            self._lingering.discard(self._peer)
         self._out.close()
 
     async def handle_event(self, _event: Event) -> bool:

@@ -53,6 +53,8 @@ class WyomingDoor:
             service, rearm_timer, self._encoded_info, self._turn_end, self._bounds, budget
         )
         self._connections: dict[DeviceKey, WyomingConnection] = {}
+        self._lingering: set[Peer] = set()
+        """Refused clients that are waited for."""
         self._numbers = count(1)
         self._closing = False
         self._empty = asyncio.Event()
@@ -99,12 +101,12 @@ class WyomingDoor:
         """The handler of a new connection. If there are too many, it refuses the client."""
         if self._closing:
             error = ShuttingDownError("the service is stopping")
-            return RefusedConnection(peer, self._bounds, error)
+            return RefusedConnection(peer, self._bounds, error, self._lingering)
         most = self._bounds.connections
         if len(self._connections) >= most and not self._make_room(peer.name):
             self._service.metrics.drop(DropReason.TOO_MANY_CONNECTIONS)
             busy = OverloadedError(f"all {most} connections are busy")
-            return RefusedConnection(peer, self._bounds, busy)
+            return RefusedConnection(peer, self._bounds, busy, self._lingering)
         key = DeviceKey(DOOR, peer.name, str(next(self._numbers)))
         connection = WyomingConnection(peer, key, self._context, self._forget)
         self._connections[key] = connection
@@ -137,24 +139,27 @@ class WyomingDoor:
     def _make_room(self, name: str) -> bool:
         """Close a connection to make room for a new one. Return False if none may be closed.
 
-        It is the one that was idle for longest, else the newest of the address with the most.
+        It is the one that is idle for longest, else the newest of the address with the most. One
+        that was idle for a moment only belongs to a client that is about to speak. It makes room
+        only if its address has the most.
         """
+        held = Counter([name, *(key.name for key in self._connections)])
+        busiest, most = held.most_common(1)[0]
+        before = asyncio.get_running_loop().time() - self._bounds.fresh_s
         idle = [
             (since, key)
             for key, connection in self._connections.items()
             if (since := connection.idle_since) is not None
+            and (since <= before or held[key.name] == most)
         ]
         if idle:
-            _, key = min(idle)
-            self._connections.pop(key).hang_up()
-            return True
-        held = Counter(key.name for key in self._connections)
-        busiest, most = held.most_common(1)[0]
-        if most <= held[name] + 1:
+            _, victim = min(idle)
+        elif held[name] == most:
             return False
-        newest = next(key for key in reversed(self._connections) if key.name == busiest)
-        error = OverloadedError(f"{most} connections of one address are busy, others want a place")
-        self._connections.pop(newest).send_away(error)
+        else:
+            victim = next(key for key in reversed(self._connections) if key.name == busiest)
+        error = OverloadedError(f"all {self._bounds.connections} connections are wanted by others")
+        self._connections.pop(victim).send_away(error)
         return True
 
     def _forget(self, key: DeviceKey) -> None:

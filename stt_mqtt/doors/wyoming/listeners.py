@@ -11,9 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
 
-from wyoming.server import AsyncEventHandler, AsyncServer, AsyncTcpServer, AsyncUnixServer
+from wyoming.server import AsyncEventHandler
 
 from stt_mqtt.config import ListenAddress, Scheme
+from stt_mqtt.doors.wyoming.acceptor import Acceptor
 from stt_mqtt.doors.wyoming.reader import Bounds
 from stt_mqtt.doors.wyoming.writer import Peer
 
@@ -44,14 +45,14 @@ class SocketListener:
         self._admit = admit
         self._bounds = bounds
         self._on_open = on_open
-        self._server: AsyncServer | None = None
+        self._acceptor: Acceptor | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._logged = ""
 
     @property
     def problem(self) -> str | None:
         """Why it does not listen, and what to do; None: it does, or has not tried yet."""
-        if self._server is not None or not self._logged:
+        if self._acceptor is not None or not self._logged:
             return None
         return f"cannot listen on {self._address.uri}: {self._logged}; {_REMEDY}"
 
@@ -65,9 +66,12 @@ class SocketListener:
         if self._retrying is not None:
             self._retrying.cancel()
             await asyncio.wait({self._retrying})
-        if self._server is not None:
-            await self._server.stop()
-            self._server = None
+        if self._acceptor is not None:
+            await self._acceptor.close()
+            self._acceptor = None
+            if self._address.scheme is Scheme.UNIX:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._address.path)
 
     async def _retry(self) -> None:
         while True:
@@ -78,24 +82,25 @@ class SocketListener:
     async def _try(self) -> bool:
         try:
             async with asyncio.timeout(self._bounds.bind_s):
-                self._server = await self._listen()
+                server = await self._bind()
         except (OSError, UnicodeError) as error:
             self._log_failure(_reason(error))
             return False
+        self._acceptor = Acceptor(server, self._handle, self._address.uri)
         log.info("wyoming listens on %s", self._address.uri)
         self._on_open(self._address)
         return True
 
-    async def _listen(self) -> AsyncServer:
-        address = self._address
-        server: AsyncServer
-        if address.scheme is Scheme.UNIX:
-            await _remove_dead_socket(address.path)
-            server = AsyncUnixServer(address.path)
-        else:
-            server = AsyncTcpServer(address.host, address.port)
-        await server.start(self._handle)
-        return server
+    async def _bind(self) -> asyncio.Server:
+        loop, address = asyncio.get_running_loop(), self._address
+        # Only its sockets are used.
+        protocol = asyncio.Protocol
+        if address.scheme is not Scheme.UNIX:
+            return await loop.create_server(
+                protocol, address.host, address.port, start_serving=False
+            )
+        await _remove_dead_socket(address.path)
+        return await loop.create_unix_server(protocol, address.path, start_serving=False)
 
     def _handle(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

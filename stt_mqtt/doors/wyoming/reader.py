@@ -19,6 +19,8 @@ from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeErr
 
 _READ_BYTES = 64 * 1024
 _SMALL_BYTES = 64 * 1024
+TURN_CHUNKS, TURN_BYTES = 64, 32 * 1024
+"""Most chunks and bytes of audio in the turn of a client. Any other event ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,10 @@ class Bounds:
     """How long to wait for answers after a client closed its sending direction."""
     gone_s: float = 0.5
     """How often to check whether such a client has disconnected."""
+    fresh_s: float = 1.0
+    """How long a new client may take to speak before others may have its place."""
+    refused: int = 64
+    """Most refused clients that are waited for until they have read why."""
     connections: int = 256
     bind_s: float = 5.0
     """Timeout of binding an address."""
@@ -73,6 +79,28 @@ class PayloadBudget:
             yield
         finally:
             self._free_bytes += counted
+
+
+class Turn:
+    """What a client may send before the others have their turn.
+
+    With one event per turn, a room with chunks of 32 ms falls behind beside many clients that send
+    a whole command in an event.
+    """
+
+    def __init__(self) -> None:
+        self._chunks = 0
+        self._bytes = 0
+
+    def ends_with(self, event: Event) -> bool:
+        """Whether the turn ends with this event. Then the next one begins."""
+        self._chunks += 1
+        self._bytes += len(event.payload or b"")
+        ends = event.type != "audio-chunk"
+        ends = ends or self._chunks >= TURN_CHUNKS or self._bytes >= TURN_BYTES
+        if ends:
+            self._chunks = self._bytes = 0
+        return ends
 
 
 class EventReader:

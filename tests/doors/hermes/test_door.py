@@ -631,7 +631,7 @@ def test_the_time_of_an_old_session_does_not_end_the_new_one_under_its_id() -> N
 def test_a_session_that_finds_all_places_for_devices_taken_is_answered_too() -> None:
     wire = Wire(limits={"max_devices": 2})
     for room in ("hall", "loft"):
-        wire.service.start(DeviceKey("native", room), UtteranceStart())
+        wire.service.start(DeviceKey("hermes", room), UtteranceStart())
     wire.start()
     assert wire.topics == [FINISHED, ERROR, TEXT]
     assert wire.on(ERROR)[0]["context"] == "too_many_devices"

@@ -20,6 +20,7 @@ from stt_mqtt.types import Verdict
 from tests.audio.synth import s16, tone
 from tests.doors.hermes.frames import at_rate, classic, with_time
 from tests.fakes import FakeClock, FakePool, engine_facts, heard, nothing_heard
+from tests.thorough import examples
 
 TEXT = "hermes/asr/textCaptured"
 FINISHED = "rhasspy/asr/recordingFinished"
@@ -181,4 +182,4 @@ class TheDoor(RuleBasedStateMachine):
 
 
 TestTheDoor = TheDoor.TestCase
-TestTheDoor.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestTheDoor.settings = settings(max_examples=examples(30), stateful_step_count=30, deadline=None)

@@ -16,6 +16,7 @@ from stt_mqtt.doors.homeassistant.payloads import DeviceFacts, ServiceFacts, dev
 from stt_mqtt.doors.native.messages import SatelliteInfo
 from stt_mqtt.doors.native.topics import DOOR as NATIVE
 from stt_mqtt.doors.native.topics import Topics
+from stt_mqtt.errors import OverloadedError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
@@ -473,7 +474,9 @@ def test_the_door_takes_its_topics_and_no_others(topic: str, owned: bool) -> Non
 
 def test_nothing_comes_of_a_message_that_was_dropped_or_is_of_others() -> None:
     home = Home().connects()
-    home.router.route("homeassistant/status").topics.dropped("homeassistant/status")
+    home.router.route("homeassistant/status").topics.dropped(
+        "homeassistant/status", OverloadedError("full")
+    )
     home.says("homeassistant/sensor/a/config", b"{}")
     assert home.lost == 1
     assert home.announcements() == []

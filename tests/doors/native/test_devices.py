@@ -11,6 +11,7 @@ from stt_mqtt.config import Config, without_secrets
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.doors.native.devices import MAX_NAMES_LOGGED, PreviousRun
 from stt_mqtt.doors.native.messages import SatelliteInfo
+from stt_mqtt.errors import OverloadedError
 from tests.doors.native.peers import Wire
 from tests.fakes import FakeClock
 
@@ -268,8 +269,8 @@ def test_what_a_satellite_said_of_itself_is_cleared_with_it_unless_it_is_there()
 
 def test_a_dropped_message_is_answered_overloaded() -> None:
     bench = Bench()
-    bench.door.subscriptions.dropped("stt/kitchen/utterance")
-    bench.door.subscriptions.dropped("stt/bridge/request/devices")
+    bench.door.subscriptions.dropped("stt/kitchen/utterance", OverloadedError("full"))
+    bench.door.subscriptions.dropped("stt/bridge/request/devices", OverloadedError("full"))
     results = [item for item in bench.published if item.topic == "stt/kitchen/result"]
     assert len(results) == 1
     assert b'"overloaded"' in results[0].payload

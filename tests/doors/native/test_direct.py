@@ -136,6 +136,24 @@ def test_after_a_lost_connection_to_the_broker_pages_are_announced_again() -> No
     assert wire.on("stt/tablet/satellite/state") == [encode(SATELLITE)]
 
 
+def test_a_lost_connection_to_the_broker_makes_a_part_of_what_ends_without_a_stop() -> None:
+    wire = Wire()
+    connected(wire)
+    begin(wire, "a")
+    wire.send("stt/kitchen/audio/start", b'{"id":"b"}')
+    wire.send("stt/kitchen/audio", bytes(3200))
+    wire.door.on_disconnected()
+    wire.clock.advance(6.0)
+    wire.service.tick()
+    wire.answer()
+    wire.answer()
+    # The page has lost nothing: it does not speak over the broker.
+    assert wire.results("tablet")[0]["end"] == "gap"
+    (result,) = wire.results("kitchen")
+    assert (result["end"], result["incomplete"]) == ("disconnect", True)
+    assert wire.on("stt/kitchen/text") == []
+
+
 def retained(wire: Wire, *messages: tuple[str, Any]) -> None:
     for topic, payload in messages:
         wire.send(f"stt/tablet/{topic}", payload, retain=True)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.doors.native.topics import Verb
-from stt_mqtt.errors import TooLongError
+from stt_mqtt.errors import OverloadedError, TooLongError
 from stt_mqtt.hints import Hint
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio, Phrase, Transcript
 from tests.audio.synth import container, is_tone, s16, tone
 from tests.doors.native.peers import Wire
 from tests.fakes import heard, nothing_heard
+from tests.thorough import examples
 
 RESULT_KEYS = [
     "v", "id", "device", "ts", "outcome", "text", "language", "confidence", "no_speech_prob",
@@ -338,6 +339,15 @@ def test_an_unknown_content_type_of_the_first_chunk_refuses_until_a_pause() -> N
     assert result["error"]["code"] == "unsupported_format"
 
 
+def test_a_start_with_a_bad_content_type_is_answered_under_its_id_and_on_its_reply_topic() -> None:
+    wire = Wire()
+    start = b'{"id":"a","reply_to":"stt/kitchen/reply/x"}'
+    wire.send("stt/kitchen/audio/start", start, content_type="audio/unheard-of")
+    (result,) = wire.results()
+    assert (result["id"], result["error"]["code"]) == ("a", "unsupported_format")
+    assert len(wire.on("stt/kitchen/reply/x")) == 1
+
+
 def test_the_chunks_of_a_disabled_device_are_dropped_unparsed() -> None:
     wire = Wire(devices={"kitchen": {"enabled": False}})
     for _ in range(3):
@@ -432,7 +442,7 @@ def test_a_sequence_number_may_come_as_a_user_property() -> None:
 
 def test_what_the_inbox_had_to_drop_is_answered() -> None:
     wire = Wire()
-    wire.door.subscriptions.dropped("stt/kitchen/utterance")
+    wire.door.subscriptions.dropped("stt/kitchen/utterance", OverloadedError("full"))
     (result,) = wire.results()
     assert (result["error"]["code"], result["end"]) == ("overloaded", "single")
 
@@ -443,7 +453,7 @@ def test_a_start_that_could_not_be_taken_ends_the_open_utterance(dropped: str) -
     wire.send("stt/kitchen/audio/start", b'{"id":"open"}')
     wire.send("stt/kitchen/audio", bytes(320))
     if dropped == "shed":
-        wire.door.subscriptions.dropped("stt/kitchen/audio/start")
+        wire.door.subscriptions.dropped("stt/kitchen/audio/start", OverloadedError("full"))
     else:
         wire.send("stt/kitchen/audio/start", bytes(17 * 1024))
     wire.send("stt/kitchen/audio", bytes(320))
@@ -512,7 +522,7 @@ content_types = st.none() | st.text(max_size=30) | st.just("opus;rate=48000")
 users = st.lists(st.tuples(st.just("seq"), st.text(max_size=6) | st.just("1")), max_size=1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(
     st.lists(
         st.tuples(

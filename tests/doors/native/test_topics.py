@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from stt_mqtt.doors.native.topics import (
     Topics,
     Verb,
 )
+from tools.program import overlap
 
 TOPICS = Topics("stt")
 
@@ -61,6 +64,10 @@ def test_what_is_read_first_is_read_on_by_other_filters_or_of_the_start_alone() 
         "stt/+/state", "stt/+/settings", "stt/bridge/health", "stt/bridge/response/health_check",
     }  # fmt: skip
     assert "stt/#" not in {*TOPICS.read_first, *TOPICS.subscriptions}
+
+
+def test_no_two_filters_overlap() -> None:
+    assert not [pair for pair in combinations(TOPICS.subscriptions, 2) if overlap(*pair)]
 
 
 def test_a_topic_of_60_kb_is_refused_before_it_is_remembered() -> None:

@@ -108,10 +108,13 @@ def test_a_reader_that_does_not_read_misses_snapshots_and_costs_no_memory(
             host, port = "127.0.0.1", bench.service.config.web.port
             reading_end, lazy = await asyncio.open_connection(host, port, limit=1024)
             lazy.write(f"GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            await reading_end.readline()
+            # Not before its first snapshot is on the way.
+            await asyncio.wait_for(reading_end.readuntil(b"data: "), PATIENCE_S)
             bench.phrases = None
             async with reading(url) as reader:
-                for _ in range(20):
+                # The server runs in the same loop: by then it has given up the other one.
+                patience = asyncio.get_running_loop().time() + 2 * status.SLOW_S
+                while asyncio.get_running_loop().time() < patience:
                     bench.says()
                     await reader.snapshot()
             received = 0

@@ -7,9 +7,13 @@ import socket
 import pytest
 
 from stt_mqtt.config import WebConfig
-from stt_mqtt.doors.web.door import Bounds
-from stt_mqtt.doors.web.listener import ConnectionBounds, listening_socket
+from stt_mqtt.doors.web.door import Bounds, Secrets, WebDoor
+from stt_mqtt.doors.web.listener import Connection, ConnectionBounds, listening_socket
+from tests.doors.native.peers import Wire
+from tests.doors.web.parts import web_parts
 from tests.doors.web.peers import Site, running
+from tests.fuzz.web import BrowserTransport
+from tests.virtual_time import run_in_virtual_time
 from tools.brokers import free_port
 
 REQUEST = b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -169,3 +173,23 @@ def test_a_door_that_was_never_opened_can_be_closed() -> None:
         await Site().door.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_browser_that_leaves_while_the_door_closes_is_no_defect(
+    caplog: pytest.LogCaptureFixture, steps: int
+) -> None:
+    async def scenario() -> None:
+        door = WebDoor(web_parts(Wire()), Secrets("right"))
+        await door._runner.setup()
+        assert door._runner.server is not None
+        browser = BrowserTransport(is_deaf=False)
+        browser.connect(Connection(door._runner.server, ConnectionBounds()))
+        browser.say(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\ntoken=x")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        browser.close()
+        await door.close()
+
+    run_in_virtual_time(scenario())
+    assert "Unhandled exception" not in caplog.text

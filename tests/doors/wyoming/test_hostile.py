@@ -159,7 +159,7 @@ async def dial_in(bench: TcpBench) -> tuple[asyncio.StreamReader, asyncio.Stream
 
 
 def test_who_was_silent_longest_makes_room_for_a_newcomer() -> None:
-    bench = TcpBench(replace(BOUNDS, connections=3))
+    bench = TcpBench(replace(BOUNDS, connections=3, fresh_s=0.0))
 
     async def scenario() -> None:
         silent = [await dial_in(bench) for _ in range(3)]
@@ -168,7 +168,8 @@ def test_who_was_silent_longest_makes_room_for_a_newcomer() -> None:
         await silent[0][0].readline()
         await is_served(bench)
         # The two newcomers of `is_served` took one place, since the first of them had left.
-        assert await read_rest(silent[1][0]) == []
+        (event,) = await read_rest(silent[1][0])
+        assert event.data["code"] == "overloaded"
         first.write(b'{"type": "ping"}\n')
         assert b"pong" in await silent[0][0].readline()
         for _, writer in silent:
@@ -223,6 +224,46 @@ def test_where_all_are_busy_an_address_with_more_than_its_share_gives_way() -> N
         assert [event.data["code"] for event in told[0]] == ["overloaded"]
         for _, writer in hog:
             await hang_up(writer)
+
+    drive(bench, scenario)
+
+
+def test_who_is_about_to_speak_keeps_its_place_in_a_crowd_of_one_address() -> None:
+    bench = TcpBench(replace(BOUNDS, connections=3, fresh_s=60.0))
+
+    async def scenario() -> None:
+        hog = [await bench.dial("127.0.0.2") for _ in range(2)]
+        for _, writer in hog:
+            writer.write(SENTENCE.partition(b'{"type": "audio-stop"')[0])
+        await until(lambda: sum(device.listening for device in bench.service.registry) == 2)
+        async with bench.client() as client:
+            await until(lambda: bench.door.connections == 3)
+            reader, writer = await bench.dial("127.0.0.2")
+            writer.write(SENTENCE)
+            (event,) = await read_rest(reader)
+            assert event.data["code"] == "overloaded"
+            await say(client)
+            await bench.answer()
+            assert await transcript_like_home_assistant(client) == "Turn on the light."
+            await hang_up(writer)
+        for _, writer in hog:
+            await hang_up(writer)
+
+    drive(bench, scenario)
+
+
+def test_of_refused_clients_only_some_are_waited_for() -> None:
+    bench = TcpBench(replace(BOUNDS, connections=1, refused=1, linger_s=60.0))
+
+    async def scenario() -> None:
+        async with bench.client() as busy:
+            await busy.write_event(AudioStart(**MONO).event())
+            await until(lambda: len(bench.service.registry) == 1)
+            first, second = [await bench.dial() for _ in range(2)]
+            for reader, writer in (first, second):
+                (event,) = await read_rest(reader)
+                assert event.data["code"] == "overloaded"
+                await hang_up(writer)
 
     drive(bench, scenario)
 

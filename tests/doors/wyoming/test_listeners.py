@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -118,6 +119,32 @@ def test_an_address_that_is_not_ours_is_an_error_that_stops_nobody_else(
     bench = Bench([f"tcp://{host}:10300", f"unix://{path}"], None)
     drive(bench, is_unix_served(bench, path))
     assert f"cannot listen on tcp://{host}:10300" in caplog.text
+
+
+def test_a_system_without_file_descriptors_is_told_once_and_clients_are_served_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = TcpBench()
+    refusals = [OSError(errno.EMFILE, "Too many open files")] * 3
+    accept = asyncio.selector_events.BaseSelectorEventLoop.sock_accept
+
+    async def refuse(
+        loop: asyncio.selector_events.BaseSelectorEventLoop, listening: socket.socket
+    ) -> tuple[socket.socket, object]:
+        if refusals:
+            raise refusals.pop()
+        return await accept(loop, listening)
+
+    async def scenario() -> None:
+        assert await info_like_home_assistant(bench.port) is not None
+
+    monkeypatch.setattr("stt_mqtt.doors.wyoming.acceptor.ACCEPT_RETRY_S", 0.0)
+    monkeypatch.setattr(asyncio.selector_events.BaseSelectorEventLoop, "sock_accept", refuse)
+    drive(bench, scenario)
+    assert refusals == []
+    (message,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert f"cannot accept clients on tcp://{LOOPBACK}:{bench.port}: Too many open" in message
+    assert "LimitNOFILE" in message
 
 
 @dataclass

@@ -15,6 +15,7 @@ from wyoming.event import Event
 from stt_mqtt.doors.wyoming.messages import encode
 from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.errors import BadPayloadError, OverloadedError, PayloadTooLargeError, UtteranceError
+from tests.thorough import examples
 from tests.virtual_time import run_in_virtual_time
 
 SMALL = replace(Bounds(), header_bytes=200, data_bytes=100, payload_bytes=300)
@@ -235,7 +236,7 @@ PARTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(PARTS, max_size=12), st.integers(1, 500))
 def test_anything_at_all_gives_events_and_then_an_end_or_an_error(
     parts: list[bytes], piece: int
@@ -253,7 +254,7 @@ def test_anything_at_all_gives_events_and_then_an_end_or_an_error(
         assert stream.taken == len(stream.content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.binary(max_size=2000), st.integers(1, 500))
 def test_no_more_is_held_than_one_event_may_have(noise: bytes, piece: int) -> None:
     most = SMALL.header_bytes + 1 + SMALL.data_bytes + SMALL.payload_bytes

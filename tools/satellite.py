@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stt_mqtt.demo.samples import SAMPLES, Sample
-from tools.brokers import Broker
+from tools.clients import Address
 from tools.program import PROGRAM
 
 LEAD_S = 3.0
@@ -39,7 +39,7 @@ class SatelliteProcess:
     """One satellite; `arguments` say what it listens to."""
 
     def __init__(
-        self, folder: Path, broker: Broker, device: str, *arguments: str, **environ: str
+        self, folder: Path, broker: Address, device: str, *arguments: str, **environ: str
     ) -> None:
         self._log_file = folder / f"{device}.log"
         self._log = self._log_file.open("wb")

@@ -1,0 +1,1 @@
+"""Faults of broker, network, machine and model while four rooms speak."""
