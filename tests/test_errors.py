@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from stt_mqtt import errors
-from stt_mqtt.errors import HomeAssistantError, MissingExtraError, SttMqttError, UtteranceError
+from stt_mqtt.errors import (
+    HomeAssistantError,
+    MissingExtraError,
+    SttMqttError,
+    UtteranceError,
+    is_old_tls,
+)
 from tests.doors.native.test_door import CODES
 
 
@@ -43,3 +51,9 @@ def test_what_home_assistant_did_not_give_has_a_reason_and_may_be_tried_again() 
 def test_the_topics_page_knows_every_code(code: str, pytestconfig: pytest.Config) -> None:
     page = (pytestconfig.rootpath / "docs" / "topics.md").read_text(encoding="utf-8")
     assert f"`{code}`" in page
+
+
+def test_a_server_that_speaks_only_old_tls_is_told_from_other_failures() -> None:
+    old, other = ssl.SSLError(), ssl.SSLError()
+    old.reason, other.reason = "UNSUPPORTED_PROTOCOL", "CERTIFICATE_VERIFY_FAILED"
+    assert [is_old_tls(error) for error in (old, other, OSError())] == [True, False, False]

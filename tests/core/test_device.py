@@ -113,6 +113,7 @@ def test_who_was_interrupted_and_says_no_more_was_heard_in_part() -> None:
     bench.chunks(1, 1.0)
     bench.device.interrupt()
     assert the_utterance(bench.device.tick(6.0)).end is EndReason.DISCONNECT
+    bench.device.interrupt()
     # The whole may be sent again.
     assert bench.device.start(UtteranceStart(id="a"), 7.0) == []
     bench.chunks(1, 7.0)

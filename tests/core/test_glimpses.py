@@ -296,7 +296,7 @@ def test_a_batch_of_final_utterances_has_no_glimpse_in_it() -> None:
     bench.stop()
     bench.answer()
     (batch,) = bench.pool.submitted
-    assert [item.end for item in batch.utterances] == [EndReason.SINGLE, EndReason.STOP]
+    assert {item.end for item in batch.utterances} == {EndReason.SINGLE, EndReason.STOP}
 
 
 @pytest.mark.parametrize(

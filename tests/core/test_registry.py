@@ -128,3 +128,10 @@ def test_who_is_idle_is_forgotten() -> None:
     devices.get_or_add(key("a"))
     devices.forget(key("a"))
     assert names(devices) == []
+
+
+def test_who_is_not_known_can_be_forgotten_and_takes_no_place_from_others() -> None:
+    devices = registry(1)
+    devices.forget(key("stranger"))
+    devices.get_or_add(key("a"))
+    assert names(devices) == ["a"]
