@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -53,7 +52,7 @@ class Tally:
     how: str
     cases: int = 0
     cpu_s: float = 0.0
-    failed: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, int] = field(default_factory=dict)
     """Cases that failed, by kind and place."""
     shown: dict[str, dict[str, str | None]] = field(default_factory=dict)
     """The first case of each: kind, detail and file."""
@@ -64,7 +63,7 @@ class Tally:
     def note(self, failure: Failure, file: str | None) -> None:
         """A case failed."""
         name = f"{failure.kind}: {failure.where}"
-        self.failed[name] += 1
+        self.failed[name] = self.failed.get(name, 0) + 1
         self.shown.setdefault(name, {"detail": failure.detail, "file": file})
 
 
