@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.app.decoding import start_decoders
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
-from stt_mqtt.app.preparation import prepare, start_kept_audio
+from stt_mqtt.app.preparation import prepare, start_decoders, start_kept_audio
 from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
@@ -149,7 +148,7 @@ class Application:
         status = RungStatus(
             config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
         )
-        self._decoders = start_decoders(config.audio)
+        self._decoders = start_decoders(config)
         facts = EngineFacts(languages, status)
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()

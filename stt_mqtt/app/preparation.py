@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.audio.decoders import Decoders
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import BrokerMode, Config
 from stt_mqtt.doors.embedded import EmbeddedBroker
 from stt_mqtt.engine.loading import supported_languages
+from stt_mqtt.errors import ConfigError
 from stt_mqtt.names.store import default_state_dir
 from stt_mqtt.observe.kept_audio import KeptAudio
 
@@ -33,6 +35,22 @@ def start_embedded(config: Config, password: str | None) -> None:
     login = None if username is None else (username, password or "")
     EmbeddedBroker(config.broker, login, config.mqtt.max_payload_kib * 1024).start()
     log.info("embedded broker listens on %s:%d", config.broker.listen, config.broker.port)
+
+
+def start_decoders(config: Config) -> Decoders:
+    """Start what decodes.
+
+    Raises ConfigError if this system cannot isolate it.
+    """
+    if not config.audio.isolate:
+        return IN_THIS_PROCESS
+    if sys.platform != "linux":
+        raise ConfigError(["audio.isolate needs Linux: remove it, or use a container"])
+    from stt_mqtt.engine.isolated import IsolatedDecoders
+
+    decoders = IsolatedDecoders()
+    decoders.start()
+    return decoders
 
 
 def start_kept_audio(config: Config, decoders: Decoders) -> KeptAudio:

@@ -1,9 +1,9 @@
 """The configuration: the models of its sections, and the reader of YAML and environment."""
 
+from stt_mqtt.config.audio import KeepAudioConfig
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
 from stt_mqtt.config.export import json_schema, without_secrets
-from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     BrokerMode,

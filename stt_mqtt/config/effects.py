@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from stt_mqtt.config.audio import KeepAudioConfig
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
-from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     BrokerMode,

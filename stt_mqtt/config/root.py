@@ -6,9 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from stt_mqtt.config.audio import AudioConfig
+from stt_mqtt.config.audio import AudioConfig, KeepAudioConfig
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
-from stt_mqtt.config.keep_audio import KeepAudioConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     HermesConfig,
