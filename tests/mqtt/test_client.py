@@ -71,6 +71,7 @@ def test_a_publication_reaches_a_subscriber(broker: Broker, protocol: Protocol) 
 def test_correlation_data_travels_with_mqtt_5_only(broker: Broker) -> None:
     with connected_to(broker, "room", protocol=Protocol.V5) as (client, heard):
         client.publish(Publication("room", b"", correlation=b"\x00\x01"))
+        eventually(lambda: len(heard.messages) == 1)
         with connected_to(broker, protocol=Protocol.V311) as (old, _):
             old.publish(Publication("room", b"", correlation=b"\x02"))
             eventually(lambda: len(heard.messages) == 2)
