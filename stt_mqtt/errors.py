@@ -90,6 +90,16 @@ class AccessRefusedError(HomeAssistantError):
     exit_code = EXIT_CONFIG
 
 
+class FleetError(SttMqttError):
+    """The NATS servers of the fleet are away or refuse something. A later try may succeed."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+class JobsFullError(FleetError):
+    """The stream of jobs is full."""
+
+
 class DownloadError(SttMqttError):
     """A download failed because of the network or the server. A later try may succeed."""
 

@@ -19,12 +19,12 @@ PACKAGE = Path(stt_mqtt.__file__).parent
 LAYERS = [
     {"hints", "levels", "stages"},
     {"errors"},
-    {"rungs", "types"},
+    {"nodes", "rungs", "types"},
     {"config"},
     {"audio", "phrases"},
     {"engine", "names", "observe", "mqtt"},
     {"core"},
-    {"doors"},
+    {"doors", "fleet"},
     {"app", "satellite"},
     {"demo", "doctor"},
     {"commands"},
@@ -33,7 +33,17 @@ LAYERS = [
 ]
 """From the lowest to the highest. A package imports packages below it and itself."""
 
-PURE_PACKAGES = {"rungs", "types", "errors", "hints", "levels", "stages", "config", "audio"}
+PURE_PACKAGES = {
+    "nodes",
+    "rungs",
+    "types",
+    "errors",
+    "hints",
+    "levels",
+    "stages",
+    "config",
+    "audio",
+}
 PURE_CORE = {
     "budget", "device", "filters", "hearing", "listening", "outcomes", "partials", "queue",
     "resequencer", "settings", "shares", "start", "utterance",
@@ -56,6 +66,7 @@ OWNERS = {
     "ctranslate2": {"engine"},
     "faster_whisper": {"engine"},
     "huggingface_hub": {"engine"},
+    "nats": {"fleet"},
     "paho": {"mqtt"},
     "prometheus_client": {"observe"},
     "aiohttp": {"doors", "names"},

@@ -4,6 +4,7 @@ from stt_mqtt.config.audio import KeepAudioConfig
 from stt_mqtt.config.changes import Changes, compare, merge
 from stt_mqtt.config.devices import DeviceConfig, is_glob
 from stt_mqtt.config.export import json_schema, without_secrets
+from stt_mqtt.config.fleet import FleetConfig, Storage
 from stt_mqtt.config.network import (
     BrokerConfig,
     BrokerMode,
@@ -50,6 +51,7 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "EngineConfig",
+    "FleetConfig",
     "GateConfig",
     "HermesConfig",
     "HomeAssistantConfig",
@@ -70,6 +72,7 @@ __all__ = [
     "SatelliteConfig",
     "Scheme",
     "ServiceConfig",
+    "Storage",
     "TlsConfig",
     "VadConfig",
     "WebConfig",

@@ -54,7 +54,8 @@ def json_schema() -> dict[str, object]:
     schema = _plain(Config.model_json_schema())
     definitions, properties = schema["$defs"], schema["properties"]
     for section in properties.values():
-        _allow_empty(section)
+        if "anyOf" not in section:
+            _allow_empty(section)
     _allow_empty_entries(properties["devices"])
     _allow_empty_entries(definitions["PhrasesConfig"]["properties"]["names"])
     properties["broker"]["anyOf"].append({"enum": [mode.value for mode in BrokerMode]})

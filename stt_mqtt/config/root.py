@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from stt_mqtt.config.audio import AudioConfig, KeepAudioConfig
 from stt_mqtt.config.devices import DeviceConfig, is_glob, settings_for
+from stt_mqtt.config.fleet import FleetConfig
 from stt_mqtt.config.network import (
     BrokerConfig,
     HermesConfig,
@@ -54,6 +55,7 @@ class Config(Section):
             "web",
             "audio",
             "engine",
+            "fleet",
             "ladder",
             "limits",
             "phrases",
@@ -92,6 +94,8 @@ class Config(Section):
     """Settings of devices, by name or glob. Other keys come from `device_defaults`."""
     keep_audio: KeepAudioConfig = Field(default_factory=KeepAudioConfig)
     """Recordings of what was said."""
+    fleet: FleetConfig | None = None
+    """Several processes that share the work over NATS. null: this process works alone."""
     satellite: SatelliteConfig = Field(default_factory=SatelliteConfig)
     """Settings of `stt-mqtt satellite`. The service ignores them."""
     log: LogConfig = Field(default_factory=LogConfig)

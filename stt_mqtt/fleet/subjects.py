@@ -1,0 +1,48 @@
+"""The subjects, streams and buckets of a fleet on NATS. See section 6 of the wire contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONSUMER = "workers"
+"""The one consumer of the stream of jobs. All workers pull from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """The names that a fleet has on its NATS servers. `fleet`: its name."""
+
+    fleet: str
+
+    @property
+    def job(self) -> str:
+        """Jobs, in the stream `jobs`."""
+        return f"stt.{self.fleet}.job"
+
+    @property
+    def jobs(self) -> str:
+        """The stream of jobs."""
+        return f"STT_{self.fleet}_JOBS"
+
+    @property
+    def audio(self) -> str:
+        """The object store with the audio of jobs that are larger than a message may be."""
+        return f"STT_{self.fleet}_AUDIO"
+
+    @property
+    def gateways(self) -> str:
+        """The bucket with an entry for each live gateway."""
+        return f"STT_{self.fleet}_GATEWAYS"
+
+    @property
+    def workers(self) -> str:
+        """The heartbeats of all workers."""
+        return self.worker("*")
+
+    def result(self, gateway: str) -> str:
+        """Results for a gateway, which answers each with whether it was accepted."""
+        return f"stt.{self.fleet}.result.{gateway}"
+
+    def worker(self, worker: str) -> str:
+        """Heartbeats of a worker."""
+        return f"stt.{self.fleet}.worker.{worker}"
