@@ -41,7 +41,10 @@ PATTERNS = {
     "languages": "must be a language tag such as en or pt-BR",
     "listen": "must be tcp://HOST:PORT, unix:///path/to/socket or stdio://",
     "name": "a rung's name has 1 to 32 of A-Z a-z 0-9 _ . -",
+    "fleet.name": "a fleet's name has 1 to 32 of A-Z a-z 0-9 _ -",
+    "node": "the name of a process has 1 to 32 of A-Z a-z 0-9 _ -",
     "rooms": "a room is a device name of 1 to 64 of A-Z a-z 0-9 _ . - (a glob also * ? [ ] !)",
+    "servers": "must be nats://HOST:PORT or tls://HOST:PORT",
     "rung": "must be auto or the name of a rung",
     "url": "must be http:// or https://, a host and a port, as in http://homeassistant.local:8123",
     "wake_topic": "must be a topic or a filter with whole levels + and #, as in a/+/detected",
@@ -159,6 +162,9 @@ def sentence(error: ErrorDetails, value: object) -> str:
 def _pattern_name(loc: tuple[int | str, ...]) -> str:
     """The key with a pattern. The names of `devices` end in their section and `[key]`."""
     keys = [part for part in loc if isinstance(part, str)]
+    path = ".".join(keys)
+    if path in PATTERNS:
+        return path
     return f"{keys[-3]}[key]" if keys[-1] == "[key]" else keys[-1]
 
 

@@ -40,7 +40,7 @@ class FleetConfig(Section):
     node: NodeName | None = None
     """Name of this process, which no other one of the fleet has. null: name of the host."""
     servers: tuple[ServerUrl, ...] = Field(
-        default=("nats://127.0.0.1:4222",), min_length=1, max_length=MAX_SERVERS
+        default=("nats://127.0.0.1:4222",), max_length=MAX_SERVERS
     )
     """NATS servers of one cluster: `nats://host:4222`, or `tls://host:4222`."""
     credentials_file: PathText | None = None
@@ -63,6 +63,8 @@ class FleetConfig(Section):
     @field_validator("servers")
     @classmethod
     def _are_addresses(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        if not servers:
+            raise ValueError("name at least one server")
         for server in servers:
             parts = urlsplit(server)
             if parts.path not in ("", "/") or parts.query or parts.username is not None:

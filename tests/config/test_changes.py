@@ -97,6 +97,7 @@ SNIPPETS = {
     "gate": "gate: {enabled: false}\n",
     "phrases": "phrases: {builtin: true, names: {drink: [tea]}}\n",
     "keep_audio": "keep_audio: {enabled: true, max_mib: 5}\n",
+    "fleet": "fleet: {role: worker}\n",
     "device_defaults": "device_defaults: {rate: 8000}\n",
     "devices": "devices: {a: {rate: 8000}}\n",
     "satellite": "satellite: {codec: flac, vad: {hangover_ms: 700}}\n",

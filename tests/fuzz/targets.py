@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from tests.fuzz import containers, messages, packets, services, streams, texts, web, wyoming
+from tests.fuzz import containers, fleet, messages, packets, services, streams, texts, web, wyoming
 from tests.fuzz.target import Target
 
 MODULES: tuple[ModuleType, ...] = (
@@ -16,6 +16,7 @@ MODULES: tuple[ModuleType, ...] = (
     services,
     wyoming,
     web,
+    fleet,
 )
 """One for each family. A worker imports only what it needs."""
 TARGETS: tuple[Target, ...] = tuple(target for module in MODULES for target in module.TARGETS)
