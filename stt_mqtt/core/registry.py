@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from stt_mqtt.config import Config, DeviceConfig
@@ -40,7 +40,7 @@ class Registry:
         self._context = context
         self._clock = clock
         self._devices: dict[DeviceKey, Device] = {}
-        self._by_use: defaultdict[str, OrderedDict[DeviceKey, Device]] = defaultdict(OrderedDict)
+        self._by_use: defaultdict[str, dict[DeviceKey, Device]] = defaultdict(dict)
         """The devices of each door, the least recently used first."""
         self._leaving: set[DeviceKey] = set()
 
@@ -92,7 +92,8 @@ class Registry:
         self._leaving.discard(key)
         device = self._devices.get(key)
         if device is not None:
-            self._by_use[key.door].move_to_end(key)
+            by_use = self._by_use[key.door]
+            by_use[key] = by_use.pop(key)
             return device
         if len(self._by_use[key.door]) >= self._max_devices:
             self._evict(key.door)
