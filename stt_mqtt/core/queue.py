@@ -20,6 +20,8 @@ Name: TypeAlias = tuple[str, str]
 
 MAX_UNDERSTOOD = 1000
 """Names that are remembered because words were heard in them."""
+CROWD = 8
+"""If so many utterances wait, nobody becomes a regular."""
 
 _STRANGER, _KNOWN, _REGULAR = range(3)
 """Ranks of names, the lowest first."""
@@ -105,7 +107,8 @@ class FairQueue:
         """
         transcript = verdict.transcript if isinstance(verdict, InferenceResult) else None
         if transcript is not None and transcript.text:
-            self.regulars.heard(name_of(key), self._last_end)
+            if self.jobs < CROWD:
+                self.regulars.heard(name_of(key), self._last_end)
             self._understood[name_of(key)] = None
             self._understood.move_to_end(name_of(key))
             if len(self._understood) > MAX_UNDERSTOOD:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.core.queue import MAX_UNDERSTOOD, FairQueue, QueueLimits
+from stt_mqtt.core.queue import CROWD, MAX_UNDERSTOOD, FairQueue, QueueLimits
 from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 from tests.fakes import heard, nothing_heard
@@ -146,6 +146,17 @@ def test_regulars_have_every_second_turn_and_strangers_one_in_four() -> None:
     turns = drained(queue)
     assert [id for id in turns if id[0] == "a"] == turns[::2]
     assert sorted(turns[1::4]) in (["x", "y"], rest[-2:])
+
+
+def test_in_a_crowd_nobody_becomes_a_regular() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    understood(queue, "kitchen")
+    for number in range(CROWD + 1):
+        queue.put(utterance(f"new-{number}"))
+    (item,) = queue.pop_batch(1)
+    queue.answered(item.key, heard(), released=False)
+    assert ("native", "kitchen") in queue.regulars
+    assert ("native", item.key.name) not in queue.regulars
 
 
 def test_a_regular_does_not_wait_for_others_in_its_batch() -> None:
