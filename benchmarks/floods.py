@@ -215,9 +215,8 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "have an entry under `devices:`, and a Wyoming client. Meanwhile others send more than the "
         "service can take; their connections come from another address. The service has two cores. "
         "Latency: from the end mark to the words. Factor: the 95th percentile to that before the "
-        "floods. Memory: resident in MB. CPU: seconds per second of the service, of its event loop, "
-        "of the broker, of the rooms, and of those who flood. On a machine with two cores they all "
-        "share them.",
+        "floods. Memory: resident in MB. CPU: seconds per second of the service, its event loop, "
+        "the broker, the rooms, and those who flood. On a machine with two cores all share them.",
         "",
         *report.table(header, rows),
         "",
