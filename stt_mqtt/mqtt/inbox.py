@@ -52,10 +52,10 @@ class InboxLimits:
     max_items: int = MAX_INBOX_MESSAGES
     max_bytes: int = MAX_INBOX_BYTES
 
-    def fit(self, items: int, nbytes: int, reserved: int) -> bool:
-        """Whether so much may wait while so many shares are reserved for others."""
+    def but(self, reserved: int) -> tuple[int, int]:
+        """Most messages and bytes that may wait if so many shares are reserved for others."""
         left = SHARES - reserved
-        return items * SHARES <= self.max_items * left and nbytes * SHARES <= self.max_bytes * left
+        return self.max_items * left // SHARES, self.max_bytes * left // SHARES
 
 
 class Arrival(NamedTuple):
@@ -89,7 +89,9 @@ class ArrivalQueue:
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
         self.dropped = 0
-        self._limits = limits
+        self._favoured = limits.but(2), limits.but(0)
+        """Bounds of messages that are not urgent, and of urgent ones."""
+        self._others = limits.but(4), limits.but(3)
         self._wake = wake
         self._lock = threading.Lock()
         self._arrived: deque[_Waiting] = deque()
@@ -98,7 +100,8 @@ class ArrivalQueue:
         self._items = 0
         self._bytes = 0
         self._marks = 0
-        self._marked = 0
+        self.marked = 0
+        """How many marked messages still wait."""
         self._awake = False
 
     def __len__(self) -> int:
@@ -117,15 +120,15 @@ class ArrivalQueue:
         """
         size = size_of(arrival.message)
         with self._lock:
-            after = self._items + 1, self._bytes + size
-            favoured, others = (0, 3) if urgent else (2, 4)
-            if not self._limits.fit(*after, others) and not (
-                self._limits.fit(*after, favoured) and arrival.lane.is_favoured
-            ):
+            items, nbytes = self._items + 1, self._bytes + size
+            max_items, max_bytes = self._others[urgent]
+            if (items > max_items or nbytes > max_bytes) and arrival.lane.is_favoured:
+                max_items, max_bytes = self._favoured[urgent]
+            if items > max_items or nbytes > max_bytes:
                 self.dropped += 1
                 return False
             self._arrived.append(_Waiting(arrival, size, self._marks))
-            self._items, self._bytes = after
+            self._items, self._bytes = items, nbytes
             first = not self._awake
             self._awake = True
         if first:
@@ -135,8 +138,7 @@ class ArrivalQueue:
     def drain(self, max_items: int) -> list[Arrival]:
         """Remove and return up to `max_items` messages. For the event loop.
 
-        The queue calls `wake` again only after this returned an empty list. Until then the caller
-        must call again by itself.
+        The queue calls `wake` again only after this returned an empty list.
         """
         with self._lock:
             if not self._items:
@@ -159,18 +161,13 @@ class ArrivalQueue:
         """Mark all messages that wait."""
         with self._lock:
             self._marks += 1
-            self._marked = self._items
-
-    @property
-    def marked(self) -> int:
-        """How many marked messages still wait."""
-        return self._marked
+            self.marked = self._items
 
     def _forget(self, taken: list[_Waiting]) -> None:
         self._items -= len(taken)
         for one in taken:
             self._bytes -= one.size
-            self._marked -= one.marks < self._marks
+            self.marked -= one.marks < self._marks
 
 
 class Inbox(ClientListener):
