@@ -35,8 +35,6 @@ ORDERLY = 64
 LINGER_S = 0.005
 """Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
-DROPPED_AT_ONCE = 16
-"""Dropped messages that are answered in one turn."""
 MAX_NOTED_TOPIC = 512
 """Longest topic of a dropped message that is answered: more than the longest topic of a device."""
 DEFECT_LOG_INTERVAL_S = 10.0
@@ -273,7 +271,8 @@ class Inbox(ClientListener):
             self._handle(batch)
             if len(batch) < SLICE or self._loop.time() >= turn_ends_at:
                 break
-        for _ in range(min(len(self._dropped), DROPPED_AT_ONCE)):
+        answers_end_at = self._loop.time() + TURN_S
+        while self._dropped and self._loop.time() < answers_end_at:
             topic, destination, error = self._dropped.popleft()
             try:
                 destination.topics.dropped(topic, error)
