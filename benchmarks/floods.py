@@ -17,6 +17,8 @@ from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import psutil
+
 from benchmarks import report
 from benchmarks.harness import Running, a_service, peak_mb, rss_mb, say, spread, two_cores
 from stt_mqtt.demo.samples import SAMPLES
@@ -36,6 +38,7 @@ DEFECTS = ("Traceback", "please report")
 KEEPS_ALL = ("max_queued_messages 0",)
 """Otherwise the broker drops what comes faster than a program on a busy machine can take it."""
 FILTER = "stt/+/result"
+CPU_OF = ("service", "event loop", "broker", "rooms", "flood")
 MISSING = ("none", "several", "closed", "reset")
 """Ends of an utterance that nobody may have."""
 
@@ -43,11 +46,12 @@ MISSING = ("none", "several", "closed", "reset")
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Speak before, during and after the floods."""
     cores, port = two_cores(), free_port()
-    names = list(QUICK if options.quick else FLOODS)
+    names = list(QUICK if options.quick else options.only or FLOODS)
     calm_s, flood_s, all_s = (QUICK_S,) * 3 if options.quick else (CALM_S, FLOOD_S, ALL_S)
     plan: list[tuple[str, float, list[str]]] = [("nothing, before", calm_s, [])]
     plan += [] if options.quick else [(name, flood_s, [name]) for name in names]
-    plan += [(ALL, all_s, names), ("nothing, after", calm_s, [])]
+    plan += [] if options.only else [(ALL, all_s, names)]
+    plan += [("nothing, after", calm_s, [])]
     wyoming = {"listen": [f"tcp://127.0.0.1:{port}"]}
     parts: list[dict[str, Any]] = []
     with (
@@ -98,6 +102,7 @@ def part(
     before_mb = rss_mb(process)
     did: dict[str, Any] = {}
     ended: dict[str, Counter[str]] = {}
+    busy = Cpu(running, child)
     with peak_rss(process) as peak:
         with speaking(clients, recordings) as tallies:
             if child is None:
@@ -105,6 +110,7 @@ def part(
             else:
                 child.go_on()
                 child.line()
+        cpu = busy.read()
         if child is not None:
             did = json.loads(child.line())
             ended = settled(running, run, did)
@@ -124,9 +130,39 @@ def part(
             "wyoming": spread(tallies["wyoming"].latency_s),
         },
         "doors": {name: asdict(one) for name, one in tallies.items()},
+        "cpu_s_per_s": cpu,
         "did": did,
         "ended": {name: dict(counter) for name, counter in ended.items()},
     }
+
+
+class Cpu:
+    """Who uses the cores, from the making of this to `read`: they share them."""
+
+    def __init__(self, running: Running, flood: Child | None) -> None:
+        self._started = time.monotonic()
+        self._of = {
+            "service": running.process,
+            "broker": running.broker_process,
+            "rooms": psutil.Process(),
+        }
+        if flood is not None:
+            self._of["flood"] = psutil.Process(flood.process.pid)
+        self._before = self._used()
+
+    def read(self) -> dict[str, float]:
+        """CPU seconds per second, by process, and of the service's event loop by itself."""
+        elapsed_s = time.monotonic() - self._started
+        return {
+            name: round((used - self._before[name]) / elapsed_s, 2)
+            for name, used in self._used().items()
+        }
+
+    def _used(self) -> dict[str, float]:
+        used = {name: sum(one.cpu_times()[:2]) for name, one in self._of.items()}
+        service = self._of["service"]
+        loop = next(one for one in service.threads() if one.id == service.pid)
+        return {**used, "event loop": loop.user_time + loop.system_time}
 
 
 def settled(running: Running, run: str, did: Mapping[str, Any]) -> dict[str, Counter[str]]:
@@ -165,12 +201,13 @@ def page(data: Mapping[str, Any]) -> list[str]:
         row = [words, one["sent_mb"] if one["steps"] else None, f"{one['right']} of {one['asked']}"]
         for door, spread_s in one["latency_s"].items():
             row += [spread_s["p50"], spread_s["p95"], factor(spread_s["p95"], calm[door]["p95"])]
-        rows.append([*row, one["before_mb"], one["peak_mb"], one["after_mb"]])
+        row += [one["before_mb"], one["peak_mb"], one["after_mb"]]
+        rows.append(row + [one["cpu_s_per_s"].get(name) for name in CPU_OF])
         for name, ended in one["ended"].items():
             ends.append([words, FLOODS[name][0], report.counts(ended)])
     header = ["flood", "MB sent", "right"]
     header += [f"{door} {key}" for door in calm for key in ("median s", "95 % s", "factor")]
-    header += ["MB", "peak", "after"]
+    header += ["MB", "peak", "after", *(f"CPU {name}" for name in CPU_OF)]
     return [
         "# Floods",
         "",
@@ -178,7 +215,8 @@ def page(data: Mapping[str, Any]) -> list[str]:
         "have an entry under `devices:`, and a Wyoming client. Meanwhile others send more than the "
         "service can take; their connections come from another address. The service has two cores. "
         "Latency: from the end mark to the words. Factor: the 95th percentile to that before the "
-        "floods. Memory: resident.",
+        "floods. Memory: resident in MB. CPU: seconds per second of the service, its event loop, "
+        "the broker, the rooms, and those who flood. On a machine with two cores all share them.",
         "",
         *report.table(header, rows),
         "",
@@ -200,4 +238,12 @@ def factor(value: float | None, calm: float | None) -> str | None:
 
 if __name__ == "__main__":
     benchmark = report.Benchmark("floods", measure, page, lost, needs_speech=False)
-    sys.exit(report.run(benchmark, report.parser(__doc__)))
+    arguments = report.parser(__doc__)
+    arguments.add_argument(
+        "--only",
+        nargs="+",
+        metavar="FLOOD",
+        choices=FLOODS,
+        help=f"only these: {', '.join(FLOODS)}",
+    )
+    sys.exit(report.run(benchmark, arguments))

@@ -28,6 +28,7 @@ from tools.processes import Child, a_child
 
 TIMEOUT_S = 5.0
 RETRY_S = 0.2
+PAUSE_S = 0.1
 ANSWER_TIMEOUT_S = 40.0
 """How long the connections wait for their answers after the flood."""
 ANOTHER_HOST = "127.0.0.2"
@@ -209,9 +210,9 @@ def wyoming_answer(heard: bytes) -> str | None:
 
 def satellites(crowd: Crowd) -> Steps:
     """1,000 satellites, each with one command after the other."""
+    recordings = [sample.pcm() for sample in SAMPLES]
     for number in count():
-        pcm = SAMPLES[number % len(SAMPLES)].pcm()
-        who = number % SATELLITES
+        who, pcm = number % SATELLITES, recordings[number % len(recordings)]
         yield crowd.start(who) + crowd.chunk(who, pcm) + crowd.stop(who)
 
 
@@ -229,6 +230,7 @@ def empty_starts(crowd: Crowd) -> Steps:
     for number in range(STARTS):
         yield crowd.start(number % (2 * SATELLITES))
     while True:
+        time.sleep(PAUSE_S)
         yield 0
 
 
@@ -303,9 +305,10 @@ def deaf_subscriber(crowd: Crowd) -> Steps:
     sock = mqtt_frames.open_connection(crowd.host, crowd.port, f"deaf-{crowd.run}")
     crowd.held.append(sock)
     sock.sendall(mqtt_frames.subscribe("stt/#", 1))
+    pcm = SAMPLES[0].pcm()
     for number in count():
         who = number % 100
-        yield crowd.start(who) + crowd.chunk(who, SAMPLES[0].pcm()) + crowd.stop(who)
+        yield crowd.start(who) + crowd.chunk(who, pcm) + crowd.stop(who)
 
 
 FLOODS: dict[str, tuple[str, Callable[[Crowd], Steps], float]] = {

@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stt_mqtt.audio.buffer import estimated_seconds
+from stt_mqtt.config import LimitsConfig
+from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.types import DeviceKey, InferenceResult, Utterance, Verdict
 
 Name: TypeAlias = tuple[str, str]
 """Door and name of a device. The parts of a name share its turns, its places and its memory."""
 
-
 MAX_UNDERSTOOD = 1000
 """Names that are remembered because words were heard in them."""
+CROWD = 8
+"""If so many utterances wait, nobody becomes a regular."""
+
+_STRANGER, _KNOWN, _REGULAR = range(3)
+"""Ranks of names, the lowest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,17 @@ class QueueLimits:
     max_age_s: float
     max_utterance_s: float
 
+    @classmethod
+    def of(cls, limits: LimitsConfig) -> QueueLimits:
+        """The configured limits."""
+        return cls(
+            limits.max_queued,
+            limits.max_queued_audio_s,
+            limits.max_queue_age_s,
+            limits.max_age_s,
+            limits.max_utterance_s,
+        )
+
 
 class FairQueue:
     """Utterances that wait for an inference thread.
@@ -41,11 +58,13 @@ class FairQueue:
     Device names take turns, and the parts of a name take turns within it. While an utterance of a
     device is transcribed, its next ones wait, so that the answers of a device keep their order.
 
-    Names in which words were heard before have every second turn, and do not lose their place to
-    strangers: a crowd of new names is no reason not to hear a room of the house.
+    Regulars have every second turn. Of the other turns, names in which words were heard before have
+    every second. Names of a higher rank do not lose their place to lower ones: a crowd of new names
+    is no reason not to hear a room of the house, not even if it says real words.
     """
 
-    def __init__(self, limits: QueueLimits) -> None:
+    def __init__(self, limits: QueueLimits, regulars: Regulars | None = None) -> None:
+        self.regulars = regulars or Regulars()
         self._limits = limits
         self._waiting: dict[DeviceKey, deque[Utterance]] = {}
         self._turns: dict[Name, deque[DeviceKey]] = {}
@@ -53,7 +72,11 @@ class FairQueue:
         self._busy: set[DeviceKey] = set()
         self._understood: OrderedDict[Name, None] = OrderedDict()
         """Names in which words were heard, the latest last."""
+        self._other_is_next = False
+        """Whether the next turn is not one of a regular."""
         self._stranger_is_next = False
+        self._last_end = 0.0
+        """When the latest utterance that was queued has ended."""
         self.jobs = 0
         self._audio_ms = 0
 
@@ -66,15 +89,15 @@ class FairQueue:
         """Add an utterance. Return the utterances that were removed to make room for it.
 
         If the queue is full, the name with the most utterances loses its newest one. A name with a
-        single utterance never loses it, except to a name in which words were heard before. If
-        every name has only one, the new utterance is refused. An empty queue accepts any utterance.
+        single utterance never loses it, except to a name of a higher rank. If every name has only
+        one, the new utterance is refused. An empty queue accepts any utterance.
         The parts of a name count together, so an address gains nothing by opening many connections.
         """
         self._append(utterance)
         refused: list[Utterance] = []
         while self.jobs > 1 and self._is_overfull():
             own = name_of(utterance.key)
-            refused.append(self._remove_newest(self._largest() or self._stranger_for(own) or own))
+            refused.append(self._remove_newest(self._largest() or self._lower_than(own) or own))
         return refused
 
     def answered(self, key: DeviceKey, verdict: Verdict, released: bool) -> None:
@@ -84,6 +107,8 @@ class FairQueue:
         """
         transcript = verdict.transcript if isinstance(verdict, InferenceResult) else None
         if transcript is not None and transcript.text:
+            if self.jobs < CROWD:
+                self.regulars.heard(name_of(key), self._last_end)
             self._understood[name_of(key)] = None
             self._understood.move_to_end(name_of(key))
             if len(self._understood) > MAX_UNDERSTOOD:
@@ -120,9 +145,18 @@ class FairQueue:
     def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy.
 
-        Those of the names in `but` stay.
+        Those of the names in `but` stay. A regular does not wait for others in its batch.
         """
-        return tuple(self._pop(but) for _ in range(min(most, self.ready(but))))
+        batch: list[Utterance] = []
+        names = {name for name in self._turns if name not in but}
+        while names and len(batch) < most:
+            name = self._next_name(names)
+            batch.append(self._pop(name))
+            is_regular = name in self.regulars
+            names = {
+                one for one in names if one in self._turns and (one in self.regulars) is is_regular
+            }
+        return tuple(batch)
 
     def jobs_but(self, but: Collection[Name]) -> int:
         """How many utterances wait, without those of the names in `but`."""
@@ -190,8 +224,7 @@ class FairQueue:
         limits = self._limits
         return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
-    def _pop(self, but: Collection[Name]) -> Utterance:
-        name = self._next_name(but)
+    def _pop(self, name: Name) -> Utterance:
         keys = self._turns[name]
         key = keys.popleft()
         del self._turns[name]
@@ -206,10 +239,17 @@ class FairQueue:
             del self._waiting[key]
         return utterance
 
-    def _next_name(self, but: Collection[Name]) -> Name:
-        names = [name for name in self._turns if name not in but]
-        known = next((name for name in names if name in self._understood), None)
-        stranger = next((name for name in names if name not in self._understood), None)
+    def _next_name(self, names: Collection[Name]) -> Name:
+        """Which of the names has its turn."""
+        first: dict[int, Name] = {}
+        for name in self._turns:
+            if name in names:
+                first.setdefault(self._rank(name), name)
+        regular, known, stranger = (first.get(rank) for rank in (_REGULAR, _KNOWN, _STRANGER))
+        if regular is not None and not (self._other_is_next and len(first) > 1):
+            self._other_is_next = True
+            return regular
+        self._other_is_next = False
         if known is None or (stranger is not None and self._stranger_is_next):
             self._stranger_is_next = False
             assert stranger is not None
@@ -217,17 +257,22 @@ class FairQueue:
         self._stranger_is_next = True
         return known
 
-    def _stranger_for(self, name: Name) -> Name | None:
-        """The stranger that came last, if `name` is none. Each name has one utterance."""
-        if name not in self._understood:
-            return None
-        strangers = (
-            waiting[-1]
-            for key, waiting in self._waiting.items()
-            if name_of(key) not in self._understood
+    def _rank(self, name: Name) -> int:
+        if name in self.regulars:
+            return _REGULAR
+        return _KNOWN if name in self._understood else _STRANGER
+
+    def _lower_than(self, name: Name) -> Name | None:
+        """The name that came last of those of the lowest rank, if `name` has a higher one.
+
+        Each name has one utterance.
+        """
+        lowest = min(
+            (waiting[-1] for waiting in self._waiting.values()),
+            key=lambda utterance: (self._rank(name_of(utterance.key)), -utterance.ended_at),
         )
-        last = max(strangers, key=lambda utterance: utterance.ended_at, default=None)
-        return None if last is None else name_of(last.key)
+        other = name_of(lowest.key)
+        return other if self._rank(other) < self._rank(name) else None
 
     def _enqueue_turn(self, key: DeviceKey) -> None:
         self._turns.setdefault(name_of(key), deque()).append(key)
@@ -239,6 +284,7 @@ class FairQueue:
             if utterance.key not in self._busy:
                 self._enqueue_turn(utterance.key)
         waiting.append(utterance)
+        self._last_end = max(self._last_end, utterance.ended_at)
         self.jobs += 1
         self._audio_ms += self._length_ms(utterance)
 

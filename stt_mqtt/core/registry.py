@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import Counter, OrderedDict
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from stt_mqtt.config import Config, DeviceConfig
@@ -21,6 +21,8 @@ from stt_mqtt.core.queue import Name, name_of
 from stt_mqtt.core.settings import Overrides
 from stt_mqtt.errors import RequestError, TooManyDevicesError
 from stt_mqtt.types import DeviceKey
+
+_UNCHANGED = Overrides()
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +39,9 @@ class Registry:
         self._max_devices = config.limits.max_devices
         self._context = context
         self._clock = clock
-        self._devices: OrderedDict[DeviceKey, Device] = OrderedDict()
-        self._taken: Counter[str] = Counter()
-        """Places that are taken, by door."""
+        self._devices: dict[DeviceKey, Device] = {}
+        self._by_use: defaultdict[str, dict[DeviceKey, Device]] = defaultdict(dict)
+        """The devices of each door, the least recently used first."""
         self._leaving: set[DeviceKey] = set()
 
     def __iter__(self) -> Iterator[Device]:
@@ -65,6 +67,10 @@ class Registry:
         """The configured settings of a device."""
         return self.config.device(key.name)
 
+    def is_configured(self, name: str) -> bool:
+        """Whether a device has an entry of its own. May be called from any thread."""
+        return name in self.config.devices
+
     def touch(self, key: DeviceKey) -> Device | None:
         """The device that sent a message, if it is registered. Updates `last_seen_ts`."""
         device = self.find(key)
@@ -86,12 +92,13 @@ class Registry:
         self._leaving.discard(key)
         device = self._devices.get(key)
         if device is not None:
-            self._devices.move_to_end(key)
+            by_use = self._by_use[key.door]
+            by_use[key] = by_use.pop(key)
             return device
-        if self._taken[key.door] >= self._max_devices:
+        if len(self._by_use[key.door]) >= self._max_devices:
             self._evict(key.door)
-        self._taken[key.door] += 1
         device = self._devices[key] = Device(key, self.config_of(key), self._context)
+        self._by_use[key.door][key] = device
         return device
 
     def register(self, key: DeviceKey) -> None:
@@ -99,7 +106,7 @@ class Registry:
 
         Another device is removed only to make room for a configured one.
         """
-        if not self._is_configured(key) and not self._has_place_for(key):
+        if not self.is_configured(key.name) and not self._has_place_for(key):
             return
         try:
             device = self.get_or_add(key)
@@ -132,7 +139,7 @@ class Registry:
 
         Raises `RequestError` if it is configured or has an unanswered utterance.
         """
-        if self._is_configured(key):
+        if self.is_configured(key.name):
             raise RequestError(f"{key.name} has an entry under devices: and is never forgotten")
         device = self.find(key)
         if device is not None and not device.idle:
@@ -149,7 +156,7 @@ class Registry:
             key = device.key
             silent = key.door == door and device.last_seen_ts < since_ts and device.idle
             silent = silent and device.settings.enabled
-            if silent and key.name not in but and not self._is_configured(key):
+            if silent and key.name not in but and not self.is_configured(key.name):
                 log.info("forgotten after a long silence", extra={"device": str(key)})
                 self._remove(key)
 
@@ -165,24 +172,23 @@ class Registry:
 
     def _remove(self, key: DeviceKey) -> None:
         if self._devices.pop(key, None) is not None:
-            self._taken[key.door] -= 1
+            del self._by_use[key.door][key]
         self.observers.forget(key)
 
     def _evict(self, door: str) -> None:
-        for key, device in self._devices.items():
-            changed = device.overrides != Overrides()
-            if key.door == door and device.idle and not changed and not self._is_configured(key):
+        # A flood of new names comes here with every message, and finds everybody busy.
+        for key, device in self._by_use[door].items():
+            if device.pending or device.listening:
+                continue
+            if device.overrides == _UNCHANGED and not self.is_configured(key.name):
                 self._remove(key)
                 return
         raise TooManyDevicesError(
             f"all {self._max_devices} places for devices are taken; raise limits.max_devices"
         )
 
-    def _is_configured(self, key: DeviceKey) -> bool:
-        return key.name in self.config.devices
-
     def _has_place_for(self, key: DeviceKey) -> bool:
-        return key in self._devices or self._taken[key.door] < self.config.limits.max_devices
+        return key in self._devices or len(self._by_use[key.door]) < self.config.limits.max_devices
 
 
 class DeviceDeadlines:

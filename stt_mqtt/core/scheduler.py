@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.overflow import Fleet, Overflow, Utterances
-from stt_mqtt.core.queue import FairQueue, Name, QueueLimits
+from stt_mqtt.core.queue import FairQueue, Name, QueueLimits, name_of
 from stt_mqtt.core.refusals import answer_after_wait, expired, overloaded, without_audio
+from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.core.running import Running
-from stt_mqtt.core.shares import Speaking, held_back, threads_of
+from stt_mqtt.core.shares import Shares, Speaking
 from stt_mqtt.engine.load_meter import LoadMeter
 from stt_mqtt.errors import ExpiredError, InferenceTimeoutError, ShuttingDownError
 from stt_mqtt.observe.histogram import Histogram
@@ -54,17 +55,11 @@ class Capacity:
 class Scheduler:
     """Keeps the inference threads busy and answers every queued utterance exactly once."""
 
-    def __init__(self, limits: LimitsConfig) -> None:
+    def __init__(
+        self, limits: LimitsConfig, is_configured: Callable[[str], bool] = lambda _name: False
+    ) -> None:
         self._limits = limits
-        self._queue = FairQueue(
-            QueueLimits(
-                limits.max_queued,
-                limits.max_queued_audio_s,
-                limits.max_queue_age_s,
-                limits.max_age_s,
-                limits.max_utterance_s,
-            )
-        )
+        self._queue = FairQueue(QueueLimits.of(limits), Regulars(is_configured))
         self.arrivals = LoadMeter()
         """The rate of utterances and audio, for the choice of the rung."""
         self._pool: Pool | None = None
@@ -78,6 +73,7 @@ class Scheduler:
         self._last_number = 0
         self._running: dict[int, Running] = {}
         self.speaking = Speaking()
+        self._shares = Shares(self._queue, self.speaking)
 
     @property
     def queue(self) -> FairQueue:
@@ -169,6 +165,7 @@ class Scheduler:
             and not self._queue.jobs_but(self._held_back())
             and glimpses < max(self.workers - 1, 1)
             and not self._queue.is_busy(key)
+            and self._shares.may_take_one(name_of(key), self.workers, _utterances_in(self._own))
         )
 
     def glimpse(self, utterance: Utterance, now: float) -> None:
@@ -279,11 +276,9 @@ class Scheduler:
 
     def _held_back(self, batches: Iterable[Utterances] = ()) -> set[Name]:
         """The names that may take no further lane. `batches`: those that are about to run."""
-        if self.lanes < 2 or self._queue.jobs <= self.lanes:
-            return set()
-        taken = [*(one.unanswered.values() for one in self._running.values()), *batches]
-        waiting, speaking = self._queue.waiting, self.speaking.names
-        return held_back(self.lanes, threads_of(taken), waiting, speaking)
+        return self._shares.held_back(
+            self.lanes, [*_utterances_in(self._running.values()), *batches]
+        )
 
     def _submit(
         self,
@@ -339,3 +334,8 @@ class Scheduler:
 
     def _finish_all(self, running: Running, verdict: Verdict) -> list[Answer | Glimpse]:
         return [self._finish(running, index, verdict) for index in list(running.unanswered)]
+
+
+def _utterances_in(running: Iterable[Running]) -> list[Collection[Utterance]]:
+    """What is transcribed in each busy lane."""
+    return [one.unanswered.values() for one in running]

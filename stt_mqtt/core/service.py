@@ -71,7 +71,7 @@ class SpeechService:
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
         cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
         self.registry = Registry(config, DeviceContext(cap, self.budget, new_id, decoders), clock)
-        self.scheduler = Scheduler(limits)
+        self.scheduler = Scheduler(limits, self.registry.is_configured)
         self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
         self.keeper: AudioKeeper | None = None
         self._clock = clock

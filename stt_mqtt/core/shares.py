@@ -1,15 +1,16 @@
 """Which names leave the free threads to others.
 
 An utterance that is being transcribed cannot be stopped. So a name with many parts, such as a host
-with hundreds of connections, must not have all threads when somebody else is about to need one.
+with hundreds of connections, must not have all threads when somebody else is about to need one, nor
+must a crowd of names when a regular is about to.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from stt_mqtt.core.queue import Name, name_of
+from stt_mqtt.core.queue import FairQueue, Name, name_of
 from stt_mqtt.types import DeviceKey, Utterance
 
 
@@ -57,3 +58,42 @@ def held_back(
     active = len(used.keys() | waiting.keys() | speaking)
     share = max(workers - active + 1, 1)
     return {name for name in waiting if waiting[name] > workers and used[name] >= share}
+
+
+class Shares:
+    """Shares out the threads while more utterances wait than there are threads: a crowd.
+
+    `batches`: what is transcribed in each busy thread.
+    """
+
+    def __init__(self, queue: FairQueue, speaking: Speaking) -> None:
+        self._queue = queue
+        self._speaking = speaking
+
+    def held_back(self, workers: int, batches: Sequence[Collection[Utterance]]) -> set[Name]:
+        """The names that may take no further thread."""
+        if not self._is_crowd(workers):
+            return set()
+        waiting = self._queue.waiting
+        held = held_back(workers, threads_of(batches), waiting, self._speaking.names)
+        if self._is_reserved(workers, batches):
+            held |= {name for name in waiting if name not in self._queue.regulars}
+        return held
+
+    def may_take_one(
+        self, name: Name, workers: int, batches: Sequence[Collection[Utterance]]
+    ) -> bool:
+        """Whether a name may take a free thread for an utterance that is still open."""
+        is_regular = name in self._queue.regulars
+        return is_regular or not (self._is_crowd(workers) and self._is_reserved(workers, batches))
+
+    def _is_crowd(self, workers: int) -> bool:
+        return workers >= 2 and self._queue.jobs > workers
+
+    def _is_reserved(self, workers: int, batches: Sequence[Collection[Utterance]]) -> bool:
+        """Whether the last free thread is for regulars: one of them speaks or waits."""
+        regulars = self._queue.regulars
+        if not any(name in regulars for name in self._queue.waiting.keys() | self._speaking.names):
+            return False
+        others = sum(any(name_of(one.key) not in regulars for one in batch) for batch in batches)
+        return others >= workers - 1

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
 from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.lanes import Lane, Lanes, cost_of
 from stt_mqtt.mqtt.messages import ClientListener, Inbound
 from stt_mqtt.mqtt.routing import Destination, Router
 
@@ -19,8 +20,9 @@ MAX_INBOX_MESSAGES = 20_000
 MAX_INBOX_BYTES = 64 * 1024 * 1024
 ITEM_OVERHEAD = 512
 """Bytes of memory for a message besides its texts and payload, rounded up."""
-RESERVED_SHARE = 10
-"""One tenth of both bounds is reserved for urgent messages."""
+SHARES = 20
+"""Parts of both bounds. Two are reserved for urgent messages of favoured senders, one for their
+other messages, and one for urgent messages of others."""
 BATCH = 256
 """Messages that are handled before the event loop does other work."""
 SLICE = 16
@@ -28,6 +30,8 @@ SLICE = 16
 TURN_S = 0.005
 """Time after which the event loop does other work, though `BATCH` is not reached. A message that
 opens or ends an utterance costs ten times as much as a chunk, and Wyoming clients must not wait."""
+ORDERLY = 64
+"""If more messages wait, their senders take turns."""
 LINGER_S = 0.005
 """Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
@@ -46,6 +50,11 @@ class InboxLimits:
     max_items: int = MAX_INBOX_MESSAGES
     max_bytes: int = MAX_INBOX_BYTES
 
+    def but(self, reserved: int) -> tuple[int, int]:
+        """Most messages and bytes that may wait if so many shares are reserved for others."""
+        left = SHARES - reserved
+        return self.max_items * left // SHARES, self.max_bytes * left // SHARES
+
 
 class Arrival(NamedTuple):
     """A message and its destination."""
@@ -54,31 +63,47 @@ class Arrival(NamedTuple):
     destination: Destination
     is_audio: bool = False
 
+    @property
+    def lane(self) -> Lane:
+        """The lane of its sender."""
+        senders = self.destination.topics.senders
+        return Lane(senders, senders.sender(self.message.topic))
+
+
+class _Waiting(NamedTuple):
+    """A message in the queue, its size, and how often the queue was marked before."""
+
+    arrival: Arrival
+    size: int
+    marks: int
+
 
 class ArrivalQueue:
-    """A bounded FIFO queue. A tenth of its capacity is reserved for urgent messages.
+    """A bounded queue, in the order of arrival while few messages wait.
 
-    A flood of audio therefore cannot displace the stop that ends it. `dropped` counts the messages
-    that did not fit.
+    A part of its capacity is reserved for urgent messages and for favoured senders. A flood of
+    audio therefore cannot displace the stop that ends it. `dropped` counts what did not fit.
     """
 
     def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
         self.dropped = 0
-        self.accepted = 0
-        """Total number of messages that were queued."""
-        self._urgent_room = (limits.max_items, limits.max_bytes)
-        self._other_room = (
-            limits.max_items - -(-limits.max_items // RESERVED_SHARE),
-            limits.max_bytes - limits.max_bytes // RESERVED_SHARE,
-        )
+        self._favoured = limits.but(2), limits.but(0)
+        """Bounds of messages that are not urgent, and of urgent ones."""
+        self._others = limits.but(4), limits.but(3)
         self._wake = wake
         self._lock = threading.Lock()
-        self._items: deque[tuple[Arrival, int]] = deque()
+        self._arrived: deque[_Waiting] = deque()
+        self._lanes: Lanes[_Waiting] = Lanes()
+        """Messages whose senders take turns. Only the event loop uses it."""
+        self._items = 0
         self._bytes = 0
+        self._marks = 0
+        self.marked = 0
+        """How many marked messages still wait."""
         self._awake = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._items
 
     @property
     def buffered_bytes(self) -> int:
@@ -92,14 +117,16 @@ class ArrivalQueue:
         Waking an event loop costs more than reading a message.
         """
         size = size_of(arrival.message)
-        max_items, max_bytes = self._urgent_room if urgent else self._other_room
         with self._lock:
-            if len(self._items) >= max_items or self._bytes + size > max_bytes:
+            items, nbytes = self._items + 1, self._bytes + size
+            max_items, max_bytes = self._others[urgent]
+            if (items > max_items or nbytes > max_bytes) and arrival.lane.is_favoured:
+                max_items, max_bytes = self._favoured[urgent]
+            if items > max_items or nbytes > max_bytes:
                 self.dropped += 1
                 return False
-            self._items.append((arrival, size))
-            self._bytes += size
-            self.accepted += 1
+            self._arrived.append(_Waiting(arrival, size, self._marks))
+            self._items, self._bytes = items, nbytes
             first = not self._awake
             self._awake = True
         if first:
@@ -107,18 +134,38 @@ class ArrivalQueue:
         return True
 
     def drain(self, max_items: int) -> list[Arrival]:
-        """Remove and return up to `max_items` messages, oldest first. For the event loop.
+        """Remove and return up to `max_items` messages. For the event loop.
 
-        The queue calls `wake` again only after this returned an empty list. Until then the caller
-        must call again by itself.
+        The queue calls `wake` again only after this returned an empty list.
         """
         with self._lock:
-            count = min(max_items, len(self._items))
-            taken = [self._items.popleft() for _ in range(count)]
-            self._bytes -= sum(size for _, size in taken)
-            if not taken:
+            if not self._items:
                 self._awake = False
-        return [arrival for arrival, _ in taken]
+                return []
+            if not self._lanes and len(self._arrived) <= ORDERLY:
+                count = min(max_items, len(self._arrived))
+                taken = [self._arrived.popleft() for _ in range(count)]
+                self._forget(taken)
+                return [one.arrival for one in taken]
+            arrived, self._arrived = self._arrived, deque()
+        for one in arrived:
+            self._lanes.put(one.arrival.lane, one, cost_of(one.size, one.arrival.is_audio))
+        taken = self._lanes.take(max_items)
+        with self._lock:
+            self._forget(taken)
+        return [one.arrival for one in taken]
+
+    def mark(self) -> None:
+        """Mark all messages that wait."""
+        with self._lock:
+            self._marks += 1
+            self.marked = self._items
+
+    def _forget(self, taken: list[_Waiting]) -> None:
+        self._items -= len(taken)
+        for one in taken:
+            self._bytes -= one.size
+            self.marked -= one.marks < self._marks
 
 
 class Inbox(ClientListener):
@@ -153,10 +200,6 @@ class Inbox(ClientListener):
         """Messages other than chunks that were queued. Only the network thread changes it."""
         self._handled = 0
         """Messages other than chunks that were handled. Only the event loop changes it."""
-        self._taken = 0
-        """Total number of messages that were taken out of the queue."""
-        self._marked = 0
-        """The value of `_taken` at which all marked messages are handled."""
         self._reading = False
         """Whether messages that must be marked may still be in the socket."""
 
@@ -228,12 +271,15 @@ class Inbox(ClientListener):
             self._handle(batch)
             if len(batch) < SLICE or self._loop.time() >= turn_ends_at:
                 break
-        while self._dropped:
+        answers_end_at = self._loop.time() + TURN_S
+        while self._dropped and self._loop.time() < answers_end_at:
             topic, destination, error = self._dropped.popleft()
             try:
                 destination.topics.dropped(topic, error)
             except Exception:
                 self._log_defect(topic)
+        if self._dropped and self._next is None:
+            self._next = self._loop.call_soon(self.pump)
         self._rearm_timer()
 
     def _schedule(self, batch: list[Arrival]) -> None:
@@ -247,7 +293,6 @@ class Inbox(ClientListener):
             self._next = self._loop.call_later(LINGER_S, self.pump)
 
     def _handle(self, batch: list[Arrival]) -> None:
-        self._taken += len(batch)
         for message, destination, is_audio in batch:
             try:
                 destination.door.handle(message)
@@ -263,16 +308,16 @@ class Inbox(ClientListener):
         self._reading = stood_still
         if stood_still:
             self._client.read_all()
-        self._marked = self._queue.accepted
+        self._queue.mark()
 
     def handle_marked(self) -> bool:
         """Handle a batch of marked messages; return whether more of them wait."""
         if self._reading and self._client.has_read_all:
             self._reading = False
-            self._marked = self._queue.accepted
-        if self._taken < self._marked:
+            self._queue.mark()
+        if self._queue.marked:
             self.pump()
-        return self._taken < self._marked or self._reading
+        return self._queue.marked > 0 or self._reading
 
     def _log_defect(self, topic: str) -> None:
         """Log an exception of a door. The messages that follow must not be lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
@@ -33,6 +33,19 @@ class AudioTopics:
     """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Senders:
+    """Whose the messages are. When many wait, senders take turns; each keeps its order.
+
+    Both functions may be called from any thread.
+    """
+
+    sender: Callable[[str], str] = lambda _topic: ""
+    """Who sends on a topic. By default all messages of a door are of one sender."""
+    is_favoured: Callable[[str], bool] = _always
+    """Whether a crowd of others must not delay a sender."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetainedTopics:
     """Retained messages of the previous run. They are read at the start, before any input."""
@@ -51,6 +64,7 @@ class Subscriptions:
     filters: tuple[str, ...]
     """Topic filters of the input."""
     audio: AudioTopics = AudioTopics()
+    senders: Senders = field(default_factory=Senders)
     large_endings: tuple[str, ...] = ()
     """Endings of the topics of large messages. They are not urgent."""
     dropped: Callable[[str, UtteranceError], None] = _ignore

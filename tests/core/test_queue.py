@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.core.queue import MAX_UNDERSTOOD, FairQueue, QueueLimits
+from stt_mqtt.core.queue import CROWD, MAX_UNDERSTOOD, FairQueue, QueueLimits
+from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 from tests.fakes import heard, nothing_heard
 
@@ -120,6 +121,50 @@ def test_a_released_device_is_busy_until_its_next_utterance_is_answered() -> Non
     (second,) = queue.pop_batch(1)
     queue.answered(first.key, heard(), released=True)
     assert queue.is_busy(second.key)
+
+
+def test_a_crowd_that_says_real_words_takes_no_place_and_no_turn_from_a_room_of_the_house() -> None:
+    queue = FairQueue(LIMITS, Regulars({"kitchen"}.__contains__))
+    crowd = [f"new-{number}" for number in range(20)]
+    understood(queue, *crowd)
+    late = crowd[-4:]
+    for number, device in enumerate(late):
+        queue.put(utterance(device, device, ended_at=float(number)))
+    (refused,) = queue.put(utterance("kitchen", "kitchen", ended_at=9.0))
+    assert refused.id == late[-1]
+    assert drained(queue) == ["kitchen", *late[:-1]]
+
+
+def test_regulars_have_every_second_turn_and_strangers_one_in_four() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0), Regulars({"a", "b"}.__contains__))
+    rest = [f"known-{number}" for number in range(12)]
+    understood(queue, *rest)
+    for device in ("x", "y", *rest[-2:]):
+        queue.put(utterance(device, device))
+    for number in range(4):
+        queue.put(utterance("a", f"a{number}"))
+    turns = drained(queue)
+    assert [id for id in turns if id[0] == "a"] == turns[::2]
+    assert sorted(turns[1::4]) in (["x", "y"], rest[-2:])
+
+
+def test_in_a_crowd_nobody_becomes_a_regular() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0))
+    understood(queue, "kitchen")
+    for number in range(CROWD + 1):
+        queue.put(utterance(f"new-{number}"))
+    (item,) = queue.pop_batch(1)
+    queue.answered(item.key, heard(), released=False)
+    assert ("native", "kitchen") in queue.regulars
+    assert ("native", item.key.name) not in queue.regulars
+
+
+def test_a_regular_does_not_wait_for_others_in_its_batch() -> None:
+    queue = FairQueue(LIMITS, Regulars({"a", "b"}.__contains__))
+    for device in ("x", "a", "b", "y"):
+        queue.put(utterance(device, device))
+    assert [item.id for item in queue.pop_batch(8)] == ["a", "b"]
+    assert [item.id for item in queue.pop_batch(8)] == ["x", "y"]
 
 
 def test_so_many_known_rooms_are_remembered() -> None:

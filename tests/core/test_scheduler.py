@@ -24,10 +24,11 @@ class Desk:
     max_batch: int = 8
     pool: FakePool = field(default_factory=FakePool)
     answers: list[Answer | Glimpse] = field(default_factory=list)
+    configured: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         limits = LimitsConfig(inference_timeout_s=5.0, max_queue_age_s=600.0)
-        self.scheduler = Scheduler(limits)
+        self.scheduler = Scheduler(limits, self.configured.__contains__)
         self.scheduler.attach_pool(self.pool, Capacity(self.workers, self.max_batch), START)
 
     def occupy(self) -> list[int]:
@@ -286,3 +287,40 @@ def test_a_room_waits_for_no_second_utterance_of_a_host_with_many_rooms() -> Non
     desk.put("kitchen")
     desk.finish(desk.pool.submitted[0].number)
     assert "kitchen" in [id for batch in desk.batches for id in batch]
+
+
+def test_a_crowd_leaves_the_last_thread_to_a_regular_that_speaks() -> None:
+    desk = Desk(workers=2, max_batch=1, configured=("kitchen",))
+    kitchen, stranger = DeviceKey("native", "kitchen"), DeviceKey("native", "stranger")
+    desk.put(*(f"new-{number}" for number in range(9)))
+    desk.scheduler.speaking.note(kitchen, speaks=True)
+    desk.finish(desk.pool.submitted[0].number)
+    assert len(desk.batches) == 1
+    assert desk.scheduler.may_glimpse(kitchen)
+    assert not desk.scheduler.may_glimpse(stranger)
+    desk.put("kitchen")
+    assert ["kitchen"] in desk.batches
+    desk.scheduler.speaking.note(kitchen, speaks=False)
+    desk.finish(desk.pool.submitted[desk.batches.index(["kitchen"])].number)
+    assert len(desk.batches) == 2
+
+
+def test_a_crowd_without_a_regular_has_all_threads() -> None:
+    desk = Desk(workers=2, max_batch=1, configured=("kitchen",))
+    desk.scheduler.speaking.note(DeviceKey("native", "stranger"), speaks=True)
+    desk.put(*(f"new-{number}" for number in range(9)))
+    desk.finish(desk.pool.submitted[0].number)
+    assert len(desk.batches) == 2
+
+
+def test_a_regular_waits_for_one_thread_at_most_whatever_the_crowd_says() -> None:
+    """The crowd has real words, and its queue is full."""
+    desk = Desk(workers=2, max_batch=2, configured=("kitchen",))
+    for number in range(200):
+        desk.put(f"new-{number}")
+        if number % 5 == 0:
+            desk.finish(desk.pool.submitted[0].number)
+    desk.put("kitchen")
+    assert "kitchen" not in desk.answered
+    desk.finish(desk.pool.submitted[0].number)
+    assert ["kitchen"] in desk.batches

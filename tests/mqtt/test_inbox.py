@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stt_mqtt.errors import UtteranceError
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.inbox import (
     BATCH,
@@ -23,7 +24,7 @@ from stt_mqtt.mqtt.inbox import (
     size_of,
 )
 from stt_mqtt.mqtt.messages import Inbound
-from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Subscriptions
+from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Senders, Subscriptions
 
 ROOMY = InboxLimits(max_items=1000, max_bytes=10_000_000)
 
@@ -180,6 +181,8 @@ def test_no_message_and_no_wake_up_is_lost_between_threads() -> None:
 class Handled(MqttDoor):
     """A door that knows what reached the event loop, and on which thread."""
 
+    senders = Senders()
+
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.dropped: list[str] = []
@@ -194,6 +197,7 @@ class Handled(MqttDoor):
         return Subscriptions(
             ("#",),
             AudioTopics(("/audio",), lambda topic: topic not in self.unwanted),
+            self.senders,
             large_endings=("/utterance",),
             dropped=lambda topic, _: self.dropped.append(topic),
         )
@@ -407,3 +411,81 @@ def test_messages_that_cost_much_let_the_loop_do_other_work_between_them() -> No
         return [after_one_turn, len(handled.messages)]
 
     assert asyncio.run(main()) == [SLICE, 2 * SLICE]
+
+
+class Crowded(Handled):
+    """A door with many senders, each with a first level of its own. `room` is favoured."""
+
+    senders = Senders(lambda topic: topic.partition("/")[0], {"room"}.__contains__)
+
+
+def test_a_quiet_room_is_not_behind_a_crowd_that_came_before_it() -> None:
+    handled = Crowded()
+    crowd = [f"new-{number}/start" for number in range(2000)]
+    room = ["room/start", "room/audio", "room/stop"]
+    feed(handled, crowd + room)
+    assert sorted(handled.messages) == sorted(crowd + room)
+    places = [handled.messages.index(topic) for topic in room]
+    assert places == sorted(places)
+    assert places[-1] < 2 * len(room)
+
+
+def test_strangers_leave_room_in_a_full_inbox_to_favoured_senders() -> None:
+    handled = Crowded()
+    crowd = ["new/audio"] * 30 + ["new/start"] * 30
+    room = ["room/audio"] * 2 + ["room/start"] * 3
+    inbox = feed(handled, crowd + room, InboxLimits(20, 1_000_000))
+    assert handled.messages == ["new/audio"] * 16 + ["new/start"] + room[:1] + room[2:4]
+    assert inbox.dropped == len(crowd + room) - 20
+
+
+def test_what_was_marked_is_waited_for_also_where_senders_take_turns() -> None:
+    handled = Crowded()
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        marked = [f"new-{number % 50}/{number}" for number in range(400)]
+        for topic in marked:
+            inbox.message(Inbound(topic, b""))
+        inbox.pump()
+        inbox.mark(stood_still=False)
+        for number in range(400):
+            inbox.message(Inbound(f"room/{number}", b""))
+        while inbox.handle_marked():
+            pass
+        assert set(marked) <= set(handled.messages)
+        before = len(handled.messages)
+        assert not inbox.handle_marked()
+        assert len(handled.messages) == before < 800
+
+    asyncio.run(main())
+
+
+def test_answers_to_what_was_dropped_let_the_loop_do_other_work_between_them() -> None:
+    class Slow(Handled):
+        @property
+        def subscriptions(self) -> Subscriptions:
+            return Subscriptions(("#",), dropped=self.answer)
+
+        def answer(self, topic: str, _error: UtteranceError) -> None:
+            self.dropped.append(topic)
+            clock[0] += TURN_S / 4
+
+    clock = [0.0]
+    handled = Slow()
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        inbox = inbox_of(handled)
+        for _ in range(20):
+            inbox.too_large("kitchen/audio")
+        real = loop.time
+        loop.time = lambda: clock[0]  # type: ignore[method-assign]
+        inbox.pump()
+        at_once = len(handled.dropped)
+        loop.time = real  # type: ignore[method-assign]
+        await asyncio.sleep(LINGER_S)
+        assert len(handled.dropped) == 20
+        return at_once
+
+    assert asyncio.run(main()) == 4

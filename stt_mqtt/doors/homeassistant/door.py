@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
+from stt_mqtt.core.pace import Pace
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant import payloads
@@ -33,6 +34,10 @@ COLLECT_S = 1.0
 
 Home Assistant drops most of a discovery message that arrives while it processes the previous one.
 """
+ANNOUNCED_AT_ONCE = 20
+ANNOUNCED_EVERY_S = 0.05
+"""So many changed devices are announced at once, then one in this time. A crowd of new names would
+keep the service and Home Assistant busy. Who has gone by its turn is never announced."""
 MAX_PREVIOUS_MESSAGES = 100_000
 """Most discovery messages of the previous run that are read in one start."""
 
@@ -63,6 +68,7 @@ class HomeAssistantDoor(MqttDoor):
         """Facts of devices that are not registered yet; at most `limits.max_devices`."""
         self._due: dict[str, float] = {}
         """When changed devices are announced, earliest first."""
+        self._pace = Pace(ANNOUNCED_AT_ONCE, ANNOUNCED_EVERY_S)
         self._previous_ids: set[str] = set()
         """Object ids of discovery messages of the previous run."""
         self._clearing: Counter[str] = Counter()
@@ -126,12 +132,15 @@ class HomeAssistantDoor(MqttDoor):
     @property
     def deadline(self) -> float | None:
         """When `tick` must be called next, in monotonic seconds."""
-        return next(iter(self._due.values()), None)
+        due = next(iter(self._due.values()), None)
+        return None if due is None else max(due, self._pace.free_at)
 
     def tick(self) -> None:
         """Announce the changed devices that are due."""
         now = self._now()
         for name in [name for name, at in self._due.items() if at <= now]:
+            if not self._pace.takes(now):
+                return
             self._announce(name)
 
     # Events of the service and the devices -----------------------------------------------
@@ -164,7 +173,8 @@ class HomeAssistantDoor(MqttDoor):
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Announce a device at once when it starts an utterance, so that its result is shown."""
-        if state is not DeviceState.IDLE and key.name in self._due:
+        is_due = state is not DeviceState.IDLE and key.name in self._due
+        if is_due and self._pace.takes(self._now()):
             self._announce(key.name)
 
     def forget(self, key: DeviceKey) -> None:

@@ -20,11 +20,13 @@ from stt_mqtt.doors.native.topics import (
     OFFLINE,
     ONLINE,
     DeviceMessage,
+    Topics,
     Verb,
     is_satellite,
 )
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import object_in
+from stt_mqtt.mqtt.routing import Senders
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.types import DeviceKey, DeviceState
 
@@ -68,6 +70,13 @@ class NativeDevices:
         self._restored: set[str] = set()
         """Devices of the previous run that were handled."""
         self._names_logged: set[str] = set()
+
+    @property
+    def senders(self) -> Senders:
+        """Each device is a sender. Those of regulars are favoured, and so is the service itself."""
+        topics = Topics(self._service.config.mqtt.base_topic)
+        regulars = self._service.scheduler.queue.regulars
+        return Senders(topics.sender, lambda name: not name or (DOOR, name) in regulars)
 
     def is_online(self, name: str) -> bool:
         """Whether a device has published `online`."""

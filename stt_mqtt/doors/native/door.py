@@ -88,6 +88,7 @@ class NativeDoor:
         return Subscriptions(
             filters=self._topics.subscriptions,
             audio=AudioTopics((f"/{Verb.CHUNK}",)),
+            senders=self.devices.senders,
             large_endings=(f"/{Verb.UTTERANCE}",),
             dropped=self._dropped,
             retained=RetainedTopics(self._topics.read_first, self._clean_up, self._topics.bulk),

@@ -38,6 +38,8 @@ class Verb(StrEnum):
     SETTINGS = "settings"
 
 
+_OF_SERVICE = frozenset({Verb.STATE.value, Verb.SETTINGS.value})
+"""What the service publishes about a device, and reads at its start."""
 _VERBS = {verb.value: verb for verb in Verb}
 NAMES = "names"
 _BRIDGE_OUTPUT = frozenset({"state", "info", "health", "response/health_check"})
@@ -125,6 +127,14 @@ class Topics:
         """Parse a topic. None if it is not one of ours."""
         # Checked before the cache, so that long topics cannot fill it.
         return _parse(self.base, topic) if len(topic) <= _MAX_TOPIC else None
+
+    def sender(self, topic: str) -> str:
+        """The device that sends on a topic. What belongs to the service has no device: `""`."""
+        device, _, rest = topic[len(self.base) + 1 :].partition("/")
+        if device == BRIDGE or rest in _OF_SERVICE:
+            return ""
+        # All illegal names are one sender.
+        return device if is_device(device) else "/"
 
     def of_device(self, device: str, name: str) -> str:
         """A topic that the service publishes about a device."""

@@ -10,7 +10,13 @@ import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.homeassistant.door import COLLECT_S, MIN_BIRTH_INTERVAL_S, HomeAssistantDoor
+from stt_mqtt.doors.homeassistant.door import (
+    ANNOUNCED_AT_ONCE,
+    ANNOUNCED_EVERY_S,
+    COLLECT_S,
+    MIN_BIRTH_INTERVAL_S,
+    HomeAssistantDoor,
+)
 from stt_mqtt.doors.homeassistant.names import object_id
 from stt_mqtt.doors.homeassistant.payloads import DeviceFacts, ServiceFacts, device_config
 from stt_mqtt.doors.native.messages import SatelliteInfo
@@ -293,6 +299,24 @@ def test_a_device_that_leaves_while_its_news_wait_stays_away() -> None:
     home.service.registry.register(DeviceKey(NATIVE, "kitchen"))
     home.service.registry.forget(DeviceKey(NATIVE, "kitchen"))
     assert home.waits().topics() == [KITCHEN]
+    assert home.door.deadline is None
+
+
+def test_a_crowd_of_new_names_is_announced_a_few_at_a_time_and_not_if_it_has_gone() -> None:
+    home = Home().connects()
+    crowd = [f"new-{number}" for number in range(3 * ANNOUNCED_AT_ONCE)]
+    home.speaks(*crowd)
+    assert len(home.announcements()) == ANNOUNCED_AT_ONCE
+    home.published.clear()
+    home.clock.advance(COLLECT_S)
+    home.door.tick()
+    caught_up = round(COLLECT_S / ANNOUNCED_EVERY_S)
+    assert len(home.announcements()) == min(caught_up, ANNOUNCED_AT_ONCE)
+    assert home.door.deadline == pytest.approx(home.clock.now() + ANNOUNCED_EVERY_S)
+    home.published.clear()
+    for name in crowd:
+        home.door.forget(DeviceKey(NATIVE, name))
+    assert not any(message.payload for message in home.published)
     assert home.door.deadline is None
 
 

@@ -405,3 +405,12 @@ def test_names_that_are_not_allowed_do_not_fill_the_log(caplog: pytest.LogCaptur
         bench.send(f"stt/room {number}/audio", bytes(320))
     assert len(caplog.messages) == MAX_NAMES_LOGGED
     assert bench.service.metrics.dropped == {"bad_name": 2 * MAX_NAMES_LOGGED}
+
+
+def test_a_crowd_must_not_delay_regulars_and_the_service_itself() -> None:
+    wire = Wire(devices={"kitchen": {}})
+    senders = wire.door.subscriptions.senders
+    wire.service.scheduler.queue.regulars.heard(("native", "bath"), 0.0)
+    wire.service.scheduler.queue.regulars.heard(("wyoming", "study"), 0.0)
+    favoured = [name for name in ("kitchen", "bath", "study", "") if senders.is_favoured(name)]
+    assert favoured == ["kitchen", "bath", ""]

@@ -47,6 +47,20 @@ def test_a_name_that_is_not_allowed_is_known_as_such(name: str) -> None:
     assert TOPICS.parse(f"stt/{name}/audio/start") == IllegalDevice(name)
 
 
+@pytest.mark.parametrize(
+    ("topic", "sender"),
+    [
+        ("kitchen/audio", "kitchen"), ("kitchen/audio/start", "kitchen"),
+        ("kitchen/enabled/set", "kitchen"), ("kitchen/availability", "kitchen"),
+        ("kitchen/satellite/state", "kitchen"), ("kitchen/set", "kitchen"),
+        ("kitchen/state", ""), ("kitchen/settings", ""), ("bridge/request/forget", ""),
+        ("/audio", "/"), ("living room/audio", "/"), ("x" * 60_000 + "/audio", "/"),
+    ],
+)  # fmt: skip
+def test_all_messages_of_a_device_have_it_as_their_sender(topic: str, sender: str) -> None:
+    assert Topics("a/b").sender(f"a/b/{topic}") == sender
+
+
 def test_the_names_of_the_home_are_read_first_and_followed() -> None:
     assert TOPICS.parse("stt/bridge/names") == BridgeNames()
     assert "stt/bridge/names" in TOPICS.read_first
