@@ -21,7 +21,7 @@ Name: TypeAlias = tuple[str, str]
 MAX_UNDERSTOOD = 1000
 """Names that are remembered because words were heard in them."""
 CROWD = 8
-"""If so many utterances wait, nobody becomes a regular."""
+"""If so many utterances wait, nobody becomes a regular, and regulars have batches of their own."""
 
 _STRANGER, _KNOWN, _REGULAR = range(3)
 """Ranks of names, the lowest first."""
@@ -145,17 +145,18 @@ class FairQueue:
     def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy.
 
-        Those of the names in `but` stay. A regular does not wait for others in its batch.
+        Those of the names in `but` stay. In a crowd, regulars do not wait for others in their batch.
         """
         batch: list[Utterance] = []
         names = {name for name in self._turns if name not in but}
+        is_crowd = self.jobs >= CROWD
         while names and len(batch) < most:
             name = self._next_name(names)
             batch.append(self._pop(name))
-            is_regular = name in self.regulars
-            names = {
-                one for one in names if one in self._turns and (one in self.regulars) is is_regular
-            }
+            if is_crowd:
+                is_regular = name in self.regulars
+                names = {one for one in names if (one in self.regulars) is is_regular}
+            names &= self._turns.keys()
         return tuple(batch)
 
     def jobs_but(self, but: Collection[Name]) -> int:

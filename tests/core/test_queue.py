@@ -159,12 +159,22 @@ def test_in_a_crowd_nobody_becomes_a_regular() -> None:
     assert ("native", item.key.name) not in queue.regulars
 
 
-def test_a_regular_does_not_wait_for_others_in_its_batch() -> None:
-    queue = FairQueue(LIMITS, Regulars({"a", "b"}.__contains__))
-    for device in ("x", "a", "b", "y"):
+def test_in_a_crowd_a_regular_does_not_wait_for_others_in_its_batch() -> None:
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0), Regulars({"a", "b"}.__contains__))
+    crowd = [f"new-{number}" for number in range(CROWD - 2)]
+    for device in (*crowd, "a", "b"):
         queue.put(utterance(device, device))
     assert [item.id for item in queue.pop_batch(8)] == ["a", "b"]
-    assert [item.id for item in queue.pop_batch(8)] == ["x", "y"]
+    for device in ("c", "d"):
+        queue.put(utterance(device, device))
+    assert [item.id for item in queue.pop_batch(2)] == crowd[:2]
+
+
+def test_without_a_crowd_everybody_shares_a_batch() -> None:
+    queue = FairQueue(LIMITS, Regulars({"a"}.__contains__))
+    for device in ("x", "a", "y"):
+        queue.put(utterance(device, device))
+    assert {item.id for item in queue.pop_batch(8)} == {"a", "x", "y"}
 
 
 def test_so_many_known_rooms_are_remembered() -> None:
