@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
+from stt_mqtt.app.callbacks import ApplicationCallbacks, SelfCheck, no_fleet
+from stt_mqtt.app.doors import Doors
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
 from stt_mqtt.app.preparation import prepare, start_decoders, start_kept_audio
@@ -153,6 +154,7 @@ class Application:
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
+        checked = (self._source, self._service, self._is_connected, no_fleet)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -164,8 +166,8 @@ class Application:
             self._phrases_status,
             self.online,
             self._lag,
-            self._self_check
-            and partial(self._self_check, self._source, self._service, self._is_connected),
+            self._self_check and partial(self._self_check, *checked),
+            no_fleet,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()

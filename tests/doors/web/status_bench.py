@@ -33,6 +33,7 @@ class StatusBench(Wire):
             doors=lambda: self.doors,
             phrases=lambda: self.phrases,
             transport_drops=lambda: self.drops,
+            fleet=lambda: self.fleet,
         )
 
     def says(self, text: str = "Turn on the light.", device: str = "kitchen") -> None:
