@@ -37,12 +37,12 @@ function problemOf(fleet) {
 
 function sentencesOf(fleet) {
   const workers = fleet.workers.length + fleet.hidden_workers;
-  const others = fleet.gateways.filter((name) => name !== fleet.node);
-  const leads = fleet.leads && others.length > 0 ? ", which speaks for all of them" : "";
+  const here = fleet.leads && fleet.gateways.length > 1 ? "this one, which speaks for all" : "this one";
+  const gateways = fleet.gateways.map((name) => (name === fleet.node ? `${name} (${here})` : name));
   return [
     `Fleet ${fleet.name}: ${count(workers, "worker")}, ${fleet.busy} of ${count(fleet.threads, "thread")} busy.`,
-    `Gateways: this one, ${fleet.node}${leads}${others.length > 0 ? `; ${others.join(", ")}` : ""}.`,
-    `${count(fleet.in_flight, "job")} of this gateway ${fleet.in_flight === 1 ? "is" : "are"} on the way.`,
+    `Gateways: ${gateways.join(", ")}.`,
+    `${count(fleet.in_flight, "job")} of this gateway ${fleet.in_flight === 1 ? "has" : "have"} no result yet.`,
     ...(fleet.again > 0 ? [`${count(fleet.again, "job")} had to be published again.`] : []),
     ...(fleet.late > 0 ? [`${count(fleet.late, "result")} came too late or twice.`] : []),
   ];
@@ -50,12 +50,12 @@ function sentencesOf(fleet) {
 
 function rowOf(worker) {
   const [status, word] = stateOf(worker);
-  const speed = worker.cost > 0 ? `${speedOf(1 / worker.cost)} × real time` : "–";
+  const speed = worker.cost > 0 ? `${speedOf(1 / worker.cost)}× real time` : "";
   const jobs = `${worker.done} done${worker.failed > 0 ? `, ${worker.failed} failed` : ""}`;
   return [
     worker.name,
     element("span", { class: "status", "data-status": status }, word),
-    element("span", { class: "threads" }, barOf(worker), `${worker.busy} of ${worker.threads} busy`),
+    worker.threads === 0 ? "" : element("span", {}, barOf(worker), `${worker.busy} of ${worker.threads} busy`),
     worker.rung === "default" ? worker.model : `${worker.model} (${worker.rung})`,
     speed,
     jobs,
@@ -75,7 +75,7 @@ function speedOf(times) {
 
 /** The share of the threads that are busy. */
 function barOf(worker) {
-  const share = worker.threads === 0 ? 0 : Math.min(worker.busy / worker.threads, 1);
+  const share = Math.min(worker.busy / worker.threads, 1);
   return drawing(
     "svg",
     { class: "bar", viewBox: "0 0 60 8", "aria-hidden": "true" },
