@@ -10,7 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
+from stt_mqtt.app.callbacks import ApplicationCallbacks, SelfCheck
+from stt_mqtt.app.doors import Doors
 from stt_mqtt.app.fleet import ApplicationSide, Connection, Gateway, connect, first_status
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
@@ -163,6 +164,7 @@ class Application:
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
+        checked = (self._source, self._service, self._is_connected, self._fleet_status)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -174,8 +176,8 @@ class Application:
             self._phrases_status,
             self.online,
             self._lag,
-            self._self_check
-            and partial(self._self_check, self._source, self._service, self._is_connected),
+            self._self_check and partial(self._self_check, *checked),
+            self._fleet_status,
         )
         self._doors = Doors(self._service, self._clock, password, callbacks)
         loop = asyncio.get_running_loop()
@@ -194,7 +196,7 @@ class Application:
     async def _join_fleet(self, connection: Connection | None) -> None:
         if connection is not None:
             callbacks = ApplicationSide(
-                self._on_verdict, self._on_finished, self._doors.publish_info, self._arm
+                self._on_verdict, self._on_finished, self._doors.publish_info, self._fleet_changed
             )
             self._fleet = Gateway(connection, self._service, self._clock, callbacks)
             await self._fleet.open()
@@ -260,10 +262,12 @@ class Application:
             raise RequestError("this gateway has no model: choose the rung at the workers")
         self._model.ladder.set_mode(mode)
 
-    @property
-    def fleet_status(self) -> FleetStatus | None:
-        """The fleet as this process sees it; None: it works alone."""
+    def _fleet_status(self) -> FleetStatus | None:
         return None if self._fleet is None else self._fleet.status
+
+    def _fleet_changed(self) -> None:
+        self._doors.fleet_changed()
+        self._timer.arm()
 
     def _arm(self) -> None:
         self._timer.arm()

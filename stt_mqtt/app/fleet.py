@@ -48,15 +48,12 @@ def connect(config: FleetConfig) -> Connection:
     Raises `MissingExtraError` without nats-py.
     """
     try:
-        from stt_mqtt.fleet.connection import (  # type: ignore[import-not-found, unused-ignore]
-            FleetConnection,
-        )
+        from stt_mqtt.fleet.connection import FleetConnection
     except ImportError as error:
         if (error.name or "").startswith("stt_mqtt"):
             raise
         raise MissingExtraError(error.name, "fleet") from error
-    connection: Connection = FleetConnection(config, node_of(config))
-    return connection
+    return FleetConnection(config, node_of(config))
 
 
 def every_language() -> frozenset[str]:
@@ -73,14 +70,14 @@ def first_status() -> RungStatus:
 class ApplicationSide:
     """Callbacks of a `Gateway` into the application. `verdict` and `finished`: as for a `Pool`.
 
-    `publish_info`: called after the state of the ladder or the languages changed. `rearm_timer`:
-    called when the next deadline may have changed.
+    `publish_info`: called after the state of the ladder or the languages changed. `changed`: called
+    when the fleet or the next deadline may have changed.
     """
 
     verdict: Callable[[int, int, Verdict], None]
     finished: Callable[[int], None]
     publish_info: Callable[[], None]
-    rearm_timer: Callable[[], None]
+    changed: Callable[[], None]
 
 
 class Gateway:
@@ -146,13 +143,14 @@ class Gateway:
             in_flight=pool.in_flight,
             late=pool.late,
             again=pool.again,
+            failure=self._connection.failure,
         )
 
     def _changed(self) -> None:
         self._service.scheduler.resize(self._pool.lanes, self._clock.now())
         if not self._has_model:
             self._follow_workers()
-        self._application.rearm_timer()
+        self._application.changed()
 
     def _waiting(self) -> tuple[int, float]:
         queue = self._service.scheduler.queue

@@ -210,13 +210,13 @@ def test_the_status_of_the_fleet_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     house = House()
 
     async def scenario() -> None:
-        assert house.service.fleet_status is None
+        assert house.service._fleet_status() is None
         async with house.running(monkeypatch):
             pc = worker()
             house.servers.hear(pc)
             speaking = asyncio.create_task(house.speak())
             (job,) = await house.published()
-            status = house.service.fleet_status
+            status = house.service._fleet_status()
             assert status is not None
             assert (status.name, status.gateway, status.gateways) == ("home", "cellar", ("cellar",))
             assert (status.workers, status.in_flight, status.late) == ((pc,), 1, 0)
@@ -227,7 +227,7 @@ def test_the_status_of_the_fleet_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
             house.servers.answer(job)
             house.servers.answer(job)
             await speaking
-            status = house.service.fleet_status
+            status = house.service._fleet_status()
             assert status is not None
             assert (status.in_flight, status.late, status.again) == (0, 1, 1)
 
