@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -26,14 +27,27 @@ AGAIN_S = 0.5
 """Wait after a failure: before the next pull, or before another worker may have the job."""
 
 
+class Pull(Protocol):
+    """A request for jobs."""
+
+    async def stop(self) -> None:
+        """Withdraw it. Jobs that are on their way here are given back."""
+
+
 class PullLink(Protocol):
     """The connection, for pulls."""
 
-    async def pull(self, count: int, priority: int) -> Sequence[Delivery]:
-        """Up to `count` jobs: those that wait, or else the next one. Empty: none came in a while.
+    async def pull(
+        self,
+        count: int,
+        priority: int,
+        handle: Callable[[Delivery], None],
+        on_end: Callable[[], None],
+    ) -> Pull:
+        """Ask for up to `count` jobs that wait, or else for the next one.
 
-        Of several workers that wait, those with the lowest `priority` get jobs first. Raises
-        `FleetError` if the connection breaks. A cancelled pull takes no job.
+        Of several workers that ask, those with the lowest `priority` get jobs first. `on_end` is
+        called when no more will come, also if the connection is lost. Raises `FleetError`.
         """
 
 
@@ -76,20 +90,20 @@ class Puller:
         self._desk = desk
         self._max_deliver = max_deliver
         self._now = now
-        self._waiting: set[asyncio.Task[None]] = set()
-        self._taking: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Pull | None] = {}
+        """One for each pull, until its jobs are at the desk."""
         self._connected = False
-        self._stopped = False
+        self._stopped = asyncio.Event()
         self.garbage = 0
         """Messages that are no job of this version."""
 
     def refill(self) -> None:
         """Pull for every thread that is free and has no pull yet."""
-        if self._stopped or not self._connected:
+        if self._stopped.is_set() or not self._connected:
             return
-        for _ in range(self._desk.free - len(self._waiting) - len(self._taking)):
+        for _ in range(self._desk.free - len(self._tasks)):
             task = asyncio.create_task(self._pull())
-            self._waiting.add(task)
+            self._tasks[task] = None
             task.add_done_callback(self._ended)
 
     def connected(self) -> None:
@@ -98,45 +112,52 @@ class Puller:
         self.refill()
 
     def lost(self) -> None:
-        """The connection is lost, and its pulls with it."""
+        """The servers cannot be reached any more."""
         self._connected = False
-        for task in self._waiting:
-            task.cancel()
 
     async def stop(self) -> None:
         """Pull no more. Jobs that come meanwhile are given back."""
-        self._stopped = True
-        self.lost()
-        if tasks := self._waiting | self._taking:
-            await asyncio.wait(tasks)
+        self._stopped.set()
+        for pull in list(self._tasks.values()):
+            if pull is not None:
+                await pull.stop()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
 
     async def _pull(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         began_at = self._now()
+        came: list[Delivery] = []
+        ended = asyncio.Event()
+        priority = priority_of(self._desk.status.cost)
         try:
-            deliveries = await self._link.pull(
-                self._desk.max_batch, priority_of(self._desk.status.cost)
-            )
+            pull = await self._link.pull(self._desk.max_batch, priority, came.append, ended.set)
         except FleetError as error:
             log.warning("no jobs can be had: %s", error)
-            await asyncio.sleep(AGAIN_S)
+            await self._pause(AGAIN_S)
             return
-        if not deliveries and self._now() - began_at < SHORT_PULL_S:
-            await asyncio.sleep(SHORT_PULL_S)
-        # From here on it is not cancelled: it has jobs.
-        self._waiting.discard(task)
-        self._taking.add(task)
-        taken = [held for delivery in deliveries if (held := await self._take(delivery))]
-        if not self._stopped:
+        self._tasks[task] = pull
+        if self._stopped.is_set():
+            await pull.stop()
+        await ended.wait()
+        self._tasks[task] = None
+        taken = [held for delivery in came if (held := await self._take(delivery))]
+        if self._stopped.is_set():
+            for held in taken:
+                self._held.give_back(held, 0.0)
+        elif taken:
             self._desk.accept(taken)
-            return
-        for held in taken:
-            self._held.give_back(held, 0.0)
+        elif not came and self._now() - began_at < SHORT_PULL_S:
+            await self._pause(SHORT_PULL_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._waiting.discard(task)
-        self._taking.discard(task)
+        del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("jobs could not be taken, please report this", exc_info=error)
         self.refill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stt_mqtt.errors import FleetError
@@ -62,11 +62,26 @@ class FakeDelivery:
         return self.audio
 
 
-@dataclass
-class _Pull:
+@dataclass(eq=False)
+class FakePull:
+    """A request of a worker for jobs."""
+
     count: int
     priority: int
-    got: asyncio.Future[Sequence[Delivery]]
+    handle: Callable[[Delivery], None]
+    on_end: Callable[[], None]
+    over: bool = False
+
+    def give(self, jobs: Sequence[Delivery]) -> None:
+        """Deliver jobs, which ends it."""
+        for one in jobs:
+            self.handle(one)
+        self.over = True
+        self.on_end()
+
+    async def stop(self) -> None:
+        if not self.over:
+            self.give([])
 
 
 class FakeStream:
@@ -74,7 +89,7 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.waiting: list[FakeDelivery] = []
-        self.pulls: list[_Pull] = []
+        self.pulls: list[FakePull] = []
         self.answers: dict[str, bool] = {"hall": True}
         self.results: list[JobResult] = []
         self.told: list[float] = []
@@ -92,17 +107,28 @@ class FakeStream:
         return new
 
     @property
-    def open_pulls(self) -> list[_Pull]:
+    def open_pulls(self) -> list[FakePull]:
         """The pulls that wait for a job."""
-        return [pull for pull in self.pulls if not pull.got.done()]
+        return [pull for pull in self.pulls if not pull.over]
 
-    async def pull(self, count: int, priority: int) -> Sequence[Delivery]:
+    async def pull(
+        self,
+        count: int,
+        priority: int,
+        handle: Callable[[Delivery], None],
+        on_end: Callable[[], None],
+    ) -> FakePull:
         if self.broken:
             raise FleetError("the consumer is gone")
-        pull = _Pull(count, priority, asyncio.get_running_loop().create_future())
+        pull = FakePull(count, priority, handle, on_end)
         self.pulls.append(pull)
         self._deliver()
-        return await pull.got
+        return pull
+
+    def lose(self) -> None:
+        """The connection is lost, and its pulls with it."""
+        for pull in self.open_pulls:
+            pull.give([])
 
     async def tell_result(self, gateway: str, data: bytes, timeout_s: float) -> bool | None:
         self.told.append(asyncio.get_running_loop().time())
@@ -121,4 +147,4 @@ class FakeStream:
         for pull in self.open_pulls:
             got, self.waiting = self.waiting[: pull.count], self.waiting[pull.count :]
             if got:
-                pull.got.set_result(got)
+                pull.give(got)
