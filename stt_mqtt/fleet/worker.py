@@ -1,6 +1,6 @@
 """A worker of the fleet: it pulls jobs, has them transcribed, and tells their results.
 
-Runs on the event loop. It has no doors and no devices. What transcribes is passed to `serve`.
+Runs on the event loop. It has no doors and no devices. What transcribes is passed to `attach_pool`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class FleetWorker:
         self.metrics = Metrics()
         self.rung_status = RungStatus((), AUTO, "", "the model is loading")
         """The state of the ladder. `LadderRunner` replaces it."""
+        self.languages: frozenset[str] = frozenset()
+        """Codes of the languages that the models understand; empty: unknown."""
         self.stuck = asyncio.Event()
         """Set when all threads hang."""
         self._link = link
@@ -69,7 +71,6 @@ class FleetWorker:
         self._node = node
         self._now = now
         self._model = ""
-        self._languages: frozenset[str] = frozenset()
         self._pool: Pool | None = None
         self._busy = 0
         self._leaving = False
@@ -110,9 +111,9 @@ class FleetWorker:
             tasks.create_task(self._tell())
             tasks.create_task(self._keep())
 
-    def serve(self, pool: Pool, capacity: Capacity, languages: frozenset[str]) -> None:
-        """The model is loaded: take jobs. `languages`: codes that it understands."""
-        self._pool, self._languages = pool, languages
+    def attach_pool(self, pool: Pool, capacity: Capacity) -> None:
+        """The model is loaded: take jobs."""
+        self._pool = pool
         self.scheduler.attach_pool(self, capacity, self._now())
         self._changed.set()
         self._puller.refill()
@@ -190,7 +191,7 @@ class FleetWorker:
             cost=self._cost.cost,
             rung=self.rung_status.active,
             model=self._model,
-            languages=self._languages,
+            languages=self.languages,
             done=self._held.done,
             failed=self._held.failed,
             leaving=self._leaving,

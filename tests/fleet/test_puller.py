@@ -40,7 +40,8 @@ class Bench:
 
     def serve(self) -> None:
         self.worker.use("tiny.en", 0.1)
-        self.worker.serve(self.pool, self.capacity, frozenset({"en"}))
+        self.worker.languages = frozenset({"en"})
+        self.worker.attach_pool(self.pool, self.capacity)
 
     def answer(self, verdict: Verdict | None = None) -> None:
         """A thread ends its batch."""
