@@ -31,7 +31,8 @@ REFUSED_S = 0.5
 """Time to wait after a refused request, so that nobody asks in a circle."""
 _PARTS = re.compile(r"([A-Za-z0-9_-]{1,32}\.\d{1,20}) (\d{1,4})")
 _ALIVE = "100"
-_LIFE_IS_OVER = "408"
+_OVER = {"404", "408"}
+"""No more jobs are there, or the life of the request is over."""
 _NS = 1_000_000_000
 
 
@@ -112,7 +113,7 @@ async def delete_audio(stores: Stores, job: str) -> None:
 
 
 class Pull:
-    """A request for jobs, which the server keeps until they are there.
+    """A request for the jobs that are there, or else for the next one.
 
     `left`: jobs that may still come. When the request is over, for whatever reason, `left` is 0 and
     `on_end` is called once. `on_refused`: what the server should have is not there, or changed.
@@ -147,6 +148,10 @@ class Pull:
             "expires": round(PULL_S * _NS),
             "idle_heartbeat": round(HEARTBEAT_S * _NS),
         }
+        if self.left > 1:
+            # It waits for the first job, takes what else is there then, and is over. If it stayed
+            # for the rest, a busy thread would take jobs from free ones.
+            request["no_wait"] = True
         if self._stores.priorities:
             request |= {"group": PRIORITY_GROUP, "priority": min(priority, LAST_PRIORITY)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stores.subjects.jobs}.{CONSUMER}"
@@ -179,7 +184,7 @@ class Pull:
         status = (message.headers or {}).get("Status")
         if status is None:
             self._deliver(message)
-        elif status == _LIFE_IS_OVER:
+        elif status in _OVER:
             self.end()
         elif status != _ALIVE:
             self._on_refused()
