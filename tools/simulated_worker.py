@@ -1,11 +1,11 @@
 """A worker of a fleet with a simulated model, for benchmarks and tests.
 
-    python -m tools.simulated_worker --servers nats://127.0.0.1:4222 --name w1 --threads 2 --cost-s 0.1
+    python -m tools.simulated_worker --servers nats://127.0.0.1:4222 --name w1 --cost-s 0.1
 
 Connection, pulls, scheduler, results and heartbeats are those of `stt-mqtt run`. Only the model is
 simulated: each utterance takes a thread `--cost-s` seconds, plus `--per-audio-s` for each second of
 its audio, and its text is `job GATEWAY.NUMBER by NAME`. The audio is not decoded. The utterances of
-a batch are answered one after the other. Nothing computes, so hundreds of threads cost nothing.
+a batch are answered one after the other. Nothing computes, so `--threads` may be hundreds.
 
 It prints `ready` when the servers can be reached and it takes jobs. SIGTERM and SIGINT let it leave
 like a worker: it ends what it began within 10 s. A gateway has to have been there before, with the
