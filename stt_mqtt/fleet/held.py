@@ -51,6 +51,10 @@ class Delivery(Protocol):
 class ResultLink(Protocol):
     """The connection, for results."""
 
+    @property
+    def ack_wait_s(self) -> float:
+        """Time after which the servers give a job to another worker, in seconds."""
+
     async def tell_result(self, gateway: str, data: bytes, timeout_s: float) -> bool | None:
         """Tell a gateway a result. True: it took it; False: too late; None: it does not answer."""
 
@@ -81,13 +85,11 @@ class HeldJobs:
         self,
         link: ResultLink,
         node: str,
-        ack_wait_s: float,
         ready: asyncio.Event,
         now: Callable[[], float],
     ) -> None:
         self._link = link
         self._node = node
-        self._ack_wait_s = ack_wait_s
         self._ready = ready
         self._now = now
         self._held: dict[str, Held] = {}
@@ -165,7 +167,7 @@ class HeldJobs:
     async def _told(self, gateway: str, data: bytes) -> bool | None:
         """Tell a result. While the servers are away, wait for them."""
         until = self._now() + KEPT_S
-        try_s = self._ack_wait_s / TRIES
+        try_s = self._link.ack_wait_s / TRIES
         for _ in range(TRIES):
             with suppress(TimeoutError):
                 async with asyncio.timeout(until - self._now()):

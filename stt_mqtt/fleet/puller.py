@@ -1,7 +1,7 @@
 """Pulls jobs from the stream for the free threads of a worker, and nothing before one is free.
 
-Jobs that wait stay in the stream, where any worker can take them. A thread takes as many of them as
-it may transcribe together, but never waits for more.
+Jobs that wait stay in the stream, where any worker can take them. A thread that becomes free alone
+takes as many of them as it may transcribe together, but never waits for more.
 """
 
 from __future__ import annotations
@@ -130,9 +130,11 @@ class Puller:
         began_at = self._now()
         came: list[Delivery] = []
         ended = asyncio.Event()
+        # While other threads are free, too, each takes one.
+        count = self._desk.max_batch if self._desk.free == 1 else 1
         priority = priority_of(self._desk.status.cost)
         try:
-            pull = await self._link.pull(self._desk.max_batch, priority, came.append, ended.set)
+            pull = await self._link.pull(count, priority, came.append, ended.set)
         except FleetError as error:
             log.warning("no jobs can be had: %s", error)
             await self._pause(AGAIN_S)

@@ -67,7 +67,6 @@ class FleetWorker:
         self.stuck = asyncio.Event()
         """Set when all threads hang."""
         self._link = link
-        self._ack_wait_s = config.ack_wait_s
         self._node = node
         self._now = now
         self._model = ""
@@ -80,7 +79,7 @@ class FleetWorker:
         self._roster = Roster()
         self._cost = CostMeter()
         self._backlog = Backlog()
-        self._held = HeldJobs(link, node, config.ack_wait_s, self._ready, now)
+        self._held = HeldJobs(link, node, self._ready, now)
         self._puller = Puller(link, self._held, self, config.max_deliver, now)
 
     # The connection ------------------------------------------------------------------------
@@ -253,10 +252,13 @@ class FleetWorker:
     async def _keep(self) -> None:
         """Keep the jobs alive, and notice threads that hang."""
         while True:
-            await asyncio.sleep(min(self._ack_wait_s / 3, HEARTBEAT_S))
-            await self._held.keep()
-            self._settle(self.scheduler.tick(self._now()))
-            self._note()
+            await asyncio.sleep(min(self._link.ack_wait_s / 3, HEARTBEAT_S))
+            try:
+                await self._held.keep()
+                self._settle(self.scheduler.tick(self._now()))
+                self._note()
+            except Exception:
+                log.exception("jobs could not be kept alive, please report this")
 
 
 def _held(context: object) -> Held:

@@ -87,6 +87,8 @@ class FakePull:
 class FakeStream:
     """The servers, for one worker. A gateway that is in `answers` takes results or is too late."""
 
+    ack_wait_s = 3.0
+
     def __init__(self) -> None:
         self.waiting: list[FakeDelivery] = []
         self.pulls: list[FakePull] = []

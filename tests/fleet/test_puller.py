@@ -21,8 +21,6 @@ from tests.fakes import FakePool, heard
 from tests.fleet.stream import SECOND, FakeDelivery, FakeStream, job
 from tests.virtual_time import run_in_virtual_time
 
-ACK_WAIT_S = 3.0
-
 
 class Bench:
     """A worker with threads that answer when the test says so."""
@@ -32,7 +30,7 @@ class Bench:
         self.capacity = Capacity(threads, max_batch)
         self.worker = FleetWorker(
             self.stream,
-            FleetConfig(ack_wait_s=ACK_WAIT_S, max_deliver=3),
+            FleetConfig(max_deliver=3),
             LimitsConfig(**limits),
             "pc",
             asyncio.get_running_loop().time,
@@ -147,6 +145,20 @@ def test_what_waits_is_transcribed_together_as_far_as_a_thread_may() -> None:
         assert len(bench.stream.waiting) == 1
 
     play(scenario, 1, 3)
+
+
+def test_threads_that_are_free_together_take_one_job_each() -> None:
+    async def scenario(bench: Bench) -> None:
+        assert [pull.count for pull in bench.stream.open_pulls] == [1, 1]
+        bench.stream.publish(*map(job, range(6)))
+        await settled()
+        assert [len(batch.utterances) for batch in bench.pool.submitted] == [1, 1]
+        bench.answer()
+        await settled()
+        assert [len(batch.utterances) for batch in bench.pool.submitted] == [1, 3]
+        assert len(bench.stream.waiting) == 1
+
+    play(scenario, 2, 3)
 
 
 def test_a_worker_takes_nothing_until_its_model_is_loaded_and_the_servers_are_there() -> None:
@@ -289,7 +301,7 @@ def test_a_gateway_that_does_not_answer_is_gone_after_three_tries_within_ack_wai
         await settled()
         began = asyncio.get_running_loop().time()
         bench.answer()
-        await asyncio.sleep(ACK_WAIT_S + 0.5)
+        await asyncio.sleep(3.5)
         assert [round(at - began, 3) for at in bench.stream.told] == [0.0, 1.0, 2.0]
         assert [said for said in delivery.said if said != "working"] == ["ack"]
         assert bench.stream.results == []
