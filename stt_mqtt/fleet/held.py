@@ -99,10 +99,6 @@ class HeldJobs:
         """Jobs with a result."""
         self.failed = 0
         """Jobs that ended with an error."""
-        self.late = 0
-        """Results that a gateway did not want any more."""
-        self.given_back = 0
-        """Jobs that others were to do."""
 
     def __iter__(self) -> Iterator[Held]:
         """The jobs that are held now."""
@@ -128,7 +124,6 @@ class HeldJobs:
 
     def give_back(self, held: Held, delay_s: float) -> None:
         """Let another worker do a job, after `delay_s` seconds."""
-        self.given_back += 1
         self._held.pop(held.job.id)
         self._start(quietly(held.delivery.nak(delay_s)))
 
@@ -157,7 +152,6 @@ class HeldJobs:
                 extra=held.where,
             )
         elif not taken:
-            self.late += 1
             log.warning("job %s: %s in %.3f s, too late", job.id, what, took_s, extra=held.where)
         else:
             log.info("job %s: %s in %.3f s", job.id, what, took_s, extra=held.where)

@@ -192,7 +192,7 @@ class FleetWorker:
             model=self._model,
             languages=self.languages,
             done=self._held.done,
-            failed=self._held.failed,
+            failed=self._held.failed + self._puller.garbage,
             leaving=self._leaving,
         )
 

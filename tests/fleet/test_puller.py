@@ -223,6 +223,7 @@ def test_a_message_of_another_version_is_deleted_and_counted(
         bench.answer()
         await settled()
         assert (garbage.said, good.said, bench.told) == (["term"], ["ack"], [1])
+        assert (bench.worker.status.done, bench.worker.status.failed) == (1, 1)
 
     play(scenario)
     assert "run one version of stt-mqtt" in caplog.text
