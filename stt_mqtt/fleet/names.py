@@ -60,36 +60,33 @@ def decode_names(data: bytes) -> HomeNames:
 class NamesTeller:
     """Tells workers the names that a gateway knows. `now`: monotonic seconds.
 
-    Call `connected` and `heard` when the connection says so. Without names it says nothing.
+    Call `heard` with each heartbeat of a worker. Without workers or names it says nothing.
     """
 
     def __init__(self, link: NamesLink, now: Callable[[], float]) -> None:
         self._link = link
         self._now = now
         self._names = NO_NAMES
+        self._untold = False
+        """Whether a live worker may not know the names."""
         self._workers = Roster()
         self._telling: asyncio.Task[None] | None = None
 
     def set(self, names: HomeNames) -> None:
         """These are the names from now on."""
         if names != self._names:
-            self._names = names
-            self._tell()
-
-    def connected(self) -> None:
-        """The servers can be reached, maybe again."""
-        if self._names != NO_NAMES:
+            self._names, self._untold = names, True
             self._tell()
 
     def heard(self, data: bytes) -> None:
         """A worker told of itself."""
         with suppress(WireError):
-            worker = decode_worker(data)
-            self._workers.expire(self._now())
+            worker, now = decode_worker(data), self._now()
+            self._workers.expire(now)
             known = {one.worker for one in self._workers.workers}
-            self._workers.heard(worker, self._now())
-            if worker.worker not in known and self._names != NO_NAMES:
-                self._tell()
+            self._workers.heard(worker, now)
+            self._untold |= worker.worker not in known and self._names != NO_NAMES
+            self._tell()
 
     def close(self) -> None:
         """Tell nothing any more."""
@@ -97,12 +94,14 @@ class NamesTeller:
             self._telling.cancel()
 
     def _tell(self) -> None:
-        if self._telling is None or self._telling.done():
+        idle = self._telling is None or self._telling.done()
+        if idle and self._untold and self._workers.workers:
             self._telling = asyncio.create_task(self._say())
 
     async def _say(self) -> None:
         await asyncio.sleep(TOGETHER_S)
         data = encode_names(self._names)
+        self._untold = False
         if len(data) > MAX_NAMES_BYTES:
             log.warning(
                 "the workers are not told the names of the home: compressed they have %d bytes and "
@@ -111,8 +110,11 @@ class NamesTeller:
                 MAX_NAMES_BYTES,
             )
             return
-        with suppress(FleetError):
+        try:
             await self._link.say_names(data)
+        except FleetError:
+            # With the next heartbeat that comes, the servers are back.
+            self._untold = True
 
 
 class NamesHeard:

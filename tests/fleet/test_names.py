@@ -70,7 +70,6 @@ def test_workers_are_told_when_names_change_and_when_one_comes() -> None:
     async def scenario() -> None:
         link = Link()
         teller = NamesTeller(link, asyncio.get_running_loop().time)
-        teller.connected()
         teller.heard(heartbeat("pc"))
         await asyncio.sleep(1)
         assert link.told == []
@@ -97,18 +96,33 @@ def test_workers_are_told_when_names_change_and_when_one_comes() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_names_are_told_again_when_the_servers_are_back() -> None:
+def test_nothing_is_told_as_long_as_no_worker_lives() -> None:
+    async def scenario() -> None:
+        link = Link()
+        teller = NamesTeller(link, asyncio.get_running_loop().time)
+        teller.set(home("tea"))
+        await asyncio.sleep(5)
+        assert link.told == []
+        teller.heard(heartbeat("pc"))
+        await asyncio.sleep(1)
+        assert link.times == [5.2]
+
+    run_in_virtual_time(scenario())
+
+
+def test_names_that_could_not_be_told_are_told_when_a_worker_is_heard_again() -> None:
     async def scenario() -> None:
         link = Link()
         link.broken = True
         teller = NamesTeller(link, asyncio.get_running_loop().time)
+        teller.heard(heartbeat("pc"))
         teller.set(home("tea"))
         await asyncio.sleep(1)
         link.broken = False
-        teller.connected()
+        teller.heard(heartbeat("pc"))
         await asyncio.sleep(1)
         assert link.times == [1.2]
-        teller.connected()
+        teller.set(home("milk"))
         teller.close()
         await asyncio.sleep(1)
         assert link.times == [1.2]
@@ -123,7 +137,9 @@ def test_names_that_are_too_many_for_a_message_are_not_told(
     async def scenario() -> None:
         monkeypatch.setattr(module, "MAX_NAMES_BYTES", 10)
         link = Link()
-        NamesTeller(link, asyncio.get_running_loop().time).set(home("earl grey"))
+        teller = NamesTeller(link, asyncio.get_running_loop().time)
+        teller.heard(heartbeat("pc"))
+        teller.set(home("earl grey"))
         await asyncio.sleep(1)
         assert link.told == []
 
