@@ -66,8 +66,9 @@ class QuietClient(Client):
         self.cause = error
         text = str(error).removeprefix("nats: ")
         if "permissions violation" in text:
+            level = logging.DEBUG if text == self.refused else logging.WARNING
             self.refused = text
-            log.warning("%s refuses: %s; check the rights of this process", self._address, text)
+            log.log(level, "%s refuses: %s; check the rights of this process", self._address, text)
         elif isinstance(error, errors.SlowConsumerError):
             log.warning("messages of the fleet come faster than they are handled and are dropped")
         else:

@@ -29,11 +29,11 @@ class Identity:
     """What a connection needs to log in. Nothing of it is shown.
 
     `seed`: of an NKey. `credentials`: a JWT and its seed. At most one of the two is there.
-    `tls`: for servers that speak TLS. `demands_tls`: speak to no other servers.
+    `tls`: whom to trust; speak to no server without TLS. None: as the server likes, and then the
+    authorities of the system are trusted.
     """
 
-    tls: ssl.SSLContext = field(repr=False)
-    demands_tls: bool
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
     seed: str | None = field(default=None, repr=False)
     credentials: RawCredentials | None = field(default=None, repr=False)
 
@@ -47,13 +47,14 @@ def read_identity(config: FleetConfig) -> Identity:
     """Read the files that the section names. Raises `ConfigError` if one cannot be used."""
     tls = config.tls
     demands_tls = tls is not None or any(url.startswith("tls://") for url in config.servers)
-    context = _tls_context(tls or TlsConfig())
+    # To read the authorities of the system takes time.
+    context = _tls_context(tls or TlsConfig()) if demands_tls else None
     if config.nkey_file is not None:
-        return Identity(context, demands_tls, seed=_seed_in(config.nkey_file))
+        return Identity(context, seed=_seed_in(config.nkey_file))
     if config.credentials_file is not None:
         credentials = _credentials_in(config.credentials_file)
-        return Identity(context, demands_tls, credentials=credentials)
-    return Identity(context, demands_tls)
+        return Identity(context, credentials=credentials)
+    return Identity(context)
 
 
 def _seed_in(path: str) -> str:
