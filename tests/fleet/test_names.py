@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,11 @@ from stt_mqtt.errors import FleetError
 from stt_mqtt.fleet import names as module
 from stt_mqtt.fleet.names import NamesHeard, NamesTeller, decode_names, encode_names
 from stt_mqtt.fleet.wire import WireError, encode_worker
-from stt_mqtt.nodes import WorkerStatus
+from stt_mqtt.nodes import Role, WorkerStatus
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames, names_in_lists
+from tests.fleet.peers import a_fleet, until
 from tests.virtual_time import run_in_virtual_time
+from tools.nats_servers import NatsServer, a_nats_server, needs_nats
 
 
 def home(*drinks: str) -> HomeNames:
@@ -146,6 +149,29 @@ def test_names_that_are_too_many_for_a_message_are_not_told(
     run_in_virtual_time(scenario())
     assert "configure `phrases` at the workers" in caplog.text
     assert "earl" not in caplog.text
+
+
+@needs_nats
+def test_names_cross_the_servers_and_while_those_are_away_their_teller_knows(
+    tmp_path: Path,
+) -> None:
+    async def scenario(server: NatsServer) -> None:
+        heard: list[tuple[str, HomeNames]] = []
+        async with a_fleet(server) as fleet:
+            gateway = await fleet.gateway("hall")
+            worker = await fleet.open(Role.WORKER, "pc")
+            await worker.connection.hear_names(
+                lambda name, data: heard.append((name, decode_names(data)))
+            )
+            await worker.ready()
+            await gateway.connection.say_names(encode_names(home("tea")))
+            await until(lambda: heard)
+            assert heard == [("hall", home("tea"))]
+        with pytest.raises(FleetError):
+            await gateway.connection.say_names(b"")
+
+    with a_nats_server(tmp_path) as server:
+        asyncio.run(scenario(server))
 
 
 def test_a_worker_joins_the_names_of_all_gateways(caplog: pytest.LogCaptureFixture) -> None:
