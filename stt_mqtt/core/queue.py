@@ -145,7 +145,7 @@ class FairQueue:
     def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy.
 
-        Those of the names in `but` stay. In a crowd, regulars do not wait for others in their batch.
+        Those of the names in `but` stay. In a crowd, regulars have batches of their own.
         """
         batch: list[Utterance] = []
         names = {name for name in self._turns if name not in but}
