@@ -75,8 +75,9 @@ class QuietClient(Client):
         self.cause = error
         text = str(error).removeprefix("nats: ")
         if "permissions violation" in text:
+            level = logging.DEBUG if text == self.refused else logging.WARNING
             self.refused = text
-            log.warning("%s refuses: %s; check the rights of this process", self._address, text)
+            log.log(level, "%s refuses: %s; check the rights of this process", self._address, text)
         elif isinstance(error, errors.SlowConsumerError):
             log.warning("messages of the fleet come faster than they are handled and are dropped")
         else:
@@ -106,7 +107,7 @@ class QuietClient(Client):
 
     def _connect_command(self) -> bytes:
         # nats-py encrypts if the server wants it, and would send everything in the clear if not.
-        if self._identity.demands_tls and not self._server_info.get("tls_required"):
+        if self._identity.tls is not None and not self._server_info.get("tls_required"):
             raise PlainServerError
         return super()._connect_command()
 

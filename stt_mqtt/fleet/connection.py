@@ -16,8 +16,8 @@ from stt_mqtt.config.fleet import FleetConfig
 from stt_mqtt.errors import FleetError, JobsFullError
 from stt_mqtt.fleet.delivery import AUDIO_HEADER, Delivery, Pull, delete_audio
 from stt_mqtt.fleet.keeping import MAX_AGE_S, KeptConnection
-from stt_mqtt.fleet.link import ApiError, Link, NobodyAnswersError, answer_of
-from stt_mqtt.fleet.stores import Stores, stored
+from stt_mqtt.fleet.link import ApiError, Link, NoAnswerError, NobodyAnswersError, answer_of
+from stt_mqtt.fleet.stores import Stores, stored_message
 from stt_mqtt.fleet.wire import Job, encode_job
 from stt_mqtt.nodes import Role
 
@@ -32,7 +32,6 @@ PART_BYTES = 256 * 1024
 """Bytes of a part of audio that is too large for a message."""
 _TAKEN: Final = b"taken"
 _LATE: Final = b"late"
-_HERE: Final = b"here"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _DELETED = {"KV-Operation": "DEL"}
 _FULL = {10023, 10047, 10077}
@@ -75,28 +74,30 @@ class FleetConnection(KeptConnection):
         if answer.get("duplicate"):
             # A worker may have finished it, and its result may not have arrived.
             stream = self._subjects.jobs
-            if await stored(link, stream, seq=answer.get("seq")) is None:
+            if await stored_message(link, stream, seq=answer.get("seq")) is None:
                 headers["Nats-Msg-Id"] = f"{job.id}.{job.attempt}"
                 answer = await self._store(link, self._subjects.job, data, headers)
         sequence = answer.get("seq")
         return sequence if isinstance(sequence, int) else None
 
-    async def forget_job(self, job_id: str, sequence: int | None) -> None:
-        """Delete a job that has an outcome without a worker, and its audio, if that is possible."""
+    async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None:
+        """Delete a job that has an outcome without a worker, if that is possible now.
+
+        `stored`: its audio may be apart from its message.
+        """
         with suppress(FleetError):
             link, stores = self._up()
             if sequence is not None:
                 request = {"seq": sequence, "no_erase": True}
                 with suppress(ApiError):
                     await link.api(f"STREAM.MSG.DELETE.{self._subjects.jobs}", request)
-            await delete_audio(stores, job_id)
+            if stored:
+                await delete_audio(stores, job_id)
 
     async def answer_results(self, handle: Callable[[bytes], bool]) -> None:
         """Have each result for this gateway handled, which returns whether it was in time."""
 
         def receive(message: Msg) -> bytes:
-            if not message.data:
-                return _HERE
             return _TAKEN if handle(message.data) else _LATE
 
         await self._listen(self._subjects.result(self._node), receive)
@@ -124,10 +125,11 @@ class FleetConnection(KeptConnection):
         handle: Callable[[Delivery], None],
         on_end: Callable[[], None],
     ) -> Pull:
-        """Ask for `count` jobs. `priority`: who asks with a lower number, from 0, is served first.
+        """Ask for up to `count` jobs that wait, or else for the next one.
 
-        `on_end` is called once, when no more jobs will come for this request: all have come, its
-        life is over, or the connection is lost. Raises FleetError.
+        Who asks with a lower `priority`, from 0 to 9, is served first. `on_end` is called once,
+        when no more jobs will come for this request, also when its life is over (30 s) or the
+        connection is lost. Raises FleetError.
         """
         _, stores = self._up()
         if len(self._pulls) >= MAX_PULLS:
@@ -146,22 +148,24 @@ class FleetConnection(KeptConnection):
             raise
         return pull
 
-    async def stop_pulling(self) -> None:
-        """Withdraw all requests for jobs. Jobs that are on their way here are given back."""
-        await asyncio.gather(*(pull.stop() for pull in list(self._pulls)))
-
     async def say_worker(self, data: bytes) -> None:
         """Tell all that this worker lives, and how it is."""
         await self._tell(self._subjects.worker(self._node), data)
 
     async def tell_result(self, gateway: str, data: bytes, timeout_s: float) -> bool | None:
-        """Give a result to its gateway. Return whether it was in time; None: nobody answers."""
-        answer = await self._ask(gateway, data, timeout_s)
-        return None if answer is None else {_TAKEN: True, _LATE: False}.get(answer)
+        """Give a result to its gateway. Return whether it was in time; None: it does not answer.
 
-    async def is_there(self, gateway: str, timeout_s: float) -> bool:
-        """Whether a gateway answers. False also if there is no connection."""
-        return await self._ask(gateway, b"", timeout_s) == _HERE
+        Raises FleetError if this process has no connection.
+        """
+        link, _ = self._up()
+        # The name comes from a message.
+        if _NAME.fullmatch(gateway) is None:
+            return None
+        try:
+            answer = await link.request(self._subjects.result(gateway), data, timeout_s)
+        except NoAnswerError:
+            return None
+        return {_TAKEN: True, _LATE: False}.get(answer)
 
     async def say_gateway(self, data: bytes) -> None:
         """Write the entry of this gateway. It lasts for `stores.GATEWAY_TTL_S`."""
@@ -229,15 +233,6 @@ class FleetConnection(KeptConnection):
                     raise
                 if isinstance(error, NobodyAnswersError):
                     await asyncio.sleep(RETRY_S)
-
-    async def _ask(self, gateway: str, data: bytes, timeout_s: float) -> bytes | None:
-        # The name comes from a message.
-        if _NAME.fullmatch(gateway) is None:
-            return None
-        with suppress(FleetError):
-            link, _ = self._up()
-            return await link.request(self._subjects.result(gateway), data, timeout_s)
-        return None
 
     async def _tell(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         with suppress(FleetError):

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from stt_mqtt.errors import FleetError
-from stt_mqtt.fleet.stores import PRIORITY_GROUP, Stores, data_of, stored
+from stt_mqtt.fleet.stores import PRIORITY_GROUP, Stores, data_of, stored_message
 from stt_mqtt.fleet.subjects import CONSUMER
 
 AUDIO_HEADER = "Stt-Audio"
@@ -31,7 +31,8 @@ REFUSED_S = 0.5
 """Time to wait after a refused request, so that nobody asks in a circle."""
 _PARTS = re.compile(r"([A-Za-z0-9_-]{1,32}\.\d{1,20}) (\d{1,4})")
 _ALIVE = "100"
-_LIFE_IS_OVER = "408"
+_NOTHING_MORE = ("404", "408")
+"""Nothing waits, or the life of the request is over."""
 _NS = 1_000_000_000
 
 
@@ -42,7 +43,8 @@ class Delivery:
     first delivery. `pending`: jobs that wait after this one. `stored`: its audio is not in `data`;
     get it with `fetch_audio`.
 
-    Without a connection the answers to the server get lost, and the job is delivered again.
+    Its methods raise FleetError without the connection that it came over: the job is delivered
+    again.
     """
 
     def __init__(self, stores: Stores, message: Msg) -> None:
@@ -88,15 +90,14 @@ class Delivery:
         subjects, parts = self._stores.subjects, []
         for number in range(self._parts):
             subject = subjects.audio_part(self._job, number)
-            part = await stored(self._stores.link, subjects.audio, last_by_subj=subject)
+            part = await stored_message(self._stores.link, subjects.audio, last_by_subj=subject)
             if part is None:
                 raise FleetError("the audio of a job has been deleted")
             parts.append(data_of(part))
         return b"".join(parts)
 
     async def _answer(self, data: bytes) -> None:
-        with suppress(FleetError):
-            await self._stores.link.publish(self._reply, data)
+        await self._stores.link.publish(self._reply, data)
 
     async def _delete_audio(self) -> None:
         if self.stored:
@@ -112,10 +113,10 @@ async def delete_audio(stores: Stores, job: str) -> None:
 
 
 class Pull:
-    """A request for jobs, which the server keeps until they are there.
+    """A request for up to `count` jobs that wait, or else for the next one.
 
-    `left`: jobs that may still come. When the request is over, for whatever reason, `left` is 0 and
-    `on_end` is called once. `on_refused`: what the server should have is not there, or changed.
+    When it is over, for whatever reason, `on_end` is called once. `on_refused`: what the server
+    should have is not there, or changed.
     """
 
     def __init__(
@@ -126,38 +127,35 @@ class Pull:
         on_end: Callable[[], None],
         on_refused: Callable[[], None],
     ) -> None:
-        self.left = count
+        self._left = count
         self._stores = stores
-        self._link = stores.link
         self._handle = handle
         self._on_end = on_end
         self._on_refused = on_refused
+        self._priority = 0
+        self._inbox = ""
         self._subscription: Subscription | None = None
         self._over = self._stopping = False
+        self._waits = count == 1
+        """Whether the server keeps the request until there is a job."""
+        self._came = 0
         self._silent_for = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def send(self, priority: int) -> None:
         """Send the request. Who has a lower `priority` is served first. Raises FleetError."""
-        inbox = self._link.inbox()
-        self._subscription = await self._link.subscribe(inbox, self._receive)
-        request: dict[str, object] = {
-            "batch": self.left,
-            "expires": round(PULL_S * _NS),
-            "idle_heartbeat": round(HEARTBEAT_S * _NS),
-        }
-        if self._stores.priorities:
-            request |= {"group": PRIORITY_GROUP, "priority": min(priority, LAST_PRIORITY)}
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stores.subjects.jobs}.{CONSUMER}"
-        await self._link.publish(subject, json.dumps(request).encode(), inbox)
+        self._priority = min(max(priority, 0), LAST_PRIORITY)
+        self._inbox = self._stores.link.inbox()
+        self._subscription = await self._stores.link.subscribe(self._inbox, self._receive)
+        await self._request()
         self._wait(SILENCE_S, self._listen)
 
     async def stop(self) -> None:
         """Withdraw the request. Jobs that are on their way here are given back at once."""
         self._stopping = True
         if self._subscription is not None and not self._over:
-            await self._link.drain(self._subscription)
+            await self._stores.link.drain(self._subscription)
         self.end()
         await asyncio.gather(*self._tasks)
 
@@ -165,12 +163,31 @@ class Pull:
         """The request is over."""
         if self._over:
             return
-        self._over, self.left = True, 0
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
         if self._subscription is not None:
-            self._start(self._link.unsubscribe(self._subscription))
+            self._start(self._stores.link.unsubscribe(self._subscription))
         self._on_end()
+
+    async def _request(self) -> None:
+        fields: dict[str, object] = {"batch": self._left}
+        if self._waits:
+            fields |= {
+                "expires": round(PULL_S * _NS),
+                "idle_heartbeat": round(HEARTBEAT_S * _NS),
+            }
+        else:
+            fields["no_wait"] = True
+        if self._stores.priorities:
+            fields |= {"group": PRIORITY_GROUP, "priority": self._priority}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stores.subjects.jobs}.{CONSUMER}"
+        await self._stores.link.publish(subject, json.dumps(fields).encode(), self._inbox)
+
+    async def _wait_for_next(self) -> None:
+        self._waits, self._left = True, 1
+        with suppress(FleetError):
+            await self._request()
 
     def _receive(self, message: Msg) -> None:
         if self._over:
@@ -179,8 +196,11 @@ class Pull:
         status = (message.headers or {}).get("Status")
         if status is None:
             self._deliver(message)
-        elif status == _LIFE_IS_OVER:
-            self.end()
+        elif status in _NOTHING_MORE:
+            if self._waits or self._came or self._stopping:
+                self.end()
+            else:
+                self._start(self._wait_for_next())
         elif status != _ALIVE:
             self._on_refused()
             self._wait(REFUSED_S, self.end)
@@ -190,12 +210,12 @@ class Pull:
             delivery = Delivery(self._stores, message)
         except (errors.Error, ValueError):
             return
-        self.left -= 1
+        self._came += 1
         if self._stopping:
-            self._start(delivery.nak())
+            self._start(_give_back(delivery))
         else:
             self._handle(delivery)
-        if self.left <= 0:
+        if self._came == self._left:
             self.end()
 
     def _listen(self) -> None:
@@ -217,3 +237,8 @@ class Pull:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _give_back(delivery: Delivery) -> None:
+    with suppress(FleetError):
+        await delivery.nak()

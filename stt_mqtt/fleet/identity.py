@@ -27,11 +27,11 @@ class Identity:
     """What a connection needs to log in. Nothing of it is shown.
 
     `key`: None: log in without one. `jwt`: what an operator says of the key; None: the servers know
-    the key. `tls`: for servers that speak TLS. `demands_tls`: speak to no other servers.
+    the key. `tls`: whom to trust; speak to no server without TLS. None: as the server likes, and
+    then the authorities of the system are trusted.
     """
 
-    tls: ssl.SSLContext = field(repr=False)
-    demands_tls: bool
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
     key: UserKey | None = field(default=None, repr=False)
     jwt: str | None = field(default=None, repr=False)
 
@@ -40,12 +40,13 @@ def read_identity(config: FleetConfig) -> Identity:
     """Read the files that the section names. Raises `ConfigError` if one cannot be used."""
     tls = config.tls
     demands_tls = tls is not None or any(url.startswith("tls://") for url in config.servers)
-    context = _tls_context(tls or TlsConfig())
+    # To read the authorities of the system takes time.
+    context = _tls_context(tls or TlsConfig()) if demands_tls else None
     if config.nkey_file is not None:
-        return Identity(context, demands_tls, _key_in(config.nkey_file))
+        return Identity(context, _key_in(config.nkey_file))
     if config.credentials_file is not None:
-        return Identity(context, demands_tls, *_credentials_in(config.credentials_file))
-    return Identity(context, demands_tls)
+        return Identity(context, *_credentials_in(config.credentials_file))
+    return Identity(context)
 
 
 def _key_in(path: str) -> UserKey:

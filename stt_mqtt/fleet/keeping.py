@@ -142,20 +142,19 @@ class KeptConnection:
             return self._failed(Cause.CREDENTIALS, str(error))
         except (FleetError, ConfigError) as error:
             return self._failed(Cause.UNREACHABLE, str(error))
-        ready_s = 0.0
         try:
             for subject, handle in self._listeners:
                 await link.subscribe(subject, handle)
             self._link = link
             self._stores = Stores(link, self._config, self._max_age_s)
             ready_s = await self._keep(link, self._stores)
+            cause = Cause.LOST if ready_s > 0 else Cause.UNREACHABLE
+            return self._failed(cause, link.lost.result(), ready_s)
         except FleetError as error:
             return self._failed(Cause.UNREACHABLE, str(error))
         finally:
             self._link = self._stores = None
             await link.close(self._close_s)
-        cause = Cause.LOST if ready_s > 0 else Cause.UNREACHABLE
-        return self._failed(cause, link.lost.result(), ready_s)
 
     async def _keep(self, link: Link, stores: Stores) -> float:
         """Find or make what the fleet needs, until the connection is lost.

@@ -43,8 +43,12 @@ Handler = Callable[[Msg], bytes | None]
 """Handles a message. What it returns is the answer; None: there is none."""
 
 
-class NobodyAnswersError(FleetError):
-    """There is nobody for a request."""
+class NoAnswerError(FleetError):
+    """A request had no answer in time."""
+
+
+class NobodyAnswersError(NoAnswerError):
+    """The server says that there is nobody for a request."""
 
 
 class ApiError(FleetError):
@@ -151,7 +155,9 @@ class Link:
         except errors.NoRespondersError:
             raise NobodyAnswersError(f"nobody answers on {self.server.address}") from None
         except errors.TimeoutError:
-            raise FleetError(f"no answer from {self.server.address} in {timeout_s:g} s") from None
+            raise NobodyAnswersError(
+                f"no answer from {self.server.address} in {timeout_s:g} s"
+            ) from None
         except (errors.Error, OSError) as error:
             raise FleetError(f"a request failed: {error}") from error
         finally:

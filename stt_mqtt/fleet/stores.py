@@ -78,7 +78,7 @@ class Stores:
         subjects = list(info["state"].get("subjects") or ())[:MAX_GATEWAYS]
         found = {}
         for subject in subjects:
-            entry = await stored(self.link, stream, last_by_subj=subject)
+            entry = await stored_message(self.link, stream, last_by_subj=subject)
             # What has headers marks a deletion.
             if entry is not None and "hdrs" not in entry:
                 found[subject.rpartition(".")[2]] = data_of(entry)
@@ -195,11 +195,6 @@ class Stores:
         address = self.link.server.address
         try:
             yield
-        except NobodyAnswersError:
-            raise FleetError(
-                f"{address} has no JetStream yet: its configuration needs a `jetstream` section, "
-                "and most servers of a cluster must run"
-            ) from None
         except ApiError as error:
             if error.code in _WITHOUT_JETSTREAM:
                 raise FleetError(
@@ -207,17 +202,23 @@ class Stores:
                 ) from None
             raise FleetError(f"JetStream on {address} refuses: {error}") from error
         except FleetError as error:
-            if self.link.refused is None:
-                raise
-            raise FleetError(
-                f"{address} refuses what this process needs: {self.link.refused}; check the "
-                "rights of its user"
-            ) from error
+            refused = self.link.refused
+            if refused is not None:
+                raise FleetError(
+                    f"{address} refuses what this process needs: {refused}; check the rights of "
+                    "its user"
+                ) from error
+            if isinstance(error, NobodyAnswersError):
+                raise FleetError(
+                    f"{address} has no JetStream yet: its configuration needs a `jetstream` "
+                    "section, and most servers of a cluster must run"
+                ) from None
+            raise
         except (KeyError, TypeError):
             raise FleetError(f"JetStream on {address} sent an answer that is none") from None
 
 
-async def stored(link: Link, stream: str, **which: object) -> dict[str, Any] | None:
+async def stored_message(link: Link, stream: str, **which: object) -> dict[str, Any] | None:
     """A message in a stream: the last one of a subject, or that with a sequence. Raises FleetError.
 
     None: there is none.
@@ -234,7 +235,7 @@ async def stored(link: Link, stream: str, **which: object) -> dict[str, Any] | N
 
 
 def data_of(message: dict[str, Any]) -> bytes:
-    """The payload of a message of `stored`. Raises FleetError."""
+    """The payload of a message of `stored_message`. Raises FleetError."""
     try:
         return base64.b64decode(message.get("data", ""), validate=True)
     except (ValueError, TypeError):

@@ -82,6 +82,7 @@ def test_after_the_commands_for_two_machines_both_can_connect_and_no_other(tmp_p
         try:
             # The certificate is for pi.local.
             identity = read_identity(config)
+            assert identity.tls is not None
             identity.tls.check_hostname = False
             link = await connect(f"tls://127.0.0.1:{port}", identity, "test", "_INBOX_test")
         except FleetError:
