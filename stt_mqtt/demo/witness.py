@@ -42,7 +42,11 @@ class Witness:
         """Connect and listen. Raises `FleetError`."""
         try:
             self._client = await nats.connect(
-                server, connect_timeout=CONNECT_TIMEOUT_S, allow_reconnect=False
+                server,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
             )
             for worker in self._workers:
                 await self._client.subscribe(f"_INBOX_{worker}.>", cb=self._deliveries_of(worker))

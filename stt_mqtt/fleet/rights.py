@@ -98,8 +98,7 @@ def _gateway(node: str, subjects: Subjects) -> Rights:
             # Its own jobs have its name before their number.
             subjects.audio_part(node, ">"),
             subjects.gateway_entry(node),
-            # Whether another gateway is there.
-            subjects.result("*"),
+            subjects.names(node),
             *(
                 f"{_API}.STREAM.{verb}.{stream}"
                 for stream in (jobs, audio, gateways)
@@ -134,7 +133,12 @@ def _worker(node: str, subjects: Subjects) -> Rights:
             f"{_API}.STREAM.MSG.GET.{audio}",
             f"{_API}.STREAM.PURGE.{audio}",
         ),
-        subscribe=(_inbox(node), subjects.workers, subjects.gateway_entry("*")),
+        subscribe=(
+            _inbox(node),
+            subjects.workers,
+            subjects.gateway_entry("*"),
+            subjects.names("*"),
+        ),
         # A job is a message to answer. So a worker finishes only what it was given.
         answers=Answers(most=ANY_NUMBER, expire_s=3600),
     )

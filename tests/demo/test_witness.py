@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stt_mqtt.fleet.subjects import Subjects
 from stt_mqtt.fleet.wire import Job, JobResult, encode_result, encode_worker
 from stt_mqtt.nodes import Role, WorkerStatus
 from stt_mqtt.types import AudioFormat, Codec, DeviceKey, EncodedAudio, EndReason, Utterance
-from tools.brokers import free_port
+from tools.brokers import eventually, free_port
 from tools.nats_servers import NatsServer, a_nats_server, needs_nats
 
 pytestmark = needs_nats
@@ -63,11 +63,6 @@ def result(number: int, worker: str) -> bytes:
     return encode_result(JobResult(number, worker, InferenceFailedError("no")))
 
 
-async def until(predicate: Callable[[], bool]) -> None:
-    while not predicate():
-        await asyncio.sleep(0.01)
-
-
 def test_it_sees_who_got_what_and_who_answered(server: NatsServer) -> None:
     async def see() -> None:
         async with asyncio.timeout(60), AsyncExitStack() as stack:
@@ -86,14 +81,14 @@ def test_it_sees_who_got_what_and_who_answered(server: NatsServer) -> None:
                 await worker.pull(1, 0, came.put_nowait, lambda: None)
                 await gateway.publish_job(job(number))
                 await came.get()
-            await until(lambda: all(witness.held_by(worker) for worker in WORKERS))
+            await asyncio.to_thread(eventually, lambda: all(map(witness.held_by, WORKERS)))
             assert witness.held_by("worker-1") == {"utterance-1"}
             assert witness.held_by("worker-2") == {"utterance-2"}
 
             await two.tell_result("gateway", result(2, "worker-2"), 30)
             await one.tell_result("gateway", result(2, "worker-1"), 30)
             await one.tell_result("gateway", result(77, "worker-1"), 30)
-            await until(lambda: len(witness.answered["utterance-2"]) == 2)
+            await asyncio.to_thread(eventually, lambda: len(witness.answered["utterance-2"]) == 2)
             assert witness.answered["utterance-2"] == ["worker-2", "worker-1"]
             assert witness.held_by("worker-2") == set()
 

@@ -37,6 +37,7 @@ OF_THE_FLEET = (
     SUBJECTS.job,
     SUBJECTS.audio_part(f"{GATEWAY}.1", 0),
     SUBJECTS.result(GATEWAY),
+    SUBJECTS.names(GATEWAY),
     f"_INBOX_{GATEWAY}.1",
     SUBJECTS.worker(WORKER),
     f"_INBOX_{WORKER}.1",
@@ -208,7 +209,7 @@ def test_a_gateway_and_a_worker_need_no_other_rights(
     async def work(server: NatsServer) -> None:
         came: asyncio.Queue[Delivery] = asyncio.Queue()
         results: list[bytes] = []
-        alive, here = asyncio.Event(), asyncio.Event()
+        alive, here, named = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         def take(result: bytes) -> bool:
             results.append(result)
@@ -227,10 +228,12 @@ def test_a_gateway_and_a_worker_need_no_other_rights(
             for connection in {one, other}:
                 await connection.hear_workers(lambda _status: alive.set())
                 await connection.watch_gateways(lambda _name, _data: here.set())
+            await other.hear_names(lambda _gateway, _data: named.set())
             # Until the servers know the subscriptions, they have nobody to tell.
-            while not (alive.is_set() and here.is_set() and await other.is_there(gateway, 1)):
+            while not (alive.is_set() and here.is_set() and named.is_set()):
                 await other.say_worker(b"alive")
                 await one.say_gateway(b"alive")
+                await one.say_names(b"lamp")
                 await asyncio.sleep(0.02)
             for number, audio in enumerate((b"short", bytes(range(256)) * 8192), 1):
                 job = replace(job_with(audio, number), gateway=gateway)
@@ -244,7 +247,7 @@ def test_a_gateway_and_a_worker_need_no_other_rights(
                 assert await other.tell_result(gateway, f"words {number}".encode(), 30)
                 await delivery.ack()
             given_up = await one.publish_job(replace(job_with(b"late", 3), gateway=gateway))
-            await one.forget_job(f"{gateway}.3", given_up)
+            await one.forget_job(f"{gateway}.3", given_up, stored=False)
             await one.leave_gateway()
             async with a_node(server, tmp_path, ORACLE) as oracle:
                 jetstream = oracle.client.jetstream()
