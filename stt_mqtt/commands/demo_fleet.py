@@ -112,10 +112,10 @@ class _Killing:
         self._after = after
         self._answers = 0
 
-    def answered(self, utterance: str, exchange: Exchange) -> None:
+    async def answered(self, utterance: str, exchange: Exchange) -> None:
         """An answer came."""
+        by = await self._witness.who_answered(utterance)
         self._answers += 1
-        by = self._witness.answered.get(utterance, ["?"])[0]
         line = exchange_line(exchange).append(f"  {by}")
         self._console.print(line, soft_wrap=True)
         if self.victim is None and self._answers >= self._after:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import cycle, islice
 from uuid import uuid4
@@ -55,7 +55,9 @@ class Rooms:
         """Disconnect."""
         await self._connection.close()
 
-    async def speak(self, on_answer: Callable[[str, Exchange], None]) -> dict[str, Exchange]:
+    async def speak(
+        self, on_answer: Callable[[str, Exchange], Awaitable[None]]
+    ) -> dict[str, Exchange]:
         """Say all commands. `on_answer` is called for each answer, with the id of the utterance.
 
         Returns the answers by utterance, in bounded time.
@@ -66,7 +68,7 @@ class Rooms:
             for sample in samples:
                 utterance = uuid4().hex
                 exchanges[utterance] = await self._say(room, utterance, sample)
-                on_answer(utterance, exchanges[utterance])
+                await on_answer(utterance, exchanges[utterance])
 
         async with asyncio.TaskGroup() as group:
             for room, samples in self._commands.items():

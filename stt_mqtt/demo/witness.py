@@ -18,6 +18,8 @@ from stt_mqtt.fleet.subjects import Subjects
 from stt_mqtt.fleet.wire import WireError, decode_job, decode_result, decode_worker
 
 CONNECT_TIMEOUT_S = 10
+POLL_S = 0.005
+LATE_POLLS = 400
 
 
 class Witness:
@@ -63,6 +65,15 @@ class Witness:
         """Disconnect."""
         if self._client is not None:
             await self._client.close()
+
+    async def who_answered(self, utterance: str) -> str:
+        """The worker that had the first result for an utterance; "?": it was not seen."""
+        # The gateway may have published the result before it comes here.
+        for _ in range(LATE_POLLS):
+            if self.answered.get(utterance):
+                break
+            await asyncio.sleep(POLL_S)
+        return self.answered.get(utterance, ["?"])[0]
 
     def held_by(self, worker: str) -> set[str]:
         """Utterances that a worker got, and nobody has answered."""

@@ -27,12 +27,16 @@ def spoken(broker: Broker, answer: Answer) -> tuple[Rooms, FakeService, dict[str
     async def speak() -> tuple[Rooms, FakeService, dict[str, Exchange], int]:
         address = BrokerAddress(broker.host, broker.port)
         told: list[str] = []
+
+        async def tell(utterance: str, _exchange: Exchange) -> None:
+            told.append(utterance)
+
         async with asyncio.timeout(60), FakeService(address, answer) as service:
             here = Rooms(address, Topics("stt"), ROOMS)
             try:
                 await here.open()
                 await here.online.wait()
-                exchanges = await here.speak(lambda utterance, _exchange: told.append(utterance))
+                exchanges = await here.speak(tell)
             finally:
                 await here.close()
             assert sorted(told) == sorted(exchanges)

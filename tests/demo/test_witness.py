@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.config import FleetConfig
+from stt_mqtt.demo import witness as witness_module
 from stt_mqtt.demo.witness import Witness
 from stt_mqtt.errors import FleetError, InferenceFailedError
 from stt_mqtt.fleet.connection import FleetConnection
@@ -63,7 +64,11 @@ def result(number: int, worker: str) -> bytes:
     return encode_result(JobResult(number, worker, InferenceFailedError("no")))
 
 
-def test_it_sees_who_got_what_and_who_answered(server: NatsServer) -> None:
+def test_it_sees_who_got_what_and_who_answered(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_module, "LATE_POLLS", 10)
+
     async def see() -> None:
         async with asyncio.timeout(60), AsyncExitStack() as stack:
             gateway = await connection(server, Role.GATEWAY, "gateway")
@@ -91,6 +96,8 @@ def test_it_sees_who_got_what_and_who_answered(server: NatsServer) -> None:
             await asyncio.to_thread(eventually, lambda: len(witness.answered["utterance-2"]) == 2)
             assert witness.answered["utterance-2"] == ["worker-2", "worker-1"]
             assert witness.held_by("worker-2") == set()
+            assert await witness.who_answered("utterance-2") == "worker-2"
+            assert await witness.who_answered("utterance-1") == "?"
 
             await one.say_worker(status("worker-1", 1))
             await two.say_worker(status("worker-2", 0))

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +16,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from stt_mqtt.config import FleetConfig
+from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.fleet.connection import FleetConnection
 from stt_mqtt.fleet.delivery import Delivery
 from stt_mqtt.fleet.keys import UserKey
@@ -26,7 +27,9 @@ from stt_mqtt.nodes import Role
 from stt_mqtt.types import AudioFormat, Codec, DeviceKey, EncodedAudio, EndReason, Utterance
 from tests.deploy.files import ROOT
 from tests.deploy.keyed import NODES, ORACLE, SUBJECTS, a_node, keyed_server
+from tools.brokers import Broker, eventually
 from tools.nats_servers import NatsServer, needs_nats
+from tools.program import PATIENT, Peer, Service
 
 pytestmark = needs_nats
 
@@ -260,6 +263,31 @@ def test_a_gateway_and_a_worker_need_no_other_rights(
     with keyed_server(tmp_path) as server:
         asyncio.run(work(server))
     assert "check the rights" not in caplog.text
+
+
+def test_the_program_needs_no_other_rights(tmp_path: Path, broker: Broker) -> None:
+    roles = {GATEWAY: "gateway", WORKER: "worker"}
+    peer = Peer(broker, "stt/+/result", "stt/bridge/state", "stt/bridge/info")
+    with keyed_server(tmp_path) as server, ExitStack() as stack:
+        stack.callback(peer.close)
+        services = []
+        for name, role in roles.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            key = str(tmp_path / f"{name}.nk")
+            fleet = {"role": role, "node": name, "servers": [server.url], "nkey_file": key}
+            services.append(Service(folder, broker, fleet=fleet, limits=PATIENT))
+            stack.callback(services[-1].stop)
+        eventually(lambda: b"online" in peer.payloads("stt/bridge/state"))
+        peer.publish("stt/kitchen/utterance", SAMPLES[1].read())
+        (result,) = peer.json("stt/kitchen/result")
+        assert result["outcome"] == "transcript", result
+        for service in reversed(services):
+            assert service.stop() == 0, service.log
+        for service in services:
+            assert " INFO " in service.log
+            assert " WARNING " not in service.log
+            assert " ERROR " not in service.log
 
 
 def test_a_worker_finishes_only_the_jobs_that_it_was_given(tmp_path: Path) -> None:
