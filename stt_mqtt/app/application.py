@@ -219,7 +219,7 @@ class Application:
         self._notifier.ready()
         serving = "a fleet" if model is None else f"model {model.engine.rung.model}"
         self._notifier.status(f"serving with {serving}")
-        works = [self._stay_alive(), self._publish_health(), self.names.follow()]
+        works = [self._notifier.stay_alive(), self._publish_health(), self.names.follow()]
         tasks = [asyncio.create_task(work) for work in works]
         if model is not None:
             tasks.append(asyncio.create_task(model.ladder.run()))
@@ -308,13 +308,6 @@ class Application:
         # No thread can answer what is left where all of them hang.
         if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
-
-    async def _stay_alive(self) -> None:
-        """Feed the watchdog of the service manager while the event loop runs."""
-        interval_s = self._notifier.watchdog_interval_s
-        while interval_s is not None:
-            self._notifier.alive()
-            await asyncio.sleep(interval_s)
 
     async def _publish_health(self) -> None:
         while True:

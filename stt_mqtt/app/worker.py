@@ -98,7 +98,8 @@ class WorkerApplication:
         )
         self._trim = Trim(lambda: worker.scheduler.drained)
         self._decoders = start_decoders(config)
-        tasks = [asyncio.create_task(worker.run()), asyncio.create_task(self._stay_alive())]
+        works = [worker.run(), self._notifier.stay_alive()]
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             connection.on_ready, connection.on_lost = worker.connected, worker.lost
             await connection.hear_workers(worker.heard)
@@ -210,13 +211,6 @@ class WorkerApplication:
         log.error("all inference threads hang: the worker ends, to be started afresh")
         self.failed = True
         self.request_stop()
-
-    async def _stay_alive(self) -> None:
-        """Feed the watchdog of the service manager while the event loop runs."""
-        interval_s = self._notifier.watchdog_interval_s
-        while interval_s is not None:
-            self._notifier.alive()
-            await asyncio.sleep(interval_s)
 
     async def _shut_down(self) -> None:
         grace_s = self._config.service.shutdown_grace_s

@@ -80,7 +80,7 @@ class FleetConnection(KeptConnection):
         sequence = answer.get("seq")
         return sequence if isinstance(sequence, int) else None
 
-    async def forget_job(self, job_id: str, sequence: int | None, stored: bool = True) -> None:
+    async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None:
         """Delete a job that has an outcome without a worker, if that is possible now.
 
         `stored`: its audio may be apart from its message.

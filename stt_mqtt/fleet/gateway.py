@@ -310,7 +310,8 @@ class FleetPool:
     def _withdraw(self, flight: Flight) -> None:
         """Delete what the servers have of a job that is over."""
         id = self._job(flight).id
-        self._do(self._connection.forget_job(id, flight.sequence))
+        # Only the server knows whether the audio was too large for the message.
+        self._do(self._connection.forget_job(id, flight.sequence, stored=True))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
