@@ -31,6 +31,7 @@ _COMMANDS = {
     "bench": "measure speed, memory and word error rate on this machine",
     "models": "list, download and check Whisper models",
     "check-config": "check a configuration file",
+    "fleet-keys": "make keys for the processes of a fleet, and the users of its NATS servers",
     "doctor": "check everything that the service needs, and say what to do",
     "schema": "print the JSON schema of the configuration file",
 }

@@ -57,6 +57,7 @@ def places_of(page: str) -> set[str]:
         "docs/decisions.md",
         "docs/deploy.md",
         "docs/doors.md",
+        "docs/fleet.md",
         "docs/home-assistant.md",
         "docs/phrases.md",
         "docs/reliability.md",

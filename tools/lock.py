@@ -31,7 +31,9 @@ class Lock:
 
 
 CONTAINER = Lock(
-    ROOT / "deploy" / "requirements.lock", "3.12", ("server", "phrases", "web", "zeroconf")
+    ROOT / "deploy" / "requirements.lock",
+    "3.12",
+    ("server", "fleet", "phrases", "web", "zeroconf"),
 )
 ADDON = Lock(ROOT / "addon" / "stt_mqtt" / "requirements.txt", "3.13", ("server", "phrases", "web"))
 SBOM = ROOT / "deploy" / "sbom.cdx.json"

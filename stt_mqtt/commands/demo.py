@@ -1,4 +1,7 @@
-"""`stt-mqtt demo`: runs a broker, the service and three simulated satellites in one process."""
+"""`stt-mqtt demo`: runs a broker, the service and three simulated satellites in one process.
+
+With `--fleet` it runs several processes, see `demo_fleet`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,13 @@ from stt_mqtt.config import LogConfig, LogLevel
 from stt_mqtt.demo.satellite import ANSWER_TIMEOUT_S, BrokerAddress, DemoConnection, Exchange, speak
 from stt_mqtt.doors.embedded import EmbeddedBroker, connect_host
 from stt_mqtt.doors.native.topics import Topics
-from stt_mqtt.errors import EXIT_INTERNAL, BrokerError, SttMqttError
+from stt_mqtt.errors import (
+    EXIT_INTERNAL,
+    BrokerError,
+    ConfigError,
+    MissingExtraError,
+    SttMqttError,
+)
 from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.observe import logs
 
@@ -41,6 +50,8 @@ START_TIMEOUT_S = 180.0
 ROUND_TIMEOUT_S = 300.0
 """More than the sum of all timeouts of a round, so only a defect reaches it."""
 STOP_TIMEOUT_S = 30.0
+MAX_WORKERS = 16
+"""Of `--fleet`. Each has a model in memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +68,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="address on which the broker listens; 0.0.0.0: all networks (default: %(default)s)",
     )
+    parser.add_argument(
+        "--fleet",
+        type=int,
+        choices=range(2, MAX_WORKERS + 1),
+        metavar="N",
+        help="show a fleet instead: a NATS server, a gateway and N workers, of which one is killed",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit 0 if every command got a transcript. Raises the error of a failed start."""
+    if options.fleet is not None:
+        if options.stay or options.listen != LOOPBACK:
+            raise ConfigError(["--fleet goes neither with --stay nor with --listen"])
+        return _run_fleet(options.fleet)
     broker = make_broker(options.listen, USUAL_PORT if options.stay else None)
     if options.stay and broker.port != USUAL_PORT:
         print(f"Port {USUAL_PORT} is taken, so the broker gets {broker.port}.")
@@ -199,6 +221,17 @@ async def _stay(broker: DemoBroker, service: asyncio.Task[bool], console: Consol
         console.print("Stopping.")
     finally:
         await connection.close()
+
+
+def _run_fleet(workers: int) -> int:
+    """Import what needs the extra `fleet` only now. Raises `MissingExtraError`."""
+    try:
+        from stt_mqtt.commands.demo_fleet import run_fleet_demo
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "nats":
+            raise
+        raise MissingExtraError(error.name, "fleet") from None
+    return run_fleet_demo(workers)
 
 
 def _address(text: str) -> str:

@@ -33,18 +33,27 @@ class PlainServerError(errors.Error):
 class QuietClient(Client):
     """The client of nats-py, which tells what happens to nobody but its link."""
 
-    def __init__(self, address: str, demands_tls: bool) -> None:
+    def __init__(self, address: str, identity: Identity) -> None:
         super().__init__()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.cause: Exception | None = None
         self.refused: str | None = None
         self._address = address
-        self._demands_tls = demands_tls
+        self._identity = identity
+        if identity.key is not None:
+            # nats-py would need a library for keys that has no wheel.
+            self._auth_configured = True
+            self._public_nkey = identity.key.public
 
     @property
     def greeting(self) -> dict[str, Any]:
         """How the server presented itself."""
         return self._server_info
+
+    def sign(self, nonce: str) -> bytes:
+        """Show that this process has its key."""
+        assert self._identity.key is not None
+        return self._identity.key.sign(nonce).encode()
 
     async def close_within(self, timeout_s: float) -> None:
         """Send what waits, and close."""
@@ -98,7 +107,7 @@ class QuietClient(Client):
 
     def _connect_command(self) -> bytes:
         # nats-py encrypts if the server wants it, and would send everything in the clear if not.
-        if self._demands_tls and not self._server_info.get("tls_required"):
+        if self._identity.tls is not None and not self._server_info.get("tls_required"):
             raise PlainServerError
         return super()._connect_command()
 
@@ -123,7 +132,7 @@ def explained(error: Exception, address: str, identity: Identity) -> FleetError:
     """Why the connection failed, in a sentence without secrets."""
     text = str(error).removeprefix("nats: ").strip("'\"")
     if "authorization" in text.lower() or "authentication" in text.lower():
-        if identity.named:
+        if identity.key is not None:
             return RefusedError(
                 f"{address} refuses the key of this process: check fleet.nkey_file or "
                 "fleet.credentials_file, and the users in the configuration of the server"

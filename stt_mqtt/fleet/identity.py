@@ -7,12 +7,10 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nkeys
-from nats.aio.client import RawCredentials
-
 from stt_mqtt.config import TlsConfig
 from stt_mqtt.config.fleet import FleetConfig
 from stt_mqtt.errors import ConfigError
+from stt_mqtt.fleet.keys import UserKey
 
 _MAX_SECRET_BYTES = 64 * 1024
 _MAX_CERTIFICATES_BYTES = 1024 * 1024
@@ -28,19 +26,14 @@ _MAKE_SEED = "`stt-mqtt fleet-keys` or `nk -gen user` makes one"
 class Identity:
     """What a connection needs to log in. Nothing of it is shown.
 
-    `seed`: of an NKey. `credentials`: a JWT and its seed. At most one of the two is there.
-    `tls`: whom to trust; speak to no server without TLS. None: as the server likes, and then the
-    authorities of the system are trusted.
+    `key`: None: log in without one. `jwt`: what an operator says of the key; None: the servers know
+    the key. `tls`: whom to trust; speak to no server without TLS. None: as the server likes, and
+    then the authorities of the system are trusted.
     """
 
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    seed: str | None = field(default=None, repr=False)
-    credentials: RawCredentials | None = field(default=None, repr=False)
-
-    @property
-    def named(self) -> bool:
-        """Whether there is a key to log in with."""
-        return self.seed is not None or self.credentials is not None
+    key: UserKey | None = field(default=None, repr=False)
+    jwt: str | None = field(default=None, repr=False)
 
 
 def read_identity(config: FleetConfig) -> Identity:
@@ -50,53 +43,41 @@ def read_identity(config: FleetConfig) -> Identity:
     # To read the authorities of the system takes time.
     context = _tls_context(tls or TlsConfig()) if demands_tls else None
     if config.nkey_file is not None:
-        return Identity(context, seed=_seed_in(config.nkey_file))
+        return Identity(context, _key_in(config.nkey_file))
     if config.credentials_file is not None:
-        credentials = _credentials_in(config.credentials_file)
-        return Identity(context, credentials=credentials)
+        return Identity(context, *_credentials_in(config.credentials_file))
     return Identity(context)
 
 
-def _seed_in(path: str) -> str:
+def _key_in(path: str) -> UserKey:
     key = "fleet.nkey_file"
     # `nk` writes the public key below the seed.
     lines = _read(path, key, _MAX_SECRET_BYTES).split()
     if not lines:
         raise ConfigError([f"{path}: {key}: the file is empty; {_MAKE_SEED}"])
-    if not _is_seed_of_a_user(lines[0]):
+    try:
+        return UserKey.read(lines[0])
+    except ValueError:
         raise ConfigError(
             [
                 f"{path}: {key}: its first word is not the NKey seed of a user, which begins with "
                 f"SU; {_MAKE_SEED}"
             ]
-        )
-    return lines[0]
+        ) from None
 
 
-def _credentials_in(path: str) -> RawCredentials:
+def _credentials_in(path: str) -> tuple[UserKey, str]:
     key = "fleet.credentials_file"
     found = _CREDENTIALS.search(_read(path, key, _MAX_SECRET_BYTES))
-    if found is None or not _is_seed_of_a_user(found["seed"]):
+    try:
+        return UserKey.read(found["seed"] if found else ""), found["jwt"] if found else ""
+    except ValueError:
         raise ConfigError(
             [
                 f"{path}: {key}: this is not a credentials file, with the JWT of a user and its "
                 "NKey seed; `nsc generate creds` makes one"
             ]
-        )
-    return RawCredentials(
-        f"-----BEGIN NATS USER JWT-----\n{found['jwt']}\n------END NATS USER JWT------\n"
-        f"-----BEGIN USER NKEY SEED-----\n{found['seed']}\n------END USER NKEY SEED------\n"
-    )
-
-
-def _is_seed_of_a_user(text: str) -> bool:
-    try:
-        prefix, raw = nkeys.decode_seed(text.encode())
-        # The library does not compare the checksum, so a typing error would pass.
-        again: bytes = nkeys.encode_seed(raw, prefix)
-    except (nkeys.NkeysError, ValueError):
-        return False
-    return bool(prefix == nkeys.PREFIX_BYTE_USER) and again == text.encode()
+        ) from None
 
 
 def _tls_context(config: TlsConfig) -> ssl.SSLContext:

@@ -179,7 +179,7 @@ async def connect(url: str, identity: Identity, name: str, inbox_prefix: str) ->
     Raises FleetError, and RefusedError if the login is refused, whose messages have no secrets.
     """
     address = urlsplit(url).netloc
-    client = QuietClient(address, identity.tls is not None)
+    client = QuietClient(address, identity)
     quieten_nats()
     try:
         async with asyncio.timeout(LOGIN_TIMEOUT_S):
@@ -188,8 +188,8 @@ async def connect(url: str, identity: Identity, name: str, inbox_prefix: str) ->
                 name=name,
                 inbox_prefix=inbox_prefix,
                 tls=identity.tls,
-                nkeys_seed_str=identity.seed,
-                user_credentials=identity.credentials,
+                signature_cb=client.sign if identity.key is not None else None,
+                user_jwt_cb=_jwt_of(identity),
                 error_cb=client.note,
                 closed_cb=client.end,
                 allow_reconnect=False,
@@ -221,6 +221,11 @@ def answer_of(data: bytes) -> dict[str, Any]:
         raise ApiError(int(error.get("err_code", 0)), str(error["description"])[:200])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise FleetError("JetStream sent an answer that is none") from None
+
+
+def _jwt_of(identity: Identity) -> Callable[[], bytearray] | None:
+    jwt = identity.jwt
+    return None if jwt is None else lambda: bytearray(jwt.encode())
 
 
 def _server(client: QuietClient, address: str) -> Server:

@@ -105,12 +105,17 @@ def test_models_are_where_the_page_puts_them_and_the_service_may_write() -> None
 
 
 def test_the_secrets_are_where_the_page_says() -> None:
-    for loaded, key in zip(
-        settings("LoadCredential"), ("password_file", "token_file"), strict=True
+    fleet = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    for loaded, key, page, command in zip(
+        settings("LoadCredential"),
+        ("password_file", "token_file", "nkey_file"),
+        (PAGE, PAGE, fleet),
+        ("sudoedit ", "sudoedit ", ".nk "),
+        strict=True,
     ):
         credential, _, file = loaded.partition(":")
-        assert f"{key}: /run/credentials/{NAME}/{credential}\n" in PAGE
-        assert f"sudoedit {file}\n" in PAGE
+        assert f"{key}: /run/credentials/{NAME}/{credential}\n" in page
+        assert f"{command}{file}\n" in page
 
 
 def test_a_password_that_is_configured_but_not_there_is_missed_in_words(tmp_path: Path) -> None:

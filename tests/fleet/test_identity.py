@@ -43,17 +43,18 @@ def file_with(folder: Path, text: str) -> str:
 def test_a_seed_is_the_first_word_of_its_file(tmp_path: Path) -> None:
     path = file_with(tmp_path, f"{SEED}\nUABC\n")
     identity = read_identity(FleetConfig(nkey_file=path))
-    assert identity.seed == SEED
-    assert identity.named
+    assert identity.key is not None
+    assert identity.key.seed == SEED
+    assert identity.jwt is None
     assert identity.tls is None
 
 
 def test_credentials_are_the_token_and_the_seed(tmp_path: Path) -> None:
     path = file_with(tmp_path, CREDENTIALS)
-    credentials = read_identity(FleetConfig(credentials_file=path)).credentials
-    assert credentials is not None
-    assert "\neyJ0.eyJq.c2ln\n" in credentials
-    assert f"\n{SEED}\n" in credentials
+    identity = read_identity(FleetConfig(credentials_file=path))
+    assert identity.jwt == "eyJ0.eyJq.c2ln"
+    assert identity.key is not None
+    assert identity.key.seed == SEED
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
 
 
 def test_without_files_there_is_no_name() -> None:
-    assert not read_identity(FleetConfig()).named
+    assert read_identity(FleetConfig()).key is None
 
 
 @pytest.mark.parametrize(
