@@ -44,17 +44,15 @@ class Speech:
     chunks: tuple[tuple[float, bytes], ...]
 
 
-def speeches(codec: Codec, chunk_s: float | None = None) -> list[Speech]:
-    """The commands of the demo, in real time in chunks of `chunk_s`; None: in one chunk, at once.
+def speeches(
+    codec: Codec, chunk_s: float | None = None, recordings: Iterable[bytes] | None = None
+) -> list[Speech]:
+    """Recordings in real time in chunks of `chunk_s`; None: in one chunk, at once.
 
-    The chunks of a container are pieces of one file.
+    `recordings`: 16-bit mono at `SAMPLE_RATE`; by default the commands of the demo.
     """
     made = []
-    for sample in SAMPLES:
-        if codec is Codec.FLAC:
-            made.append(Speech(codec, seconds_of(sample.pcm()), ((0.0, sample.read()),)))
-            continue
-        pcm = sample.pcm()
+    for pcm in recordings or [sample.pcm() for sample in SAMPLES]:
         size = 2 * int((chunk_s or seconds_of(pcm)) * SAMPLE_RATE)
         encoder = make_encoder(codec, OPUS_KBPS)
         pieces = [encoder.push(pcm[at : at + size]) for at in range(0, len(pcm), size)]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.browser import needs_chromium
 from tools.brokers import needs_mosquitto
+from tools.nats_servers import needs_nats
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300.0
@@ -140,6 +141,23 @@ def test_quick_hostile_bytes_lose_nobody_a_word(quick: Quick) -> None:
     assert attack["attackers_sessions"]["sessions"] > 100
     assert attack["peak_mb"] <= data["peak_mb"]
     assert data["defects_in_log"] == 0
+
+
+@needs_mosquitto
+@needs_nats
+def test_quick_fleet_loses_nothing_whoever_dies(quick: Quick) -> None:
+    rows = quick("fleet")["rows"]
+    assert len(rows) == 7
+    for name, row in rows.items():
+        assert row["sent"] == row["heard"] > 0, name
+        assert (row["doubled"], row["silent"]) == (0, 0), name
+    killed, throughput, way, join, restarted, cluster, crowd = rows.values()
+    for row in (killed, restarted, cluster):
+        assert row["deaths"]
+    assert throughput["linear"] > 0
+    assert all(one["p50"] is not None for one in way["added_ms"].values())
+    assert join["share_s"]["max"] > 0
+    assert crowd["even"]["2"]["measured"]["cpu_ms"]["gateways"] > 0
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
