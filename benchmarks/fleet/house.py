@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -205,7 +206,17 @@ class House:
         return name
 
     def _worker_arguments(self, name: str, model: Model, threads: int) -> list[str]:
-        raise NotImplementedError
+        options = {
+            "servers": ",".join(server.url for server in self.servers),
+            "fleet": FLEET,
+            "name": name,
+            "threads": threads,
+            "cost-s": model.utterance_s,
+            "per-audio-s": model.audio_s,
+            "ack-wait-s": self.ack_wait_s,
+        }
+        words = [f"--{option}={value}" for option, value in options.items()]
+        return [sys.executable, "-m", "tools.simulated_worker", "--log", *words]
 
     def await_workers(self) -> None:
         """Wait until all workers have slots."""

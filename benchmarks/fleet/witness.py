@@ -143,6 +143,9 @@ class Witness:
         self._ledger.published(job.utterance.id, now)
 
     def _result(self, data: bytes, subject: str) -> None:
+        if not data:
+            # Gateways ask each other whether they are there.
+            return
         result = wire.decode_result(data)
         done = Done(time.monotonic(), result.worker)
         self.done.append(done)
