@@ -41,7 +41,7 @@ class Plan:
 
 
 PLAN = Plan(2000, 50, 60, 20, 2, BASE, 20, 60, 20)
-QUICK = Plan(40, 8, 2, 2, 2, TINY_1, 4, 30, 1)
+QUICK = Plan(20, 8, 1, 2, 2, TINY_1, 2, 20, 1)
 
 
 def crowd(house: House) -> Data:
