@@ -62,7 +62,7 @@ def speaking(house: House, load: Load) -> Iterator[tuple[Rooms, float]]:
     """Rooms that have begun to speak, and when they will have said all. At the end they have."""
     house.have_gateways(1)
     house.have_workers(load.workers, load.model, load.threads)
-    with house.rooms(speeches(Codec.FLAC)) as rooms:
+    with house.rooms(speeches(Codec.OPUS)) as rooms:
         begun = len(house.ledger.said)
         until = rooms.speak(
             [f"room-{number}" for number in range(load.rooms)], load.per_s, load.seconds

@@ -49,7 +49,7 @@ def throughput(house: House) -> Data:
     plan, rates = plan_of(house), dict[int, float]()
     house.have_gateways(1)
     begun = len(house.ledger.said)
-    spoken = speeches(Codec.FLAC)
+    spoken = speeches(Codec.OPUS)
     for workers in plan.workers:
         house.have_workers(workers, plan.model, plan.threads)
         with house.rooms(spoken) as rooms:
@@ -93,10 +93,10 @@ def joining(house: House) -> Data:
     plan, times = plan_of(house), list[dict[str, float | None]]()
     house.have_gateways(1)
     begun = len(house.ledger.said)
-    window_s = max(4 * plan.model.seconds(mean_s(speeches(Codec.FLAC))), 1.0)
+    window_s = max(4 * plan.model.seconds(mean_s(speeches(Codec.OPUS))), 1.0)
     for _ in range(plan.joins):
         house.have_workers(1, plan.model, plan.threads)
-        with house.rooms(speeches(Codec.FLAC)) as rooms:
+        with house.rooms(speeches(Codec.OPUS)) as rooms:
             rooms.keep_busy(f"room-{number}" for number in range(2 * WAITING * plan.threads))
             time.sleep(plan.warm_s)
             started, done = time.monotonic(), len(house.witness.done)
