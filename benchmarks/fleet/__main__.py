@@ -32,7 +32,7 @@ SCENARIOS: tuple[Scenario, ...] = tuple(one for group in ORDER for one in group)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Have every scenario happen, in a quick run those with the same servers in one house."""
+    """Have every scenario happen, in a quick run in one house where possible."""
     if MOSQUITTO is None:
         raise FileNotFoundError("the fleet needs Mosquitto (apt install mosquitto)")
     if NATS_SERVER is None:
@@ -55,12 +55,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def houses(scenarios: Sequence[Scenario], together: bool) -> list[tuple[Setup, list[Scenario]]]:
-    """The scenarios of each house; each has its own unless they are `together`."""
-    found: dict[object, tuple[Setup, list[Scenario]]] = {}
-    for one in scenarios:
-        key = one.setup if together else one.name
-        found.setdefault(key, (one.setup, []))[1].append(one)
-    return list(found.values())
+    """The scenarios of each house, in order; each has its own unless they are `together`."""
+    if not together:
+        return [(one.setup or Setup(), [one]) for one in scenarios]
+    shared = next((one.setup for one in scenarios if one.setup), Setup())
+    found: dict[Setup, list[Scenario]] = {}
+    for one in sorted(scenarios, key=lambda one: not one.early):
+        found.setdefault(one.setup or shared, []).append(one)
+    return list(found.items())
 
 
 def happened(data: Mapping[str, Any]) -> list[tuple[Scenario, Mapping[str, Any]]]:

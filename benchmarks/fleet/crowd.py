@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.fleet.figures import jain, shares_served, worst_room_s
-from benchmarks.fleet.house import BASE, TINY_1, House, Meter, Model, Setup
+from benchmarks.fleet.house import BASE, TINY_1, House, Meter, Model
 from benchmarks.fleet.ledger import Said, account, broken_promises
 from benchmarks.fleet.rooms import Rooms, mean_s, speeches
 from benchmarks.fleet.scenario import Data, Found, Scenario, over
@@ -18,8 +18,6 @@ from stt_mqtt.types import Codec
 
 ANSWER_S = 90.0
 GREEDY = "greedy-"
-CHUNK_S = 0.06
-"""A packet of our satellite."""
 MUST_WAIT_S = 0.2
 GATEWAYS = (1, 2)
 """The same load with one gateway and with two: what a gateway spends on rooms of the other one."""
@@ -27,11 +25,16 @@ GATEWAYS = (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`greedy`: rooms that together say `greedy_per_s` besides, more than the workers can do."""
+    """A load, even and with greedy rooms.
+
+    `chunk_s`: of live speech; None: it is sent at once. `greedy`: rooms that together say
+    `greedy_per_s` besides, more than the workers can do.
+    """
 
     rooms: int
     per_s: float
     seconds: float
+    chunk_s: float | None
     workers: int
     threads: int
     model: Model
@@ -40,8 +43,8 @@ class Plan:
     greedy_s: float
 
 
-PLAN = Plan(2000, 50, 60, 20, 2, BASE, 20, 60, 20)
-QUICK = Plan(20, 8, 1, 2, 2, TINY_1, 2, 20, 1)
+PLAN = Plan(2000, 50, 60, 0.06, 20, 2, BASE, 20, 60, 20)
+QUICK = Plan(20, 8, 1, None, 2, 2, TINY_1, 2, 20, 1)
 
 
 def crowd(house: House) -> Data:
@@ -52,7 +55,7 @@ def crowd(house: House) -> Data:
     house.have_workers(plan.workers, plan.model, plan.threads)
     rss_before = rss_mb(house.processes["gateways"][0])
     begun, even = len(house.ledger.said), dict[str, Any]()
-    spoken = speeches(Codec.OPUS, CHUNK_S)
+    spoken = speeches(Codec.OPUS, plan.chunk_s)
     with house.rooms(spoken) as rooms:
         for gateways in GATEWAYS:
             house.have_gateways(gateways)
@@ -143,6 +146,7 @@ def missed(found: Found) -> list[str]:
 def told(found: Found) -> list[str]:
     """Waits and costs."""
     plan = found["plan"]
+    live = plan["chunk_s"] and f"live in packets of {1e3 * plan['chunk_s']:g} ms"
     rows = [
         [
             f"{count} gateway(s)",
@@ -164,7 +168,7 @@ def told(found: Found) -> list[str]:
     ]  # fmt: skip
     return [
         f"{plan['rooms']} rooms by turns, {plan['per_s']:g} utterances a second for "
-        f"{plan['seconds']:g} s, live in Opus packets of {1e3 * CHUNK_S:g} ms; {plan['workers']} "
+        f"{plan['seconds']:g} s, in Opus, {live or 'at once'}; {plan['workers']} "
         f"workers of {plan['threads']} threads ({plan['model']['name']}, simulated). Wait: from "
         "the end mark to the answer, without the transcription. Worst rooms: the mean wait that "
         "99 % of the rooms do not exceed. Jain: over the share of each room that was served. "
@@ -185,11 +189,11 @@ SCENARIOS = (
         "2,000 rooms, 50 utterances a second, 20 simulated workers, 2 gateways",
         "p95 wait ≤ 200 ms, fair",
         "",
-        Setup(),
         crowd,
         shown,
         lambda found: broken_promises(dict(found)),
         missed,
         told,
+        quick=True,
     ),
 )

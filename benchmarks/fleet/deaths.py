@@ -21,7 +21,7 @@ from tools.brokers import eventually
 from tools.supervisor import RESTART_S
 
 SEED = 17
-LATE_S = 2.0
+LATE_S, QUICK_LATE_S = 2.0, 0.2
 """At the end, for answers that should not come."""
 ANSWER_S = 90.0
 GRACE_S = 1.0
@@ -52,9 +52,9 @@ class Kills:
 WORKERS = Kills(Load(1000, 170, 600, 4, 16, TINY_1), 20, RESTART_S)
 QUICK_WORKERS = Kills(Load(20, 8, 3, 2, 2, TINY_1), 1.5, 0.5)
 SERVER = Kills(Load(200, 20, 60, 4, 4), 20, 1)
-QUICK_SERVER = Kills(Load(20, 8, 1.5, 2, 2, TINY_1), 1, 0.2)
+QUICK_SERVER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 0.2)
 CLUSTER = Kills(Load(200, 20, 120, 4, 4), 30, 10)
-QUICK_CLUSTER = Kills(Load(20, 8, 1.5, 2, 2, TINY_1), 1, 1)
+QUICK_CLUSTER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 1)
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def speaking(house: House, load: Load) -> Iterator[tuple[Rooms, float]]:
         yield rooms, until
         time.sleep(max(until - time.monotonic(), 0.0))
         house.ledger.await_answers(begun, ANSWER_S)
-        time.sleep(LATE_S * (0.25 if house.quick else 1.0))
+        time.sleep(QUICK_LATE_S if house.quick else LATE_S)
 
 
 def suffer(house: House, plan: Kills, kill: Callable[[], tuple[str, Callable[[], None]]]) -> Data:
@@ -203,42 +203,42 @@ SCENARIOS = (
         "`kill -9` of a worker every 20 s for 10 minutes under load",
         "0 lost or doubled, next answer ≤ `ack_wait` + 1 s",
         "10⁵ jobs",
-        Setup(),
         worker_killed,
         shown_deaths,
         all_broken,
         too_late,
         told_deaths,
+        quick=True,
     ),
     Scenario(
         "server restarted, JetStream in memory",
         "nothing accepted is silent",
         "",
-        Setup(),
         server_restarted,
         shown_deaths,
         silent,
         told=told_deaths,
+        setup=Setup(),
     ),
     Scenario(
         "server restarted, JetStream in files",
         "nothing accepted is silent",
         "nothing lost",
-        Setup(storage="file"),
         server_restarted,
         shown_deaths,
         silent,
         told=told_deaths,
-        quick=False,
+        setup=Setup(storage="file"),
     ),
     Scenario(
         "three-node cluster, the leader of the jobs killed",
         "no job lost",
         "",
-        Setup(servers=3, replicas=3),
         leader_killed,
         shown_deaths,
         all_broken,
         told=told_deaths,
+        setup=Setup(servers=3, replicas=3),
+        quick=True,
     ),
 )

@@ -128,11 +128,18 @@ class House:
         stack.callback(self.have_workers, 0)
 
     def _make_servers(self) -> list[NatsServer]:
+        http = f"http: 127.0.0.1:{self.http_port}"
         if self.setup.servers == 1:
-            return [NatsServer(self.folder, f"http: 127.0.0.1:{self.http_port}")]
+            return [NatsServer(self.folder, http)]
         ports = tuple(free_port() for _ in range(self.setup.servers))
         return [
-            NatsServer(self.folder, name=f"nats{number}", cluster_port=port, routes=ports)
+            NatsServer(
+                self.folder,
+                "" if number else http,
+                name=f"nats{number}",
+                cluster_port=port,
+                routes=ports,
+            )
             for number, port in enumerate(ports)
         ]
 
@@ -254,7 +261,10 @@ class House:
 
 
 class Meter:
-    """CPU time, memory and messages of a house with one server, from the making of this."""
+    """CPU time, memory and messages of a house, from the making of this.
+
+    The messages are those of the first server.
+    """
 
     def __init__(self, house: House) -> None:
         self._house = house

@@ -25,20 +25,21 @@ class Scenario:
 
     `run` makes it happen in a house and returns what was found. `shown`: the cell of the table.
     `lost`: utterances that must not be. `missed`: times and rates that miss what must be; on a busy
-    machine and in a quick run they mean nothing. `told`: lines below the table. `quick`: part of a
-    quick run.
+    machine and in a quick run they mean nothing. `told`: lines below the table. `setup` None: any
+    servers will do. `early`: before simulated workers come. `quick`: part of a quick run.
     """
 
     name: str
     must: str
     aim: str
-    setup: Setup
     run: Callable[[House], Data]
     shown: Callable[[Found], str]
     lost: Callable[[Found], Sequence[str]] = _nothing
     missed: Callable[[Found], Sequence[str]] = _nothing
     told: Callable[[Found], Sequence[str]] = _nothing
-    quick: bool = True
+    setup: Setup | None = None
+    early: bool = False
+    quick: bool = False
 
 
 def over(what: str, value: float | None, limit: float) -> list[str]:

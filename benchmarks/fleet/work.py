@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks import report
 from benchmarks.fleet.figures import linear, rate, share_after_s
-from benchmarks.fleet.house import BASE, TINY_1, House, Model, Setup
+from benchmarks.fleet.house import BASE, TINY_1, House, Model
 from benchmarks.fleet.ledger import account, broken_promises
 from benchmarks.fleet.rooms import mean_s, speeches
 from benchmarks.fleet.scenario import Data, Found, Scenario, over
@@ -133,18 +133,17 @@ SCENARIOS = (
         "throughput, 1 → 4 workers (simulated cost)",
         "≥ 0.85 linear",
         "≥ 0.95",
-        Setup(),
         throughput,
         lambda found: f"{found['linear']} linear",
         all_broken,
         lambda found: over("shortfall", 1 - (found["linear"] or 0.0), 1 - MUST_LINEAR),
         told_throughput,
+        quick=True,
     ),
     Scenario(
         "a worker joins: its share of the work after",
         "5 s",
         "2 s",
-        Setup(),
         joining,
         lambda found: f"{found['share_s']['max']} s at most, {len(found['joins'])} times",
         all_broken,

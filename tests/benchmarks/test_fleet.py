@@ -252,8 +252,8 @@ def data() -> dict[str, Any]:
             "ways_ms": {"opus": {"own": latency, "fleet": latency}}, **COUNTED,
         },
         crowd.SCENARIOS: {
-            "plan": {"rooms": 2000, "per_s": 50.0, "seconds": 60, "workers": 20, "threads": 2,
-                     "model": {"name": "base"}, "greedy": 20, "greedy_per_s": 60.0},
+            "plan": {"rooms": 2000, "per_s": 50.0, "seconds": 60, "chunk_s": 0.06,
+                     "workers": 20, "threads": 2, "model": {"name": "base"}, "greedy": 20, "greedy_per_s": 60.0},
             "cost_s": 0.5, "bytes": 8000, "bytes_per_room": 5000,
             "even": {"1": EVEN, "2": EVEN},
             "beside_greedy": {"quiet": BESIDE, "greedy": BESIDE}, **COUNTED,
@@ -299,14 +299,15 @@ def test_broken_promises_are_on_the_page_and_times_only_count_in_a_full_run() ->
 
 
 def test_scenarios_share_a_house_only_in_a_quick_run() -> None:
-    apart, together = (fleet.houses(fleet.SCENARIOS, one) for one in (False, True))
-    assert [len(ones) for _, ones in apart] == [1] * len(fleet.SCENARIOS)
-    assert [setup for setup, _ in together] == [
-        Setup(),
-        Setup(storage="file"),
-        Setup(3, "memory", 3),
-    ]
-    assert sum(len(ones) for _, ones in together) == len(fleet.SCENARIOS)
+    apart = fleet.houses(fleet.SCENARIOS, together=False)
+    assert [one for _, (one,) in apart] == list(fleet.SCENARIOS)
+    assert [setup for setup, _ in apart].count(Setup()) == 6
+    quick = [one for one in fleet.SCENARIOS if one.quick]
+    ((setup, ones),) = fleet.houses(quick, together=True)
+    assert (setup.servers, setup.replicas) == (3, 3)
+    assert ones[0] in way.SCENARIOS
+    assert sorted(one.name for one in ones) == sorted(one.name for one in quick)
+    assert len(fleet.houses(fleet.SCENARIOS, together=True)) == 3
 
 
 def test_the_simulated_model_takes_as_long_as_the_real_one() -> None:

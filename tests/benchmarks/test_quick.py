@@ -147,16 +147,14 @@ def test_quick_hostile_bytes_lose_nobody_a_word(quick: Quick) -> None:
 @needs_nats
 def test_quick_fleet_loses_nothing_whoever_dies(quick: Quick) -> None:
     rows = quick("fleet")["rows"]
-    assert len(rows) == 7
     for name, row in rows.items():
         assert row["sent"] == row["heard"] > 0, name
         assert (row["doubled"], row["silent"]) == (0, 0), name
-    killed, throughput, way, join, restarted, cluster, crowd = rows.values()
-    for row in (killed, restarted, cluster):
+    way, killed, throughput, cluster, crowd = rows.values()
+    for row in (killed, cluster):
         assert row["deaths"]
     assert throughput["linear"] > 0
     assert all(one["p50"] is not None for one in way["added_ms"].values())
-    assert join["share_s"]["max"] > 0
     assert crowd["even"]["2"]["measured"]["cpu_ms"]["gateways"] > 0
 
 
