@@ -253,7 +253,8 @@ def data() -> dict[str, Any]:
         },
         crowd.SCENARIOS: {
             "plan": {"rooms": 2000, "per_s": 50.0, "seconds": 60, "chunk_s": 0.06,
-                     "workers": 20, "threads": 2, "model": {"name": "base"}, "greedy": 20, "greedy_per_s": 60.0},
+                     "workers": 20, "threads": 2, "model": {"name": "base"},
+                     "greedy": 20, "greedy_per_s": 60.0},
             "cost_s": 0.5, "bytes": 8000, "bytes_per_room": 5000,
             "even": {"1": EVEN, "2": EVEN},
             "beside_greedy": {"quiet": BESIDE, "greedy": BESIDE}, **COUNTED,
