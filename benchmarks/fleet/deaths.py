@@ -50,7 +50,7 @@ class Kills:
 
 
 WORKERS = Kills(Load(1000, 170, 600, 4, 16, TINY_1), 20, RESTART_S)
-QUICK_WORKERS = Kills(Load(20, 8, 3, 2, 2, TINY_1), 1.5, 0.5)
+QUICK_WORKERS = Kills(Load(20, 16, 3, 2, 2, TINY_1), 1.5, 0.5)
 SERVER = Kills(Load(200, 20, 60, 4, 4), 20, 1)
 QUICK_SERVER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 0.2)
 CLUSTER = Kills(Load(200, 20, 120, 4, 4), 30, 10)

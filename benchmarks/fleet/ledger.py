@@ -80,12 +80,12 @@ class Ledger:
         self._by_id: dict[str, Said] = {}
         self._changed = threading.Condition()
 
-    def open(self, id: str, room: str, seconds: float) -> Said:
-        """Note that an utterance will be sent."""
-        said = Said(id, room, seconds)
+    def open(self, room: str, seconds: float) -> Said:
+        """Note that an utterance will be sent. Its id is new: a known one is not heard again."""
         with self._changed:
+            said = Said(f"{room}:{len(self.said)}", room, seconds)
             self.said.append(said)
-            self._by_id[id] = said
+            self._by_id[said.id] = said
         return said
 
     def ended(self, id: str, at: float) -> None:
@@ -134,7 +134,16 @@ class Ledger:
 
     def await_answers(self, number: int, timeout_s: float) -> bool:
         """Wait until all utterances but the first `number` are answered."""
-        return self.await_(lambda: all(one.answers for one in self.since(number)), timeout_s)
+        known, left = number, list[Said]()
+
+        def all_answered() -> bool:
+            nonlocal known, left
+            new = self.since(known)
+            known += len(new)
+            left = [one for one in (*left, *new) if not one.answers]
+            return not left
+
+        return self.await_(all_answered, timeout_s)
 
 
 def account(said: Sequence[Said]) -> dict[str, Any]:

@@ -88,7 +88,6 @@ class Rooms:
         self._busy: set[str] = set()
         """Rooms that speak again as soon as they are answered."""
         self._orders = count()
-        self._ids = count()
         self._packet_ids = cycle(range(1, MAX_PACKET_ID + 1))
         self._changed = threading.Condition()
         self._over = False
@@ -134,11 +133,10 @@ class Rooms:
     def say(self, room: str, at: float | None = None, speech: Speech | None = None) -> Said:
         """Have a room speak from `at` on, now by default."""
         speech = speech or next(self._spoken)
-        id = f"{room}:{next(self._ids)}"
         start_at = time.monotonic() if at is None else at
-        said = self._ledger.open(id, room, speech.seconds)
-        start = json.dumps({"id": id, "codec": speech.codec.value, "language": "en"}).encode()
-        stop = json.dumps({"id": id, "chunks": len(speech.chunks)}).encode()
+        said = self._ledger.open(room, speech.seconds)
+        start = json.dumps({"id": said.id, "codec": speech.codec.value, "language": "en"}).encode()
+        stop = json.dumps({"id": said.id, "chunks": len(speech.chunks)}).encode()
         pieces = [(0.0, "/start", start), *((after, "", data) for after, data in speech.chunks)]
         pieces.append((speech.chunks[-1][0], "/stop", stop))
         for after, verb, data in pieces:

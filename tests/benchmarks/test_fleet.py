@@ -90,25 +90,27 @@ def test_open_is_what_was_said_before_and_answered_after() -> None:
 
 def test_the_ledger_finds_an_utterance_by_its_id_and_counts_strangers() -> None:
     ledger = Ledger()
-    one = ledger.open("a:1", "a", 2.0)
-    ledger.ended("a:1", 3.0)
-    ledger.published("a:1", 3.1)
-    ledger.published("another", 3.1)
-    ledger.done("another", Done(3.2, "pc"))
-    ledger.done("a:1", Done(3.2, "pc"))
-    assert ledger.answered("a:1", Answer(4.0, "transcript", 0.75))
-    assert not ledger.answered("a:1", Answer(5.0, "transcript", repeated=True))
-    assert not ledger.answered("another", Answer(5.0, "transcript"))
+    one = ledger.open("a", 2.0)
+    another = ledger.open("a", 2.0)
+    assert (one.id, another.id) == ("a:0", "a:1")
+    ledger.ended("a:0", 3.0)
+    ledger.published("a:0", 3.1)
+    ledger.published("b:1", 3.1)
+    ledger.done("b:1", Done(3.2, "pc"))
+    ledger.done("a:0", Done(3.2, "pc"))
+    assert ledger.answered("a:0", Answer(4.0, "transcript", 0.75))
+    assert not ledger.answered("a:0", Answer(5.0, "transcript", repeated=True))
+    assert not ledger.answered("b:1", Answer(5.0, "transcript"))
     assert (one.latency_s, one.wait_s, ledger.strangers) == (1.0, 0.25, 1)
     assert (one.published, one.done) == ([3.1], [Done(3.2, "pc")])
-    assert ledger.since(1) == []
+    assert ledger.since(1) == [another]
 
 
 def test_the_ledger_waits_for_all_answers() -> None:
     ledger = Ledger()
-    ledger.open("a:1", "a", 2.0)
+    ledger.open("a", 2.0)
     assert not ledger.await_answers(0, 0.0)
-    thread = threading.Thread(target=ledger.answered, args=("a:1", Answer(1.0, "no_speech")))
+    thread = threading.Thread(target=ledger.answered, args=("a:0", Answer(1.0, "no_speech")))
     thread.start()
     assert ledger.await_answers(0, 60.0)
     thread.join()
