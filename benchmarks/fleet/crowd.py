@@ -11,30 +11,38 @@ from benchmarks import report
 from benchmarks.fleet.figures import jain, shares_served, worst_room_s
 from benchmarks.fleet.house import BASE, TINY_1, House, Meter, Model
 from benchmarks.fleet.ledger import Said, account, broken_promises
-from benchmarks.fleet.rooms import Rooms, mean_s, speeches
+from benchmarks.fleet.rooms import Rooms, Speech, speeches
 from benchmarks.fleet.scenario import Data, Found, Scenario, over
-from benchmarks.harness import rss_mb, say, spread
+from benchmarks.harness import say, spread
+from stt_mqtt.fleet.wire import decode_worker, encode_worker
+from stt_mqtt.nodes import WorkerStatus
 from stt_mqtt.types import Codec
 
 ANSWER_S = 90.0
 GREEDY = "greedy-"
+CHUNK_S = 0.06
+"""A packet of our satellite."""
 MUST_WAIT_S = 0.2
 GATEWAYS = (1, 2)
 """The same load with one gateway and with two: what a gateway spends on rooms of the other one."""
+DECODED = 2000
+"""Heartbeats whose cost is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A load, even and with greedy rooms.
+    """A load: live speech, even, and beside greedy rooms.
 
-    `chunk_s`: of live speech; None: it is sent at once. `greedy`: rooms that together say
-    `greedy_per_s` besides, more than the workers can do.
+    `live_per_s`: utterances a second in real time, for their costs. `idle_s`: without any.
+    `greedy`: rooms that together say `greedy_per_s` besides, more than the workers can do.
     """
 
     rooms: int
+    live_per_s: float
+    live_s: float
+    idle_s: float
     per_s: float
     seconds: float
-    chunk_s: float | None
     workers: int
     threads: int
     model: Model
@@ -43,45 +51,83 @@ class Plan:
     greedy_s: float
 
 
-PLAN = Plan(2000, 50, 60, 0.06, 20, 2, BASE, 20, 60, 20)
-QUICK = Plan(20, 8, 1, None, 2, 2, TINY_1, 2, 20, 1)
+PLAN = Plan(2000, 10, 30, 10, 50, 60, 20, 2, BASE, 20, 60, 20)
+QUICK = Plan(20, 10, 0.5, 0.1, 8, 1, 2, 2, TINY_1, 2, 20, 1)
 
 
 def crowd(house: House) -> Data:
-    """Rooms that speak evenly, with one gateway and with two, and then beside greedy ones."""
+    """The costs of live speech, an even load, and rooms that ask for more than their share."""
     plan = QUICK if house.quick else PLAN
     quiet = [f"room-{number}" for number in range(plan.rooms)]
-    house.have_gateways(1)
-    house.have_workers(plan.workers, plan.model, plan.threads)
-    rss_before = rss_mb(house.processes["gateways"][0])
-    begun, even = len(house.ledger.said), dict[str, Any]()
-    spoken = speeches(Codec.OPUS, plan.chunk_s)
-    with house.rooms(spoken) as rooms:
-        for gateways in GATEWAYS:
-            house.have_gateways(gateways)
-            even[str(gateways)] = evenly(house, rooms, plan, quiet)
-            say(f"{gateways} gateways: {even[str(gateways)]['wait_s']}")
-            if gateways == 1:
-                rss_after = rss_mb(house.processes["gateways"][0])
-        greedy = [f"{GREEDY}{number}" for number in range(plan.greedy)]
+    greedy = [f"{GREEDY}{number}" for number in range(plan.greedy)]
+    begun = len(house.ledger.said)
+    live, at_once = speeches(Codec.OPUS, CHUNK_S), speeches(Codec.OPUS)
+    costs = {}
+    for gateways in GATEWAYS:
+        house.have_gateways(gateways)
+        house.have_workers(plan.workers, plan.model, plan.threads)
+        costs[str(gateways)] = costs_of(house, live, plan, quiet)
+        say(f"{gateways} gateways: {costs[str(gateways)]}")
+    with house.rooms(at_once) as rooms:
+        rss_mb = Meter(house).read(1)["rss_mb"]
+        even = evenly(house, rooms, plan, quiet)
+        say(f"even: {even['wait_s']}")
         first = len(house.ledger.said)
         rooms.speak(greedy, plan.greedy_per_s, plan.greedy_s)
         until = rooms.speak(quiet, plan.per_s, plan.greedy_s)
         time.sleep(max(until - time.monotonic(), 0.0))
         house.ledger.await_answers(first, ANSWER_S)
+    count = len(live)
     return {
         "plan": asdict(plan),
-        "mean_s": round(mean_s(spoken), 3),
-        "cost_s": round(sum(plan.model.seconds(one.seconds) for one in spoken) / len(spoken), 3),
-        "chunks": round(sum(len(one.chunks) for one in spoken) / len(spoken), 1),
-        "bytes": round(
-            sum(sum(len(data) for _, data in one.chunks) for one in spoken) / len(spoken)
+        "cost_s": round(sum(plan.model.seconds(one.seconds) for one in live) / count, 3),
+        "bytes": round(sum(len(data) for one in live for _, data in one.chunks) / count),
+        "live": costs,
+        "heartbeat_us": heartbeat_us(next(iter(house.witness.workers.values()))),
+        "rss_mb": rss_mb,
+        "bytes_per_room": round(
+            1e6 * (even["measured"]["rss_mb"]["gateways"] - rss_mb["gateways"]) / plan.rooms
         ),
         "even": even,
-        "bytes_per_room": round(1e6 * (rss_after - rss_before) / plan.rooms),
         "beside_greedy": beside(house.ledger.since(first)),
         **account([one for one in house.ledger.since(begun) if not is_greedy(one)]),
     }
+
+
+def costs_of(
+    house: House, spoken: Sequence[Speech], plan: Plan, rooms: Sequence[str]
+) -> dict[str, Any]:
+    """CPU time per utterance of live speech, in ms, and what NATS transports for it.
+
+    What all processes use while nobody speaks is left out.
+    """
+    meter = Meter(house)
+    time.sleep(plan.idle_s)
+    idle = meter.read(1)
+    begun, meter = len(house.ledger.said), Meter(house)
+    with house.rooms(spoken) as speakers:
+        speakers.speak(rooms, plan.live_per_s, plan.live_s)
+        time.sleep(plan.live_s)
+        house.ledger.await_answers(begun, ANSWER_S)
+    count = len(house.ledger.since(begun))
+    busy = meter.read(count)
+    return {
+        "idle_cores": idle["cores"],
+        "cpu_ms": {
+            name: round(1e3 * busy["seconds"] * (cores - idle["cores"][name]) / count, 2)
+            for name, cores in busy["cores"].items()
+        },
+        "nats": busy["nats"],
+        "rss_mb": busy["rss_mb"],
+    }
+
+
+def heartbeat_us(status: WorkerStatus) -> float:
+    """What it costs to read a heartbeat, in microseconds of CPU time."""
+    data, began = encode_worker(status), time.process_time()
+    for _ in range(DECODED):
+        decode_worker(data)
+    return round(1e6 * (time.process_time() - began) / DECODED, 1)
 
 
 def evenly(house: House, rooms: Rooms, plan: Plan, quiet: Sequence[str]) -> dict[str, Any]:
@@ -129,58 +175,58 @@ def waits(said: Sequence[Said]) -> list[float]:
 
 def shown(found: Found) -> str:
     """The cell of the table."""
-    two, quiet = found["even"][str(GATEWAYS[-1])], found["beside_greedy"]["quiet"]
+    even, quiet = found["even"], found["beside_greedy"]["quiet"]
     return (
-        f"p95 {two['wait_s']['p95']} s, Jain {two['jain']}; beside greedy rooms "
+        f"p95 {even['wait_s']['p95']} s, Jain {even['jain']}; beside greedy rooms "
         f"p95 {quiet['wait_s']['p95']} s, {quiet['served']:.1%} served"
     )
 
 
 def missed(found: Found) -> list[str]:
     """Waits that are too long, and unfairness."""
-    two, quiet = found["even"][str(GATEWAYS[-1])], found["beside_greedy"]["quiet"]
+    even, quiet = found["even"], found["beside_greedy"]["quiet"]
     unfair = [] if quiet["worst"] == 1 else [f"a quiet room was served to {quiet['worst']:.0%}"]
-    return over("p95 wait (s)", two["wait_s"]["p95"], MUST_WAIT_S) + unfair
+    return over("p95 wait (s)", even["wait_s"]["p95"], MUST_WAIT_S) + unfair
 
 
 def told(found: Found) -> list[str]:
     """Waits and costs."""
-    plan = found["plan"]
-    live = plan["chunk_s"] and f"live in packets of {1e3 * plan['chunk_s']:g} ms"
-    rows = [
-        [
-            f"{count} gateway(s)",
-            *(one["wait_s"][at] for at in ("p50", "p95", "max")),
-            one["worst_room_s"],
-            one["jain"],
-            one["late_ms"],
-            *(one["measured"]["cpu_ms"][name] for name in ("gateways", "nats", "broker")),
-            *(one["measured"]["cores"][name] for name in ("gateways", "workers")),
-        ]
-        for count, one in found["even"].items()
-    ]
-    header = ["", "wait s", "95 %", "longest", "worst rooms", "Jain", "late ms", "gateways ms",
-              "NATS ms", "broker ms", "gateways cores", "workers cores"]  # fmt: skip
-    greedy = [
-        [name, one["sent"], f"{one['served']:.1%}", f"{one['worst']:.1%}", one["jain"],
-         one["wait_s"]["p50"], one["wait_s"]["p95"]]
-        for name, one in found["beside_greedy"].items()
+    plan, even = found["plan"], found["even"]
+    rows = [["even", plan["per_s"], None, None, even["jain"], *even["wait_s"].values()]]
+    rows += [
+        [f"beside greedy ones: {name}", per_s, f"{one['served']:.1%}", f"{one['worst']:.1%}",
+         one["jain"], *one["wait_s"].values()]
+        for (name, one), per_s in zip(
+            found["beside_greedy"].items(), (plan["per_s"], plan["greedy_per_s"]), strict=True
+        )
     ]  # fmt: skip
+    header = ["rooms", "utterances/s", "served", "worst room", "Jain", "wait s", "95 %", "longest"]
+    kinds = ("gateways", "workers", "nats", "broker")
+    costs = [
+        [f"live, {count} gateway(s)", *(one["cpu_ms"][name] for name in kinds),
+         *(one["idle_cores"][name] for name in kinds)]
+        for count, one in found["live"].items()
+    ]  # fmt: skip
+    costs.append(["even, at once", *(even["measured"]["cpu_ms"][name] for name in kinds)])
+    costs[-1] += [None] * len(kinds)
     return [
         f"{plan['rooms']} rooms by turns, {plan['per_s']:g} utterances a second for "
-        f"{plan['seconds']:g} s, in Opus, {live or 'at once'}; {plan['workers']} "
-        f"workers of {plan['threads']} threads ({plan['model']['name']}, simulated). Wait: from "
-        "the end mark to the answer, without the transcription. Worst rooms: the mean wait that "
-        "99 % of the rooms do not exceed. Jain: over the share of each room that was served. "
-        "CPU time per utterance of all gateways, the NATS server and the broker; the cores that "
-        "they used. Broker, load and everything else share the two cores.",
+        f"{plan['seconds']:g} s, each sent at once, in Opus: broker, load and all processes share "
+        f"two cores, which are too few for so much live speech. {GATEWAYS[-1]} gateways, "
+        f"{plan['workers']} workers of {plan['threads']} threads ({plan['model']['name']}, "
+        f"simulated). Then {plan['greedy']} rooms say {plan['greedy_per_s']:g} a second besides, "
+        "which is more than all workers can do. Wait: from the end mark to the answer, without "
+        "the transcription. Jain: over the share of each room that was served. The mean wait "
+        f"that 99 % of the rooms do not exceed is {even['worst_room_s']} s. 99 % of the packets "
+        f"were sent less than {even['late_ms']} ms late.",
         "",
         *report.table(header, rows),
         "",
-        f"Then {plan['greedy']} rooms say {plan['greedy_per_s']:g} a second besides, which is "
-        "more than all workers can do.",
+        f"CPU time per utterance in ms, for live speech ({plan['live_per_s']:g} utterances a "
+        f"second in packets of {1e3 * CHUNK_S:g} ms) without what is used when nobody speaks; and "
+        "that, in cores.",
         "",
-        *report.table(["rooms", "sent", "served", "worst room", "Jain", "wait s", "95 %"], greedy),
+        *report.table(["ms", *kinds, *(f"idle: {name}" for name in kinds)], costs),
     ]
 
 

@@ -36,7 +36,7 @@ from benchmarks.fleet.rooms import mean_s, speeches
 from benchmarks.fleet.witness import deliveries
 from stt_mqtt.types import Codec
 
-COSTS = paper.Costs(0.010, 0.002, 0.001, 0.0005, 0.5, 8_000, 20_000, 5_000, 90)
+COSTS = paper.Costs(0.010, 0.002, 0.001, 0.0005, 0.5, 8_000, 20_000, 5_000, 90, 5e-5)
 
 
 def said(
@@ -207,8 +207,8 @@ def test_the_first_limit_is_the_lowest_and_what_costs_nothing_has_none() -> None
     assert found[0][0] == "one gateway: its event loop"
     values = [at for _, at in found if at is not None]
     assert values == sorted(values)
-    free = paper.limits(paper.Costs(0, 0, 0, 0, 0.5, 0, 0, 0, 0))
-    assert Counter(at is None for _, at in free) == {True: 7, False: 1}
+    free = paper.limits(paper.Costs(0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0))
+    assert Counter(at is None for _, at in free) == {True: 8, False: 1}
 
 
 # The page ---------------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ MEASURED = {"seconds": 60, "cores": {"gateways": 0.4, "workers": 0.3, "nats": 0.
             "nats": {"in_msgs": 5, "out_msgs": 6, "in_bytes": 9000, "out_bytes": 11000},
             "rss_mb": {"gateways": 90.0, "workers": 60.0, "nats": 30.0, "broker": 9.0}}  # fmt: skip
 EVEN = {"late_ms": 1.0, "wait_s": SPREAD, "worst_room_s": 0.2, "jain": 1.0, "measured": MEASURED}
+LIVE = {**MEASURED, "idle_cores": MEASURED["cores"]}
 BESIDE = {"sent": 9, "served": 1.0, "worst": 1.0, "jain": 1.0, "wait_s": SPREAD}
 
 
@@ -254,11 +255,11 @@ def data() -> dict[str, Any]:
             "ways_ms": {"opus": {"own": latency, "fleet": latency}}, **COUNTED,
         },
         crowd.SCENARIOS: {
-            "plan": {"rooms": 2000, "per_s": 50.0, "seconds": 60, "chunk_s": 0.06,
+            "plan": {"rooms": 2000, "live_per_s": 10.0, "per_s": 50.0, "seconds": 60,
                      "workers": 20, "threads": 2, "model": {"name": "base"},
                      "greedy": 20, "greedy_per_s": 60.0},
-            "cost_s": 0.5, "bytes": 8000, "bytes_per_room": 5000,
-            "even": {"1": EVEN, "2": EVEN},
+            "cost_s": 0.5, "bytes": 8000, "bytes_per_room": 5000, "heartbeat_us": 50.0,
+            "even": EVEN, "live": {"1": LIVE, "2": LIVE},
             "beside_greedy": {"quiet": BESIDE, "greedy": BESIDE}, **COUNTED,
         },
     }  # fmt: skip
@@ -295,7 +296,7 @@ def test_broken_promises_are_on_the_page_and_times_only_count_in_a_full_run() ->
     rows[work.SCENARIOS[1].name]["share_s"] = SPREAD | {"max": 6.0}
     rows[way.SCENARIOS[0].name]["added_ms"] = {"opus": {"p50": 6.0, "p95": 16.0}}
     late = EVEN | {"wait_s": SPREAD | {"p95": 0.3}}
-    rows[crowd.SCENARIOS[0].name]["even"] = {"1": EVEN, "2": late}
+    rows[crowd.SCENARIOS[0].name]["even"] = late
     rows[crowd.SCENARIOS[0].name]["beside_greedy"]["quiet"] = BESIDE | {"worst": 0.5}
     assert len(fleet.lost(slow)) == 7
     assert fleet.lost(slow | {"quick": True}) == []

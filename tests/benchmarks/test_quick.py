@@ -155,7 +155,7 @@ def test_quick_fleet_loses_nothing_whoever_dies(quick: Quick) -> None:
         assert row["deaths"]
     assert throughput["linear"] > 0
     assert all(one["p50"] is not None for one in way["added_ms"].values())
-    assert crowd["even"]["2"]["measured"]["cpu_ms"]["gateways"] > 0
+    assert set(crowd["live"]) == {"1", "2"}
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
