@@ -67,6 +67,7 @@ OWNERS = {
     "faster_whisper": {"engine"},
     "huggingface_hub": {"engine"},
     "nats": {"fleet"},
+    "nkeys": {"fleet"},
     "paho": {"mqtt"},
     "prometheus_client": {"observe"},
     "aiohttp": {"doors", "names"},

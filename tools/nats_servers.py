@@ -106,7 +106,7 @@ class NatsServer:
         lines = [
             f"listen: {self.host}:{self.port}",
             f"server_name: {self.name}",
-            f'jetstream {{ store_dir: "{store}", max_mem: 512MB, max_file: 512MB }}',
+            f'jetstream {{ store_dir: "{store}", max_mem: 4GB, max_file: 4GB }}',
         ]
         if self._cluster_port is not None:
             routes = ", ".join(f"nats://{self.host}:{port}" for port in self._routes)
