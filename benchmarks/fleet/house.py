@@ -309,8 +309,7 @@ def open_house(setup: Setup, quick: bool) -> Iterator[House]:
         try:
             yield house
         except BaseException:
-            for service in house.gateways:
-                say(f"the end of a gateway's log: {service.log[-TAIL_CHARACTERS:]}")
-            for worker in house.workers.values():
-                say(f"the end of {worker.name}'s log: {worker.log}")
+            for log in sorted(house.folder.rglob("*.log")):
+                name = log.relative_to(house.folder)
+                say(f"the end of {name}: {log.read_text()[-TAIL_CHARACTERS:]}")
             raise
