@@ -6,9 +6,11 @@ Both ways are idle but for this utterance, have the real model and take turns.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -85,18 +87,21 @@ def way(house: House) -> Data:
         "added_ms": {name: added_ms(found) for name, found in pairs.items()},
         "ways_ms": {
             name: {
-                base: {
-                    "latency": spread([1e3 * (pair[at].latency_s or 0.0) for pair in found]),
-                    "rest": spread([1e3 * (pair[at].wait_s or 0.0) for pair in found]),
-                    "transcription_p50": round(
-                        1e3 * median(pair[at].answers[0].infer_s or 0.0 for pair in found), 1
-                    ),
-                }
+                base: ways_ms([pair[at] for pair in found])
                 for at, base in enumerate((OWN, "fleet"))
             }
             for name, found in pairs.items()
         },
         **account(house.ledger.since(begun)),
+    }
+
+
+def ways_ms(said: Sequence[Said]) -> dict[str, Any]:
+    """How long one way took, in ms."""
+    return {
+        "latency": spread([round(1e3 * (one.latency_s or 0.0), 1) for one in said]),
+        "rest": spread([round(1e3 * (one.wait_s or 0.0), 1) for one in said]),
+        "transcription_p50": round(1e3 * median(one.answers[0].infer_s or 0.0 for one in said), 1),
     }
 
 
