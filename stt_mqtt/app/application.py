@@ -31,6 +31,7 @@ from stt_mqtt.mqtt.json import Json
 from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.loop_lag import LoopLag
+from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.rungs import EngineFacts, RungStatus
 from stt_mqtt.types import Verdict
 
@@ -88,7 +89,7 @@ class Application:
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
         self._book = BookKeeper(config, self._phrases_changed)
-        self.names = NameSources(config.phrases, self._book.set_names, self._phrases_changed)
+        self.names = NameSources(config.phrases, self._set_names, self._phrases_changed)
         self._book.set_names(self.names.names)
         password = resolve_password(config.mqtt)
         connection = None if config.fleet is None else connect(config.fleet)
@@ -197,6 +198,7 @@ class Application:
                 self._on_verdict, self._on_finished, self._doors.publish_info, self._arm
             )
             self._fleet = Gateway(connection, self._service, self._clock, callbacks)
+            self._fleet.names.set(self.names.names)
             await self._fleet.open()
 
     def _started(self, start: LoadedLadder) -> OwnModel:
@@ -217,7 +219,7 @@ class Application:
         self._notifier.ready()
         serving = "a fleet" if model is None else f"model {model.engine.rung.model}"
         self._notifier.status(f"serving with {serving}")
-        works = [self._stay_alive(), self._publish_health(), self.names.follow()]
+        works = [self._notifier.stay_alive(), self._publish_health(), self.names.follow()]
         tasks = [asyncio.create_task(work) for work in works]
         if model is not None:
             tasks.append(asyncio.create_task(model.ladder.run()))
@@ -239,6 +241,11 @@ class Application:
         """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
+
+    def _set_names(self, names: HomeNames) -> None:
+        self._book.set_names(names)
+        if self._fleet is not None:
+            self._fleet.names.set(names)
 
     def _phrases_status(self) -> Json | None:
         book = self._book.info
@@ -301,13 +308,6 @@ class Application:
         # No thread can answer what is left where all of them hang.
         if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
-
-    async def _stay_alive(self) -> None:
-        """Feed the watchdog of the service manager while the event loop runs."""
-        interval_s = self._notifier.watchdog_interval_s
-        while interval_s is not None:
-            self._notifier.alive()
-            await asyncio.sleep(interval_s)
 
     async def _publish_health(self) -> None:
         while True:

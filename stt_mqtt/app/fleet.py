@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stt_mqtt.config import AUTO, FleetConfig
 from stt_mqtt.core.clock import Clock
@@ -15,9 +15,13 @@ from stt_mqtt.engine.tokenizer import token_counts
 from stt_mqtt.errors import MissingExtraError
 from stt_mqtt.fleet.flight import JobConnection
 from stt_mqtt.fleet.gateway import FleetPool, GatewayCallbacks
+from stt_mqtt.fleet.names import NamesLink, NamesTeller
 from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.rungs import Rung, RungStatus
 from stt_mqtt.types import Verdict
+
+if TYPE_CHECKING:
+    from stt_mqtt.fleet.connection import FleetConnection
 
 CLOSE_TIMEOUT_S = 3.0
 """Time for the end of the connection to the NATS servers."""
@@ -27,7 +31,7 @@ _MAX_NODE = 32
 """Longest name of a node, in characters."""
 
 
-class Connection(JobConnection, Protocol):
+class Connection(JobConnection, NamesLink, Protocol):
     """The connection to the NATS servers. See `FleetConnection`."""
 
     async def open(self) -> None: ...  # noqa: D102
@@ -42,21 +46,18 @@ def node_of(config: FleetConfig, host: Callable[[], str] = socket.gethostname) -
     return re.sub("[^A-Za-z0-9_-]+", "-", host())[:_MAX_NODE].strip("-") or "node"
 
 
-def connect(config: FleetConfig) -> Connection:
+def connect(config: FleetConfig) -> FleetConnection:
     """The connection of this process, not yet opened.
 
     Raises `MissingExtraError` without nats-py.
     """
     try:
-        from stt_mqtt.fleet.connection import (  # type: ignore[import-not-found, unused-ignore]
-            FleetConnection,
-        )
+        from stt_mqtt.fleet.connection import FleetConnection
     except ImportError as error:
         if (error.name or "").startswith("stt_mqtt"):
             raise
         raise MissingExtraError(error.name, "fleet") from error
-    connection: Connection = FleetConnection(config, node_of(config))
-    return connection
+    return FleetConnection(config, node_of(config))
 
 
 def every_language() -> frozenset[str]:
@@ -112,14 +113,18 @@ class Gateway:
         self._pool = FleetPool(connection, self._node, config, clock, to_pool)
         promised_wait_s = config.ladder.promised_wait_ms / 1000
         service.scheduler.attach_fleet(self._pool, promised_wait_s)
+        self.names = NamesTeller(connection, clock.now)
+        """Tells the workers the names of the home."""
 
     async def open(self) -> None:
         """Begin to connect. Raises `ConfigError` if that can never succeed."""
         await self._pool.open()
+        await self._connection.hear_workers(self.names.heard)
         await self._connection.open()
 
     async def close(self) -> None:
         """Withdraw what has no result, and disconnect."""
+        self.names.close()
         await self._pool.close()
         await self._connection.close(CLOSE_TIMEOUT_S)
 

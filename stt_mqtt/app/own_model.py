@@ -7,15 +7,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.scaling import LadderRunner
-from stt_mqtt.core.scheduler import Capacity
-from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.scaling import Climber, LadderRunner
+from stt_mqtt.core.scheduler import Capacity, Pool
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.runner import Engine, OnFinished, OnVerdict
 from stt_mqtt.engine.voice import VoiceDetector
+
+
+class Transcribing(Climber, Protocol):
+    """What a model works for: the speech service, or a worker of a fleet."""
+
+    def attach_pool(self, pool: Pool, capacity: Capacity) -> None:
+        """The model is loaded: start to transcribe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class OwnModel:
 
     def attach(
         self,
-        service: SpeechService,
+        service: Transcribing,
         verdict: OnVerdict,
         finished: OnFinished,
         changed: Callable[[], None],

@@ -146,8 +146,8 @@ class Scheduler:
         """Remove the queued utterances of a device. One that is being transcribed continues."""
         return [answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
-    def put(self, utterance: Utterance, now: float) -> list[Answer | Glimpse]:
-        """Queue an utterance and start it if a thread is free. An empty one is answered at once."""
+    def put(self, utterance: Utterance, now: float, starts: bool = True) -> list[Answer | Glimpse]:
+        """Queue an utterance and, if it `starts`, `tick`. An empty one is answered at once."""
         if not utterance.audio.data:
             return [without_audio(utterance)]
         if self._queue.is_expired(utterance, now):
@@ -156,7 +156,7 @@ class Scheduler:
             self._release(utterance.key)
         self.arrivals.note(now, self._queue.length_s(utterance))
         refused = [overloaded(refused, now) for refused in self._queue.put(utterance)]
-        return [*refused, *self.tick(now)]
+        return [*refused, *(self.tick(now) if starts else ())]
 
     def may_glimpse(self, key: DeviceKey) -> bool:
         """Whether a thread is free for an open utterance: nothing final waits for it.

@@ -106,6 +106,19 @@ class FleetConnection(KeptConnection):
         """Have each heartbeat of a worker handled."""
         await self._listen(self._subjects.workers, lambda message: handle(message.data))
 
+    async def say_names(self, data: bytes) -> None:
+        """Tell all workers the names of the home, as this gateway knows them. Raises FleetError."""
+        link, _ = self._up()
+        await link.publish(self._subjects.names(self._node), data)
+
+    async def hear_names(self, handle: Callable[[str, bytes], None]) -> None:
+        """Have the names handled that a gateway tells. `handle` gets its name as well."""
+
+        def receive(message: Msg) -> None:
+            handle(message.subject.rpartition(".")[2], message.data)
+
+        await self._listen(self._subjects.names("*"), receive)
+
     async def hear_failures(self, handle: Callable[[int], None]) -> None:
         """Have the number in the stream handled of each job that was delivered too often."""
 

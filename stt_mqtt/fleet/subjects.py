@@ -69,3 +69,7 @@ class Subjects:
     def worker(self, worker: str) -> str:
         """Heartbeats of a worker."""
         return f"stt.{self.fleet}.worker.{worker}"
+
+    def names(self, gateway: str) -> str:
+        """The names of the home that a gateway tells all workers; "*": those of all gateways."""
+        return f"stt.{self.fleet}.names.{gateway}"

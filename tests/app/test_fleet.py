@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ from stt_mqtt.engine.ladder import Candidate
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.errors import ConfigError, MissingExtraError, RequestError
+from stt_mqtt.fleet.names import decode_names
 from stt_mqtt.fleet.wire import Job
+from stt_mqtt.phrases.names import HomeNames, names_in_lists
 from tests.app.test_application import FORMAT, TIMEOUT_S
 from tests.engine.fake_model import Model
 from tests.fakes import heard
@@ -344,3 +347,26 @@ def test_the_name_of_the_host_becomes_that_of_the_node(host: str, node: str) -> 
     assert node_of(FleetConfig(), lambda: host) == node
     assert node_of(FleetConfig(node="cellar"), lambda: host) == "cellar"
     assert FleetConfig(node=node)
+
+
+def test_a_gateway_tells_workers_the_names_of_the_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    book = tmp_path / "book.yaml"
+    book.write_text("language: en\nintents: {Brew: {data: [{sentences: ['make {drink}']}]}}\n")
+    phrases = {"paths": [str(book)], "names": {"drink": ["tea"]}}
+    house = House(sections={"phrases": phrases})
+
+    async def told(count: int) -> HomeNames:
+        while len(house.servers.names) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return decode_names(house.servers.names[-1])
+
+    async def scenario() -> None:
+        async with house.running(monkeypatch):
+            house.servers.hear(worker())
+            assert await told(1) == names_in_lists({"drink": ["tea"]})[0]
+            house.service.names.set_published(names_in_lists({"drink": ["milk"]})[0])
+            assert await told(2) == names_in_lists({"drink": ["tea", "milk"]})[0]
+
+    run(scenario)

@@ -60,6 +60,9 @@ class FakeServers:
     def __post_init__(self) -> None:
         self.on_ready: Callable[[], None] = _nothing
         self.on_lost: Callable[[], None] = _nothing
+        self.names: list[bytes] = []
+        """What workers were told of the names of the home."""
+        self._hear: list[Callable[[bytes], None]] = []
 
     async def open(self) -> None:
         self.is_open = True
@@ -103,17 +106,21 @@ class FakeServers:
         self.tell_result = handle
 
     async def hear_workers(self, handle: Callable[[bytes], None]) -> None:
-        self._hear = handle
+        self._hear.append(handle)
+
+    async def say_names(self, data: bytes) -> None:
+        self.names.append(data)
 
     async def hear_failures(self, handle: Callable[[int], None]) -> None:
         self.give_up = handle
 
     def hear(self, status: WorkerStatus) -> None:
         """A worker tells of itself."""
-        self._hear(encode_worker(status))
+        self.hear_bytes(encode_worker(status))
 
     def hear_bytes(self, data: bytes) -> None:
-        self._hear(data)
+        for handle in self._hear:
+            handle(data)
 
     def answer(self, job: Job, verdict: Verdict | None = None) -> bool:
         """A worker tells its result. Return whether it was in time."""
