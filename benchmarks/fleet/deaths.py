@@ -219,6 +219,7 @@ SCENARIOS = (
         silent,
         told=told_deaths,
         setup=Setup(),
+        quick=True,
     ),
     Scenario(
         "server restarted, JetStream in files",
@@ -239,6 +240,5 @@ SCENARIOS = (
         all_broken,
         told=told_deaths,
         setup=Setup(servers=3, replicas=3),
-        quick=True,
     ),
 )

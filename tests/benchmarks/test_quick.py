@@ -150,8 +150,8 @@ def test_quick_fleet_loses_nothing_whoever_dies(quick: Quick) -> None:
     for name, row in rows.items():
         assert row["sent"] == row["heard"] > 0, name
         assert (row["doubled"], row["silent"]) == (0, 0), name
-    way, killed, throughput, cluster, crowd = rows.values()
-    for row in (killed, cluster):
+    way, killed, throughput, restarted, crowd = rows.values()
+    for row in (killed, restarted):
         assert row["deaths"]
     assert throughput["linear"] > 0
     assert all(one["p50"] is not None for one in way["added_ms"].values())
