@@ -14,8 +14,6 @@ from benchmarks.fleet.ledger import Said, account, broken_promises
 from benchmarks.fleet.rooms import Rooms, Speech, speeches
 from benchmarks.fleet.scenario import Data, Found, Scenario, over
 from benchmarks.harness import say, spread
-from stt_mqtt.fleet.wire import decode_worker, encode_worker
-from stt_mqtt.nodes import WorkerStatus
 from stt_mqtt.types import Codec
 
 ANSWER_S = 90.0
@@ -25,8 +23,6 @@ CHUNK_S = 0.06
 MUST_WAIT_S = 0.2
 GATEWAYS = (1, 2)
 """The same load with one gateway and with two: what a gateway spends on rooms of the other one."""
-DECODED = 2000
-"""Heartbeats whose cost is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,6 @@ def crowd(house: House) -> Data:
         "cost_s": round(sum(plan.model.seconds(one.seconds) for one in live) / count, 3),
         "bytes": round(sum(len(data) for one in live for _, data in one.chunks) / count),
         "live": costs,
-        "heartbeat_us": heartbeat_us(next(iter(house.witness.workers.values()))),
         "rss_mb": rss_mb,
         "bytes_per_room": round(
             1e6 * (even["measured"]["rss_mb"]["gateways"] - rss_mb["gateways"]) / plan.rooms
@@ -120,14 +115,6 @@ def costs_of(
         "nats": busy["nats"],
         "rss_mb": busy["rss_mb"],
     }
-
-
-def heartbeat_us(status: WorkerStatus) -> float:
-    """What it costs to read a heartbeat, in microseconds of CPU time."""
-    data, began = encode_worker(status), time.process_time()
-    for _ in range(DECODED):
-        decode_worker(data)
-    return round(1e6 * (time.process_time() - began) / DECODED, 1)
 
 
 def evenly(house: House, rooms: Rooms, plan: Plan, quiet: Sequence[str]) -> dict[str, Any]:

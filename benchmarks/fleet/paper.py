@@ -23,8 +23,6 @@ CORES_PER_MACHINE = 2
 """Of the machine on which the cost of the model was measured; it has as many threads."""
 MAX_DEVICES = 100_000
 """The largest `limits.max_devices`."""
-HEARTBEATS, HEARTBEATS_PER_S = 0.1, 10
-"""Share of a core that they may cost, and how many a busy worker sends a second."""
 LINK_BYTES_PER_S = 125e6
 """1 Gbit/s."""
 
@@ -46,7 +44,6 @@ class Costs:
     nats_bytes: float
     bytes_per_room: float
     gateway_mb: float
-    heartbeat_s: float
 
 
 def costs(crowd: Mapping[str, Any]) -> Costs:
@@ -62,7 +59,6 @@ def costs(crowd: Mapping[str, Any]) -> Costs:
         nats_bytes=two["nats"]["in_bytes"] + two["nats"]["out_bytes"],
         bytes_per_room=max(crowd["bytes_per_room"], 0.0),
         gateway_mb=two["rss_mb"]["gateways"],
-        heartbeat_s=crowd["heartbeat_us"] / 1e6,
     )
 
 
@@ -94,12 +90,6 @@ def limits(cost: Costs) -> list[tuple[str, float | None]]:
         ("any number of gateways: each receives all audio", gateway_limit(cost, 10**9)),
         ("the broker: one core (Mosquitto has one thread)", _full(cost.broker_s)),
         ("a NATS server: one core (it can use more)", _full(cost.nats_s)),
-        (
-            f"heartbeats: {HEARTBEATS:.0%} of a core of each gateway",
-            _workers_per_s(HEARTBEATS / (cost.heartbeat_s * HEARTBEATS_PER_S), cost)
-            if cost.heartbeat_s
-            else None,
-        ),
         ("a NATS server: 1 Gbit/s", _full(cost.nats_bytes / LINK_BYTES_PER_S)),
         (
             f"`limits.max_devices` ({MAX_DEVICES:,})",
@@ -107,11 +97,6 @@ def limits(cost: Costs) -> list[tuple[str, float | None]]:
         ),
     ]
     return sorted(found, key=lambda one: inf if one[1] is None else one[1])
-
-
-def _workers_per_s(workers: float, cost: Costs) -> float:
-    """Utterances a second of so many workers."""
-    return workers * CORES_PER_MACHINE * FULL / cost.thread_s
 
 
 def _full(seconds: float) -> float | None:
