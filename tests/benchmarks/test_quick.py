@@ -15,6 +15,7 @@ import pytest
 
 from tests.browser import needs_chromium
 from tools.brokers import needs_mosquitto
+from tools.nats_servers import needs_nats
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 300.0
@@ -141,6 +142,21 @@ def test_quick_hostile_bytes_lose_nobody_a_word(quick: Quick) -> None:
     assert attack["attackers_sessions"]["sessions"] > 100
     assert attack["peak_mb"] <= data["peak_mb"]
     assert data["defects_in_log"] == 0
+
+
+@needs_mosquitto
+@needs_nats
+def test_quick_fleet_loses_nothing_whoever_dies(quick: Quick) -> None:
+    rows = quick("fleet")["rows"]
+    for name, row in rows.items():
+        assert row["sent"] == row["heard"] > 0, name
+        assert (row["doubled"], row["silent"]) == (0, 0), name
+    way, killed, throughput, restarted, crowd = rows.values()
+    for row in (killed, restarted):
+        assert row["deaths"]
+    assert throughput["linear"] > 0
+    assert all(one["p50"] is not None for one in way["added_ms"].values())
+    assert set(crowd["live"]) == {"1", "2"}
 
 
 @needs_mosquitto  # The embedded broker loses messages of whom it cannot keep up with.
