@@ -248,6 +248,21 @@ def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted
     run(small_server, scenario, **PATIENT)
 
 
+def test_audio_that_is_far_too_large_is_not_fetched(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_mqtt.fleet.delivery.MAX_AUDIO_BYTES", 1_999_999)
+
+    async def scenario(fleet: Fleet) -> None:
+        gateway, worker = await fleet.gateway(), await fleet.worker()
+        await gateway.connection.publish_job(job(1, size=2_000_000))
+        delivery = await worker.next()
+        with pytest.raises(FleetError, match="more than 1999999 bytes"):
+            await delivery.fetch_audio()
+
+    run(server, scenario, **PATIENT)
+
+
 def test_a_gateway_takes_back_a_job_and_its_audio(server: NatsServer) -> None:
     async def scenario(fleet: Fleet) -> None:
         gateway = await fleet.gateway()
