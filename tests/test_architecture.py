@@ -45,8 +45,8 @@ PURE_PACKAGES = {
     "audio",
 }
 PURE_CORE = {
-    "budget", "device", "filters", "hearing", "listening", "outcomes", "partials", "queue",
-    "resequencer", "settings", "shares", "start", "utterance",
+    "budget", "device", "filters", "hearing", "listening", "outcomes", "overflow", "partials",
+    "queue", "refusals", "resequencer", "settings", "shares", "start", "utterance",
 }  # fmt: skip
 """Modules of `core` that hold state and decide, and touch nothing of the world."""
 IMPURE_MODULES = {
@@ -67,6 +67,7 @@ OWNERS = {
     "faster_whisper": {"engine"},
     "huggingface_hub": {"engine"},
     "nats": {"fleet"},
+    "nkeys": {"fleet"},
     "paho": {"mqtt"},
     "prometheus_client": {"observe"},
     "aiohttp": {"doors", "names"},

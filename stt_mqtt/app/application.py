@@ -7,38 +7,36 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from stt_mqtt.app.book import BookKeeper
 from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
+from stt_mqtt.app.fleet import ApplicationSide, Connection, Gateway, connect, first_status
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
+from stt_mqtt.app.own_model import OwnModel
 from stt_mqtt.app.preparation import prepare, start_decoders, start_kept_audio
 from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.sources import ConfigLoader, resolve_password
 from stt_mqtt.app.systemd import Notifier
+from stt_mqtt.app.trim import Trim
 from stt_mqtt.config import Changes, Config, compare, merge
-from stt_mqtt.core.background import DaemonExecutor, in_background
+from stt_mqtt.core.background import DaemonExecutor, in_background_until
 from stt_mqtt.core.clock import SystemClock
-from stt_mqtt.core.scaling import LadderRunner
-from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.timer import DeadlineTimer
 from stt_mqtt.engine.loading import LoadedLadder, load_ladder, model_loader, preferred_rung
-from stt_mqtt.engine.resources import give_back_freed_memory
-from stt_mqtt.engine.runner import Engine
-from stt_mqtt.engine.voice import VoiceDetector
-from stt_mqtt.errors import ConfigError, SttMqttError
+from stt_mqtt.errors import ConfigError, RequestError, SttMqttError
 from stt_mqtt.mqtt.json import Json
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe import logs
 from stt_mqtt.observe.loop_lag import LoopLag
+from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.rungs import EngineFacts, RungStatus
 from stt_mqtt.types import Verdict
 
 log = logging.getLogger(__name__)
 
-IDLE_BEFORE_TRIM_S = 20.0
-"""Idle time of the model before its working memory is returned to the system."""
 THREAD_CLOSE_TIMEOUT_S = 2.0
 CLOSING_S = 15.0
 """Longest time to stop, beside the grace time: last messages, connections, inference threads."""
@@ -65,8 +63,12 @@ class Application:
         self._drained = asyncio.Event()
         self._serving = False
         self._lag = LoopLag()
-        self._trim: asyncio.TimerHandle | None = None
+        self._trim = Trim(lambda: self._service.scheduler.drained)
         self._fatal_error: SttMqttError | None = None
+        self._model: OwnModel | None = None
+        """None: it is still being loaded, or this is a gateway of a fleet."""
+        self._fleet: Gateway | None = None
+        """None: this process works alone."""
         self._told_phrases: Json | None = None
         """What `info` said of the phrase book the last time."""
         self.online = asyncio.Event()
@@ -87,19 +89,26 @@ class Application:
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         config = self._config
         self._book = BookKeeper(config, self._phrases_changed)
-        self.names = NameSources(config.phrases, self._book.set_names, self._phrases_changed)
+        self.names = NameSources(config.phrases, self._set_names, self._phrases_changed)
         self._book.set_names(self.names.names)
         password = resolve_password(config.mqtt)
+        connection = None if config.fleet is None else connect(config.fleet)
         languages = await self._unless_stopped(partial(prepare, config, password, self._book))
         if languages is None:
             return False
         _warn(check_languages(config, languages))
-        self._build(config, password, languages)
+        self._languages = languages
+        self._build(config, password)
         measuring = asyncio.create_task(self._lag.measure())
         try:
+            await self._join_fleet(connection)
             await self._doors.open_early()
-            start = await self._unless_stopped(partial(load_ladder, config))
-            return start is not None and await self._serve(start, languages)
+            if config.has_model:
+                start = await self._unless_stopped(partial(load_ladder, config))
+                if start is None:
+                    return False
+                self._model = self._started(start)
+            return await self._serve()
         finally:
             # After a failed start there may be open utterances. Otherwise there are none left.
             self._service.shut_down()
@@ -108,6 +117,8 @@ class Application:
             self._timer.cancel()
             measuring.cancel()
             await self._book.close()
+            if self._fleet is not None:
+                await self._fleet.close()
             await self._doors.close()
             self._decoders.close()
 
@@ -128,10 +139,11 @@ class Application:
         wanted = self._source.load()
         changes = compare(self._config, wanted)
         merged = merge(self._config, wanted)
-        doubts = check_languages(merged, self._service.languages)
+        doubts = check_languages(merged, self._languages)
         self._config = merged
         logs.set_up(self._config.log)
-        self._engine.reconfigure(self._config)
+        if self._model is not None:
+            self._model.engine.reconfigure(self._config)
         self._book.reload(self._config)
         self._service.reconfigure(self._config)
         self._kept_audio.reconfigure(self._config.keep_audio)
@@ -143,13 +155,12 @@ class Application:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
         return changes
 
-    def _build(self, config: Config, password: str | None, languages: frozenset[str]) -> None:
-        """Create everything except the engine."""
-        status = RungStatus(
-            config.rungs, config.ladder.rung, preferred_rung(config).name, "the model is loading"
-        )
+    def _build(self, config: Config, password: str | None) -> None:
+        """Create everything except the engine and the fleet."""
+        preferred = preferred_rung(config).name
+        status = RungStatus(config.rungs, config.ladder.rung, preferred, "the model is loading")
         self._decoders = start_decoders(config)
-        facts = EngineFacts(languages, status)
+        facts = EngineFacts(self._languages, status if config.has_model else first_status())
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
@@ -175,48 +186,43 @@ class Application:
 
     async def _unless_stopped(self, call: Callable[[], T]) -> T | None:
         """Run a slow step of the start in a thread. None: a stop was requested before it ended."""
-        working = in_background(call)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        either: set[asyncio.Future[Any]] = {working, stopping}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if working.done():
-            return working.result()
-        working.cancel()
-        self._notifier.stopping(CLOSING_S)
-        log.info("stopping before the model is loaded")
-        return None
+        result = await in_background_until(self._stop, call)
+        if result is None:
+            self._notifier.stopping(CLOSING_S)
+            log.info("stopping before the model is loaded")
+        return result
 
-    async def _serve(self, start: LoadedLadder, languages: frozenset[str]) -> bool:
-        config = self._config
-        rung = config.rungs[start.index]
-        self._engine = Engine(config, rung, start.transcriber, languages, VoiceDetector.load())
-        self._engine.book = self._book.current
-        self._engine.decoders = self._decoders
-        models = model_loader(config)
-        workers = models.parallelism.workers
-        self._ladder = LadderRunner(config, start, models, self._clock)
-        self._ladder.attach(self._engine, self._service, self._doors.publish_info)
-        self._service.rung_status = self._ladder.status
-        loop = asyncio.get_running_loop()
-        pool = self._engine.start(
-            workers,
-            verdict=partial(_call_soon, loop, self._on_verdict),
-            finished=partial(_call_soon, loop, self._on_finished),
-        )
-        self._service.attach_pool(pool, Capacity(workers, models.largest_batch(rung)))
+    async def _join_fleet(self, connection: Connection | None) -> None:
+        if connection is not None:
+            callbacks = ApplicationSide(
+                self._on_verdict, self._on_finished, self._doors.publish_info, self._arm
+            )
+            self._fleet = Gateway(connection, self._service, self._clock, callbacks)
+            self._fleet.names.set(self.names.names)
+            await self._fleet.open()
+
+    def _started(self, start: LoadedLadder) -> OwnModel:
+        """The model at work."""
+        models = model_loader(self._config)
+        model = OwnModel.of(self._config, start, models, self._languages, self._clock)
+        model.engine.book, model.engine.decoders = self._book.current, self._decoders
+        changed = self._doors.publish_info
+        model.attach(self._service, self._on_verdict, self._on_finished, changed)
+        return model
+
+    async def _serve(self) -> bool:
+        model = self._model
         self._serving = True
         self._arm()
         self._doors.connect()
-        self._schedule_trim()
+        self._trim.schedule()
         self._notifier.ready()
-        self._notifier.status(f"serving with model {rung.model}")
-        tasks = [
-            asyncio.create_task(self._stay_alive()),
-            asyncio.create_task(self._publish_health()),
-            asyncio.create_task(self._ladder.run()),
-            asyncio.create_task(self.names.follow()),
-        ]
+        serving = "a fleet" if model is None else f"model {model.engine.rung.model}"
+        self._notifier.status(f"serving with {serving}")
+        works = [self._notifier.stay_alive(), self._publish_health(), self.names.follow()]
+        tasks = [asyncio.create_task(work) for work in works]
+        if model is not None:
+            tasks.append(asyncio.create_task(model.ladder.run()))
         try:
             await self._stop.wait()
             if self._fatal_error is not None:
@@ -225,9 +231,9 @@ class Application:
         finally:
             for task in tasks:
                 task.cancel()
-            clean = await asyncio.to_thread(self._engine.close, THREAD_CLOSE_TIMEOUT_S)
+            clean = model is None or await model.close(THREAD_CLOSE_TIMEOUT_S)
         log.info("stopped")
-        return clean and not self._ladder.loading
+        return clean
 
     # On the event loop ---------------------------------------------------------------------
 
@@ -235,6 +241,11 @@ class Application:
         """Stop without publishing anything: the topics belong to another service."""
         self._fatal_error = error
         self.request_stop()
+
+    def _set_names(self, names: HomeNames) -> None:
+        self._book.set_names(names)
+        if self._fleet is not None:
+            self._fleet.names.set(names)
 
     def _phrases_status(self) -> Json | None:
         book = self._book.info
@@ -252,28 +263,38 @@ class Application:
         return self._doors.is_connected
 
     def _hold_rung(self, mode: str) -> None:
-        self._ladder.set_mode(mode)
+        if self._model is None:
+            raise RequestError("this gateway has no model: choose the rung at the workers")
+        self._model.ladder.set_mode(mode)
+
+    @property
+    def fleet_status(self) -> FleetStatus | None:
+        """The fleet as this process sees it; None: it works alone."""
+        return None if self._fleet is None else self._fleet.status
 
     def _arm(self) -> None:
         self._timer.arm()
 
     def _deadline(self) -> float | None:
-        both = (self._service.deadline, self._doors.deadline)
-        return min((at for at in both if at is not None), default=None)
+        fleet = None if self._fleet is None else self._fleet.deadline
+        all_of_them = (self._service.deadline, self._doors.deadline, fleet)
+        return min((at for at in all_of_them if at is not None), default=None)
 
     def _on_verdict(self, batch: int, index: int, verdict: Verdict) -> None:
         self._service.verdict(batch, index, verdict)
         self._timer.arm()
         self._note_drained()
-        self._schedule_trim()
+        self._trim.schedule()
 
     def _on_finished(self, batch: int) -> None:
         self._service.finished(batch)
         self._timer.arm()
         self._note_drained()
-        self._schedule_trim()
+        self._trim.schedule()
 
     def _tick(self) -> None:
+        if self._fleet is not None:
+            self._fleet.tick()
         self._service.tick()
         self._doors.tick()
         self._note_drained()
@@ -287,24 +308,6 @@ class Application:
         # No thread can answer what is left where all of them hang.
         if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
-
-    def _schedule_trim(self) -> None:
-        """Return memory to the system when the model has been idle for a while."""
-        if self._trim is not None:
-            self._trim.cancel()
-        loop = asyncio.get_running_loop()
-        self._trim = loop.call_later(IDLE_BEFORE_TRIM_S, self._give_back_memory)
-
-    def _give_back_memory(self) -> None:
-        if self._service.scheduler.drained:
-            give_back_freed_memory()
-
-    async def _stay_alive(self) -> None:
-        """Feed the watchdog of the service manager while the event loop runs."""
-        interval_s = self._notifier.watchdog_interval_s
-        while interval_s is not None:
-            self._notifier.alive()
-            await asyncio.sleep(interval_s)
 
     async def _publish_health(self) -> None:
         while True:
@@ -328,13 +331,6 @@ class Application:
         self._doors.handle_remaining()
         self._service.abandon()
         await self._doors.send_last_messages()
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    """Call a function on the event loop, from an inference thread."""
-    # The loop may be closed. The utterance was then answered with `shutting_down`.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(call, *args)
 
 
 def _warn(sentences: list[str]) -> None:

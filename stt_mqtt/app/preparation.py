@@ -6,6 +6,7 @@ import logging
 import sys
 
 from stt_mqtt.app.book import BookKeeper
+from stt_mqtt.app.fleet import every_language
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import BrokerMode, Config
 from stt_mqtt.doors.embedded import EmbeddedBroker
@@ -20,9 +21,11 @@ log = logging.getLogger(__name__)
 def prepare(config: Config, password: str | None, book: BookKeeper) -> frozenset[str]:
     """Load the phrase book and start the embedded broker; return the languages of every rung.
 
+    A gateway of a fleet has no rungs: its languages are all that Whisper has.
+
     Raises `BrokerError`, and for the book `ConfigError` or `MissingExtraError`.
     """
-    languages = supported_languages(config)
+    languages = supported_languages(config) if config.has_model else every_language()
     book.load(languages)
     if config.broker.mode is BrokerMode.EMBEDDED:
         start_embedded(config, password)

@@ -6,6 +6,7 @@ The protocol is one datagram of `NAME=value` lines to the socket in `NOTIFY_SOCK
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -64,6 +65,13 @@ class Notifier:
     def alive(self) -> None:
         """Feed the watchdog. Call this every `watchdog_interval_s`."""
         self._send("WATCHDOG=1")
+
+    async def stay_alive(self) -> None:
+        """Feed the watchdog while the event loop runs."""
+        interval_s = self.watchdog_interval_s
+        while interval_s is not None:
+            self.alive()
+            await asyncio.sleep(interval_s)
 
     def _send(self, *lines: str) -> None:
         if self._address is None:

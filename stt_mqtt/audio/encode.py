@@ -1,4 +1,4 @@
-"""Encoders for satellites: Opus packets, a FLAC stream, or unchanged PCM."""
+"""Encoders: Opus packets, a FLAC stream, or unchanged PCM."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_encoder(codec: Codec, opus_kbps: int) -> Encoder:
     if codec is Codec.OPUS:
         return OpusEncoder(opus_kbps)
     if codec is Codec.FLAC:
-        return _FlacEncoder()
+        return FlacEncoder()
     if codec is Codec.PCM_S16LE:
         return _PcmEncoder()
     raise ValueError(f"{codec} is decoded here, not encoded")
@@ -94,20 +94,24 @@ class OpusEncoder:
         return b"".join(map(_behind_length, self._coder.finish()))
 
 
-class _FlacEncoder:
-    """A FLAC stream of unknown length."""
+class FlacEncoder:
+    """Encodes to a FLAC stream of unknown length."""
 
     codec = Codec.FLAC
 
-    def __init__(self) -> None:
-        self._coder = _Coder(AudioCodecContext.create("flac", "w"), _FLAC_OPTIONS)
+    def __init__(self, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
+        """`rate` in Hz; `channels`: 1 or 2, whose samples alternate in what is pushed."""
+        context = AudioCodecContext.create("flac", "w")
+        self._coder = _Coder(context, _FLAC_OPTIONS, rate=rate, channels=channels)
         info = self._coder.extradata
         self._header = _FLAC_MAGIC + _LAST_STREAMINFO + len(info).to_bytes(3, "big") + info
 
     def push(self, pcm: bytes) -> bytes:
+        """Encode `pcm` and return whole frames; see `Encoder`."""
         return self._behind_header(b"".join(self._coder.push(pcm)))
 
     def finish(self) -> bytes:
+        """Return the last frame."""
         return self._behind_header(b"".join(self._coder.finish()))
 
     def _behind_header(self, frames: bytes) -> bytes:
@@ -119,17 +123,24 @@ class _Coder:
     """Splits samples into frames for a codec of FFmpeg, and returns its packets."""
 
     def __init__(
-        self, context: AudioCodecContext, options: Mapping[str, str], bits_per_s: int | None = None
+        self,
+        context: AudioCodecContext,
+        options: Mapping[str, str],
+        bits_per_s: int | None = None,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
     ) -> None:
-        context.sample_rate = SAMPLE_RATE
+        self._rate = context.sample_rate = rate
+        self._layout = "mono" if channels == 1 else "stereo"
         context.format = "s16"
-        context.layout = "mono"
+        context.layout = self._layout
         context.options = dict(options)
         if bits_per_s is not None:
             context.bit_rate = bits_per_s
         context.open()
         self._context = context
-        self._frame_bytes = 2 * context.frame_size
+        self._sample_bytes = 2 * channels
+        self._frame_bytes = self._sample_bytes * context.frame_size
         self._pending = bytearray()
 
     @property
@@ -145,15 +156,15 @@ class _Coder:
             yield from self._encode(frame)
 
     def finish(self) -> Iterator[bytes]:
-        rest = self._pending[: len(self._pending) // 2 * 2]
+        rest = self._pending[: len(self._pending) // self._sample_bytes * self._sample_bytes]
         if rest:
             yield from self._encode(rest)
         yield from map(bytes, self._context.encode(None))
 
     def _encode(self, pcm: bytearray) -> Iterator[bytes]:
         samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        frame.sample_rate = SAMPLE_RATE
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=self._layout)
+        frame.sample_rate = self._rate
         yield from map(bytes, self._context.encode(frame))
 
 

@@ -8,19 +8,36 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from stt_mqtt.app.addon import AddonSource
 from stt_mqtt.app.application import Application
 from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.systemd import Notifier
+from stt_mqtt.app.worker import WorkerApplication
 from stt_mqtt.commands.options import add_config, config_source
+from stt_mqtt.config import Changes, Config
 from stt_mqtt.doctor.inside import self_check
 from stt_mqtt.engine.resources import share_one_heap
 from stt_mqtt.errors import EXIT_INTERNAL, EXIT_TEMPORARY, ConfigError
 from stt_mqtt.observe import logs
 
 log = logging.getLogger(__name__)
+
+
+class Program(Protocol):
+    """The service, or a worker of a fleet."""
+
+    failed: bool
+
+    async def run(self) -> bool:
+        """Serve until `request_stop`; return whether all threads ended in time."""
+
+    def request_stop(self) -> None:
+        """Have `run` stop cleanly."""
+
+    def reload(self) -> Changes:
+        """Reload the configuration. Raises `ConfigError`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,28 +60,35 @@ def run(options: argparse.Namespace) -> int:
         source = AddonSource(options.addon_options)
     config = source.load()
     logs.set_up(config.log)
-    application = Application(source, config, Notifier(os.environ), self_check)
-    clean = asyncio.run(_serve(application))
-    code = EXIT_INTERNAL if application.failed else 0
+    program = _program(source, config)
+    clean = asyncio.run(_serve(program))
+    code = EXIT_INTERNAL if program.failed else 0
     if not clean:
         # A thread that hangs in the model would keep the interpreter from ending.
         _exit_at_once(code)
     return code
 
 
-async def _serve(application: Application) -> bool:
+def _program(source: ConfigLoader, config: Config) -> Program:
+    notifier = Notifier(os.environ)
+    if config.has_doors:
+        return Application(source, config, notifier, self_check)
+    return WorkerApplication(source, config, notifier)
+
+
+async def _serve(program: Program) -> bool:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
 
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _exit_at_once, EXIT_TEMPORARY)
-        application.request_stop()
+        program.request_stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, _reload, application)
-    return await application.run()
+    loop.add_signal_handler(signal.SIGHUP, _reload, program)
+    return await program.run()
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -79,9 +103,9 @@ def _exit_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _reload(application: Application) -> None:
+def _reload(program: Program) -> None:
     try:
-        application.reload()
+        program.reload()
     except ConfigError as error:
         problems = error.problems
     else:

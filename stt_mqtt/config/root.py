@@ -29,6 +29,7 @@ from stt_mqtt.config.service import (
     ServiceConfig,
 )
 from stt_mqtt.config.web import WebConfig
+from stt_mqtt.nodes import Role
 from stt_mqtt.rungs import Rung
 
 RESERVED_NAME = "bridge"
@@ -148,6 +149,16 @@ class Config(Section):
             return tuple(listed.rung for listed in self.ladder.rungs)
         engine = self.engine
         return (Rung(DEFAULT_RUNG, engine.model, engine.beam_size, engine.compute_type),)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether this process transcribes. A gateway of a fleet leaves that to workers."""
+        return self.fleet is None or self.fleet.role is not Role.GATEWAY
+
+    @property
+    def has_doors(self) -> bool:
+        """Whether this process has doors. A worker of a fleet has none."""
+        return self.fleet is None or self.fleet.role is not Role.WORKER
 
     @property
     def named_devices(self) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,3 +50,16 @@ def in_background(call: Callable[[], T]) -> asyncio.Future[T]:
     the future to ignore the result. Raises RuntimeError if no thread can start.
     """
     return asyncio.get_running_loop().run_in_executor(_THREADS, call)
+
+
+async def in_background_until(stop: asyncio.Event, call: Callable[[], T]) -> T | None:
+    """The result of `call` in a daemon thread. None: `stop` was set before it ended."""
+    working = in_background(call)
+    stopping = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {working, stopping}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    return None

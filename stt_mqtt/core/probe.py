@@ -62,11 +62,12 @@ class Probe:
         """What is known of the engine, at most `max_age_s` old, from the recording if needed.
 
         Takes at most `TIMEOUT_S`. If all threads are needed for real speech, the last known state
-        is returned, whatever its age. Several callers share one transcription.
+        is returned, whatever its age. Several callers share one transcription. Without own threads
+        the live workers of the fleet are evidence enough.
         """
         now = self._clock.now()
         if self._scheduler.workers == 0:
-            return Evidence(now, "the model is still being loaded")
+            return Evidence(now, self._scheduler.absence)
         if not self._scheduler.healthy:
             return Evidence(now, "an inference thread hangs")
         if self._last is not None and now - self._last.at < max_age_s:

@@ -107,6 +107,16 @@ class FairQueue:
         """
         return sum(len(keys) for name, keys in self._turns.items() if name not in but)
 
+    def oldest_ready(self, but: Collection[Name] = ()) -> float | None:
+        """When the first of those that count for `ready` ended. None: there is none."""
+        ended = (
+            self._waiting[key][0].ended_at
+            for name, keys in self._turns.items()
+            for key in keys
+            if name not in but
+        )
+        return min(ended, default=None)
+
     def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy.
 

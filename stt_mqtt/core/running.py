@@ -27,6 +27,8 @@ class Running:
     """Whether the device may use another thread before this glimpse ends."""
     excused: bool = False
     """Whether its timeout was restarted, because the process stood still or the machine slept."""
+    is_remote: bool = False
+    """Whether the fleet has it, which answers in time by itself."""
 
     def of(self, key: DeviceKey) -> bool:
         """Whether an utterance of this device is unanswered."""

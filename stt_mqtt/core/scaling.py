@@ -8,23 +8,37 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
+from typing import Protocol
 
 from stt_mqtt.config import AUTO, Config
 from stt_mqtt.core.background import in_background
 from stt_mqtt.core.clock import Clock
-from stt_mqtt.core.service import SpeechService
+from stt_mqtt.core.scheduler import Scheduler
 from stt_mqtt.engine.ladder import Choice, LadderState, Load, Policy, choose, shares_model
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.resources import free_mb
 from stt_mqtt.engine.runner import Engine
 from stt_mqtt.engine.whisper import WhisperTranscriber
 from stt_mqtt.errors import ModelError, NotEnoughMemoryError, RequestError
+from stt_mqtt.observe.metrics import Metrics
 from stt_mqtt.rungs import Rung, RungStatus
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 ASKED_FOR = "asked for"
+
+
+class Climber(Protocol):
+    """What is moved between the rungs: the speech service, or a worker of a fleet."""
+
+    scheduler: Scheduler
+    metrics: Metrics
+    rung_status: RungStatus
+
+
+def _nothing() -> tuple[int, float]:
+    return 0, 0.0
 
 
 class LadderRunner:
@@ -46,8 +60,10 @@ class LadderRunner:
         self._broken = False
         self.loading = False
         """Whether a thread loads a model. Loading cannot be interrupted."""
+        self.elsewhere: Callable[[], tuple[int, float]] = _nothing
+        """Utterances that wait for this machine in other processes, and their seconds of audio."""
 
-    def attach(self, engine: Engine, service: SpeechService, changed: Callable[[], None]) -> None:
+    def attach(self, engine: Engine, service: Climber, changed: Callable[[], None]) -> None:
         """Set the engine and the service to move, and the callback after a change."""
         self._engine, self._service, self._changed = engine, service, changed
 
@@ -163,10 +179,11 @@ class LadderRunner:
         if self._mode != AUTO:
             return Choice(self._index_of(self._mode), ASKED_FOR)
         scheduler = self._service.scheduler
+        waiting, waiting_s = self.elsewhere()
         load = Load(
             scheduler.arrivals.read(now),
-            scheduler.queue.jobs,
-            scheduler.queue.audio_s,
+            scheduler.queue.jobs + waiting,
+            scheduler.queue.audio_s + waiting_s,
             self._models.parallelism.workers,
             free_mb(),
         )

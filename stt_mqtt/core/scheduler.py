@@ -1,4 +1,4 @@
-"""Passes utterances from the queue to the inference threads, and returns their answers.
+"""Passes utterances from the queue to inference threads or a fleet, and returns their answers.
 
 Runs on the event loop; `now` is in monotonic seconds. Every wait is bounded. Every method that can
 answer utterances returns the answers, so the state is consistent before an outlet is called.
@@ -14,21 +14,15 @@ from typing import Protocol
 
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
+from stt_mqtt.core.overflow import Fleet, Overflow, Utterances
 from stt_mqtt.core.queue import FairQueue, Name, QueueLimits
+from stt_mqtt.core.refusals import answer_after_wait, expired, overloaded, without_audio
 from stt_mqtt.core.running import Running
 from stt_mqtt.core.shares import Speaking, held_back, threads_of
 from stt_mqtt.engine.load_meter import LoadMeter
-from stt_mqtt.errors import (
-    ExpiredError,
-    InferenceTimeoutError,
-    ModelUnavailableError,
-    OverloadedError,
-    ShuttingDownError,
-    TooShortError,
-    UtteranceError,
-)
+from stt_mqtt.errors import ExpiredError, InferenceTimeoutError, ShuttingDownError
 from stt_mqtt.observe.histogram import Histogram
-from stt_mqtt.types import Batch, DeviceKey, EndReason, Utterance, Verdict
+from stt_mqtt.types import Batch, DeviceKey, Utterance, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +69,10 @@ class Scheduler:
         """The rate of utterances and audio, for the choice of the rung."""
         self._pool: Pool | None = None
         self.workers = 0
-        """Number of inference threads."""
+        """Number of inference threads of this process."""
         self.max_batch = 1
         """Most utterances in a batch. `LadderRunner` sets it when it changes the model."""
+        self._overflow = Overflow(self._queue)
         self.batches = Histogram(BATCH_SIZES)
         """Utterances in each batch. Glimpses do not count."""
         self._last_number = 0
@@ -97,6 +92,19 @@ class Scheduler:
         )
 
     @property
+    def lanes(self) -> int:
+        """Batches that can be transcribed at the same time, here and by the fleet."""
+        return self.workers + self._overflow.lanes
+
+    @property
+    def absence(self) -> str | None:
+        """Why nothing can be transcribed, as a sentence. None: something can."""
+        if self.lanes:
+            return None
+        fleet = self._overflow.fleet
+        return "the model is still being loaded" if fleet is None else fleet.absence
+
+    @property
     def healthy(self) -> bool:
         """Whether no inference thread is stuck."""
         return self.hanging == 0
@@ -112,12 +120,11 @@ class Scheduler:
         timeouts = [
             running.deadline(self._limits.inference_timeout_s)
             for running in self._running.values()
-            if not running.stuck
+            if not (running.stuck or running.is_remote)
         ]
         timeouts += [running.awaited_until for running in self._running.values() if running.holds]
-        if (expiry := self._queue.next_expiry) is not None:
-            timeouts.append(expiry)
-        return min(timeouts, default=None)
+        others = (self._queue.next_expiry, self._overflow.next_at)
+        return min([*timeouts, *(at for at in others if at is not None)], default=None)
 
     def attach_pool(self, pool: Pool, capacity: Capacity, now: float) -> None:
         """Start to transcribe with these threads. Before that, utterances wait in the queue."""
@@ -126,32 +133,40 @@ class Scheduler:
         self.max_batch = capacity.max_batch
         self._start(now)
 
+    def attach_fleet(self, fleet: Fleet, promised_wait_s: float) -> None:
+        """Let a fleet have what would wait longer than that for a thread. See `resize`."""
+        self._overflow.fleet, self._overflow.promised_wait_s = fleet, promised_wait_s
+
+    def resize(self, remote: int, now: float) -> None:
+        """The fleet can hold `remote` utterances at the same time from now on."""
+        self._overflow.lanes = remote
+        self._start(now)
+
     def withdraw(self, key: DeviceKey, now: float) -> list[Answer]:
         """Remove the queued utterances of a device. One that is being transcribed continues."""
-        return [_answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
+        return [answer_after_wait(utterance, None, now) for utterance in self._queue.withdraw(key)]
 
-    def put(self, utterance: Utterance, now: float) -> list[Answer | Glimpse]:
-        """Queue an utterance and start it if a thread is free. An empty one is answered at once."""
+    def put(self, utterance: Utterance, now: float, starts: bool = True) -> list[Answer | Glimpse]:
+        """Queue an utterance and, if it `starts`, `tick`. An empty one is answered at once."""
         if not utterance.audio.data:
-            return [Answer(utterance, _no_audio_error(utterance), 0.0)]
+            return [without_audio(utterance)]
         if self._queue.is_expired(utterance, now):
             return [self._expired(utterance, now)]
         if not utterance.glimpsed:
             self._release(utterance.key)
         self.arrivals.note(now, self._queue.length_s(utterance))
-        refused = [_overloaded(refused, now) for refused in self._queue.put(utterance)]
-        return [*refused, *self.tick(now)]
+        refused = [overloaded(refused, now) for refused in self._queue.put(utterance)]
+        return [*refused, *(self.tick(now) if starts else ())]
 
     def may_glimpse(self, key: DeviceKey) -> bool:
         """Whether a thread is free for an open utterance: nothing final waits for it.
 
-        Of several threads glimpses never take all.
+        Of several threads glimpses never take all. The fleet gets none.
         """
         glimpses = sum(running.is_glimpse for running in self._running.values())
         return (
-            self._pool is not None
+            len(self._own) < self.workers
             and not self._queue.jobs_but(self._held_back())
-            and len(self._running) < self.workers
             and glimpses < max(self.workers - 1, 1)
             and not self._queue.is_busy(key)
         )
@@ -169,7 +184,7 @@ class Scheduler:
     def evict(self, name: Name, now: float) -> list[Answer]:
         """Remove the newest queued utterance of a name. Empty: nothing of it is queued."""
         evicted = self._queue.evict(name)
-        return [] if evicted is None else [_overloaded(evicted, now)]
+        return [] if evicted is None else [overloaded(evicted, now)]
 
     def verdict(
         self, batch: int, index: int, verdict: Verdict, now: float
@@ -188,6 +203,8 @@ class Scheduler:
                 self._finish(running, index, self._unless_old(running, index, verdict, now))
             )
             running.progress_at = now
+            if not running.is_remote:
+                self._overflow.pace.note(verdict)
         return answers + self.tick(now)
 
     def finished(self, batch: int, now: float) -> list[Answer | Glimpse]:
@@ -206,7 +223,7 @@ class Scheduler:
             if running.holds and now >= running.awaited_until:
                 self._let_go(running)
             late_s = now - running.deadline(timeout_s)
-            if running.stuck or late_s < 0:
+            if running.stuck or running.is_remote or late_s < 0:
                 continue
             if late_s > STOOD_STILL_S and not running.excused:
                 # The whole process stood still, so the thread could not work either.
@@ -228,7 +245,7 @@ class Scheduler:
         """Answer all remaining utterances with `shutting_down`."""
         error = ShuttingDownError("the service stops")
         answers: list[Answer | Glimpse] = [
-            _answer_after_wait(utterance, error, now) for utterance in self._queue.clear()
+            answer_after_wait(utterance, error, now) for utterance in self._queue.clear()
         ]
         for running in self._running.values():
             answers += self._finish_all(running, error)
@@ -240,42 +257,53 @@ class Scheduler:
         return sum(running.stuck for running in self._running.values())
 
     def _start(self, now: float) -> None:
-        """Share the utterances that are ready equally among the free threads."""
-        if self._pool is None:
-            return
-        batches: list[tuple[Utterance, ...]] = []
-        for free_workers in range(self.workers - len(self._running), 0, -1):
+        """Share the utterances that are ready equally among the free threads, then the fleet."""
+        batches: list[Utterances] = []
+        for free_workers in range(self.workers - len(self._own), 0, -1):
             but = self._held_back(batches)
             share = math.ceil(self._queue.ready(but) / free_workers)
             if utterances := self._queue.pop_batch(min(share, self.max_batch), but):
                 batches.append(utterances)
+        running = self._running.values()
+        spilled = self._overflow.take(self.workers, running, batches, self._held_back, now)
+        may_retry = self._queue.jobs == 0
         for utterances in batches:
-            self._submit(utterances, now, may_retry=self._queue.jobs == 0)
+            self._submit(utterances, now, may_retry)
+        for utterances in spilled:
+            self._submit(utterances, now, may_retry, is_remote=True)
 
-    def _held_back(self, batches: Iterable[tuple[Utterance, ...]] = ()) -> set[Name]:
-        """The names that may take no further thread. `batches`: those that are about to run."""
-        if self.workers < 2 or self._queue.jobs <= self.workers:
+    @property
+    def _own(self) -> list[Running]:
+        """What runs in threads of this process."""
+        return [running for running in self._running.values() if not running.is_remote]
+
+    def _held_back(self, batches: Iterable[Utterances] = ()) -> set[Name]:
+        """The names that may take no further lane. `batches`: those that are about to run."""
+        if self.lanes < 2 or self._queue.jobs <= self.lanes:
             return set()
         taken = [*(one.unanswered.values() for one in self._running.values()), *batches]
         waiting, speaking = self._queue.waiting, self.speaking.names
-        return held_back(self.workers, threads_of(taken), waiting, speaking)
+        return held_back(self.lanes, threads_of(taken), waiting, speaking)
 
     def _submit(
         self,
-        utterances: tuple[Utterance, ...],
+        utterances: Utterances,
         now: float,
         may_retry: bool = True,
         is_glimpse: bool = False,
+        is_remote: bool = False,
     ) -> None:
-        assert self._pool is not None
+        pool = self._overflow.fleet if is_remote else self._pool
+        assert pool is not None
         self._last_number += 1
         if not is_glimpse:
             self.batches.observe(len(utterances))
         is_draft = utterances[0].draft_after is not None
+        unanswered = dict(enumerate(utterances))
         self._running[self._last_number] = Running(
-            now, dict(enumerate(utterances)), now, is_glimpse=is_glimpse, released=is_draft
+            now, unanswered, now, is_glimpse=is_glimpse, released=is_draft, is_remote=is_remote
         )
-        self._pool.submit(Batch(self._last_number, utterances, may_retry, self.max_batch))
+        pool.submit(Batch(self._last_number, utterances, may_retry, self.max_batch))
 
     def _release(self, key: DeviceKey) -> None:
         """Do not wait for a glimpse of a device: the speaker went on after it."""
@@ -300,45 +328,14 @@ class Scheduler:
         )
 
     def _expired(self, utterance: Utterance, now: float) -> Answer:
-        return _answer_after_wait(utterance, self._too_old(utterance, now), now)
-
-    def _too_old(self, utterance: Utterance, now: float) -> UtteranceError:
-        limits, waited_s = self._limits, now - utterance.ended_at
-        if waited_s < limits.max_queue_age_s:
-            return ExpiredError(
-                f"spoken {waited_s + utterance.age_s:.0f} s before its turn, "
-                f"at most {limits.max_age_s:g} s are taken (limits.max_age_s)"
-            )
-        if self._pool is None:
-            return ModelUnavailableError("the model is still being loaded")
-        return ExpiredError(
-            f"no turn within {limits.max_queue_age_s:g} s (limits.max_queue_age_s): "
-            "more speech arrives than this machine can transcribe"
-        )
+        return expired(utterance, now, self._limits, self.absence)
 
     def _finish(self, running: Running, index: int, verdict: Verdict) -> Answer | Glimpse:
         utterance = running.unanswered.pop(index)
         self._queue.answered(utterance.key, verdict, running.released)
         if running.is_glimpse:
             return Glimpse(utterance, verdict)
-        return _answer_after_wait(utterance, verdict, running.started_at)
+        return answer_after_wait(utterance, verdict, running.started_at)
 
     def _finish_all(self, running: Running, verdict: Verdict) -> list[Answer | Glimpse]:
         return [self._finish(running, index, verdict) for index in list(running.unanswered)]
-
-
-def _answer_after_wait(utterance: Utterance, verdict: Verdict | None, until: float) -> Answer:
-    """The answer to an utterance that was in the queue until `until`."""
-    return Answer(utterance, verdict, max(until - utterance.ended_at, 0.0))
-
-
-def _overloaded(utterance: Utterance, now: float) -> Answer:
-    error = OverloadedError("more speech arrives than this machine can transcribe")
-    return _answer_after_wait(utterance, error, now)
-
-
-def _no_audio_error(utterance: Utterance) -> UtteranceError:
-    """Why there is no audio: the service stopped, or the device sent none."""
-    if utterance.end is EndReason.SHUTDOWN:
-        return ShuttingDownError("the service stops")
-    return TooShortError("no audio came")

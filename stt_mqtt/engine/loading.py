@@ -226,14 +226,15 @@ def measure(transcriber: WhisperTranscriber, memory_mb: float) -> RungCost:
     The quickest of several runs counts, because other programs may use the cores.
     """
     short_s, long_s = (
-        min(_timed(transcriber, speech_s) for _ in range(REHEARSALS))
+        min(timed(transcriber, speech_s) for _ in range(REHEARSALS))
         for speech_s in (SHORT_S, LONG_S)
     )
     per_audio_s = max((long_s - short_s) / (LONG_S - SHORT_S), 0.0)
     return RungCost(max(short_s - per_audio_s * SHORT_S, 0.0), per_audio_s, memory_mb)
 
 
-def _timed(transcriber: WhisperTranscriber, speech_s: float) -> float:
+def timed(transcriber: WhisperTranscriber, speech_s: float) -> float:
+    """Seconds of work for artificial speech of `speech_s` seconds, now."""
     started = time.perf_counter()
     transcriber.rehearse(speech_s)
     return time.perf_counter() - started

@@ -25,14 +25,37 @@ class Subjects:
         return f"STT_{self.fleet}_JOBS"
 
     @property
+    def failures(self) -> str:
+        """What the servers say about jobs that were delivered too often."""
+        return f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{self.jobs}.{CONSUMER}"
+
+    @property
     def audio(self) -> str:
-        """The object store with the audio of jobs that are larger than a message may be."""
+        """The stream with the audio of jobs that are larger than a message may be."""
         return f"STT_{self.fleet}_AUDIO"
+
+    @property
+    def audio_parts(self) -> str:
+        """The parts of the audio of all jobs, in the stream `audio`."""
+        return f"stt.{self.fleet}.audio.>"
+
+    def audio_part(self, job: str, part: int | str) -> str:
+        """A part of the audio of a job; "*": all its parts."""
+        return f"stt.{self.fleet}.audio.{job}.{part}"
 
     @property
     def gateways(self) -> str:
         """The bucket with an entry for each live gateway."""
         return f"STT_{self.fleet}_GATEWAYS"
+
+    @property
+    def gateway_stream(self) -> str:
+        """The stream behind the bucket of gateways."""
+        return f"KV_{self.gateways}"
+
+    def gateway_entry(self, gateway: str) -> str:
+        """The entry of a gateway in the bucket; "*": those of all."""
+        return f"$KV.{self.gateways}.{gateway}"
 
     @property
     def workers(self) -> str:
@@ -46,3 +69,7 @@ class Subjects:
     def worker(self, worker: str) -> str:
         """Heartbeats of a worker."""
         return f"stt.{self.fleet}.worker.{worker}"
+
+    def names(self, gateway: str) -> str:
+        """The names of the home that a gateway tells all workers; "*": those of all gateways."""
+        return f"stt.{self.fleet}.names.{gateway}"

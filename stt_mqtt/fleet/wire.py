@@ -49,7 +49,8 @@ class Job:
     `gateway` and `number` identify it; numbers of a gateway never come again, also after a restart.
     `attempt`: how often the gateway published it. `left_s`: seconds until its outcome is due, when
     it was published. `may_retry`: see `Batch`. `stored`: its audio is in the object store, under
-    its `id`, and not in the message.
+    its `id`, and not in the message. `waiting` and `waiting_s`: utterances that waited at the
+    gateway then, and their seconds of audio.
     """
 
     gateway: str
@@ -59,6 +60,8 @@ class Job:
     may_retry: bool
     utterance: Utterance
     stored: bool = False
+    waiting: int = 0
+    waiting_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -137,6 +140,8 @@ class _JobHeader:
     left_s: float
     may_retry: bool
     stored: bool
+    waiting: int
+    waiting_s: float
     device: DeviceKey
     format: AudioFormat | None
     decoded: bool
@@ -190,6 +195,8 @@ def _header_of(job: Job) -> _JobHeader:
         left_s=job.left_s,
         may_retry=job.may_retry,
         stored=job.stored,
+        waiting=job.waiting,
+        waiting_s=job.waiting_s,
         device=utterance.key,
         format=audio.format,
         decoded=audio.decoded,
@@ -238,6 +245,8 @@ def _job_of(header: _JobHeader, data: bytes, now: float) -> Job:
         header.may_retry,
         utterance,
         header.stored,
+        header.waiting,
+        header.waiting_s,
     )
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from stt_mqtt.app.sample import SAMPLE_FILE, SAMPLE_TEXT, read_sample
-from stt_mqtt.core.probe import MAX_AGE_S, PROBE, STALE_S, TIMEOUT_S, Evidence
+from stt_mqtt.core.probe import MAX_AGE_S, PROBE, STALE_S, TIMEOUT_S, Evidence, Probe
+from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import UtteranceStart, Verdict
 from tests.core.speech import WORDS
 from tests.core.test_glimpses import BEDROOM, KITCHEN, Bench
-from tests.fakes import heard, nothing_heard
+from tests.core.test_overflow import FakeFleet
+from tests.fakes import engine_facts, heard, nothing_heard
 from tests.virtual_time import run_in_virtual_time
 
 
@@ -214,3 +216,20 @@ def test_a_service_that_ends_answers_who_asked() -> None:
     made = bench()
     found = asked(made, made.service.abandon)
     assert found.problem == "the sample could not be transcribed: the service stops"
+
+
+def test_a_gateway_tells_of_its_workers_without_asking_them() -> None:
+    made = Bench(1)
+    scheduler = SpeechService(made.service.config, engine_facts(), made.clock).scheduler
+    probe = Probe(scheduler, made.service.registry, made.service.budget, made.clock)
+    probe.recording = read_sample()
+    fleet = FakeFleet()
+    scheduler.attach_fleet(fleet, 1.0)
+
+    def found() -> str | None:
+        return run_in_virtual_time(probe.check()).problem
+
+    assert found() == fleet.absence
+    scheduler.resize(1, made.clock.now())
+    assert found() is None
+    assert not fleet.submitted

@@ -182,6 +182,13 @@ def test_what_waits_moves_it_down_though_nothing_arrives_any_more() -> None:
         assert "best would let wait 2.4 s" in used.service.rung_status.reason
 
 
+def test_what_waits_for_it_in_other_processes_moves_it_down_as_well() -> None:
+    with bench() as used:
+        used.ladder.elsewhere = lambda: (4, 4.0)
+        assert used.look_after(STAY_S) == "quick"
+        assert "best would let wait 3.2 s" in used.service.rung_status.reason
+
+
 def test_a_rung_that_is_held_stays_whatever_the_load() -> None:
     with bench() as used:
         used.ladder.set_mode("best")

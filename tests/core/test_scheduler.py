@@ -78,6 +78,15 @@ def test_what_waits_when_a_thread_becomes_free_goes_together() -> None:
     assert desk.batches == [["a", "b", "c"]]
 
 
+def test_what_is_put_to_start_later_goes_together_with_the_next_tick() -> None:
+    desk = Desk()
+    for room in ("a", "b"):
+        desk.answers += desk.scheduler.put(utterance(room, room), START, starts=False)
+    assert desk.batches == []
+    desk.answers += desk.scheduler.tick(START)
+    assert desk.batches == [["a", "b"]]
+
+
 def test_two_free_threads_share_four_rooms_that_wait() -> None:
     desk = Desk(workers=3)
     occupied = desk.occupy()
