@@ -27,7 +27,8 @@ class NameClaim:
         self._session = session
         self._taken_at: float | None = None
         self._free_at = now + ALONE_S
-        self._looked = False
+        self.has_looked = False
+        """Whether the bucket could ever be read."""
         self._other: tuple[str, float] | None = None
         """Session and beat of an entry under this name that somebody else wrote."""
         self._beat_at = now
@@ -46,8 +47,8 @@ class NameClaim:
 
     def looked(self, now: float) -> None:
         """The bucket can be read."""
-        if not self._looked:
-            self._looked, self._free_at = True, now + LOOK_S
+        if not self.has_looked:
+            self.has_looked, self._free_at = True, now + LOOK_S
 
     def take(self, now: float) -> None:
         """Use the name."""

@@ -238,6 +238,8 @@ class Membership:
 
     def _take_name(self, now: float) -> None:
         self._claim.take(now)
+        if self._claim.has_looked:
+            self._peers.expect_echo(now)
         self._owned.clear()
         self._say_here(now, asks=True)
         self._calls.put()

@@ -59,6 +59,10 @@ class Peers:
         came_back = self._echo_at is not None and now - self._echo_at <= GONE_S
         return came_back and now >= self._doubted_until
 
+    def expect_echo(self, now: float) -> None:
+        """The first own entry is about to be written."""
+        self._started_at = now
+
     def is_blind(self, now: float) -> bool:
         """Whether the bucket has said nothing for long, or nothing that can be believed."""
         last = self._started_at if self._echo_at is None else self._echo_at

@@ -198,7 +198,14 @@ class HomeAssistantDoor(MqttDoor):
         rungs = tuple(rung.name for rung in self._service.rung_status.rungs)
         config = self._service.config
         asks_names = config.phrases.has_book and config.phrases.home_assistant is not None
-        return ServiceFacts(self._topics, rungs, config.service.health_interval_s, asks_names)
+        return ServiceFacts(
+            self._topics,
+            rungs,
+            config.service.health_interval_s,
+            asks_names,
+            has_fleet=config.fleet is not None,
+            has_model=config.has_model,
+        )
 
     def _object_id_in(self, topic: str) -> str | None:
         """The object id in a discovery topic; None for another topic."""

@@ -10,6 +10,7 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.native.fleet import FleetNews
 from stt_mqtt.doors.native.instances import Instance, InstanceCallbacks, InstanceMonitor
 from stt_mqtt.doors.native.messages import transaction_of
 from stt_mqtt.doors.native.topics import (
@@ -24,6 +25,7 @@ from stt_mqtt.doors.native.topics import (
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.mqtt.json import Json, encode, parse_object
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.phrases.names import HomeNames, names_from_topic
@@ -51,6 +53,8 @@ class BridgeCallbacks:
     """Called with the names on the retained topic. No names: it was cleared."""
     phrases: Callable[[], Json | None]
     """What `info` tells of the phrase book; None: there is none."""
+    fleet: Callable[[], FleetStatus | None]
+    """The fleet as it is now; None: there is none."""
 
 
 class Bridge:
@@ -74,6 +78,7 @@ class Bridge:
         self._topics = Topics(service.config.mqtt.base_topic)
         watching = InstanceCallbacks(callbacks.probed, self.say_online, self._said_offline)
         self.instances = InstanceMonitor(instance, self._topics, publish, clock, watching)
+        self.fleet = FleetNews(service.config.fleet, callbacks.fleet, clock.now, self.publish_info)
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
@@ -213,14 +218,14 @@ class Bridge:
         return name
 
     def _info(self) -> dict[str, object]:
-        rungs = self._service.rung_status.rungs
-        phrases = self._callbacks.phrases()
+        rungs = self._service.rung_status.rungs if self._service.config.has_model else ()
+        phrases, fleet = self._callbacks.phrases(), self.fleet.info()
         return {
             "v": INFO_VERSION,
             "version": __version__,
             "instance": self.instances.own,
             "started": round(self._started_ts, 3),
-            "models": list(dict.fromkeys(rung.model for rung in rungs)),
+            "models": list(dict.fromkeys(rung.model for rung in rungs)) or self.fleet.models,
             "rungs": [
                 {
                     "name": rung.name,
@@ -232,6 +237,7 @@ class Bridge:
             ],
             "rung": self._rung(),
             **({} if phrases is None else {"phrases": phrases}),
+            **({} if fleet is None else {"fleet": fleet}),
             "config": without_secrets(self._service.config),
         }
 
@@ -242,7 +248,7 @@ class Bridge:
     def _health(self) -> dict[str, object]:
         service, now = self._service, self._clock.now()
         queue = service.scheduler.queue
-        metrics = service.metrics
+        metrics, fleet = service.metrics, self.fleet.health()
         return {
             "ts": round(self._clock.epoch(), 3),
             "uptime_s": round(now - self._started_at, 1),
@@ -266,6 +272,7 @@ class Bridge:
             "rung": service.rung_status.active,
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": service.budget.used_bytes,
+            **({} if fleet is None else {"fleet": fleet}),
             "devices": self._devices(),
             "doors": {name: dict(outcomes) for name, outcomes in metrics.doors.items()},
             "counters": {

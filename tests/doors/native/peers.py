@@ -15,6 +15,7 @@ from stt_mqtt.doors.native.instances import Instance
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.phrases.names import HomeNames
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
@@ -25,6 +26,7 @@ CALLBACKS = BridgeCallbacks(
     probed=lambda _other: None,
     names=lambda _names: None,
     phrases=lambda: None,
+    fleet=lambda: None,
 )
 """An application that does nothing."""
 
@@ -51,6 +53,7 @@ class Wire:
         self.reloads = 0
         self.names: list[HomeNames] = []
         self.phrases: Json | None = None
+        self.fleet: FleetStatus | None = None
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
         callbacks = BridgeCallbacks(
@@ -60,6 +63,7 @@ class Wire:
             lambda _other: None,
             self.names.append,
             lambda: self.phrases,
+            lambda: self.fleet,
         )
         self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
         self.door = NativeDoor(self.service, self.bridge, self.published.append)
