@@ -24,6 +24,7 @@ from stt_mqtt.app.trim import Trim
 from stt_mqtt.config import Changes, Config, compare, merge
 from stt_mqtt.core.background import DaemonExecutor, in_background_until
 from stt_mqtt.core.clock import SystemClock
+from stt_mqtt.core.ownership import EVERYTHING
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.timer import DeadlineTimer
 from stt_mqtt.engine.loading import LoadedLadder, load_ladder, model_loader, preferred_rung
@@ -63,6 +64,7 @@ class Application:
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._serving = False
+        self._doors: Doors
         self._lag = LoopLag()
         self._trim = Trim(lambda: self._service.scheduler.drained)
         self._fatal_error: SttMqttError | None = None
@@ -93,16 +95,17 @@ class Application:
         self.names = NameSources(config.phrases, self._set_names, self._phrases_changed)
         self._book.set_names(self.names.names)
         password = resolve_password(config.mqtt)
-        connection = None if config.fleet is None else connect(config.fleet)
+        connection = None if config.fleet is None else connect(config.fleet, config.limits)
         languages = await self._unless_stopped(partial(prepare, config, password, self._book))
         if languages is None:
             return False
-        _warn(check_languages(config, languages))
+        for doubt in check_languages(config, languages):
+            log.warning("%s", doubt)
         self._languages = languages
-        self._build(config, password)
+        self._build(config, password, connection)
         measuring = asyncio.create_task(self._lag.measure())
         try:
-            await self._join_fleet(connection)
+            await self._join_fleet()
             await self._doors.open_early()
             if config.has_model:
                 start = await self._unless_stopped(partial(load_ladder, config))
@@ -150,13 +153,14 @@ class Application:
         self._kept_audio.reconfigure(self._config.keep_audio)
         self._doors.reconfigured()
         self._timer.arm()
-        _warn(doubts)
+        for doubt in doubts:
+            log.warning("%s", doubt)
         log.info("configuration reloaded: %s", ", ".join(changes.applied) or "nothing changed")
         if changes.needs_restart:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
         return changes
 
-    def _build(self, config: Config, password: str | None) -> None:
+    def _build(self, config: Config, password: str | None, connection: Connection | None) -> None:
         """Create everything except the engine and the fleet."""
         preferred = preferred_rung(config).name
         status = RungStatus(config.rungs, config.ladder.rung, preferred, "the model is loading")
@@ -165,7 +169,7 @@ class Application:
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
-        checked = (self._source, self._service, self._is_connected, self._fleet_status)
+        checked = self._source, self._service, lambda: self._doors.is_connected, self._fleet_status
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -180,7 +184,10 @@ class Application:
             self._self_check and partial(self._self_check, *checked),
             self._fleet_status,
         )
-        self._doors = Doors(self._service, self._clock, password, callbacks)
+        if connection is not None:
+            self._fleet = self._gateway(connection)
+        ownership = EVERYTHING if self._fleet is None else self._fleet.members
+        self._doors = Doors(self._service, self._clock, password, callbacks, ownership)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
             self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.inbox
@@ -194,13 +201,16 @@ class Application:
             log.info("stopping before the model is loaded")
         return result
 
-    async def _join_fleet(self, connection: Connection | None) -> None:
-        if connection is not None:
-            callbacks = ApplicationSide(
-                self._on_verdict, self._on_finished, self._doors.publish_info, self._fleet_changed
-            )
-            self._fleet = Gateway(connection, self._service, self._clock, callbacks)
+    def _gateway(self, connection: Connection) -> Gateway:
+        callbacks = ApplicationSide(
+            self._on_verdict, self._on_finished, self._publish_info, self._fleet_changed
+        )
+        return Gateway(connection, self._service, self._clock, callbacks)
+
+    async def _join_fleet(self) -> None:
+        if self._fleet is not None:
             self._fleet.names.set(self.names.names)
+            self._fleet.share(self._doors, self._stop_with_error)
             await self._fleet.open()
 
     def _started(self, start: LoadedLadder) -> OwnModel:
@@ -221,7 +231,11 @@ class Application:
         self._notifier.ready()
         serving = "a fleet" if model is None else f"model {model.engine.rung.model}"
         self._notifier.status(f"serving with {serving}")
-        works = [self._notifier.stay_alive(), self._publish_health(), self.names.follow()]
+        works = [
+            self._notifier.stay_alive(),
+            self._doors.publish_health_repeatedly(),
+            self.names.follow(),
+        ]
         tasks = [asyncio.create_task(work) for work in works]
         if model is not None:
             tasks.append(asyncio.create_task(model.ladder.run()))
@@ -261,9 +275,6 @@ class Application:
         if self._phrases_status() != self._told_phrases:
             self._doors.publish_info()
 
-    def _is_connected(self) -> bool:
-        return self._doors.is_connected
-
     def _hold_rung(self, mode: str) -> None:
         if self._model is None:
             raise RequestError("this gateway has no model: choose the rung at the workers")
@@ -271,6 +282,9 @@ class Application:
 
     def _fleet_status(self) -> FleetStatus | None:
         return None if self._fleet is None else self._fleet.status
+
+    def _publish_info(self) -> None:
+        self._doors.publish_info()
 
     def _fleet_changed(self) -> None:
         self._doors.fleet_changed()
@@ -313,17 +327,11 @@ class Application:
         if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
 
-    async def _publish_health(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.service.health_interval_s)
-            try:
-                self._doors.publish_health()
-            except Exception:
-                log.exception("the health message could not be made, please report this")
-
     async def _shut_down(self) -> None:
         grace_s = self._config.service.shutdown_grace_s
-        self._notifier.stopping(grace_s + CLOSING_S)
+        self._notifier.stopping(2 * grace_s + CLOSING_S)
+        if self._fleet is not None:
+            await self._fleet.leave(grace_s)
         log.info("stopping: what is still to be transcribed gets %g s", grace_s)
         self._doors.begin_shutdown()
         self._service.shut_down()
@@ -335,8 +343,3 @@ class Application:
         self._doors.handle_remaining()
         self._service.abandon()
         await self._doors.send_last_messages()
-
-
-def _warn(sentences: list[str]) -> None:
-    for sentence in sentences:
-        log.warning("%s", sentence)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from secrets import token_hex
 
+from stt_mqtt.app.broker import client_options, instance_id
 from stt_mqtt.app.callbacks import ApplicationCallbacks
 from stt_mqtt.app.facts import door_facts
 from stt_mqtt.app.machines import Connections, Machines
 from stt_mqtt.app.web import figures, web_door
-from stt_mqtt.config import Config
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.hermes.door import HermesDoor
 from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.topics import DOOR, OFFLINE, Topics
+from stt_mqtt.doors.native.instances import Instance
+from stt_mqtt.doors.native.topics import DOOR, FLEET, Topics
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.wyoming.door import WyomingDoor
 from stt_mqtt.errors import AnotherServiceError
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.inbox import Inbox
-from stt_mqtt.mqtt.messages import ClientOptions, Will
+from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.observe.metrics import DropReason
 
@@ -50,13 +50,15 @@ class Doors:
         clock: Clock,
         password: str | None,
         application: ApplicationCallbacks,
+        ownership: Ownership = EVERYTHING,
     ) -> None:
         config = service.config
+        self._ownership = ownership
         self._service = service
         self._clock = clock
         self._application = application
         self._opened_at = clock.now()
-        self._client = MqttClient(_client_options(config, password, clock))
+        self._client = MqttClient(client_options(config, password, clock))
         publish = self._client.publish
         callbacks = BridgeCallbacks(
             application.reload,
@@ -67,18 +69,19 @@ class Doors:
             application.phrases,
             application.fleet,
         )
-        self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
+        instance = Instance(instance_id(config), ownership)
+        self._bridge = Bridge(service, clock, publish, callbacks, instance)
         # First in all lists, so that Home Assistant knows a device before its state.
-        self._discovery = HomeAssistantDoor(service, publish, clock.now)
+        self._discovery = HomeAssistantDoor(service, publish, clock.now, ownership)
         if config.homeassistant.enabled:
             service.add_observer(DOOR, self._discovery)
-        self._native = NativeDoor(service, self._bridge, publish, clock.now)
+        self._native = NativeDoor(service, self._bridge, publish, clock.now, ownership)
         if config.homeassistant.enabled:
             self._native.devices.observer = self._discovery
         on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
-            self._hermes = HermesDoor(service, clock, publish)
+            self._hermes = HermesDoor(service, clock, publish, ownership)
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
@@ -122,6 +125,7 @@ class Doors:
             self._discovery.deadline,
             self._bridge.instances.deadline,
             self._bridge.fleet.deadline,
+            self._ownership.deadline,
             self._clean_up_at,
         )
         return min((at for at in all_of_them if at is not None), default=None)
@@ -133,6 +137,7 @@ class Doors:
             self._hermes.tick()
         self._bridge.instances.tick(self._client.connected)
         self._bridge.fleet.tick()
+        self._ownership.tick()
         if self._clean_up_at is not None and self._clock.now() >= self._clean_up_at:
             self._clean_up_at = None
             self._clean_up()
@@ -154,6 +159,15 @@ class Doors:
             self._forget_silent()
             self._bridge.publish_health()
 
+    async def publish_health_repeatedly(self) -> None:
+        """Do so for ever, in the interval of the configuration."""
+        while True:
+            await asyncio.sleep(self._service.config.service.health_interval_s)
+            try:
+                self.publish_health()
+            except Exception:
+                log.exception("the health message could not be made, please report this")
+
     def fleet_changed(self) -> None:
         """Something of the fleet may have changed. May be called at each heartbeat of a worker."""
         if self._serving and not self._stopping:
@@ -161,6 +175,24 @@ class Doors:
             self._application.rearm_timer()
         if self._web is not None:
             self._web.changed()
+
+    def tell_gateways(self, payload: bytes, retain: bool) -> None:
+        """Publish on the topic that the gateways of a fleet share, now or not at all."""
+        topic = Topics(self._service.config.mqtt.base_topic).of_bridge(FLEET)
+        connection = self._client.connection
+        self._client.publish(Publication(topic, payload, retain=retain, connection=connection))
+
+    def ownership_changed(self, lost: bool) -> None:
+        """Other devices are this gateway's now. `lost`: a gateway is gone with what it had open."""
+        self._discovery.ownership_changed()
+        self._native.ownership_changed(lost)
+        if self._ownership.gateway is not None and self._ownership.is_live(self._ownership.gateway):
+            self._application.online.set()
+
+    def speak(self) -> None:
+        """This gateway leads: publish everything about the service."""
+        self._discovery.info_changed()
+        self._bridge.announce()
 
     def begin_shutdown(self) -> None:
         """The service stops: do not announce anything on a new connection."""
@@ -282,7 +314,8 @@ class Doors:
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + RETAINED_WINDOW_S
         self._router.on_connected()
-        self._application.online.set()
+        if not self._ownership.shared:
+            self._application.online.set()
 
     def _clean_up(self) -> None:
         if not self._client.connected:
@@ -292,15 +325,3 @@ class Doors:
         self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))
         if not self._other_is_live:
             self._router.clean_up()
-
-
-def _client_options(config: Config, password: str | None, clock: Clock) -> ClientOptions:
-    mqtt = reachable(config.mqtt, config.broker)
-    return ClientOptions(
-        config=mqtt,
-        host=mqtt.host,
-        port=mqtt.effective_port,
-        will=Will(Topics(mqtt.base_topic).of_bridge("state"), OFFLINE),
-        password=password,
-        now=clock.now,
-    )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from stt_mqtt.config import AUTO, FleetConfig
+from stt_mqtt.config import AUTO, FleetConfig, LimitsConfig
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import OwnershipObserver
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.engine.tokenizer import token_counts
-from stt_mqtt.errors import MissingExtraError
+from stt_mqtt.errors import MissingExtraError, SttMqttError
 from stt_mqtt.fleet.flight import JobConnection
 from stt_mqtt.fleet.gateway import FleetPool, GatewayCallbacks
+from stt_mqtt.fleet.members import Members, MembersCallbacks
 from stt_mqtt.fleet.names import NamesLink, NamesTeller
 from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.rungs import Rung, RungStatus
@@ -23,6 +27,10 @@ from stt_mqtt.types import Verdict
 if TYPE_CHECKING:
     from stt_mqtt.fleet.connection import FleetConnection
 
+HANDOVER_S = 3.0
+"""Longest time until other gateways have the devices of one that is stopped."""
+LISTENING_S = 0.05
+"""Time between two looks whether somebody still speaks."""
 CLOSE_TIMEOUT_S = 3.0
 """Time for the end of the connection to the NATS servers."""
 UNKNOWN = "fleet"
@@ -38,6 +46,21 @@ class Connection(JobConnection, NamesLink, Protocol):
 
     async def close(self, timeout_s: float) -> None: ...  # noqa: D102
 
+    async def say_gateway(self, data: bytes) -> None: ...  # noqa: D102
+
+    async def leave_gateway(self) -> None: ...  # noqa: D102
+
+    async def watch_gateways(  # noqa: D102
+        self, handle: Callable[[str, bytes | None], None]
+    ) -> None: ...
+
+
+class SharedDoors(OwnershipObserver, Protocol):
+    """The doors whose devices the gateways share."""
+
+    def tell_gateways(self, payload: bytes, retain: bool) -> None:
+        """Publish on the topic of the gateways."""
+
 
 def node_of(config: FleetConfig, host: Callable[[], str] = socket.gethostname) -> str:
     """The name of this process in its fleet: configured, or made of the name of the host."""
@@ -46,10 +69,11 @@ def node_of(config: FleetConfig, host: Callable[[], str] = socket.gethostname) -
     return re.sub("[^A-Za-z0-9_-]+", "-", host())[:_MAX_NODE].strip("-") or "node"
 
 
-def connect(config: FleetConfig) -> FleetConnection:
+def connect(config: FleetConfig, limits: LimitsConfig) -> FleetConnection:
     """The connection of this process, not yet opened.
 
-    Raises `MissingExtraError` without nats-py.
+    The servers delete a job when no gateway can still wait for it. Raises `MissingExtraError`
+    without nats-py.
     """
     try:
         from stt_mqtt.fleet.connection import FleetConnection
@@ -57,7 +81,8 @@ def connect(config: FleetConfig) -> FleetConnection:
         if (error.name or "").startswith("stt_mqtt"):
             raise
         raise MissingExtraError(error.name, "fleet") from error
-    return FleetConnection(config, node_of(config))
+    max_age_s = limits.max_queue_age_s + limits.inference_timeout_s
+    return FleetConnection(config, node_of(config), max_age_s=max_age_s)
 
 
 def every_language() -> frozenset[str]:
@@ -104,6 +129,8 @@ class Gateway:
         self._has_model = config.has_model
         self._node = node_of(config.fleet)
         self._connection = connection
+        self.members = Members(config.fleet.name, self._node, connection, clock)
+        """The gateways, and which devices are those of this one."""
         self._service = service
         self._clock = clock
         self._application = callbacks
@@ -116,16 +143,40 @@ class Gateway:
         self.names = NamesTeller(connection, clock.now)
         """Tells the workers the names of the home."""
 
+    def share(self, doors: SharedDoors, stop_with_error: Callable[[SttMqttError], None]) -> None:
+        """Share the devices of the doors with the other gateways.
+
+        `stop_with_error`: called if another process has the name of this one.
+        """
+        changed = self._application.changed
+        self.members.observe(doors, MembersCallbacks(doors.tell_gateways, changed, stop_with_error))
+
     async def open(self) -> None:
         """Begin to connect. Raises `ConfigError` if that can never succeed."""
         await self._pool.open()
+        self._pool_is_ready, self._connection.on_ready = self._connection.on_ready, self._on_ready
+        await self.members.open()
         await self._connection.hear_workers(self.names.heard)
         await self._connection.open()
+
+    async def leave(self, timeout_s: float) -> None:
+        """Hand the devices over to other gateways, and let what is open here end.
+
+        Takes at most `timeout_s` besides `HANDOVER_S`. Returns at once if there is no other one.
+        """
+        if await self.members.leave(HANDOVER_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while any(  # noqa: ASYNC110 - no event tells that all doors are silent
+                        device.listening for device in self._service.registry
+                    ):
+                        await asyncio.sleep(LISTENING_S)
 
     async def close(self) -> None:
         """Withdraw what has no result, and disconnect."""
         self.names.close()
         await self._pool.close()
+        await self.members.close()
         await self._connection.close(CLOSE_TIMEOUT_S)
 
     @property
@@ -145,14 +196,18 @@ class Gateway:
             name=self._config.name,
             gateway=self._node,
             connected=self._connection.connected,
-            leads=True,
-            gateways=(self._node,),
+            leads=self.members.leads,
+            gateways=tuple(sorted({*self.members.gateways, self._node})),
             workers=pool.roster.workers,
             in_flight=pool.in_flight,
             late=pool.late,
             again=pool.again,
             failure=self._connection.failure,
         )
+
+    def _on_ready(self) -> None:
+        self._pool_is_ready()
+        self.members.reached()
 
     def _changed(self) -> None:
         self._service.scheduler.resize(self._pool.lanes, self._clock.now())

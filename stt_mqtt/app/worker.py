@@ -92,7 +92,7 @@ class WorkerApplication:
         self._book = BookKeeper(config, _ignore)
         self.names = NameSources(config.phrases, self._book.set_names, _ignore)
         self._book.set_names(self.names.names)
-        self._connection = connection = connect(self._fleet)
+        self._connection = connection = connect(self._fleet, config.limits)
         self._worker = worker = FleetWorker(
             connection, self._fleet, config.limits, node_of(self._fleet), self._clock.now
         )

@@ -20,7 +20,7 @@ from stt_mqtt.app import application as module
 from stt_mqtt.app import doors
 from stt_mqtt.app.application import Application
 from stt_mqtt.app.fleet import connect, every_language, node_of
-from stt_mqtt.config import Config, FleetConfig
+from stt_mqtt.config import Config, FleetConfig, LimitsConfig
 from stt_mqtt.engine.ladder import Candidate
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.resources import Parallelism
@@ -67,7 +67,7 @@ class House:
 
     @asynccontextmanager
     async def running(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Task[bool]]:
-        monkeypatch.setattr(module, "connect", lambda _config: self.servers)
+        monkeypatch.setattr(module, "connect", lambda *_: self.servers)
         task = asyncio.create_task(self.service.run())
         async with asyncio.timeout(TIMEOUT_S):
             while not self.service._serving:
@@ -224,7 +224,8 @@ def test_the_status_of_the_fleet_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
             assert (status.name, status.gateway, status.gateways) == ("home", "cellar", ("cellar",))
             assert (status.workers, status.in_flight, status.late) == ((pc,), 1, 0)
             assert status.connected
-            assert status.leads
+            # It leads as soon as the broker has told it so.
+            assert not status.leads
             house.servers.lose()
             house.servers.come()
             house.servers.answer(job)
@@ -308,7 +309,7 @@ def test_a_key_that_cannot_be_read_ends_the_start(monkeypatch: pytest.MonkeyPatc
         raise ConfigError(["fleet.nkey_file: it is empty"])
 
     async def scenario() -> None:
-        monkeypatch.setattr(module, "connect", lambda _config: house.servers)
+        monkeypatch.setattr(module, "connect", lambda *_: house.servers)
         monkeypatch.setattr(house.servers, "open", refuse)
         with pytest.raises(ConfigError, match="nkey_file"):
             await house.service.run()
@@ -328,7 +329,7 @@ def test_without_nats_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "stt_mqtt.fleet.connection", raising=False)
     monkeypatch.setattr(sys, "meta_path", [WithoutNats(), *sys.meta_path])
     with pytest.raises(MissingExtraError, match=r"nats.*stt-mqtt\[fleet\]"):
-        connect(FleetConfig())
+        connect(FleetConfig(), LimitsConfig())
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class House:
         self.may_load = threading.Event()
         self.may_load.set()
         models = Loader(Parallelism(workers=1, threads=1), max_batch=1)
-        monkeypatch.setattr(module, "connect", lambda _: self.connection)
+        monkeypatch.setattr(module, "connect", lambda *_: self.connection)
         monkeypatch.setattr(module, "load_ladder", self._load)
         monkeypatch.setattr(module, "model_loader", lambda _: models)
         monkeypatch.setattr(module, "THREAD_CLOSE_TIMEOUT_S", 0.1)

@@ -9,6 +9,8 @@ import pytest
 
 from stt_mqtt.fleet.keys import UserKey
 
+KEY = UserKey.read(nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode())
+
 
 def test_a_key_is_one_of_nats() -> None:
     ours = UserKey.new()
@@ -42,9 +44,9 @@ def test_a_typing_error_in_a_seed_is_noticed() -> None:
         "",
         "SU",
         "secret",
-        UserKey.new().public,
-        UserKey.new().seed.lower(),
-        UserKey.new().seed + "\n",
+        KEY.public,
+        KEY.seed.lower(),
+        KEY.seed + "\n",
         nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_ACCOUNT).decode(),
         "SUÄ" + "A" * 55,
     ],

@@ -11,6 +11,7 @@ from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.instances import Instance
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
@@ -34,7 +35,7 @@ def bridge_of(
     service: SpeechService, clock: Clock, publish: Publish, callbacks: BridgeCallbacks = CALLBACKS
 ) -> Bridge:
     """The bridge of the service `this one`."""
-    return Bridge(service, clock, publish, callbacks, "this one")
+    return Bridge(service, clock, publish, callbacks, Instance("this one"))
 
 
 def native_door(service: SpeechService, clock: Clock, publish: Publish) -> NativeDoor:
