@@ -93,7 +93,7 @@ def limits(cost: Costs) -> list[tuple[str, float | None]]:
         ("one gateway: its threads share a core", gateway_limit(cost, 1)),
         ("two gateways: each with one core", gateway_limit(cost, 2)),
         ("four gateways: each with one core", gateway_limit(cost, 4)),
-        ("any number of gateways: each receives all audio", gateway_limit(cost, 10**9)),
+        ("any number of gateways: each receives all audio", _full(cost.foreign_s)),
         ("the broker: one core (Mosquitto has one thread)", _full(cost.broker_s)),
         ("a NATS server: one core (it can use more)", _full(cost.nats_s)),
         ("a NATS server: 1 Gbit/s", _full(cost.nats_bytes / LINK_BYTES_PER_S)),
