@@ -248,6 +248,21 @@ def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted
     run(small_server, scenario, **PATIENT)
 
 
+def test_audio_that_is_far_too_large_is_not_fetched(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_mqtt.fleet.delivery.MAX_AUDIO_BYTES", 1_999_999)
+
+    async def scenario(fleet: Fleet) -> None:
+        gateway, worker = await fleet.gateway(), await fleet.worker()
+        await gateway.connection.publish_job(job(1, size=2_000_000))
+        delivery = await worker.next()
+        with pytest.raises(FleetError, match="more than 1999999 bytes"):
+            await delivery.fetch_audio()
+
+    run(server, scenario, **PATIENT)
+
+
 def test_a_gateway_takes_back_a_job_and_its_audio(server: NatsServer) -> None:
     async def scenario(fleet: Fleet) -> None:
         gateway = await fleet.gateway()
@@ -702,11 +717,11 @@ def test_a_connection_on_which_nonsense_comes_is_ended_and_made_anew(
         nonlocal connections
         connections += 1
         writer.write(b'INFO {"headers":true,"max_payload":1048576}\r\n')
-        while not (await reader.readline()).startswith(b"PING"):
-            pass
-        writer.write(b"PONG\r\nINFO {secret words\r\n")
-        await reader.read()
+        async for line in reader:
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\nINFO {secret words\r\n")
         writer.close()
+        await writer.wait_closed()
 
     async def scenario() -> None:
         port = free_port()
@@ -716,6 +731,7 @@ def test_a_connection_on_which_nonsense_comes_is_ended_and_made_anew(
             await peer.failing("was lost")
             await until(lambda: connections >= 2)
             await peer.connection.close(5.0)
+            await until(lambda: len(asyncio.all_tasks()) == 1)
 
     asyncio.run(scenario())
     assert "nats-py failed at what a server sent: JSONDecodeError" in caplog.text
@@ -737,6 +753,8 @@ def test_what_is_no_nats_server_is_a_sentence(greeting: bytes, words: str) -> No
         async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(greeting)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
         port = free_port()
         async with await asyncio.start_server(greet, "127.0.0.1", port):
@@ -745,6 +763,7 @@ def test_what_is_no_nats_server_is_a_sentence(greeting: bytes, words: str) -> No
             await peer.connection.open()
             await peer.failing(words)
             await peer.connection.close(5.0)
+            await until(lambda: len(asyncio.all_tasks()) == 1)
 
     asyncio.run(scenario())
 
