@@ -98,7 +98,8 @@ class WorkerApplication:
         )
         self._trim = Trim(lambda: worker.scheduler.drained)
         self._decoders = start_decoders(config)
-        tasks = [asyncio.create_task(worker.run()), asyncio.create_task(self._notifier.stay_alive())]
+        works = [worker.run(), self._notifier.stay_alive()]
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             connection.on_ready, connection.on_lost = worker.connected, worker.lost
             await connection.hear_workers(worker.heard)
