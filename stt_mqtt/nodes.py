@@ -53,7 +53,8 @@ class FleetStatus:
     `gateway`: the name of this one. `leads`: whether it speaks for all of them on the topics of the
     service. `gateways`: the live ones, this one included. `workers`: the live ones, by name.
     `in_flight`: jobs of this gateway that have no result yet. `late`: results that came too late or
-    twice. `again`: jobs that were published again.
+    twice. `again`: jobs that were published again. `failure`: why it is not connected, without
+    secrets; None: it is, or has not tried yet.
     """
 
     name: str
@@ -65,3 +66,31 @@ class FleetStatus:
     in_flight: int
     late: int
     again: int
+    failure: str | None = None
+
+    @property
+    def threads(self) -> int:
+        """Utterances that all workers transcribe at the same time."""
+        return sum(worker.threads for worker in self.workers)
+
+    @property
+    def busy(self) -> int:
+        """Threads of all workers that are at work, for any gateway."""
+        return sum(worker.busy for worker in self.workers)
+
+    @property
+    def slots(self) -> int:
+        """Jobs that all workers can hold at the same time."""
+        return sum(worker.slots for worker in self.workers)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no worker would take a job now, as a sentence; None: one would."""
+        if not self.connected:
+            reason = (self.failure or "not connected yet").rstrip(".")
+            return f"The fleet cannot be used: {reason}."
+        if self.slots:
+            return None
+        if all(worker.leaving for worker in self.workers):
+            return "No worker of the fleet is there."
+        return "The workers of the fleet are still loading their models."

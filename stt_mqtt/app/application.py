@@ -10,8 +10,16 @@ from functools import partial
 from typing import TypeVar
 
 from stt_mqtt.app.book import BookKeeper
-from stt_mqtt.app.doors import ApplicationCallbacks, Doors, SelfCheck
-from stt_mqtt.app.fleet import ApplicationSide, Connection, Gateway, connect, first_status
+from stt_mqtt.app.callbacks import ApplicationCallbacks, SelfCheck, no_fleet
+from stt_mqtt.app.doors import Doors
+from stt_mqtt.app.fleet import (
+    ApplicationSide,
+    Connection,
+    Gateway,
+    connect,
+    first_status,
+    members_of,
+)
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.names import NameSources
 from stt_mqtt.app.own_model import OwnModel
@@ -23,6 +31,7 @@ from stt_mqtt.app.trim import Trim
 from stt_mqtt.config import Changes, Config, compare, merge
 from stt_mqtt.core.background import DaemonExecutor, in_background_until
 from stt_mqtt.core.clock import SystemClock
+from stt_mqtt.core.ownership import EVERYTHING
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.timer import DeadlineTimer
 from stt_mqtt.engine.loading import LoadedLadder, load_ladder, model_loader, preferred_rung
@@ -98,7 +107,7 @@ class Application:
             return False
         _warn(check_languages(config, languages))
         self._languages = languages
-        self._build(config, password)
+        self._build(config, password, connection)
         measuring = asyncio.create_task(self._lag.measure())
         try:
             await self._join_fleet(connection)
@@ -155,7 +164,7 @@ class Application:
             log.warning("a restart is needed for %s", ", ".join(changes.needs_restart))
         return changes
 
-    def _build(self, config: Config, password: str | None) -> None:
+    def _build(self, config: Config, password: str | None, connection: Connection | None) -> None:
         """Create everything except the engine and the fleet."""
         preferred = preferred_rung(config).name
         status = RungStatus(config.rungs, config.ladder.rung, preferred, "the model is loading")
@@ -164,6 +173,7 @@ class Application:
         self._service = SpeechService(config, facts, self._clock, decoders=self._decoders)
         self._service.probe.recording = read_sample()
         self._service.keeper = self._kept_audio = start_kept_audio(config, self._decoders)
+        checked = (self._source, self._service, lambda: self._doors.is_connected, no_fleet)
         callbacks = ApplicationCallbacks(
             self.reload,
             self._hold_rung,
@@ -175,10 +185,11 @@ class Application:
             self._phrases_status,
             self.online,
             self._lag,
-            self._self_check
-            and partial(self._self_check, self._source, self._service, self._is_connected),
+            self._self_check and partial(self._self_check, *checked),
+            no_fleet,
         )
-        self._doors = Doors(self._service, self._clock, password, callbacks)
+        self._members = own = members_of(config.fleet, connection, self._clock)
+        self._doors = Doors(self._service, self._clock, password, callbacks, own or EVERYTHING)
         loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(
             self._clock.now, loop.call_later, self._deadline, self._tick, self._doors.inbox
@@ -193,12 +204,13 @@ class Application:
         return result
 
     async def _join_fleet(self, connection: Connection | None) -> None:
-        if connection is not None:
+        if connection is not None and self._members is not None:
             callbacks = ApplicationSide(
                 self._on_verdict, self._on_finished, self._doors.publish_info, self._arm
             )
-            self._fleet = Gateway(connection, self._service, self._clock, callbacks)
+            self._fleet = Gateway(connection, self._service, self._clock, callbacks, self._members)
             self._fleet.names.set(self.names.names)
+            self._fleet.share(self._doors, self._stop_with_error)
             await self._fleet.open()
 
     def _started(self, start: LoadedLadder) -> OwnModel:
@@ -219,7 +231,11 @@ class Application:
         self._notifier.ready()
         serving = "a fleet" if model is None else f"model {model.engine.rung.model}"
         self._notifier.status(f"serving with {serving}")
-        works = [self._notifier.stay_alive(), self._publish_health(), self.names.follow()]
+        works = [
+            self._notifier.stay_alive(),
+            self._doors.publish_health_repeatedly(),
+            self.names.follow(),
+        ]
         tasks = [asyncio.create_task(work) for work in works]
         if model is not None:
             tasks.append(asyncio.create_task(model.ladder.run()))
@@ -258,9 +274,6 @@ class Application:
     def _phrases_changed(self) -> None:
         if self._phrases_status() != self._told_phrases:
             self._doors.publish_info()
-
-    def _is_connected(self) -> bool:
-        return self._doors.is_connected
 
     def _hold_rung(self, mode: str) -> None:
         if self._model is None:
@@ -309,17 +322,11 @@ class Application:
         if scheduler.drained or scheduler.all_stuck:
             self._drained.set()
 
-    async def _publish_health(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.service.health_interval_s)
-            try:
-                self._doors.publish_health()
-            except Exception:
-                log.exception("the health message could not be made, please report this")
-
     async def _shut_down(self) -> None:
         grace_s = self._config.service.shutdown_grace_s
-        self._notifier.stopping(grace_s + CLOSING_S)
+        self._notifier.stopping(2 * grace_s + CLOSING_S)
+        if self._fleet is not None:
+            await self._fleet.leave(grace_s)
         log.info("stopping: what is still to be transcribed gets %g s", grace_s)
         self._doors.begin_shutdown()
         self._service.shut_down()

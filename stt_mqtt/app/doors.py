@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from secrets import token_hex
-from typing import TypeAlias
 
+from stt_mqtt.app.broker import client_options, instance_id
+from stt_mqtt.app.callbacks import ApplicationCallbacks
 from stt_mqtt.app.facts import door_facts
 from stt_mqtt.app.machines import Connections, Machines
-from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.app.web import figures, web_door
-from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.hermes.door import HermesDoor
 from stt_mqtt.doors.homeassistant.door import HomeAssistantDoor
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
-from stt_mqtt.doors.native.topics import DOOR, OFFLINE, Topics
+from stt_mqtt.doors.native.instances import Instance
+from stt_mqtt.doors.native.topics import DOOR, FLEET, Topics
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.wyoming.door import WyomingDoor
-from stt_mqtt.errors import AnotherServiceError, SttMqttError
+from stt_mqtt.errors import AnotherServiceError
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.inbox import Inbox
-from stt_mqtt.mqtt.json import Json
-from stt_mqtt.mqtt.messages import ClientOptions, Will
+from stt_mqtt.mqtt.messages import Publication
 from stt_mqtt.mqtt.routing import MqttDoor, Router
-from stt_mqtt.observe.loop_lag import LoopLag
 from stt_mqtt.observe.metrics import DropReason
-from stt_mqtt.phrases.names import HomeNames
 
 log = logging.getLogger(__name__)
 
@@ -41,34 +35,6 @@ RETAINED_WINDOW_S = 2.0
 """How long after the start retained messages of the previous run are read."""
 LAST_MESSAGES_TIMEOUT_S = 3.0
 DAY_S = 24 * 3600.0
-
-SelfCheck: TypeAlias = Callable[[ConfigLoader, SpeechService, Callable[[], bool]], Awaitable[Json]]
-"""Makes the report of the self-check. The last argument: whether the broker is connected."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationCallbacks:
-    """Callbacks of the doors into the application."""
-
-    reload: Callable[[], Changes]
-    set_rung: Callable[[str], None]
-    rearm_timer: Callable[[], None]
-    """Must be called after calls of the service, because the next deadline may have changed."""
-    stop: Callable[[], None]
-    stop_with_error: Callable[[SttMqttError], None]
-    """Stops the service with an error, without publishing anything."""
-    names: Callable[[HomeNames], None]
-    """Called with the names of the home that were published on the broker."""
-    phrases: Callable[[], Json | None]
-    """What `info` tells of the phrase book; None: there is none."""
-    phrases_status: Callable[[], Json | None]
-    """The same for others, without an effect on when `info` is published."""
-    online: asyncio.Event
-    """Set when the service has published that it is online."""
-    lag: LoopLag
-    """How late the event loop is."""
-    self_check: Callable[[], Awaitable[Json]] | None
-    """Makes the report of the self-check. None: there is none."""
 
 
 class Doors:
@@ -84,13 +50,15 @@ class Doors:
         clock: Clock,
         password: str | None,
         application: ApplicationCallbacks,
+        ownership: Ownership = EVERYTHING,
     ) -> None:
         config = service.config
+        self._ownership = ownership
         self._service = service
         self._clock = clock
         self._application = application
         self._opened_at = clock.now()
-        self._client = MqttClient(_client_options(config, password, clock))
+        self._client = MqttClient(client_options(config, password, clock))
         publish = self._client.publish
         callbacks = BridgeCallbacks(
             application.reload,
@@ -99,24 +67,28 @@ class Doors:
             self._on_probed,
             application.names,
             application.phrases,
+            application.fleet,
         )
-        self._bridge = Bridge(service, clock, publish, callbacks, token_hex(8))
+        instance = Instance(instance_id(config), ownership)
+        self._bridge = Bridge(service, clock, publish, callbacks, instance)
         # First in all lists, so that Home Assistant knows a device before its state.
-        self._discovery = HomeAssistantDoor(service, publish, clock.now)
+        self._discovery = HomeAssistantDoor(service, publish, clock.now, ownership)
         if config.homeassistant.enabled:
             service.add_observer(DOOR, self._discovery)
-        self._native = NativeDoor(service, self._bridge, publish, clock.now)
+        self._native = NativeDoor(service, self._bridge, publish, clock.now, ownership)
         if config.homeassistant.enabled:
             self._native.devices.observer = self._discovery
         on_broker: list[MqttDoor] = [self._discovery, self._native]
         self._hermes: HermesDoor | None = None
         if config.hermes.enabled:
-            self._hermes = HermesDoor(service, clock, publish)
+            self._hermes = HermesDoor(service, clock, publish, ownership)
             on_broker.append(self._hermes)
         self._wyoming: WyomingDoor | None = None
         if config.wyoming.enabled:
             self._wyoming = WyomingDoor(service, application.rearm_timer, application.stop)
-        self._machines = Machines(service, clock, application.lag, self._connections)
+        self._machines = Machines(
+            service, clock, application.lag, self._connections, application.fleet
+        )
         self._web = web_door(config.web, self._web_parts)
         self._router = Router(on_broker, lambda: service.metrics.drop(DropReason.BAD_TOPIC))
         self.inbox = Inbox(self._client, self._router, self._on_connected, application.rearm_timer)
@@ -152,6 +124,8 @@ class Doors:
             None if self._hermes is None else self._hermes.deadline,
             self._discovery.deadline,
             self._bridge.instances.deadline,
+            self._bridge.fleet.deadline,
+            self._ownership.deadline,
             self._clean_up_at,
         )
         return min((at for at in all_of_them if at is not None), default=None)
@@ -162,6 +136,8 @@ class Doors:
         if self._hermes is not None:
             self._hermes.tick()
         self._bridge.instances.tick(self._client.connected)
+        self._bridge.fleet.tick()
+        self._ownership.tick()
         if self._clean_up_at is not None and self._clock.now() >= self._clean_up_at:
             self._clean_up_at = None
             self._clean_up()
@@ -182,6 +158,41 @@ class Doors:
         if self._serving:
             self._forget_silent()
             self._bridge.publish_health()
+
+    async def publish_health_repeatedly(self) -> None:
+        """Do so for ever, in the interval of the configuration."""
+        while True:
+            await asyncio.sleep(self._service.config.service.health_interval_s)
+            try:
+                self.publish_health()
+            except Exception:
+                log.exception("the health message could not be made, please report this")
+
+    def fleet_changed(self) -> None:
+        """Something of the fleet may have changed. May be called at each heartbeat of a worker."""
+        if self._serving and not self._stopping:
+            self._bridge.fleet.changed()
+            self._application.rearm_timer()
+        if self._web is not None:
+            self._web.changed()
+
+    def tell_gateways(self, payload: bytes, retain: bool) -> None:
+        """Publish on the topic that the gateways of a fleet share, now or not at all."""
+        topic = Topics(self._service.config.mqtt.base_topic).of_bridge(FLEET)
+        connection = self._client.connection
+        self._client.publish(Publication(topic, payload, retain=retain, connection=connection))
+
+    def ownership_changed(self, lost: bool) -> None:
+        """Other devices are this gateway's now. `lost`: a gateway is gone with what it had open."""
+        self._discovery.ownership_changed()
+        self._native.ownership_changed(lost)
+        if self._ownership.gateway is not None and self._ownership.is_live(self._ownership.gateway):
+            self._application.online.set()
+
+    def speak(self) -> None:
+        """This gateway leads: publish everything about the service."""
+        self._discovery.info_changed()
+        self._bridge.announce()
 
     def begin_shutdown(self) -> None:
         """The service stops: do not announce anything on a new connection."""
@@ -233,6 +244,7 @@ class Doors:
             phrases=application.phrases_status,
             transport_drops=self._transport_drops,
             self_check=application.self_check,
+            fleet=application.fleet,
         )
 
     def _connections(self) -> Connections:
@@ -302,7 +314,8 @@ class Doors:
         if not self._cleaned:
             self._clean_up_at = self._clock.now() + RETAINED_WINDOW_S
         self._router.on_connected()
-        self._application.online.set()
+        if not self._ownership.shared:
+            self._application.online.set()
 
     def _clean_up(self) -> None:
         if not self._client.connected:
@@ -312,15 +325,3 @@ class Doors:
         self._client.unsubscribe(set(self._router.read_first) - set(self._router.subscriptions))
         if not self._other_is_live:
             self._router.clean_up()
-
-
-def _client_options(config: Config, password: str | None, clock: Clock) -> ClientOptions:
-    mqtt = reachable(config.mqtt, config.broker)
-    return ClientOptions(
-        config=mqtt,
-        host=mqtt.host,
-        port=mqtt.effective_port,
-        will=Will(Topics(mqtt.base_topic).of_bridge("state"), OFFLINE),
-        password=password,
-        now=clock.now,
-    )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from stt_mqtt.config import AUTO, FleetConfig
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import OwnershipObserver
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.engine.tokenizer import token_counts
-from stt_mqtt.errors import MissingExtraError
+from stt_mqtt.errors import MissingExtraError, SttMqttError
 from stt_mqtt.fleet.flight import JobConnection
 from stt_mqtt.fleet.gateway import FleetPool, GatewayCallbacks
+from stt_mqtt.fleet.members import Members, MembersCallbacks
 from stt_mqtt.fleet.names import NamesLink, NamesTeller
 from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.rungs import Rung, RungStatus
@@ -23,6 +27,10 @@ from stt_mqtt.types import Verdict
 if TYPE_CHECKING:
     from stt_mqtt.fleet.connection import FleetConnection
 
+HANDOVER_S = 3.0
+"""Longest time until other gateways have the devices of one that is stopped."""
+LISTENING_S = 0.05
+"""Time between two looks whether somebody still speaks."""
 CLOSE_TIMEOUT_S = 3.0
 """Time for the end of the connection to the NATS servers."""
 UNKNOWN = "fleet"
@@ -37,6 +45,21 @@ class Connection(JobConnection, NamesLink, Protocol):
     async def open(self) -> None: ...  # noqa: D102
 
     async def close(self, timeout_s: float) -> None: ...  # noqa: D102
+
+    async def say_gateway(self, data: bytes) -> None: ...  # noqa: D102
+
+    async def leave_gateway(self) -> None: ...  # noqa: D102
+
+    async def watch_gateways(  # noqa: D102
+        self, handle: Callable[[str, bytes | None], None]
+    ) -> None: ...
+
+
+class SharedDoors(OwnershipObserver, Protocol):
+    """The doors whose devices the gateways share."""
+
+    def tell_gateways(self, payload: bytes, retain: bool) -> None:
+        """Publish on the topic of the gateways."""
 
 
 def node_of(config: FleetConfig, host: Callable[[], str] = socket.gethostname) -> str:
@@ -58,6 +81,15 @@ def connect(config: FleetConfig) -> FleetConnection:
             raise
         raise MissingExtraError(error.name, "fleet") from error
     return FleetConnection(config, node_of(config))
+
+
+def members_of(
+    config: FleetConfig | None, connection: Connection | None, clock: Clock
+) -> Members | None:
+    """The gateways of the fleet, and the share of this one. None: there is no fleet."""
+    if config is None or connection is None:
+        return None
+    return Members(config.name, node_of(config), connection, clock)
 
 
 def every_language() -> frozenset[str]:
@@ -97,6 +129,7 @@ class Gateway:
         service: SpeechService,
         clock: Clock,
         callbacks: ApplicationSide,
+        members: Members,
     ) -> None:
         config = service.config
         assert config.fleet is not None
@@ -104,6 +137,7 @@ class Gateway:
         self._has_model = config.has_model
         self._node = node_of(config.fleet)
         self._connection = connection
+        self._members = members
         self._service = service
         self._clock = clock
         self._application = callbacks
@@ -116,16 +150,40 @@ class Gateway:
         self.names = NamesTeller(connection, clock.now)
         """Tells the workers the names of the home."""
 
+    def share(self, doors: SharedDoors, stop_with_error: Callable[[SttMqttError], None]) -> None:
+        """Share the devices of the doors with the other gateways.
+
+        `stop_with_error`: called if another process has the name of this one.
+        """
+        rearm = self._application.rearm_timer
+        self._members.observe(doors, MembersCallbacks(doors.tell_gateways, rearm, stop_with_error))
+
     async def open(self) -> None:
         """Begin to connect. Raises `ConfigError` if that can never succeed."""
         await self._pool.open()
+        self._pool_is_ready, self._connection.on_ready = self._connection.on_ready, self._on_ready
+        await self._members.open()
         await self._connection.hear_workers(self.names.heard)
         await self._connection.open()
+
+    async def leave(self, timeout_s: float) -> None:
+        """Hand the devices over to other gateways, and let what is open here end.
+
+        Takes at most `timeout_s` besides `HANDOVER_S`. Returns at once if there is no other one.
+        """
+        if await self._members.leave(HANDOVER_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while any(  # noqa: ASYNC110 - no event tells that all doors are silent
+                        device.listening for device in self._service.registry
+                    ):
+                        await asyncio.sleep(LISTENING_S)
 
     async def close(self) -> None:
         """Withdraw what has no result, and disconnect."""
         self.names.close()
         await self._pool.close()
+        await self._members.close()
         await self._connection.close(CLOSE_TIMEOUT_S)
 
     @property
@@ -145,13 +203,17 @@ class Gateway:
             name=self._config.name,
             gateway=self._node,
             connected=self._connection.connected,
-            leads=True,
-            gateways=(self._node,),
+            leads=self._members.leads,
+            gateways=self._members.gateways,
             workers=pool.roster.workers,
             in_flight=pool.in_flight,
             late=pool.late,
             again=pool.again,
         )
+
+    def _on_ready(self) -> None:
+        self._pool_is_ready()
+        self._members.reached()
 
     def _changed(self) -> None:
         self._service.scheduler.resize(self._pool.lanes, self._clock.now())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.loop_lag import LoopLag
 
 if TYPE_CHECKING:
@@ -52,18 +53,20 @@ class Machines:
         clock: Clock,
         lag: LoopLag,
         connections: Callable[[], Connections],
+        fleet: Callable[[], FleetStatus | None],
     ) -> None:
         self._service = service
         self._clock = clock
         self._lag = lag
         self._connections = connections
+        self._fleet = fleet
 
     def health(self) -> str | None:
         """What a restart would repair, as a sentence; None: nothing."""
         scheduler = self._service.scheduler
         if self._lag.last_s > MAX_LAG_S:
             return f"The event loop is {self._lag.last_s:.0f} s late."
-        if not scheduler.healthy:
+        if self._service.config.has_model and not scheduler.healthy:
             return f"{scheduler.hanging} of {scheduler.workers} inference threads hang."
         if not self._connections().thread_is_alive:
             return "The thread of the connection to the broker has ended."
@@ -74,12 +77,16 @@ class Machines:
         connections = self._connections()
         if connections.is_stopping:
             return "The service is stopping."
-        if self._service.scheduler.workers == 0:
+        has_model = self._service.config.has_model
+        if has_model and self._service.scheduler.workers == 0:
             return "The model is still being loaded."
         if not connections.is_connected:
             return f"The broker at {connections.broker} is away: satellites are not heard."
         if not connections.is_online:
             return "The service has not yet announced itself on the broker."
+        if not has_model:
+            fleet = self._fleet()
+            return "The service has not yet joined its fleet." if fleet is None else fleet.problem
         problem = (await self._service.probe.check()).problem
         return None if problem is None else f"{problem[0].upper()}{problem[1:]}."
 
@@ -110,4 +117,5 @@ class Machines:
             wyoming_connections=connections.wyoming,
             browsers=connections.browsers,
             loop_lag=self._lag.histogram,
+            fleet=self._fleet(),
         )

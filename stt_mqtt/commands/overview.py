@@ -58,6 +58,8 @@ class ServiceStatus:
     cpu: float | None = None
     """Cores in use."""
     rss_mb: float | None = None
+    workers: int | None = None
+    """Workers of its fleet. None: it has no fleet."""
 
 
 class Overview:
@@ -118,8 +120,12 @@ class Overview:
         if name == "info":
             models = fields.get("models")
             names = [_text(model) for model in models[:3]] if isinstance(models, list) else []
+            workers = _section(fields, "fleet").get("workers")
             self.service = replace(
-                self.service, version=_text(fields.get("version")), model=", ".join(names)
+                self.service,
+                version=_text(fields.get("version")),
+                model=", ".join(names),
+                workers=len(workers) if isinstance(workers, list) else None,
             )
         elif name == "health":
             queued = _number(_section(fields, "queue").get("jobs"))

@@ -157,6 +157,7 @@ def _header(listener: WatchListener) -> Text:
     facts = [
         f"stt-mqtt {service.version}" if service.version else "",
         service.model,
+        "" if service.workers is None else _workers(service.workers),
         "" if service.queued is None else f"queue {service.queued}",
         "" if service.cpu is None else f"cpu {service.cpu:.0%}",
         "" if service.rss_mb is None else f"memory {service.rss_mb:.0f} MB",
@@ -165,6 +166,10 @@ def _header(listener: WatchListener) -> Text:
         facts = []
     known = "  ·  ".join(fact for fact in facts if fact)
     return Text.assemble((state, style), f"  {known}", (f"  {listener.trouble}", "red"))
+
+
+def _workers(count: int) -> str:
+    return f"{count or 'no'} worker{'' if count == 1 else 's'}"
 
 
 def _cells(row: DeviceRow, now: float) -> list[Text]:

@@ -36,8 +36,8 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_allowance", "_context", "_late_chunks", "_open", "_recent", "announced", "config",
-        "counters", "enabled_was_set", "key", "last_seen_ts", "overrides", "pending", "settings",
+        "_allowance", "_context", "_open", "announced", "config", "counters", "enabled_was_set",
+        "key", "last_seen_ts", "late_chunks", "overrides", "pending", "recent", "settings",
         "timer_at",
     )  # fmt: skip
 
@@ -61,8 +61,8 @@ class Device:
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
-        self._late_chunks = LateChunkFilter()
-        self._recent = RecentOutcomes()
+        self.late_chunks = LateChunkFilter()
+        self.recent = RecentOutcomes()
         self._allowance = Allowance(context.hearing, key)
 
     @property
@@ -95,7 +95,7 @@ class Device:
     def takes_chunk(self, now: float) -> bool:
         """Whether a chunk that arrives now would be kept, given enough memory."""
         if self._open is None:
-            return self.settings.enabled and not self._late_chunks.would_drop_chunk(now)
+            return self.settings.enabled and not self.late_chunks.would_drop_chunk(now)
         return not self._open.capped
 
     def start(self, start: UtteranceStart, now: float) -> list[Ended]:
@@ -108,7 +108,7 @@ class Device:
         if not self.settings.enabled:
             return self.refuse(start, DisabledError("the device is disabled"), now)
         ended = self.end(EndReason.RESTART, now)
-        self._late_chunks.end()
+        self.late_chunks.end()
         self._open_new(start, start.ends_within_s or self.config.idle_timeout_ms / 1000, now)
         return ended
 
@@ -116,7 +116,7 @@ class Device:
         """Answer a start with an error. It ends the open utterance, as `start` does."""
         if (repeated := self._repetition(start, now)) is not None:
             return repeated
-        self._recent.expect(start.id, now)
+        self.recent.expect(start.id, now)
         unopened = self._resolve(start, start.id or "").utterance(self.key, None, now)
         return [*self._end_and_drop(now), Answer(unopened, error)]
 
@@ -130,7 +130,7 @@ class Device:
         """
         if not chunk:
             return []
-        if not self.settings.enabled or (self._open is None and self._late_chunks.drops_chunk(now)):
+        if not self.settings.enabled or (self._open is None and self.late_chunks.drops_chunk(now)):
             self.counters.dropped_chunks += 1
             return []
         utterance = self._open
@@ -156,7 +156,7 @@ class Device:
         """End the open utterance. If fewer than `sent` chunks came, wait briefly for the rest."""
         utterance = self._open
         if utterance is None:
-            self._late_chunks.for_stragglers(now)
+            self.late_chunks.for_stragglers(now)
             return []
         is_other = id not in {None, utterance.start.id} or utterance.stopped_at is not None
         if is_other or utterance.await_stragglers(sent, now):
@@ -176,9 +176,9 @@ class Device:
         if utterance.stopped_at is not None:
             end, ended_at = EndReason.STOP, utterance.stopped_at
         if end is EndReason.STOP:
-            self._late_chunks.for_stragglers(ended_at)
+            self.late_chunks.for_stragglers(ended_at)
         if end.is_incomplete:
-            self._recent.forget(utterance.start.id)
+            self.recent.forget(utterance.start.id)
         return [self._seal(utterance, end, ended_at)]
 
     def interrupt(self) -> None:
@@ -205,7 +205,7 @@ class Device:
         """Count and remember the outcome of an utterance of this device."""
         self.counters.utterances += outcome.id is not None
         self.counters.errors += outcome.error is not None
-        self._recent.note(outcome, now)
+        self.recent.note(outcome, now)
 
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings. Disabling the device aborts the open utterance."""
@@ -232,7 +232,7 @@ class Device:
             return []
         self._context.budget.use(self.key, utterance.catch_up(now))
         if utterance.stopped_at is not None or now >= utterance.quiet_until:
-            self._late_chunks.after_gap(now, utterance.start.sequenced)
+            self.late_chunks.after_gap(now, utterance.start.sequenced)
             return self.end(utterance.quiet_end, utterance.quiet_until)
         if now < utterance.end_at:
             return self._end_turn(utterance, now, rested=True)
@@ -273,7 +273,7 @@ class Device:
         self, start: UtteranceStart, quiet_timeout_s: float, now: float, by_chunk: bool = False
     ) -> OpenUtterance:
         id = start.id or self._context.new_id()
-        self._recent.expect(start.id, now)
+        self.recent.expect(start.id, now)
         resolved = replace(self._resolve(start, id, quiet_timeout_s), by_chunk=by_chunk)
         context = self._context
         self._open = OpenUtterance(resolved, context.cap, context.decoders, self._allowance, now)
@@ -295,7 +295,7 @@ class Device:
         return replace(sealed, audio=EncodedAudio(sealed.audio.format, b""))
 
     def _abort_open(self, now: float) -> list[Ended]:
-        self._late_chunks.for_stragglers(now)
+        self.late_chunks.for_stragglers(now)
         if self._open is None:
             return []
         return [Answer(self._discard(self._seal(self._open, None, now)), None)]
@@ -304,7 +304,7 @@ class Device:
         self, utterance: OpenUtterance, error: UtteranceError, now: float
     ) -> list[Ended]:
         # The pause is as long as the one that would have ended the utterance.
-        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
+        self.late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return [Answer(self._discard(self._seal(utterance, EndReason.CAP, now)), error)]
 
     def _end_turn(self, utterance: OpenUtterance, now: float, rested: bool = False) -> list[Ended]:
@@ -314,7 +314,7 @@ class Device:
         """
         if not utterance.turn_has_ended(now if rested else None):
             return []
-        self._late_chunks.until_pause(now, utterance.late_s)
+        self.late_chunks.until_pause(now, utterance.late_s)
         return self.end(EndReason.ENDPOINT, now)
 
     def _settings_changed(self, now: float) -> list[Ended]:
@@ -326,20 +326,20 @@ class Device:
             return []
         if self.config.on_cap is OnCap.REJECT:
             return self._fail_open(utterance, TooLongError("the utterance reached its cap"), now)
-        self._late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
+        self.late_chunks.until_pause(now, utterance.start.quiet_timeout_s)
         return self.end(EndReason.CAP, now)
 
     def _end_and_drop(self, now: float) -> list[Ended]:
         """End the open utterance, and drop the chunks that follow a start that opened nothing."""
         ended = self.end(EndReason.RESTART, now)
-        self._late_chunks.until_pause(now, self.config.idle_timeout_ms / 1000)
+        self.late_chunks.until_pause(now, self.config.idle_timeout_ms / 1000)
         return ended
 
     def _repetition(self, start: UtteranceStart, now: float) -> list[Ended] | None:
         """The result of a start whose id was used before; None if the id is new."""
         if self._open is not None and start.id == self._open.start.id:
             return []
-        before = self._recent.find(start.id, now)
+        before = self.recent.find(start.id, now)
         if before is None:
             return None
         return [*self._end_and_drop(now), Repeated(start, before.outcome)]

@@ -137,11 +137,11 @@ class SpeechService:
         if device is not None:
             self._handle_ended(device, device.abort(id, self._clock.now()))
 
-    def disconnect(self, key: DeviceKey) -> None:
-        """A device was reported offline. The audio that it has sent is transcribed."""
+    def end(self, key: DeviceKey, end: EndReason) -> None:
+        """What a device has open ends. The audio that it has sent is transcribed."""
         device = self.registry.find(key)
         if device is not None:
-            self._handle_ended(device, device.end(EndReason.DISCONNECT, self._clock.now()))
+            self._handle_ended(device, device.end(end, self._clock.now()))
 
     def leave(self, key: DeviceKey) -> None:
         """A device is gone for good. Its utterances are aborted and the device is removed."""

@@ -12,6 +12,7 @@ from stt_mqtt.doctor.configuration import check_configuration
 from stt_mqtt.doctor.disk import check_disk
 from stt_mqtt.doctor.examination import Check
 from stt_mqtt.doctor.extras import check_extras
+from stt_mqtt.doctor.fleet import check_fleet
 from stt_mqtt.doctor.machine import check_clock, check_cpu, check_memory
 from stt_mqtt.doctor.model import check_models, check_sample
 from stt_mqtt.doctor.phrases import check_phrases
@@ -25,6 +26,7 @@ CHECKS = (
     Check("disk", check_disk),
     Check("cpu", check_cpu),
     Check("broker", check_broker, timeout_s=20.0),
+    Check("fleet", check_fleet, timeout_s=12.0),
     Check("ports", check_ports, timeout_s=5.0),
     Check("phrases", check_phrases, timeout_s=10.0),
     Check("model", check_models, timeout_s=15.0),

@@ -19,8 +19,9 @@ NAME = "configuration"
 def check_configuration(subject: Subject) -> list[Finding]:
     """The file was read before. Raises `ConfigError` if a file that it names cannot be read."""
     config = subject.config if subject.service is None else subject.source.load()
-    resolve_password(config.mqtt)
-    if config.web.enabled:
+    if config.has_doors:
+        resolve_password(config.mqtt)
+    if config.has_doors and config.web.enabled:
         resolve_web_token(config.web)
         resolve_certificate(config.web)
     if config.phrases.home_assistant is not None:

@@ -22,7 +22,8 @@ def check_disk(subject: Subject) -> list[Finding]:
     """The folders of models, names from Home Assistant and recordings, as far as in use."""
     environ = subject.machine.environ
     models = default_models_dir(environ)
-    findings = [*_folder(models, "models", "STT_MQTT_MODELS")]
+    needed = subject.config.has_model
+    findings = [*_folder(models, "models", "STT_MQTT_MODELS")] if needed else []
     if subject.config.phrases.home_assistant is not None:
         state = default_state_dir(environ)
         findings += _folder(state, "the names of the home", "STT_MQTT_STATE")
@@ -38,7 +39,7 @@ def check_disk(subject: Subject) -> list[Finding]:
     if subject.config.keep_audio.enabled:
         kept = recordings_folder(subject.config.keep_audio, default_state_dir(environ))
         findings += _folder(kept, "recordings", "keep_audio.folder")
-    return findings
+    return findings or [ok(NAME, "the service writes no files")]
 
 
 def _folder(folder: Path, content: str, variable: str) -> Iterator[Finding]:

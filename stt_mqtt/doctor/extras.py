@@ -37,10 +37,14 @@ def check_extras(subject: Subject) -> list[Finding]:
 
 def needs_of(config: Config) -> Iterator[Need]:
     """What this configuration needs beside the packages that are always there."""
-    yield Need("transcription", "server", ("av", "ctranslate2"))
-    if config.wyoming.enabled:
+    has_doors = config.has_doors
+    if config.has_model:
+        yield Need("transcription", "server", ("av", "ctranslate2"))
+    else:
+        yield Need("audio", "server", ("av",))
+    if has_doors and config.wyoming.enabled:
         yield Need("wyoming", "server", ("wyoming",), "wyoming.enabled: false")
-    if config.broker.mode is BrokerMode.EMBEDDED:
+    if has_doors and config.broker.mode is BrokerMode.EMBEDDED:
         yield Need("broker: embedded", "server", ("iotcore",), "broker: external")
     if config.phrases.has_book:
         yield Need("phrases", "phrases", ("hassil", "rapidfuzz"), "phrases: {}")
@@ -48,11 +52,13 @@ def needs_of(config: Config) -> Iterator[Need]:
         yield Need(
             "phrases.home_assistant", "phrases", ("aiohttp",), "phrases.home_assistant: null"
         )
-    if config.web.enabled:
+    if config.fleet is not None:
+        yield Need("fleet", "fleet", ("nats", "nkeys"), "fleet: null")
+    if has_doors and config.web.enabled:
         yield Need(
             "web", "web", ("aiohttp", "prometheus_client"), "web.enabled: false", vital=False
         )
-    if config.wyoming.enabled and config.wyoming.zeroconf and _is_announced(config):
+    if has_doors and config.wyoming.zeroconf and _is_announced(config):
         yield Need(
             "wyoming.zeroconf", "zeroconf", ("zeroconf",), "wyoming.zeroconf: false", vital=False
         )
@@ -60,6 +66,8 @@ def needs_of(config: Config) -> Iterator[Need]:
 
 def _is_announced(config: Config) -> bool:
     """Whether other machines can reach a Wyoming address."""
+    if not config.wyoming.enabled:
+        return False
     near = ("127.", "::1", "localhost")
     return any(at.host and not at.host.startswith(near) for at in config.wyoming.addresses)
 

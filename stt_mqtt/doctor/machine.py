@@ -59,6 +59,8 @@ def check_clock(subject: Subject) -> list[Finding]:
 def check_cpu(subject: Subject) -> list[Finding]:
     """The instructions that CTranslate2 uses, and the cores that the process may use."""
     engine, cores = subject.config.engine, usable_cores(subject.machine.root)
+    if not subject.config.has_model:
+        return list(_about_cores(cores)) or [ok(CPU, f"{platform.machine()}; {cores:g} cores")]
     features = cpu_features(subject.machine)
     parallelism = choose_parallelism(cores, engine.workers, engine.threads)
     findings = [*_about_instructions(platform.machine(), features), *_about_cores(cores)]
@@ -151,7 +153,7 @@ def _needs(config: Config) -> Iterable[tuple[str, float]]:
     from stt_mqtt.engine.loading import needed_mb
 
     needs: dict[str, float] = {}
-    for rung in config.rungs:
+    for rung in config.rungs if config.has_model else ():
         try:
             needs[rung.model] = max(needed_mb(rung), needs.get(rung.model, 0.0))
         except ModelError:

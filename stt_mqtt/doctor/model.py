@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stt_mqtt.core.probe import Evidence
 
 MODEL, LANGUAGES, SAMPLE = "model", "languages", "sample"
+WITHOUT = "a gateway of a fleet has no model: workers transcribe"
 MAX_SAMPLE_S = 10.0
 SLOW_RTF = 1.0
 """Seconds of work per second of speech above which answers come late."""
@@ -40,6 +41,8 @@ def check_models(subject: Subject) -> list[Finding]:
     from stt_mqtt.engine.loading import supported_languages
 
     config = subject.config
+    if not config.has_model:
+        return [ok(MODEL, WITHOUT)]
     findings = []
     for model in dict.fromkeys(rung.model for rung in config.rungs):
         try:
@@ -57,6 +60,8 @@ def check_models(subject: Subject) -> list[Finding]:
 
 def check_sample(subject: Subject) -> list[Finding]:
     """A model transcribes a recording: that of the service, or one that is loaded for it."""
+    if not subject.config.has_model:
+        return [ok(SAMPLE, WITHOUT)]
     if subject.service is not None:
         return [*_compute_types(subject.config), _of_evidence(subject.service.probe())]
     from stt_mqtt.engine.loading import needed_mb, preferred_rung

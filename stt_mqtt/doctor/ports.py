@@ -45,7 +45,9 @@ def check_ports(subject: Subject) -> list[Finding]:
 
 
 def listeners_of(config: Config) -> Iterator[Listener]:
-    """All addresses that the service listens on."""
+    """All addresses that the service listens on. A worker of a fleet listens on none."""
+    if not config.has_doors:
+        return
     if config.wyoming.enabled:
         for address in config.wyoming.addresses:
             if address.scheme is not Scheme.STDIO:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from stt_mqtt.app.sources import ConfigLoader
 from stt_mqtt.config import Config
 from stt_mqtt.doctor.synchronised import is_synchronised
+from stt_mqtt.nodes import FleetStatus
 
 if TYPE_CHECKING:
     from stt_mqtt.core.probe import Evidence
@@ -37,12 +38,14 @@ class RunningService:
     """The service that examines itself. The checks run in another thread than its event loop.
 
     `connected`: whether it is connected to the broker. `rung`: the name of the rung in use.
-    `probe`: has a recording transcribed by the model in use; it blocks.
+    `probe`: has a recording transcribed by the model in use; it blocks. `fleet`: as the service
+    sees it; None: there is none.
     """
 
     connected: bool
     rung: str
     probe: Callable[[], Evidence]
+    fleet: FleetStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

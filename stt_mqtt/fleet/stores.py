@@ -34,6 +34,10 @@ _MADE_MEANWHILE = 10058
 _WITHOUT_JETSTREAM = {10039, 10076}
 
 
+class NotMadeError(FleetError):
+    """No gateway has made what the fleet needs on its servers."""
+
+
 class Stores:
     """The streams, the bucket and the consumer, as one connection sees them.
 
@@ -64,7 +68,7 @@ class Stores:
         with self._explained():
             found = await self._info(f"CONSUMER.INFO.{self.subjects.jobs}.{CONSUMER}")
         if found is None:
-            raise FleetError(
+            raise NotMadeError(
                 "no gateway of the fleet has been here yet: start one, with the same fleet.name "
                 f"({self.subjects.fleet})"
             )

@@ -38,6 +38,8 @@ class DropReason(StrEnum):
     """A stop of an utterance that another satellite of the same name had ended."""
     ANSWER = "answer"
     """An outcome whose outlet raised."""
+    ELSEWHERE = "elsewhere"
+    """An outcome that another gateway of the fleet publishes."""
 
 
 class Metrics:

@@ -6,16 +6,20 @@ import asyncio
 
 import pytest
 
-from stt_mqtt.app.doors import RETAINED_WINDOW_S, ApplicationCallbacks, Doors
+from stt_mqtt.app.callbacks import ApplicationCallbacks
+from stt_mqtt.app.doors import RETAINED_WINDOW_S, Doors
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.service import SpeechService
+from stt_mqtt.doors.native.fleet import MIN_INTERVAL_S
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.loop_lag import LoopLag
 from stt_mqtt.phrases.names import HomeNames
 from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.fakes import FakeClock, engine_facts
+from tests.fleets import FLEET, fleet_of
 from tools.brokers import free_port
 
 
@@ -51,13 +55,15 @@ class Broker(MqttClient):
 class Bench:
     """The doors of a service, with a broker that the test plays."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fleet: FleetStatus | None = None) -> None:
+        self.fleet = fleet
         monkeypatch.setattr("stt_mqtt.app.doors.MqttClient", Broker)
         config = Config.model_validate(
             {
                 "mqtt": {"host": "127.0.0.1", "port": free_port()},
                 "wyoming": {"enabled": False},
                 "web": {"enabled": False},
+                "fleet": None if fleet is None else {"role": "gateway"},
             }
         )
         self.clock = FakeClock()
@@ -77,6 +83,7 @@ class Bench:
             online=self.online,
             lag=LoopLag(),
             self_check=None,
+            fleet=lambda: self.fleet,
         )
         self.doors = Doors(self.service, self.clock, None, callbacks)
         self.broker = Broker.made
@@ -137,3 +144,36 @@ def test_home_assistant_knows_a_device_and_the_service_before_their_states(
     )
     assert topics.index(kitchen) < topics.index("stt/kitchen/state")
     assert topics.index(bridge) < topics.index("stt/bridge/info") < topics.index("stt/bridge/state")
+
+
+def test_a_worker_that_comes_or_goes_is_told_when_the_service_is_online_and_not_too_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(monkeypatch, FLEET)
+        doors, clock = bench.doors, bench.clock
+        doors.fleet_changed()
+        bench.broker.is_up = True
+        await bench.broker.accepts()
+        assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
+        bench.waits(PROBE_TIMEOUT_S)
+        bench.waits(RETAINED_WINDOW_S)
+        assert bench.broker.topics.count("stt/bridge/info") == 1
+        bench.fleet = fleet_of()
+        doors.fleet_changed()
+        assert bench.broker.topics.count("stt/bridge/info") == 2
+        bench.fleet, bench.rearmed = FLEET, 0
+        doors.fleet_changed()
+        assert bench.rearmed
+        assert doors.deadline == clock.now() + MIN_INTERVAL_S
+        bench.waits(MIN_INTERVAL_S)
+        assert bench.broker.topics.count("stt/bridge/info") == 3
+        assert doors.deadline is None
+        doors.begin_shutdown()
+        bench.fleet = fleet_of()
+        doors.fleet_changed()
+        assert doors.deadline is None
+        assert bench.broker.topics.count("stt/bridge/info") == 3
+        await doors.close()
+
+    asyncio.run(scenario())

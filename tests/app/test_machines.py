@@ -14,6 +14,7 @@ from stt_mqtt.app.machines import MAX_LAG_S, Connections, Machines
 from stt_mqtt.app.sample import read_sample
 from stt_mqtt.app.web import DOORS
 from stt_mqtt.errors import UtteranceError
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.loop_lag import INTERVAL_S, LoopLag
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.observe.prometheus import Exporter
@@ -21,6 +22,7 @@ from stt_mqtt.stages import Stage
 from stt_mqtt.types import DeviceKey, OutcomeKind, UtteranceStart
 from tests.core.test_glimpses import BEDROOM, KITCHEN, Bench
 from tests.fakes import heard, nothing_heard
+from tests.fleets import FLEET, WORKER, fleet_of, worker
 from tests.virtual_time import run_in_virtual_time
 
 WELL = Connections(
@@ -49,7 +51,10 @@ class Asked(Bench):
         self.service.probe.recording = read_sample()
         for door in DOORS:
             self.service.attach(door, self.outlet)
-        self.machines = Machines(self.service, self.clock, self.lag, lambda: self.connections)
+        self.fleet: FleetStatus | None = None
+        self.machines = Machines(
+            self.service, self.clock, self.lag, lambda: self.connections, lambda: self.fleet
+        )
         self.exporter = Exporter(self.service.metrics, DOORS, self.machines.readings)
 
     def say_once(self, key: DeviceKey = KITCHEN) -> None:
@@ -225,6 +230,31 @@ def test_the_lag_of_the_event_loop_is_measured_every_second() -> None:
     assert lag.last_s == pytest.approx(0.0, abs=1e-6)
 
 
+FLEET_METRICS = {
+    "fleet_connected": 1,
+    "fleet_leads": 1,
+    "fleet_gateways": 1,
+    "fleet_workers": 2,
+    "fleet_threads": 6,
+    "fleet_busy_threads": 2,
+    "fleet_slots": 12,
+    "fleet_in_flight": 1,
+    "fleet_late_total": 3,
+    "fleet_again_total": 4,
+}
+
+
+def test_a_fleet_adds_its_own_series_and_no_label_has_the_name_of_a_worker() -> None:
+    asked = Asked()
+    alone = asked.series
+    asked.fleet = fleet_of(WORKER, worker("attic", threads=2), late=3, again=4)
+    assert {name: asked.value(name) for name in FLEET_METRICS} == FLEET_METRICS
+    assert asked.series - alone == {(f"stt_mqtt_{name}", ()) for name in FLEET_METRICS}
+    asked.fleet = fleet_of(*(worker(f"worker-{number}") for number in range(200)))
+    assert len(asked.series) == len(alone) + len(FLEET_METRICS)
+    assert asked.value("fleet_workers") == 200
+
+
 # Alive -----------------------------------------------------------------------------------------
 
 
@@ -265,6 +295,22 @@ def test_without_the_thread_that_connects_nothing_comes_back_by_itself() -> None
     asked = Asked()
     asked.connections = replace(WELL, thread_is_alive=False)
     assert asked.machines.health() == "The thread of the connection to the broker has ended."
+
+
+def test_a_gateway_is_alive_without_workers_and_servers() -> None:
+    asked = Asked(workers=0, fleet={"role": "gateway"})
+    for fleet in (fleet_of(), fleet_of(connected=False)):
+        asked.fleet = fleet
+        assert asked.machines.health() is None
+
+
+def test_a_job_that_takes_long_at_a_worker_is_no_reason_to_restart_the_gateway() -> None:
+    asked = Asked(fleet={"role": "gateway"}, limits={"inference_timeout_s": 60.0})
+    asked.fleet = FLEET
+    asked.say_once()
+    asked.pass_time(61.0)
+    assert not asked.service.scheduler.healthy
+    assert asked.machines.health() is None
 
 
 # Ready -----------------------------------------------------------------------------------------
@@ -314,3 +360,26 @@ def test_it_is_not_ready_if_the_model_hears_nothing_in_the_sample() -> None:
         return await asking
 
     assert run_in_virtual_time(scenario()) == "The model heard no words in the sample."
+
+
+def test_a_gateway_is_ready_when_a_worker_takes_jobs_and_asks_no_model() -> None:
+    asked = Asked(workers=0, fleet={"role": "gateway"})
+    asked.fleet = FLEET
+    assert asked.readiness() is None
+
+
+def test_a_gateway_without_workers_is_not_ready() -> None:
+    asked = Asked(workers=0, fleet={"role": "gateway"})
+    assert asked.readiness() == "The service has not yet joined its fleet."
+    asked.fleet = fleet_of()
+    assert asked.readiness() == "No worker of the fleet is there."
+    asked.connections = replace(WELL, is_connected=False)
+    sentence = "The broker at localhost:1883 is away: satellites are not heard."
+    assert asked.readiness() == sentence
+
+
+def test_with_threads_of_its_own_a_service_is_ready_without_workers() -> None:
+    for threads, sentence in ((2, None), (0, "The model is still being loaded.")):
+        asked = Asked(threads, fleet={"role": "both"})
+        asked.fleet = fleet_of(connected=False)
+        assert asked.readiness() == sentence

@@ -28,7 +28,7 @@ from tools.brokers import Certificates
 def door(**web: Any) -> WebDoor | None:
     async def make() -> WebDoor | None:
         wire = Wire(web=web)
-        machines = Machines(wire.service, wire.clock, LoopLag(), lambda: WELL)
+        machines = Machines(wire.service, wire.clock, LoopLag(), lambda: WELL, lambda: None)
 
         def parts() -> WebParts:
             return web_parts(wire, metrics=figures(wire.service, machines))

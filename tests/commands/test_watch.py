@@ -75,6 +75,19 @@ def test_the_header_tells_of_the_service() -> None:
     assert shown(listener).splitlines()[0].strip() == "service offline"
 
 
+@pytest.mark.parametrize(
+    ("workers", "words"), [([], "no workers"), ([{}], "1 worker "), ([{}, {}], "2 workers")]
+)
+def test_the_header_counts_the_workers_of_a_fleet(workers: list[object], words: str) -> None:
+    listener = connected_listener()
+    listener.message(Inbound("stt/bridge/state", b"online"))
+    assert "worker" not in shown(listener)
+    listener.message(
+        Inbound("stt/bridge/info", json.dumps({"fleet": {"workers": workers}}).encode())
+    )
+    assert words in shown(listener).splitlines()[0]
+
+
 def test_a_lost_connection_shows_in_the_header_until_it_is_back() -> None:
     listener = connected_listener()
     listener.disconnected("the broker went\naway")

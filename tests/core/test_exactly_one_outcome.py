@@ -25,6 +25,7 @@ from stt_mqtt.types import (
     DeviceKey,
     DeviceState,
     Endpointing,
+    EndReason,
     Outcome,
     Transcript,
     TurnEnd,
@@ -251,7 +252,7 @@ class TheSpeechService(RuleBasedStateMachine):
 
     @rule(key=keys)
     def disconnect(self, key: DeviceKey) -> None:
-        self.service.disconnect(key)
+        self.service.end(key, EndReason.DISCONNECT)
 
     @rule(key=keys)
     def leave(self, key: DeviceKey) -> None:

@@ -435,7 +435,7 @@ def test_what_ends_during_a_glimpse_is_transcribed_after_it(how: str, end: EndRe
         case "restart":
             bench.start(id="b")
         case "disconnect":
-            bench.service.disconnect(KITCHEN)
+            bench.service.end(KITCHEN, EndReason.DISCONNECT)
         case "cap":
             bench.say(quiet(1.0))
         case "gap":

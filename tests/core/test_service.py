@@ -223,7 +223,7 @@ def test_an_utterance_that_was_cut_off_may_be_sent_again_whole() -> None:
     bench = Bench()
     bench.service.start(KITCHEN, UtteranceStart(id="a"))
     bench.service.chunk(KITCHEN, CHUNK * 10, None, None)
-    bench.service.disconnect(KITCHEN)
+    bench.service.end(KITCHEN, EndReason.DISCONNECT)
     bench.speak(KITCHEN, "a")
     bench.answer(heard("Turn on"))
     assert bench.last.incomplete
@@ -498,7 +498,7 @@ def test_messages_to_unknown_devices_do_nothing() -> None:
     bench = Bench()
     bench.service.stop(KITCHEN, None, None)
     bench.service.abort(KITCHEN, None)
-    bench.service.disconnect(KITCHEN)
+    bench.service.end(KITCHEN, EndReason.DISCONNECT)
     bench.service.count_dropped_chunk(KITCHEN)
     assert bench.outlet.told == []
     assert len(bench.service.registry) == 0

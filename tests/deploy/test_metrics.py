@@ -16,10 +16,12 @@ from prometheus_client.core import Metric
 from stt_mqtt.app.web import DOORS
 from stt_mqtt.config import Config, read_config
 from stt_mqtt.doors.web.machines import routes
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.stages import Stage
 from stt_mqtt.types import DeviceState, OutcomeKind
 from tests.app.test_machines import Asked
 from tests.deploy.files import DEPLOY, ROOT
+from tests.fleets import FLEET
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 DASHBOARD: dict[str, Any] = json.loads(
@@ -29,8 +31,10 @@ ENDINGS = {"counter": "_total", "info": "_info"}
 PROMTOOL = shutil.which("promtool")
 
 
-def families() -> list[Metric]:
-    return list(Asked().exporter.registry.collect())
+def families(fleet: FleetStatus | None = None) -> list[Metric]:
+    asked = Asked()
+    asked.fleet = fleet
+    return list(asked.exporter.registry.collect())
 
 
 def name_of(family: Metric) -> str:
@@ -58,23 +62,38 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_the_page_has_every_metric_with_its_labels_and_meaning() -> None:
-    told = [row for row in rows("All metrics") if len(row) == 4]
-    assert [
-        (quoted(name), kind, quoted(labels), meaning) for name, kind, labels, meaning in told
-    ] == [
+def told(heading: str) -> list[tuple[list[str], str, list[str], str]]:
+    """The metrics below a heading of the page."""
+    found = [row for row in rows(heading) if len(row) == 4]
+    return [(quoted(name), kind, quoted(labels), meaning) for name, kind, labels, meaning in found]
+
+
+def real(families: list[Metric]) -> list[tuple[list[str], str, list[str], str]]:
+    """The metrics as the page has to have them."""
+    return [
         (
             [name_of(family)],
             "gauge" if family.type == "info" else family.type,
             labels_of(family),
             family.documentation,
         )
-        for family in families()
+        for family in families
     ]
 
 
+def test_the_page_has_every_metric_with_its_labels_and_meaning() -> None:
+    assert told("All metrics") == real(families())
+
+
+def test_the_page_has_the_metrics_of_a_fleet_apart() -> None:
+    alone = {family.name for family in families()}
+    of_fleet = [family for family in families(FLEET) if family.name not in alone]
+    assert told("With a fleet") == real(of_fleet)
+    assert len(families(FLEET)) == len(alone) + len(of_fleet)
+
+
 def test_names_have_the_prefix_and_their_unit() -> None:
-    for family in families():
+    for family in families(FLEET):
         assert re.fullmatch(r"stt_mqtt_[a-z]+(_[a-z]+)*", family.name)
         assert not re.search(r"_(ms|s|kb|mb|kib|mib|count|minutes)(_|$)", family.name)
         assert family.documentation.endswith(".") or "_process_" in family.name
@@ -128,7 +147,9 @@ def expressions() -> list[str]:
 
 def test_the_dashboard_uses_only_metrics_and_labels_that_there_are() -> None:
     samples = {
-        (sample.name, *sorted(sample.labels)) for family in families() for sample in family.samples
+        (sample.name, *sorted(sample.labels))
+        for family in families(FLEET)
+        for sample in family.samples
     }
     names = {name for name, *_ in samples}
     labels = {label for _, *found in samples for label in found} | {"job"}
@@ -170,17 +191,19 @@ def test_every_panel_has_its_place_and_says_what_it_shows() -> None:
 def test_prometheus_itself_takes_metrics_expressions_and_examples(tmp_path: Path) -> None:
     assert PROMTOOL is not None
 
-    def checked(*arguments: str, told: bytes = b"") -> None:
+    def checked(*arguments: str, text: bytes = b"") -> None:
         done = subprocess.run(
             [PROMTOOL, "check", *arguments],
-            input=told,
+            input=text,
             capture_output=True,
             check=False,
             timeout=60,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    checked("metrics", told=Asked().exporter.text())
+    asked = Asked()
+    asked.fleet = FLEET
+    checked("metrics", text=asked.exporter.text())
     rules = [
         {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "5m")}
         for number, expression in enumerate(expressions())

@@ -146,6 +146,7 @@ def _parts(house: House) -> WebParts:
         phrases=lambda: None,
         transport_drops=dict,
         self_check=None,
+        fleet=lambda: None,
     )
 
 

@@ -9,6 +9,7 @@ from stt_mqtt.audio.frames import FrameReader
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.observers import DeviceObserver
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.hermes import messages
@@ -62,10 +63,17 @@ _FORMAT = AudioFormat()
 class HermesDoor(MqttDoor, DeviceObserver):
     """Translates Hermes messages into calls of the service, and outcomes into answers."""
 
-    def __init__(self, service: SpeechService, clock: Clock, publish: Publish) -> None:
+    def __init__(
+        self,
+        service: SpeechService,
+        clock: Clock,
+        publish: Publish,
+        ownership: Ownership = EVERYTHING,
+    ) -> None:
         self._service = service
         self._clock = clock
         self._publish = publish
+        self._ownership = ownership
         self._sessions = Sessions()
         self._toggles = Toggles()
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
@@ -170,11 +178,18 @@ class HermesDoor(MqttDoor, DeviceObserver):
                     self._toggles.off(toggle.site, toggle.reason)
         except UtteranceError as error:
             self._service.metrics.drop(DropReason.BAD_PAYLOAD)
-            self._publish_error(error, messages.address_of(payload))
+            address = messages.address_of(payload)
+            if self._ownership.owns(address.site):
+                self._publish_error(error, address)
 
     def _start(self, request: StartListening) -> None:
         address = request.address
         before = self._sessions.find(address.site, address.session)
+        if not self._ownership.owns(address.site):
+            # The site has another gateway now, which begins the session afresh.
+            if before is not None:
+                self._stop(before)
+            return
         if before is not None:
             self._finish_recording(before)
         overloaded = self._make_room(address.site)

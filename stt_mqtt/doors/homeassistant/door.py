@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant import payloads
@@ -41,13 +42,19 @@ class HomeAssistantDoor(MqttDoor):
     """Publishes the retained discovery messages of the service and the native devices.
 
     It must be added as an observer of the native devices. If `homeassistant.enabled` is off, it
-    only removes the messages of the previous run. `now`: clock in monotonic seconds.
+    only removes the messages of the previous run. `now`: clock in monotonic seconds. `ownership`:
+    which devices this gateway announces; the one that leads announces the service.
     """
 
     def __init__(
-        self, service: SpeechService, publish: Publish, now: Callable[[], float] = time.monotonic
+        self,
+        service: SpeechService,
+        publish: Publish,
+        now: Callable[[], float] = time.monotonic,
+        ownership: Ownership = EVERYTHING,
     ) -> None:
         self._service = service
+        self._ownership = ownership
         self._enabled = service.config.homeassistant.enabled
         self._topics = Topics(service.config.mqtt.base_topic)
         self._publish = publish
@@ -67,6 +74,8 @@ class HomeAssistantDoor(MqttDoor):
         """Object ids of discovery messages of the previous run."""
         self._clearing: Counter[str] = Counter()
         """Our own empty messages that the broker has not sent back yet, by object id."""
+        self._owned: set[str] = set()
+        """Devices that were this gateway's after the last change of its share."""
         self._born_at = -inf
         self._was_connected = False
         """Whether the client was ever connected. Nothing is published before."""
@@ -117,7 +126,7 @@ class HomeAssistantDoor(MqttDoor):
     def clean_up(self) -> None:
         """Clear the discovery messages of the previous run that are not used any more."""
         known = {SERVICE_ID, *map(object_id, self._devices)} if self._enabled else set()
-        for unused in sorted(self._previous_ids - known):
+        for unused in sorted(self._previous_ids - known) if self._ownership.leads else ():
             self._retain(unused, b"")
         self._previous_ids.clear()
 
@@ -138,7 +147,7 @@ class HomeAssistantDoor(MqttDoor):
 
     def info_changed(self) -> None:
         """The rungs or the health interval may have changed. Called before the new `info`."""
-        if not self._was_connected:
+        if not self._was_connected or not self._ownership.leads:
             return
         service = encode(payloads.service_config(self._service_facts))
         if service != self._announced_service:
@@ -173,7 +182,14 @@ class HomeAssistantDoor(MqttDoor):
         self._due.pop(key.name, None)
         if facts is not None:
             self._update(key.name, replace(facts, could_mute=False))
-        self._retain(object_id(key.name), b"")
+        if self._ownership.owns(key.name):
+            self._retain(object_id(key.name), b"")
+
+    def ownership_changed(self) -> None:
+        """Announce the devices that have become this gateway's: the one before may be gone."""
+        before, self._owned = self._owned, set(filter(self._ownership.owns, self._devices))
+        for name in sorted(self._owned - before):
+            self._announce_soon(name)
 
     # Internals ---------------------------------------------------------------------------
 
@@ -182,7 +198,14 @@ class HomeAssistantDoor(MqttDoor):
         rungs = tuple(rung.name for rung in self._service.rung_status.rungs)
         config = self._service.config
         asks_names = config.phrases.has_book and config.phrases.home_assistant is not None
-        return ServiceFacts(self._topics, rungs, config.service.health_interval_s, asks_names)
+        return ServiceFacts(
+            self._topics,
+            rungs,
+            config.service.health_interval_s,
+            asks_names,
+            has_fleet=config.fleet is not None,
+            has_model=config.has_model,
+        )
 
     def _object_id_in(self, topic: str) -> str | None:
         """The object id in a discovery topic; None for another topic."""
@@ -225,11 +248,14 @@ class HomeAssistantDoor(MqttDoor):
             self._announce(name)
 
     def _announce_service(self, service: bytes) -> None:
-        self._announced_service = service
-        self._retain(SERVICE_ID, service)
+        if self._ownership.leads:
+            self._announced_service = service
+            self._retain(SERVICE_ID, service)
 
     def _announce(self, name: str) -> None:
         self._due.pop(name, None)
+        if not self._ownership.owns(name):
+            return
         config = payloads.device_config(self._service_facts, name, self._devices[name])
         self._retain(object_id(name), encode(config))
 

@@ -78,13 +78,16 @@ _HEALTH_SENSORS: dict[str, DiscoveryConfig] = {
 class ServiceFacts:
     """What the discovery messages need of the service. `rungs`: names, best first.
 
-    `asks_names`: whether it takes the names of the home from Home Assistant.
+    `asks_names`: whether it takes the names of the home from Home Assistant. `has_fleet`: whether
+    it belongs to a fleet. `has_model`: whether it transcribes itself.
     """
 
     topics: Topics
     rungs: tuple[str, ...]
     health_interval_s: float
     asks_names: bool = False
+    has_fleet: bool = False
+    has_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,9 @@ def service_config(service: ServiceFacts) -> DiscoveryConfig:
             "val_tpl": "{{ value_json.started | timestamp_utc }}",
         },
     }
+    if not service.has_model:
+        # Another role may have announced them.
+        components |= {"rung": {"p": "select"}, "active": {"p": "sensor"}}
     if service.asks_names:
         components["names"] = {
             "p": "sensor",
@@ -161,6 +167,20 @@ def service_config(service: ServiceFacts) -> DiscoveryConfig:
             "{{ value_json.phrases.names.home_assistant }}{% endif %}",
             "json_attr_t": bridge("info"),
             "json_attr_tpl": "{{ value_json.phrases | default({}) | to_json }}",
+        }
+    if service.has_fleet:
+        components["workers"] = {
+            "p": "sensor",
+            "name": "Workers",
+            "ent_cat": "diagnostic",
+            "stat_cla": "measurement",
+            "ic": "mdi:server-network",
+            "stat_t": bridge("info"),
+            # Without a fleet, the sensor may still be there from an earlier run.
+            "val_tpl": "{% if value_json.fleet is defined %}"
+            "{{ value_json.fleet.workers | count }}{% endif %}",
+            "json_attr_t": bridge("info"),
+            "json_attr_tpl": "{{ value_json.fleet | default({}) | to_json }}",
         }
     for name, sensor in _HEALTH_SENSORS.items():
         components[name] = {

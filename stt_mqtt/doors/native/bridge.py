@@ -10,7 +10,8 @@ from stt_mqtt import __version__
 from stt_mqtt.config import Changes, without_secrets
 from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.doors.native.instances import InstanceCallbacks, InstanceMonitor
+from stt_mqtt.doors.native.fleet import FleetNews
+from stt_mqtt.doors.native.instances import Instance, InstanceCallbacks, InstanceMonitor
 from stt_mqtt.doors.native.messages import transaction_of
 from stt_mqtt.doors.native.topics import (
     BRIDGE,
@@ -24,12 +25,15 @@ from stt_mqtt.doors.native.topics import (
 from stt_mqtt.errors import ConfigError, RequestError, UtteranceError
 from stt_mqtt.mqtt.json import Json, encode, parse_object
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.metrics import DropReason
 from stt_mqtt.observe.process import CpuMeter, rss_mb
 from stt_mqtt.phrases.names import HomeNames, names_from_topic
 from stt_mqtt.types import DeviceKey
 
 INFO_VERSION = 1
+_FOR_ALL = frozenset({"reload", "forget", "rung"})
+"""Requests that all gateways of a fleet carry out."""
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +53,14 @@ class BridgeCallbacks:
     """Called with the names on the retained topic. No names: it was cleared."""
     phrases: Callable[[], Json | None]
     """What `info` tells of the phrase book; None: there is none."""
+    fleet: Callable[[], FleetStatus | None]
+    """The fleet as it is now; None: there is none."""
 
 
 class Bridge:
-    """Publishes the topics of the service. `own`: the random instance id of this service."""
+    """Publishes the topics of the service. Of the gateways of a fleet, only the one that leads
+    publishes and answers.
+    """
 
     def __init__(
         self,
@@ -60,15 +68,17 @@ class Bridge:
         clock: Clock,
         publish: Publish,
         callbacks: BridgeCallbacks,
-        own: str,
+        instance: Instance,
     ) -> None:
         self._service = service
+        self._ownership = instance.ownership
         self._clock = clock
         self._publish = publish
         self._callbacks = callbacks
         self._topics = Topics(service.config.mqtt.base_topic)
-        watching = InstanceCallbacks(callbacks.probed, self.say_online, self.announce)
-        self.instances = InstanceMonitor(own, self._topics, publish, clock, watching)
+        watching = InstanceCallbacks(callbacks.probed, self.say_online, self._said_offline)
+        self.instances = InstanceMonitor(instance, self._topics, publish, clock, watching)
+        self.fleet = FleetNews(service.config.fleet, callbacks.fleet, clock.now, self.publish_info)
         self._started_ts = self._clock.epoch()
         self._started_at = self._clock.now()
         self._cpu_meter = CpuMeter()
@@ -84,22 +94,37 @@ class Bridge:
 
     def say_online(self) -> None:
         """Publish that the service is online."""
-        self._retain("state", ONLINE, qos=1)
+        if self._ownership.leads:
+            self._retain("state", ONLINE, qos=1)
 
     def publish_info(self) -> None:
         """Publish version, models and configuration."""
-        self._retain("info", encode(self._info()), qos=1)
+        if self._ownership.leads:
+            self._retain("info", encode(self._info()), qos=1)
 
     def publish_health(self) -> None:
         """Publish figures and counters, with the CPU load since the last call."""
+        if self._ownership.leads:
+            self._publish_health()
+
+    def say_offline(self) -> None:
+        """Publish that the service stops, unless another gateway goes on."""
+        self.instances.stop()
+        if self._ownership.alone:
+            self._publish_health()
+            self._retain("state", OFFLINE, qos=1)
+        self._ownership.say_goodbye()
+
+    def _publish_health(self) -> None:
         self._cpu = self._cpu_meter.read()
         self._retain("health", encode(self._health()), qos=0)
 
-    def say_offline(self) -> None:
-        """Publish that the service stops."""
-        self.instances.stop()
-        self.publish_health()
-        self._retain("state", OFFLINE, qos=1)
+    def _said_offline(self) -> bool:
+        """Somebody said that the service is offline. Return whether that is strange."""
+        is_strange = self._ownership.said_offline()
+        if is_strange:
+            self.announce()
+        return is_strange
 
     def output(self, message: Inbound, name: str) -> None:
         """Handle a message that this service, a previous one or another one published."""
@@ -129,21 +154,35 @@ class Bridge:
         self._names_problem = problem
 
     def request(self, message: Inbound, request: str) -> None:
-        """Answer one request. Does not raise for any request."""
+        """Answer one request. Does not raise for any request.
+
+        All gateways of a fleet carry it out, and one of them answers.
+        """
         if message.retain:
             return
+        answers = self._ownership.leads
         transaction: str | int | float | None = None
         try:
             fields = parse_object(message.payload)
             transaction = transaction_of(fields)
             if self.instances.is_ignored(request, fields):
                 return
+            answers = self._answers(request, fields)
+            if not answers and request not in _FOR_ALL:
+                return
             response = _response(self._answer(request, fields), None)
         except (UtteranceError, ConfigError, RequestError) as error:
             response = _response({}, str(error))
         response["transaction"] = transaction
         topic = self._topics.of_bridge(f"response/{request}")
-        self._publish(Publication(topic, encode(response)))
+        if answers:
+            self._publish(Publication(topic, encode(response)))
+
+    def _answers(self, request: str, fields: Json) -> bool:
+        """Whether to answer a request. The owner of a device knows whether it may be forgotten."""
+        name = fields.get("device") if request == "forget" else None
+        owner = name if isinstance(name, str) and is_device(name) else BRIDGE
+        return self._ownership.owns(owner)
 
     def _answer(self, request: str, fields: Json) -> dict[str, object]:
         match request:
@@ -179,14 +218,14 @@ class Bridge:
         return name
 
     def _info(self) -> dict[str, object]:
-        rungs = self._service.rung_status.rungs
-        phrases = self._callbacks.phrases()
+        rungs = self._service.rung_status.rungs if self._service.config.has_model else ()
+        phrases, fleet = self._callbacks.phrases(), self.fleet.info()
         return {
             "v": INFO_VERSION,
             "version": __version__,
             "instance": self.instances.own,
             "started": round(self._started_ts, 3),
-            "models": list(dict.fromkeys(rung.model for rung in rungs)),
+            "models": list(dict.fromkeys(rung.model for rung in rungs)) or self.fleet.models,
             "rungs": [
                 {
                     "name": rung.name,
@@ -198,6 +237,7 @@ class Bridge:
             ],
             "rung": self._rung(),
             **({} if phrases is None else {"phrases": phrases}),
+            **({} if fleet is None else {"fleet": fleet}),
             "config": without_secrets(self._service.config),
         }
 
@@ -208,7 +248,7 @@ class Bridge:
     def _health(self) -> dict[str, object]:
         service, now = self._service, self._clock.now()
         queue = service.scheduler.queue
-        metrics = service.metrics
+        metrics, fleet = service.metrics, self.fleet.health()
         return {
             "ts": round(self._clock.epoch(), 3),
             "uptime_s": round(now - self._started_at, 1),
@@ -232,6 +272,7 @@ class Bridge:
             "rung": service.rung_status.active,
             "rss_mb": round(rss_mb(), 1),
             "buffered_bytes": service.budget.used_bytes,
+            **({} if fleet is None else {"fleet": fleet}),
             "devices": self._devices(),
             "doors": {name: dict(outcomes) for name, outcomes in metrics.doors.items()},
             "counters": {

@@ -26,7 +26,7 @@ from stt_mqtt.doors.native.topics import (
 from stt_mqtt.errors import BadPayloadError, UtteranceError
 from stt_mqtt.mqtt.json import object_in
 from stt_mqtt.observe.metrics import DropReason
-from stt_mqtt.types import DeviceKey, DeviceState
+from stt_mqtt.types import DeviceKey, DeviceState, EndReason
 
 MAX_NAMES_LOGGED = 100
 """Illegal names that are logged, once each. More are only counted."""
@@ -116,7 +116,7 @@ class NativeDevices:
             if payload == OFFLINE and was_online and device is not None:
                 device.counters.disconnects += 1
         if payload == OFFLINE:
-            self._service.disconnect(key)
+            self._service.end(key, EndReason.DISCONNECT)
         elif payload and payload != ONLINE:
             raise BadPayloadError("availability: online or offline is needed")
         if self.observer is not None:

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stt_mqtt import __version__
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.messages import SatelliteInfo, settings_fields
 from stt_mqtt.doors.native.topics import DOOR, OFFLINE, ONLINE, Verb
 from stt_mqtt.mqtt.json import Json, encode
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.types import DeviceKey, EndReason
 
 MODEL = "web browser"
 """The model that `satellite/state` of a browser names."""
 SATELLITE = {"model": MODEL, "version": __version__}
+"""What is published of a browser. In a fleet the gateway is added that it is connected to."""
 
 
 class DirectListener(Protocol):
@@ -39,13 +41,19 @@ class DirectDevices:
         service: SpeechService,
         devices: NativeDevices,
         retain: Callable[[DeviceKey, Verb, bytes], None],
+        ownership: Ownership = EVERYTHING,
     ) -> None:
         self._service = service
         self._devices = devices
         self._retain = retain
         self._listeners: dict[str, DirectListener] = {}
-        self._browsers: set[str] = set()
-        """Devices whose retained `satellite/state` says that they are browsers."""
+        self._ownership = ownership
+        gateway = ownership.gateway
+        self._satellite = encode(
+            SATELLITE if gateway is None else {**SATELLITE, "gateway": gateway}
+        )
+        self._browsers: dict[str, str | None] = {}
+        """Devices whose `satellite/state` says that they are browsers, and of which gateway."""
 
     def is_connected(self, name: str) -> bool:
         """Whether a device is connected directly."""
@@ -60,6 +68,16 @@ class DirectDevices:
         """Whether a device is a browser, as far as its retained messages say."""
         return name in self._browsers
 
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether a device is a browser that is connected to another gateway."""
+        gateway = self._browsers.get(name)
+        return (
+            gateway is not None
+            and gateway != self._ownership.gateway
+            and self._devices.is_online(name)
+            and self._ownership.is_live(gateway)
+        )
+
     def connect(self, name: str, listener: DirectListener) -> None:
         """A device has connected. It replaces an older connection of the same device.
 
@@ -69,8 +87,8 @@ class DirectDevices:
         before = self._listeners.pop(name, None)
         if before is not None:
             before.replaced()
-        self._service.disconnect(key)
-        self._devices.satellite(key, encode(SATELLITE), retained=False)
+        self._service.end(key, EndReason.DISCONNECT)
+        self._devices.satellite(key, self._satellite, retained=False)
         self._devices.availability(key, ONLINE, retained=False)
         self._publish(key)
         self._listeners[name] = listener
@@ -99,22 +117,33 @@ class DirectDevices:
     def seen(self, name: str, satellite: SatelliteInfo | None) -> None:
         """A device published its availability (None) or satellite information on the broker.
 
-        If a browser is online there but not connected here, the service ended before it could say
-        so.
+        If a browser is online there but not connected to a gateway, that one ended before it could
+        say so.
         """
         if satellite is not None:
-            self._note(name, is_browser=satellite.model == MODEL)
-        if name in self._browsers and self._devices.is_online(name):
+            self._note(name, satellite)
+        self._leave_if_gone(name)
+
+    def owners_changed(self) -> None:
+        """Gateways may be gone, and with them the connections to their browsers."""
+        for name in list(self._browsers):
+            self._leave_if_gone(name)
+
+    def _leave_if_gone(self, name: str) -> None:
+        if name not in self._browsers or name in self._listeners or self.is_elsewhere(name):
+            return
+        was_ours = self._browsers[name] == self._ownership.gateway
+        if self._devices.is_online(name) and (was_ours or self._ownership.leads):
             self._leave(DeviceKey(DOOR, name))
 
-    def _note(self, name: str, is_browser: bool) -> None:
-        if not is_browser:
-            self._browsers.discard(name)
+    def _note(self, name: str, satellite: SatelliteInfo) -> None:
+        if satellite.model != MODEL:
+            self._browsers.pop(name, None)
         elif len(self._browsers) < self._service.config.limits.max_devices:
-            self._browsers.add(name)
+            self._browsers[name] = satellite.gateway
 
     def _publish(self, key: DeviceKey) -> None:
-        self._retain(key, Verb.SATELLITE, encode(SATELLITE))
+        self._retain(key, Verb.SATELLITE, self._satellite)
         self._retain(key, Verb.AVAILABILITY, ONLINE)
 
     def _leave(self, key: DeviceKey) -> None:

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stt_mqtt.audio.magic import sniff
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
 from stt_mqtt.doors.native import messages
+from stt_mqtt.doors.native.answers import Answers
 from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.clashes import NameClashes
 from stt_mqtt.doors.native.devices import NativeDevices
 from stt_mqtt.doors.native.direct import DirectDevices
+from stt_mqtt.doors.native.sharing import Sharing
 from stt_mqtt.doors.native.topics import (
     DOOR,
+    BridgeFleet,
     BridgeNames,
     BridgeOutput,
     BridgeRequest,
@@ -38,19 +42,12 @@ from stt_mqtt.types import (
     EndReason,
     NamedFormat,
     Outcome,
-    OutcomeKind,
     UtteranceStart,
 )
 
-MAX_TEXT_AGE_S = 30.0
-"""A text is dropped after this time, because its readers cannot see how old it is."""
-MAX_PARTIAL_AGE_S = 2.0
-"""A partial result that could not be sent is dropped after this time, for newer ones follow."""
-MAX_ENDED_AGE_S = 5.0
-"""After this time a satellite has noticed by itself that its utterance has ended."""
-
 _OWN_OUTPUT = frozenset({Verb.STATE, Verb.SETTINGS})
 _OF_ITSELF = frozenset({Verb.AVAILABILITY, Verb.SATELLITE})
+_OPENS = frozenset({Verb.CHUNK, Verb.START, Verb.UTTERANCE})
 _MAY_BE_RETAINED = frozenset({Verb.SET, Verb.AVAILABILITY, Verb.SATELLITE})
 
 
@@ -58,7 +55,7 @@ class NativeDoor:
     """Translates device messages into calls of the service, and publishes the outcomes.
 
     `bridge` handles the messages about the service itself. `now`: the clock of
-    `Publication.expires_at`, in monotonic seconds.
+    `Publication.expires_at`, in monotonic seconds. `ownership`: which devices are this gateway's.
     """
 
     def __init__(
@@ -67,16 +64,19 @@ class NativeDoor:
         bridge: Bridge,
         publish: Publish,
         now: Callable[[], float] = time.monotonic,
+        ownership: Ownership = EVERYTHING,
     ) -> None:
-        self._now = now
         self._service = service
+        self._ownership = ownership
         self._bridge = bridge
         self._publish = publish
         self._topics = Topics(service.config.mqtt.base_topic)
         self._max_payload_bytes = service.config.mqtt.max_payload_kib * 1024
         self.devices = NativeDevices(service)
         self._clashes = NameClashes(service.metrics)
-        self.direct = DirectDevices(service, self.devices, self._retain)
+        self.direct = DirectDevices(service, self.devices, self._retain, ownership)
+        self._sharing = Sharing(service, ownership, self.direct, now)
+        self._answers = Answers(self._topics, publish, self.direct, service.metrics, now)
         service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
 
@@ -85,8 +85,9 @@ class NativeDoor:
     @property
     def subscriptions(self) -> Subscriptions:
         """The topics of the door. All chunks are wanted, because any can open an utterance."""
+        of_fleet = self._topics.of_fleet if self._ownership.shared else ()
         return Subscriptions(
-            filters=self._topics.subscriptions,
+            filters=self._topics.subscriptions + of_fleet,
             audio=AudioTopics((f"/{Verb.CHUNK}",)),
             large_endings=(f"/{Verb.UTTERANCE}",),
             dropped=self._dropped,
@@ -110,7 +111,15 @@ class NativeDoor:
         if verb in _OF_ITSELF and self.direct.is_connected(route.device):
             # What the service publishes for a browser comes back from the broker.
             return
-        self._take(DeviceKey(DOOR, route.device), verb, message)
+        key = DeviceKey(DOOR, route.device)
+        if verb is Verb.RESULT:
+            self._sharing.result(key, message.payload)
+        elif verb not in _OPENS or self._sharing.is_mine(route.device):
+            self._take(key, verb, message)
+        elif verb is Verb.START:
+            self._sharing.start(key, message.payload)
+        elif verb is Verb.CHUNK and self._sharing.chunk(key):
+            self._take(key, verb, message)
 
     def receive(self, device: str, verb: Verb, payload: bytes) -> None:
         """Handle a message of a device that is connected directly."""
@@ -122,15 +131,24 @@ class NativeDoor:
         self.devices.register_configured()
         self.direct.announce()
         self._bridge.announce()
+        self._ownership.connected()
 
     def on_disconnected(self) -> None:
         """What is open may have lost its end, unless it does not come over the broker."""
         self.devices.interrupt(self.direct.is_connected)
+        self._ownership.disconnected()
+
+    def ownership_changed(self, lost: bool) -> None:
+        """Publish what is known of the devices that a gateway had which is gone."""
+        self.direct.owners_changed()
+        if lost:
+            self._service.registry.announce(DOOR)
 
     def restore_devices(self) -> None:
         """Restore the devices of the previous run that have been read so far."""
         for key in self.devices.restore():
-            self._clear(key)
+            if self._ownership.leads:
+                self._clear(key)
 
     def _clean_up(self) -> None:
         """Restore the devices whose retained messages arrived late."""
@@ -146,47 +164,25 @@ class NativeDoor:
     # Outcomes and devices ----------------------------------------------------------------------
 
     def outcome(self, outcome: Outcome) -> None:
-        """Publish the text, the result and the requested copy of the result.
-
-        An incomplete or repeated outcome has no text message, because readers would act on it.
-        """
-        device = outcome.key.name
-        if outcome.end is EndReason.ENDPOINT and not outcome.repeated:
-            topic = self._topics.of_device(device, "satellite/set")
-            ended = encode({"ended": outcome.id})
-            self._publish(Publication(topic, ended, expires_at=self._now() + MAX_ENDED_AGE_S))
-        fields = messages.result_fields(outcome)
-        result = encode(fields)
-        is_news = outcome.kind is OutcomeKind.TRANSCRIPT and not outcome.repeated
-        if outcome.transcript is not None and is_news and not outcome.incomplete:
-            text = outcome.transcript.text.encode("utf-8", "replace")
-            topic = self._topics.of_device(device, "text")
-            self._publish(Publication(topic, text, expires_at=self._now() + MAX_TEXT_AGE_S))
-        topic = self._topics.of_device(device, "result")
-        receipt = self._service.metrics.publishing(self._now)
-        self._publish(Publication(topic, result, receipt=receipt))
-        self.direct.tell(device, "result", fields)
-        if isinstance(outcome.context, messages.Reply):
-            reply = outcome.context
-            self._publish(Publication(reply.topic, result, correlation=reply.correlation))
+        """Publish an outcome, unless another gateway publishes it."""
+        if self._sharing.publishes(outcome):
+            self._answers.outcome(outcome)
 
     def partial(self, partial: Partial) -> None:
         """Publish a partial result."""
-        topic = self._topics.of_device(partial.key.name, "partial")
-        fields = messages.partial_fields(partial)
-        expires_at = self._now() + MAX_PARTIAL_AGE_S
-        self._publish(Publication(topic, encode(fields), qos=0, expires_at=expires_at))
-        self.direct.tell(partial.key.name, "partial", fields)
+        self._answers.partial(partial)
 
     def state(self, key: DeviceKey, state: DeviceState) -> None:
         """Publish a changed state."""
-        self._retain(key, Verb.STATE, state.value.encode())
+        if self._sharing.publishes_state(key.name, state):
+            self._retain(key, Verb.STATE, state.value.encode())
         self.direct.tell(key.name, "state", {"state": state.value})
 
     def settings(self, key: DeviceKey, settings: DeviceSettings) -> None:
         """Publish changed settings."""
         fields = messages.settings_fields(settings)
-        self._retain(key, Verb.SETTINGS, encode(fields))
+        if self._sharing.is_mine(key.name):
+            self._retain(key, Verb.SETTINGS, encode(fields))
         self.direct.tell(key.name, "settings", fields)
 
     def forget(self, key: DeviceKey) -> None:
@@ -194,6 +190,8 @@ class NativeDoor:
 
         If the device is not online, also clear its own ones, which would register it again.
         """
+        if not self._sharing.is_mine(key.name):
+            return
         self._clear(key)
         if not self.devices.is_online(key.name):
             self._retain(key, Verb.AVAILABILITY, b"")
@@ -252,6 +250,8 @@ class NativeDoor:
                 self.devices.note_retained_service(route.name, message.payload)
         elif isinstance(route, BridgeNames):
             self._bridge.names(message.payload)
+        elif isinstance(route, BridgeFleet):
+            self._ownership.heard(message.payload)
         elif isinstance(route, IllegalDevice):
             self.devices.refuse(route.name)
         else:
@@ -292,6 +292,7 @@ class NativeDoor:
             return
         start = replace(request.start, context=self._reply(key, message, request.reply_to))
         self._clashes.started(key.name, start.id)
+        self._sharing.started(key.name, start.id)
         if request.error is None:
             self._service.start(key, start)
         else:

@@ -1,7 +1,8 @@
 """One service per base topic: detects other services.
 
 Two services on one base topic would answer everything twice. Before a service takes any input, it
-probes for another live one. Later it monitors the topics that it publishes about itself.
+probes for another live one. Later it monitors the topics that it publishes about itself. The
+gateways of one fleet are one service: they have one instance id.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
+from stt_mqtt.doors.native.messages import transaction_of
 from stt_mqtt.doors.native.topics import ONLINE, Topics
 from stt_mqtt.mqtt.json import Json, object_in
 from stt_mqtt.mqtt.messages import Publication, Publish
@@ -42,17 +46,38 @@ class InstanceCallbacks:
     """Called with the instance of another live service, or None if there is none."""
     say_online: Callable[[], None]
     """Publish `online` again, because another service was detected."""
-    announce: Callable[[], None]
-    """Publish all topics of this service again, because another client published `offline`."""
+    said_offline: Callable[[], bool]
+    """Another client published `offline`, or the broker did, as the last will of this one.
+
+    Publish all topics of this service again. Return whether there should be no other client.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Who this process is. `id`: random, or the same for all gateways of a fleet.
+
+    `ownership`: whether this process speaks for the service.
+    """
+
+    id: str
+    ownership: Ownership = EVERYTHING
 
 
 class InstanceMonitor:
-    """Detects other services on the base topic. `own`: the random instance id of this one."""
+    """Detects other services on the base topic."""
 
     def __init__(
-        self, own: str, topics: Topics, publish: Publish, clock: Clock, callbacks: InstanceCallbacks
+        self,
+        instance: Instance,
+        topics: Topics,
+        publish: Publish,
+        clock: Clock,
+        callbacks: InstanceCallbacks,
     ) -> None:
-        self.own = own
+        self.own = own = instance.id
+        self._transaction = f"{own}.{token_hex(4)}" if instance.ownership.shared else own
+        """Marks the probe of this process, also among the gateways of its fleet."""
         self._topics = topics
         self._publish = publish
         self._clock = clock
@@ -101,7 +126,7 @@ class InstanceMonitor:
         self._other_may_live = False
         self._probe_until = self._clock.now() + PROBE_TIMEOUT_S
         topic = self._topics.of_bridge(f"request/{PROBE}")
-        fields = {"transaction": self.own, "probe": self.own}
+        fields = {"transaction": self._transaction, "probe": self.own}
         self._publish(Publication(topic, json.dumps(fields).encode()))
 
     def stop(self) -> None:
@@ -114,9 +139,10 @@ class InstanceMonitor:
             self._other_may_live = self._other_may_live or payload == ONLINE
         elif payload != ONLINE and not retained and not self._stopped:
             # This may be the last will of this service, from a lost connection.
-            self._callbacks.announce()
+            is_strange = self._callbacks.said_offline()
             now = self._clock.now()
-            if now - self._connected_at > OWN_WILL_S and self._warn_at is None:
+            is_own_will = now - self._connected_at <= OWN_WILL_S
+            if is_strange and not is_own_will and self._warn_at is None:
                 self._warn_at = now + WARN_AFTER_S
 
     def info(self, payload: bytes, retained: bool) -> None:
@@ -133,13 +159,13 @@ class InstanceMonitor:
         When our probe comes back, all retained messages have been read. If two services probe at
         the same time, the one with the lesser instance id continues.
         """
-        is_own = request == PROBE and fields.get("transaction") == self.own
+        is_own = request == PROBE and fields.get("transaction") == self._transaction
         other = fields.get("probe")
         if self._probing and not is_own and request == PROBE and isinstance(other, str):
             if other < self.own:
                 self._end_probe(other[:MAX_INSTANCE_CHARACTERS])
-            else:
-                self._answer_probe(other)
+            elif other > self.own:
+                self._answer_probe(transaction_of(fields))
             return True
         unanswered = is_own or self._probing
         if is_own and self._probing and not self._other_may_live:
@@ -149,16 +175,16 @@ class InstanceMonitor:
     def response(self, payload: bytes) -> None:
         """Handle an answer to a probe, from any service to any other."""
         answer = object_in(payload, MAX_PAYLOAD_BYTES)
-        if answer.get("transaction") != self.own:
+        if answer.get("transaction") != self._transaction:
             return
         instance = instance_in(answer.get("data"))
         if self._probing:
-            self._end_probe(instance)
-        else:
+            self._end_probe(None if instance == self.own else instance)
+        elif instance != self.own:
             self._reassert_online(f"another service, instance {instance}, answers there")
 
-    def _answer_probe(self, other: str) -> None:
-        answer = {"status": "ok", "data": {"instance": self.own}, "transaction": other}
+    def _answer_probe(self, transaction: str | int | float | None) -> None:
+        answer = {"status": "ok", "data": {"instance": self.own}, "transaction": transaction}
         topic = self._topics.of_bridge(f"response/{PROBE}")
         self._publish(Publication(topic, json.dumps({**answer, "error": None}).encode()))
 

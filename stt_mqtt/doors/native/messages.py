@@ -58,6 +58,8 @@ class SatelliteInfo:
     version: str | None = None
     can_mute: bool = False
     """Whether it publishes the state of its microphone, so that it can be muted."""
+    gateway: str | None = None
+    """For a browser: the gateway of the fleet that it is connected to."""
 
 
 def parse_start(
@@ -89,6 +91,14 @@ def parse_start(
     except UtteranceError as caught:
         start, error = UtteranceStart(id=id), caught
     return StartRequest(start, reply_to if isinstance(reply_to, str) else None, error)
+
+
+def id_of_start(payload: bytes) -> str | None:
+    """The id in a start. None: it has none, or is invalid."""
+    try:
+        return _id(parse_object(payload))
+    except UtteranceError:
+        return None
 
 
 def message_format(content_type: str | None, default: AudioFormat) -> AudioFormat:
@@ -169,6 +179,7 @@ def parse_satellite(payload: bytes) -> SatelliteInfo:
         _shown(fields.get("model")),
         _shown(fields.get("version")),
         isinstance(fields.get("muted"), bool),
+        _shown(fields.get("gateway")),
     )
 
 

@@ -36,10 +36,12 @@ class Verb(StrEnum):
     SATELLITE = "satellite/state"
     STATE = "state"
     SETTINGS = "settings"
+    RESULT = "result"
 
 
 _VERBS = {verb.value: verb for verb in Verb}
 NAMES = "names"
+FLEET = "fleet"
 _BRIDGE_OUTPUT = frozenset({"state", "info", "health", "response/health_check"})
 
 
@@ -71,13 +73,20 @@ class BridgeNames:
 
 
 @dataclass(frozen=True, slots=True)
+class BridgeFleet:
+    """The topic on which the gateways of a fleet agree who owns which device."""
+
+
+@dataclass(frozen=True, slots=True)
 class IllegalDevice:
     """A topic of a device with an illegal name."""
 
     name: str
 
 
-Route: TypeAlias = DeviceMessage | BridgeRequest | BridgeOutput | BridgeNames | IllegalDevice
+Route: TypeAlias = (
+    DeviceMessage | BridgeRequest | BridgeOutput | BridgeNames | BridgeFleet | IllegalDevice
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,11 @@ class Topics:
             self.of_bridge("info"),
             self.of_bridge("state"),
         )
+
+    @property
+    def of_fleet(self) -> tuple[str, ...]:
+        """Filters that a gateway of a fleet needs besides."""
+        return self.of_bridge(FLEET), f"{self.base}/+/{Verb.RESULT}"
 
     @property
     def read_first(self) -> tuple[str, ...]:
@@ -180,4 +194,6 @@ def _parse_bridge(rest: str) -> Route | None:
         return BridgeRequest(request)
     if rest == NAMES:
         return BridgeNames()
+    if rest == FLEET:
+        return BridgeFleet()
     return BridgeOutput(rest) if rest in _BRIDGE_OUTPUT else None

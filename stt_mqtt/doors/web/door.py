@@ -78,16 +78,20 @@ class WebDoor:
         application.add_routes(self._sockets.routes())
         for routes in ROUTE_MODULES:
             application.add_routes(routes(parts))
-        status = StatusPage(parts)
-        application.add_routes(status.routes)
-        application.cleanup_ctx.append(status.background)
-        application.on_shutdown.append(status.close)
+        self._status = StatusPage(parts)
+        application.add_routes(self._status.routes)
+        application.cleanup_ctx.append(self._status.background)
+        application.on_shutdown.append(self._status.close)
         self._runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_S)
 
     @property
     def browsers(self) -> int:
         """Number of browsers that are connected as satellites."""
         return self._sockets.count
+
+    def changed(self) -> None:
+        """Have the status page show what no observer of the service sees, such as the fleet."""
+        self._status.touch()
 
     async def open(self) -> None:
         """Start to listen. An address that is not available is logged and tried again."""

@@ -11,6 +11,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.mqtt.json import Json
+from stt_mqtt.nodes import FleetStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,5 @@ class WebParts:
     """Counts of messages that the transport lost, by cause."""
     self_check: Callable[[], Awaitable[Json]] | None
     """Makes the report of the self-check. None: there is none."""
+    fleet: Callable[[], FleetStatus | None]
+    """The fleet as it is now; None: there is none."""

@@ -23,6 +23,8 @@ MAX_ROOMS = 100
 """Rooms in a snapshot, those that were heard last. More would be a page that nobody reads."""
 MAX_CLIENTS = 50
 """Most names of connected clients of a door."""
+MAX_WORKERS = 100
+"""Workers in a snapshot, the first ones by name."""
 LIBRARIES = ("ctranslate2", "faster-whisper", "av", "numpy", "paho-mqtt", "aiohttp", "wyoming")
 
 _Place: TypeAlias = tuple[str, str]
@@ -32,7 +34,7 @@ _STATES = list(DeviceState)
 
 def snapshot(board: StatusBoard) -> Json:
     """The snapshot of this moment. Times are seconds of the Unix epoch."""
-    devices = _devices(board)
+    devices, fleet = _devices(board), _fleet(board)
     places = sorted(
         {**devices, **board.rooms},
         key=lambda place: _seen_ts(board.rooms.get(place), devices.get(place, [])),
@@ -62,6 +64,7 @@ def snapshot(board: StatusBoard) -> Json:
         ],
         "doors": [_door(door) for door in board.doors],
         "phrases": board.parts.phrases(),
+        **({} if fleet is None else {"fleet": fleet}),
         "versions": _versions(board),
     }
 
@@ -118,6 +121,11 @@ def _microphone(judgement: Judgement) -> Json:
 
 
 def _service_state(board: StatusBoard) -> str:
+    if not board.service.config.has_model:
+        fleet = board.parts.fleet()
+        if fleet is None:
+            return "loading"
+        return "serving" if fleet.problem is None else "alone"
     scheduler = board.service.scheduler
     if not scheduler.workers:
         return "loading"
@@ -134,12 +142,15 @@ def _now(board: StatusBoard) -> Json:
             "audio_s": round(queue.audio_s, 1),
             "oldest_s": round(queue.oldest_s(board.parts.clock.now()), 1),
         },
+        # A gateway has no model.
         "rung": {
             "active": status.active,
             "mode": status.mode,
             "reason": status.reason,
             "model": None if rung is None else rung.model,
-        },
+        }
+        if service.config.has_model
+        else None,
         "cpu": _rounded(board.cpu, 2),
         "cores": len(os.sched_getaffinity(0)),
         "rss_mb": round(rss_mb()),
@@ -182,8 +193,44 @@ def _door(door: DoorFacts) -> Json:
     }
 
 
+def _fleet(board: StatusBoard) -> Json | None:
+    """The fleet; None: there is none."""
+    config, fleet = board.service.config.fleet, board.parts.fleet()
+    if config is None or fleet is None:
+        return None
+    return {
+        "name": fleet.name,
+        "role": config.role.value,
+        "node": fleet.gateway,
+        "leads": fleet.leads,
+        "problem": fleet.problem,
+        "gateways": list(fleet.gateways),
+        "in_flight": fleet.in_flight,
+        "late": fleet.late,
+        "again": fleet.again,
+        "threads": fleet.threads,
+        "busy": fleet.busy,
+        "workers": [
+            {
+                "name": worker.worker,
+                "threads": worker.threads,
+                "busy": worker.busy,
+                "model": worker.model,
+                "rung": worker.rung,
+                "cost": round(worker.cost, 4),
+                "done": worker.done,
+                "failed": worker.failed,
+                "leaving": worker.leaving,
+            }
+            for worker in fleet.workers[:MAX_WORKERS]
+        ],
+        "hidden_workers": max(len(fleet.workers) - MAX_WORKERS, 0),
+    }
+
+
 def _versions(board: StatusBoard) -> list[Json]:
-    rungs = board.service.rung_status.rungs
+    service = board.service
+    rungs = service.rung_status.rungs if service.config.has_model else ()
     models = [
         {"name": f"model {rung.name}", "version": f"{rung.model}, {rung.compute_type}"}
         for rung in rungs

@@ -34,7 +34,7 @@ class StatusPage:
     """
 
     def __init__(self, parts: WebParts) -> None:
-        self._board = StatusBoard(parts, self._touch, lambda: self.streams)
+        self._board = StatusBoard(parts, self.touch, lambda: self.streams)
         self._touched = asyncio.Event()
         self._fresh = asyncio.Event()
         """Set when there is a new snapshot, and replaced by a new event."""
@@ -49,6 +49,10 @@ class StatusPage:
     def routes(self) -> list[web.RouteDef]:
         """The stream of snapshots."""
         return [web.get("/events", self._events)]
+
+    def touch(self) -> None:
+        """There is something new to show."""
+        self._touched.set()
 
     async def background(self, _application: web.Application) -> AsyncIterator[None]:
         """Sample and send while the door is open."""
@@ -122,9 +126,6 @@ class StatusPage:
                 except Exception:
                     log.exception("the status could not be collected, please report this")
             await asyncio.sleep(MIN_INTERVAL_S)
-
-    def _touch(self) -> None:
-        self._touched.set()
 
     def _renew(self) -> None:
         """Collect a new snapshot and wake the streams."""

@@ -198,7 +198,7 @@ class WyomingConnection(AsyncEventHandler):
         if self._ending:
             await self._events.discard()
         elif self._peer.finishes:
-            self._service.disconnect(self.key)
+            self._service.end(self.key, EndReason.DISCONNECT)
             self._context.rearm_timer()
             await self._answered.wait()
         elif self._events.finished and self._format is None:

@@ -55,9 +55,9 @@ def test_every_entity_of_a_satellite_is_on_the_page() -> None:
         assert f"| {entity['platform']} *{entity['name']}* |" in PAGE
 
 
-@pytest.mark.parametrize("name", ["connection", "rung", "active", "names"])
+@pytest.mark.parametrize("name", ["connection", "rung", "active", "names", "workers"])
 def test_the_entities_of_the_service_that_are_named_exist(name: str) -> None:
-    facts = ServiceFacts(Topics("stt"), ("default",), 30.0, asks_names=True)
+    facts = ServiceFacts(Topics("stt"), ("default",), 30.0, asks_names=True, has_fleet=True)
     entity = entities(service_config(facts))[name]
     platform = entity["platform"].replace("_", " ")
     assert f"| {platform} *{entity['name']}* |" in PAGE

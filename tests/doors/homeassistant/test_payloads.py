@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stt_mqtt import __version__
-from stt_mqtt.config import Config
+from stt_mqtt.config import Config, FleetConfig
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID, object_id
@@ -31,11 +31,13 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.errors import TooShortError
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Publication
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.satellite.control import SatelliteState, parse_command
 from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind, Transcript, UtteranceStart
 from tests.doors.homeassistant.rules import entities, problems
-from tests.doors.native.peers import bridge_of
+from tests.doors.native.peers import CALLBACKS, bridge_of
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
+from tests.fleets import WORKER, fleet_of, worker
 
 FACTS = ServiceFacts(Topics("stt"), ("best", "fast"), 30.0)
 SILENT = DeviceFacts()
@@ -75,11 +77,11 @@ def test_every_satellite_keeps_home_assistants_rules(
     assert all("{" not in item["state_topic"] for item in entities(config).values())
 
 
-@given(bases, rungs, st.floats(1.0, 3600.0), st.booleans())
+@given(bases, rungs, st.floats(1.0, 3600.0), st.tuples(*[st.booleans()] * 3))
 def test_the_service_keeps_home_assistants_rules(
-    base: str, rungs: list[str], interval_s: float, asks_names: bool
+    base: str, rungs: list[str], interval_s: float, about: tuple[bool, bool, bool]
 ) -> None:
-    config = service_config(ServiceFacts(Topics(base), tuple(rungs), interval_s, asks_names))
+    config = service_config(ServiceFacts(Topics(base), tuple(rungs), interval_s, *about))
     assert problems(SERVICE_ID, config) == []
     assert json.loads(encode(config)) == config
 
@@ -372,14 +374,16 @@ def test_a_forgotten_satellite_has_neither_a_state_nor_makes_home_assistant_comp
 class Service:
     """What a real service says on its own topics."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: FleetStatus | None = None) -> None:
         self.clock = FakeClock()
         pool = FakePool()
-        self.service = SpeechService(Config(), engine_facts(), self.clock)
+        config = Config(fleet=None if fleet is None else FleetConfig())
+        self.service = SpeechService(config, engine_facts(), self.clock)
         self.service.attach_pool(pool, ONE_THREAD)
         self.published: list[Publication] = []
         self.service.attach("native", self)
-        self.bridge = bridge_of(self.service, self.clock, self.published.append)
+        callbacks = replace(CALLBACKS, fleet=lambda: fleet)
+        self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
         self.clock.advance(60)
         for _ in range(2):
             self.service.single(DeviceKey("native", "kitchen"), bytes(6400), UtteranceStart())
@@ -395,7 +399,11 @@ class Service:
         messages = {item.topic: item.payload for item in self.published}
         shown = {}
         facts = ServiceFacts(
-            Topics("stt"), tuple(r.name for r in self.service.rung_status.rungs), 30.0
+            Topics("stt"),
+            tuple(r.name for r in self.service.rung_status.rungs),
+            30.0,
+            has_fleet=self.service.config.fleet is not None,
+            has_model=self.service.config.has_model,
         )
         for name, entity in entities(service_config(facts)).items():
             template = entity.get("value_template", "{{ value }}")
@@ -418,6 +426,26 @@ def test_the_services_entities_show_what_it_publishes() -> None:
         "utterances": "2",
         "errors": "1",
     }
+
+
+def test_the_number_of_workers_is_shown_with_their_names() -> None:
+    service = Service(fleet_of(WORKER, worker("attic")))
+    assert service.states()["workers"] == "2"
+    sensor = entities(service_config(replace(FACTS, has_fleet=True)))["workers"]
+    info = next(item.payload for item in service.published if item.topic == "stt/bridge/info")
+    about = json.loads(rendered(sensor["json_attributes_template"], info))
+    assert [one["name"] for one in about["workers"]] == ["cellar", "attic"]
+    # A sensor of an earlier run of a service that left its fleet.
+    assert rendered(sensor["value_template"], b'{"v":1}') == ""
+    assert rendered(sensor["json_attributes_template"], b'{"v":1}') == "{}"
+
+
+def test_a_gateway_has_no_model_to_choose_and_removes_that_of_another_role() -> None:
+    config = service_config(replace(FACTS, has_fleet=True, has_model=False))
+    assert problems(SERVICE_ID, config) == []
+    components = config["cmps"]
+    assert isinstance(components, dict)
+    assert (components["rung"], components["active"]) == ({"p": "select"}, {"p": "sensor"})
 
 
 def test_cpu_use_is_a_percentage_and_unknown_until_it_was_measured() -> None:

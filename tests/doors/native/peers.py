@@ -11,9 +11,11 @@ from stt_mqtt.core.clock import Clock
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
+from stt_mqtt.doors.native.instances import Instance
 from stt_mqtt.errors import ConfigError, RequestError
 from stt_mqtt.mqtt.json import Json
 from stt_mqtt.mqtt.messages import Inbound, Publication, Publish
+from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.phrases.names import HomeNames
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard, nothing_heard
 
@@ -24,6 +26,7 @@ CALLBACKS = BridgeCallbacks(
     probed=lambda _other: None,
     names=lambda _names: None,
     phrases=lambda: None,
+    fleet=lambda: None,
 )
 """An application that does nothing."""
 
@@ -32,7 +35,7 @@ def bridge_of(
     service: SpeechService, clock: Clock, publish: Publish, callbacks: BridgeCallbacks = CALLBACKS
 ) -> Bridge:
     """The bridge of the service `this one`."""
-    return Bridge(service, clock, publish, callbacks, "this one")
+    return Bridge(service, clock, publish, callbacks, Instance("this one"))
 
 
 def native_door(service: SpeechService, clock: Clock, publish: Publish) -> NativeDoor:
@@ -50,6 +53,7 @@ class Wire:
         self.reloads = 0
         self.names: list[HomeNames] = []
         self.phrases: Json | None = None
+        self.fleet: FleetStatus | None = None
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
         callbacks = BridgeCallbacks(
@@ -59,6 +63,7 @@ class Wire:
             lambda _other: None,
             self.names.append,
             lambda: self.phrases,
+            lambda: self.fleet,
         )
         self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
         self.door = NativeDoor(self.service, self.bridge, self.published.append)

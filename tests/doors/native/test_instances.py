@@ -10,6 +10,7 @@ from stt_mqtt.doors.native.instances import (
     OWN_WILL_S,
     PROBE_TIMEOUT_S,
     WARN_AFTER_S,
+    Instance,
     InstanceCallbacks,
     InstanceMonitor,
     instance_in,
@@ -31,11 +32,15 @@ class Bench:
         callbacks = InstanceCallbacks(
             self.found.append,
             lambda: self.found.append("online"),
-            lambda: self.found.append("everything"),
+            self._said_offline,
         )
         self.instances = InstanceMonitor(
-            "own", Topics("stt"), self.published.append, self.clock, callbacks
+            Instance("own"), Topics("stt"), self.published.append, self.clock, callbacks
         )
+
+    def _said_offline(self) -> bool:
+        self.found.append("everything")
+        return True
 
     def probe(self) -> Bench:
         self.instances.on_connected()

@@ -25,6 +25,7 @@ def web_parts(wire: Wire, **others: Any) -> WebParts:
         phrases=lambda: None,
         transport_drops=dict,
         self_check=None,
+        fleet=lambda: None,
     )
     return replace(parts, **others)
 

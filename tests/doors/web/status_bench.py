@@ -33,6 +33,7 @@ class StatusBench(Wire):
             doors=lambda: self.doors,
             phrases=lambda: self.phrases,
             transport_drops=lambda: self.drops,
+            fleet=lambda: self.fleet,
         )
 
     def says(self, text: str = "Turn on the light.", device: str = "kitchen") -> None:
@@ -43,12 +44,12 @@ class StatusBench(Wire):
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Serve the pages; gives their address."""
-        door = WebDoor(self.parts, Secrets())
-        await door.open()
+        self.web = WebDoor(self.parts, Secrets())
+        await self.web.open()
         try:
             yield self.service.config.web.url
         finally:
-            await door.close()
+            await self.web.close()
 
 
 class Reader:

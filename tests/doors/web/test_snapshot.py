@@ -5,13 +5,14 @@ from typing import Any
 
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.doors.facts import DoorFacts
-from stt_mqtt.doors.web.snapshot import MAX_CLIENTS, MAX_ROOMS, snapshot
+from stt_mqtt.doors.web.snapshot import MAX_CLIENTS, MAX_ROOMS, MAX_WORKERS, snapshot
 from stt_mqtt.doors.web.status_board import MAX_TEXT, StatusBoard
 from stt_mqtt.hints import Hint
 from stt_mqtt.levels import Levels
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.types import DeviceKey, InferenceResult, Transcript, UtteranceStart
 from tests.doors.web.status_bench import StatusBench
+from tests.fleets import WORKER, fleet_of, worker
 
 
 class Bench(StatusBench):
@@ -251,3 +252,68 @@ def test_a_hint_is_shown_as_its_sentence() -> None:
     bench.send("stt/kitchen/utterance", bytes(32_000))
     bench.pool.answer(bench.service, InferenceResult(1.0, hint=Hint.CLIPPING))
     assert bench.room()["last"]["hint"] == Hint.CLIPPING.sentence
+
+
+def test_without_a_fleet_nothing_is_said_of_one() -> None:
+    assert "fleet" not in Bench().now
+
+
+def test_a_fleet_is_shown_with_its_workers() -> None:
+    bench = Bench(fleet={"role": "both"})
+    bench.fleet = fleet_of(WORKER, worker("attic", threads=0, busy=0, cost=0.0), late=2)
+    fleet = bench.now["fleet"]
+    workers = fleet.pop("workers")
+    assert fleet == {
+        "name": "home",
+        "role": "both",
+        "node": "hall",
+        "leads": True,
+        "problem": None,
+        "gateways": ["hall"],
+        "in_flight": 1,
+        "late": 2,
+        "again": 0,
+        "threads": 4,
+        "busy": 1,
+        "hidden_workers": 0,
+    }
+    assert [one["name"] for one in workers] == ["cellar", "attic"]
+    assert workers[0] == {
+        "name": "cellar",
+        "threads": 4,
+        "busy": 1,
+        "model": "small.en",
+        "rung": "default",
+        "cost": 0.125,
+        "done": 812,
+        "failed": 0,
+        "leaving": False,
+    }
+    assert bench.now["state"] == "serving"
+
+
+def test_a_large_fleet_is_cut() -> None:
+    bench = Bench(fleet={"role": "gateway"})
+    names = [f"worker-{number:03}" for number in range(MAX_WORKERS + 5)]
+    bench.fleet = fleet_of(*map(worker, names))
+    fleet = bench.now["fleet"]
+    assert [one["name"] for one in fleet["workers"]] == names[:MAX_WORKERS]
+    assert fleet["hidden_workers"] == 5
+    assert fleet["threads"] == 4 * len(names)
+
+
+def test_a_gateway_serves_if_a_worker_does_and_shows_no_model_of_its_own() -> None:
+    bench = Bench(fleet={"role": "gateway"})
+    bench.fleet = fleet_of()
+    assert bench.now["state"] == "alone"
+    assert bench.now["fleet"]["problem"] == "No worker of the fleet is there."
+    bench.fleet = fleet_of(WORKER)
+    assert bench.now["state"] == "serving"
+    assert bench.now["now"]["rung"] is None
+    assert not any(one["name"].startswith("model ") for one in bench.now["versions"])
+
+
+def test_a_service_that_is_not_yet_in_its_fleet_says_nothing_of_it() -> None:
+    bench = Bench(fleet={"role": "gateway"})
+    assert "fleet" not in bench.now
+    assert bench.now["state"] == "loading"

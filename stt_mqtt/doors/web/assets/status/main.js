@@ -2,6 +2,7 @@
 
 import { byId, setText } from "./dom.js";
 import { showDoors, showErrors, showPhrases, showVersions } from "./details.js";
+import { showFleet, waiting } from "./fleet.js";
 import { showFigures } from "./plots.js";
 import { showRooms, tickRooms } from "./rooms.js";
 import { prepareSelfCheck } from "./selfcheck.js";
@@ -44,6 +45,7 @@ function take(snapshot) {
   showService(snapshot);
   showRooms(snapshot);
   showFigures(snapshot);
+  showFleet(snapshot.fleet);
   showErrors(snapshot);
   showDoors(snapshot.doors);
   showPhrases(snapshot.phrases);
@@ -55,7 +57,10 @@ function showService(snapshot) {
   const broken = snapshot.doors.filter((door) => door.problem !== null).map((door) => door.name);
   const service = byId("service");
   document.body.dataset.connection = "live";
-  if (snapshot.state !== "serving") {
+  if (snapshot.state === "alone") {
+    service.dataset.state = "bad";
+    setText(service, waiting(snapshot.fleet));
+  } else if (snapshot.state !== "serving") {
     service.dataset.state = "waiting";
     setText(service, STATES[snapshot.state] ?? snapshot.state);
   } else if (broken.length > 0) {

@@ -90,6 +90,20 @@ function showLoad(history, now) {
 
 function showModel(history, now) {
   const { queue, rung } = now;
+  const waiting = queue.jobs === 0 ? "Nothing waits." : `${count(queue.jobs, "utterance")} (${queue.audio_s} s) ${queue.jobs === 1 ? "waits" : "wait"}, for ${queue.oldest_s} s.`;
+  if (rung === null) {
+    // Workers of the fleet transcribe.
+    show("model", "Queue", {
+      value: String(queue.jobs),
+      unit: "waiting now",
+      detail: waiting,
+      key: [["cpu", "waiting"]],
+      summary: `Utterances that waited in each minute of the last hour, at most ${Math.max(...history.jobs)}.`,
+      scale: `${Math.max(LEAST.utterances, ...history.jobs)}`,
+      marks: area(history.jobs, Math.max(LEAST.utterances, ...history.jobs)),
+    });
+    return;
+  }
   const names = [...new Set(history.rung.filter((name) => name !== null))].sort();
   const bands = runsOf(history.rung).map(({ value, from, to }) =>
     drawing("rect", {
@@ -100,7 +114,6 @@ function showModel(history, now) {
       height: INNER_HEIGHT - 6,
     }),
   );
-  const waiting = queue.jobs === 0 ? "Nothing waits." : `${count(queue.jobs, "utterance")} (${queue.audio_s} s) ${queue.jobs === 1 ? "waits" : "wait"}, for ${queue.oldest_s} s.`;
   show("model", "Model and queue", {
     value: rung.model ?? rung.active,
     unit: "",

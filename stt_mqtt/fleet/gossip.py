@@ -1,0 +1,93 @@
+"""What gateways tell each other: on the topic `bridge/fleet`, and in the bucket. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from stt_mqtt.config.fleet import NodeName
+from stt_mqtt.fleet.ring import Ring
+from stt_mqtt.fleet.wire import WireError
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+_CONFIG = ConfigDict(extra="ignore", allow_inf_nan=False)
+Session = Annotated[str, Field(min_length=1, max_length=64)]
+
+T = TypeVar("T")
+
+
+@checked(frozen=True, slots=True, config=_CONFIG)
+class Here:
+    """A gateway gets the messages of the broker, on a connection that is subscribed to the input.
+
+    `session`: a random id of its process. `asks`: the others shall say this, too. `sees`: it sees
+    the others in the bucket. `joins`: its name is its own, so that it may own names. `leaving`: it
+    takes no new utterances. `left`: it has none open, and says nothing more.
+    """
+
+    here: NodeName
+    session: Session
+    asks: bool
+    sees: bool
+    joins: bool
+    leaving: bool = False
+    left: bool = False
+    v: Literal[1] = 1
+
+
+@checked(frozen=True, slots=True, config=_CONFIG)
+class Entry:
+    """The entry of a gateway in the bucket, written once a second.
+
+    `beat`: monotonic seconds of the gateway, which mean something only to itself. `ready`: it is
+    subscribed to the input. `epoch`: the highest that it has heard of. `ring`: the id of the ring
+    in force there; None: it knows none.
+    """
+
+    session: Session
+    beat: float
+    ready: bool
+    leaving: bool
+    epoch: Annotated[int, Field(ge=0, lt=2**53)]
+    ring: Annotated[str, Field(max_length=64)] | None
+    v: Literal[1] = 1
+
+
+Message: TypeAlias = Here | Ring
+
+
+def encode_message(message: Message) -> bytes:
+    """A message for the topic of the gateways."""
+    return _MESSAGES.dump_json(message)
+
+
+def decode_message(data: bytes) -> Message:
+    """A message on the topic of the gateways. Raises WireError."""
+    return _load(_MESSAGES, data)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """An entry for the bucket."""
+    return _ENTRIES.dump_json(entry)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """An entry in the bucket. Raises WireError."""
+    return _load(_ENTRIES, data)
+
+
+_MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
+_ENTRIES = TypeAdapter(Entry)
+
+
+def _load(adapter: TypeAdapter[T], data: bytes) -> T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError(f"more than {MAX_MESSAGE_BYTES} bytes of a gateway")
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        raise WireError(f"{where}: {first['type']}") from None
