@@ -71,6 +71,7 @@ class Application:
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._serving = False
+        self._doors: Doors
         self._lag = LoopLag()
         self._trim = Trim(lambda: self._service.scheduler.drained)
         self._fatal_error: SttMqttError | None = None
@@ -205,9 +206,8 @@ class Application:
 
     async def _join_fleet(self, connection: Connection | None) -> None:
         if connection is not None and self._members is not None:
-            callbacks = ApplicationSide(
-                self._on_verdict, self._on_finished, self._doors.publish_info, self._arm
-            )
+            changed, arm = self._doors.publish_info, self._arm
+            callbacks = ApplicationSide(self._on_verdict, self._on_finished, changed, arm)
             self._fleet = Gateway(connection, self._service, self._clock, callbacks, self._members)
             self._fleet.names.set(self.names.names)
             self._fleet.share(self._doors, self._stop_with_error)

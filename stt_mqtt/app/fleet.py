@@ -204,7 +204,7 @@ class Gateway:
             gateway=self._node,
             connected=self._connection.connected,
             leads=self._members.leads,
-            gateways=self._members.gateways,
+            gateways=tuple(sorted({*self._members.gateways, self._node})),
             workers=pool.roster.workers,
             in_flight=pool.in_flight,
             late=pool.late,

@@ -60,6 +60,8 @@ class FakeServers:
     def __post_init__(self) -> None:
         self.on_ready: Callable[[], None] = _nothing
         self.on_lost: Callable[[], None] = _nothing
+        self.entry: bytes | None = None
+        """What the gateway says of itself in the bucket."""
         self.names: list[bytes] = []
         """What workers were told of the names of the home."""
         self._hear: list[Callable[[bytes], None]] = []
@@ -110,6 +112,15 @@ class FakeServers:
 
     async def say_names(self, data: bytes) -> None:
         self.names.append(data)
+
+    async def say_gateway(self, data: bytes) -> None:
+        self.entry = data
+
+    async def leave_gateway(self) -> None:
+        self.entry = None
+
+    async def watch_gateways(self, handle: Callable[[str, bytes | None], None]) -> None:
+        self.tell_of_gateway = handle
 
     async def hear_failures(self, handle: Callable[[int], None]) -> None:
         self.give_up = handle
