@@ -78,6 +78,7 @@ def crowd(house: House) -> Data:
         "plan": asdict(plan),
         "cost_s": round(sum(plan.model.seconds(one.seconds) for one in live) / count, 3),
         "bytes": round(sum(len(data) for one in live for _, data in one.chunks) / count),
+        "chunks": round(sum(len(one.chunks) for one in live) / count, 1),
         "live": costs,
         "rss_mb": rss_mb,
         "bytes_per_room": round(

@@ -49,7 +49,8 @@ class Kills:
     restart_s: float
 
 
-WORKERS = Kills(Load(1000, 170, 600, 4, 16, TINY_1), 20, RESTART_S)
+WORKERS = Kills(Load(1000, 60, 600, 4, 5, TINY_1), 20, RESTART_S)
+"""As much as two cores can do beside broker, load and workers; three workers are busy to 77 %."""
 QUICK_WORKERS = Kills(Load(20, 16, 3, 2, 2, TINY_1), 1.5, 0.5)
 SERVER = Kills(Load(200, 20, 60, 4, 4), 20, 1)
 QUICK_SERVER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 0.2)
@@ -135,7 +136,7 @@ def shown_deaths(found: Found) -> str:
     """The cell of scenarios in which something dies."""
     return (
         f"{found['sent']:,} jobs, {len(found['deaths'])} deaths: {lost(dict(found))} lost, "
-        f"{found['doubled']} doubled; the last answer after {found['longest_s']} s"
+        f"{found['doubled']} doubled; what was open then had answers within {found['longest_s']} s"
     )
 
 

@@ -23,13 +23,15 @@ CORES_PER_MACHINE = 2
 """Of the machine on which the cost of the model was measured; it has as many threads."""
 MAX_DEVICES = 100_000
 """The largest `limits.max_devices`."""
+MARKS = 2
+"""Messages of an utterance beside its chunks: start and stop."""
 LINK_BYTES_PER_S = 125e6
 """1 Gbit/s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Per utterance. All but `bytes` and `nats_bytes` are seconds of a core or of a thread.
+    """Per utterance; names with `_s` are seconds of a core or of a thread.
 
     `own_s`: of the gateway that owns the room. `foreign_s`: of every other one, which receives the
     messages as well. `thread_s`: of a worker.
@@ -42,6 +44,8 @@ class Costs:
     thread_s: float
     bytes: float
     nats_bytes: float
+    chunks: float
+    nats_messages: float
     bytes_per_room: float
     gateway_mb: float
 
@@ -57,6 +61,8 @@ def costs(crowd: Mapping[str, Any]) -> Costs:
         thread_s=crowd["cost_s"],
         bytes=crowd["bytes"],
         nats_bytes=two["nats"]["in_bytes"] + two["nats"]["out_bytes"],
+        chunks=crowd["chunks"],
+        nats_messages=two["nats"]["in_msgs"] + two["nats"]["out_msgs"],
         bytes_per_room=max(crowd["bytes_per_room"], 0.0),
         gateway_mb=two["rss_mb"]["gateways"],
     )
@@ -68,7 +74,7 @@ def peak_per_s(homes: float = HOMES) -> float:
 
 
 def gateway_limit(cost: Costs, gateways: int) -> float | None:
-    """Utterances a second at which the event loops of so many gateways are full."""
+    """Utterances a second at which so many gateways are full: the threads of one share a core."""
     return _full(cost.own_s / gateways + cost.foreign_s * (1 - 1 / gateways))
 
 
@@ -84,10 +90,10 @@ def limits(cost: Costs) -> list[tuple[str, float | None]]:
     """What is full at how many utterances a second, the first one first; None: never."""
     homes_per_s = peak_per_s(1)
     found: list[tuple[str, float | None]] = [
-        ("one gateway: its event loop", gateway_limit(cost, 1)),
-        ("two gateways: their event loops", gateway_limit(cost, 2)),
-        ("four gateways: their event loops", gateway_limit(cost, 4)),
-        ("any number of gateways: each receives all audio", gateway_limit(cost, 10**9)),
+        ("one gateway: its threads share a core", gateway_limit(cost, 1)),
+        ("two gateways: each with one core", gateway_limit(cost, 2)),
+        ("four gateways: each with one core", gateway_limit(cost, 4)),
+        ("any number of gateways: each receives all audio", _full(cost.foreign_s)),
         ("the broker: one core (Mosquitto has one thread)", _full(cost.broker_s)),
         ("a NATS server: one core (it can use more)", _full(cost.nats_s)),
         ("a NATS server: 1 Gbit/s", _full(cost.nats_bytes / LINK_BYTES_PER_S)),
@@ -111,6 +117,7 @@ def page(crowd: Mapping[str, Any]) -> list[str]:
     machines = ceil(per_s * cost.thread_s / (CORES_PER_MACHINE * FULL))
     rooms = HOMES * ROOMS_PER_HOME
     memory_mb = cost.gateway_mb + rooms * cost.bytes_per_room / 1e6
+    messages = cost.chunks + MARKS
     copies = 1 + (gateways or 1)
     rows = [
         [name, *(report.number("{:,.0f}", each) for each in (at, at and at / peak_per_s(1)))]
@@ -135,10 +142,10 @@ def page(crowd: Mapping[str, Any]) -> list[str]:
         + f". An utterance costs its own gateway {1e3 * cost.own_s:.1f} ms of CPU time and each "
         f"other one {1e3 * cost.foreign_s:.1f} ms, since all receive all messages.",
         f"- Memory of a gateway: {memory_mb:,.0f} MB with {rooms:,} rooms.",
-        f"- The broker: {per_s * cost.broker_s:.2f} cores, "
-        f"{per_s * cost.bytes * copies * 8 / 1e6:.1f} Mbit/s of audio in and out.",
-        f"- NATS: {per_s * cost.nats_s:.2f} cores, {per_s * cost.nats_bytes * 8 / 1e6:.1f} Mbit/s "
-        "in and out.",
+        f"- The broker: {per_s * cost.broker_s:.2f} cores, {per_s * copies * messages:,.0f} "
+        f"messages and {per_s * cost.bytes * copies * 8 / 1e6:.1f} Mbit/s of audio in and out.",
+        f"- NATS: {per_s * cost.nats_s:.2f} cores, {per_s * cost.nats_messages:,.0f} messages and "
+        f"{per_s * cost.nats_bytes * 8 / 1e6:.1f} Mbit/s in and out.",
         "",
         "Which limit comes first:",
         "",

@@ -36,7 +36,7 @@ from benchmarks.fleet.rooms import mean_s, speeches
 from benchmarks.fleet.witness import deliveries
 from stt_mqtt.types import Codec
 
-COSTS = paper.Costs(0.010, 0.002, 0.001, 0.0005, 0.5, 8_000, 20_000, 5_000, 90)
+COSTS = paper.Costs(0.010, 0.002, 0.001, 0.0005, 0.5, 8_000, 20_000, 45, 12, 5_000, 90)
 
 
 def said(
@@ -204,10 +204,10 @@ def test_gateways_are_limited_by_what_all_of_them_receive() -> None:
 
 def test_the_first_limit_is_the_lowest_and_what_costs_nothing_has_none() -> None:
     found = paper.limits(COSTS)
-    assert found[0][0] == "one gateway: its event loop"
+    assert found[0][0] == "one gateway: its threads share a core"
     values = [at for _, at in found if at is not None]
     assert values == sorted(values)
-    free = paper.limits(paper.Costs(0, 0, 0, 0, 0.5, 0, 0, 0, 0))
+    free = paper.limits(paper.Costs(0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0))
     assert Counter(at is None for _, at in free) == {True: 7, False: 1}
 
 
@@ -258,7 +258,7 @@ def data() -> dict[str, Any]:
             "plan": {"rooms": 2000, "live_per_s": 10.0, "per_s": 50.0, "seconds": 60,
                      "workers": 20, "threads": 2, "model": {"name": "base"},
                      "greedy": 20, "greedy_per_s": 60.0},
-            "cost_s": 0.5, "bytes": 8000, "bytes_per_room": 5000,
+            "cost_s": 0.5, "bytes": 8000, "chunks": 45, "bytes_per_room": 5000,
             "even": EVEN, "live": {"1": LIVE, "2": LIVE},
             "beside_greedy": {"quiet": BESIDE, "greedy": BESIDE}, **COUNTED,
         },
