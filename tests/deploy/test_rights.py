@@ -46,7 +46,7 @@ OF_A_DEVICE = (
     "result", "text", "partial", "state", "settings", "reply/answer",
 )  # fmt: skip
 OF_THE_SERVICE = (
-    "state", "info", "health", "names", "request/health_check", "request/reload",
+    "state", "info", "health", "names", "fleet", "request/health_check", "request/reload",
     "request/rung", "request/forget", "response/health_check", "response/reload",
 )  # fmt: skip
 OF_HERMES = (
@@ -164,7 +164,7 @@ def test_the_service_may_read_what_its_code_reads_and_no_more() -> None:
     config = Config()
     probed = ProbeTopics(config)
     topics = probed.native
-    read = {*probed.filters, *topics.read_first, *Overview(topics).filters}
+    read = {*probed.filters, *topics.read_first, *topics.of_fleet, *Overview(topics).filters}
     read = {*(read - {topics.of_bridge("state")}), topics.of_device(NOBODY, "#")}
     assert rights_in_file("stt", "read") == read
 
