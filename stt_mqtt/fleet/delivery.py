@@ -18,7 +18,8 @@ from stt_mqtt.fleet.subjects import CONSUMER
 
 AUDIO_HEADER = "Stt-Audio"
 """Header of a job whose audio is in parts: the id of the job, and the number of parts."""
-MAX_PARTS = 4096
+MAX_AUDIO_BYTES = 64 * 1024 * 1024
+"""Most audio of a job: as much as `limits.max_utterance_kib` may allow."""
 LAST_PRIORITY = 9
 """The number of the last priority. Who pulls with 0 is served first."""
 PULL_S = 30.0
@@ -56,8 +57,7 @@ class Delivery:
         self.attempt = about.num_delivered
         self.pending = about.num_pending
         found = _PARTS.fullmatch((message.headers or {}).get(AUDIO_HEADER, ""))
-        self._job, parts = (found[1], int(found[2])) if found is not None else ("", 0)
-        self._parts = min(parts, MAX_PARTS)
+        self._job, self._parts = (found[1], int(found[2])) if found is not None else ("", 0)
         self._stores = stores
         self._reply = message.reply
 
@@ -86,15 +86,17 @@ class Delivery:
         await self._answer(b"+WPI")
 
     async def fetch_audio(self) -> bytes:
-        """The audio of a stored job. Raises FleetError, also if it has been deleted."""
-        subjects, parts = self._stores.subjects, []
+        """The audio of a stored job. Raises FleetError, also if it is gone or far too large."""
+        subjects, audio = self._stores.subjects, bytearray()
         for number in range(self._parts):
             subject = subjects.audio_part(self._job, number)
             part = await stored_message(self._stores.link, subjects.audio, last_by_subj=subject)
             if part is None:
                 raise FleetError("the audio of a job has been deleted")
-            parts.append(data_of(part))
-        return b"".join(parts)
+            audio += data_of(part)
+            if len(audio) > MAX_AUDIO_BYTES:
+                raise FleetError(f"the audio of a job has more than {MAX_AUDIO_BYTES} bytes")
+        return bytes(audio)
 
     async def _answer(self, data: bytes) -> None:
         await self._stores.link.publish(self._reply, data)

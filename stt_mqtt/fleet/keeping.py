@@ -134,10 +134,7 @@ class KeptConnection:
     async def _attempt(self, url: str) -> Cause:
         """Connect to a server, and keep the connection to its end. Return why it ended."""
         try:
-            # Anew for each connection: a renewed certificate is used.
-            identity = read_identity(self._config)
-            name = f"stt-mqtt {self._config.role} {self._node}"
-            link = await connect(url, identity, name, f"_INBOX_{self._node}")
+            link = await self._connect(url)
         except RefusedError as error:
             return self._failed(Cause.CREDENTIALS, str(error))
         except (FleetError, ConfigError) as error:
@@ -152,9 +149,28 @@ class KeptConnection:
             return self._failed(cause, link.lost.result(), ready_s)
         except FleetError as error:
             return self._failed(Cause.UNREACHABLE, str(error))
+        except Exception:
+            log.exception("the connection to %s failed unexpectedly, please report this", url)
+            return self._failed(Cause.UNREACHABLE, "internal error, see the log")
         finally:
             self._link = self._stores = None
             await link.close(self._close_s)
+
+    async def _connect(self, url: str) -> Link:
+        # Anew for each connection: a renewed certificate is used.
+        identity = read_identity(self._config)
+        name = f"stt-mqtt {self._config.role} {self._node}"
+        connecting = asyncio.ensure_future(connect(url, identity, name, f"_INBOX_{self._node}"))
+        try:
+            # Not directly: before Python 3.12 what nats-py awaits may lose a cancellation.
+            await asyncio.wait({connecting})
+        except asyncio.CancelledError:
+            connecting.cancel()
+            await asyncio.wait({connecting})
+            if not connecting.cancelled() and connecting.exception() is None:
+                await connecting.result().close(self._close_s)
+            raise
+        return connecting.result()
 
     async def _keep(self, link: Link, stores: Stores) -> float:
         """Find or make what the fleet needs, until the connection is lost.

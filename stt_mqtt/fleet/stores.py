@@ -78,14 +78,14 @@ class Stores:
         """The gateways in the bucket, each with its entry. Raises FleetError."""
         stream = self.subjects.gateway_stream
         every = self.subjects.gateway_entry("*")
-        info = await self.link.api(f"STREAM.INFO.{stream}", {"subjects_filter": every})
-        subjects = list(info["state"].get("subjects") or ())[:MAX_GATEWAYS]
         found = {}
-        for subject in subjects:
-            entry = await stored_message(self.link, stream, last_by_subj=subject)
-            # What has headers marks a deletion.
-            if entry is not None and "hdrs" not in entry:
-                found[subject.rpartition(".")[2]] = data_of(entry)
+        with self._explained():
+            info = await self.link.api(f"STREAM.INFO.{stream}", {"subjects_filter": every})
+            for subject in list(info["state"].get("subjects") or ())[:MAX_GATEWAYS]:
+                entry = await stored_message(self.link, stream, last_by_subj=subject)
+                # What has headers marks a deletion.
+                if entry is not None and "hdrs" not in entry:
+                    found[subject.rpartition(".")[2]] = data_of(entry)
         return found
 
     def _streams(self) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,6 @@ class Stores:
             "retention": "limits",
             "max_bytes": half,
             "max_msgs_per_subject": 1,
-            "duplicate_window": 0,
         }
         yield common | {
             "name": subjects.gateway_stream,

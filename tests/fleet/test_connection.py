@@ -248,6 +248,21 @@ def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted
     run(small_server, scenario, **PATIENT)
 
 
+def test_audio_that_is_far_too_large_is_not_fetched(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stt_mqtt.fleet.delivery.MAX_AUDIO_BYTES", 1_999_999)
+
+    async def scenario(fleet: Fleet) -> None:
+        gateway, worker = await fleet.gateway(), await fleet.worker()
+        await gateway.connection.publish_job(job(1, size=2_000_000))
+        delivery = await worker.next()
+        with pytest.raises(FleetError, match="more than 1999999 bytes"):
+            await delivery.fetch_audio()
+
+    run(server, scenario, **PATIENT)
+
+
 def test_a_gateway_takes_back_a_job_and_its_audio(server: NatsServer) -> None:
     async def scenario(fleet: Fleet) -> None:
         gateway = await fleet.gateway()
@@ -500,6 +515,23 @@ def test_a_change_of_the_configuration_reaches_the_server_and_the_workers(
     run(server, scenario)
 
 
+def test_who_comes_later_changes_nothing(server: NatsServer) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        await fleet.gateway("a")
+        async with an_operator(server) as operator:
+            changes = [
+                await operator.subscribe(f"$JS.API.{subject}.>")
+                for subject in ("STREAM.CREATE", "STREAM.UPDATE", "CONSUMER.CREATE")
+            ]
+            await ask(operator, "INFO")
+            gateway = await fleet.gateway("b")
+            await until_subscribed(gateway)
+            await ask(operator, "INFO")
+            assert [subscription.pending_msgs for subscription in changes] == [0, 0, 0]
+
+    run(server, scenario)
+
+
 def test_storage_that_cannot_be_changed_is_a_sentence(server: NatsServer) -> None:
     async def scenario(fleet: Fleet) -> None:
         await fleet.gateway()
@@ -599,6 +631,113 @@ def test_a_right_that_is_missing_is_named(tmp_path: Path, key_files: tuple[str, 
         run(server, scenario)
 
 
+RIGHTS_OF_A_GATEWAY = """
+    publish: { allow: [
+        "stt.home.job", "stt.home.audio.hall.>", "$KV.STT_home_GATEWAYS.hall",
+        "$JS.API.STREAM.INFO.STT_home_JOBS", "$JS.API.STREAM.CREATE.STT_home_JOBS",
+        "$JS.API.STREAM.UPDATE.STT_home_JOBS", "$JS.API.STREAM.INFO.STT_home_AUDIO",
+        "$JS.API.STREAM.CREATE.STT_home_AUDIO", "$JS.API.STREAM.UPDATE.STT_home_AUDIO",
+        "$JS.API.STREAM.INFO.KV_STT_home_GATEWAYS", "$JS.API.STREAM.CREATE.KV_STT_home_GATEWAYS",
+        "$JS.API.STREAM.UPDATE.KV_STT_home_GATEWAYS",
+        "$JS.API.CONSUMER.INFO.STT_home_JOBS.workers",
+        "$JS.API.CONSUMER.CREATE.STT_home_JOBS.workers",
+        "$JS.API.STREAM.MSG.GET.STT_home_JOBS", "$JS.API.STREAM.MSG.DELETE.STT_home_JOBS",
+        "$JS.API.STREAM.MSG.GET.KV_STT_home_GATEWAYS", "$JS.API.STREAM.PURGE.STT_home_AUDIO"
+    ] }
+    subscribe: { allow: [
+        "_INBOX_hall.>", "stt.home.result.hall", "stt.home.worker.*", "$KV.STT_home_GATEWAYS.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.STT_home_JOBS.workers"
+    ] }
+    allow_responses: true
+"""
+RIGHTS_OF_A_WORKER = """
+    publish: { allow: [
+        "stt.home.result.*", "stt.home.worker.cellar",
+        "$JS.API.CONSUMER.INFO.STT_home_JOBS.workers",
+        "$JS.API.CONSUMER.MSG.NEXT.STT_home_JOBS.workers", "$JS.ACK.STT_home_JOBS.workers.>",
+        "$JS.API.STREAM.MSG.GET.STT_home_AUDIO", "$JS.API.STREAM.PURGE.STT_home_AUDIO"
+    ] }
+    subscribe: { allow: ["_INBOX_cellar.>", "stt.home.worker.*", "$KV.STT_home_GATEWAYS.*"] }
+"""
+
+
+def test_these_rights_are_enough(tmp_path: Path, key_files: tuple[str, str]) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        fleet.config["name"] = "home"
+        gateway = await fleet.gateway(nkey_file=key_files[0])
+        worker = await fleet.worker(nkey_file=key_files[1])
+        entries: list[str] = []
+        alive: list[bytes] = []
+        failed: list[int] = []
+        for peer in (gateway, worker):
+            await peer.connection.watch_gateways(lambda name, _: entries.append(name))
+            await peer.connection.hear_workers(alive.append)
+        await gateway.connection.hear_failures(failed.append)
+        await gateway.connection.answer_results(lambda _: True)
+        await until_subscribed(gateway)
+        await gateway.connection.say_gateway(b"1")
+        await worker.connection.say_worker(b"1")
+        await until(lambda: len(alive) == len(entries) == 2)
+        large = job(1, size=2_000_000)
+        await gateway.connection.publish_job(large)
+        delivery = await worker.next()
+        await delivery.working()
+        assert len(await delivery.fetch_audio()) == 2_000_000
+        await delivery.nak()
+        delivery = await worker.next()
+        assert await worker.connection.tell_result("hall", b"1", 60.0) is True
+        await delivery.ack()
+        sequence = await gateway.connection.publish_job(large)
+        await gateway.connection.forget_job(large.id, sequence, stored=True)
+        # It changes the streams, and reads who is there.
+        another = await fleet.gateway("hall", nkey_file=key_files[0], max_stored_mib=4)
+        await another.connection.publish_job(job(2))
+        for _ in range(2):
+            await (await worker.next()).nak()
+        await worker.pull()
+        await until(lambda: failed)
+        assert gateway.connection.failure is another.connection.failure is None
+
+    config = users(
+        **{
+            seed_of(1): f"permissions: {{ {RIGHTS_OF_A_GATEWAY} }}",
+            seed_of(2): f"permissions: {{ {RIGHTS_OF_A_WORKER} }}",
+        }
+    )
+    with a_nats_server(tmp_path, config) as server:
+        run(server, scenario, max_deliver=2, **PATIENT)
+
+
+def test_a_connection_on_which_nonsense_comes_is_ended_and_made_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b'INFO {"headers":true,"max_payload":1048576}\r\n')
+        async for line in reader:
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\nINFO {secret words\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async def scenario() -> None:
+        port = free_port()
+        async with await asyncio.start_server(serve, "127.0.0.1", port):
+            peer = Peer(FleetConfig(servers=(f"nats://127.0.0.1:{port}",)), "hall")
+            await peer.connection.open()
+            await peer.failing("was lost")
+            await until(lambda: connections >= 2)
+            await peer.connection.close(5.0)
+            await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    asyncio.run(scenario())
+    assert "nats-py failed at what a server sent: JSONDecodeError" in caplog.text
+    assert "secret words" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("greeting", "words"),
     [
@@ -614,6 +753,8 @@ def test_what_is_no_nats_server_is_a_sentence(greeting: bytes, words: str) -> No
         async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(greeting)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
         port = free_port()
         async with await asyncio.start_server(greet, "127.0.0.1", port):
@@ -622,6 +763,22 @@ def test_what_is_no_nats_server_is_a_sentence(greeting: bytes, words: str) -> No
             await peer.connection.open()
             await peer.failing(words)
             await peer.connection.close(5.0)
+            await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_can_be_closed_at_any_moment(server: NatsServer) -> None:
+    async def scenario() -> None:
+        config = FleetConfig(servers=(server.url,), name="short", max_stored_mib=8)
+        for turns in range(60):
+            connection = FleetConnection(config, "hall")
+            await connection.open()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_S):
+                await connection.close(1.0)
+        assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(scenario())
 
@@ -655,9 +812,7 @@ def test_garbage_does_no_harm(server: NatsServer, caplog: pytest.LogCaptureFixtu
             for subject in (*subjects, inbox):
                 to = subject.encode()
                 raw.sendall(b"PUB " + to + b" 4\r\n\xff\x00{]\r\n")
-                raw.sendall(
-                    b"HPUB " + to + b" $JS.ACK.x 16 16\r\nNATS/1.0 \xff\xfe\xfd\r\n\r\n\r\n"
-                )
+                raw.sendall(b"HPUB " + to + b" x 16 16\r\nNATS/1.0 \xff\xfe\xfd\r\n\r\n\r\n")
                 raw.sendall(b"HPUB " + to + b" 16 16\r\nNATS/1.0\r\n:\xff\r\n\r\n\r\n")
             raw.sendall(b"PUB stt." + name.encode() + b".worker.\xff\xfe 2\r\nhi\r\n")
             raw.sendall(b"PING\r\n")
