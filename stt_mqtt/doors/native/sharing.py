@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from stt_mqtt.core.device import Device
 from stt_mqtt.core.overhearing import overhear_chunk, overhear_result, overhear_start
 from stt_mqtt.core.ownership import Ownership
 from stt_mqtt.core.service import SpeechService
@@ -60,10 +61,8 @@ class Sharing:
 
         Otherwise the device gets no utterance here until it pauses, stops or starts another one.
         """
-        try:
-            device = self._service.registry.touch_or_add(key)
-        except TooManyDevicesError:
-            self._service.metrics.drop(DropReason.TOO_MANY_DEVICES)
+        device = self._device(key)
+        if device is None:
             return False
         if not device.listening:
             overhear_chunk(device, self._now())
@@ -71,10 +70,8 @@ class Sharing:
 
     def start(self, key: DeviceKey, payload: bytes) -> None:
         """A device of another gateway opens an utterance, maybe one that is open or waits here."""
-        try:
-            device = self._service.registry.touch_or_add(key)
-        except TooManyDevicesError:
-            self._service.metrics.drop(DropReason.TOO_MANY_DEVICES)
+        device = self._device(key)
+        if device is None:
             return
         if key.name in self._busy:
             self._superseded.add(key.name)
@@ -122,6 +119,19 @@ class Sharing:
             was_busy = True
             self._busy.add(name)
         return self.is_mine(name) or (was_busy and not is_superseded)
+
+    def _device(self, key: DeviceKey) -> Device | None:
+        """A device of others that sent a message. None: there is no place for it.
+
+        It counts as announced, because its owner has announced it.
+        """
+        try:
+            device = self._service.registry.touch_or_add(key)
+        except TooManyDevicesError:
+            self._service.metrics.drop(DropReason.TOO_MANY_DEVICES)
+            return None
+        self._service.registry.observers.announce(device)
+        return device
 
     def _leave_to_others(self, name: str, id: str | None) -> None:
         if id is not None:

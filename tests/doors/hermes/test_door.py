@@ -12,6 +12,7 @@ import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.listening import COMPLETE_S, OPEN_S
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.demo.samples import SAMPLES
 from stt_mqtt.doors.hermes.door import DOOR, MAX_SESSIONS_OF_SITE, HermesDoor
@@ -30,6 +31,7 @@ from stt_mqtt.types import (
 from tests.audio.synth import s16, tone
 from tests.core.speech import BYTES_PER_S, WORDS, found, quiet
 from tests.doors.hermes.frames import BROKEN, FRAME_BYTES, FRAMINGS, at_rate, classic
+from tests.doors.shares import Share
 from tests.fakes import (
     ONE_THREAD,
     FakeClock,
@@ -52,7 +54,7 @@ FRAME_S = FRAME_BYTES / 32_000
 class Wire:
     """Sends messages to the door and keeps what is published."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, share: Ownership = EVERYTHING, **config: Any) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.glimpsed: Verdict = nothing_heard()
@@ -61,7 +63,7 @@ class Wire:
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
         self.service.attach("native", RecordingOutlet())
-        self.door = HermesDoor(self.service, self.clock, self.published.append)
+        self.door = HermesDoor(self.service, self.clock, self.published.append, share)
 
     def send(self, topic: str, payload: bytes = b"", retain: bool = False) -> None:
         self.door.handle(Inbound(topic, payload, retain=retain))
@@ -833,3 +835,45 @@ def test_a_site_without_partials_is_told_only_the_text() -> None:
     wire.speak(WORDS + WORDS)
     assert wire.on(PARTIAL) == []
     assert wire.service.metrics.drafts == 0
+
+
+def test_a_session_belongs_to_the_gateway_that_owns_its_site() -> None:
+    wire = Wire(Share({"kitchen"}))
+    for site in ("kitchen", "bath"):
+        wire.start(site)
+        wire.frame(second(), site)
+        wire.stop(site)
+    wire.answer()
+    assert [text["siteId"] for text in wire.texts] == ["kitchen"]
+    assert not wire.pool.submitted
+
+
+def test_an_open_session_ends_at_the_gateway_that_began_it() -> None:
+    share = Share({"kitchen"})
+    wire = Wire(share)
+    wire.start()
+    share.names.clear()
+    wire.frame(second())
+    wire.stop()
+    wire.answer()
+    assert len(wire.texts) == 1
+
+
+def test_a_session_that_begins_afresh_at_another_gateway_ends_here() -> None:
+    share = Share({"kitchen"})
+    wire = Wire(share)
+    wire.start()
+    wire.frame(second())
+    share.names.clear()
+    wire.start()
+    wire.answer()
+    assert len(wire.texts) == 1
+    wire.stop()
+    assert not wire.pool.submitted
+
+
+def test_an_invalid_request_is_answered_by_the_owner_of_the_site() -> None:
+    for names, errors in (({"kitchen"}, 1), ({"bath"}, 0)):
+        wire = Wire(Share(names))
+        wire.ask("startListening", siteId="kitchen", sessionId="#")
+        assert len([item for item in wire.published if item.topic == ERROR]) == errors

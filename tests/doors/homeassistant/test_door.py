@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stt_mqtt.config import Config
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.homeassistant.door import (
     ANNOUNCED_AT_ONCE,
@@ -29,6 +30,7 @@ from stt_mqtt.mqtt.routing import MqttDoor, Router
 from stt_mqtt.rungs import Rung, RungStatus
 from stt_mqtt.types import DeviceKey, UtteranceStart
 from tests.doors.native.peers import native_door
+from tests.doors.shares import Share
 from tests.fakes import ONE_THREAD, FakeClock, FakePool, engine_facts, heard
 
 SERVICE = "homeassistant/device/stt_mqtt_bridge/config"
@@ -39,13 +41,14 @@ RESPEAKER = SatelliteInfo("ReSpeaker Lite", "1.4", can_mute=True)
 class Home:
     """The service with its native door, the door to Home Assistant, and what both publish."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, share: Ownership = EVERYTHING, **config: Any) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.published: list[Publication] = []
         self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
         self.service.attach_pool(self.pool, ONE_THREAD)
-        self.door = HomeAssistantDoor(self.service, self.published.append, self.clock.now)
+        publish = self.published.append
+        self.door = HomeAssistantDoor(self.service, publish, self.clock.now, share)
         if self.service.config.homeassistant.enabled:
             self.service.add_observer(NATIVE, self.door)
         native_door(self.service, self.clock, self.published.append)
@@ -517,3 +520,48 @@ def test_a_device_of_another_door_is_not_announced() -> None:
     home.service.single(DeviceKey("hermes", "satellite"), bytes(6400), UtteranceStart())
     home.pool.answer(home.service, heard())
     assert home.announcements() == []
+
+
+def test_each_gateway_announces_its_devices_and_the_leader_the_service() -> None:
+    share = Share({"kitchen"})
+    home = Home(share).connects()
+    home.speaks("kitchen", "bath")
+    home.waits()
+    assert home.topics() == ["homeassistant/device/stt_mqtt_kitchen/config"]
+    home.door.info_changed()
+    home.door.on_connected()
+    assert home.topics() == ["homeassistant/device/stt_mqtt_kitchen/config"]
+    share.names.add("bridge")
+    home.door.info_changed()
+    assert home.topics() == ["homeassistant/device/stt_mqtt_bridge/config"]
+
+
+def test_who_gets_devices_announces_them_once() -> None:
+    share = Share({"kitchen"})
+    home = Home(share).connects()
+    home.speaks("kitchen", "bath")
+    home.door.ownership_changed()
+    home.waits()
+    home.announcements()
+    share.names.add("bath")
+    for _ in range(2):
+        home.door.ownership_changed()
+        home.waits()
+    assert home.topics() == ["homeassistant/device/stt_mqtt_bath/config"]
+
+
+def test_only_the_owner_clears_a_device_and_the_leader_what_the_previous_run_left() -> None:
+    share = Share({"kitchen"})
+    home = Home(share).connects()
+    home.speaks("kitchen", "bath")
+    home.announcements()
+    for name in ("kitchen", "bath"):
+        home.service.registry.forget(DeviceKey(NATIVE, name))
+    assert home.topics() == ["homeassistant/device/stt_mqtt_kitchen/config"]
+    home.says("homeassistant/device/stt_mqtt_old/config", retained("old"), retain=True)
+    home.door.clean_up()
+    assert home.topics() == []
+    share.names.add("bridge")
+    home.says("homeassistant/device/stt_mqtt_old/config", retained("old"), retain=True)
+    home.door.clean_up()
+    assert home.topics() == ["homeassistant/device/stt_mqtt_old/config"]

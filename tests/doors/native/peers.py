@@ -8,6 +8,7 @@ from typing import Any
 
 from stt_mqtt.config import Changes, Config
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge, BridgeCallbacks
 from stt_mqtt.doors.native.door import NativeDoor
@@ -46,7 +47,7 @@ def native_door(service: SpeechService, clock: Clock, publish: Publish) -> Nativ
 class Wire:
     """A service with its native door: sends messages to it, keeps what is published."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, share: Ownership = EVERYTHING, **config: Any) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.published: list[Publication] = []
@@ -65,8 +66,10 @@ class Wire:
             lambda: self.phrases,
             lambda: self.fleet,
         )
-        self.bridge = bridge_of(self.service, self.clock, self.published.append, callbacks)
-        self.door = NativeDoor(self.service, self.bridge, self.published.append)
+        instance = Instance("this one", share)
+        publish = self.published.append
+        self.bridge = Bridge(self.service, self.clock, publish, callbacks, instance)
+        self.door = NativeDoor(self.service, self.bridge, publish, self.clock.now, share)
 
     def send(self, topic: str, payload: bytes = b"", **properties: Any) -> None:
         self.door.handle(Inbound(topic, payload, qos=1, **properties))
