@@ -58,6 +58,8 @@ class Sender:
             publication = outbox.take(self._max_in_flight)
             if publication is None:
                 return
+            # Whoever subscribed before it published gets what comes back.
+            self.subscribe()
             try:
                 info = self._client.publish(
                     publication.topic,
