@@ -18,8 +18,6 @@ from stt_mqtt.types import Codec
 
 ANSWER_S = 90.0
 GREEDY = "greedy-"
-CHUNK_S = 0.06
-"""A packet of our satellite."""
 MUST_WAIT_S = 0.2
 GATEWAYS = (1, 2)
 """The same load with one gateway and with two: what a gateway spends on rooms of the other one."""
@@ -29,11 +27,13 @@ GATEWAYS = (1, 2)
 class Plan:
     """A load: live speech, even, and beside greedy rooms.
 
-    `live_per_s`: utterances a second in real time, for their costs. `idle_s`: without any.
+    `live_per_s`: utterances a second in real time, in packets of `packet_s`, for their costs; in a
+    quick run they are sent at once. `idle_s`: without any.
     `greedy`: rooms that together say `greedy_per_s` besides, more than the workers can do.
     """
 
     rooms: int
+    packet_s: float | None
     live_per_s: float
     live_s: float
     idle_s: float
@@ -47,8 +47,8 @@ class Plan:
     greedy_s: float
 
 
-PLAN = Plan(2000, 10, 30, 10, 50, 60, 20, 2, BASE, 20, 60, 20)
-QUICK = Plan(20, 10, 0.5, 0.1, 8, 1, 2, 2, TINY_1, 2, 20, 1)
+PLAN = Plan(2000, 0.06, 10, 30, 10, 50, 60, 20, 2, BASE, 20, 60, 20)
+QUICK = Plan(20, None, 10, 0.5, 0.1, 16, 0.5, 2, 2, TINY_1, 2, 20, 0.5)
 
 
 def crowd(house: House) -> Data:
@@ -57,7 +57,7 @@ def crowd(house: House) -> Data:
     quiet = [f"room-{number}" for number in range(plan.rooms)]
     greedy = [f"{GREEDY}{number}" for number in range(plan.greedy)]
     begun = len(house.ledger.said)
-    live, at_once = speeches(Codec.OPUS, CHUNK_S), speeches(Codec.OPUS)
+    live, at_once = speeches(Codec.OPUS, plan.packet_s), speeches(Codec.OPUS)
     costs = {}
     for gateways in GATEWAYS:
         house.have_gateways(gateways)
@@ -180,6 +180,7 @@ def missed(found: Found) -> list[str]:
 def told(found: Found) -> list[str]:
     """Waits and costs."""
     plan, even = found["plan"], found["even"]
+    packets = f"in packets of {1e3 * plan['packet_s']:g} ms" if plan["packet_s"] else "at once"
     rows = [["even", plan["per_s"], None, None, even["jain"], *even["wait_s"].values()]]
     rows += [
         [f"beside greedy ones: {name}", per_s, f"{one['served']:.1%}", f"{one['worst']:.1%}",
@@ -211,7 +212,7 @@ def told(found: Found) -> list[str]:
         *report.table(header, rows),
         "",
         f"CPU time per utterance in ms, for live speech ({plan['live_per_s']:g} utterances a "
-        f"second in packets of {1e3 * CHUNK_S:g} ms) without what is used when nobody speaks; and "
+        f"second, {packets}) without what is used when nobody speaks; and "
         "that, in cores.",
         "",
         *report.table(["ms", *kinds, *(f"idle: {name}" for name in kinds)], costs),

@@ -51,9 +51,9 @@ class Kills:
 
 WORKERS = Kills(Load(1000, 60, 600, 4, 5, TINY_1), 20, RESTART_S)
 """As much as two cores can do beside broker, load and workers; three workers are busy to 77 %."""
-QUICK_WORKERS = Kills(Load(20, 16, 3, 2, 2, TINY_1), 1.5, 0.5)
+QUICK_WORKERS = Kills(Load(20, 16, 2, 2, 2, TINY_1), 1, 0.5)
 SERVER = Kills(Load(200, 20, 60, 4, 4), 20, 1)
-QUICK_SERVER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 0.2)
+QUICK_SERVER = Kills(Load(20, 8, 1, 2, 2, TINY_1), 0.5, 0.2)
 CLUSTER = Kills(Load(200, 20, 120, 4, 4), 30, 10)
 QUICK_CLUSTER = Kills(Load(20, 8, 2, 2, 2, TINY_1), 1, 1)
 

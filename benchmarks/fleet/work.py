@@ -34,7 +34,7 @@ class Plan:
 
 
 PLAN = Plan((1, 2, 3, 4), 2, 5.0, 60.0, 5, BASE)
-QUICK = Plan((1, 2), 2, 0.3, 1.0, 1, TINY_1)
+QUICK = Plan((1, 2), 2, 0.3, 0.6, 1, TINY_1)
 MUST_LINEAR = 0.85
 MUST_JOIN_S = 5.0
 

@@ -255,7 +255,8 @@ def data() -> dict[str, Any]:
             "ways_ms": {"opus": {"own": latency, "fleet": latency}}, **COUNTED,
         },
         crowd.SCENARIOS: {
-            "plan": {"rooms": 2000, "live_per_s": 10.0, "per_s": 50.0, "seconds": 60,
+            "plan": {"rooms": 2000, "packet_s": 0.06, "live_per_s": 10.0,
+                     "per_s": 50.0, "seconds": 60,
                      "workers": 20, "threads": 2, "model": {"name": "base"},
                      "greedy": 20, "greedy_per_s": 60.0},
             "cost_s": 0.5, "bytes": 8000, "chunks": 45, "bytes_per_room": 5000,
