@@ -9,8 +9,9 @@ from stt_mqtt.audio.pcm import PCM_TYPES, Pcm, SampleType, s16le
 from stt_mqtt.hints import foremost
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
-SMALL_BYTES = 64 * 1024
-"""PCM up to this size stays as it is: two seconds of the usual format."""
+SMALL_BYTES = 192 * 1024
+"""PCM up to this size stays as it is: six seconds of the usual format. To code and decode it takes
+longer than to send it."""
 _PIECE_S = 30
 """Seconds of audio that are converted at once."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
+from stt_mqtt.config import Config
 from stt_mqtt.core.hearing import Hearing
 from stt_mqtt.core.queue import Name, name_of
 from stt_mqtt.types import DeviceKey
@@ -57,6 +58,15 @@ class DeviceContext:
     new_id: Callable[[], str]
     decoders: Decoders = IN_THIS_PROCESS
     hearing: Hearing = field(default_factory=Hearing)
+
+    @classmethod
+    def of(
+        cls, config: Config, budget: Budget, new_id: Callable[[], str], decoders: Decoders
+    ) -> DeviceContext:
+        """What the devices of a service share."""
+        limits = config.limits
+        cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
+        return cls(cap, budget, new_id, decoders, Hearing(for_glimpses=config.has_model))
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from math import inf
 
 from stt_mqtt.core.queue import Name, name_of
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.types import DeviceKey, TurnEnd
 
 BURST_S = 10.0
 """Most audio of one device that is listened to at once: a command that comes in one message."""
@@ -31,9 +31,14 @@ SHARE_S = 0.25
 
 
 class Hearing:
-    """Shares out what is listened to: among names, and within a name among its parts."""
+    """Shares out what is listened to: among names, and within a name among its parts.
 
-    def __init__(self) -> None:
+    `for_glimpses`: open utterances are recognised here. Otherwise only those are listened to whose
+    end the service has to find, and coded audio stays as it came.
+    """
+
+    def __init__(self, for_glimpses: bool = True) -> None:
+        self.for_glimpses = for_glimpses
         self._heard_at: OrderedDict[DeviceKey, float] = OrderedDict()
         """The devices that were listened to lately. The last one is the newest."""
         self._parts: Counter[Name] = Counter()
@@ -71,6 +76,11 @@ class Allowance:
         self._most_s = BURST_S
         self._rate = CATCH_UP_RATE
         self._shared_at = self._at = -inf
+
+    def is_for(self, turn_end: TurnEnd) -> bool:
+        """Whether an utterance with this end is listened to at all."""
+        ends_it = turn_end.pause_s is not None or turn_end.no_speech_s is not None
+        return self._hearing.for_glimpses or ends_it
 
     def left_s(self, now: float) -> float:
         """Seconds of audio that may be listened to now."""

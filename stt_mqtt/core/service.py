@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import uuid4
 
-from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
 from stt_mqtt.core.budget import Budget, DeviceContext
@@ -69,8 +68,8 @@ class SpeechService:
         """The state of the ladder, for the doors to publish. `LadderRunner` replaces it."""
         self.metrics = Metrics(decoders.failures)
         self.budget = Budget(limits.max_buffered_mib * 1024 * 1024)
-        cap = AudioCap(limits.max_utterance_s, limits.max_utterance_kib * 1024)
-        self.registry = Registry(config, DeviceContext(cap, self.budget, new_id, decoders), clock)
+        context = DeviceContext.of(config, self.budget, new_id, decoders)
+        self.registry = Registry(config, context, clock)
         self.scheduler = Scheduler(limits, self.registry.is_configured)
         self.probe = Probe(self.scheduler, self.registry, self.budget, clock)
         self.keeper: AudioKeeper | None = None

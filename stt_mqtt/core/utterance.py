@@ -45,6 +45,7 @@ class OpenUtterance:
     ) -> None:
         self.start = start
         self._allowance = allowance
+        self._listens = allowance.is_for(start.turn_end)
         self._catch_up_at = inf
         self._unheard_s = 0.0
         longest_s = start.ends_within_s
@@ -153,7 +154,9 @@ class OpenUtterance:
         It does not while the decoder is behind or a chunk is missing, nor after the cap. What it
         takes for silence may be speech then.
         """
-        knows_all = not (self.capped or self._sequence.held_bytes or self._unheard_s)
+        knows_all = self._listens and not (
+            self.capped or self._sequence.held_bytes or self._unheard_s
+        )
         return self._stopped_at is None and knows_all
 
     @property
@@ -275,7 +278,9 @@ class OpenUtterance:
         return not self.capped
 
     def _hear(self, now: float) -> None:
-        """Listen to what has arrived, as far as that is allowed now."""
+        """Listen to what has arrived, as far as that is of use and allowed now."""
+        if not self._listens:
+            return
         left_s = self._allowance.left_s(now)
         self._buffer.decode(self._listener.heard_s + left_s)
         pcm = self._buffer.take_decoded()

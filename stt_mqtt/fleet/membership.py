@@ -87,6 +87,8 @@ class Membership:
         """When this gateway published a ring, and when one came."""
         self._has_to_wait = False
         """Whether a ring is due `BETWEEN_S` after the last one."""
+        self._was_offline = False
+        """Whether somebody said `offline`, and the gateways have not agreed on a ring since."""
         self._owned: dict[str, bool] = {}
 
     # What it knows -----------------------------------------------------------------------------
@@ -151,6 +153,7 @@ class Membership:
     def disconnected(self) -> None:
         """The connection is lost. The next one begins with the ring that is in force then."""
         self.ring, self._ready, self._roll, self._published = None, False, None, None
+        self._was_offline = False
         self._owned.clear()
         self._calls.put()
         self._calls.changed(False)
@@ -174,6 +177,7 @@ class Membership:
 
     def said_offline(self, now: float) -> None:
         """A gateway has lost its connection to the broker, and maybe its life: which one?"""
+        self._was_offline = True
         self._say_here(now)
         self._roll = _RollCall(now + ROLL_CALL_S, strict=True)
 
@@ -223,9 +227,6 @@ class Membership:
         if takes:
             self._take_name(now)
         self._go_on(now, counted=takes or roll is not None)
-        is_right = self.ring is not None and self.ring.gateways == self.live(now)
-        if roll is not None and roll.strict and is_right:
-            self._speak()
 
     # Internals ---------------------------------------------------------------------------------
 
@@ -235,6 +236,10 @@ class Membership:
             self._calls.refused()
         elif self._may_propose(now, counted):
             self._propose(now)
+        is_right = self.ring is not None and self.ring.gateways == self.live(now)
+        if self._was_offline and is_right and not self._is_counting_dead:
+            self._was_offline = False
+            self._speak()
 
     def _take_name(self, now: float) -> None:
         self._claim.take(now)
@@ -285,8 +290,12 @@ class Membership:
 
     def _speak(self) -> None:
         """Say that the service is online, unless one of the ring may just have died."""
-        if self.leads and (self._roll is None or not self._roll.strict):
+        if self.leads and not self._is_counting_dead:
             self._calls.speak()
+
+    @property
+    def _is_counting_dead(self) -> bool:
+        return self._roll is not None and self._roll.strict
 
     def _may_propose(self, now: float, counted: bool) -> bool:
         """Whether it is up to this gateway to say which ring there should be.

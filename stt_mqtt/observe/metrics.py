@@ -110,6 +110,9 @@ class Metrics:
             self.remembered += 1
             self.remembered_s += result.remembered_s
             work_s += result.remembered_s
+        # Another machine may claim to have worked on no audio.
+        if result.audio_s <= 0:
+            return
         rtf = work_s / result.audio_s
         self.rtf = rtf if self.rtf is None else self.rtf + _RTF_WEIGHT * (rtf - self.rtf)
 

@@ -33,7 +33,7 @@ def heard(audio: EncodedAudio) -> Samples:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
 def test_16_bit_pcm_is_smaller_as_flac_and_exactly_the_same(rate: int, channels: int) -> None:
-    data = s16(speech(5.0, rate, channels))
+    data = s16(speech(1.2 * SMALL_BYTES / (2 * rate * channels), rate, channels))
     audio = EncodedAudio(AudioFormat(Codec.PCM_S16LE, rate, channels), data)
     smaller = compact(audio)
     assert smaller.format == AudioFormat(Codec.FLAC, rate, channels)
@@ -55,7 +55,7 @@ def test_longer_audio_than_one_piece_is_whole() -> None:
 
 
 def test_floats_are_rounded_to_16_bits() -> None:
-    samples = speech(2.0)
+    samples = speech(4.0)
     audio = EncodedAudio(AudioFormat(Codec.PCM_F32LE), samples.tobytes(), decoded=True)
     smaller = compact(audio)
     assert smaller.format == AudioFormat(Codec.FLAC)
@@ -82,7 +82,7 @@ def test_what_is_coded_or_ready_goes_as_it_came(audio: EncodedAudio) -> None:
 
 
 def test_pcm_with_a_wrong_layout_keeps_its_hint() -> None:
-    swapped = np.frombuffer(s16(speech(3.0)), "<i2").byteswap().tobytes()
+    swapped = np.frombuffer(s16(speech(7.0)), "<i2").byteswap().tobytes()
     audio = EncodedAudio(AudioFormat(), swapped)
     hint = decode(audio, 60.0).hint
     assert hint is not None
@@ -92,6 +92,6 @@ def test_pcm_with_a_wrong_layout_keeps_its_hint() -> None:
 
 
 def test_a_hint_that_was_known_before_stays() -> None:
-    data = s16(speech(3.0))
+    data = s16(speech(7.0))
     audio = EncodedAudio(AudioFormat(), data, hint=Hint.CLIPPING, decoded=True)
     assert compact(audio).hint is Hint.CLIPPING

@@ -6,6 +6,7 @@ import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS
+from stt_mqtt.audio.encode import OpusEncoder
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.core.hearing import (
     BURST_S,
@@ -147,3 +148,31 @@ def test_what_was_not_heard_is_in_no_glimpse() -> None:
     for _ in range(12):
         utterance.add(SECOND, None, 0.0)
     assert not utterance.close(KITCHEN, EndReason.STOP, 0.0).glimpsed
+
+
+def test_without_glimpses_only_utterances_are_heard_whose_end_the_service_finds() -> None:
+    deaf = Allowance(Hearing(for_glimpses=False), KITCHEN)
+    listening = Allowance(Hearing(), KITCHEN)
+    by_device = TurnEnd(Endpointing.PHRASES)
+    assert not deaf.is_for(by_device)
+    assert listening.is_for(by_device)
+    assert deaf.is_for(TurnEnd(Endpointing.SILENCE, pause_s=0.7))
+    assert deaf.is_for(TurnEnd(Endpointing.SILENCE, no_speech_s=5.0))
+
+
+@pytest.mark.parametrize(("for_glimpses", "codec"), [(True, Codec.PCM_F32LE), (False, Codec.OPUS)])
+def test_opus_that_nobody_listens_to_stays_as_it_came(for_glimpses: bool, codec: Codec) -> None:
+    encoder = OpusEncoder(24)
+    pieces = [encoder.push(WORDS[at : at + 8000]) for at in range(0, len(WORDS), 8000)]
+    pieces.append(encoder.finish())
+    start = UtteranceStart(format=AudioFormat(Codec.OPUS))
+    config = DeviceConfig()
+    resolved = ResolvedStart.of(start, "a", config, Overrides().over(config), 30.0)
+    allowance = Allowance(Hearing(for_glimpses), KITCHEN)
+    utterance = OpenUtterance(resolved, AudioCap(30.0, 2**22), IN_THIS_PROCESS, allowance, 0.0)
+    for number, piece in enumerate(pieces):
+        utterance.add(piece, None, number / 4)
+    assert utterance.wants_glimpse(20.0) is for_glimpses
+    audio = utterance.close(KITCHEN, EndReason.STOP, 20.0).audio
+    assert audio.format == AudioFormat(codec)
+    assert (audio.data == b"".join(pieces)) is not for_glimpses

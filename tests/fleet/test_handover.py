@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.fleet.gateways import Gateway, House
@@ -147,6 +147,7 @@ class Story:
             assert house.retained[f"stt/{device}/state"] == b"idle"
 
 
+@example(0, [Event("drop", "b", 0.3), Event("stop", "b", 0.0)])
 @given(st.integers(0, 2**20), st.lists(events, max_size=10))
 @settings(max_examples=examples(8), deadline=None)
 def test_every_utterance_gets_one_result_whatever_happens_to_other_gateways(
