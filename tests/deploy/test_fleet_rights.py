@@ -270,8 +270,10 @@ def test_the_program_needs_no_other_rights(tmp_path: Path, broker: Broker) -> No
     peer = Peer(broker, "stt/+/result", "stt/bridge/state", "stt/bridge/info")
     with keyed_server(tmp_path) as server, ExitStack() as stack:
         stack.callback(peer.close)
-        services = []
+        services: list[Service] = []
         for name, role in roles.items():
+            # A worker that comes before any gateway warns of that.
+            eventually(lambda: not services or "the fleet is ready" in services[0].log)
             folder = tmp_path / name
             folder.mkdir()
             key = str(tmp_path / f"{name}.nk")
