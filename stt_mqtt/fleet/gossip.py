@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
 
 from stt_mqtt.config.fleet import NodeName
 from stt_mqtt.fleet.ring import Ring
-from stt_mqtt.fleet.wire import WireError
+from stt_mqtt.fleet.wire import load_object
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024
 _CONFIG = ConfigDict(extra="ignore", allow_inf_nan=False)
 Session = Annotated[str, Field(min_length=1, max_length=64)]
-
-T = TypeVar("T")
 
 
 @checked(frozen=True, slots=True, config=_CONFIG)
@@ -65,7 +63,7 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(data: bytes) -> Message:
     """A message on the topic of the gateways. Raises WireError."""
-    return _load(_MESSAGES, data)
+    return load_object(_MESSAGES, data, MAX_MESSAGE_BYTES)
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -75,19 +73,8 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(data: bytes) -> Entry:
     """An entry in the bucket. Raises WireError."""
-    return _load(_ENTRIES, data)
+    return load_object(_ENTRIES, data, MAX_MESSAGE_BYTES)
 
 
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 _ENTRIES = TypeAdapter(Entry)
-
-
-def _load(adapter: TypeAdapter[T], data: bytes) -> T:
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError(f"more than {MAX_MESSAGE_BYTES} bytes of a gateway")
-    try:
-        return adapter.validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the message"
-        raise WireError(f"{where}: {first['type']}") from None

@@ -96,7 +96,7 @@ def decode_job(data: bytes, now: float) -> Job:
     end = _LENGTH.size + length
     if length > MAX_HEADER_BYTES or end > len(data):
         raise WireError("the header of a job is longer than the job")
-    return _job_of(_load(_HEADERS, data[_LENGTH.size : end]), data[end:], now)
+    return _job_of(load_object(_HEADERS, data[_LENGTH.size : end]), data[end:], now)
 
 
 def encode_result(result: JobResult) -> bytes:
@@ -110,7 +110,7 @@ def encode_result(result: JobResult) -> bytes:
 
 def decode_result(data: bytes) -> JobResult:
     """The result in a message. Raises WireError."""
-    result = _load(_RESULTS, data)
+    result = load_object(_RESULTS, data)
     if (result.error is None) == (result.found is None):
         raise WireError("a result needs a finding or an error")
     verdict = result.found if result.error is None else _error_of(result.error)
@@ -125,7 +125,7 @@ def encode_worker(status: WorkerStatus) -> bytes:
 
 def decode_worker(data: bytes) -> WorkerStatus:
     """The heartbeat of a worker in a message. Raises WireError."""
-    return _load(_HEARTBEATS, data).worker
+    return load_object(_HEARTBEATS, data).worker
 
 
 @checked(frozen=True, slots=True, config=_STRICT)
@@ -263,9 +263,10 @@ _RESULTS = TypeAdapter(_Result)
 _HEARTBEATS = TypeAdapter(_Heartbeat)
 
 
-def _load(adapter: TypeAdapter[T], data: bytes) -> T:
-    if len(data) > MAX_OBJECT_BYTES:
-        raise WireError(f"more than {MAX_OBJECT_BYTES} bytes in an object")
+def load_object(adapter: TypeAdapter[T], data: bytes, max_bytes: int = MAX_OBJECT_BYTES) -> T:
+    """The JSON object in a message, checked. Raises WireError, which quotes no value."""
+    if len(data) > max_bytes:
+        raise WireError(f"more than {max_bytes} bytes in an object")
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
