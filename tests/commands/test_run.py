@@ -30,7 +30,7 @@ def test_a_busy_event_loop_gives_way_to_the_network_thread_in_half_a_millisecond
         return True
 
     monkeypatch.setattr(run, "_serve", serve)
-    monkeypatch.setattr(run.logs, "set_up", lambda _config: None)
+    monkeypatch.setattr("stt_mqtt.observe.logs.set_up", lambda _config: None)
     config = tmp_path / "config.yaml"
     config.write_text("mqtt: {host: 127.0.0.1}\n")
     run.run(argparse.Namespace(config=config, addon_options=None))
