@@ -25,7 +25,7 @@ class WorkerStatus:
     `max_batch`: most utterances that a thread transcribes together. `busy`: threads at work.
     `cost`: seconds of a thread for a second of speech, with the model in use. `languages`: codes of
     the languages that it understands. `done`, `failed`: jobs since its start. `leaving`: it takes
-    no more jobs.
+    no more jobs. `instance`: differs between two processes with the same name.
     """
 
     worker: str
@@ -39,6 +39,7 @@ class WorkerStatus:
     done: int = 0
     failed: int = 0
     leaving: bool = False
+    instance: str = ""
 
     @property
     def slots(self) -> int:

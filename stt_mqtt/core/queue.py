@@ -23,6 +23,9 @@ MAX_UNDERSTOOD = 1000
 CROWD = 8
 """If so many utterances wait, nobody becomes a regular, and regulars have batches of their own."""
 
+REGULAR_TURNS = 3
+"""Of so many turns and one more, the last is for others than regulars if any of them wait."""
+
 _STRANGER, _KNOWN, _REGULAR = range(3)
 """Ranks of names, the lowest first."""
 
@@ -58,9 +61,9 @@ class FairQueue:
     Device names take turns, and the parts of a name take turns within it. While an utterance of a
     device is transcribed, its next ones wait, so that the answers of a device keep their order.
 
-    Regulars have every second turn. Of the other turns, names in which words were heard before have
-    every second. Names of a higher rank do not lose their place to lower ones: a crowd of new names
-    is no reason not to hear a room of the house, not even if it says real words.
+    Regulars have three of four turns. Of the other turns, names in which words were heard before
+    have every second. Names of a higher rank do not lose their place to lower ones: a crowd of new
+    names is no reason not to hear a room of the house, not even if it says real words.
     """
 
     def __init__(self, limits: QueueLimits, regulars: Regulars | None = None) -> None:
@@ -72,8 +75,8 @@ class FairQueue:
         self._busy: set[DeviceKey] = set()
         self._understood: OrderedDict[Name, None] = OrderedDict()
         """Names in which words were heard, the latest last."""
-        self._other_is_next = False
-        """Whether the next turn is not one of a regular."""
+        self._regular_turns = 0
+        """Turns of regulars since the last one of others."""
         self._stranger_is_next = False
         self._last_end = 0.0
         """When the latest utterance that was queued has ended."""
@@ -247,10 +250,10 @@ class FairQueue:
             if name in names:
                 first.setdefault(self._rank(name), name)
         regular, known, stranger = (first.get(rank) for rank in (_REGULAR, _KNOWN, _STRANGER))
-        if regular is not None and not (self._other_is_next and len(first) > 1):
-            self._other_is_next = True
+        if regular is not None and (self._regular_turns < REGULAR_TURNS or len(first) == 1):
+            self._regular_turns += 1
             return regular
-        self._other_is_next = False
+        self._regular_turns = 0
         if known is None or (stranger is not None and self._stranger_is_next):
             self._stranger_is_next = False
             assert stranger is not None

@@ -26,7 +26,7 @@ PULL_S = 30.0
 """Life of a request for jobs, in seconds."""
 HEARTBEAT_S = 1.0
 """Time between two signs of life of a request at the server, in seconds."""
-SILENCE_S = 2.5
+SILENCE_S = 1.5
 """Without a sign of life in this time and once more, the server has forgotten a request."""
 REFUSED_S = 0.5
 """Time to wait after a refused request, so that nobody asks in a circle."""

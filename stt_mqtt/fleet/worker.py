@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 from typing import Protocol
 
 from stt_mqtt.config import AUTO, FleetConfig, LimitsConfig
@@ -34,6 +35,8 @@ HEARTBEAT_S = 1.0
 """Time between two heartbeats of a worker on which nothing changes."""
 BETWEEN_S = 0.1
 """Shortest time between two heartbeats."""
+NAMESAKE_LOG_INTERVAL_S = 60.0
+"""Shortest time between two complaints about another worker with the same name."""
 
 
 class WorkerLink(PullLink, ResultLink, Protocol):
@@ -68,6 +71,8 @@ class FleetWorker:
         """Set when all threads hang."""
         self._link = link
         self._node = node
+        self._instance = secrets.token_hex(4)
+        self._namesake_quiet_until = -inf
         self._now = now
         self._model = ""
         self._pool: Pool | None = None
@@ -98,9 +103,20 @@ class FleetWorker:
     def heard(self, data: bytes) -> None:
         """A worker told of itself, maybe this one."""
         try:
-            self._roster.heard(decode_worker(data), self._now())
+            status = decode_worker(data)
         except WireError as error:
             log.debug("a heartbeat cannot be read: %s", error)
+            return
+        now = self._now()
+        self._roster.heard(status, now)
+        is_namesake = status.worker == self._node and status.instance != self._instance
+        if is_namesake and not status.leaving and now >= self._namesake_quiet_until:
+            self._namesake_quiet_until = now + NAMESAKE_LOG_INTERVAL_S
+            log.error(
+                "another worker of the fleet is also called %s, so gateways count both as one: "
+                "give each process its own fleet.node",
+                self._node,
+            )
 
     # The life of the worker ----------------------------------------------------------------
 
@@ -194,6 +210,7 @@ class FleetWorker:
             done=self._held.done,
             failed=self._held.failed + self._puller.garbage,
             leaving=self._leaving,
+            instance=self._instance,
         )
 
     @property

@@ -432,6 +432,34 @@ def test_a_worker_knows_the_others_by_their_heartbeats_and_forgets_them() -> Non
     play(scenario)
 
 
+def test_a_worker_complains_once_a_minute_about_another_one_with_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        namesake = replace(bench.worker.status, instance="another")
+        bench.worker.heard(encode_worker(bench.worker.status))
+        bench.worker.heard(encode_worker(replace(namesake, leaving=True)))
+        assert caplog.messages == []
+        for _ in range(3):
+            bench.worker.heard(encode_worker(namesake))
+        assert len(caplog.messages) == 1
+        await asyncio.sleep(60)
+        bench.worker.heard(encode_worker(namesake))
+        assert len(caplog.messages) == 2
+        assert "also called pc" in caplog.text
+        assert "fleet.node" in caplog.text
+
+    play(scenario)
+
+
+def test_two_processes_with_one_name_tell_different_instances() -> None:
+    async def scenario(bench: Bench) -> None:
+        assert bench.worker.status.instance == bench.worker.status.instance
+        assert bench.worker.status.instance != Bench().worker.status.instance
+
+    play(scenario)
+
+
 def test_a_worker_has_its_share_of_what_waits_at_the_gateways() -> None:
     backlog = Backlog()
     own, twice = status("a", 0.2), status("b", 0.1)
