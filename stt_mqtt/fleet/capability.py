@@ -1,4 +1,5 @@
-"""What a worker can do in time: its measured cost, its priority, and the jobs that it gives back.
+"""What a worker can do in time: its measured cost, its priority, its share of what waits, and the
+jobs that it gives back.
 
 Pure: nothing here has a clock or a connection.
 """
@@ -24,6 +25,8 @@ KEPT_SHARE = 0.9
 """What is left of the weight of earlier work with each job."""
 MAX_DELAY_S = 1.0
 """Longest time until another worker may have a job that this one gives back."""
+FRESH_S = 5.0
+"""The queue of a gateway without a job for so long does not count: others have its work."""
 
 
 class CostMeter:
@@ -52,6 +55,35 @@ def priority_of(cost: float) -> int:
     return min(max(ceil(log2(cost / FASTEST_COST)), 0), MAX_PRIORITY)
 
 
+class Backlog:
+    """The share of one worker in what waits at the gateways, as their jobs tell of it.
+
+    `now`: monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[int, float, float]] = {}
+        """Utterances, their seconds of audio, and when that was told, by gateway."""
+
+    def note(self, job: Job, now: float) -> None:
+        """A job came, with what waits behind it."""
+        self._told[job.gateway] = (job.waiting, job.waiting_s, now)
+
+    def share(
+        self, own: WorkerStatus, others: Iterable[WorkerStatus], now: float
+    ) -> tuple[int, float]:
+        """Utterances and seconds of audio that this worker will have to do, by its speed."""
+        self._told = {
+            gateway: told for gateway, told in self._told.items() if now - told[2] < FRESH_S
+        }
+        speed = _speed(own)
+        total = speed + sum(map(_speed, others))
+        part = speed / total if total else 1.0
+        waiting = sum(told[0] for told in self._told.values())
+        waiting_s = sum(told[1] for told in self._told.values())
+        return round(part * waiting), part * waiting_s
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A job that another worker should do, at the earliest in `delay_s` seconds, and why."""
@@ -78,6 +110,11 @@ def refusal(
     if attempt == 1 and faster and _work_s(own, job) > job.left_s:
         return Refusal(_delay_s(faster, job), "this worker would need too long")
     return None
+
+
+def _speed(worker: WorkerStatus) -> float:
+    """Seconds of speech that a worker does in a second."""
+    return worker.threads / worker.cost if worker.slots else 0.0
 
 
 def _speaks(worker: WorkerStatus, job: Job) -> bool:

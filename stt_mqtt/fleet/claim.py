@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from stt_mqtt.fleet.gossip import Entry
 from stt_mqtt.fleet.peers import GONE_S
+from stt_mqtt.fleet.ring import Entry
 
 LOOK_S: Final = 0.3
 """Time in which the entries come that are in the bucket."""

@@ -12,16 +12,18 @@ from typing import Final
 
 from stt_mqtt.config.root import RESERVED_NAME
 from stt_mqtt.fleet.claim import NameClaim
-from stt_mqtt.fleet.gossip import (
+from stt_mqtt.fleet.peers import Peers
+from stt_mqtt.fleet.ring import (
+    MAX_GATEWAYS,
     Entry,
     Here,
+    Ring,
     decode_entry,
     decode_message,
     encode_entry,
     encode_message,
+    owner,
 )
-from stt_mqtt.fleet.peers import Peers
-from stt_mqtt.fleet.ring import MAX_GATEWAYS, Ring, owner
 
 ROLL_CALL_S: Final = 0.5
 """Time in which a live gateway answers that it is here."""

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from stt_mqtt.fleet.gossip import Entry, Here
-from stt_mqtt.fleet.ring import MAX_GATEWAYS, Ring
+from stt_mqtt.fleet.ring import MAX_GATEWAYS, Entry, Here, Ring
 
 GONE_S: Final = 3.0
 """A gateway without an entry for this long is gone."""

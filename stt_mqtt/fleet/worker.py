@@ -18,8 +18,7 @@ from stt_mqtt.config import AUTO, FleetConfig, LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.errors import FleetError, OverloadedError, ShuttingDownError
-from stt_mqtt.fleet.backlog import Backlog
-from stt_mqtt.fleet.capability import CostMeter
+from stt_mqtt.fleet.capability import Backlog, CostMeter
 from stt_mqtt.fleet.held import Held, HeldJobs, ResultLink
 from stt_mqtt.fleet.puller import AGAIN_S, Puller, PullLink
 from stt_mqtt.fleet.roster import Roster

@@ -21,9 +21,8 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.bridge import Bridge
 from stt_mqtt.doors.native.door import NativeDoor
 from stt_mqtt.doors.native.instances import Instance
-from stt_mqtt.fleet.gossip import decode_message
 from stt_mqtt.fleet.members import Members, MembersCallbacks
-from stt_mqtt.fleet.ring import Ring
+from stt_mqtt.fleet.ring import Ring, decode_message
 from stt_mqtt.mqtt.messages import Inbound, Publication
 from stt_mqtt.types import Batch
 from tests.doors.native.peers import CALLBACKS

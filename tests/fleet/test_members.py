@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from stt_mqtt.errors import EXIT_CONFIG, SttMqttError
-from stt_mqtt.fleet.gossip import encode_message
-from stt_mqtt.fleet.ring import Ring, owner
+from stt_mqtt.fleet.ring import Ring, encode_message, owner
 from tests.fleet.gateways import RING, House, until
 from tests.virtual_time import run_in_virtual_time
 

@@ -11,8 +11,7 @@ import pytest
 from stt_mqtt.config import FleetConfig, LimitsConfig
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.errors import CorruptAudioError, InferenceTimeoutError
-from stt_mqtt.fleet.backlog import Backlog
-from stt_mqtt.fleet.capability import CostMeter, priority_of, refusal
+from stt_mqtt.fleet.capability import Backlog, CostMeter, priority_of, refusal
 from stt_mqtt.fleet.wire import encode_job, encode_worker
 from stt_mqtt.fleet.worker import FleetWorker
 from stt_mqtt.nodes import WorkerStatus

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.fleet.gossip import Here, decode_message, encode_message
-from stt_mqtt.fleet.ring import MAX_GATEWAYS, Ring, owner
+from stt_mqtt.fleet.ring import MAX_GATEWAYS, Here, Ring, decode_message, encode_message, owner
 from stt_mqtt.fleet.wire import WireError
 from tests.thorough import examples
 
