@@ -76,7 +76,7 @@ class FairQueue:
         self._understood: OrderedDict[Name, None] = OrderedDict()
         """Names in which words were heard, the latest last."""
         self._regular_turns = 0
-        """Turns of regulars since the last one of others."""
+        """Turns that regulars had before others since the last turn of others."""
         self._stranger_is_next = False
         self._last_end = 0.0
         """When the latest utterance that was queued has ended."""
@@ -148,7 +148,7 @@ class FairQueue:
     def pop_batch(self, most: int, but: Collection[Name] = ()) -> tuple[Utterance, ...]:
         """Remove up to `most` utterances, each of another device, and mark the devices as busy.
 
-        Those of the names in `but` stay. In a crowd, regulars have batches of their own.
+        Those of the names in `but` stay. In a crowd, a batch is a turn, of regulars or of others.
         """
         batch: list[Utterance] = []
         names = {name for name in self._turns if name not in but}
@@ -250,7 +250,9 @@ class FairQueue:
             if name in names:
                 first.setdefault(self._rank(name), name)
         regular, known, stranger = (first.get(rank) for rank in (_REGULAR, _KNOWN, _STRANGER))
-        if regular is not None and (self._regular_turns < REGULAR_TURNS or len(first) == 1):
+        if regular is not None and len(first) == 1:
+            return regular
+        if regular is not None and self._regular_turns < REGULAR_TURNS:
             self._regular_turns += 1
             return regular
         self._regular_turns = 0

@@ -169,6 +169,18 @@ def test_in_a_crowd_a_regular_does_not_wait_for_others_in_its_batch() -> None:
     assert [item.id for item in queue.pop_batch(2)] == crowd[:2]
 
 
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_in_a_crowd_three_of_four_batches_are_of_regulars(most: int) -> None:
+    regulars = [f"room-{number}" for number in range(16)]
+    queue = FairQueue(QueueLimits(64, 300.0, 5.0, 20.0, 8.0), Regulars(set(regulars).__contains__))
+    for device in (*(f"new-{number}" for number in range(16)), *regulars):
+        queue.put(utterance(device, device))
+    batches = [queue.pop_batch(most) for _ in range(4)]
+    assert [item.id[:3] for batch in batches for item in batch] == ["roo"] * 3 * most + [
+        "new"
+    ] * most
+
+
 def test_without_a_crowd_everybody_shares_a_batch() -> None:
     queue = FairQueue(LIMITS, Regulars({"a"}.__contains__))
     for device in ("x", "a", "y"):
