@@ -55,6 +55,8 @@ class WyomingDoor:
         self._connections: dict[DeviceKey, WyomingConnection] = {}
         self._lingering: set[Peer] = set()
         """Refused clients that are waited for."""
+        self._displaced: set[DeviceKey] = set()
+        """Connections that made room for others and are waited for."""
         self._numbers = count(1)
         self._closing = False
         self._empty = asyncio.Event()
@@ -158,12 +160,18 @@ class WyomingDoor:
             return False
         else:
             victim = next(key for key in reversed(self._connections) if key.name == busiest)
-        error = OverloadedError(f"all {self._bounds.connections} connections are wanted by others")
-        self._connections.pop(victim).send_away(error)
+        displaced = self._connections.pop(victim)
+        if len(self._displaced) < self._bounds.refused:
+            self._displaced.add(victim)
+            most = self._bounds.connections
+            displaced.send_away(OverloadedError(f"all {most} connections are wanted by others"))
+        else:
+            displaced.hang_up()
         return True
 
     def _forget(self, key: DeviceKey) -> None:
         self._connections.pop(key, None)
+        self._displaced.discard(key)
         if not self._connections:
             self._empty.set()
 

@@ -52,7 +52,8 @@ class Bounds:
     fresh_s: float = 1.0
     """How long a new client may take to speak before others may have its place."""
     refused: int = 64
-    """Most refused clients that are waited for until they have read why."""
+    """Most refused clients, and most of those that made room for others, that are waited for until
+    they have read why."""
     connections: int = 256
     bind_s: float = 5.0
     """Timeout of binding an address."""

@@ -268,6 +268,21 @@ def test_of_refused_clients_only_some_are_waited_for() -> None:
     drive(bench, scenario)
 
 
+def test_of_idle_clients_that_make_room_only_some_are_waited_for() -> None:
+    bench = TcpBench(replace(BOUNDS, connections=1, refused=1, linger_s=60.0))
+
+    async def scenario() -> None:
+        told, cut_off, last = [await bench.dial() for _ in range(3)]
+        (event,) = await read_rest(told[0])
+        assert event.data["code"] == "overloaded"
+        assert await read_rest(cut_off[0]) == []
+        assert bench.door.connections == 1
+        for _, writer in (told, cut_off, last):
+            await hang_up(writer)
+
+    drive(bench, scenario)
+
+
 def test_where_all_are_busy_a_newcomer_is_told_so() -> None:
     bench = TcpBench(replace(BOUNDS, connections=2))
 
