@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from stt_mqtt.mqtt.messages import Publication
 
@@ -19,8 +20,9 @@ RESERVED_SHARE = 10
 class Outbox:
     """A bounded, thread-safe FIFO queue. `lost` counts what did not fit or expired.
 
-    If it is full, the newest message is lost, so that answers keep their order. A retained one
-    takes the place of the one before on its topic instead, which is no longer true.
+    If it is full, what has expired makes room. Else the newest message is lost, so that answers keep
+    their order. A retained one takes the place of the one before on its topic instead, which is no
+    longer true.
 
     `now`: the clock of `Publication.expires_at`.
     """
@@ -45,6 +47,8 @@ class Outbox:
         self._items = 0
         self._bytes = 0
         self._owed = 0
+        self._first_expiry = inf
+        """Nothing that waits expires before this."""
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -60,12 +64,17 @@ class Outbox:
         with self._lock:
             if publication.connection is not None and not self._is_up(publication.connection):
                 return False
-            if publication.retain and self._is_full(size, reserved=0):
+            reserved = 0 if publication.retain else RESERVED_SHARE
+            if self._is_full(size, reserved):
+                self._drop_expired()
+            if publication.retain and self._is_full(size, reserved):
                 self._drop_outdated(publication.topic)
-            if self._is_full(size, reserved=0 if publication.retain else RESERVED_SHARE):
+            if self._is_full(size, reserved):
                 self.lost += 1
                 return False
             self._waiting.append(publication)
+            if publication.expires_at is not None:
+                self._first_expiry = min(self._first_expiry, publication.expires_at)
             self._items += 1
             self._bytes += size
             self._owed += publication.qos > 0
@@ -128,6 +137,7 @@ class Outbox:
             waiting = [*self._in_flight.values(), *self._waiting]
             self._in_flight.clear()
             self._waiting.clear()
+            self._first_expiry = -inf
             for publication in waiting:
                 if publication.may_wait:
                     self._waiting.append(publication)
@@ -145,6 +155,21 @@ class Outbox:
         if reserved:
             items, nbytes = items - items // reserved, nbytes - nbytes // reserved
         return self._items >= items or self._bytes + size > nbytes
+
+    def _drop_expired(self) -> None:
+        now = self.now()
+        if now < self._first_expiry:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        self._first_expiry = inf
+        for publication in waiting:
+            expires_at = inf if publication.expires_at is None else publication.expires_at
+            if now >= expires_at:
+                self.lost += 1
+                self._forget(publication)
+            else:
+                self._waiting.append(publication)
+                self._first_expiry = min(self._first_expiry, expires_at)
 
     def _drop_outdated(self, topic: str) -> None:
         for index, waiting in enumerate(self._waiting):

@@ -141,6 +141,34 @@ def test_what_has_expired_is_dropped_and_counted_instead_of_sent() -> None:
     assert outbox.lost == 1
 
 
+def test_what_has_expired_makes_room_while_nothing_can_be_sent() -> None:
+    clock = FakeClock()
+    outbox = Outbox(max_items=20, now=clock.now)
+    for number in range(9):
+        outbox.put(Publication("text", b"stale", 1, expires_at=clock.now() + 2))
+        assert outbox.put(Publication(f"result/{number}", b"", 1))
+    assert not outbox.put(publication(10))
+    clock.advance(2)
+    assert outbox.put(publication(11))
+    assert outbox.lost == 1 + 9
+    assert [send(outbox, number).topic for number in range(10)] == [
+        *(f"result/{number}" for number in range(9)),
+        "t/11",
+    ]
+    assert outbox.waiting[0] == 10
+
+
+def test_what_was_in_flight_and_has_expired_makes_room_after_the_connection() -> None:
+    clock = FakeClock()
+    outbox = Outbox(max_items=1, now=clock.now)
+    outbox.put(Publication("text", b"stale", 1, expires_at=clock.now() + 2))
+    send(outbox, 1)
+    outbox.connection_ended()
+    clock.advance(2)
+    assert outbox.put(publication(1))
+    assert (outbox.lost, outbox.waiting[0]) == (1, 1)
+
+
 def test_what_was_published_before_the_machine_slept_has_expired_afterwards() -> None:
     clock = FakeClock()
     outbox = Outbox(now=clock.now)
