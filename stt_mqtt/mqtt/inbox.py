@@ -1,28 +1,18 @@
-"""The bounded queue that takes messages from the network thread to the doors."""
+"""Takes messages from the network thread to the doors."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from stt_mqtt.errors import OverloadedError, PayloadTooLargeError, UtteranceError
+from stt_mqtt.mqtt.arrivals import Arrival, ArrivalQueue, Event, InboxLimits
 from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.lanes import Lane, Lanes, cost_of
 from stt_mqtt.mqtt.messages import ClientListener, Inbound
 from stt_mqtt.mqtt.routing import Destination, Router
 
-MAX_INBOX_MESSAGES = 20_000
-MAX_INBOX_BYTES = 64 * 1024 * 1024
-ITEM_OVERHEAD = 512
-"""Bytes of memory for a message besides its texts and payload, rounded up."""
-SHARES = 20
-"""Parts of both bounds. Two are reserved for urgent messages of favoured senders, one for their
-other messages, and one for urgent messages of others."""
 BATCH = 256
 """Messages that are handled before the event loop does other work."""
 SLICE = 16
@@ -30,8 +20,6 @@ SLICE = 16
 TURN_S = 0.005
 """Time after which the event loop does other work, though `BATCH` is not reached. A message that
 opens or ends an utterance costs ten times as much as a chunk, and Wyoming clients must not wait."""
-ORDERLY = 64
-"""If more messages wait, their senders take turns."""
 LINGER_S = 0.005
 """Pause between batches while messages keep arriving. Waking the loop for each costs more."""
 MAX_DROPPED_NOTES = 1000
@@ -41,131 +29,6 @@ DEFECT_LOG_INTERVAL_S = 10.0
 """Shortest time between two tracebacks in the log. A failure may repeat 50 times a second."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class InboxLimits:
-    """Most messages and bytes (with overhead) that wait for the event loop."""
-
-    max_items: int = MAX_INBOX_MESSAGES
-    max_bytes: int = MAX_INBOX_BYTES
-
-    def but(self, reserved: int) -> tuple[int, int]:
-        """Most messages and bytes that may wait if so many shares are reserved for others."""
-        left = SHARES - reserved
-        return self.max_items * left // SHARES, self.max_bytes * left // SHARES
-
-
-class Arrival(NamedTuple):
-    """A message and its destination."""
-
-    message: Inbound
-    destination: Destination
-    is_audio: bool = False
-
-    @property
-    def lane(self) -> Lane:
-        """The lane of its sender."""
-        senders = self.destination.topics.senders
-        return Lane(senders, senders.sender(self.message.topic))
-
-
-class _Waiting(NamedTuple):
-    """A message in the queue, its size, and how often the queue was marked before."""
-
-    arrival: Arrival
-    size: int
-    marks: int
-
-
-class ArrivalQueue:
-    """A bounded queue, in the order of arrival while few messages wait.
-
-    A part of its capacity is reserved for urgent messages and for favoured senders. A flood of
-    audio therefore cannot displace the stop that ends it. `dropped` counts what did not fit.
-    """
-
-    def __init__(self, limits: InboxLimits, wake: Callable[[], None]) -> None:
-        self.dropped = 0
-        self._favoured = limits.but(2), limits.but(0)
-        """Bounds of messages that are not urgent, and of urgent ones."""
-        self._others = limits.but(4), limits.but(3)
-        self._wake = wake
-        self._lock = threading.Lock()
-        self._arrived: deque[_Waiting] = deque()
-        self._lanes: Lanes[_Waiting] = Lanes()
-        """Messages whose senders take turns. Only the event loop uses it."""
-        self._items = 0
-        self._bytes = 0
-        self._marks = 0
-        self.marked = 0
-        """How many marked messages still wait."""
-        self._awake = False
-
-    def __len__(self) -> int:
-        return self._items
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes in the queue, including overhead."""
-        return self._bytes
-
-    def put(self, arrival: Arrival, urgent: bool) -> bool:
-        """Queue a message, from the network thread. Return False if it was dropped.
-
-        Never blocks. Only the first message after an empty `drain` calls `wake`, in this thread.
-        Waking an event loop costs more than reading a message.
-        """
-        size = size_of(arrival.message)
-        with self._lock:
-            items, nbytes = self._items + 1, self._bytes + size
-            max_items, max_bytes = self._others[urgent]
-            if (items > max_items or nbytes > max_bytes) and arrival.lane.is_favoured:
-                max_items, max_bytes = self._favoured[urgent]
-            if items > max_items or nbytes > max_bytes:
-                self.dropped += 1
-                return False
-            self._arrived.append(_Waiting(arrival, size, self._marks))
-            self._items, self._bytes = items, nbytes
-            first = not self._awake
-            self._awake = True
-        if first:
-            self._wake()
-        return True
-
-    def drain(self, max_items: int) -> list[Arrival]:
-        """Remove and return up to `max_items` messages. For the event loop.
-
-        The queue calls `wake` again only after this returned an empty list.
-        """
-        with self._lock:
-            if not self._items:
-                self._awake = False
-                return []
-            if not self._lanes and len(self._arrived) <= ORDERLY:
-                count = min(max_items, len(self._arrived))
-                taken = [self._arrived.popleft() for _ in range(count)]
-                self._forget(taken)
-                return [one.arrival for one in taken]
-            arrived, self._arrived = self._arrived, deque()
-        for one in arrived:
-            self._lanes.put(one.arrival.lane, one, cost_of(one.size, one.arrival.is_audio))
-        taken = self._lanes.take(max_items)
-        with self._lock:
-            self._forget(taken)
-        return [one.arrival for one in taken]
-
-    def mark(self) -> None:
-        """Mark all messages that wait."""
-        with self._lock:
-            self._marks += 1
-            self.marked = self._items
-
-    def _forget(self, taken: list[_Waiting]) -> None:
-        self._items -= len(taken)
-        for one in taken:
-            self._bytes -= one.size
-            self.marked -= one.marks < self._marks
 
 
 class Inbox(ClientListener):
@@ -245,18 +108,15 @@ class Inbox(ClientListener):
 
     def connected(self, _protocol: str) -> None:
         """The broker accepted the connection."""
-        self._call(self._on_connected)
+        self._queue.put_event(self._on_connected)
 
     def disconnected(self, _reason: str) -> None:
         """The connection is lost. The client logs it."""
-        self._call(self._router.on_disconnected)
+        self._queue.put_event(self._router.on_disconnected)
 
     def _wake(self) -> None:
-        self._call(self.pump)
-
-    def _call(self, call: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon_threadsafe(call)
+            self._loop.call_soon_threadsafe(self.pump)
         except RuntimeError:
             log.debug("a message came after the event loop had ended")
 
@@ -282,7 +142,7 @@ class Inbox(ClientListener):
             self._next = self._loop.call_soon(self.pump)
         self._rearm_timer()
 
-    def _schedule(self, batch: list[Arrival]) -> None:
+    def _schedule(self, batch: list[Arrival | Event]) -> None:
         """Schedule the next call before the doors are called: the queue does not wake the loop."""
         if self._next is not None:
             self._next.cancel()
@@ -292,13 +152,22 @@ class Inbox(ClientListener):
         elif batch:
             self._next = self._loop.call_later(LINGER_S, self.pump)
 
-    def _handle(self, batch: list[Arrival]) -> None:
-        for message, destination, is_audio in batch:
-            try:
-                destination.door.handle(message)
-            except Exception:
-                self._log_defect(message.topic)
-            self._handled += not is_audio
+    def _handle(self, batch: list[Arrival | Event]) -> None:
+        for one in batch:
+            if isinstance(one, Arrival):
+                try:
+                    one.destination.door.handle(one.message)
+                except Exception:
+                    self._log_defect(one.message.topic)
+                self._handled += not one.is_audio
+            else:
+                self._happen(one)
+
+    def _happen(self, event: Event) -> None:
+        try:
+            event()
+        except Exception:
+            log.exception("the begin or end of a connection broke something, please report this")
 
     def mark(self, stood_still: bool) -> None:
         """Mark all messages that have arrived.
@@ -325,17 +194,3 @@ class Inbox(ClientListener):
         if now >= self._quiet_until:
             self._quiet_until = now + DEFECT_LOG_INTERVAL_S
             log.exception("a message on %.300s could not be handled, please report this", topic)
-
-
-def size_of(message: Inbound) -> int:
-    """Estimated memory of `message`: payload, texts (4 bytes per character) and overhead."""
-    size = ITEM_OVERHEAD + len(message.payload) + len(message.topic)
-    if message.content_type is not None:
-        size += 4 * len(message.content_type)
-    if message.response_topic is not None:
-        size += 4 * len(message.response_topic)
-    if message.correlation is not None:
-        size += len(message.correlation)
-    for name, value in message.user:
-        size += 128 + 4 * (len(name) + len(value))
-    return size

@@ -20,9 +20,9 @@ RESERVED_SHARE = 10
 class Outbox:
     """A bounded, thread-safe FIFO queue. `lost` counts what did not fit or expired.
 
-    If it is full, what has expired makes room. Else the newest message is lost, so that answers keep
-    their order. A retained one takes the place of the one before on its topic instead, which is no
-    longer true.
+    If it is full, what has expired makes room. Else the newest message is lost, so that answers
+    keep their order. A retained one takes the place of the one before on its topic instead, which
+    is no longer true.
 
     `now`: the clock of `Publication.expires_at`.
     """

@@ -13,6 +13,7 @@ from stt_mqtt.core.service import SpeechService
 from stt_mqtt.doors.native.fleet import MIN_INTERVAL_S
 from stt_mqtt.doors.native.instances import PROBE_TIMEOUT_S
 from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.inbox import Inbox
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
 from stt_mqtt.nodes import FleetStatus
 from stt_mqtt.observe.loop_lag import LoopLag
@@ -45,11 +46,11 @@ class Broker(MqttClient):
     def publish(self, publication: Publication) -> None:
         self.topics.append(publication.topic)
 
-    async def accepts(self) -> None:
-        """Tell of a connection, and let the event loop take that in."""
-        assert self.listener is not None
+    def accepts(self) -> None:
+        """Tell of a connection, and have the inbox take that in."""
+        assert isinstance(self.listener, Inbox)
         self.listener.connected("5")
-        await asyncio.sleep(0)
+        self.listener.pump()
 
 
 class Bench:
@@ -105,13 +106,13 @@ def test_the_silence_of_other_services_and_the_end_of_what_is_retained_are_deadl
         doors, clock = bench.doors, bench.clock
         assert doors.deadline is None
         # A connection that is lost before the answer could come says nothing.
-        await bench.broker.accepts()
+        bench.broker.accepts()
         bench.waits(PROBE_TIMEOUT_S)
         assert not bench.online.is_set()
         assert doors.deadline is None
         bench.broker.is_up = True
         bench.rearmed = 0
-        await bench.broker.accepts()
+        bench.broker.accepts()
         assert bench.rearmed
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
         doors.tick()
@@ -132,7 +133,7 @@ def test_home_assistant_knows_a_device_and_the_service_before_their_states(
     async def scenario() -> list[str]:
         bench = Bench(monkeypatch)
         bench.broker.is_up = True
-        await bench.broker.accepts()
+        bench.broker.accepts()
         bench.waits(PROBE_TIMEOUT_S)
         bench.service.single(DeviceKey("native", "kitchen"), bytes(6400), UtteranceStart())
         await bench.doors.close()
@@ -154,7 +155,7 @@ def test_a_worker_that_comes_or_goes_is_told_when_the_service_is_online_and_not_
         doors, clock = bench.doors, bench.clock
         doors.fleet_changed()
         bench.broker.is_up = True
-        await bench.broker.accepts()
+        bench.broker.accepts()
         assert doors.deadline == clock.now() + PROBE_TIMEOUT_S
         bench.waits(PROBE_TIMEOUT_S)
         bench.waits(RETAINED_WINDOW_S)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
-from stt_mqtt.mqtt.inbox import MAX_INBOX_BYTES
+from stt_mqtt.mqtt.arrivals import MAX_INBOX_BYTES
 from tools.attacks import ATTACKS, BLOCK, Assault, an_attacker, unanswered
 from tools.brokers import (
     KEEPS_ALL,

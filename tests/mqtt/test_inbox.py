@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.errors import UtteranceError
-from stt_mqtt.mqtt.client import MqttClient
-from stt_mqtt.mqtt.inbox import (
-    BATCH,
+from stt_mqtt.mqtt.arrivals import (
     ITEM_OVERHEAD,
-    LINGER_S,
-    SLICE,
-    TURN_S,
     Arrival,
     ArrivalQueue,
-    Inbox,
+    Event,
     InboxLimits,
     size_of,
 )
+from stt_mqtt.mqtt.client import MqttClient
+from stt_mqtt.mqtt.inbox import BATCH, LINGER_S, SLICE, TURN_S, Inbox
 from stt_mqtt.mqtt.messages import Inbound
 from stt_mqtt.mqtt.routing import AudioTopics, MqttDoor, Router, Senders, Subscriptions
 
@@ -48,12 +46,17 @@ def arrival(number: int = 0, size: int = 0) -> Arrival:
     return Arrival(message(number, size), DESTINATION)
 
 
+def topics(drained: Sequence[Arrival | Event]) -> list[str]:
+    """The topics of the messages among what was drained."""
+    return [one.message.topic for one in drained if isinstance(one, Arrival)]
+
+
 def test_messages_leave_in_the_order_in_which_they_came_whatever_their_urgency() -> None:
     queue = ArrivalQueue(ROOMY, Waker())
     for number in range(5):
         assert queue.put(arrival(number), urgent=number % 2 == 0)
-    assert [taken.message.topic for taken in queue.drain(3)] == ["0", "1", "2"]
-    assert [taken.message.topic for taken in queue.drain(3)] == ["3", "4"]
+    assert topics(queue.drain(3)) == ["0", "1", "2"]
+    assert topics(queue.drain(3)) == ["3", "4"]
 
 
 def test_it_wakes_once_until_a_drain_has_found_it_empty() -> None:
@@ -104,6 +107,30 @@ def test_texts_and_properties_count_as_bytes() -> None:
     assert size_of(rich) == ITEM_OVERHEAD + 1 + 4 * 4 + 4 * 5 + 2 + 128 + 4 * 9
 
 
+@pytest.mark.parametrize("crowd", [1, 200])
+def test_an_event_waits_for_the_messages_before_it_and_is_not_overtaken(crowd: int) -> None:
+    queue = ArrivalQueue(ROOMY, Waker())
+
+    def event() -> None:
+        """What an ended connection calls."""
+
+    for number in range(crowd):
+        queue.put(arrival(number), urgent=True)
+    queue.drain(1)
+    queue.put_event(event)
+    for number in range(crowd, 2 * crowd):
+        queue.put(arrival(number), urgent=True)
+    assert len(queue) == 2 * crowd - 1
+    drained: list[Arrival | Event] = []
+    while batch := queue.drain(7):
+        drained.extend(batch)
+    at = drained.index(event)
+    assert at == crowd - 1
+    assert sorted(map(int, topics(drained[:at]))) == list(range(1, crowd))
+    assert sorted(map(int, topics(drained[at:]))) == list(range(crowd, 2 * crowd))
+    assert len(queue) == 0
+
+
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.booleans(), st.integers(0, 3000)),
@@ -135,11 +162,11 @@ def test_whatever_happens_the_bounds_hold_and_every_message_leaves_once_or_is_co
             batch = queue.drain(amount)
             assert len(batch) <= amount
             asleep = asleep or not batch
-            taken += [one.message.topic for one in batch]
+            taken += topics(batch)
         assert len(queue) <= max_items
         assert queue.buffered_bytes <= max_bytes
         assert waker.calls == wakes_due
-    taken += [one.message.topic for one in queue.drain(len(operations) + 1)]
+    taken += topics(queue.drain(len(operations) + 1))
     assert taken == accepted
     assert queue.dropped == refused
     assert queue.buffered_bytes == 0
@@ -172,7 +199,7 @@ def test_no_message_and_no_wake_up_is_lost_between_threads() -> None:
         assert woken.wait(60)
         woken.clear()
         while batch := queue.drain(7):
-            taken += [one.message.topic for one in batch]
+            taken += topics(batch)
     producer.join()
     assert taken == [str(number) for number in range(total)]
     assert queue.dropped == 0
@@ -183,7 +210,8 @@ class Handled(MqttDoor):
 
     senders = Senders()
 
-    def __init__(self) -> None:
+    def __init__(self, breaks_when_disconnected: bool = False) -> None:
+        self.breaks_when_disconnected = breaks_when_disconnected
         self.messages: list[str] = []
         self.dropped: list[str] = []
         self.unwanted: set[str] = set()
@@ -209,6 +237,11 @@ class Handled(MqttDoor):
         self.messages.append(message.topic)
         if message.topic.startswith("opens/"):
             self.unwanted.discard(message.topic.removeprefix("opens/") + "/audio")
+
+    def on_disconnected(self) -> None:
+        if self.breaks_when_disconnected:
+            raise ZeroDivisionError
+        self.messages.append("disconnected")
 
     def note(self) -> None:
         self.threads.add(threading.get_ident())
@@ -269,6 +302,36 @@ def test_messages_reach_the_loop_in_order_and_on_its_thread() -> None:
     assert handled.messages == topics
     assert handled.threads == {threading.get_ident()}
     assert handled.batches < 100
+
+
+def test_doors_are_told_of_a_lost_connection_after_what_came_over_it() -> None:
+    handled = Handled()
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        inbox.message(Inbound("before", b""))
+        inbox.disconnected("gone")
+        inbox.message(Inbound("after", b""))
+        await asyncio.sleep(LINGER_S * 4)
+
+    asyncio.run(main())
+    assert handled.messages == ["before", "disconnected", "after"]
+
+
+def test_a_door_that_breaks_at_the_end_of_a_connection_harms_no_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handled = Handled(breaks_when_disconnected=True)
+
+    async def main() -> None:
+        inbox = inbox_of(handled)
+        inbox.disconnected("gone")
+        inbox.message(Inbound("after", b""))
+        await asyncio.sleep(LINGER_S * 4)
+
+    asyncio.run(main())
+    assert handled.messages == ["after"]
+    assert "please report this" in caplog.text
 
 
 def test_a_message_that_breaks_something_harms_none_behind_it(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_mqtt.mqtt.lanes import MESSAGE_COST, TURN_COST, Lane, Lanes, cost_of
+from stt_mqtt.mqtt.arrivals import MESSAGE_COST, TURN_COST, Lane, Lanes, cost_of
 from stt_mqtt.mqtt.routing import Senders
 from tests.thorough import examples
 
