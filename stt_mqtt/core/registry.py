@@ -54,14 +54,14 @@ class Registry:
         """The device, if it is registered."""
         return self._devices.get(key)
 
-    def hoarders(self, name: Name) -> list[Device]:
-        """The devices of a name whose open utterances hold memory, the largest first."""
-        held = {
-            device: device.utterance.nbytes
-            for device in self._devices.values()
-            if name_of(device.key) == name and device.utterance is not None
-        }
-        return sorted(filter(held.get, held), key=held.__getitem__, reverse=True)
+    def hoarders(self) -> dict[Name, Device]:
+        """Of each name, the device whose open utterance holds the most memory, if one holds any."""
+        largest: dict[Name, tuple[int, Device]] = {}
+        for device in self._devices.values():
+            nbytes = 0 if device.utterance is None else device.utterance.nbytes
+            if nbytes > largest.get(name_of(device.key), (0, device))[0]:
+                largest[name_of(device.key)] = nbytes, device
+        return {name: device for name, (_, device) in largest.items()}
 
     def config_of(self, key: DeviceKey) -> DeviceConfig:
         """The configured settings of a device."""

@@ -27,7 +27,6 @@ from stt_mqtt.core.outcomes import (
     outcome_of_refusal,
 )
 from stt_mqtt.core.probe import Probe
-from stt_mqtt.core.queue import Name
 from stt_mqtt.core.registry import DeviceDeadlines, Registry
 from stt_mqtt.core.scheduler import Capacity, Pool, Scheduler
 from stt_mqtt.core.settings import SettingsChange
@@ -191,20 +190,19 @@ class SpeechService:
     def make_room(self, nbytes: int, key: DeviceKey) -> bool:
         """Make room for `nbytes` at the cost of names that hold more; return whether they fit."""
         while self.budget.missing_bytes(nbytes):
-            if not any(map(self._take_from, self.budget.larger(key, nbytes))):
+            # Of a name, first its newest queued utterance, then its largest open one. What is being
+            # transcribed cannot be given up.
+            queued, hoarders = self.scheduler.queue.waiting, self.registry.hoarders()
+            larger = self.budget.larger(key, nbytes)
+            name = next((one for one in larger if one in queued or one in hoarders), None)
+            if name is None:
                 return False
+            now = self._clock.now()
+            if name in queued:
+                self._answer(self.scheduler.evict(name, now))
+            else:
+                self._handle_ended(hoarders[name], hoarders[name].evict(now))
         return True
-
-    def _take_from(self, name: Name) -> bool:
-        """Take the newest queued utterance of a name, else its largest open one."""
-        now = self._clock.now()
-        if evicted := self.scheduler.evict(name, now):
-            self._answer(evicted)
-            return True
-        for device in self.registry.hoarders(name):
-            self._handle_ended(device, device.evict(now))
-            return True
-        return False
 
     # What the service does -----------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.outcomes import log_outcome
+from stt_mqtt.core.queue import Name
+from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
@@ -409,6 +412,28 @@ def test_memory_is_not_taken_from_who_holds_less() -> None:
     bench.service.chunk(BEDROOM, bytes(100_000), None, None)
     assert bench.last.key.name.startswith("room-")
     assert bench.is_listening(BEDROOM)
+
+
+def test_what_is_being_transcribed_gives_up_no_memory_and_costs_one_look_at_the_devices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Registry] = []
+
+    def look(registry: Registry, *names: Name) -> Any:
+        looks.append(registry)
+        return hoarders(registry, *names)
+
+    hoarders: Callable[..., Any] = Registry.hoarders
+    monkeypatch.setattr(Registry, "hoarders", look)
+    bench = Bench(workers=20, limits={"max_buffered_mib": 1, "max_queued_audio_s": 100_000})
+    for number in range(20):
+        bench.service.single(DeviceKey("native", f"room-{number}"), bytes(52_000), UtteranceStart())
+    assert len(bench.pool.submitted) == 20
+    bench.service.single(KITCHEN, bytes(30_000), UtteranceStart(id="refused"))
+    assert bench.last.id == "refused"
+    assert bench.last.error is not None
+    assert bench.last.error.code == "overloaded"
+    assert len(looks) == 1
 
 
 def test_an_utterance_that_is_too_old_already_takes_nobodys_place() -> None:
