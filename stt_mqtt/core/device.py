@@ -15,7 +15,7 @@ from stt_mqtt.core.budget import Counters, DeviceContext
 from stt_mqtt.core.filters import LateChunkFilter, RecentOutcomes
 from stt_mqtt.core.hearing import Allowance
 from stt_mqtt.core.outcomes import Answer, Ended, Repeated
-from stt_mqtt.core.settings import UNCHANGED, DeviceSettings, Overrides, SettingsChange
+from stt_mqtt.core.settings import DeviceSettings, Overrides, SettingsChange
 from stt_mqtt.core.start import ResolvedStart
 from stt_mqtt.core.utterance import OpenUtterance
 from stt_mqtt.errors import DisabledError, OverloadedError, TooLongError, UtteranceError
@@ -36,9 +36,9 @@ class Device:
     """The state of one device. At most one utterance is open at a time."""
 
     __slots__ = (
-        "_allowance", "_context", "_open", "announced", "config", "counters", "enabled_was_set",
-        "key", "last_seen_ts", "late_chunks", "overrides", "pending", "recent", "settings",
-        "timer_at",
+        "_allowance", "_context", "_open", "announced", "config", "counters", "key",
+        "last_seen_ts", "late_chunks", "overrides", "pending", "recent", "settings", "timer_at",
+        "were_set",
     )  # fmt: skip
 
     def __init__(self, key: DeviceKey, config: DeviceConfig, context: DeviceContext) -> None:
@@ -56,8 +56,8 @@ class Device:
         self._context = context
         self.overrides = Overrides()
         """The settings that were changed over the wire."""
-        self.enabled_was_set = False
-        """Whether `enabled` was set over the wire or restored from the previous run."""
+        self.were_set: frozenset[str] = frozenset()
+        """Settings that were set over the wire in this run, and `enabled` if it was restored."""
         self.settings = self.overrides.over(config)
         """The settings in force."""
         self._open: OpenUtterance | None = None
@@ -210,12 +210,12 @@ class Device:
     def change(self, change: SettingsChange, now: float) -> list[Ended]:
         """Change settings. Disabling the device aborts the open utterance."""
         self.overrides = self.overrides.changed_by(change)
-        self.enabled_was_set |= change.enabled is not UNCHANGED
+        self.were_set |= change.names
         return self._settings_changed(now)
 
     def restore(self, overrides: Overrides) -> None:
         """Restore the overrides of the previous run, unless a setting was changed since."""
-        self.enabled_was_set = True
+        self.were_set |= {"enabled"}
         if self.overrides == Overrides():
             self.overrides = overrides
             self.settings = overrides.over(self.config)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Final
 
@@ -25,6 +26,16 @@ class SettingsChange:
     enabled: bool | Unchanged | None = UNCHANGED
     language: str | Unchanged | None = UNCHANGED
     prompt: str | Unchanged | None = UNCHANGED
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The settings that it changes."""
+        names = (field.name for field in fields(self))
+        return frozenset(name for name in names if getattr(self, name) is not UNCHANGED)
+
+    def without(self, names: Collection[str]) -> SettingsChange:
+        """The same change, but for the settings with these names."""
+        return replace(self, **dict.fromkeys(names, UNCHANGED))
 
 
 @dataclass(frozen=True, slots=True)

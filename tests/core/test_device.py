@@ -724,6 +724,6 @@ def test_a_restored_setting_gives_way_to_what_was_set_since() -> None:
     device = Bench().device
     device.restore(Overrides(enabled=False))
     assert not device.settings.enabled
-    assert device.enabled_was_set
+    assert device.were_set == {"enabled"}
     device.restore(Overrides(enabled=True))
     assert not device.settings.enabled

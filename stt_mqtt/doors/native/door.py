@@ -10,7 +10,7 @@ from stt_mqtt.audio.magic import sniff
 from stt_mqtt.core.ownership import EVERYTHING, Ownership
 from stt_mqtt.core.partials import Partial
 from stt_mqtt.core.service import SpeechService
-from stt_mqtt.core.settings import UNCHANGED, DeviceSettings
+from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.native import messages
 from stt_mqtt.doors.native.answers import Answers
 from stt_mqtt.doors.native.bridge import Bridge
@@ -322,9 +322,9 @@ class NativeDoor:
     def _set(self, key: DeviceKey, message: Inbound) -> None:
         change = messages.parse_set(message.payload)
         device = self._service.registry.find(key)
-        if message.retain and device is not None and device.enabled_was_set:
-            # A later message has enabled or disabled the device, and that survives restarts.
-            change = replace(change, enabled=UNCHANGED)
+        if message.retain and device is not None:
+            # It comes again with each connection. What was set since must stay.
+            change = change.without(device.were_set)
         self._service.change_settings(key, change)
 
     def _format(self, key: DeviceKey, message: Inbound) -> AudioFormat:

@@ -236,6 +236,20 @@ def test_a_retained_set_does_not_undo_what_was_switched_since(
     assert json.loads(wire.on("stt/kitchen/settings")[-1])["enabled"] is not enabled
 
 
+def test_a_retained_set_that_comes_again_does_not_undo_what_was_set_since() -> None:
+    wire = Wire()
+    retained = b'{"language":"de","prompt":"Lampe"}'
+    wire.send("stt/kitchen/set", retained, retain=True)
+    wire.send("stt/kitchen/set", b'{"prompt":"Licht"}')
+    wire.send("stt/kitchen/set", retained, retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1]) == {
+        "enabled": True, "language": "de", "prompt": "Licht",
+    }  # fmt: skip
+    wire.send("stt/kitchen/set", b'{"prompt":null}')
+    wire.send("stt/kitchen/set", retained, retain=True)
+    assert json.loads(wire.on("stt/kitchen/settings")[-1])["prompt"] is None
+
+
 def test_who_was_silent_for_long_is_forgotten_unless_it_says_that_it_is_there() -> None:
     wire = Wire(devices={"hall": {}})
     wire.door.devices.register_configured()
