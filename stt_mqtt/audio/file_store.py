@@ -8,7 +8,7 @@ from math import inf
 from stt_mqtt.audio.frames import Converter, FrameReader
 from stt_mqtt.audio.pcm_store import PlainPcm
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store, within
-from stt_mqtt.audio.wav import is_wav, parse_wav
+from stt_mqtt.audio.wav import WavReader, is_wav
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
@@ -51,10 +51,11 @@ class UnknownFileStore(FileStore):
 class _WavFile(FileStore):
     """A WAV file. If its samples are not compressed, they can be taken."""
 
-    __slots__ = ("_converter", "_frames_taken", "_to_s", "_untaken_s")
+    __slots__ = ("_converter", "_frames_taken", "_reader", "_to_s", "_untaken_s")
 
     def __init__(self, cap: AudioCap) -> None:
         super().__init__(AudioFormat(Codec.WAV), cap)
+        self._reader = WavReader()
         self._converter: Converter | None = None
         self._frames_taken = 0
         self._to_s = inf
@@ -72,7 +73,7 @@ class _WavFile(FileStore):
     def take_decoded(self) -> bytes:
         """The whole frames that are new and may be taken."""
         with suppress(UtteranceError):
-            pcm = parse_wav(self._data)
+            pcm = self._reader.read(self._data)
             if pcm is not None:
                 if self._converter is None:
                     self._converter = Converter(pcm.sample_type, pcm.rate, pcm.channels)

@@ -37,7 +37,8 @@ _CRC_16 = _crc_table(0x18005, 16)
 class FlacDemuxer:
     """Finds the end of a frame by the header of the next one, or by the CRC at its end.
 
-    Satellites send whole frames, so a frame is mostly found as soon as it is there.
+    Satellites send whole frames, so a frame is mostly found as soon as it is there. However the
+    file is cut, hardly any byte is searched or added to a CRC twice.
     """
 
     def __init__(self) -> None:
@@ -52,19 +53,22 @@ class FlacDemuxer:
         self._crc = 0
         self._next = 0
         """Number that the frame must have."""
-        self._doubtful = 0
-        """Where the last frame began, if only its CRC says that it is whole; 0: it is certain."""
+        self._doubtful: tuple[int, int] | None = None
+        """Where the last frame began and where the search for its end stopped, if only its CRC says
+        that it is whole. None: it is certain."""
+        self._was_taken_back = False
+        """Whether the frame was taken too early. Then only the next header ends it. Otherwise, each
+        chunk could give all of it once more."""
 
     def read(self, data: bytearray) -> list[CodedPacket] | None:
         """See `Demuxer`."""
         if not self._search:
             return self._read_metadata(data)
         if self._doubtful and len(data) >= self._at + _LONGEST_HEADER:
-            self._confirm(data)
+            self._confirm(data, self._doubtful)
         found = data.find(bytes(data[self._at : self._at + 2]), self._search)
-        if found < 0:
-            self._search = max(self._search, len(data) - 1)
-        if max(found, self._search) - self._at > _MAX_FRAME_BYTES:
+        self._search = max(self._search, len(data) - 1) if found < 0 else found
+        if self._search - self._at > _MAX_FRAME_BYTES:
             raise CorruptAudioError("a FLAC frame has no end")
         if found < 0 or len(data) < found + _LONGEST_HEADER:
             return self._last_frame(data)
@@ -79,23 +83,23 @@ class FlacDemuxer:
 
     def _last_frame(self, data: bytearray) -> list[CodedPacket] | None:
         """The frame at the end of the file so far, if it is whole."""
-        if self._checked == len(data):
+        if self._was_taken_back or self._checked == len(data):
             return None
         for byte in data[max(self._checked, self._at) :]:
             self._crc = (self._crc << 8 & 0xFF00) ^ _CRC_16[self._crc >> 8 ^ byte]
         self._checked = len(data)
         if self._crc or self._at == len(data):
             return None
-        self._doubtful = self._at
+        self._doubtful = self._at, self._search
         return self._frame(data, len(data))
 
-    def _confirm(self, data: bytearray) -> None:
+    def _confirm(self, data: bytearray, doubtful: tuple[int, int]) -> None:
         """Take a frame back that ended too early. A part of one has the CRC by chance, too."""
         if _number(bytes(data[self._at : self._at + _LONGEST_HEADER])) is None:
-            self._at = self._checked = self._doubtful
-            self._search, self._crc = self._at + 2, 0
+            self._at, self._search = doubtful
+            self._was_taken_back = True
             self.is_certain = False
-        self._doubtful = 0
+        self._doubtful = None
 
     def _frame(self, data: bytearray, end: int) -> list[CodedPacket]:
         """Take the frame that ends there."""
@@ -104,6 +108,7 @@ class FlacDemuxer:
             self.is_certain = False
         self._next += 1
         self._at, self._search, self._checked, self._crc = end, end + 2, end, 0
+        self._was_taken_back = False
         return [CodedPacket(frame)]
 
     def _read_metadata(self, data: bytearray) -> list[CodedPacket] | None:
@@ -155,7 +160,7 @@ def _number(data: bytes) -> int | None:
     for byte in data[5:behind]:
         number = number << 6 | byte & 0x3F
     end = behind + {6: 1, 7: 2}.get(block_size, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    return number if _crc8(data[:end]) == data[end] else None
+    return number if end < len(data) and _crc8(data[:end]) == data[end] else None
 
 
 def _crc8(data: bytes) -> int:

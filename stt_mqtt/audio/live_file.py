@@ -31,6 +31,9 @@ DEMUXERS: Mapping[Codec, Callable[[], Demuxer]] = MappingProxyType(
 
 _MOST_STEPS = 200
 """Most packets, pages and elements that are read for one chunk."""
+_MOST_WAITING = 400
+"""Packets that wait after which no more are read: a second of the shortest ones of Opus. Beside
+short ones, a page of Ogg may hold 255 that are empty."""
 _MOST_S = 1.0
 """Length of audio after which decoding stops until the next chunk."""
 
@@ -70,7 +73,8 @@ class LiveFileStore(FileStore):
         """Read and decode what has arrived, as far as it is within the bounds."""
         until_s = min(to_s, self._decoded_s + _MOST_S)
         for _ in range(_MOST_STEPS):
-            if self._decoded_s + self.undecoded_s >= until_s or not self._read():
+            is_enough = self._decoded_s + self.undecoded_s >= until_s
+            if is_enough or len(self._packets) >= _MOST_WAITING or not self._read():
                 break
         if self._packets and self._decoded_s < until_s:
             self._decode_until(until_s)

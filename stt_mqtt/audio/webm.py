@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 from stt_mqtt.audio.demux import MAX_PACKET_BYTES, CodedPacket, Coding
 from stt_mqtt.audio.opus import OPUS_RATE, opus_coding, packet_samples
@@ -35,6 +36,11 @@ _IN_GROUP = frozenset({_BLOCK, _DURATION, _REFERENCE, _DISCARD_PADDING, _VOID, _
 _LACING = 0x06
 _NS = 1_000_000_000
 _ENDLESS_SEGMENT = b"\x18\x53\x80\x67\x01" + b"\xff" * 7
+_MOST_OPEN = 8
+"""Most segments and clusters that are open. A file has one of each. If it is damaged, the end of
+one may be missed."""
+_MOST_ELEMENTS = 32
+"""Most elements in the description of a track, or in a group. Writers make fewer than 20."""
 _MAX_HEADER_ELEMENTS = 1_000
 _MAX_HEADER_BYTES = 64 * 1024
 """Most bytes of an element before the first cluster: room for a thousand tracks."""
@@ -63,6 +69,8 @@ class WebmDemuxer:
         element, start, size = found
         if element in (_SEGMENT, _CLUSTER):
             self._check(element, None if size is None else start + size)
+            if len(self._ends) == _MOST_OPEN:
+                raise CorruptAudioError("too many WebM elements are inside each other")
             self._ends.append(None if size is None else start + size)
             self._at = start
             return []
@@ -108,30 +116,30 @@ class WebmDemuxer:
             self._had_segment = True
 
     def _read_tracks(self, tracks: bytearray) -> None:
-        entries = [content for element, content in _elements(tracks) if element == _TRACK]
+        entries = [content for element, content in _few(tracks) if element == _TRACK]
         if len(entries) != 1 or self.coding is not None:
             raise UnsupportedFormatError("a WebM file that has not exactly one track")
-        track = dict(_elements(entries[0]))
+        track = dict(_few(entries[0]))
         if bytes(track.get(_CODEC_ID, b"")).rstrip(b"\0") != b"A_OPUS":
             raise UnsupportedFormatError("a WebM file that is not Opus")
         head = bytes(track.get(_CODEC_PRIVATE, b""))
         self.coding = opus_coding(head)
         if self.coding is None:
             raise UnsupportedFormatError("a WebM track must be Opus of 1 or 2 channels")
-        number = int.from_bytes(track.get(_NUMBER, b""), "big")
+        number = _integer(track.get(_NUMBER, b""))
         self._track = bytes([0x80 | number]) if 0 < number < 127 else b""
-        self._rate = _float(dict(_elements(track.get(_AUDIO, bytearray()))).get(_RATE, b""))
-        delay = _samples(int.from_bytes(track.get(_CODEC_DELAY, b""), "big"))
+        self._rate = _float(dict(_few(track.get(_AUDIO, b""))).get(_RATE, b""))
+        delay = _samples(_integer(track.get(_CODEC_DELAY, b"")))
         # FFmpeg skips the delay of the track. If there is none, it skips that of the codec.
         if delay not in (0, int.from_bytes(head[10:12], "little")) or _ENCODINGS in track:
             self.is_certain = False
 
     def _group(self, content: bytearray) -> CodedPacket:
-        group = list(_elements(content))
+        group = _few(content)
         parts = dict(group)
         if len(parts) < len(group) or not parts.keys() <= _IN_GROUP:
             self.is_certain = False
-        discard = _samples(int.from_bytes(parts.get(_DISCARD_PADDING, b""), "big", signed=True))
+        discard = _samples(_integer(parts.get(_DISCARD_PADDING, b""), signed=True))
         # FFmpeg ignores it for the first packet, and counts it in samples of the track.
         if discard and (discard < 0 or self._rate != OPUS_RATE or not self._has_packets):
             self.is_certain = False
@@ -181,6 +189,14 @@ def _refuse_encodings(tracks: bytes) -> None:
             raise UnsupportedFormatError("webm with a compressed or encrypted track")
 
 
+def _few(data: bytes | bytearray) -> list[tuple[int, bytes | bytearray]]:
+    """The same as `_elements`. Raises CorruptAudioError for more than `_MOST_ELEMENTS`, too."""
+    found = list(islice(_elements(data), _MOST_ELEMENTS + 1))
+    if len(found) > _MOST_ELEMENTS:
+        raise CorruptAudioError("a WebM element holds too many others")
+    return found
+
+
 def _elements(data: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
     """The elements in the content of another one.
 
@@ -219,6 +235,13 @@ def _length(data: bytes | bytearray, at: int, longest: int) -> int:
     if length > longest:
         raise CorruptAudioError("a number in a WebM file is too long")
     return length if at + length <= len(data) else 0
+
+
+def _integer(content: bytes | bytearray, signed: bool = False) -> int:
+    """A number of up to 8 bytes. Raises CorruptAudioError for a longer one."""
+    if len(content) > 8:
+        raise CorruptAudioError("a number in a WebM file is too long")
+    return int.from_bytes(content, "big", signed=signed)
 
 
 def _float(content: bytes | bytearray) -> float:

@@ -514,6 +514,8 @@ def test_samples_of_a_webm_block_may_be_discarded(rate: bytes) -> None:
         START + element("a3", b"\x81\0\0\x02" + VOICE),
         START + element("a3", b"\x81\0\0"),
         START + element("a3", bytes(20_000)),
+        START + CLUSTER + group(element("75a2", bytes(9))),
+        tracks(track(more=element("56aa", bytes(9)))),
     ],
 )
 def test_a_webm_file_that_is_not_understood_is_given_up(data: bytes) -> None:
