@@ -46,8 +46,8 @@ PURE_PACKAGES = {
 }
 PURE_CORE = {
     "budget", "device", "filters", "hearing", "listening", "outcomes", "overflow", "pace",
-    "partials", "queue", "refusals", "regulars", "resequencer", "settings", "shares", "start",
-    "utterance",
+    "partials", "queue", "queue_limits", "refusals", "regulars", "resequencer", "settings",
+    "shares", "start", "utterance",
 }  # fmt: skip
 """Modules of `core` that hold state and decide, and touch nothing of the world."""
 IMPURE_MODULES = {

@@ -32,6 +32,14 @@ class Fleet(Protocol):
         """Why it has no lanes, as a sentence."""
         ...
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody there does what was submitted any more."""
+        ...
+
+    def forget(self, batch: int) -> None:
+        """Withdraw a batch. It gets no verdict any more, and is not finished."""
+
 
 class Pace:
     """The cost of speech in this process, as a mean of what was transcribed before."""
@@ -111,6 +119,26 @@ class Overflow:
                 break
             taken.append(self._queue.pop_batch(1, but))
         return taken
+
+    def take_back(self, threads: int, running: dict[int, Running], now: float) -> None:
+        """Put back into the queue what a fleet has that is gone, if this process can do it.
+
+        What is too old or finds no room in the queue stays with the fleet, which ends it in time.
+        `threads`: those of this process that work. `running`: by batch; the fleet has one utterance
+        in each.
+        """
+        if self.fleet is None or threads <= 0 or not self.fleet.is_gone:
+            return
+        remote = [
+            (number, utterance)
+            for number, one in running.items()
+            if one.is_remote
+            for utterance in one.unanswered.values()
+        ]
+        batches = {utterance.key: number for number, utterance in remote}
+        for utterance in self._queue.put_back((utterance for _, utterance in remote), now):
+            del running[batches[utterance.key]]
+            self.fleet.forget(batches[utterance.key])
 
     def _audio_s(self, utterances: Iterable[Utterance]) -> float:
         return sum(map(self._queue.length_s, utterances))

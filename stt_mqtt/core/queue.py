@@ -6,12 +6,10 @@ Pure: `now` and all deadlines are in seconds of one monotonic clock.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
-from stt_mqtt.audio.buffer import estimated_seconds
-from stt_mqtt.config import LimitsConfig
+from stt_mqtt.core.queue_limits import QueueLimits
 from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.types import DeviceKey, InferenceResult, Utterance, Verdict
 
@@ -28,31 +26,6 @@ REGULAR_TURNS = 3
 
 _STRANGER, _KNOWN, _REGULAR = range(3)
 """Ranks of names, the lowest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """Maximum utterances, seconds of audio, seconds of waiting, and age of the speech in seconds.
-
-    An utterance counts for at most `max_utterance_s`, because the rest is cut off anyway.
-    """
-
-    max_jobs: int
-    max_audio_s: float
-    max_wait_s: float
-    max_age_s: float
-    max_utterance_s: float
-
-    @classmethod
-    def of(cls, limits: LimitsConfig) -> QueueLimits:
-        """The configured limits."""
-        return cls(
-            limits.max_queued,
-            limits.max_queued_audio_s,
-            limits.max_queue_age_s,
-            limits.max_age_s,
-            limits.max_utterance_s,
-        )
 
 
 class FairQueue:
@@ -121,7 +94,7 @@ class FairQueue:
 
     def is_expired(self, utterance: Utterance, now: float) -> bool:
         """Whether an utterance is too old to be queued."""
-        return now >= self._deadline(utterance)
+        return now >= self._limits.deadline(utterance)
 
     def evict(self, name: Name) -> Utterance | None:
         """Remove the newest utterance of a name. None: nothing of it waits."""
@@ -211,11 +184,34 @@ class FairQueue:
             self._remove(utterance)
         return everything
 
+    def put_back(self, taken: Iterable[Utterance], now: float) -> list[Utterance]:
+        """Let utterances that were taken, each of another device, wait again, the first one first.
+
+        Their turns are before all others. Return those that are not too old and find room: nothing
+        else loses its place to them.
+        """
+        back: list[Utterance] = []
+        for utterance in taken:
+            self._count(utterance)
+            if self.is_expired(utterance, now) or (self.jobs > 1 and self._is_overfull()):
+                self._forget(utterance)
+            else:
+                back.append(utterance)
+        for utterance in reversed(back):
+            key, name = utterance.key, name_of(utterance.key)
+            self._waiting.setdefault(key, deque()).appendleft(utterance)
+            self._busy.remove(key)
+            keys = self._turns.pop(name, deque())
+            keys.appendleft(key)
+            self._turns = {name: keys, **self._turns}
+        return back
+
     @property
     def next_expiry(self) -> float | None:
         """When the next utterance expires."""
+        deadline = self._limits.deadline
         return min(
-            (self._deadline(u) for waiting in self._waiting.values() for u in waiting), default=None
+            (deadline(u) for waiting in self._waiting.values() for u in waiting), default=None
         )
 
     def oldest_s(self, now: float) -> float:
@@ -223,10 +219,6 @@ class FairQueue:
         return max(
             (now - u.ended_at for waiting in self._waiting.values() for u in waiting), default=0.0
         )
-
-    def _deadline(self, utterance: Utterance) -> float:
-        limits = self._limits
-        return utterance.ended_at + min(limits.max_wait_s, limits.max_age_s - utterance.age_s)
 
     def _pop(self, name: Name) -> Utterance:
         keys = self._turns[name]
@@ -291,8 +283,7 @@ class FairQueue:
                 self._enqueue_turn(utterance.key)
         waiting.append(utterance)
         self._last_end = max(self._last_end, utterance.ended_at)
-        self.jobs += 1
-        self._audio_ms += self._length_ms(utterance)
+        self._count(utterance)
 
     def _largest(self) -> Name | None:
         """The name with the most utterances. None: no name has several."""
@@ -322,6 +313,10 @@ class FairQueue:
                 if not self._turns[name]:
                     del self._turns[name]
 
+    def _count(self, utterance: Utterance) -> None:
+        self.jobs += 1
+        self._audio_ms += self._length_ms(utterance)
+
     def _forget(self, utterance: Utterance) -> None:
         self.jobs -= 1
         self._audio_ms -= self._length_ms(utterance)
@@ -331,9 +326,8 @@ class FairQueue:
         return self.jobs > limits.max_jobs or self._audio_ms > limits.max_audio_s * 1000
 
     def length_s(self, utterance: Utterance) -> float:
-        """Seconds of audio in an utterance, estimated where only decoding could tell."""
-        seconds = utterance.seconds or estimated_seconds(utterance.audio)
-        return min(seconds, self._limits.max_utterance_s)
+        """Seconds of audio in an utterance, as far as they count."""
+        return self._limits.length_s(utterance)
 
     def _length_ms(self, utterance: Utterance) -> int:
         return int(self.length_s(utterance) * 1000)

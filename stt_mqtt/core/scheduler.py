@@ -15,7 +15,8 @@ from typing import Protocol
 from stt_mqtt.config import LimitsConfig
 from stt_mqtt.core.outcomes import Answer, Glimpse
 from stt_mqtt.core.overflow import Fleet, Overflow, Utterances
-from stt_mqtt.core.queue import FairQueue, Name, QueueLimits, name_of
+from stt_mqtt.core.queue import FairQueue, Name, name_of
+from stt_mqtt.core.queue_limits import QueueLimits
 from stt_mqtt.core.refusals import answer_after_wait, expired, overloaded, without_audio
 from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.core.running import Running
@@ -255,6 +256,7 @@ class Scheduler:
 
     def _start(self, now: float) -> None:
         """Share the utterances that are ready equally among the free threads, then the fleet."""
+        self._overflow.take_back(self.workers - self.hanging, self._running, now)
         batches: list[Utterances] = []
         for free_workers in range(self.workers - len(self._own), 0, -1):
             but = self._held_back(batches)

@@ -70,15 +70,18 @@ class FleetConnection(KeptConnection):
             parts = await self._store_audio(link, job, min(room, PART_BYTES))
             headers[AUDIO_HEADER] = f"{job.id} {parts}"
             data = encode_job(replace(job, stored=True))
-        answer = await self._store(link, self._subjects.job, data, headers)
-        if answer.get("duplicate"):
-            # A worker may have finished it, and its result may not have arrived.
-            stream = self._subjects.jobs
-            if await stored_message(link, stream, seq=answer.get("seq")) is None:
-                headers["Nats-Msg-Id"] = f"{job.id}.{job.attempt}"
-                answer = await self._store(link, self._subjects.job, data, headers)
-        sequence = answer.get("seq")
-        return sequence if isinstance(sequence, int) else None
+        while True:
+            answer = await self._store(link, self._subjects.job, data, headers)
+            sequence = answer.get("seq")
+            if not isinstance(sequence, int):
+                return None
+            if not answer.get("duplicate"):
+                return sequence
+            if await stored_message(link, self._subjects.jobs, seq=sequence) is not None:
+                return sequence
+            # A worker may have finished it, and its result may not have arrived. The next
+            # publication finds this one by the number that is gone, also if its answer gets lost.
+            headers["Nats-Msg-Id"] = f"{job.id}.{sequence}"
 
     async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None:
         """Delete a job that has an outcome without a worker, if that is possible now.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
+from stt_mqtt.audio.compact import SMALL_BYTES, compact
+from stt_mqtt.core.background import in_background
 from stt_mqtt.fleet.wire import Job
 from stt_mqtt.types import Utterance
 
@@ -59,3 +62,10 @@ class Flight:
     def place(self) -> dict[str, str]:
         """Its device and utterance, for the log."""
         return {"device": str(self.utterance.key), "utterance": self.utterance.id}
+
+    async def compact(self) -> None:
+        """Make PCM that is large FLAC. In a thread, because that takes some milliseconds."""
+        audio = self.utterance.audio
+        if len(audio.data) > SMALL_BYTES:
+            audio = await in_background(partial(compact, audio))
+            self.utterance = replace(self.utterance, audio=audio)

@@ -11,16 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from stt_mqtt.audio.buffer import estimated_seconds
-from stt_mqtt.audio.compact import SMALL_BYTES, compact
 from stt_mqtt.config import Config
-from stt_mqtt.core.background import in_background
 from stt_mqtt.core.clock import Clock
+from stt_mqtt.core.refusals import too_old, unless_late
 from stt_mqtt.errors import (
     ExpiredError,
     FleetError,
@@ -33,7 +31,7 @@ from stt_mqtt.errors import (
 from stt_mqtt.fleet.flight import Flight, JobConnection
 from stt_mqtt.fleet.roster import Roster
 from stt_mqtt.fleet.wire import Job, WireError, decode_result, decode_worker
-from stt_mqtt.types import Batch, EncodedAudio, Utterance, Verdict
+from stt_mqtt.types import Batch, Utterance, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +65,8 @@ class FleetPool:
     A job is due `limits.max_queue_age_s` after the end of its utterance, but not before a second
     worker had time for it: `fleet.ack_wait_s`, one second, and three times the work of the slowest
     live worker, of which at most `limits.inference_timeout_s` count. Without a result it then ends
-    with `model_unavailable` if no worker takes jobs, otherwise with `expired`.
+    with `model_unavailable` if no worker takes jobs, otherwise with `expired`. It also ends with
+    `expired` if its inference has not begun when the speech is `limits.max_age_s` old.
     """
 
     def __init__(
@@ -114,6 +113,11 @@ class FleetPool:
         return self.roster.slots
 
     @property
+    def is_gone(self) -> bool:
+        """Whether no worker does any more what was published."""
+        return not self.roster.serves
+
+    @property
     def absence(self) -> str:
         """Why no worker takes a job, as a sentence."""
         if not self._connection.connected:
@@ -150,12 +154,22 @@ class FleetPool:
             self._flights[number] = flight
             self._publish(flight)
 
+    def forget(self, batch: int) -> None:
+        """Withdraw the jobs of a batch. Their results are too late from now on."""
+        del self._left[batch]
+        for flight in list(self._flights.values()):
+            if flight.batch == batch:
+                self._drop(flight)
+
     def tick(self) -> None:
         """End what is due, publish again what could not be published, forget workers."""
         now = self._clock.now()
+        served = self.roster.serves
         gone = self.roster.expire(now)
         for worker in gone:
             log.warning("worker %s of the fleet is gone: it says nothing any more", worker)
+        if gone or self.roster.serves != served:
+            self._callbacks.changed()
         for flight in list(self._flights.values()):
             if flight.is_over:
                 continue
@@ -163,16 +177,11 @@ class FleetPool:
                 self._end(flight, self._overdue(flight, now), is_withdrawn=True)
             elif self._connection.connected and now >= (flight.retry_at or inf):
                 self._publish(flight)
-        if gone:
-            self._callbacks.changed()
 
     async def close(self) -> None:
         """Withdraw the jobs that have no result. Their verdicts are not told any more."""
         for flight in list(self._flights.values()):
-            flight.is_over = True
-            if not flight.is_publishing:
-                self._withdraw(flight)
-        self._flights.clear()
+            self._drop(flight)
         self._left.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -185,14 +194,21 @@ class FleetPool:
         limits = self._limits
         seconds = utterance.seconds or estimated_seconds(utterance.audio)
         work_s = PATIENCE * self.roster.slowest_cost * min(seconds, limits.max_utterance_s)
-        allowed_s = self._config.ack_wait_s + SPARE_S + min(work_s, limits.inference_timeout_s)
-        return max(utterance.ended_at + limits.max_queue_age_s, now + allowed_s)
+        allowed_s = SPARE_S + min(work_s, limits.inference_timeout_s)
+        too_old_at = utterance.ended_at + limits.max_age_s - utterance.age_s
+        patient_at = now + self._config.ack_wait_s + allowed_s
+        # What has begun in time may end, as in a thread of this process.
+        return min(
+            max(utterance.ended_at + limits.max_queue_age_s, patient_at), too_old_at + allowed_s
+        )
 
     def _overdue(self, flight: Flight, now: float) -> UtteranceError:
         """Why a job ends without a result."""
+        waited_s = now - flight.utterance.ended_at
+        if waited_s < self._limits.max_queue_age_s:
+            return too_old(flight.utterance, now, self._limits)
         if not self.lanes or not self._connection.connected:
             return ModelUnavailableError(self.absence)
-        waited_s = now - flight.utterance.ended_at
         return ExpiredError(f"no worker of the fleet had a result after {waited_s:.0f} s")
 
     # What happens ----------------------------------------------------------------------------
@@ -215,7 +231,8 @@ class FleetPool:
         if flight is None:
             self.late += 1
             return False
-        self._end(flight, result.verdict)
+        now = self._clock.now()
+        self._end(flight, unless_late(flight.utterance, result.verdict, now, self._limits))
         return True
 
     def _hear_worker(self, data: bytes) -> None:
@@ -260,8 +277,7 @@ class FleetPool:
 
     async def _publishing(self, flight: Flight) -> None:
         try:
-            audio = await _compacted(flight.utterance.audio)
-            flight.utterance = replace(flight.utterance, audio=audio)
+            await flight.compact()
             flight.sequence = await self._connection.publish_job(self._job(flight))
         except JobsFullError:
             error = "the NATS servers hold as many jobs as they may (fleet.max_stored_mib)"
@@ -297,15 +313,19 @@ class FleetPool:
         """Tell the verdict on a job, unless it has one."""
         if flight.is_over:
             return
-        flight.is_over = True
-        del self._flights[flight.number]
-        if is_withdrawn and not flight.is_publishing:
-            self._withdraw(flight)
+        self._drop(flight, is_withdrawn)
         self._left[flight.batch] -= 1
         self._callbacks.verdict(flight.batch, flight.index, verdict)
         if self._left.get(flight.batch) == 0:
             del self._left[flight.batch]
             self._callbacks.finished(flight.batch)
+
+    def _drop(self, flight: Flight, is_withdrawn: bool = True) -> None:
+        """Expect no result of a job any more."""
+        flight.is_over = True
+        del self._flights[flight.number]
+        if is_withdrawn and not flight.is_publishing:
+            self._withdraw(flight)
 
     def _withdraw(self, flight: Flight) -> None:
         """Delete what the servers have of a job that is over."""
@@ -317,10 +337,3 @@ class FleetPool:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _compacted(audio: EncodedAudio) -> EncodedAudio:
-    """PCM that is large as FLAC. In a thread, because that takes some milliseconds."""
-    if len(audio.data) <= SMALL_BYTES:
-        return audio
-    return await in_background(partial(compact, audio))

@@ -23,6 +23,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._heard: dict[str, _Heard] = {}
+        self._serves_until: float | None = None
 
     def heard(self, status: WorkerStatus, now: float) -> bool:
         """Take a heartbeat. Return whether something new is in it beside counts and the cost.
@@ -30,10 +31,12 @@ class Roster:
         A worker that is `leaving` is gone at once.
         """
         before = self._heard.get(status.worker)
+        if before is None and (status.leaving or len(self._heard) >= MAX_WORKERS):
+            return False
+        if status.threads:
+            self._serves_until = now + GONE_AFTER_S
         if status.leaving:
             return self.forget(status.worker)
-        if before is None and len(self._heard) >= MAX_WORKERS:
-            return False
         self._heard[status.worker] = _Heard(status, now)
         return before is None or _lasting(before.status) != _lasting(status)
 
@@ -46,7 +49,17 @@ class Roster:
         gone = [name for name, one in self._heard.items() if now >= one.at + GONE_AFTER_S]
         for name in gone:
             del self._heard[name]
+        if self._serves_until is not None and now >= self._serves_until:
+            self._serves_until = None
         return gone
+
+    @property
+    def serves(self) -> bool:
+        """Whether a worker that has threads was heard in the last `GONE_AFTER_S` before `expire`.
+
+        One that leaves ends what it has begun, so it may have results for as long.
+        """
+        return self._serves_until is not None
 
     @property
     def workers(self) -> tuple[WorkerStatus, ...]:
@@ -74,8 +87,11 @@ class Roster:
 
     @property
     def deadline(self) -> float | None:
-        """When the next worker is gone, unless it is heard before."""
-        return min((one.at + GONE_AFTER_S for one in self._heard.values()), default=None)
+        """When the next worker is gone or none `serves` any more, unless one is heard before."""
+        moments = [one.at + GONE_AFTER_S for one in self._heard.values()]
+        if self._serves_until is not None:
+            moments.append(self._serves_until)
+        return min(moments, default=None)
 
 
 def _lasting(status: WorkerStatus) -> WorkerStatus:

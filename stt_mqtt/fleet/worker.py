@@ -228,7 +228,7 @@ class FleetWorker:
         now = self._now()
         for held in jobs:
             self._backlog.note(held.job, now)
-            utterance = replace(held.job.utterance, context=held)
+            utterance = replace(held.job.utterance, age_s=0.0, context=held)
             self._settle(self.scheduler.put(utterance, now, starts=False))
         self._settle(self.scheduler.tick(now))
 

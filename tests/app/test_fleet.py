@@ -25,6 +25,7 @@ from stt_mqtt.engine.ladder import Candidate
 from stt_mqtt.engine.loading import LoadedLadder, ModelLoader
 from stt_mqtt.engine.resources import Parallelism
 from stt_mqtt.errors import ConfigError, MissingExtraError, RequestError
+from stt_mqtt.fleet import roster
 from stt_mqtt.fleet.names import decode_names
 from stt_mqtt.fleet.wire import Job
 from stt_mqtt.phrases.names import HomeNames, names_in_lists
@@ -298,6 +299,29 @@ def test_a_gateway_with_a_model_gives_the_fleet_only_what_would_wait(
             house.source.sections["fleet"] = {"role": "gateway"}
             assert house.service.reload().needs_restart
             house.service._hold_rung("auto")
+
+    run(scenario)
+
+
+def test_a_gateway_with_a_model_does_what_its_last_worker_leaves_undone(
+    monkeypatch: pytest.MonkeyPatch, model: Model
+) -> None:
+    house = House(role="both", sections={"ladder": {"promised_wait_ms": 100}})
+
+    async def scenario() -> None:
+        async with house.running(monkeypatch):
+            house.servers.hear(worker())
+            first = asyncio.create_task(house.speak())
+            assert await asyncio.to_thread(model.toy.entered.acquire, timeout=TIMEOUT_S)
+            second = asyncio.create_task(house.speak())
+            (job,) = await house.published()
+            monkeypatch.setattr(roster, "GONE_AFTER_S", 0.05)
+            house.servers.hear(worker(leaving=True))
+            for speaking in (first, second):
+                model.toy.may_go_on.release()
+                assert "text" in await speaking
+            assert not house.servers.answer(job)
+            assert not house.servers.stream
 
     run(scenario)
 

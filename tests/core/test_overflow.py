@@ -24,6 +24,10 @@ class FakeFleet(FakePool):
     """A fleet that answers when the test says so."""
 
     absence: str = "no worker of the fleet is there"
+    is_gone: bool = False
+
+    def forget(self, batch: int) -> None:
+        self.submitted = [one for one in self.submitted if one.number != batch]
 
 
 @dataclass
@@ -62,6 +66,10 @@ class House:
             result = replace(heard(), audio_s=one.seconds, work_s=cost * one.seconds)
             self.answers += self.scheduler.verdict(batch.number, index, result, self.now)
         self.answers += self.scheduler.finished(batch.number, self.now)
+
+    def loses_its_fleet(self) -> None:
+        self.fleet.is_gone = True
+        self.scheduler.resize(0, self.now)
 
     def wait(self, seconds: float) -> None:
         """Let time pass as the timer of the service does."""
@@ -269,6 +277,82 @@ def test_a_host_with_many_rooms_leaves_a_worker_to_others() -> None:
     assert len(house.fleet.submitted) == 1
     house.say("kitchen")
     assert "kitchen" in rooms(house.fleet)
+
+
+def test_what_a_fleet_has_that_is_gone_is_next_for_the_threads_of_this_process() -> None:
+    house = House(threads=1, lanes=2)
+    house.learn()
+    house.say("a", seconds=8.0)
+    house.say("b", "c", "d")
+    assert (rooms(house.own), rooms(house.fleet)) == (["a"], ["b", "c"])
+    house.loses_its_fleet()
+    assert (rooms(house.own), rooms(house.fleet)) == (["a"], [])
+    assert house.scheduler.queue.jobs == 3
+    for room in "abcd":
+        assert rooms(house.own) == [room]
+        house.finish(house.own)
+    assert [house.answered(room) for room in "abcd"] == ["heard"] * 4
+    assert house.scheduler.drained
+
+
+def test_an_idle_thread_begins_at_once_with_what_a_fleet_had() -> None:
+    house = House(threads=1, lanes=1)
+    house.say("a", "b")
+    house.wait(PROMISED_S)
+    house.finish(house.own)
+    house.loses_its_fleet()
+    assert (rooms(house.own), rooms(house.fleet)) == (["b"], [])
+
+
+def test_it_keeps_its_deadline() -> None:
+    house = House(threads=1, lanes=1)
+    house.say("a", "b")
+    house.wait(PROMISED_S)
+    house.loses_its_fleet()
+    house.wait(LIMITS.max_queue_age_s - PROMISED_S)
+    assert house.answered("b") == "expired"
+
+
+def test_what_is_too_old_to_be_done_here_stays_with_the_fleet() -> None:
+    house = House(threads=1, lanes=1)
+    house.say("a", "b")
+    house.wait(LIMITS.max_queue_age_s)
+    house.loses_its_fleet()
+    assert rooms(house.fleet) == ["b"]
+    house.finish(house.fleet)
+    assert house.answered("b") == "heard"
+
+
+def test_as_long_as_no_thread_of_this_process_works_the_fleet_keeps_what_it_has() -> None:
+    house = House(threads=0, lanes=1)
+    house.say("a")
+    house.loses_its_fleet()
+    assert rooms(house.fleet) == ["a"]
+    house.scheduler.attach_pool(house.own, Capacity(1, 1), house.now)
+    assert (rooms(house.own), rooms(house.fleet)) == (["a"], [])
+
+
+def test_a_thread_that_hangs_takes_nothing_back_until_it_answers() -> None:
+    house = House(threads=1, lanes=1)
+    house.say("a")
+    house.wait(LIMITS.inference_timeout_s)
+    house.say("b")
+    house.loses_its_fleet()
+    assert rooms(house.fleet) == ["b"]
+    house.finish(house.own)
+    assert (rooms(house.own), rooms(house.fleet)) == (["b"], [])
+
+
+def test_what_the_fleet_has_answered_is_not_taken_back() -> None:
+    house = House(threads=1, lanes=1)
+    house.say("a", "b")
+    house.wait(PROMISED_S)
+    (batch,) = house.fleet.submitted
+    house.answers += house.scheduler.verdict(batch.number, 0, heard(), house.now)
+    house.loses_its_fleet()
+    house.answers += house.scheduler.finished(batch.number, house.now)
+    assert house.answered("b") == "heard"
+    assert rooms(house.own) == ["a"]
 
 
 def test_what_the_service_abandons_is_answered_once_also_at_the_fleet() -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stt_mqtt.core.queue import CROWD, MAX_UNDERSTOOD, FairQueue, QueueLimits
+from stt_mqtt.core.queue import CROWD, MAX_UNDERSTOOD, FairQueue
+from stt_mqtt.core.queue_limits import QueueLimits
 from stt_mqtt.core.regulars import Regulars
 from stt_mqtt.types import AudioFormat, DeviceKey, EncodedAudio, EndReason, Utterance
 from tests.fakes import heard, nothing_heard
@@ -347,12 +348,60 @@ def test_no_utterance_counts_for_more_than_will_be_decoded_of_it() -> None:
     assert queue.put(utterance("b", "short", seconds=1.5)) == []
 
 
+def test_what_is_put_back_has_the_next_turns_in_its_order() -> None:
+    queue = FairQueue(LIMITS)
+    for device, part, id in [("a", "", "a1"), ("b", "1", "b1"), ("b", "2", "b2"), ("a", "", "a2")]:
+        queue.put(utterance(device, id, part=part))
+    taken = queue.pop_batch(2)
+    assert [item.id for item in taken] == ["a1", "b1"]
+    assert queue.put_back(taken, 1.0) == list(taken)
+    assert (queue.jobs, queue.audio_s) == (4, 4.0)
+    assert drained(queue) == ["a1", "b1", "a2", "b2"]
+
+
+def test_a_device_keeps_its_order_when_something_of_it_is_put_back() -> None:
+    queue = FairQueue(LIMITS)
+    queue.put(utterance("a", "a1"))
+    taken = queue.pop_batch(1)
+    queue.put(utterance("a", "a2"))
+    queue.put(utterance("b", "b1"))
+    queue.put_back(taken, 1.0)
+    assert drained(queue) == ["a1", "b1", "a2"]
+
+
+def test_what_is_too_old_is_not_put_back_and_what_is_has_the_deadline_it_had() -> None:
+    queue = FairQueue(LIMITS)
+    for device, ended_at in [("a", 0.0), ("b", 1.0)]:
+        queue.put(utterance(device, device, ended_at=ended_at))
+    taken = queue.pop_batch(2)
+    assert [item.id for item in queue.put_back(taken, 5.0)] == ["b"]
+    assert (queue.jobs, queue.audio_s) == (1, 1.0)
+    assert queue.next_expiry == pytest.approx(6.0)
+    assert queue.is_busy(taken[0].key)
+
+
+def test_what_is_put_back_takes_nobody_his_place() -> None:
+    queue = FairQueue(LIMITS)
+    for device in "abcd":
+        queue.put(utterance(device, device))
+    taken = queue.pop_batch(2)
+    queue.put(utterance("e", "e"))
+    assert [item.id for item in queue.put_back(taken, 1.0)] == ["a"]
+    assert drained(queue) == ["a", "c", "d", "e"]
+
+
+def test_an_empty_queue_takes_back_any_utterance() -> None:
+    queue = FairQueue(QueueLimits(4, 10.0, 5.0, 20.0, max_utterance_s=60.0))
+    queue.put(utterance("a", "long", seconds=50.0))
+    assert len(queue.put_back(queue.pop_batch(1), 1.0)) == 1
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from("abc"),
             st.floats(0.0, 12.0),
-            st.sampled_from(["nothing", "pop", "done", "expire"]),
+            st.sampled_from(["nothing", "pop", "done", "expire", "put back"]),
         ),
         max_size=40,
     )
@@ -362,22 +411,28 @@ def test_the_sums_stay_true_whatever_comes_and_goes(
 ) -> None:
     queue = FairQueue(LIMITS)
     waiting: list[Utterance] = []
-    busy: set[DeviceKey] = set()
+    busy: dict[DeviceKey, Utterance] = {}
     for now, (device, seconds, then) in enumerate(steps):
         added = utterance(device, seconds=seconds, ended_at=now)
         waiting.append(added)
         gone = [*queue.put(added)]
         if then == "pop":
             batch = queue.pop_batch(2)
-            assert not busy & {item.key for item in batch}
-            busy |= {item.key for item in batch}
+            assert not busy.keys() & {item.key for item in batch}
+            busy |= {item.key: item for item in batch}
             gone += batch
         elif then == "done" and busy:
-            queue.done(busy.pop())
+            queue.done(busy.popitem()[0])
+        elif then == "put back":
+            back = queue.put_back(busy.values(), now)
+            assert all(now < LIMITS.deadline(item) for item in back)
+            for item in back:
+                del busy[item.key]
+            waiting += back
         elif then == "expire":
             gone += queue.expire(now)
         waiting = [item for item in waiting if not any(item is other for other in gone)]
         assert queue.jobs == len(waiting) <= LIMITS.max_jobs
-        assert queue.ready() == len({item.key for item in waiting} - busy)
+        assert queue.ready() == len({item.key for item in waiting} - busy.keys())
     queue.clear()
     assert (queue.jobs, queue.audio_s, queue.ready()) == (0, 0.0, 0)

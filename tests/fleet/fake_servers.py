@@ -9,14 +9,14 @@ from typing import Any
 
 from stt_mqtt.config import Config
 from stt_mqtt.core.outcomes import Answer, Glimpse
-from stt_mqtt.core.scheduler import Scheduler
+from stt_mqtt.core.scheduler import Capacity, Scheduler
 from stt_mqtt.errors import FleetError, JobsFullError, UtteranceError
 from stt_mqtt.fleet.gateway import FleetPool, GatewayCallbacks
 from stt_mqtt.fleet.wire import Job, JobResult, encode_job, encode_result, encode_worker
 from stt_mqtt.nodes import WorkerStatus
 from stt_mqtt.types import Utterance, Verdict
 from tests.core.test_queue import utterance
-from tests.fakes import FakeClock, heard
+from tests.fakes import FakeClock, FakePool, heard
 
 
 def worker(name: str = "pc", **fields: Any) -> WorkerStatus:
@@ -159,19 +159,24 @@ CONFIG = Config.model_validate(
 
 
 class House:
-    """A gateway without doors: a scheduler and its fleet, on a loop that stands still."""
+    """A gateway without doors: a scheduler and its fleet, on a loop that stands still.
 
-    def __init__(self) -> None:
+    `threads`: its own, which answer when the test says so.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
         self.clock = FakeClock()
         self.servers = FakeServers()
         self.scheduler = Scheduler(CONFIG.limits)
         self.answers: list[Answer | Glimpse] = []
-        self.finished: list[int] = []
         self.loop = asyncio.new_event_loop()
-        callbacks = GatewayCallbacks(self._verdict, self._finished, self._changed, self._waiting)
+        self.own = FakePool()
+        callbacks = GatewayCallbacks(self.verdict, self.finished, self._changed, self._waiting)
         self.pool = FleetPool(self.servers, "gw", CONFIG, self.clock, callbacks)
         self.scheduler.attach_fleet(self.pool, 1.5)
         self.loop.run_until_complete(self.pool.open())
+        if threads:
+            self.scheduler.attach_pool(self.own, Capacity(threads, 1), self.clock.now())
 
     def settle(self) -> None:
         """Let everything happen that can happen now."""
@@ -220,6 +225,11 @@ class House:
         self.settle()
         return taken
 
+    def answer_here(self, verdict: Verdict | None = None) -> None:
+        """A thread of this process ends what it has."""
+        self.own.answer(self, verdict or heard())
+        self.settle()
+
     def job(self, id: str) -> Job:
         """The newest job of an utterance."""
         return [job for job in self.servers.published if job.utterance.id == id][-1]
@@ -249,11 +259,10 @@ class House:
         self.loop.run_until_complete(self.pool.close())
         self.loop.close()
 
-    def _verdict(self, batch: int, index: int, verdict: Verdict) -> None:
+    def verdict(self, batch: int, index: int, verdict: Verdict) -> None:
         self.answers += self.scheduler.verdict(batch, index, verdict, self.clock.now())
 
-    def _finished(self, batch: int) -> None:
-        self.finished.append(batch)
+    def finished(self, batch: int) -> None:
         self.answers += self.scheduler.finished(batch, self.clock.now())
 
     def _changed(self) -> None:

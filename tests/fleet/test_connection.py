@@ -227,6 +227,30 @@ def test_a_job_whose_result_was_lost_can_be_published_again(server: NatsServer) 
     run(server, scenario, **PATIENT)
 
 
+def test_a_job_whose_result_was_lost_is_there_once_however_often_it_is_published(
+    server: NatsServer,
+) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        gateway, worker = await fleet.gateway(), await fleet.worker()
+        publish = gateway.connection.publish_job
+        await publish(job(1))
+        await (await worker.next()).ack()
+        await counts(fleet, server, 0)
+        again = await publish(job(1, attempt=2))
+        assert await publish(job(1, attempt=3)) == again
+        delivery = await worker.next()
+        assert await publish(job(1, attempt=4)) == again
+        assert await count_of(fleet, server) == 1
+        await delivery.ack()
+        await counts(fleet, server, 0)
+        last = await publish(job(1, attempt=5))
+        assert last not in {None, again}
+        assert await publish(job(1, attempt=6)) == last
+        assert await count_of(fleet, server) == 1
+
+    run(server, scenario, **PATIENT)
+
+
 def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted_afterwards(
     small_server: NatsServer,
 ) -> None:

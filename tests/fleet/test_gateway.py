@@ -18,7 +18,7 @@ from stt_mqtt.fleet import gateway
 from stt_mqtt.fleet.gateway import PATIENCE, RETRY_S, SPARE_S
 from stt_mqtt.fleet.roster import GONE_AFTER_S
 from stt_mqtt.nodes import WorkerStatus
-from stt_mqtt.types import AudioFormat, Batch, Codec, EncodedAudio, Verdict
+from stt_mqtt.types import AudioFormat, Batch, Codec, EncodedAudio, InferenceResult, Verdict
 from tests.core.test_queue import utterance
 from tests.fakes import FakeClock, heard, nothing_heard
 from tests.fleet.fake_servers import CONFIG, House, worker
@@ -27,6 +27,9 @@ from tests.thorough import examples
 assert CONFIG.fleet is not None
 ACK_WAIT_S = CONFIG.fleet.ack_wait_s
 MAX_QUEUE_AGE_S = CONFIG.limits.max_queue_age_s
+MAX_AGE_S = CONFIG.limits.max_age_s
+PROMISED_S = 1.5
+"""See `House`."""
 
 
 @pytest.fixture
@@ -158,6 +161,166 @@ def test_a_long_utterance_for_a_slow_worker_has_more_time(house: House) -> None:
     house.hear(replace(slow, threads=2, cost=100.0))
     most_s = ACK_WAIT_S + SPARE_S + CONFIG.limits.inference_timeout_s
     assert house.job("b").left_s == pytest.approx(most_s)
+
+
+def spooled(house: House, id: str, age_s: float) -> None:
+    """Speech arrives that is old already."""
+    house.put(utterance(id, id, ended_at=house.clock.now(), age_s=age_s))
+    house.settle()
+
+
+def begun_before(seconds: float) -> InferenceResult:
+    """What a worker heard that began so long ago."""
+    return replace(heard(), infer_s=seconds)
+
+
+def test_a_job_on_which_nobody_begins_before_the_speech_is_too_old_expires(house: House) -> None:
+    house.hear()
+    spooled(house, "a", MAX_AGE_S - 1.0)
+    due_s = 1.0 + SPARE_S + PATIENCE * worker().cost
+    assert house.job("a").left_s == pytest.approx(due_s)
+    house.wait(due_s - 0.1, worker())
+    assert not house.answers
+    house.wait(0.2, worker())
+    assert house.answered == {"a": "expired"}
+    assert "limits.max_age_s" in house.error("a")
+    assert not house.jobs
+
+
+def test_without_a_worker_too_old_speech_expires_as_it_does_without_a_fleet(house: House) -> None:
+    house.hear()
+    spooled(house, "a", MAX_AGE_S - 4.0)
+    spooled(house, "b", MAX_AGE_S - 4.0)
+    house.wait(MAX_QUEUE_AGE_S)
+    assert house.answered == {"a": "expired", "b": "expired"}
+
+
+def test_a_result_whose_inference_began_when_the_speech_was_too_old_is_not_obeyed(
+    house: House,
+) -> None:
+    house.hear(worker(threads=2))
+    for id in ("in time", "late"):
+        spooled(house, id, MAX_AGE_S - 1.0)
+    house.wait(1.2, worker(threads=2))
+    assert house.answer("in time", begun_before(0.3))
+    assert house.answer("late", begun_before(0.1))
+    assert house.answered == {"in time": "heard", "late": "expired"}
+    assert "spoken 30 s before its turn" in house.error("late")
+
+
+def test_what_a_worker_found_at_once_counts_from_its_result(house: House) -> None:
+    house.hear(worker(threads=2))
+    for id in ("silence", "noise"):
+        spooled(house, id, MAX_AGE_S - 1.0)
+    house.wait(1.2, worker(threads=2))
+    house.answer("silence", nothing_heard())
+    house.answer("noise", CorruptAudioError("noise"))
+    assert house.answered == {"silence": "expired", "noise": "corrupt_audio"}
+
+
+@pytest.fixture
+def both() -> Iterator[House]:
+    """A gateway with a thread of its own, which is busy, and a worker that has a job."""
+    made = House(threads=1)
+    made.hear()
+    made.say("here", "there")
+    made.wait(PROMISED_S, worker())
+    assert made.jobs == ["there"]
+    yield made
+    made.close()
+
+
+def here(house: House) -> list[str]:
+    """What the threads of the gateway do."""
+    return [one.id for one in house.own.utterances]
+
+
+def test_a_gateway_with_a_model_does_what_its_last_worker_had(both: House) -> None:
+    both.answer_here()
+    both.wait(GONE_AFTER_S)
+    assert here(both) == ["there"]
+    assert both.pool.in_flight == 0
+    both.answer_here()
+    assert both.answered == {"here": "heard", "there": "heard"}
+    both.wait(MAX_QUEUE_AGE_S)
+    assert both.scheduler.drained
+
+
+def test_what_was_taken_back_is_withdrawn_and_its_result_too_late(both: House) -> None:
+    job = both.job("there")
+    both.answer_here()
+    both.wait(GONE_AFTER_S)
+    assert not both.jobs
+    assert not both.servers.answer(job)
+    assert both.pool.late == 1
+    both.servers.come()
+    both.settle()
+    assert not both.jobs
+    assert both.answered == {"here": "heard"}
+
+
+def test_nothing_is_taken_back_while_another_worker_lives(both: House) -> None:
+    both.answer_here()
+    both.wait(GONE_AFTER_S, worker("pi"))
+    assert both.pool.roster.workers == (worker("pi"),)
+    assert (both.jobs, here(both)) == (["there"], [])
+
+
+def test_a_lost_connection_is_as_the_loss_of_all_workers(both: House) -> None:
+    both.answer_here()
+    both.servers.lose()
+    both.wait(GONE_AFTER_S)
+    assert here(both) == ["there"]
+    both.answer_here()
+    assert both.answered == {"here": "heard", "there": "heard"}
+
+
+def test_a_worker_that_leaves_has_time_to_end_what_it_has(both: House) -> None:
+    both.answer_here()
+    both.hear(worker(leaving=True))
+    both.wait(GONE_AFTER_S - 0.1)
+    assert (both.jobs, here(both)) == (["there"], [])
+    both.wait(0.1)
+    assert here(both) == ["there"]
+
+
+def test_a_worker_that_starts_again_does_not_have_what_it_had(both: House) -> None:
+    both.answer_here()
+    both.wait(GONE_AFTER_S, worker(threads=0))
+    assert here(both) == ["there"]
+
+
+def test_a_device_keeps_its_order_when_its_job_is_taken_back(both: House) -> None:
+    both.put(utterance("there", "later", ended_at=both.clock.now()))
+    both.wait(GONE_AFTER_S)
+    assert both.scheduler.queue.jobs == 2
+    for id in ("here", "there", "later"):
+        assert here(both) == [id]
+        both.answer_here()
+    assert list(both.answered) == ["here", "there", "later"]
+
+
+def test_a_job_that_is_taken_back_while_it_is_published_is_withdrawn_then(both: House) -> None:
+    both.answer_here()
+    both.servers.is_slow = True
+    both.servers.lose()
+    both.servers.come()
+    both.settle()
+    both.wait(GONE_AFTER_S)
+    assert (both.jobs, here(both)) == (["there"], ["there"])
+    both.servers.store()
+    both.settle()
+    assert not both.jobs
+
+
+def test_what_was_taken_back_may_go_to_the_next_worker(both: House) -> None:
+    number = both.job("there").number
+    both.wait(GONE_AFTER_S)
+    both.hear(worker("pi"))
+    assert both.jobs == ["there"]
+    assert both.job("there").number > number
+    assert both.answer("there")
+    assert both.answered == {"there": "heard"}
 
 
 def test_an_error_of_a_worker_is_the_verdict(house: House) -> None:
@@ -342,12 +505,13 @@ class TheGateway(RuleBasedStateMachine):
     """Random interleavings of everything that can happen to a gateway of a fleet.
 
     Results come twice, late or never; workers come and go; connections are lost, with or without
-    what the servers held; jobs are delivered too often; the stream is full.
+    what the servers held; jobs are delivered too often; the stream is full. Some gateways have
+    threads of their own, and some speech is old already.
     """
 
-    @initialize(threads=st.integers(0, 3))
-    def begin(self, threads: int) -> None:
-        self.house = House()
+    @initialize(threads=st.integers(0, 3), own=st.sampled_from([0, 0, 1, 2]))
+    def begin(self, threads: int, own: int) -> None:
+        self.house = House(own)
         self.defects: list[object] = []
         self.house.loop.set_exception_handler(lambda _, what: self.defects.append(what))
         self.said: list[str] = []
@@ -355,12 +519,21 @@ class TheGateway(RuleBasedStateMachine):
         self.alive: dict[str, WorkerStatus] = {}
         self.a_worker_comes("pc", threads)
 
-    @rule(rooms=st.lists(st.sampled_from(["kitchen", "bath", "attic", "cellar"]), min_size=1))
-    def people_speak(self, rooms: list[str]) -> None:
+    @rule(
+        rooms=st.lists(st.sampled_from(["kitchen", "bath", "attic", "cellar"]), min_size=1),
+        age_s=st.sampled_from([0.0, 0.0, MAX_AGE_S - 1.0]),
+    )
+    def people_speak(self, rooms: list[str], age_s: float) -> None:
+        now = self.house.clock.now()
         for room in rooms:
             self.said.append(f"{len(self.said)}")
-            self.house.put(utterance(room, self.said[-1], ended_at=self.house.clock.now()))
+            self.house.put(utterance(room, self.said[-1], ended_at=now, age_s=age_s))
         self.house.settle()
+
+    @precondition(lambda self: self.house.own.submitted)
+    @rule(verdict=verdicts)
+    def a_thread_here_ends(self, verdict: Verdict) -> None:
+        self.house.answer_here(verdict)
 
     @rule(name=names, threads=st.integers(0, 2))
     def a_worker_comes(self, name: str, threads: int) -> None:
@@ -425,7 +598,7 @@ class TheGateway(RuleBasedStateMachine):
         servers = self.house.servers
         servers.is_full, servers.is_slow = state == "full", state == "slow"
         servers.breaks = FleetError("no leader") if state == "broken" else None
-        self.people_speak([room])
+        self.people_speak([room], 0.0)
         if result and servers.published:
             # What was published before is published again, and done meanwhile.
             servers.come()
@@ -450,7 +623,28 @@ class TheGateway(RuleBasedStateMachine):
     @invariant()
     def what_was_said_is_answered_waits_or_is_on_its_way(self) -> None:
         waiting = self.house.scheduler.queue.jobs + self.house.pool.in_flight
+        # A thread that hangs has its utterance for longer than the answer takes.
+        waiting += len(set(here(self.house)) - self.house.answered.keys())
         assert len(self.house.answered) + waiting == len(self.said)
+
+    @invariant()
+    def nothing_stays_with_a_fleet_that_is_gone_while_a_thread_here_can_do_it(self) -> None:
+        house = self.house
+        house.tick()
+        if house.pool.is_gone and house.scheduler.workers > house.scheduler.hanging:
+            has_room = house.scheduler.queue.jobs < CONFIG.limits.max_queued
+            for flight in house.pool._flights.values():
+                age_s = house.clock.now() - flight.utterance.ended_at
+                limit_s = min(MAX_QUEUE_AGE_S, MAX_AGE_S - flight.utterance.age_s)
+                assert age_s >= limit_s or not has_room
+
+    @invariant()
+    def a_device_is_answered_in_its_order(self) -> None:
+        order: dict[str, list[int]] = {}
+        for answer in self.house.answers:
+            if isinstance(answer.verdict, InferenceResult):
+                order.setdefault(answer.utterance.key.name, []).append(int(answer.utterance.id))
+        assert all(ids == sorted(ids) for ids in order.values())
 
     @invariant()
     def no_deadline_is_missed(self) -> None:
@@ -460,7 +654,7 @@ class TheGateway(RuleBasedStateMachine):
     @invariant()
     def nothing_went_wrong(self) -> None:
         assert not self.defects
-        assert self.house.scheduler.healthy
+        assert self.house.scheduler.healthy or here(self.house)
 
     def teardown(self) -> None:
         if not hasattr(self, "house"):
@@ -469,6 +663,9 @@ class TheGateway(RuleBasedStateMachine):
         self.house.servers.store()
         self.house.settle()
         self.house.wait(40.0)
+        while here(self.house):
+            self.house.answer_here()
+            self.house.wait(40.0)
         assert sorted(self.house.answered) == sorted(self.said)
         assert self.house.pool.in_flight == 0
         assert self.house.scheduler.drained

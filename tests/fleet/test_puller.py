@@ -99,6 +99,19 @@ def test_a_job_is_done_told_to_its_gateway_and_only_then_acknowledged() -> None:
     play(scenario)
 
 
+def test_the_gateway_alone_decides_how_old_speech_may_be() -> None:
+    async def scenario(bench: Bench) -> None:
+        old = replace(job(1).utterance, age_s=100.0)
+        bench.stream.publish(replace(job(1), utterance=old))
+        await settled()
+        assert [spoken.id for spoken in bench.pool.utterances] == ["of room1"]
+        bench.answer()
+        await settled()
+        assert bench.stream.results[0].verdict == heard()
+
+    play(scenario, max_age_s=30.0)
+
+
 def test_an_error_is_a_result_too() -> None:
     async def scenario(bench: Bench) -> None:
         (delivery,) = bench.stream.publish(job(1))

@@ -28,6 +28,35 @@ def test_who_leaves_is_gone_at_once() -> None:
     assert roster.workers == ()
 
 
+def test_a_fleet_serves_until_three_seconds_after_a_worker_with_threads_was_heard() -> None:
+    roster = Roster()
+    roster.heard(worker("loading", threads=0), 0.0)
+    roster.heard(worker("stranger", leaving=True), 0.0)
+    assert not roster.serves
+    roster.heard(worker("pc"), 1.0)
+    # A worker that starts again does not have what it had.
+    for name in ("loading", "pc"):
+        roster.heard(worker(name, threads=0), 2.0)
+    assert roster.deadline == 1.0 + GONE_AFTER_S
+    roster.expire(1.0 + GONE_AFTER_S - 0.01)
+    assert roster.serves
+    roster.expire(1.0 + GONE_AFTER_S)
+    assert not roster.serves
+    assert roster.deadline == 2.0 + GONE_AFTER_S
+
+
+def test_a_worker_that_leaves_serves_for_three_seconds_after_its_goodbye() -> None:
+    roster = Roster()
+    roster.heard(worker("pc"), 0.0)
+    for at in (0.9, 1.9):
+        roster.heard(worker("pc", leaving=True), at)
+    assert roster.deadline == 0.9 + GONE_AFTER_S
+    assert roster.serves
+    roster.expire(0.9 + GONE_AFTER_S)
+    assert not roster.serves
+    assert roster.deadline is None
+
+
 def test_workers_are_in_the_order_of_their_names() -> None:
     roster = Roster()
     for name in ("pi", "mac", "pc"):
