@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stt_mqtt.audio.decoders import InThisProcess
+from stt_mqtt.audio.demux import Coding
+from stt_mqtt.audio.streams import LiveDecoder
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.rungs import EngineFacts, Rung, RungStatus
@@ -67,6 +71,19 @@ class FakePool:
     def utterances(self) -> list[Utterance]:
         """All utterances of what was not answered yet."""
         return [utterance for batch in self.submitted for utterance in batch.utterances]
+
+
+class ScarceDecoders(InThisProcess):
+    """Decoders that fail to begin with a stream in a way that nobody expects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = True
+
+    def live(self, coding: Coding) -> LiveDecoder:
+        if self.fails:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().live(coding)
 
 
 @dataclass

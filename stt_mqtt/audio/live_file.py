@@ -147,8 +147,11 @@ class LiveFileStore(FileStore):
                 assert self._coding is not None, "a demuxer knows it before the first packet"
                 self._track = _Track(self._coding, self._decoders)
             self._decode_packets(self._track, until_s - self._decoded_s)
-        except CorruptAudioError:
+        except Exception as error:
+            # The decoder may have seen a part of the packets.
             self._give_up()
+            if not isinstance(error, CorruptAudioError):
+                raise
 
     def _decode_packets(self, track: _Track, most_s: float) -> None:
         heard = track.decode(list(islice(self._packets, _MOST_STEPS)), most_s)

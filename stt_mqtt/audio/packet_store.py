@@ -82,9 +82,12 @@ class _Packets(EncodedBytes, ABC):
             if self._decoder is None:
                 self._decoder = self._make_decoder()
             heard = self._decoder.decode(packets)
-        except CorruptAudioError:
+        except Exception as error:
+            # The packets were counted as decoded before.
             self._give_up()
-            return
+            if isinstance(error, CorruptAudioError):
+                return
+            raise
         self._found |= heard.length > 0
         decoded.clipped = heard.clipped
         decoded.keep(heard.samples)

@@ -139,14 +139,14 @@ class Device:
                 return self.refuse(UtteranceStart(), format, now)
             gap_s = self.config.gap_timeout_ms / 1000
             utterance = self._open_new(UtteranceStart(format=format), gap_s, now, by_chunk=True)
-        held = utterance.nbytes
         if not utterance.capped and self._context.budget.missing_bytes(len(chunk)):
             self.counters.dropped_chunks += 1
             return self.evict(now)
         was_capped = utterance.capped
-        if not utterance.add(chunk, number, now):
-            self.counters.dropped_chunks += 1
-        self._context.budget.use(self.key, utterance.nbytes - held)
+        try:
+            self.counters.dropped_chunks += not utterance.add(chunk, number, now)
+        finally:
+            self._context.budget.use(self.key, utterance.growth())
         if utterance.capped and not was_capped:
             return self._on_cap(utterance, now)
         complete = utterance.stopped_at is not None and not utterance.straggling
@@ -285,9 +285,9 @@ class Device:
     def _seal(self, utterance: OpenUtterance, end: EndReason | None, ended_at: float) -> Utterance:
         """Close the open utterance, and count its final size in the budget."""
         self._open = None
-        held = utterance.nbytes
+        self._context.budget.use(self.key, -utterance.counted_bytes)
         sealed = utterance.close(self.key, end, ended_at)
-        self._context.budget.use(self.key, len(sealed.audio.data) - held)
+        self._context.budget.use(self.key, len(sealed.audio.data))
         return sealed
 
     def _discard(self, sealed: Utterance) -> Utterance:

@@ -11,6 +11,7 @@ import heapq
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from stt_mqtt.config import Config, DeviceConfig
 from stt_mqtt.core.budget import DeviceContext
@@ -213,6 +214,15 @@ class DeviceDeadlines:
         if deadline is not None and (device.timer_at is None or deadline < device.timer_at):
             device.timer_at = deadline
             heapq.heappush(self._deadlines, (deadline, device.key))
+
+    @contextmanager
+    def kept(self, device: Device) -> Iterator[None]:
+        """Schedule the device also if what is done with it fails: its utterance must end."""
+        try:
+            yield
+        except BaseException:
+            self.set(device)
+            raise
 
     def due(self, now: float) -> Iterator[Device]:
         """The devices whose deadline has passed. Each must be `set` again."""

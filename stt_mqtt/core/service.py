@@ -97,10 +97,8 @@ class SpeechService:
             return
         now = self._clock.now()
         error = self._refusal(start, device)
-        self._handle_ended(
-            device,
-            device.start(start, now) if error is None else device.refuse(start, error, now),
-        )
+        ended = device.start(start, now) if error is None else device.refuse(start, error, now)
+        self._handle_ended(device, ended)
 
     def refuse(self, key: DeviceKey, start: UtteranceStart, error: UtteranceError) -> None:
         """A device tried to open an utterance, but the start was invalid."""
@@ -121,7 +119,8 @@ class SpeechService:
         now = self._clock.now()
         if self.budget.missing_bytes(len(chunk)) and device.takes_chunk(now):
             self.make_room(len(chunk), key)
-        self._handle_ended(device, device.chunk(chunk, number, format, now))
+        with self._deadlines.kept(device):
+            self._handle_ended(device, device.chunk(chunk, number, format, now))
 
     def stop(self, key: DeviceKey, id: str | None, sent: int | None) -> None:
         """A device ends its utterance. `sent`: number of chunks that it says it sent."""
@@ -235,7 +234,8 @@ class SpeechService:
         """Do everything that is due: end utterances, and see `Scheduler.tick`."""
         now = self._clock.now()
         for device in self._deadlines.due(now):
-            self._handle_ended(device, device.tick(now))
+            with self._deadlines.kept(device):
+                self._handle_ended(device, device.tick(now))
         self._answer(self.scheduler.tick(now))
 
     def shut_down(self) -> None:

@@ -65,6 +65,8 @@ class OpenUtterance:
         self._sent: int | None = None
         self._stopped_at: float | None = None
         self._opened_at = now
+        self.counted_bytes = 0
+        """How many bytes `growth` has given in all."""
         self._quiet_since = now
         self._slept_s = 0.0
         self._straggler_deadline = 0.0
@@ -76,6 +78,12 @@ class OpenUtterance:
     def nbytes(self) -> int:
         """Bytes held in memory."""
         return self._buffer.nbytes + self._sequence.held_bytes
+
+    def growth(self) -> int:
+        """How `nbytes` has grown since the last call, for the budget."""
+        grown = self.nbytes - self.counted_bytes
+        self.counted_bytes += grown
+        return grown
 
     @property
     def deadline(self) -> float:
@@ -195,11 +203,10 @@ class OpenUtterance:
         self._listener.postpone_glimpse()
 
     def catch_up(self, now: float) -> int:
-        """Listen to audio that waits, if it is time for that. Return how `nbytes` has grown."""
-        before = self.nbytes
+        """Listen to audio that waits, if it is time for that. Return the `growth`."""
         if now >= self._catch_up_at:
             self._hear(now)
-        return self.nbytes - before
+        return self.growth()
 
     @property
     def spoke(self) -> bool:
@@ -282,9 +289,10 @@ class OpenUtterance:
         if not self._listens:
             return
         left_s = self._allowance.left_s(now)
+        # First: if something fails, it is not tried again at once.
+        self._catch_up_at = inf
         self._buffer.decode(self._listener.heard_s + left_s)
         pcm = self._buffer.take_decoded()
-        self._catch_up_at = inf
         if pcm:
             self._allowance.use(len(pcm) / PCM_BYTES_PER_S)
             self._listener.push(pcm, now)

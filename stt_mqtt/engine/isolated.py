@@ -52,6 +52,7 @@ _STABLE_S = 60.0
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH", "OPENBLAS_NUM_THREADS", "TZ")
 """All of the environment that the processes get. It may hold passwords."""
 
+_NO_PROCESS = "no decoder process could be started"
 _SENTENCES = {
     DecoderFailure.DIED: "the decoder process died of it",
     DecoderFailure.SLOW: "the decoder process did not answer in time",
@@ -98,25 +99,35 @@ class IsolatedDecoders:
         if _is_plain(audio):
             return decode(audio, max_s)
         if not self._ready.wait(READY_WAIT_S):
-            raise InferenceFailedError("no decoder process could be started, see the log")
+            raise InferenceFailedError(f"{_NO_PROCESS}, see the log")
         most = int(max_s * SAMPLE_RATE)
-        worker = self._take()
+        try:
+            worker = self._take()
+        except OSError as error:
+            raise InferenceFailedError(f"{_NO_PROCESS}: {error.strerror or error}") from error
         try:
             request = wire.request_of_audio(audio, max_s)
             header, body = worker.ask(request, audio.data, WHOLE_TIMEOUT_S, 4 * most)
             decoded = decoded_in(header, body, audio.hint)
         except Exception as error:
-            raise self.failure(worker, error) from error
+            failed: UtteranceError = self.failure(worker, error)
+            if isinstance(error, EOFError | ConnectionError) and not worker.has_begun():
+                # It was not forked, or died before it got the audio.
+                failed = InferenceFailedError(_NO_PROCESS)
+            raise failed from error
         finally:
             worker.close()
         return decoded
 
     def live(self, coding: Coding) -> _Stream:
         """See `Decoders`."""
-        worker = self._take()
         with self._lock:
             if self._streams >= MOST_STREAMS:
                 raise CorruptAudioError("too many streams are decoded at once")
+            try:
+                worker = self._take()
+            except OSError as error:
+                raise CorruptAudioError(f"{_NO_PROCESS}: {error.strerror or error}") from error
             self._streams += 1
         return _Stream(self, worker, coding)
 
@@ -146,28 +157,25 @@ class IsolatedDecoders:
             self.failures[failure.value] += 1
 
     def _take(self) -> Worker:
-        """A worker for one utterance. Another one is made ready for the next."""
+        """A worker for one utterance. Another one is made ready for the next. Raises OSError."""
         with self._lock:
             spare, self._spare = self._spare, None
             worker = spare if spare is not None and spare.is_alive() else self._fork()
-            with suppress(CorruptAudioError):
+            with suppress(OSError):
                 self._spare = self._fork()
         return worker
 
     def _fork(self) -> Worker:
-        """Ask the first process for a worker. Does not wait for it."""
+        """Ask the first process for a worker. Does not wait for it. Raises OSError."""
         if self._control is None:
-            raise CorruptAudioError("the decoder process is being started")
+            raise ConnectionError("the first one is being started")
         own, theirs = socket.socketpair()
+        self._asked += 1
+        worker = Worker(own, self._asked)
         with theirs:
-            self._asked += 1
             message = self._asked.to_bytes(8, "big")
-            try:
-                socket.send_fds(self._control, [message], [theirs.fileno()], socket.MSG_DONTWAIT)
-            except OSError as error:
-                own.close()
-                raise CorruptAudioError("the decoder process does not answer") from error
-        return Worker(own, self._asked)
+            socket.send_fds(self._control, [message], [theirs.fileno()], socket.MSG_DONTWAIT)
+        return worker
 
     def _tell(self, number: int) -> None:
         """Have a worker killed."""
@@ -211,13 +219,9 @@ class IsolatedDecoders:
 
     def _live_once(self) -> int | str:
         """The life of a first process. Return its exit status."""
-        # A datagram is a whole message, and the end of the other side can be seen.
-        own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with theirs:
-                process = _start(theirs)
+            process, own = _start_connected()
         except OSError as error:
-            own.close()
             return str(error)
         with self._lock:
             self._process = process
@@ -239,7 +243,7 @@ class IsolatedDecoders:
             if self._closing.is_set():
                 return
             self._control = control
-            with suppress(CorruptAudioError):
+            with suppress(OSError):
                 self._spare = self._fork()
         self._ready.set()
         control.recv(1)
@@ -298,6 +302,18 @@ def _is_plain(audio: EncodedAudio) -> bool:
     form = audio.format
     own = form is not None and (form.codec in PCM_TYPES or form.codec is Codec.ADPCM_IMA)
     return audio.ready or (own and form is not None and form.rate == SAMPLE_RATE)
+
+
+def _start_connected() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a first process; return it and the socket to it. Raises OSError."""
+    # A datagram is a whole message, and the end of the other side can be seen.
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            return _start(theirs), own
+        except OSError:
+            own.close()
+            raise
 
 
 def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:

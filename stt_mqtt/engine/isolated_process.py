@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -78,27 +79,35 @@ class _Workers:
         self._pids: dict[int, int] = {}
 
     def fork(self, number: int, descriptor: int) -> None:
-        """Start a worker that listens to a descriptor, and close that."""
+        """Start a worker that listens to a descriptor, and close that.
+
+        If the system has no room for one, the service sees that the socket is closed.
+        """
         # No worker may end before it is known.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        pid = os.fork()
-        if not pid:
-            _work(descriptor, self._memory_bytes)
+        with suppress(OSError):
+            pid = os.fork()
+            if not pid:
+                _work(descriptor, self._memory_bytes)
+            self._pids[number] = pid
         os.close(descriptor)
-        self._pids[number] = pid
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
     def kill(self, number: int) -> None:
         """End a worker, if it has not ended."""
         pid = self._pids.get(number)
         if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+            # It may end, and be reaped, at any time.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def reap(self, _signal: int, _frame: FrameType | None) -> None:
         """Forget the workers that have ended."""
         for number, pid in list(self._pids.items()):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                del self._pids[number]
+            # Another signal may interrupt this one, and reap them first.
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    del self._pids[number]
 
 
 def _work(descriptor: int, memory_bytes: int) -> None:

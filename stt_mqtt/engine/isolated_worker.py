@@ -51,6 +51,12 @@ class Worker:
             )
         return True
 
+    def has_begun(self) -> bool:
+        """Whether it was ready for a request at any time. Call this when it has failed."""
+        with suppress(OSError):
+            self.has_said_hello |= self._sock.recv(1, socket.MSG_DONTWAIT) == wire.HELLO
+        return self.has_said_hello
+
     def say(self, header: Mapping[str, Any], body: bytes, timeout_s: float) -> None:
         """Send a request. Raises OSError."""
         self._sock.settimeout(timeout_s)

@@ -84,13 +84,22 @@ class Connection:
     def run(self) -> Ending:
         """Connect and run until the connection ends. If `stopping` is set, disconnect cleanly."""
         try:
+            # First: the connection may take the last file descriptor.
+            selector = selectors.DefaultSelector()
+        except OSError as error:
+            return Ending(Cause.UNREACHABLE, explain(error, self._options.address))
+        with selector:
+            return self._run(selector)
+
+    def _run(self, selector: selectors.BaseSelector) -> Ending:
+        try:
             self._connect()
         except (OSError, UnicodeError, BrokerError) as error:
             return Ending(Cause.UNREACHABLE, explain(error, self._options.address))
         sock = self._client.socket()
         try:
             if isinstance(sock, socket.socket):
-                self._pump(sock)
+                self._pump(sock, selector)
         finally:
             self.connected = False
             if isinstance(sock, socket.socket):
@@ -129,34 +138,33 @@ class Connection:
         else:
             self._client.connect(*address)
 
-    def _pump(self, sock: socket.socket) -> None:
+    def _pump(self, sock: socket.socket, selector: selectors.BaseSelector) -> None:
         client, wakeup = self._client, self._state.wakeup
         answer_by = time.monotonic() + CONNECT_TIMEOUT_S
-        with selectors.DefaultSelector() as selector:
-            interest = selectors.EVENT_READ
-            selector.register(sock, interest)
-            selector.register(wakeup, selectors.EVENT_READ)
-            while self._work(answer_by):
-                wanted = selectors.EVENT_READ
-                if client.want_write():
-                    wanted |= selectors.EVENT_WRITE
-                if wanted != interest:
-                    interest = wanted
-                    selector.modify(sock, interest)
-                # Bytes that are buffered here or in TLS do not make the socket readable.
-                waiting = client.buffered or _pending(sock)
-                asked = self._state.reads_asked
-                timeout_s = 0 if waiting or asked != self._state.reads_done else POLL_S
-                ready = {key.fileobj for key, _ in selector.select(timeout_s)}
-                if wakeup in ready:
-                    wakeup.clear()
-                if waiting or sock in ready:
-                    self._read()
-                else:
-                    self._state.reads_done = asked
-                    if client.unanswered_s >= PING_TIMEOUT_S:
-                        self._ending = Ending(Cause.LOST, self._no_ping())
-                        return
+        interest = selectors.EVENT_READ
+        selector.register(sock, interest)
+        selector.register(wakeup, selectors.EVENT_READ)
+        while self._work(answer_by):
+            wanted = selectors.EVENT_READ
+            if client.want_write():
+                wanted |= selectors.EVENT_WRITE
+            if wanted != interest:
+                interest = wanted
+                selector.modify(sock, interest)
+            # Bytes that are buffered here or in TLS do not make the socket readable.
+            waiting = client.buffered or _pending(sock)
+            asked = self._state.reads_asked
+            timeout_s = 0 if waiting or asked != self._state.reads_done else POLL_S
+            ready = {key.fileobj for key, _ in selector.select(timeout_s)}
+            if wakeup in ready:
+                wakeup.clear()
+            if waiting or sock in ready:
+                self._read()
+            else:
+                self._state.reads_done = asked
+                if client.unanswered_s >= PING_TIMEOUT_S:
+                    self._ending = Ending(Cause.LOST, self._no_ping())
+                    return
 
     def _work(self, answer_by: float) -> bool:
         """Send waiting publications and check the deadlines. Return False if it has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Sequence
 
@@ -28,14 +29,15 @@ STREAMS = {
 class Failing:
     """Decodes until it was called a number of times. See `Decoders`."""
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, calls: int, error: Exception | None = None) -> None:
         self.failures: Counter[str] = Counter()
         self.calls = calls
+        self._error = error or CorruptAudioError("the decoder is gone")
 
     def count(self) -> None:
         self.calls -= 1
         if self.calls < 0:
-            raise CorruptAudioError("the decoder is gone")
+            raise self._error
 
     def whole(self, audio: EncodedAudio, max_s: float) -> Decoded:
         return IN_THIS_PROCESS.whole(audio, max_s)
@@ -62,12 +64,18 @@ class FailingStream:
         return self._stream.flush()
 
 
-def fed(codec: Codec, decoders: Decoders) -> AudioBuffer:
-    """A buffer with all of a stream, in two parts."""
-    buffer, data = AudioBuffer(AudioFormat(codec, 48_000, 1), CAP, decoders), STREAMS[codec]
+def parts_of(codec: Codec) -> tuple[bytes, bytes]:
+    """Both halves of a stream."""
+    data = STREAMS[codec]
     packets = framed(opus_packets(tone(rate=48_000))[:25])
     half = len(packets) if codec is Codec.OPUS else len(data) // 2
-    for part in (data[:half], data[half:]):
+    return data[:half], data[half:]
+
+
+def fed(codec: Codec, decoders: Decoders) -> AudioBuffer:
+    """A buffer with all of a stream, in two parts."""
+    buffer = AudioBuffer(AudioFormat(codec, 48_000, 1), CAP, decoders)
+    for part in parts_of(codec):
         buffer.append(part)
         buffer.decode()
     return buffer
@@ -85,6 +93,25 @@ def test_a_lost_decoder_leaves_the_stream_as_it_came(codec: Codec, call: int) ->
     assert buffer.undecoded_s == 0 or codec is Codec.OPUS
     assert abs(len(decoders.whole(audio, 30.0).samples) - 16_000) < 400
     assert buffer.take_decoded() == b""
+
+
+@pytest.mark.parametrize("codec", STREAMS)
+@pytest.mark.parametrize("call", [0, 1], ids=["start", "first"])
+def test_an_unexpected_failure_of_a_decoder_costs_no_audio(codec: Codec, call: int) -> None:
+    decoders = Failing(call, OSError(errno.EMFILE, "Too many open files"))
+    buffer = AudioBuffer(AudioFormat(codec, 48_000, 1), CAP, decoders)
+    failures = 0
+    for part in parts_of(codec):
+        buffer.append(part)
+        try:
+            buffer.decode()
+        except OSError:
+            failures += 1
+            decoders.calls = 100
+    assert failures == 1
+    assert buffer.take_decoded() == b""
+    audio = buffer.close()
+    assert (audio.decoded, audio.data) == (False, STREAMS[codec])
 
 
 @pytest.mark.parametrize("codec", STREAMS)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.audio.wav import wav_bytes
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.config.devices import OnCap
@@ -28,6 +29,8 @@ from stt_mqtt.types import (
     Utterance,
     UtteranceStart,
 )
+from tests.audio.synth import framed, opus_packets, tone
+from tests.fakes import ScarceDecoders
 
 CHUNK = bytes(range(256)) * 4
 """32 ms at 16 kHz."""
@@ -36,10 +39,17 @@ CHUNK = bytes(range(256)) * 4
 class Bench:
     """A device with a budget, caps of one second and numbered ids."""
 
-    def __init__(self, budget_bytes: int = 1_000_000, **config: object) -> None:
+    def __init__(
+        self,
+        budget_bytes: int = 1_000_000,
+        decoders: Decoders = IN_THIS_PROCESS,
+        **config: object,
+    ) -> None:
         self.budget = Budget(budget_bytes)
         numbers = itertools.count(1)
-        context = DeviceContext(AudioCap(1.0, 40_000), self.budget, lambda: f"made-{next(numbers)}")
+        context = DeviceContext(
+            AudioCap(1.0, 40_000), self.budget, lambda: f"made-{next(numbers)}", decoders
+        )
         settings = DeviceConfig.model_validate(config)
         self.device = Device(DeviceKey("native", "kitchen"), settings, context)
 
@@ -707,6 +717,22 @@ def test_a_part_that_is_sent_again_whole_is_a_new_utterance() -> None:
     assert device.start(UtteranceStart(id="a"), 1.4) == [
         Repeated(UtteranceStart(id="a"), outcome_of("a"))
     ]
+
+
+def test_a_chunk_that_fails_unexpectedly_is_kept_and_counted() -> None:
+    decoders = ScarceDecoders()
+    bench = Bench(decoders=decoders, codec="opus")
+    packets = opus_packets(tone(rate=48_000))
+    first, second = framed(packets[:10]), framed(packets[10:20])
+    with pytest.raises(OSError, match="Too many open files"):
+        bench.device.chunk(first, None, None, 0.0)
+    assert bench.device.deadline is not None
+    assert bench.budget.used_bytes == len(first)
+    decoders.fails = False
+    bench.device.chunk(second, None, None, 0.1)
+    utterance = the_utterance(bench.device.stop(None, None, 0.2))
+    assert utterance.audio.data == first + second
+    assert bench.budget.used_bytes == len(first + second)
 
 
 def test_ids_are_remembered_for_minutes_and_a_bounded_number_of_them() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from stt_mqtt.audio.decoders import IN_THIS_PROCESS, Decoders
 from stt_mqtt.config import Config
-from stt_mqtt.core.outcomes import log_outcome
+from stt_mqtt.core.device import Device
+from stt_mqtt.core.outcomes import Ended, log_outcome
 from stt_mqtt.core.queue import Name
 from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.scheduler import Capacity
@@ -26,7 +28,16 @@ from stt_mqtt.types import (
     UtteranceStart,
     Verdict,
 )
-from tests.fakes import FakeClock, FakePool, RecordingOutlet, engine_facts, heard, nothing_heard
+from tests.audio.synth import framed, opus_packets, tone
+from tests.fakes import (
+    FakeClock,
+    FakePool,
+    RecordingOutlet,
+    ScarceDecoders,
+    engine_facts,
+    heard,
+    nothing_heard,
+)
 
 KITCHEN = DeviceKey("native", "kitchen")
 BEDROOM = DeviceKey("native", "bedroom")
@@ -49,11 +60,15 @@ class Observer:
 class Bench:
     """A speech service with fakes around it."""
 
-    def __init__(self, workers: int = 1, **config: Any) -> None:
+    def __init__(
+        self, workers: int = 1, decoders: Decoders = IN_THIS_PROCESS, **config: Any
+    ) -> None:
         self.clock = FakeClock()
         self.pool = FakePool()
         self.outlet = RecordingOutlet()
-        self.service = SpeechService(Config.model_validate(config), engine_facts(), self.clock)
+        self.service = SpeechService(
+            Config.model_validate(config), engine_facts(), self.clock, decoders=decoders
+        )
         if workers:
             self.service.attach_pool(self.pool, Capacity(workers, max_batch=1))
         self.service.attach("native", self.outlet)
@@ -769,3 +784,37 @@ def test_the_audio_of_each_utterance_that_was_queued_is_offered_with_its_outcome
     bench.service.abort(KITCHEN, None)
     size = 10 * len(CHUNK)
     assert keeper.kept == [(size, "a", OutcomeKind.TRANSCRIPT), (size, "b", OutcomeKind.ERROR)]
+
+
+# Defects -----------------------------------------------------------------------------------------
+
+
+def test_an_utterance_whose_first_chunk_fails_unexpectedly_ends_after_the_gap() -> None:
+    bench = Bench(decoders=ScarceDecoders(), devices={"kitchen": {"codec": "opus"}})
+    speech = framed(opus_packets(tone(rate=48_000)))
+    with pytest.raises(OSError, match="Too many open files"):
+        bench.service.chunk(KITCHEN, speech, None, None)
+    assert bench.is_listening(KITCHEN)
+    assert bench.service.deadline is not None
+    bench.pass_time(1.0)
+    assert [utterance.audio.data for utterance in bench.pool.utterances] == [speech]
+    bench.answer(heard())
+    assert bench.last.end is EndReason.GAP
+    assert bench.service.budget.used_bytes == 0
+
+
+def test_an_utterance_whose_deadline_fails_unexpectedly_ends_at_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(device: Device, now: float) -> list[Ended]:
+        raise RuntimeError("a defect")
+
+    bench = Bench()
+    bench.service.chunk(KITCHEN, CHUNK, None, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Device, "tick", fail)
+        with pytest.raises(RuntimeError, match="a defect"):
+            bench.pass_time(30.0)
+    assert bench.service.deadline is not None
+    bench.pass_time(0.0)
+    assert not bench.is_listening(KITCHEN)

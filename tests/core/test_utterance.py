@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS
 from stt_mqtt.config import DeviceConfig
 from stt_mqtt.core.hearing import Allowance, Hearing
@@ -67,6 +67,23 @@ def test_when_the_decoder_has_caught_up_silence_ends_the_turn() -> None:
         now += PACKET_S
         utterance.add(chunk, None, now)
     assert utterance.turn_has_ended(now)
+
+
+def test_hearing_that_fails_unexpectedly_is_not_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(buffer: AudioBuffer, to_s: float) -> None:
+        raise RuntimeError("a defect")
+
+    utterance = opened(pause_s=0.3)
+    for chunk in chunks_of(*[WORDS] * 6):
+        utterance.add(chunk, None, 0.0)
+    now = utterance.deadline
+    assert now < utterance.quiet_until
+    monkeypatch.setattr(AudioBuffer, "decode", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        utterance.catch_up(now)
+    assert utterance.deadline == utterance.quiet_until
 
 
 @pytest.mark.parametrize("endpointing", list(Endpointing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from stt_mqtt.audio.buffer import AudioBuffer, AudioCap
 from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.decoders import DecoderFailure, Decoders
 from stt_mqtt.audio.demux import CodedPacket, Coding
-from stt_mqtt.engine import isolated
+from stt_mqtt.engine import isolated, isolated_process
 from stt_mqtt.engine import isolated_wire as wire
 from stt_mqtt.engine.isolated import IsolatedDecoders
 from stt_mqtt.engine.isolated_worker import Worker, decoded_in, heard_in
@@ -220,6 +221,18 @@ def test_the_service_itself_never_imports_pyav() -> None:
 # Failures ----------------------------------------------------------------------------------------
 
 
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """The process has no file descriptor left for a socket."""
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socketpair", fail)
+        yield
+
+
 def open_utterance(decoders: Decoders) -> tuple[AudioBuffer, bytes]:
     """An utterance in Opus of which a part was decoded, and its other part."""
     packets = opus_packets(tone(rate=48_000))
@@ -347,14 +360,38 @@ def test_without_a_process_an_utterance_fails_and_an_open_one_waits_for_its_end(
     assert buffer.close() == EncodedAudio(AudioFormat(Codec.FLAC), sound("flac"))
 
 
+def test_without_descriptors_an_open_utterance_waits_for_its_end(
+    decoders: IsolatedDecoders,
+) -> None:
+    worker_of(decoders)
+    with no_descriptors():
+        # It gets the worker that is ready.
+        early, rest = open_utterance(decoders)
+        packets = framed(opus_packets(tone(rate=48_000))[:25])
+        late = AudioBuffer(AudioFormat(Codec.OPUS, 48_000, 1), CAP, decoders)
+        late.append(packets)
+        late.decode()
+        with pytest.raises(InferenceFailedError, match="Too many open files"):
+            works(decoders)
+    for buffer in (early, late):
+        buffer.append(rest)
+        buffer.decode()
+    assert early.close().decoded
+    assert late.close() == EncodedAudio(AudioFormat(Codec.OPUS, 48_000, 1), packets + rest)
+    assert works(decoders)
+
+
 def test_the_number_of_streams_is_bounded(
     decoders: IsolatedDecoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_process(decoders)
     monkeypatch.setattr(isolated, "MOST_STREAMS", 1)
     stream = decoders.live(RAW_OPUS)
-    with pytest.raises(CorruptAudioError, match="too many"):
-        decoders.live(RAW_OPUS)
+    with monkeypatch.context() as patch:
+        # No process is forked for it.
+        patch.delattr(socket, "send_fds")
+        with pytest.raises(CorruptAudioError, match="too many"):
+            decoders.live(RAW_OPUS)
     stream.flush()
     with pytest.raises(CorruptAudioError, match="gone"):
         stream.flush()
@@ -382,11 +419,14 @@ def test_the_processes_end_with_the_service() -> None:
 
 
 class FakeProcess:
-    """A first process in a thread. Its workers say the same, whatever they are asked."""
+    """A first process in a thread. Its workers say the same, whatever they are asked.
+
+    `answer` None: no worker can be forked.
+    """
 
     pid = 1
 
-    def __init__(self, theirs: socket.socket, answer: bytes) -> None:
+    def __init__(self, theirs: socket.socket, answer: bytes | None) -> None:
         self._control = theirs.dup()
         self._answer = answer
         self._workers: list[socket.socket] = []
@@ -401,6 +441,9 @@ class FakeProcess:
                 break
             for descriptor in descriptors:
                 worker = socket.socket(fileno=descriptor)
+                if self._answer is None:
+                    worker.close()
+                    continue
                 with suppress(BrokenPipeError):
                     worker.sendall(self._answer)
                 self._workers.append(worker)
@@ -485,3 +528,117 @@ def test_a_first_process_that_dies_again_and_again_is_started_ever_later(
     dying.close()
     delays = [record.args[1] for record in caplog.records if isinstance(record.args, tuple)]
     assert delays[:4] == [0.001, 0.002, 0.004, 0.004]
+
+
+# A system without room ---------------------------------------------------------------------------
+
+
+def test_an_utterance_for_which_no_process_can_be_forked_is_not_called_corrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(isolated, "_start", lambda theirs: FakeProcess(theirs, None))
+    crowded = IsolatedDecoders()
+    crowded.start()
+    try:
+        with pytest.raises(InferenceFailedError, match="no decoder process"):
+            crowded.whole(a_file(sound("flac")), 30.0)
+        buffer = AudioBuffer(AudioFormat(Codec.FLAC), CAP, crowded)
+        buffer.append(sound("flac"))
+        buffer.decode()
+        assert buffer.close() == EncodedAudio(AudioFormat(Codec.FLAC), sound("flac"))
+    finally:
+        crowded.close()
+
+
+def test_the_first_process_is_started_again_when_there_are_descriptors_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(isolated, "FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(isolated, "LONGEST_DELAY_S", 0.001)
+    monkeypatch.setattr(isolated, "_start", lambda theirs: FakeProcess(theirs, b""))
+    starved = IsolatedDecoders()
+    with no_descriptors():
+        starved.start()
+        eventually(lambda: starved.failures[DecoderFailure.FIRST_DIED.value] >= 2)
+    eventually(lambda: starved.pid)
+    starved.close()
+
+
+def test_the_first_process_survives_a_fork_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fail)
+    workers = isolated_process._Workers(0)
+    own, theirs = socket.socketpair()
+    with own:
+        try:
+            workers.fork(1, theirs.detach())
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        assert signal.SIGCHLD not in blocked
+        assert own.recv(1) == b""
+    workers.kill(1)
+
+
+class ForkedByHand:
+    """Processes of the system that end when the test says so, in the eyes of a `_Workers`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.workers = isolated_process._Workers(0)
+        self.ended: set[int] = set()
+        self.known: list[int] = []
+        """Those that were not reaped."""
+        self.interrupt = False
+        """Whether another child ends while one is reaped."""
+        patch.setattr(os, "fork", self._fork)
+        patch.setattr(os, "kill", self._kill)
+        patch.setattr(os, "waitpid", self._waitpid)
+        for number in (1, 2):
+            own, theirs = socket.socketpair()
+            own.close()
+            self.workers.fork(number, theirs.detach())
+
+    def _fork(self) -> int:
+        self.known.append(1_000_000 + len(self.known))
+        return self.known[-1]
+
+    def _kill(self, pid: int, sign: int) -> None:
+        if pid not in self.known:
+            raise ProcessLookupError
+        self.ended.add(pid)
+
+    def _waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        if pid not in self.known:
+            raise ChildProcessError
+        if pid not in self.ended:
+            return 0, 0
+        self.known.remove(pid)
+        if self.interrupt:
+            self.interrupt = False
+            self.workers.reap(signal.SIGCHLD, None)
+        return pid, 0
+
+
+def test_a_worker_that_ends_while_it_is_killed_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forked = ForkedByHand(monkeypatch)
+    del forked.known[0]
+    forked.workers.kill(1)
+    forked.workers.kill(2)
+    assert forked.ended == set(forked.known)
+
+
+def test_workers_that_end_while_others_are_reaped_do_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forked = ForkedByHand(monkeypatch)
+    forked.workers.kill(1)
+    forked.workers.kill(2)
+    forked.interrupt = True
+    forked.workers.reap(signal.SIGCHLD, None)
+    assert not forked.known
+    forked.workers.reap(signal.SIGCHLD, None)
+    forked.workers.kill(1)

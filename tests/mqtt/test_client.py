@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import selectors
 import socket
 import threading
 import time
@@ -65,6 +67,28 @@ def test_a_publication_reaches_a_subscriber(broker: Broker, protocol: Protocol) 
             Inbound("room/b", bytes(300_000), 1),
         ]
         assert heard.protocols == [protocol.value]
+
+
+def test_without_file_descriptors_it_tries_again_with_the_same_protocol(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "stt_mqtt")
+    refusals = [OSError(errno.EMFILE, "Too many open files")] * 2
+    select = selectors.DefaultSelector
+
+    def refuse() -> selectors.BaseSelector:
+        if refusals:
+            raise refusals.pop()
+        return select()
+
+    monkeypatch.setattr(reconnect, "NETWORK_DELAYS_S", (0.01,))
+    monkeypatch.setattr(selectors, "DefaultSelector", refuse)
+    with connected_to(broker, protocol=Protocol.V311 if not MOSQUITTO else Protocol.AUTO):
+        assert refusals == []
+    said = [one.getMessage() for one in caplog.records]
+    assert sum("cannot be reached: Too many open files" in line for line in said) == 2
+    assert not any("trying 3.1.1" in line for line in said)
+    assert errors(caplog) == []
 
 
 @needs_mosquitto

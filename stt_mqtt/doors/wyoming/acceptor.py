@@ -25,6 +25,8 @@ Handle: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Async
 class Acceptor:
     """Accepts clients on the sockets of `server`, which must be bound and not serve by itself.
 
+    Raises OSError, and closes the server, if the system has no file descriptor for it.
+
     The servers of asyncio try a hundred times at once where the system has no file descriptor left,
     and more often each second. This one tries once a second and says so once a minute.
     `handle` makes the handler of a client; `uri` is for the log.
@@ -36,10 +38,16 @@ class Acceptor:
         self._uri = uri
         self._handlers: dict[asyncio.Task[None], AsyncEventHandler] = {}
         self._told_at = -inf
-        self._sockets = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
-        for listening in self._sockets:
-            listening.listen(BACKLOG)
-            listening.setblocking(False)
+        self._sockets: list[socket.socket] = []
+        try:
+            for one in server.sockets:
+                listening = socket.socket(fileno=os.dup(one.fileno()))
+                self._sockets.append(listening)
+                listening.listen(BACKLOG)
+                listening.setblocking(False)
+        except OSError:
+            self._stop_listening()
+            raise
         self._accepting = {asyncio.create_task(self._accept(one)) for one in self._sockets}
 
     async def close(self) -> None:
@@ -47,11 +55,14 @@ class Acceptor:
         for task in self._accepting:
             task.cancel()
         await asyncio.wait(self._accepting)
+        self._stop_listening()
+        for handler in list(self._handlers.values()):
+            await handler.stop()
+
+    def _stop_listening(self) -> None:
         for listening in self._sockets:
             listening.close()
         self._server.close()
-        for handler in list(self._handlers.values()):
-            await handler.stop()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

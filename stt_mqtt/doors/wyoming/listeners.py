@@ -83,10 +83,10 @@ class SocketListener:
         try:
             async with asyncio.timeout(self._bounds.bind_s):
                 server = await self._bind()
+            self._acceptor = Acceptor(server, self._handle, self._address.uri)
         except (OSError, UnicodeError) as error:
             self._log_failure(_reason(error))
             return False
-        self._acceptor = Acceptor(server, self._handle, self._address.uri)
         log.info("wyoming listens on %s", self._address.uri)
         self._on_open(self._address)
         return True

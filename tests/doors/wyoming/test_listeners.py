@@ -147,6 +147,30 @@ def test_a_system_without_file_descriptors_is_told_once_and_clients_are_served_l
     assert "LimitNOFILE" in message
 
 
+def test_an_address_is_served_when_the_system_has_a_file_descriptor_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "stt_mqtt")
+    bench = TcpBench(SHORT)
+    refusals = [OSError(errno.EMFILE, "Too many open files")] * 2
+    duplicate = os.dup
+
+    def refuse(descriptor: int) -> int:
+        if refusals:
+            raise refusals.pop()
+        return duplicate(descriptor)
+
+    async def scenario() -> None:
+        await until(lambda: "wyoming listens on" in caplog.text)
+        assert await info_like_home_assistant(bench.port) is not None
+
+    monkeypatch.setattr(os, "dup", refuse)
+    drive(bench, scenario)
+    assert refusals == []
+    (message,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert f"cannot listen on tcp://{LOOPBACK}:{bench.port}: Too many open files" in message
+
+
 @dataclass
 class Pipes:
     """The ends of two pipes: what the door reads and writes, and what its client does."""
