@@ -1,7 +1,7 @@
 """The client of nats-py for one connection, without its surprises.
 
-It logs no tracebacks, ends instead of falling silent, and never speaks in the clear where TLS is
-demanded.
+It logs no tracebacks, ends instead of falling silent, never speaks in the clear where TLS is
+demanded, and can be cancelled.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from stt_mqtt.errors import FleetError, is_old_tls
 from stt_mqtt.fleet.identity import Identity
@@ -40,6 +41,8 @@ class QuietClient(Client):
         self.refused: str | None = None
         self._address = address
         self._identity = identity
+        self._sends_rest = False
+        """Whether this process ends the connection, and what waits is to be sent before."""
         if identity.key is not None:
             # nats-py would need a library for keys that has no wheel.
             self._auth_configured = True
@@ -56,10 +59,14 @@ class QuietClient(Client):
         return self._identity.key.sign(nonce).encode()
 
     async def close_within(self, timeout_s: float) -> None:
-        """Send what waits, and close."""
-        with suppress(errors.Error, OSError, TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.close()
+        """Send what waits, and close. After that time, what still waits is dropped."""
+        self._sends_rest = True
+        try:
+            with suppress(errors.Error, OSError, TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self.close()
+        finally:
+            self._drop()
 
     def watch(self) -> None:
         """End the connection when nobody reads from it any more, for whatever reason."""
@@ -91,6 +98,34 @@ class QuietClient(Client):
                 f"the connection to {self._address} was lost"
                 + (f": {str(said).removeprefix('nats: ')}" if said is not None else "")
             )
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # nats-py would first wait until the server has taken what waits, and with TLS until it has
+        # said goodbye. A server that is dead does neither.
+        if not self._sends_rest:
+            self._drop()
+        try:
+            await super()._close(status, do_cbs)
+        finally:
+            await self.end()
+
+    def _drop(self) -> None:
+        """Close the socket without sending what waits."""
+        self._pending = []
+        self._pending_data_size = 0
+        transport = self._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+            transport._io_writer.transport.abort()
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        # nats-py swallows the cancellation of a task that sends.
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        sent = await super()._flush_pending(force_flush)
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
+        return sent
 
     def _build_message(self, *parts: Any) -> Msg | None:
         # Bytes that are no text would end the connection.

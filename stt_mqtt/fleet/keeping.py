@@ -14,7 +14,7 @@ from stt_mqtt.config.fleet import FleetConfig
 from stt_mqtt.errors import ConfigError, FleetError
 from stt_mqtt.fleet.client import RefusedError
 from stt_mqtt.fleet.identity import read_identity
-from stt_mqtt.fleet.link import Handler, Link, connect
+from stt_mqtt.fleet.link import REQUEST_TIMEOUT_S, Handler, Link, connect
 from stt_mqtt.fleet.stores import Stores
 from stt_mqtt.fleet.subjects import Subjects
 from stt_mqtt.mqtt.reconnect import Cause, FailureLog
@@ -84,12 +84,15 @@ class KeptConnection:
         self._running = asyncio.create_task(self._run())
 
     async def close(self, timeout_s: float) -> None:
-        """Send what waits, and close the connection."""
+        """Send what waits, and close the connection.
+
+        It takes at most `timeout_s`, and 2 s more during a login.
+        """
         self._close_s = timeout_s
         if self._running is not None:
             self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            # Not for ever: what nats-py awaits may lose a cancellation.
+            await asyncio.wait({self._running}, timeout=timeout_s + REQUEST_TIMEOUT_S)
         self.failure = "closed"
 
     def _up(self) -> tuple[Link, Stores]:

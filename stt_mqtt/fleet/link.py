@@ -30,8 +30,17 @@ LOGIN_TIMEOUT_S = 15.0
 """Longest time for the connection, TLS and login together."""
 REQUEST_TIMEOUT_S = 2.0
 """Longest time to wait for an answer of JetStream. A server answers in milliseconds."""
-PING_INTERVAL_S = 5
-"""Time between two pings. After two without an answer, the connection is lost."""
+PING_INTERVAL_S = 1
+"""Time between two pings."""
+MAX_UNANSWERED_PINGS = 3
+"""Most pings without an answer. At the next one, the connection is lost.
+
+So a server that falls silent is noticed after 3 to 4 s: a command has 10 s by default
+(`limits.max_queue_age_s`), of which another server and a worker still need some. A server or a
+network may stand still for 3 s. If this process stands still, it pings only once in that time, and
+reads the answers before it counts. A ping waits behind what is being sent: a network that takes
+more than 3 s for `MAX_SENDING_BYTES` is too slow.
+"""
 MAX_PENDING_MESSAGES = 1024
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 """Most that waits in a subscription for the event loop. What comes then is dropped."""
@@ -169,7 +178,7 @@ class Link:
         return answer_of(await self.request(f"$JS.API.{subject}", data))
 
     async def close(self, timeout_s: float) -> None:
-        """Send what waits, and close."""
+        """Send what waits, and close. After that time, what still waits is dropped."""
         await self._client.close_within(timeout_s)
 
 
@@ -197,7 +206,10 @@ async def connect(url: str, identity: Identity, name: str, inbox_prefix: str) ->
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 ping_interval=PING_INTERVAL_S,
+                max_outstanding_pings=MAX_UNANSWERED_PINGS,
                 pending_size=MAX_SENDING_BYTES,
+                # Without a bound: a ping that waits for room in it would notice nothing.
+                flusher_queue_size=0,
                 flush_timeout=REQUEST_TIMEOUT_S,
             )
         client.watch()

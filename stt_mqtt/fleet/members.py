@@ -70,6 +70,7 @@ class Members(Ownership):
         self._entry_changed = asyncio.Event()
         self._share_changed = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
+        self._closing = False
         self._has_warned = False
 
     # The interface of the doors ----------------------------------------------------------------
@@ -176,16 +177,18 @@ class Members(Ownership):
         """Delete the entry. Nothing may be open any more."""
         if self._beating is None:
             return
+        # A cancellation may get lost in the bucket.
+        self._closing = True
+        self._entry_changed.set()
         self._beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._beating
+        await asyncio.wait({self._beating}, timeout=BEAT_S)
         self._beating = None
         await self._try(self._bucket.leave_gateway())
 
     # Internals ---------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        while True:
+        while not self._closing:
             self._entry_changed.clear()
             entry = self._membership.beat(self._clock.now())
             if entry is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -518,3 +519,39 @@ def test_what_is_no_message_of_a_gateway_changes_nothing_and_is_logged_once(
 
     in_house(scenario)
     assert sum("run the same version on all gateways" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_a_gateway_ends_although_its_cancellation_gets_lost_in_the_bucket(
+    is_deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = 0
+    hears = asyncio.Event()
+
+    async def say_gateway(_: bytes) -> None:
+        nonlocal began
+        began += 1
+        try:
+            await asyncio.sleep(0.5)
+        except asyncio.CancelledError:
+            if began > 1:
+                raise
+            while is_deaf and not hears.is_set():
+                with suppress(asyncio.CancelledError):
+                    await hears.wait()
+
+    async def scenario(house: House) -> None:
+        gateway = await house.join("a")
+        await house.settle("a")
+        monkeypatch.setattr(gateway, "say_gateway", say_gateway)
+        await until(lambda: began > 0)
+        closing = asyncio.create_task(gateway.members.close())
+        await asyncio.wait({closing}, timeout=10.0)
+        is_closed = closing.done()
+        hears.set()
+        await asyncio.sleep(10.0)
+        assert is_closed
+        assert "a" not in house.entries
+        assert began == 1
+
+    in_house(scenario)
