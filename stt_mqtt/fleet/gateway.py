@@ -215,7 +215,9 @@ class FleetPool:
         if flight is None:
             self.late += 1
             return False
-        self._end(flight, result.verdict)
+        # The worker acknowledges the job, but may not delete audio that is stored apart.
+        flight.sequence = None
+        self._end(flight, result.verdict, is_withdrawn=True)
         return True
 
     def _hear_worker(self, data: bytes) -> None:
