@@ -50,6 +50,8 @@ class FleetConnection(KeptConnection):
         self._on_gateway: Callable[[str, bytes | None], None] | None = None
         self._heard_gateways: set[str] = set()
         """Gateways that have spoken since the connection was made."""
+        self._apart: set[str] = set()
+        """Ids of jobs whose audio this process stored apart."""
 
     @property
     def ack_wait_s(self) -> float:
@@ -67,6 +69,7 @@ class FleetConnection(KeptConnection):
         headers = {"Nats-Msg-Id": job.id}
         room = link.server.max_payload - HEADER_MARGIN_BYTES
         if len(data) > room:
+            self._apart.add(job.id)
             parts = await self._store_audio(link, job, min(room, PART_BYTES))
             headers[AUDIO_HEADER] = f"{job.id} {parts}"
             data = encode_job(replace(job, stored=True))
@@ -83,18 +86,20 @@ class FleetConnection(KeptConnection):
             # publication finds this one by the number that is gone, also if its answer gets lost.
             headers["Nats-Msg-Id"] = f"{job.id}.{sequence}"
 
-    async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None:
-        """Delete a job that has an outcome without a worker, if that is possible now.
+    async def forget_job(self, job_id: str, sequence: int | None) -> None:
+        """Delete what the servers have of a job that has an outcome, if that is possible now.
 
-        `stored`: its audio may be apart from its message.
+        `sequence`: the number of its message; None: a worker deletes it, or it is unknown.
         """
+        is_apart = job_id in self._apart
+        self._apart.discard(job_id)
         with suppress(FleetError):
             link, stores = self._up()
             if sequence is not None:
                 request = {"seq": sequence, "no_erase": True}
                 with suppress(ApiError):
                     await link.api(f"STREAM.MSG.DELETE.{self._subjects.jobs}", request)
-            if stored:
+            if is_apart:
                 await delete_audio(stores, job_id)
 
     async def answer_results(self, handle: Callable[[bytes], bool]) -> None:

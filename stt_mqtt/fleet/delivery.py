@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from stt_mqtt.errors import FleetError
+from stt_mqtt.fleet.capability import MAX_PRIORITY
 from stt_mqtt.fleet.stores import PRIORITY_GROUP, Stores, data_of, stored_message
 from stt_mqtt.fleet.subjects import CONSUMER
 
@@ -20,14 +21,14 @@ AUDIO_HEADER = "Stt-Audio"
 """Header of a job whose audio is in parts: the id of the job, and the number of parts."""
 MAX_AUDIO_BYTES = 64 * 1024 * 1024
 """Most audio of a job: as much as `limits.max_utterance_kib` may allow."""
-LAST_PRIORITY = 9
-"""The number of the last priority. Who pulls with 0 is served first."""
 PULL_S = 30.0
 """Life of a request for jobs, in seconds."""
 HEARTBEAT_S = 1.0
 """Time between two signs of life of a request at the server, in seconds."""
 SILENCE_S = 1.5
 """Without a sign of life in this time and once more, the server has forgotten a request."""
+WITHDRAWAL_S = 2.0
+"""Longest time until what was sent to a request that is withdrawn has come."""
 REFUSED_S = 0.5
 """Time to wait after a refused request, so that nobody asks in a circle."""
 _PARTS = re.compile(r"([A-Za-z0-9_-]{1,32}\.\d{1,20}) (\d{1,4})")
@@ -41,8 +42,7 @@ class Delivery:
     """A job that was given to this worker.
 
     `data`: the message, see `wire`. `sequence`: its number in the stream. `attempt`: 1 for the
-    first delivery. `pending`: jobs that wait after this one. `stored`: its audio is not in `data`;
-    get it with `fetch_audio`.
+    first delivery. `stored`: its audio is not in `data`; get it with `fetch_audio`.
 
     Its methods raise FleetError without the connection that it came over: the job is delivered
     again.
@@ -55,7 +55,6 @@ class Delivery:
         self.data = message.data
         self.sequence = about.sequence.stream
         self.attempt = about.num_delivered
-        self.pending = about.num_pending
         found = _PARTS.fullmatch((message.headers or {}).get(AUDIO_HEADER, ""))
         self._job, self._parts = (found[1], int(found[2])) if found is not None else ("", 0)
         self._stores = stores
@@ -67,9 +66,8 @@ class Delivery:
         return self._parts > 0
 
     async def ack(self) -> None:
-        """The job is done, and its outcome is known: delete it and its audio."""
+        """The job is done, and its outcome is known: delete it. Its gateway deletes the audio."""
         await self._answer(b"+ACK")
-        await self._delete_audio()
 
     async def nak(self, delay_s: float = 0.0) -> None:
         """Give the job back; it is delivered again after `delay_s`. Counts as an attempt."""
@@ -77,9 +75,8 @@ class Delivery:
         await self._answer(b" ".join(filter(None, (b"-NAK", delay))))
 
     async def term(self) -> None:
-        """Nobody can do this job: delete it and its audio."""
+        """Nobody can do this job: delete it."""
         await self._answer(b"+TERM")
-        await self._delete_audio()
 
     async def working(self) -> None:
         """Say that the job is being done, so that it is not delivered again."""
@@ -100,10 +97,6 @@ class Delivery:
 
     async def _answer(self, data: bytes) -> None:
         await self._stores.link.publish(self._reply, data)
-
-    async def _delete_audio(self) -> None:
-        if self.stored:
-            await delete_audio(self._stores, self._job)
 
 
 async def delete_audio(stores: Stores, job: str) -> None:
@@ -137,7 +130,7 @@ class Pull:
         self._priority = 0
         self._inbox = ""
         self._subscription: Subscription | None = None
-        self._over = self._stopping = False
+        self._over = self._withdrawn = self._stopping = False
         self._waits = count == 1
         """Whether the server keeps the request until there is a job."""
         self._came = 0
@@ -147,7 +140,7 @@ class Pull:
 
     async def send(self, priority: int) -> None:
         """Send the request. Who has a lower `priority` is served first. Raises FleetError."""
-        self._priority = min(max(priority, 0), LAST_PRIORITY)
+        self._priority = min(max(priority, 0), MAX_PRIORITY)
         self._inbox = self._stores.link.inbox()
         self._subscription = await self._stores.link.subscribe(self._inbox, self._receive)
         await self._request()
@@ -156,10 +149,18 @@ class Pull:
     async def stop(self) -> None:
         """Withdraw the request. Jobs that are on their way here are given back at once."""
         self._stopping = True
-        if self._subscription is not None and not self._over:
-            await self._stores.link.drain(self._subscription)
-        self.end()
+        await self.withdraw()
         await asyncio.gather(*self._tasks)
+
+    async def withdraw(self) -> None:
+        """Withdraw the request. Jobs that are on their way here are still handled."""
+        self._withdrawn = True
+        if self._subscription is not None and not self._over:
+            # nats-py waits for ever if the connection is lost meanwhile.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WITHDRAWAL_S):
+                    await self._stores.link.drain(self._subscription)
+        self.end()
 
     def end(self) -> None:
         """The request is over."""
@@ -199,7 +200,7 @@ class Pull:
         if status is None:
             self._deliver(message)
         elif status in _NOTHING_MORE:
-            if self._waits or self._came or self._stopping:
+            if self._waits or self._came or self._withdrawn:
                 self.end()
             else:
                 self._start(self._wait_for_next())

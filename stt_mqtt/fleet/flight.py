@@ -27,7 +27,7 @@ class JobConnection(Protocol):
 
     async def publish_job(self, job: Job) -> int | None: ...  # noqa: D102
 
-    async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None: ...  # noqa: D102
+    async def forget_job(self, job_id: str, sequence: int | None) -> None: ...  # noqa: D102
 
     async def answer_results(self, handle: Callable[[bytes], bool]) -> None: ...  # noqa: D102
 

@@ -231,8 +231,10 @@ class FleetPool:
         if flight is None:
             self.late += 1
             return False
-        now = self._clock.now()
-        self._end(flight, unless_late(flight.utterance, result.verdict, now, self._limits))
+        verdict = unless_late(flight.utterance, result.verdict, self._clock.now(), self._limits)
+        # The worker acknowledges the job, but may not delete audio that is stored apart.
+        flight.sequence = None
+        self._end(flight, verdict, is_withdrawn=True)
         return True
 
     def _hear_worker(self, data: bytes) -> None:
@@ -329,9 +331,7 @@ class FleetPool:
 
     def _withdraw(self, flight: Flight) -> None:
         """Delete what the servers have of a job that is over."""
-        id = self._job(flight).id
-        # Only the server knows whether the audio was too large for the message.
-        self._do(self._connection.forget_job(id, flight.sequence, stored=True))
+        self._do(self._connection.forget_job(self._job(flight).id, flight.sequence))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

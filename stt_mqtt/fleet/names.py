@@ -24,7 +24,7 @@ MAX_NAMES_BYTES = 512 * 1024
 """Largest message with names: half of what a NATS server allows unless it is configured."""
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_GATEWAYS = 64
-"""Gateways whose names are known. Those of others are ignored."""
+"""Gateways whose names are known."""
 TOGETHER_S = 0.2
 """Time in which several reasons to tell the names lead to one message."""
 
@@ -118,11 +118,16 @@ class NamesTeller:
 
 
 class NamesHeard:
-    """Joins the names that gateways tell. Calls `changed` with all of them when they differ."""
+    """Joins the names that gateways tell. Calls `changed` with all of them when they differ.
+
+    Gateways tell their names rarely, so silence says nothing. The names of one that is gone stay
+    until `MAX_GATEWAYS` others have told theirs later.
+    """
 
     def __init__(self, changed: Callable[[HomeNames], None]) -> None:
         self._changed = changed
         self._names: dict[str, HomeNames] = {}
+        """By gateway. Who told last is the last."""
 
     def heard(self, gateway: str, data: bytes) -> None:
         """A gateway told its names."""
@@ -131,8 +136,9 @@ class NamesHeard:
         except WireError as error:
             log.warning("the names of gateway %s cannot be used: %s", gateway, error)
             return
-        if gateway not in self._names and len(self._names) >= MAX_GATEWAYS:
-            return
-        if names != self._names.get(gateway):
-            self._names[gateway] = names
+        before = self._names.pop(gateway, None)
+        self._names[gateway] = names
+        if len(self._names) > MAX_GATEWAYS:
+            del self._names[next(iter(self._names))]
+        if names != before:
             self._changed(merged(*(self._names[name] for name in sorted(self._names))))

@@ -1,17 +1,18 @@
 """Pulls jobs from the stream for the free threads of a worker, and nothing before one is free.
 
 Jobs that wait stay in the stream, where any worker can take them. A thread that becomes free alone
-takes as many of them as it may transcribe together, but never waits for more.
+takes as many of them as it may transcribe together, but never waits for more. When a worker gives a
+job back that is for another one, it pulls nothing for a moment, or it would get that job again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from stt_mqtt.errors import FleetError
 from stt_mqtt.fleet.capability import priority_of, refusal
@@ -25,6 +26,8 @@ SHORT_PULL_S = 0.02
 """A pull that ends sooner without a job was refused; the next one waits as long."""
 AGAIN_S = 0.5
 """Wait after a failure: before the next pull, or before another worker may have the job."""
+REST_S = 0.2
+"""Time in which only other workers can have a job that this one gave back."""
 
 
 class Pull(Protocol):
@@ -32,6 +35,9 @@ class Pull(Protocol):
 
     async def stop(self) -> None:
         """Withdraw it. Jobs that are on their way here are given back."""
+
+    async def withdraw(self) -> None:
+        """Withdraw it. Jobs that are on their way here still come."""
 
 
 class PullLink(Protocol):
@@ -92,6 +98,10 @@ class Puller:
         self._now = now
         self._tasks: dict[asyncio.Task[None], Pull | None] = {}
         """One for each pull, until its jobs are at the desk."""
+        self._asking = asyncio.Lock()
+        """Held while a pull is made."""
+        self._resting = 0
+        """Tasks that let other workers have what they gave back. Meanwhile nothing is pulled."""
         self._connected = False
         self._stopped = asyncio.Event()
         self.garbage = 0
@@ -99,7 +109,7 @@ class Puller:
 
     def refill(self) -> None:
         """Pull for every thread that is free and has no pull yet."""
-        if self._stopped.is_set() or not self._connected:
+        if self._stopped.is_set() or not self._connected or self._resting:
             return
         for _ in range(self._desk.free - len(self._tasks)):
             task = asyncio.create_task(self._pull())
@@ -134,22 +144,22 @@ class Puller:
         count = self._desk.max_batch if self._desk.free == 1 else 1
         priority = priority_of(self._desk.status.cost)
         try:
-            pull = await self._link.pull(count, priority, came.append, ended.set)
+            async with self._asking:
+                if self._resting:
+                    return
+                pull = await self._link.pull(count, priority, came.append, ended.set)
+                self._tasks[task] = pull
         except FleetError as error:
             log.warning("no jobs can be had: %s", error)
             await self._pause(AGAIN_S)
             return
-        self._tasks[task] = pull
         if self._stopped.is_set():
             await pull.stop()
         await ended.wait()
         self._tasks[task] = None
-        taken = [held for delivery in came if (held := await self._take(delivery))]
-        if self._stopped.is_set():
-            for held in taken:
-                self._held.give_back(held, 0.0)
-        elif taken:
-            self._desk.accept(taken)
+        taken = [held for delivery in came if (held := await self._hold(delivery))]
+        if taken:
+            await self._assign(taken)
         elif not came and self._now() - began_at < SHORT_PULL_S:
             await self._pause(SHORT_PULL_S)
 
@@ -164,8 +174,8 @@ class Puller:
             log.error("jobs could not be taken, please report this", exc_info=error)
         self.refill()
 
-    async def _take(self, delivery: Delivery) -> Held | None:
-        """Hold a delivered job, if it is for this worker."""
+    async def _hold(self, delivery: Delivery) -> Held | None:
+        """Hold a delivered job. None: it is none, or it is held already."""
         try:
             job = decode_job(delivery.data, self._now())
         except WireError as error:
@@ -177,22 +187,59 @@ class Puller:
             )
             await quietly(delivery.term())
             return None
-        held = self._held.take(job, delivery)
-        if held is None:
-            return None
-        delay_s = self._refusal_s(job, delivery.attempt)
-        if delay_s is None and job.stored:
-            try:
-                held.job = _with_audio(job, await delivery.fetch_audio())
-            except FleetError as error:
-                log.warning(
-                    "job %s: its audio cannot be fetched: %s", job.id, error, extra=held.where
-                )
-                delay_s = AGAIN_S
-        if delay_s is not None:
-            self._held.give_back(held, delay_s)
-            return None
-        return held
+        return self._held.take(job, delivery)
+
+    async def _assign(self, taken: Sequence[Held]) -> None:
+        """Have jobs done here, or give them back."""
+        if self._stopped.is_set():
+            for held in taken:
+                self._held.give_back(held, 0.0)
+            return
+        ready: list[Held] = []
+        later: list[Coroutine[Any, Any, None]] = []
+        refused: list[tuple[Held, float]] = []
+        for held in taken:
+            delay_s = self._refusal_s(held.job, held.delivery.attempt)
+            if delay_s is not None:
+                refused.append((held, delay_s))
+            elif held.job.stored:
+                later.append(self._fetch(held))
+            else:
+                ready.append(held)
+        if ready:
+            self._desk.accept(ready)
+        if refused:
+            later.append(self._give_to_others(refused))
+        await asyncio.gather(*later)
+
+    async def _fetch(self, held: Held) -> None:
+        """Have a job done as soon as its audio is here."""
+        try:
+            held.job = _with_audio(held.job, await held.delivery.fetch_audio())
+        except FleetError as error:
+            log.warning(
+                "job %s: its audio cannot be fetched: %s", held.job.id, error, extra=held.where
+            )
+            self._held.give_back(held, AGAIN_S)
+            return
+        if self._stopped.is_set():
+            self._held.give_back(held, 0.0)
+        else:
+            self._desk.accept([held])
+
+    async def _give_to_others(self, refused: Sequence[tuple[Held, float]]) -> None:
+        """Give jobs back, each with its delay. No pull of this worker waits that could get them."""
+        self._resting += 1
+        try:
+            async with self._asking:
+                waiting = [pull for pull in self._tasks.values() if pull is not None]
+            await asyncio.gather(*(pull.withdraw() for pull in waiting))
+            for held, delay_s in refused:
+                self._held.give_back(held, delay_s)
+            await self._pause(max(delay_s for _, delay_s in refused) + REST_S)
+        finally:
+            self._resting -= 1
+        self.refill()
 
     def _refusal_s(self, job: Job, attempt: int) -> float | None:
         """The delay after which a job is for another worker; None: it is for this one."""

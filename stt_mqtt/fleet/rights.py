@@ -131,12 +131,10 @@ def _worker(node: str, subjects: Subjects) -> Rights:
             f"{_API}.CONSUMER.INFO.{jobs}.{CONSUMER}",
             f"{_API}.CONSUMER.MSG.NEXT.{jobs}.{CONSUMER}",
             f"{_API}.STREAM.MSG.GET.{audio}",
-            f"{_API}.STREAM.PURGE.{audio}",
         ),
         subscribe=(
             _inbox(node),
             subjects.workers,
-            subjects.gateway_entry("*"),
             subjects.names("*"),
         ),
         # A job is a message to answer. So a worker finishes only what it was given.

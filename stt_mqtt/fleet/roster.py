@@ -72,18 +72,9 @@ class Roster:
         return sum(one.status.slots for one in self._heard.values())
 
     @property
-    def languages(self) -> frozenset[str]:
-        """Codes of the languages that some live worker understands."""
-        return frozenset().union(*(one.status.languages for one in self._heard.values()))
-
-    @property
     def slowest_cost(self) -> float:
         """Seconds of a thread for a second of speech at the slowest live worker; 0: none lives."""
         return max((one.status.cost for one in self._heard.values()), default=0.0)
-
-    def faster_than(self, cost: float) -> tuple[WorkerStatus, ...]:
-        """The live workers with a lower cost that can hold jobs, by name."""
-        return tuple(one for one in self.workers if one.slots and one.cost < cost)
 
     @property
     def deadline(self) -> float | None:

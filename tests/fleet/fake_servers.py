@@ -99,7 +99,7 @@ class FakeServers:
                 waiting.set_result(None)
         self._slow.clear()
 
-    async def forget_job(self, job_id: str, sequence: int | None, stored: bool) -> None:
+    async def forget_job(self, job_id: str, sequence: int | None) -> None:
         self.forgotten.append((job_id, sequence))
         if sequence is not None:
             self.stream.pop(sequence, None)

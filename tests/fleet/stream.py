@@ -71,6 +71,8 @@ class FakePull:
     handle: Callable[[Delivery], None]
     on_end: Callable[[], None]
     over: bool = False
+    coming: list[Delivery] = field(default_factory=list)
+    """On their way when it is withdrawn."""
 
     def give(self, jobs: Sequence[Delivery]) -> None:
         """Deliver jobs, which ends it."""
@@ -83,9 +85,14 @@ class FakePull:
         if not self.over:
             self.give([])
 
+    async def withdraw(self) -> None:
+        if not self.over:
+            await asyncio.sleep(0)
+            self.give(self.coming)
+
 
 class FakeStream:
-    """The servers, for one worker. A gateway that is in `answers` takes results or is too late."""
+    """The servers, for workers. A gateway that is in `answers` takes results or is too late."""
 
     ack_wait_s = 3.0
 
@@ -98,6 +105,8 @@ class FakeStream:
         """When a result was told."""
         self.heartbeats: list[tuple[float, WorkerStatus]] = []
         self.broken = False
+        self.slow: asyncio.Event | None = None
+        """What the next pulls wait for."""
 
     def publish(self, *jobs: Job | FakeDelivery) -> list[FakeDelivery]:
         """Put jobs into the stream, together."""
@@ -122,6 +131,8 @@ class FakeStream:
     ) -> FakePull:
         if self.broken:
             raise FleetError("the consumer is gone")
+        if self.slow is not None:
+            await self.slow.wait()
         pull = FakePull(count, priority, handle, on_end)
         self.pulls.append(pull)
         self._deliver()
@@ -146,7 +157,7 @@ class FakeStream:
         self.heartbeats.append((asyncio.get_running_loop().time(), decode_worker(data)))
 
     def _deliver(self) -> None:
-        for pull in self.open_pulls:
+        for pull in sorted(self.open_pulls, key=lambda pull: pull.priority):
             got, self.waiting = self.waiting[: pull.count], self.waiting[pull.count :]
             if got:
                 pull.give(got)

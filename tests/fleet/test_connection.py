@@ -69,7 +69,7 @@ def run(server: NatsServer, scenario: Scenario, **config: Any) -> None:
 
 async def until_subscribed(peer: Peer) -> None:
     """The server has handled what this peer sent: one answer comes after it."""
-    await peer.connection.forget_job("hall.0", 0, stored=False)
+    await peer.connection.forget_job("hall.0", 0)
 
 
 async def count_of(fleet: Fleet, server: NatsServer, what: str = "JOBS") -> int:
@@ -122,7 +122,6 @@ def test_a_worker_gets_as_many_as_wait_up_to_what_it_asks_for(server: NatsServer
         await worker.pull(3)
         await until(lambda: worker.ended == 1)
         assert worker.numbers == [0, 1, 2]
-        assert worker.came[0].pending == 4
         await worker.pull(3)
         await until(lambda: worker.ended == 2)
         assert worker.numbers == [0, 1, 2, 3, 4]
@@ -251,7 +250,7 @@ def test_a_job_whose_result_was_lost_is_there_once_however_often_it_is_published
     run(server, scenario, **PATIENT)
 
 
-def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted_afterwards(
+def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_its_gateway_deletes(
     small_server: NatsServer,
 ) -> None:
     large = job(1, size=700_001)
@@ -265,6 +264,9 @@ def test_a_job_that_is_too_large_for_a_message_travels_in_parts_that_are_deleted
         assert await delivery.fetch_audio() == large.utterance.audio.data
         assert await count_of(fleet, small_server, "AUDIO") == 12
         await delivery.ack()
+        await counts(fleet, small_server, 0)
+        assert await count_of(fleet, small_server, "AUDIO") == 12
+        await gateway.connection.forget_job(large.id, None)
         assert await count_of(fleet, small_server, "AUDIO") == 0
         with pytest.raises(FleetError, match="has been deleted"):
             await delivery.fetch_audio()
@@ -294,9 +296,27 @@ def test_a_gateway_takes_back_a_job_and_its_audio(server: NatsServer) -> None:
         sequence = await gateway.connection.publish_job(large)
         assert await count_of(fleet, server, "AUDIO") > 0
         for _ in range(2):
-            await gateway.connection.forget_job(large.id, sequence, stored=True)
+            await gateway.connection.forget_job(large.id, sequence)
             assert await count_of(fleet, server) == 0
             assert await count_of(fleet, server, "AUDIO") == 0
+
+    run(server, scenario)
+
+
+def test_only_for_audio_that_is_stored_apart_the_server_is_asked_to_delete_it(
+    server: NatsServer,
+) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        gateway = await fleet.gateway()
+        small, large = job(1), job(2, size=2_000_000)
+        async with an_operator(server) as operator:
+            spy = await operator.subscribe("$JS.API.STREAM.PURGE.>")
+            await operator.flush()
+            for one in (small, large):
+                sequence = await gateway.connection.publish_job(one)
+                await gateway.connection.forget_job(one.id, sequence)
+            assert large.id.encode() in (await spy.next_msg(PATIENCE_S)).data
+        assert await count_of(fleet, server, "AUDIO") == 0
 
     run(server, scenario)
 
@@ -327,7 +347,7 @@ def test_a_job_on_which_every_worker_fails_is_told_to_the_gateways(server: NatsS
         await worker.pull()
         await until(lambda: failed)
         assert failed == [sequence]
-        await gateway.connection.forget_job(job(1).id, sequence, stored=False)
+        await gateway.connection.forget_job(job(1).id, sequence)
         assert await count_of(fleet, server) == 0
 
     run(server, scenario, max_deliver=2, **PATIENT)
@@ -426,7 +446,7 @@ def test_who_is_away_says_nothing_and_asks_nothing(tmp_path: Path) -> None:
         await connection.say_gateway(b"1")
         await connection.leave_gateway()
         await connection.say_worker(b"1")
-        await connection.forget_job("hall.1", 1, stored=True)
+        await connection.forget_job("hall.1", 1)
         for asking in (
             connection.publish_job(job(1)),
             connection.tell_result("hall", b"1", 1.0),
@@ -508,6 +528,25 @@ def test_a_pull_that_is_withdrawn_gets_nothing_any_more(server: NatsServer) -> N
         assert worker.ended == 1
         assert not worker.came
         assert (await other.next()).attempt == 2
+
+    run(server, scenario, **PATIENT)
+
+
+def test_a_job_on_its_way_to_a_pull_that_is_withdrawn_comes_and_no_other_one_does(
+    server: NatsServer,
+) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        await fleet.gateway()
+        worker, other = await fleet.worker(), await fleet.worker("b")
+        pulls = [await worker.pull(), await worker.pull()]
+        await waiting(fleet, server, 2)
+        publish_without_the_loop(server, f"stt.{fleet.config['name']}.job", b"a job")
+        await asyncio.gather(*(pull.withdraw() for pull in [*pulls, *pulls]))
+        (delivery,) = worker.came
+        assert (delivery.attempt, worker.ended) == (1, 2)
+        await delivery.nak()
+        assert (await other.next()).attempt == 2
+        assert len(worker.came) == 1
 
     run(server, scenario, **PATIENT)
 
@@ -679,9 +718,9 @@ RIGHTS_OF_A_WORKER = """
         "stt.home.result.*", "stt.home.worker.cellar",
         "$JS.API.CONSUMER.INFO.STT_home_JOBS.workers",
         "$JS.API.CONSUMER.MSG.NEXT.STT_home_JOBS.workers", "$JS.ACK.STT_home_JOBS.workers.>",
-        "$JS.API.STREAM.MSG.GET.STT_home_AUDIO", "$JS.API.STREAM.PURGE.STT_home_AUDIO"
+        "$JS.API.STREAM.MSG.GET.STT_home_AUDIO"
     ] }
-    subscribe: { allow: ["_INBOX_cellar.>", "stt.home.worker.*", "$KV.STT_home_GATEWAYS.*"] }
+    subscribe: { allow: ["_INBOX_cellar.>", "stt.home.worker.*"] }
 """
 
 
@@ -693,15 +732,15 @@ def test_these_rights_are_enough(tmp_path: Path, key_files: tuple[str, str]) -> 
         entries: list[str] = []
         alive: list[bytes] = []
         failed: list[int] = []
+        await gateway.connection.watch_gateways(lambda name, _: entries.append(name))
         for peer in (gateway, worker):
-            await peer.connection.watch_gateways(lambda name, _: entries.append(name))
             await peer.connection.hear_workers(alive.append)
         await gateway.connection.hear_failures(failed.append)
         await gateway.connection.answer_results(lambda _: True)
         await until_subscribed(gateway)
         await gateway.connection.say_gateway(b"1")
         await worker.connection.say_worker(b"1")
-        await until(lambda: len(alive) == len(entries) == 2)
+        await until(lambda: (len(alive), len(entries)) == (2, 1))
         large = job(1, size=2_000_000)
         await gateway.connection.publish_job(large)
         delivery = await worker.next()
@@ -712,7 +751,7 @@ def test_these_rights_are_enough(tmp_path: Path, key_files: tuple[str, str]) -> 
         assert await worker.connection.tell_result("hall", b"1", 60.0) is True
         await delivery.ack()
         sequence = await gateway.connection.publish_job(large)
-        await gateway.connection.forget_job(large.id, sequence, stored=True)
+        await gateway.connection.forget_job(large.id, sequence)
         # It changes the streams, and reads who is there.
         another = await fleet.gateway("hall", nkey_file=key_files[0], max_stored_mib=4)
         await another.connection.publish_job(job(2))

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from stt_mqtt.config.fleet import FleetConfig
-from stt_mqtt.fleet.delivery import SILENCE_S, Delivery, Pull
+from stt_mqtt.fleet.delivery import SILENCE_S, WITHDRAWAL_S, Delivery, Pull
 from stt_mqtt.fleet.link import ApiError, Server
 from stt_mqtt.fleet.stores import Stores
 from tests.virtual_time import run_in_virtual_time
@@ -27,6 +27,8 @@ class FakeLink:
         self.sent: list[dict[str, Any]] = []
         self.asked: dict[str, Any] = {}
         self.receive: Callable[[Msg], None] = lambda _: None
+        self.drained: Callable[[], Coroutine[Any, Any, None]] = lambda: asyncio.sleep(0)
+        """What happens while a subscription is drained."""
         self.ended = 0
 
     def inbox(self) -> str:
@@ -38,6 +40,9 @@ class FakeLink:
 
     async def unsubscribe(self, subscription: str) -> None:
         self.ended += 1
+
+    async def drain(self, subscription: str) -> None:
+        await self.drained()
 
     async def publish(self, subject: str, data: bytes, reply: str) -> None:
         self.sent.append(json.loads(data))
@@ -145,6 +150,49 @@ def test_who_got_some_of_several_asks_for_no_more() -> None:
         link.status("404")
         await asyncio.sleep(0.0)
         assert (len(puller.came), len(puller.ends), len(link.sent)) == (1, 1, 1)
+
+    run(scenario)
+
+
+def test_what_was_sent_to_a_request_before_it_is_withdrawn_still_comes() -> None:
+    async def scenario(link: FakeLink) -> None:
+        async def late() -> None:
+            link.deliver()
+            link.status("404")
+
+        puller = Puller(link, count=4)
+        await puller.pull.send(0)
+        link.drained = late
+        await puller.pull.withdraw()
+        await puller.pull.withdraw()
+        link.deliver()
+        assert (len(puller.came), len(puller.ends), len(link.sent)) == (1, 1, 1)
+
+    run(scenario)
+
+
+def test_a_request_for_several_that_is_withdrawn_does_not_wait_for_the_next_one() -> None:
+    async def scenario(link: FakeLink) -> None:
+        async def late() -> None:
+            link.status("404")
+
+        puller = Puller(link, count=4)
+        await puller.pull.send(0)
+        link.drained = late
+        await puller.pull.withdraw()
+        await asyncio.sleep(1.0)
+        assert (puller.ends, len(link.sent)) == ([0.0], 1)
+
+    run(scenario)
+
+
+def test_a_request_ends_even_if_its_withdrawal_does_not() -> None:
+    async def scenario(link: FakeLink) -> None:
+        puller = Puller(link)
+        await puller.pull.send(0)
+        link.drained = asyncio.Event().wait  # type: ignore[assignment]
+        await puller.pull.withdraw()
+        assert puller.ends == [WITHDRAWAL_S]
 
     run(scenario)
 

@@ -49,7 +49,18 @@ def test_an_utterance_becomes_a_job_and_its_result_the_verdict(house: House) -> 
     assert house.answer("a")
     assert house.answered == {"a": "heard"}
     assert house.pool.in_flight == 0
+
+
+def test_audio_that_is_stored_apart_is_deleted_with_the_result(house: House) -> None:
+    """The worker deletes the job, and has no right to delete audio."""
+    house.hear()
+    house.say("a")
+    (job,) = house.servers.published
     assert not house.servers.forgotten
+    assert house.answer("a")
+    assert house.servers.forgotten == [(job.id, None)]
+    assert not house.answer("a")
+    assert len(house.servers.forgotten) == 1
 
 
 def test_numbers_begin_with_the_time_so_that_they_never_come_again(house: House) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from stt_mqtt.errors import FleetError
 from stt_mqtt.fleet import names as module
-from stt_mqtt.fleet.names import NamesHeard, NamesTeller, decode_names, encode_names
+from stt_mqtt.fleet.names import MAX_GATEWAYS, NamesHeard, NamesTeller, decode_names, encode_names
 from stt_mqtt.fleet.wire import WireError, encode_worker
 from stt_mqtt.nodes import Role, WorkerStatus
 from stt_mqtt.phrases.names import NO_NAMES, HomeNames, names_in_lists
@@ -186,6 +186,17 @@ def test_a_worker_joins_the_names_of_all_gateways(caplog: pytest.LogCaptureFixtu
     assert "the names of gateway attic cannot be used" in caplog.text
     heard.heard("hall", encode_names(NO_NAMES))
     assert changes[2:] == [home("milk")]
-    for number in range(70):
+
+
+def test_when_too_many_gateways_have_told_names_those_that_were_told_first_are_dropped() -> None:
+    changes: list[HomeNames] = []
+    heard = NamesHeard(changes.append)
+    for number in range(MAX_GATEWAYS):
         heard.heard(f"g{number}", encode_names(home(f"drink {number}")))
-    assert len(changes) == 3 + 62
+    # It lives: it tells its names when a worker comes.
+    heard.heard("g0", encode_names(home("drink 0")))
+    assert len(changes) == MAX_GATEWAYS
+    heard.heard("new", encode_names(home("tea")))
+    (drinks,) = changes[-1].lists
+    kept = {f"drink {number}" for number in range(MAX_GATEWAYS) if number != 1}
+    assert set(drinks.values) == kept | {"tea"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,20 +25,27 @@ from tests.virtual_time import run_in_virtual_time
 class Bench:
     """A worker with threads that answer when the test says so."""
 
-    def __init__(self, threads: int = 1, max_batch: int = 1, **limits: Any) -> None:
-        self.stream, self.pool = FakeStream(), FakePool()
+    def __init__(
+        self,
+        threads: int = 1,
+        max_batch: int = 1,
+        stream: FakeStream | None = None,
+        node: str = "pc",
+        **limits: Any,
+    ) -> None:
+        self.stream, self.pool = stream or FakeStream(), FakePool()
         self.capacity = Capacity(threads, max_batch)
         self.worker = FleetWorker(
             self.stream,
             FleetConfig(max_deliver=3),
             LimitsConfig(**limits),
-            "pc",
+            node,
             asyncio.get_running_loop().time,
         )
 
-    def serve(self) -> None:
-        self.worker.use("tiny.en", 0.1)
-        self.worker.languages = frozenset({"en"})
+    def serve(self, cost: float = 0.1, *languages: str) -> None:
+        self.worker.use("tiny.en", cost)
+        self.worker.languages = frozenset(languages or {"en"})
         self.worker.attach_pool(self.pool, self.capacity)
 
     def answer(self, verdict: Verdict | None = None) -> None:
@@ -267,6 +275,32 @@ def test_audio_in_the_object_store_is_fetched_or_the_job_is_given_back() -> None
     play(scenario, 2)
 
 
+def test_while_audio_is_fetched_the_other_jobs_are_done_and_all_are_kept_alive() -> None:
+    async def scenario(bench: Bench) -> None:
+        slow, gone = _Slow(_stored(1), audio=b"sound"), _Slow(_stored(2), audio=b"no sound")
+        quick = FakeDelivery(encode_job(job(3)))
+        bench.stream.publish(slow, gone, quick)
+        await settled()
+        assert [spoken.id for spoken in bench.pool.utterances] == ["of room3"]
+        assert bench.stream.open_pulls == []
+        await asyncio.sleep(8.5)
+        assert slow.said == gone.said == quick.said == ["working"] * 8
+        gone.audio = None
+        gone.fetched.set()
+        await settled()
+        assert gone.said[-1] == ("nak", 0.5)
+        bench.answer()
+        slow.fetched.set()
+        await settled()
+        assert [spoken.audio.data for spoken in bench.pool.utterances] == [b"sound"]
+        bench.answer()
+        await settled()
+        assert (sorted(bench.told), slow.said[-1], quick.said[-1]) == ([1, 3], "ack", "ack")
+        assert len(bench.stream.open_pulls) == 1
+
+    play(scenario, 1, 3)
+
+
 def _stored(number: int) -> bytes:
     return encode_job(replace(job(number), stored=True))
 
@@ -429,6 +463,137 @@ def test_a_job_whose_language_is_to_be_detected_is_for_workers_that_have_one_of_
     assert refusal(among, 1, 3, german, [english]) is None
 
 
+class _GivenBack(FakeDelivery):
+    """A job in German, which the stream delivers again when it is given back."""
+
+    def __init__(self, stream: FakeStream, number: int = 1, attempt: int = 1) -> None:
+        super().__init__(encode_job(job(number, language="de")), attempt)
+        self.stream, self.number = stream, number
+        self.open_pulls: int | None = None
+        """Pulls that waited when it was given back."""
+
+    async def nak(self, delay_s: float) -> None:
+        await super().nak(delay_s)
+        self.open_pulls = len(self.stream.open_pulls)
+        again = _GivenBack(self.stream, self.number, self.attempt + 1)
+        asyncio.get_running_loop().call_later(delay_s, self.stream.publish, again)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_job_in_a_foreign_language_gets_to_a_slower_worker_that_has_it(is_busy: bool) -> None:
+    async def scenario(english: Bench) -> None:
+        stream = english.stream
+        german = Bench(1, 1, stream, "nas")
+        german.serve(1.6, "de", "en")
+        if not is_busy:
+            german.worker.connected()
+            await settled()
+        status = replace(german.worker.status, busy=int(is_busy))
+        english.worker.heard(encode_worker(status))
+        assert [pull.priority for pull in stream.open_pulls] == [3, 3, 7][: 3 - is_busy]
+        first = _GivenBack(stream)
+        stream.publish(first)
+        await settled()
+        assert first.said == [("nak", float(is_busy))]
+        if is_busy:
+            await asyncio.sleep(1.1)
+            german.worker.connected()
+            await settled()
+        assert [spoken.id for spoken in german.pool.utterances] == ["of room1"]
+        assert english.pool.submitted == []
+        await german.worker.leave(0.0, 0.0)
+
+    play(scenario, 2)
+
+
+def test_before_a_worker_gives_a_job_back_it_withdraws_its_pulls_and_then_rests() -> None:
+    async def scenario(bench: Bench) -> None:
+        for delay_s, busy in ((0.0, 0), (0.8, 1)):
+            able = status("nas", 0.8, languages=frozenset({"de"}), busy=busy)
+            bench.worker.heard(encode_worker(able))
+            refused = _GivenBack(bench.stream)
+            bench.stream.open_pulls[0].give([refused])
+            await settled()
+            assert (refused.said, refused.open_pulls) == ([("nak", delay_s)], 0)
+            bench.worker.lost()
+            bench.worker.connected()
+            await asyncio.sleep(delay_s + 0.19)
+            assert bench.stream.open_pulls == []
+            bench.stream.waiting.clear()
+            await asyncio.sleep(0.02)
+            assert len(bench.stream.open_pulls) == 3
+
+    play(scenario, 3)
+
+
+def test_what_is_on_its_way_to_a_withdrawn_pull_is_done_or_given_back_like_anything_else() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.worker.heard(encode_worker(status("nas", 0.8, languages=frozenset({"de"}))))
+        first, second = _GivenBack(bench.stream, 1), _GivenBack(bench.stream, 2)
+        mine = FakeDelivery(encode_job(job(3)))
+        pulls = bench.stream.open_pulls
+        pulls[1].coming, pulls[2].coming = [second], [mine]
+        pulls[0].give([first])
+        await settled()
+        assert first.said == second.said == [("nak", 0.0)]
+        assert first.open_pulls == second.open_pulls == 0
+        assert [spoken.id for spoken in bench.pool.utterances] == ["of room3"]
+        assert mine.said == []
+        bench.stream.waiting.clear()
+        await asyncio.sleep(0.25)
+        assert len(bench.stream.open_pulls) == 2
+
+    play(scenario, 3)
+
+
+def test_a_pull_that_is_being_made_is_withdrawn_before_a_job_is_given_back() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.worker.heard(encode_worker(status("nas", 0.8, languages=frozenset({"de"}))))
+        waiting = bench.stream.open_pulls[0]
+        bench.stream.slow = asyncio.Event()
+        bench.stream.open_pulls[1].give([])
+        await asyncio.sleep(0.1)
+        refused = _GivenBack(bench.stream)
+        waiting.give([refused])
+        await settled()
+        said = list(refused.said)
+        bench.stream.slow.set()
+        await settled()
+        assert said == []
+        assert (refused.said, refused.open_pulls) == ([("nak", 0.0)], 0)
+
+    play(scenario, 2)
+
+
+def test_of_several_jobs_that_come_together_the_foreign_ones_are_given_back() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.worker.heard(encode_worker(status("nas", 0.8, languages=frozenset({"de"}))))
+        foreign, mine = bench.stream.publish(_GivenBack(bench.stream), job(2))
+        await settled()
+        assert [spoken.id for spoken in bench.pool.utterances] == ["of room2"]
+        assert (foreign.said, mine.said) == ([("nak", 0.0)], [])
+        bench.answer()
+        await settled()
+        assert mine.said == ["ack"]
+        bench.stream.waiting.clear()
+        await asyncio.sleep(0.25)
+        assert len(bench.stream.open_pulls) == 1
+
+    play(scenario, 1, 3)
+
+
+def test_a_worker_that_rests_leaves_at_once() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.worker.heard(encode_worker(status("nas", 9.0, languages=frozenset({"de"}), busy=1)))
+        bench.stream.publish(_GivenBack(bench.stream))
+        await settled()
+        began = asyncio.get_running_loop().time()
+        await bench.worker.leave(10.0, 1.0)
+        assert asyncio.get_running_loop().time() == began
+
+    play(scenario)
+
+
 def test_a_worker_knows_the_others_by_their_heartbeats_and_forgets_them() -> None:
     async def scenario(bench: Bench) -> None:
         bench.worker.heard(encode_worker(status("fast", 0.01)))
@@ -581,10 +746,14 @@ def test_a_job_that_comes_while_its_worker_leaves_is_given_back() -> None:
 
 
 class _Slow(FakeDelivery):
+    """Its audio comes when the test says so."""
+
     def __init__(self, data: bytes, audio: bytes) -> None:
         super().__init__(data, audio=audio)
         self.fetched = asyncio.Event()
 
     async def fetch_audio(self) -> bytes:
-        await self.fetched.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await self.fetched.wait()
         return await super().fetch_audio()
