@@ -746,6 +746,15 @@ def test_ids_are_remembered_for_minutes_and_a_bounded_number_of_them() -> None:
     assert device.start(UtteranceStart(id="2"), REMEMBERED_S) == []
 
 
+def test_a_change_can_leave_out_what_was_set_before() -> None:
+    device = Bench().device
+    device.change(SettingsChange(prompt="lamp"), 0.0)
+    assert device.were_set == {"prompt"}
+    again = SettingsChange(language="en", prompt="Lampe").without(device.were_set)
+    assert again == SettingsChange(language="en")
+    assert again.names == {"language"}
+
+
 def test_a_restored_setting_gives_way_to_what_was_set_since() -> None:
     device = Bench().device
     device.restore(Overrides(enabled=False))
