@@ -1,4 +1,4 @@
-"""A week of a busy house in an hour: many utterances, with everything that comes and goes between.
+"""A week of a busy house: many utterances, with everything that comes and goes between.
 
 Six speakers ask one command after another, each through another door or codec, as fast as they are
 answered. After each stretch there is a quiet moment: memory, files and threads are noted, and by
