@@ -30,7 +30,6 @@ MESSAGE_COST = 16
 BYTES_FOR_COST = 2048
 """A chunk costs one, and one more for so many bytes."""
 
-
 _Item = TypeVar("_Item")
 
 
@@ -229,8 +228,9 @@ class ArrivalQueue:
             if not self._items:
                 self._awake = False
                 return []
-            if not self._lanes and (len(self._arrived) <= ORDERLY or self._is_event_next()):
-                count = min(max_items, len(self._arrived) if len(self._arrived) <= ORDERLY else 1)
+            is_orderly = len(self._arrived) <= ORDERLY
+            if not self._lanes and (is_orderly or self._is_event_next()):
+                count = min(max_items, len(self._arrived)) if is_orderly else 1
                 taken = [self._arrived.popleft() for _ in range(count)]
                 self._forget(taken)
                 return [one.what for one in taken]
