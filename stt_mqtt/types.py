@@ -232,7 +232,7 @@ class Completion(Enum):
     OPEN = auto()
     """The beginning of phrases, but none itself."""
     SIMILAR = auto()
-    """A word that sounds similar to a phrase of one word. It may have been misheard."""
+    """Similar to a phrase, but its last word, perhaps its only one, was not heard as such."""
     NONE = auto()
     """Nothing of the book begins so."""
 

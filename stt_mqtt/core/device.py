@@ -184,7 +184,7 @@ class Device:
     def interrupt(self) -> None:
         """What the device sends did not come through for a while: its end may be lost."""
         if self._open is not None:
-            self._open.interrupted = True
+            self._open.interrupt()
 
     def single(self, data: bytes, start: UtteranceStart, now: float) -> Ended:
         """Take a whole utterance from one message. The open utterance is not affected."""

@@ -19,10 +19,13 @@ SPEAKING_S = 0.06
 COMPLETE_S = 0.2
 """Silence that ends a complete phrase."""
 ONE_WORD_S = 0.4
-"""Silence that ends a phrase of one word, even if a longer one begins with it or the word was
-misheard: "stop"."""
+"""Silence that ends a phrase of one word if the service ends the turn, even if a longer one begins
+with it or the word was misheard: "stop"."""
 OPEN_S = 1.5
 """Silence that ends the beginning of a phrase, if the service ends the turn."""
+STALL_S = 0.6
+"""Time without a chunk that ends the turn, if the audio before it ends in speech. A stall of the
+network looks the same."""
 SENTENCE_S = 0.45
 """Silence that ends a confident sentence, if endpointing is eager."""
 CONFIDENT = 0.5
@@ -44,16 +47,20 @@ class Listener:
 
     def __init__(self, turn_end: TurnEnd) -> None:
         self._turn_end = turn_end
+        self.has_hole = False
+        """Whether audio may be missing. Then what was said does not end the turn."""
         self._meter = SpeechMeter()
         self.chunk_s = 0.0
         """Length of the last chunk, and so the time until the next one if the audio is live."""
+        self._is_long = False
+        """Whether that chunk was longer than `LONGEST_CHUNK_S`."""
         self._chunk_at = inf
         self._glimpsed_ms: int | None = None
         """End of the speech when the last glimpse was taken or skipped."""
         self._is_skipped = False
         """Whether it was skipped."""
         self._is_postponed = False
-        """Whether a glimpse is due, but must wait until a draft is made."""
+        """Whether a glimpse is due, but waits for a thread."""
         self._is_running = False
         """Whether the last glimpse that was taken has not ended yet."""
         self._transcript: Transcript | None = None
@@ -64,7 +71,8 @@ class Listener:
         if not pcm:
             return
         self._meter.push(pcm)
-        self.chunk_s = min(len(pcm) / PCM_BYTES_PER_S, LONGEST_CHUNK_S)
+        chunk_s = len(pcm) / PCM_BYTES_PER_S
+        self.chunk_s, self._is_long = min(chunk_s, LONGEST_CHUNK_S), chunk_s > LONGEST_CHUNK_S
         self._chunk_at = now
         self._is_postponed = False
         if not self._is_settled:
@@ -93,7 +101,7 @@ class Listener:
         self._is_skipped = True
 
     def postpone_glimpse(self) -> None:
-        """A draft takes the thread of a glimpse that is due."""
+        """A glimpse that is due waits for the thread of a draft or of another glimpse."""
         self._is_postponed = True
 
     def end_glimpse(self, transcript: Transcript | None) -> None:
@@ -108,7 +116,9 @@ class Listener:
         `now` None: only silence in the audio counts, because newer audio may wait to be read.
         """
         if self._meter.spoke:
-            return self._silence_s(now) >= self._enough_s - _SLACK_S
+            if self._silence_s(None) >= self._enough_s - _SLACK_S:
+                return True
+            return now is not None and self._silence_s(now) >= self._absent_enough_s - _SLACK_S
         no_speech_s = self._turn_end.no_speech_s
         return no_speech_s is not None and self._meter.heard_ms >= 1000 * no_speech_s
 
@@ -133,7 +143,7 @@ class Listener:
         if not self._holds_back:
             return inf
         is_due = self._expects_glimpse and not self._is_postponed
-        due_s = GLIMPSE_S if is_due else self._enough_s
+        due_s = GLIMPSE_S if is_due else self._absent_enough_s
         return self._chunk_at + self.chunk_s + due_s - self._meter.silence_ms / 1000
 
     @property
@@ -168,17 +178,26 @@ class Listener:
         """The silence that ends the turn."""
         turn_end, transcript = self._turn_end, self._transcript
         usual_s = inf if turn_end.pause_s is None else turn_end.pause_s
-        if transcript is None or turn_end.endpointing is Endpointing.SILENCE:
+        if transcript is None or self.has_hole or turn_end.endpointing is Endpointing.SILENCE:
             return usual_s
         if transcript.completion is Completion.COMPLETE:
             return min(COMPLETE_S, usual_s)
-        if is_one_word(transcript):
-            return min(ONE_WORD_S, usual_s)
-        if transcript.completion is Completion.OPEN and turn_end.pause_s is not None:
-            return max(OPEN_S, usual_s)
+        if not self._holds_back:
+            if is_one_word(transcript):
+                return min(ONE_WORD_S, usual_s)
+            if transcript.completion is Completion.OPEN:
+                return max(OPEN_S, usual_s)
         if turn_end.endpointing is Endpointing.EAGER and is_sentence(transcript):
             return min(SENTENCE_S, usual_s)
         return usual_s
+
+    @property
+    def _absent_enough_s(self) -> float:
+        """The silence that ends the turn, if no more chunks arrive."""
+        if not self._holds_back or self._is_long:
+            return inf
+        ends_in_speech = self._meter.silence_ms < 1000 * SPEAKING_S
+        return max(STALL_S, self._enough_s) if ends_in_speech else self._enough_s
 
 
 def is_one_word(transcript: Transcript) -> bool:

@@ -298,7 +298,7 @@ class SpeechService:
                 self._glimpsed(answer)
                 continue
             if isinstance(answer.verdict, InferenceResult):
-                self.metrics.count_inference(answer.verdict)
+                self.metrics.count_inference(answer.verdict, utterance.memo is not None)
             device = self.registry.find(utterance.key)
             if device is not None:
                 device.pending -= 1

@@ -3,7 +3,7 @@
 At a pause there is a glimpse, whose answer is used if the speaker has finished. While somebody
 speaks there are drafts, for devices with `partials`. A draft needs spare capacity: nothing final
 waits, nobody else is drafted, and no more people speak than there are inference threads. A glimpse
-that is due while a draft is made waits for the thread, because a draft is short.
+that is due while a draft or another glimpse is made waits for the thread, because both are short.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from stt_mqtt.types import DeviceKey, InferenceResult, Transcript, Utterance
 
 log = logging.getLogger(__name__)
 
+MAX_POSTPONED = 64
+"""Most devices whose glimpse waits for a thread. Others have none at that pause."""
+
 
 class Speculation:
     """Decides what is recognised before it has ended. `now`: monotonic seconds."""
@@ -38,8 +41,10 @@ class Speculation:
         self._budget = budget
         self._is_drafting = False
         """Whether a draft is being made."""
+        self._running = 0
+        """Drafts and glimpses that are being made."""
         self._postponed: dict[DeviceKey, None] = {}
-        """Devices whose glimpse waits for the thread of a draft."""
+        """Devices whose glimpse waits for the thread of a draft or another glimpse."""
 
     def consider(self, device: Device, now: float) -> None:
         """Have the open utterance of a device recognised, if that is due and possible."""
@@ -51,12 +56,14 @@ class Speculation:
         if wanted is None and utterance.wants_draft() and device.key.door in self.outlets:
             wanted = self._draft(device.key, utterance, now)
         if wanted is not None:
+            self._running += 1
             self._scheduler.glimpse(wanted, now)
 
     def found(self, glimpse: Glimpse, now: float) -> list[Ended]:
         """An open utterance was recognised. Publish what is new. A glimpse may end the turn."""
         result = glimpse.verdict if isinstance(glimpse.verdict, InferenceResult) else None
         work_s = (result and result.work_s) or 0.0
+        self._running -= 1
         if glimpse.is_draft:
             self._is_drafting = False
             self._metrics.count_draft(work_s)
@@ -75,18 +82,18 @@ class Speculation:
         return device.glimpsed(utterance, transcript, now)
 
     def take_postponed(self) -> list[Device]:
-        """The devices whose glimpse need not wait any longer."""
-        if not self._postponed or self._is_drafting:
-            return []
+        """The devices whose glimpse may no longer have to wait. A draft or a glimpse has ended."""
         devices = [self._registry.find(key) for key in self._postponed]
         self._postponed.clear()
         return [device for device in devices if device is not None]
 
     def _is_postponed(self, key: DeviceKey, utterance: OpenUtterance, now: float) -> bool:
-        """Whether a glimpse is due, but waits until the thread of a draft is free."""
-        if not self._is_drafting or not utterance.wants_glimpse(now):
+        """Whether a glimpse is due, but waits until a draft or another glimpse has ended."""
+        if not self._running or self._scheduler.queue.jobs or not utterance.wants_glimpse(now):
             return False
         if self._scheduler.may_glimpse(key):
+            return False
+        if len(self._postponed) >= MAX_POSTPONED and key not in self._postponed:
             return False
         utterance.postpone_glimpse()
         self._postponed[key] = None

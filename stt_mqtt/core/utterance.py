@@ -71,8 +71,7 @@ class OpenUtterance:
         self._slept_s = 0.0
         self._straggler_deadline = 0.0
         self.capped = False
-        self.interrupted = False
-        """Whether what the device sends did not come through for a while."""
+        self._interrupted = False
 
     @property
     def nbytes(self) -> int:
@@ -101,7 +100,7 @@ class OpenUtterance:
     @property
     def quiet_end(self) -> EndReason:
         """Why it ends at `quiet_until`."""
-        return EndReason.DISCONNECT if self.interrupted else EndReason.GAP
+        return EndReason.DISCONNECT if self._interrupted else EndReason.GAP
 
     @property
     def quiet_until(self) -> float:
@@ -142,6 +141,10 @@ class OpenUtterance:
         if self._sequence.dropped == dropped_before:
             self._received += 1
         return self._append(ordered, now) and self._sequence.dropped == dropped_before
+
+    def interrupt(self) -> None:
+        """What the device sends did not come through for a while. Only a pause or it ends this."""
+        self._interrupted = self._listener.has_hole = True
 
     def await_stragglers(self, sent: int | None, now: float) -> bool:
         """Note a stop after `sent` chunks. Return whether some are still missing."""
@@ -199,7 +202,7 @@ class OpenUtterance:
         )
 
     def postpone_glimpse(self) -> None:
-        """A draft takes the thread of a glimpse that is due."""
+        """A glimpse that is due waits for the thread of a draft or of another glimpse."""
         self._listener.postpone_glimpse()
 
     def catch_up(self, now: float) -> int:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from stt_mqtt.engine.transcriber import Hypothesis, ScoredText, Transcriber
 from stt_mqtt.phrases.book import CompiledBook, PhraseBook
 from stt_mqtt.phrases.completion import completion_of
 from stt_mqtt.phrases.match import PhraseCandidate, matches
+from stt_mqtt.phrases.sounds import key_of, words_of
 from stt_mqtt.types import Completion
 
 log = logging.getLogger(__name__)
@@ -124,7 +126,22 @@ def completed(book: PhraseBook, hypothesis: Hypothesis, area: str | None) -> Hyp
     completion = completion_of(compiled, hypothesis.text)
     if completion is Completion.NONE and _is_similar(compiled, hypothesis):
         completion = Completion.SIMILAR
+    if completion is Completion.COMPLETE and not _is_last_word_heard(compiled, hypothesis):
+        completion = Completion.SIMILAR
     return replace(hypothesis, completion=completion)
+
+
+def _is_last_word_heard(book: CompiledBook, hypothesis: Hypothesis) -> bool:
+    """Whether the last word of the phrase was heard, by its sound, as a word or two near the end.
+
+    If it was not, the speaker may go on: "turn off the lights in the off", and then "office".
+    """
+    if hypothesis.heard is None:
+        return True
+    said, heard = (words_of(text, book.language) for text in (hypothesis.text, hypothesis.heard))
+    keys = [key_of(word, book.language) for word in heard[(len(heard) - 1) // 2 :]]
+    pairs = [first + second for first, second in pairwise(keys)]
+    return key_of(said[-1], book.language) in {*keys, *pairs}
 
 
 def _is_similar(book: CompiledBook, hypothesis: Hypothesis) -> bool:

@@ -63,6 +63,8 @@ class Metrics:
         """Seconds of audio that were transcribed, or found to be without speech."""
         self.inferences = 0
         """Utterances that reached a model."""
+        self.open_inferences = 0
+        """Those of them that came in chunks, so that glimpses were possible."""
         self.retries = 0
         """Utterances that were decoded again because they were doubtful."""
         self.glimpses = 0
@@ -97,13 +99,14 @@ class Metrics:
         if outcome.hint is not None:
             self.hints[outcome.hint.value] += 1
 
-    def count_inference(self, result: InferenceResult) -> None:
-        """Count an inference and its work."""
+    def count_inference(self, result: InferenceResult, was_open: bool = False) -> None:
+        """Count an inference and its work. `was_open`: it came in chunks, so it had glimpses."""
         self.audio_s += result.audio_s
         self._count_stages(result.stages)
         if result.work_s is None:
             return
         self.inferences += 1
+        self.open_inferences += was_open
         self.retries += result.retried
         work_s = result.work_s
         if result.remembered_s is not None:

@@ -255,6 +255,16 @@ class TheSpeechService(RuleBasedStateMachine):
         self.service.end(key, EndReason.DISCONNECT)
 
     @rule(key=keys)
+    def what_it_sends_did_not_come_through_for_a_while(self, key: DeviceKey) -> None:
+        if (device := self.service.registry.find(key)) is not None:
+            device.interrupt()
+
+    @rule(key=keys, gap_timeout_ms=st.sampled_from([300, 800]))
+    def the_configuration_changes(self, key: DeviceKey, gap_timeout_ms: int) -> None:
+        config = CONFIG | {"device_defaults": {"gap_timeout_ms": gap_timeout_ms}}
+        self.service.reconfigure(Config.model_validate(config))
+
+    @rule(key=keys)
     def leave(self, key: DeviceKey) -> None:
         self.service.leave(key)
 

@@ -14,6 +14,7 @@ from stt_mqtt.core.running import GLIMPSE_PATIENCE_S
 from stt_mqtt.core.scheduler import Capacity
 from stt_mqtt.core.service import SpeechService
 from stt_mqtt.core.settings import SettingsChange
+from stt_mqtt.core.speculation import MAX_POSTPONED
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import (
     AudioFormat,
@@ -290,6 +291,50 @@ def test_a_pause_during_a_glimpse_is_glimpsed_after_it() -> None:
     assert len(glimpse.audio.data) > 2 * len(WORDS)
 
 
+def pause_together(bench: Bench, rooms: int) -> None:
+    """Several rooms speak and pause at the same time, and hold silence back."""
+    keys = [DeviceKey("native", f"room-{number}") for number in range(rooms)]
+    for key in keys:
+        bench.start(key, key.name)
+    for chunk in chunks_of(WORDS + quiet(0.12)):
+        bench.pass_time(len(chunk) / BYTES_PER_S)
+        for key in keys:
+            bench.service.chunk(key, chunk, None, None)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rooms_that_pause_together_are_glimpsed_one_after_the_other(workers: int) -> None:
+    bench = Bench(workers, **PATIENT)
+    pause_together(bench, 3)
+    bench.pass_time(0.2)
+    for room in ("room-0", "room-1", "room-2"):
+        assert bench.running == [(room, None)]
+        bench.answer()
+    assert bench.pool.submitted == []
+    assert bench.service.metrics.glimpses == 3
+
+
+def test_a_glimpse_that_waits_for_another_is_given_up_if_something_final_comes() -> None:
+    bench = Bench(1, **PATIENT)
+    pause_together(bench, 2)
+    bench.pass_time(0.2)
+    bench.submit_single(BEDROOM)
+    while bench.pool.submitted:
+        bench.answer()
+    bench.pass_time(1.0)
+    assert bench.pool.submitted == []
+    assert bench.service.metrics.glimpses == 1
+
+
+def test_so_many_glimpses_wait_for_another_one() -> None:
+    bench = Bench(1, **PATIENT)
+    pause_together(bench, MAX_POSTPONED + 3)
+    bench.pass_time(0.2)
+    while bench.pool.submitted:
+        bench.answer()
+    assert bench.service.metrics.glimpses == 1 + MAX_POSTPONED
+
+
 def test_a_batch_of_final_utterances_has_no_glimpse_in_it() -> None:
     bench = glimpsing(workers=1)
     bench.submit_single(BEDROOM)
@@ -533,6 +578,20 @@ def test_what_may_go_on_is_left_to_the_device(
     assert bench.is_listening
 
 
+def test_what_was_interrupted_is_no_complete_phrase_and_can_be_sent_again_whole() -> None:
+    bench = glimpsing()
+    device = bench.service.registry.find(KITCHEN)
+    assert device is not None
+    device.interrupt()
+    bench.answer(found())
+    bench.pass_time(5.0)
+    assert bench.running == [("a", EndReason.DISCONNECT)]
+    bench.answer()
+    assert bench.last.incomplete
+    bench.start()
+    assert bench.is_listening
+
+
 def test_the_pause_of_a_door_ends_the_turn_whatever_was_said() -> None:
     bench = Bench()
     bench.start(turn_end=SERVICE_ENDS)
@@ -723,8 +782,17 @@ def test_a_glimpse_that_the_speaker_overtook_is_wasted() -> None:
     bench.answer(replace(heard(), work_s=0.5))
     metrics = bench.service.metrics
     assert (metrics.glimpses, metrics.remembered, metrics.inferences) == (1, 0, 1)
+    assert metrics.open_inferences - metrics.remembered == 1
     assert metrics.wasted_s == pytest.approx(0.3)
     assert metrics.rtf == pytest.approx(0.5)
+
+
+def test_a_whole_message_is_no_miss() -> None:
+    bench = Bench()
+    bench.submit_single(KITCHEN)
+    bench.answer()
+    metrics = bench.service.metrics
+    assert (metrics.inferences, metrics.open_inferences) == (1, 0)
 
 
 @pytest.mark.parametrize("verdict", [nothing_heard(), InferenceFailedError("broken")])

@@ -18,6 +18,7 @@ from stt_mqtt.core.listening import (
     ONE_WORD_S,
     OPEN_S,
     SENTENCE_S,
+    STALL_S,
     SURE_END,
     Listener,
     is_sentence,
@@ -275,13 +276,14 @@ def test_what_was_said_decides_how_much_silence_ends_the_turn(
     ("completion", "text"), [(Completion.EXTENDABLE, "Stop."), (Completion.SIMILAR, "star")]
 )
 @pytest.mark.parametrize("endpointing", [Endpointing.PHRASES, Endpointing.EAGER])
-def test_one_word_ends_the_turn_although_a_longer_phrase_begins_with_it_or_it_was_misheard(
+def test_one_word_ends_a_turn_of_the_service_although_a_longer_phrase_may_begin_with_it(
     endpointing: Endpointing, completion: Completion, text: str
 ) -> None:
-    for pause_s in (None, PAUSE_S):
-        ear = Ear(endpointing, pause_s).hear(loud(0.6))
-        ear.glimpse(transcript(completion, text))
-        assert ended_after_s(ear) == pytest.approx(ONE_WORD_S)
+    said = transcript(completion, text, end_prob=0.0)
+    assert ended_after_s(Ear(endpointing, PAUSE_S).hear(loud(0.6)).glimpse(said)) == pytest.approx(
+        ONE_WORD_S
+    )
+    assert ended_after_s(Ear(endpointing).hear(loud(0.6)).glimpse(said)) is None
 
 
 @pytest.mark.parametrize("pause_s", [0.1, 2.0])
@@ -311,6 +313,36 @@ def test_a_complete_phrase_ends_when_silence_was_held_back_for_long_enough() -> 
     assert not ear.has_ended_after(COMPLETE_S - LATEST_S)
     assert ear.has_ended_after(COMPLETE_S)
     assert not ear.listener.has_ended()
+
+
+def test_a_stall_of_the_network_after_speech_must_be_long_to_end_a_complete_phrase() -> None:
+    ear = Ear().hear(loud(0.6)).glimpse(transcript(Completion.COMPLETE))
+    assert ear.due_s == pytest.approx(CHUNK_S + STALL_S)
+    assert not ear.has_ended_after(CHUNK_S + STALL_S - LATEST_S)
+    assert ear.has_ended_after(CHUNK_S + STALL_S)
+
+
+def test_a_device_with_long_chunks_is_not_ended_between_two_of_them() -> None:
+    ear = Ear()
+    ear.listener.push(loud(1.4) + quiet(0.1), ear.now)
+    ear.glimpse(transcript(Completion.COMPLETE))
+    assert ear.listener.deadline == inf
+    assert not ear.has_ended_after(60.0)
+    ear.now += 1.5
+    ear.listener.push(quiet(COMPLETE_S), ear.now)
+    assert ear.listener.has_ended()
+
+
+@pytest.mark.parametrize("completion", [Completion.COMPLETE, Completion.OPEN])
+def test_where_audio_may_be_missing_only_the_usual_pause_ends_the_turn(
+    completion: Completion,
+) -> None:
+    for pause_s in (None, PAUSE_S):
+        ear = Ear(Endpointing.EAGER, pause_s).hear(loud(0.6) + quiet(CHUNK_S))
+        ear.listener.has_hole = True
+        ear.glimpse(transcript(completion))
+        assert not ear.has_ended_after(60.0)
+        assert ended_after_s(ear) == (None if pause_s is None else pytest.approx(pause_s - CHUNK_S))
 
 
 def test_speech_after_a_complete_phrase_takes_back_its_end() -> None:

@@ -107,6 +107,26 @@ def test_a_word_that_sounds_similar_to_a_phrase_of_one_word_may_be_that_phrase(
     assert completed(BOOK, found, None).completion is completion
 
 
+@pytest.mark.parametrize(
+    ("text", "as_heard", "completion"),
+    [
+        ("Turn on the light.", "turn on the light", Completion.COMPLETE),
+        ("Turn on the light.", "turn an delight", Completion.SIMILAR),
+        ("Turn on the radio.", "turn on the rad io", Completion.COMPLETE),
+        ("Turn on the radio.", "turn on the ray", Completion.SIMILAR),
+        ("Turn on the light.", "turn on the lie", Completion.SIMILAR),
+        ("Turn on the light.", "turn on the light please", Completion.COMPLETE),
+        ("Stop.", "star", Completion.SIMILAR),
+        ("Turn on", "turn don", Completion.OPEN),
+    ],
+)
+def test_a_phrase_whose_last_word_was_not_heard_may_not_be_complete_yet(
+    text: str, as_heard: str, completion: Completion
+) -> None:
+    found = replace(heard(text), heard=as_heard)
+    assert completed(BOOK, found, None).completion is completion
+
+
 def recognizer(model: Scripted, current: PhraseBook = BOOK) -> Recognizer:
     return Recognizer(model, FakeVoice(0.9), CurrentBook(current))
 

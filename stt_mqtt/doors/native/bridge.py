@@ -264,7 +264,7 @@ class Bridge:
             "speculation": {
                 "glimpses": metrics.glimpses,
                 "hits": metrics.remembered,
-                "misses": metrics.inferences - metrics.remembered,
+                "misses": metrics.open_inferences - metrics.remembered,
                 "wasted_s": round(metrics.wasted_s, 2),
                 "drafts": metrics.drafts,
                 "drafts_s": round(metrics.drafts_s, 2),
