@@ -148,10 +148,15 @@ def a_service(
 
 
 def transcribed(files: Sequence[Path], *options: str) -> dict[Path, str]:
-    """What `stt-mqtt transcribe` hears in each file; a process for each core shares many."""
+    """The text that `stt-mqtt transcribe` hears in each file."""
+    return {file: str(row["text"]) for file, row in transcripts(files, *options).items()}
+
+
+def transcripts(files: Sequence[Path], *options: str) -> dict[Path, dict[str, Any]]:
+    """What `stt-mqtt transcribe` says of each file; a process for each core shares many."""
     count = min(int(usable_cores()), 1 + len(files) // FILES_OF_A_PROCESS)
 
-    def some(number: int) -> dict[Path, str]:
+    def some(number: int) -> dict[Path, dict[str, Any]]:
         done = subprocess.run(
             [str(PROGRAM), "transcribe", "--json", *options, *map(str, files[number::count])],
             capture_output=True,
@@ -162,10 +167,10 @@ def transcribed(files: Sequence[Path], *options: str) -> dict[Path, str]:
         rows = list(map(json.loads, done.stdout.splitlines()))
         if len(rows) != len(files[number::count]):
             raise RuntimeError(f"transcribe ended with {done.returncode}: {done.stderr}")
-        return {Path(row["file"]): row["text"] for row in rows}
+        return {Path(row["file"]): row for row in rows}
 
     with ThreadPoolExecutor(count) as pool:
-        return {file: text for part in pool.map(some, range(count)) for file, text in part.items()}
+        return {file: row for part in pool.map(some, range(count)) for file, row in part.items()}
 
 
 # wyoming-faster-whisper -------------------------------------------------------------------------

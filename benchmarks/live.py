@@ -12,7 +12,8 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ import numpy as np
 import yaml
 
 from benchmarks import report, scoring, speech
-from benchmarks.harness import say, spread, transcribed
+from benchmarks.harness import say, spread, transcribed, transcripts
 from benchmarks.pauses import PAUSES_S, planted, quietest, speech_span
-from benchmarks.phrases import BOOKS, LONG, SHORT
+from benchmarks.phrases import BOOKS, LONG, SHORT, is_understood
 from benchmarks.playing import ROOM_DBFS, SEED, Played, Scene, Sent, play
 from benchmarks.sounds import from_pcm
 from benchmarks.speech import Clip
-from stt_mqtt.config import DeviceConfig
+from stt_mqtt.config import DeviceConfig, PhrasesConfig
+from stt_mqtt.phrases.completion import completion_of
+from stt_mqtt.phrases.source import read_book
 from stt_mqtt.satellite.segmenter import FRAME_S
+from stt_mqtt.types import Completion
 from tools.words import words
 
 CORPORA = {"commands": "speech_to_phrase_en", "words": "gsc_v001_sample"}
@@ -48,18 +52,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         config.write_text(yaml.safe_dump(service))
         say("stt-mqtt transcribe hears what they sent")
         differ = differing(played, folder, config)
+        completions = completions_of([one.clip for one in scenes], service["phrases"], config)
     return {
         "endpointing": options.endpointing or "the default",
         "rooms": options.rooms,
-        "seed": SEED,
+        "seeds": [SEED + number for number in range(options.seeds)],
         "seconds": round(heard.seconds, 1),
         "late_s": round(heard.late_s, 4),
         "cpu_s_per_s": {"service": heard.cpu_s_per_s},
         "speculation": heard.speculation,
         "kinds": {kind: figures(some) for kind, some in by_kind(played).items()},
+        "complete": {name: figures(some) for name, some in complete(played, completions).items()},
         "pauses": {f"{one:g} s": figures(of_pause(played, one)) for one in PAUSES_S},
         "differ": differ,
-        "clips": [row_of(one) for one in played],
+        "clips": [row_of(one, completions[one.scene.clip.id]) for one in played],
         "unheard": [one.scene.clip.id for one in played if not one.sent],
     }
 
@@ -92,20 +98,43 @@ def scenes_of(options: argparse.Namespace, folder: Path, with_pauses: bool = Tru
         chosen = [("commands", clip) for clip in speech.samples(folder)[: 2 * options.rooms]]
     else:
         chosen = _chosen(options)
-    rng, made, with_room = np.random.default_rng(SEED), list[Scene](), 0
-    for kind, clip in chosen:
-        sound, pause = from_pcm(clip.pcm), None
-        has_words = clip.slots or " " in clip.text
-        if with_pauses and has_words and quietest(sound) is not None:
-            with_room += 1
-            if with_room % 2:
-                pause = planted(sound, PAUSES_S[with_room // 2 % len(PAUSES_S)], rng)
-        span = speech_span(sound)
-        if span is not None:
-            last_s = span[1] + (0.0 if pause is None else pause.seconds)
-            heard = sound if pause is None else pause.sound
-            made.append(Scene(clip, kind, heard, span[0], last_s, pause))
-    return made
+    fluent = [
+        Scene(clip, kind, sound, *span, None)
+        for kind, clip in chosen
+        if (span := speech_span(sound := from_pcm(clip.pcm))) is not None
+    ]
+    return interrupted(fluent, options.seeds) if with_pauses else fluent
+
+
+def interrupted(fluent: Sequence[Scene], seeds: int) -> list[Scene]:
+    """Recordings, every second one that has room for a pause with one.
+
+    Each further seed adds the other half, with other pauses. So in ten seeds each recording that
+    has room has each pause of `PAUSES_S` once.
+    """
+    roomy = [one.clip.id for one in fluent if _has_room(one)]
+    numbers = {clip: number for number, clip in enumerate(roomy, 1)}
+    scenes = list[Scene]()
+    for again in range(seeds):
+        rng = np.random.default_rng(SEED + again)
+        for one in fluent:
+            number = numbers.get(one.clip.id)
+            if number is not None and (number + again) % 2:
+                seconds = PAUSES_S[(number // 2 + again // 2) % len(PAUSES_S)]
+                pause = planted(one.sound, seconds, rng)
+                assert pause is not None
+                last_s = one.last_word_s + pause.seconds
+                made = replace(one, sound=pause.sound, last_word_s=last_s, pause=pause)
+                scenes.append(replace(made, seed=SEED + again))
+            elif not again:
+                scenes.append(one)
+    return scenes
+
+
+def _has_room(one: Scene) -> bool:
+    """Whether a pause fits between two words."""
+    has_words = bool(one.clip.slots) or " " in one.clip.text
+    return has_words and quietest(one.sound) is not None
 
 
 def _chosen(options: argparse.Namespace) -> list[tuple[str, Clip]]:
@@ -145,17 +174,50 @@ def differing(played: Sequence[Played], folder: Path, config: Path) -> list[str]
     ]
 
 
-def row_of(one: Played) -> dict[str, Any]:
-    """What became of one recording."""
+def completions_of(
+    clips: Sequence[Clip], phrases: Mapping[str, Any], config: Path
+) -> dict[str, Completion]:
+    """How much of a phrase of the book each recording is, by its id.
+
+    Orders have no text. If all values are right in what `stt-mqtt transcribe` hears in the
+    recording, that is taken for it.
+    """
+    book = read_book(PhrasesConfig.model_validate(phrases)).compiled("en")
+    assert book is not None
+    texts = {clip.id: clip.text for clip in clips}
+    orders = {clip.file: clip for clip in clips if clip.slots}
+    heard = transcripts([*orders], "--config", str(config)) if orders else {}
+    for file, row in heard.items():
+        is_right = is_understood(orders[file], row["text"], slots_of(row))
+        texts[orders[file].id] = row["text"] if is_right else ""
+    return {id: completion_of(book, text) for id, text in texts.items()}
+
+
+def slots_of(result: Mapping[str, Any]) -> Mapping[str, object] | None:
+    """The values of the phrase in a result. None: there is none."""
+    return None if result["phrase"] is None else result["phrase"]["slots"]
+
+
+def row_of(one: Played, completion: Completion) -> dict[str, Any]:
+    """What became of one recording, of which `completion` was said."""
+    scene = one.scene
     return {
-        "clip": one.scene.clip.id,
-        "kind": one.scene.kind,
-        "pause_s": None if one.scene.pause is None else one.scene.pause.seconds,
+        "clip": scene.clip.id,
+        "kind": scene.kind,
+        "seed": scene.seed,
+        "completion": completion.name,
+        "pause_s": None if scene.pause is None else scene.pause.seconds,
         "last_word_to_text_s": one.text_after_s,
         "ended_after_last_word_s": [sent.ended_at - one.last_word_at for sent in one.sent],
         "ends": [sent.result["end"] for sent in one.sent],
+        "right": [is_right(one, sent) for sent in one.sent],
         "phrase": any(sent.result["phrase"] is not None for sent in one.sent),
     }
+
+
+def is_right(one: Played, sent: Sent) -> bool:
+    """Whether the text of an utterance is all that is said in the recording."""
+    return is_understood(one.scene.clip, sent.result["text"], slots_of(sent.result))
 
 
 def by_kind(played: Sequence[Played]) -> dict[str, list[Played]]:
@@ -164,6 +226,19 @@ def by_kind(played: Sequence[Played]) -> dict[str, list[Played]]:
     return {
         **{kind: [one for one in played if one.scene.kind == kind] for kind in kinds},
         "all": list(played),
+    }
+
+
+def complete(
+    played: Sequence[Played], completions: Mapping[str, Completion]
+) -> dict[str, list[Played]]:
+    """The recordings of complete phrases: without a pause by kind, with a pause, and all."""
+    whole = [one for one in played if completions[one.scene.clip.id] is Completion.COMPLETE]
+    fluent = by_kind([one for one in whole if one.scene.pause is None])
+    return {
+        **{f"complete {kind}, no pause": some for kind, some in fluent.items()},
+        "complete, pause": [one for one in whole if one.scene.pause is not None],
+        "complete": whole,
     }
 
 
@@ -184,9 +259,10 @@ def figures(played: Sequence[Played]) -> dict[str, Any]:
     return {
         "clips": len(played),
         "with_pause": len(paused),
-        "cut": cut(paused, by_service=True),
-        "cut_by_satellite": cut(paused, by_service=False),
-        "cut_without_pause": cut(fluent, by_service=True),
+        "cut": share(paused, is_cut),
+        "cut_with_other_words": share(paused, is_cut_with_other_words),
+        "cut_by_satellite": share(paused, is_cut_by_satellite),
+        "cut_without_pause": share(fluent, is_cut),
         "last_word_to_text_s": spread(
             [one.text_after_s for one in played if one.text_after_s is not None]
         ),
@@ -196,13 +272,27 @@ def figures(played: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def cut(played: Sequence[Played], by_service: bool) -> Any:
-    """The share that the service, or the satellite, ended before the last word."""
-    found = [
-        any((one.result["end"] == "endpoint") == by_service for one in each.cuts) for each in played
-    ]
-    speakers = [one.scene.clip.speaker for one in played]
-    return scoring.rate([float(one) for one in found], [1.0] * len(found), speakers).limits
+def is_cut(one: Played) -> bool:
+    """Whether the service ended it before the last word."""
+    return any(sent.is_ended_by_service for sent in one.cuts)
+
+
+def is_cut_with_other_words(one: Played) -> bool:
+    """Whether the service ended it before the last word, with a text that is not right."""
+    return any(sent.is_ended_by_service and not is_right(one, sent) for sent in one.cuts)
+
+
+def is_cut_by_satellite(one: Played) -> bool:
+    """Whether the pause of the satellite ended it before the last word."""
+    return any(not sent.is_ended_by_service for sent in one.cuts)
+
+
+def share(played: Sequence[Played], happened: Callable[[Played], bool]) -> Any:
+    """The share of recordings that something happened to, with its interval."""
+    clips = [one.scene.clip for one in played]
+    groups = scoring.groups([clip.speaker for clip in clips], [clip.id for clip in clips])
+    counted = [float(happened(one)) for one in played]
+    return scoring.rate(counted, [1.0] * len(counted), groups).limits
 
 
 def lost(data: Mapping[str, Any]) -> list[str]:
@@ -212,10 +302,10 @@ def lost(data: Mapping[str, Any]) -> list[str]:
 
 def page(data: Mapping[str, Any]) -> list[str]:
     """The page for people."""
-    rows = [_row(name, row) for name, row in data["kinds"].items()]
-    pauses = [_row(name, row) for name, row in data["pauses"].items()]
-    columns = ["clips", "median", "95 %", "median", "95 %", "cut off", "95 % interval"]
-    columns += ["by the satellite", "without a pause"]
+    rows = {**data["kinds"], **data["complete"]}
+    with_pause = {
+        name: row for name, row in {**rows, **data["pauses"]}.items() if row["with_pause"]
+    }
     told = data["speculation"]
     guess = "The service counts no speculation."
     if told is not None:
@@ -226,26 +316,57 @@ def page(data: Mapping[str, Any]) -> list[str]:
             f"({told['hits'] / made:.1%} hits), {told['wasted_s']:.2f} s wasted, "
             f"{wasted:.1%} of the CPU time of the service."
         )
+    seeds = ", ".join(map(str, data["seeds"]))
     return [
         "# Live",
         "",
-        f"`endpointing: {data['endpointing']}`, {data['rooms']} room(s), {data['seconds']} s, seed "
-        f"{data['seed']}. The satellite program hears each recording in real time, in a room "
+        f"`endpointing: {data['endpointing']}`, {data['rooms']} room(s), {data['seconds']} s, "
+        f"seeds {seeds}. The satellite program hears each recording in real time, in a room "
         f"with noise of {ROOM_DBFS:g} dBFS, with the recording's own background around it, which "
-        "is not louder. Seconds, first from the end of the last sound of "
-        "the recording to the text at a client of the broker, for recordings that were not cut "
-        "off; then from the end mark to the text, as told by the service. The end of the last "
-        "sound is found by a voice detector and levels of 10 ms before anything is added.",
+        "is not louder. Half of the recordings with two stretches of speech have a pause of 0.2 to "
+        "0.7 s, where the recording is quietest, which may be within a word. Each further seed "
+        "plays the other half, with other pauses.",
         "",
-        "Half of the recordings with two stretches of speech have a pause of 0.2 to 0.7 s. *Cut "
-        "off*: the share of these that the service ended before the last word. *By the satellite*: "
-        "the share that the satellite's own pause ended. *Without a pause*: the share of the "
-        "others that the service ended before the last word. A pause lies where the recording is "
-        "quietest, which may be within a word.",
+        "*Complete*: what is said is a whole phrase of the book, and no longer one begins with it. "
+        "Orders have no reference text: that of `stt-mqtt transcribe` counts if all values are "
+        "right in it.",
         "",
-        *report.table(["recordings", *columns], rows),
+        "## Times",
         "",
-        *report.table(["pause", *columns], pauses),
+        "Seconds, at the median and the 95th percentile.",
+        "",
+        "- *Text*: from the end of the last sound of the recording to the text at a client of the "
+        "broker, for recordings that were not cut off. A voice detector and levels of 10 ms find "
+        "the last sound before anything is added.",
+        "- *Answer*: from the end mark to the text, as told by the service.",
+        "",
+        *report.table(
+            [
+                "recordings",
+                "played",
+                "text, median",
+                "text, 95 %",
+                "answer, median",
+                "answer, 95 %",
+            ],
+            [_times(name, row) for name, row in rows.items() if row["clips"]],
+        ),
+        "",
+        "## Pauses",
+        "",
+        "Shares of the recordings with a pause. In brackets: 95 % intervals.",
+        "",
+        "- *Cut off*: the service ended it before the last word.",
+        "- *Other words*: the same, and the text is not right yet. It is right if it has all words "
+        "of the command, or all values of the order.",
+        "- *Satellite*: the satellite's own pause of 0.6 s ended it.",
+        "- *No pause*: the share of the recordings without a pause that the service ended before "
+        "the last word.",
+        "",
+        *report.table(
+            ["recordings", "paused", "cut off", "other words", "satellite", "no pause"],
+            [_pauses(name, row) for name, row in with_pause.items()],
+        ),
         "",
         f"{guess} CPU seconds per second: {report.counts(data['cpu_s_per_s'])}. Ends: "
         f"{report.counts(data['kinds']['all']['ends'])}. Not sent by the satellite: "
@@ -255,13 +376,15 @@ def page(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _row(name: str, row: Mapping[str, Any]) -> list[object]:
+def _times(name: str, row: Mapping[str, Any]) -> list[object]:
     times = (row["last_word_to_text_s"], row["end_to_text_s"])
     seconds = [report.number("{:.3f}", one[key]) for one in times for key in ("p50", "p95")]
-    share, low, high = (report.number("{:.1%}", one) for one in row["cut"])
-    others = (row["cut_by_satellite"], row["cut_without_pause"])
-    shares = [report.number("{:.1%}", one[0]) for one in others]
-    return [name, row["clips"], *seconds, share, f"{low} to {high}", *shares]
+    return [name, row["clips"], *seconds]
+
+
+def _pauses(name: str, row: Mapping[str, Any]) -> list[object]:
+    kept = ("cut", "cut_with_other_words", "cut_by_satellite", "cut_without_pause")
+    return [name, row["with_pause"], *(report.interval(row[key]) for key in kept)]
 
 
 if __name__ == "__main__":
@@ -273,4 +396,10 @@ if __name__ == "__main__":
     )
     options.add_argument("--rooms", type=int, default=1, help="satellites at once")
     options.add_argument("--clips", type=int, help="most recordings of a kind")
+    options.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="play the recordings with a pause that often, with other pauses (default: 1)",
+    )
     sys.exit(report.run(report.Benchmark("live", measure, page, lost), options))

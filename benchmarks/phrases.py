@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,7 @@ def figures(part: Part, heard: Sequence[Heard]) -> dict[str, Any]:
 
 def parts(options: argparse.Namespace) -> list[Part]:
     """The parts of the page, each with the chosen half of its clips."""
-    starter = PhraseBook(
-        {"en": read(STARTER)}, near_phrases.home_of(near_phrases.sentences()["home"])
-    )
+    starter = starter_book()
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
             samples = speech.samples(Path(folder))
@@ -246,6 +244,11 @@ def synthesised() -> tuple[list[Clip], list[Clip]]:
     return said, near
 
 
+def starter_book() -> PhraseBook:
+    """The book that the package ships, for the home of the near phrases."""
+    return PhraseBook({"en": read(STARTER)}, near_phrases.home_of(near_phrases.sentences()["home"]))
+
+
 def book_of(*names: str) -> PhraseBook:
     """A book of `benchmarks/books`, or several as one."""
     merged: dict[str, Any] = {"language": "en", "intents": {}, "lists": {}, "expansion_rules": {}}
@@ -272,9 +275,20 @@ def is_word(clip: Clip, heard: Transcript) -> bool:
 
 def has_slots(clip: Clip, heard: Transcript) -> bool:
     """All values are right: those of the phrase, else those in the text."""
-    if heard.phrase is not None:
-        return dict(heard.phrase.slots) == dict(clip.slots)
-    return scoring.slots_right(clip.slots, heard.text)
+    return is_understood(clip, heard.text, None if heard.phrase is None else heard.phrase.slots)
+
+
+def is_understood(clip: Clip, text: str, slots: Mapping[str, object] | None) -> bool:
+    """Whether a text has all words of a recording, or all values of an order.
+
+    `slots`: the values of the phrase that the text is; None: it is none.
+    """
+    if not clip.slots:
+        right = scoring.is_exact if " " in clip.text else scoring.is_right_word
+        return right(clip.text, text)
+    if slots is not None:
+        return dict(slots) == dict(clip.slots)
+    return scoring.slots_right(clip.slots, text)
 
 
 def is_unchanged(_clip: Clip, heard: Transcript) -> bool:

@@ -45,7 +45,8 @@ CODEC = Codec.OPUS
 class Scene:
     """A recording as it is played.
 
-    `first_word_s`, `last_word_s`: when its first sound begins and its last sound ends.
+    `first_word_s`, `last_word_s`: when its first sound begins and its last sound ends. `seed`: of
+    the choice of its pause.
     """
 
     clip: Clip
@@ -54,6 +55,7 @@ class Scene:
     first_word_s: float
     last_word_s: float
     pause: Planted | None
+    seed: int = SEED
 
 
 @dataclass(slots=True)
@@ -74,11 +76,16 @@ class Sent:
         """When the service knew that it was over."""
         return self.answered_at - float(self.result["latency_s"])
 
+    @property
+    def is_ended_by_service(self) -> bool:
+        """Whether the service took the turn for complete."""
+        return bool(self.result["end"] == "endpoint")
+
     def write(self, file: Path) -> None:
         """Write the part that the service transcribed, as WAV with the very samples it decodes."""
         data = b"".join(chunk[4:] for chunk in self.chunks)
         samples = decode(EncodedAudio(AudioFormat(CODEC), data), 60.0).samples
-        if self.result["end"] == "endpoint":
+        if self.is_ended_by_service:
             # What came later was dropped.
             samples = samples[: round(self.result["audio_s"] * SAMPLE_RATE)]
         data = samples.astype("<f4").tobytes()

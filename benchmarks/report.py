@@ -146,6 +146,14 @@ def number(form: str, value: float | None) -> str:
     return DASH if value is None else form.format(value)
 
 
+def interval(limits: Sequence[float | None]) -> str:
+    """A share in percent and its interval: value, low and high; a dash for none."""
+    value, low, high = (one if one is None else 100 * one for one in limits)
+    if value is None or low is None or high is None:
+        return DASH
+    return f"{value:.1f}% ({low:.1f} to {high:.1f})"
+
+
 def points(low_to_high: Sequence[float | None]) -> str:
     """A difference of shares in percentage points: value, low and high; a dash for none."""
     value, *limits = [number("{:+.1f}", one and 100 * one) for one in low_to_high]

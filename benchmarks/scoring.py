@@ -114,6 +114,11 @@ def rate(counts: Sequence[float], of: Sequence[float], clusters: Sequence[str]) 
     return found
 
 
+def groups(speakers: Sequence[str], clips: Sequence[str]) -> Sequence[str]:
+    """The clusters of rows of which several may be of one clip: speakers, or clips if few speak."""
+    return speakers if len(set(speakers)) >= FEW_SPEAKERS else clips
+
+
 def share(sums: Sums) -> Any:
     """First column divided by second."""
     return sums[..., 0] / sums[..., 1]

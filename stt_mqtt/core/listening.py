@@ -31,7 +31,7 @@ SENTENCE_S = 0.45
 CONFIDENT = 0.5
 """Least confidence of such a sentence."""
 SURE_END = 0.88
-"""Least probability of the mark at its end. benchmarks/eager.py shows what it trades."""
+"""Least probability of the mark at its end. benchmarks/turns.py shows what it trades."""
 LONGEST_CHUNK_S = 1.0
 """Longest time between two chunks of live audio. A longer chunk is old audio."""
 PCM_BYTES_PER_S = 2 * SAMPLE_RATE

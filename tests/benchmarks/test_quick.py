@@ -194,8 +194,10 @@ def test_quick_live_hears_a_pause_and_loses_no_word(quick: Quick) -> None:
     assert (everything["clips"], everything["with_pause"]) == (2, 1)
     assert sum(row["clips"] for row in data["pauses"].values()) == 1
     assert everything["end_to_text_s"]["p50"] > 0
+    complete = [clip for clip in data["clips"] if clip["completion"] == "COMPLETE"]
+    assert data["complete"]["complete"]["clips"] == len(complete)
     for clip in data["clips"]:
-        assert clip["ends"]
+        assert len(clip["ends"]) == len(clip["right"]) > 0
         assert clip["last_word_to_text_s"] is None or clip["last_word_to_text_s"] > 0
 
 
@@ -204,7 +206,10 @@ def test_quick_partials_has_a_revision_and_takes_nothing_back(quick: Quick) -> N
     assert (run["rooms"], run["recordings"], run["utterances"]) == (1, 2, 2)
     assert run["partials"] > 0
     assert run["taken_back"] == 0
-    assert run["first_s"]["commands"]["p50"] is not None
+    assert run["differ"] == [0, 0]
+    assert run["first_s"]["commands"]["with_partials"] > 0
+    assert run["first_s"]["all"]["p50"] is not None
+    assert all(run["cpu_s_per_s"])
 
 
 def test_quick_assist_hears_the_samples_and_ends_their_turn(quick: Quick) -> None:
@@ -235,13 +240,20 @@ def test_quick_phrases_understands_the_samples(quick: Quick) -> None:
     assert data["large_book"]["search_ms"] > 0
 
 
-def test_quick_eager_judges_the_end_and_a_pause_of_each_sample(quick: Quick) -> None:
-    data = quick("eager")
-    assert data["recordings"] == 9
-    taken = data["glimpses"]
+def test_quick_turns_judges_the_end_and_pauses_of_each_sample_both_ways(quick: Quick) -> None:
+    data = quick("turns")
+    eager, phrases = data["eager"], data["phrases"]
+    assert eager["recordings"] == phrases["recordings"] == 9
+    taken = eager["glimpses"]
     assert [one["is_whole"] for one in taken] == [True, False] * 9
     assert all(0 <= one[key] <= 1 for one in taken for key in ("end_prob", "confidence"))
     assert any(one["end_prob"] for one in taken)
+    whole = [one for one in phrases["glimpses"] if one["is_whole"]]
+    begun = [one for one in phrases["glimpses"] if not one["is_whole"]]
+    assert len(whole) == 9 < len(begun) <= 27
+    assert all(one["is_right"] for one in whole)
+    assert any(one["completion"] == "COMPLETE" for one in whole)
+    assert not all(one["is_right"] for one in begun)
 
 
 def test_quick_isolate_decodes_the_same_in_processes_apart(quick: Quick) -> None:

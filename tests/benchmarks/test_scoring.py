@@ -8,6 +8,7 @@ from benchmarks.scoring import (
     Estimate,
     bootstrap,
     difference_of_shares,
+    groups,
     is_exact,
     is_right_word,
     rate,
@@ -112,3 +113,10 @@ def test_no_phantom_in_few_noises_still_leaves_room_for_some() -> None:
 def test_nothing_measured_is_no_figure() -> None:
     assert bootstrap([[], []], [], share) == Estimate(None)
     assert bootstrap([[1.0], [0.0]], ["a"], share) == Estimate(None)
+
+
+def test_where_few_people_speak_the_clips_are_drawn_and_not_the_places_in_them() -> None:
+    clips = ["a", "a", "b", "b", "c", "c"]
+    assert groups(["one"] * 6, clips) == clips
+    speakers = ["one", "two", "three", "four", "five", "five"]
+    assert groups(speakers, clips) == speakers
