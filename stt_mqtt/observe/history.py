@@ -6,19 +6,59 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, log
 
 from stt_mqtt.types import Outcome, OutcomeKind
 
 BUCKET_S = 60.0
 BUCKETS = 60
 """Buckets that are kept: one hour."""
-LATENCIES = 64
-"""Latencies that are kept of a minute, the newest ones."""
+LATENCY_STEP = 1.05
+"""Upper end of a range of latencies against its lower end. A quantile is as exact as that."""
+LEAST_LATENCY_S, MOST_LATENCY_S = 0.001, 3600.0
+"""Shorter and longer latencies are each in one range."""
 ANSWERED = frozenset({OutcomeKind.TRANSCRIPT, OutcomeKind.NO_SPEECH})
 """Outcomes whose latency says how quick the service is. An error may be answered at once."""
+
+
+class Latencies:
+    """All latencies of a time, counted in narrow ranges. It has at most 310 of them."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[int, tuple[int, float]] = {}
+        """The count and the sum of the latencies of each range, in seconds."""
+
+    def note(self, latency_s: float) -> None:
+        """Count a latency."""
+        bounded_s = min(max(latency_s, LEAST_LATENCY_S), MOST_LATENCY_S)
+        self._add(int(log(bounded_s / LEAST_LATENCY_S, LATENCY_STEP)), 1, latency_s)
+
+    @classmethod
+    def of(cls, parts: Iterable[Latencies]) -> Latencies:
+        """Those of all parts. Each latency counts the same."""
+        whole = cls()
+        for part in parts:
+            for number, (count, sum_s) in part._ranges.items():
+                whole._add(number, count, sum_s)
+        return whole
+
+    def quantile(self, share: float) -> float | None:
+        """The latency that `share` of all do not exceed: the mean of the range in which it is.
+
+        None: there are no latencies.
+        """
+        rank = max(ceil(share * sum(count for count, _ in self._ranges.values())), 1)
+        for _, (count, sum_s) in sorted(self._ranges.items()):
+            rank -= count
+            if rank <= 0:
+                return sum_s / count
+        return None
+
+    def _add(self, number: int, count: int, sum_s: float) -> None:
+        counted, summed_s = self._ranges.get(number, (0, 0.0))
+        self._ranges[number] = (counted + count, summed_s + sum_s)
 
 
 @dataclass(slots=True)
@@ -30,7 +70,7 @@ class Bucket:
     silent: int = 0
     """Utterances in which nobody spoke, or that were aborted."""
     errors: int = 0
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+    latencies: Latencies = field(default_factory=Latencies)
     cpu_s: float = 0.0
     cpu_samples: int = 0
     most_jobs: int = 0
@@ -42,22 +82,6 @@ class Bucket:
     def cpu(self) -> float | None:
         """Mean number of cores in use. None: it was not sampled."""
         return self.cpu_s / self.cpu_samples if self.cpu_samples else None
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """The median and the 95th percentile of latencies, in seconds."""
-
-    p50_s: float
-    p95_s: float
-
-    @classmethod
-    def of(cls, latencies_s: Sequence[float]) -> Latency | None:
-        """Those of `latencies_s`. None: there are none."""
-        if not latencies_s:
-            return None
-        ordered = sorted(latencies_s)
-        return cls(_quantile(ordered, 0.5), _quantile(ordered, 0.95))
 
 
 class History:
@@ -76,7 +100,7 @@ class History:
         else:
             bucket.silent += 1
         if outcome.kind in ANSWERED and outcome.latency_s is not None:
-            bucket.latencies_s.append(outcome.latency_s)
+            bucket.latencies.note(outcome.latency_s)
 
     def sample(self, cpu: float | None, jobs: int, rung: str, now: float) -> None:
         """Note the load: cores in use (None: unknown), waiting utterances, and the active rung."""
@@ -113,8 +137,3 @@ def column(
     """One value of each bucket, rounded for a plot."""
     values = map(value, buckets)
     return [None if number is None else round(number, 4) for number in values]
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed."""
-    return ordered[max(ceil(share * len(ordered)) - 1, 0)]

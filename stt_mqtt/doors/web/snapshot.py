@@ -13,7 +13,7 @@ from stt_mqtt.core.device import Device
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.web.status_board import Room, StatusBoard
 from stt_mqtt.mqtt.json import Json
-from stt_mqtt.observe.history import BUCKET_S, Latency, column
+from stt_mqtt.observe.history import BUCKET_S, Latencies, column
 from stt_mqtt.observe.microphones import Judgement
 from stt_mqtt.observe.process import rss_mb
 from stt_mqtt.types import DeviceState
@@ -161,22 +161,22 @@ def _now(board: StatusBoard) -> Json:
 def _history(board: StatusBoard) -> Json:
     """The last hour, oldest minute first, and its figures."""
     minutes = board.history.minutes(board.parts.clock.now())
-    latencies = [Latency.of(minute.latencies_s) for minute in minutes]
-    whole = Latency.of([seconds for minute in minutes for seconds in minute.latencies_s])
+    latencies = [minute.latencies for minute in minutes]
+    whole = Latencies.of(latencies)
     return {
         "bucket_s": BUCKET_S,
         "transcripts": [minute.transcripts for minute in minutes],
         "silent": [minute.silent for minute in minutes],
         "errors": [minute.errors for minute in minutes],
-        "p50_s": [None if found is None else round(found.p50_s, 3) for found in latencies],
-        "p95_s": [None if found is None else round(found.p95_s, 3) for found in latencies],
+        "p50_s": [_rounded(found.quantile(0.5), 3) for found in latencies],
+        "p95_s": [_rounded(found.quantile(0.95), 3) for found in latencies],
         "cpu": column(minutes, lambda minute: minute.cpu),
         "jobs": [minute.most_jobs for minute in minutes],
         "rung": [minute.rung for minute in minutes],
         "hour": {
             "utterances": sum(m.transcripts + m.silent + m.errors for m in minutes),
-            "p50_s": None if whole is None else round(whole.p50_s, 3),
-            "p95_s": None if whole is None else round(whole.p95_s, 3),
+            "p50_s": _rounded(whole.quantile(0.5), 3),
+            "p95_s": _rounded(whole.quantile(0.95), 3),
         },
     }
 
