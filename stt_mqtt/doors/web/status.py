@@ -60,7 +60,8 @@ class StatusPage:
     @property
     def routes(self) -> list[web.RouteDef]:
         """The stream of snapshots."""
-        return [web.get("/events", self._events)]
+        # A HEAD would be answered with a stream.
+        return [web.get("/events", self._events, allow_head=False)]
 
     def touch(self) -> None:
         """There is something new to show."""

@@ -321,6 +321,23 @@ def test_a_wrong_token_is_answered_slowly(monkeypatch: pytest.MonkeyPatch) -> No
     run(scenario())
 
 
+def test_the_socket_has_no_head() -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Protocol": PROTOCOL,
+    }
+
+    async def scenario() -> None:
+        site = Site()
+        async with running(site) as session:
+            assert await status(session, site, "/ws?room=a", "HEAD", headers=handshake) == 405
+
+    run(scenario())
+
+
 OWN, FOREIGN = "own", "foreign"
 
 

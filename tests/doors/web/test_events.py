@@ -125,6 +125,18 @@ def test_an_address_without_a_page_gets_a_place_of_the_one_that_has_the_most() -
     asyncio.run(scenario())
 
 
+def test_events_has_no_head() -> None:
+    async def scenario() -> None:
+        bench = StatusBench()
+        async with bench.serving() as url, ClientSession() as session:
+            async with session.head(f"{url}events") as response:
+                assert response.status == 405
+            async with session.head(url) as response:
+                assert response.status == 200
+
+    asyncio.run(scenario())
+
+
 def test_a_reader_that_does_not_read_misses_snapshots_and_costs_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
