@@ -66,10 +66,13 @@ class Bucket:
     """One minute. `minute`: its number since the start of the clock."""
 
     minute: int
+    utterances: int = 0
     transcripts: int = 0
     silent: int = 0
-    """Utterances in which nobody spoke, or that were aborted."""
+    """Utterances in which nobody spoke."""
+    aborted: int = 0
     errors: int = 0
+    """Utterances that failed, and messages that were refused."""
     latencies: Latencies = field(default_factory=Latencies)
     cpu_s: float = 0.0
     cpu_samples: int = 0
@@ -93,12 +96,11 @@ class History:
     def outcome(self, outcome: Outcome, now: float) -> None:
         """Count the outcome of an utterance."""
         bucket = self._at(now)
-        if outcome.kind is OutcomeKind.TRANSCRIPT:
-            bucket.transcripts += 1
-        elif outcome.kind is OutcomeKind.ERROR:
-            bucket.errors += 1
-        else:
-            bucket.silent += 1
+        bucket.utterances += is_utterance(outcome)
+        bucket.transcripts += outcome.kind is OutcomeKind.TRANSCRIPT
+        bucket.silent += outcome.kind is OutcomeKind.NO_SPEECH
+        bucket.aborted += outcome.kind is OutcomeKind.ABORTED
+        bucket.errors += outcome.kind is OutcomeKind.ERROR
         if outcome.kind in ANSWERED and outcome.latency_s is not None:
             bucket.latencies.note(outcome.latency_s)
 
@@ -129,6 +131,11 @@ class History:
     @staticmethod
     def _minute(now: float) -> int:
         return int(now // BUCKET_S)
+
+
+def is_utterance(outcome: Outcome) -> bool:
+    """Whether it ends an utterance. Of a message that is refused, such as a start, nothing ends."""
+    return outcome.error is None or outcome.end is not None
 
 
 def column(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from stt_mqtt.errors import DisabledError, ExpiredError
 from stt_mqtt.observe.history import (
     BUCKET_S,
     BUCKETS,
@@ -12,7 +13,7 @@ from stt_mqtt.observe.history import (
     Latencies,
     column,
 )
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind
 
 NOW = 100_000.0
 KITCHEN = DeviceKey("native", "kitchen")
@@ -28,8 +29,29 @@ def test_outcomes_are_counted_in_the_minute_in_which_they_come() -> None:
         history.outcome(outcome(kind), NOW)
     history.outcome(outcome(OutcomeKind.TRANSCRIPT), NOW + BUCKET_S)
     before, last = history.minutes(NOW + BUCKET_S)[-2:]
-    assert (before.transcripts, before.silent, before.errors) == (1, 2, 1)
-    assert (last.transcripts, last.silent, last.errors) == (1, 0, 0)
+    found = (before.transcripts, before.silent, before.aborted, before.errors)
+    assert found == (1, 1, 1, 1)
+    assert before.utterances == 4
+    assert (last.utterances, last.transcripts, last.silent, last.errors) == (1, 1, 0, 0)
+
+
+def test_a_refused_start_is_an_error_and_no_utterance() -> None:
+    history = History()
+    history.outcome(
+        Outcome(KITCHEN, "a", 0.0, OutcomeKind.ERROR, error=DisabledError("disabled")), NOW
+    )
+    minute = history.minutes(NOW)[-1]
+    assert (minute.utterances, minute.errors) == (0, 1)
+
+
+def test_an_utterance_that_fails_is_an_utterance_and_an_error() -> None:
+    history = History()
+    failed = Outcome(
+        KITCHEN, "a", 0.0, OutcomeKind.ERROR, end=EndReason.STOP, error=ExpiredError("too old")
+    )
+    history.outcome(failed, NOW)
+    minute = history.minutes(NOW)[-1]
+    assert (minute.utterances, minute.errors) == (1, 1)
 
 
 def test_an_error_and_an_abort_say_nothing_about_the_latency() -> None:

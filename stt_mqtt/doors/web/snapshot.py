@@ -167,6 +167,7 @@ def _history(board: StatusBoard) -> Json:
         "bucket_s": BUCKET_S,
         "transcripts": [minute.transcripts for minute in minutes],
         "silent": [minute.silent for minute in minutes],
+        "aborted": [minute.aborted for minute in minutes],
         "errors": [minute.errors for minute in minutes],
         "p50_s": [_rounded(found.quantile(0.5), 3) for found in latencies],
         "p95_s": [_rounded(found.quantile(0.95), 3) for found in latencies],
@@ -174,7 +175,7 @@ def _history(board: StatusBoard) -> Json:
         "jobs": [minute.most_jobs for minute in minutes],
         "rung": [minute.rung for minute in minutes],
         "hour": {
-            "utterances": sum(m.transcripts + m.silent + m.errors for m in minutes),
+            "utterances": sum(minute.utterances for minute in minutes),
             "p50_s": _rounded(whole.quantile(0.5), 3),
             "p95_s": _rounded(whole.quantile(0.95), 3),
         },

@@ -14,7 +14,7 @@ from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.mqtt.json import Json
-from stt_mqtt.observe.history import History
+from stt_mqtt.observe.history import History, is_utterance
 from stt_mqtt.observe.microphones import Microphones
 from stt_mqtt.observe.process import CpuMeter
 from stt_mqtt.observe.troubles import Troubles
@@ -94,7 +94,7 @@ class StatusBoard:
         self.troubles.outcome(outcome, ts)
         self.microphones.outcome(outcome, now)
         room = self._room(outcome.key)
-        room.utterances += outcome.id is not None
+        room.utterances += is_utterance(outcome)
         room.errors += outcome.error is not None
         room.seen_ts = ts
         room.last = _fields(outcome, self.shows_text)

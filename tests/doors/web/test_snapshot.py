@@ -180,11 +180,24 @@ def test_the_last_hour_has_a_column_for_each_plot() -> None:
     history = bench.now["history"]
     columns = {name: values for name, values in history.items() if isinstance(values, list)}
     assert set(columns) == {
-        "transcripts", "silent", "errors", "p50_s", "p95_s", "cpu", "jobs", "rung",
+        "transcripts", "silent", "aborted", "errors", "p50_s", "p95_s", "cpu", "jobs", "rung",
     }  # fmt: skip
     assert {len(values) for values in columns.values()} == {60}
     assert (history["transcripts"][-1], history["silent"][-1]) == (1, 1)
     assert history["hour"] == {"utterances": 2, "p50_s": 0.0, "p95_s": 0.0}
+
+
+def test_starts_that_are_refused_and_utterances_that_are_cancelled_count_by_themselves() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/audio/start", b'{"id": "a"}')
+    bench.send("stt/kitchen/audio/abort")
+    bench.send("stt/kitchen/set", b'{"enabled": false}')
+    for number in range(3):
+        bench.send("stt/kitchen/audio/start", json.dumps({"id": f"refused {number}"}).encode())
+    history = bench.now["history"]
+    assert (history["silent"][-1], history["aborted"][-1], history["errors"][-1]) == (0, 1, 3)
+    assert history["hour"]["utterances"] == 1
+    assert (bench.room()["utterances"], bench.room()["errors"]) == (1, 3)
 
 
 def test_the_doors_say_what_is_wrong_and_who_is_connected() -> None:
