@@ -28,6 +28,7 @@ from tests.virtual_time import run_in_virtual_time
 WELL = Connections(
     broker="localhost:1883",
     thread_is_alive=True,
+    thread_hangs=False,
     is_connected=True,
     is_online=True,
     is_stopping=False,
@@ -295,6 +296,12 @@ def test_without_the_thread_that_connects_nothing_comes_back_by_itself() -> None
     asked = Asked()
     asked.connections = replace(WELL, thread_is_alive=False)
     assert asked.machines.health() == "The thread of the connection to the broker has ended."
+
+
+def test_a_network_thread_that_hangs_is_told() -> None:
+    asked = Asked()
+    asked.connections = replace(WELL, thread_hangs=True)
+    assert asked.machines.health() == "The thread of the connection to the broker hangs."
 
 
 def test_a_gateway_is_alive_without_workers_and_servers() -> None:
