@@ -134,6 +134,17 @@ def test_the_wait_is_the_time_in_the_queue() -> None:
     assert asked.value("batch_utterances_count") == 2
 
 
+def test_the_start_of_the_process_follows_a_clock_that_is_set_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boot = "prometheus_client.process_collector.ProcessCollector._boot_time"
+    monkeypatch.setattr(boot, lambda _: 100.0)
+    asked = Asked()
+    before = asked.value("process_start_time_seconds")
+    monkeypatch.setattr(boot, lambda _: 1_800_000_000.0)
+    assert asked.value("process_start_time_seconds") == before + 1_799_999_900.0
+
+
 def test_queue_buffers_and_devices_are_what_they_are_now() -> None:
     asked = Asked(workers=1)
     asked.say_once()

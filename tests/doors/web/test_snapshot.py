@@ -200,6 +200,38 @@ def test_starts_that_are_refused_and_utterances_that_are_cancelled_count_by_them
     assert (bench.room()["utterances"], bench.room()["errors"]) == (1, 3)
 
 
+def test_a_clock_that_is_set_later_does_not_age_what_was_heard() -> None:
+    bench = Bench()
+    bench.clock.epoch_s = 100.0
+    bench.says()
+    bench.send("stt/attic/audio/start", b'{"codec": "mp3"}')
+    bench.drops = {"inbox_full": 4}
+    bench.board.sample()
+    bench.clock.advance(5.0)
+    bench.clock.epoch_s = 1_800_000_000.0
+    found = bench.now
+    assert found["started"] == found["ts"] - 5.0 == 1_799_999_995.0
+    assert {error["ts"] for error in found["errors"]} == {found["started"]}
+    assert [room["last"]["ts"] for room in found["rooms"]] == [found["started"]] * 2
+    assert [room["seen"] for room in found["rooms"]] == [found["started"]] * 2
+
+
+def test_speech_that_was_stored_says_when_it_was_said() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/audio/start", b'{"age_ms": 5000}')
+    bench.send("stt/kitchen/audio", bytes(32_000))
+    bench.send("stt/kitchen/audio/stop")
+    bench.answer()
+    assert bench.room()["last"]["ts"] == bench.now["ts"] - 5.0
+
+
+def test_a_clock_that_was_ahead_makes_no_room_seen_in_the_future() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/set", b"{}")
+    bench.clock.epoch_s -= 3600.0
+    assert bench.room()["seen"] == bench.now["ts"]
+
+
 def test_the_doors_say_what_is_wrong_and_who_is_connected() -> None:
     bench = Bench()
     many = tuple(f"client-{number}" for number in range(MAX_CLIENTS + 3))

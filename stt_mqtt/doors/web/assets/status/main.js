@@ -7,7 +7,7 @@ import { showFigures } from "./plots.js";
 import { showRooms, tickRooms } from "./rooms.js";
 import { prepareSelfCheck } from "./selfcheck.js";
 import { LoginNeeded, Refused, snapshots } from "./stream.js";
-import { timeOfDay } from "./words.js";
+import { dateAndTime, timeOfDay } from "./words.js";
 
 const SILENT_MS = 15_000; // The service sends every 5 s.
 const RETRY_MS = 2_000;
@@ -75,7 +75,7 @@ function take(snapshot) {
   showErrors(snapshot);
   showDoors(snapshot.doors);
   showPhrases(snapshot.phrases);
-  showVersions({ started: snapshot.started, versions: snapshot.versions });
+  showVersions({ started: dateAndTime(snapshot.started), versions: snapshot.versions });
   tick();
 }
 
