@@ -33,6 +33,8 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "homeassistant": ("homeassistant", "enabled"),
     "hermes": ("hermes", "enabled"),
     "phrases": ("phrases", "builtin"),
+    "show_text": ("web", "show_text"),
+    "rooms": ("web", "rooms"),
     "gap_timeout_ms": ("device_defaults", "gap_timeout_ms"),
     "max_utterance_s": ("limits", "max_utterance_s"),
     "workers": ("engine", "workers"),
@@ -43,7 +45,8 @@ DEVICES = "devices"
 DEVICE_KEYS = ("enabled", "language", "prompt", "area", "gap_timeout_ms", "codec", "rate")
 """Keys of a device beside its name, as under `devices:` in the YAML file."""
 NOT_SET = (None, "", "null")
-"""Values that mean "not set". Shell scripts turn a missing option into the word `null`."""
+"""Values that mean "not set". Shell scripts turn a missing option into the word `null`. A list that
+holds nothing else is not set either: the form leaves an empty one behind."""
 KNOWN = (*OPTIONS, DEVICES)
 """All options, in their order on the form."""
 
@@ -120,9 +123,9 @@ class AddonSource:
 def _sections(options: Mapping[str, object], devices: _DeviceOptions) -> dict[str, object]:
     """Convert options to YAML sections, without validation. Unknown options are left out.
 
-    Null, an empty text and the word `null` mean "not set". Wyoming is always enabled, because the
-    Supervisor announces it to Home Assistant, and the pages are, because Docker asks them for
-    the health of the service.
+    Null, an empty text, an empty list and the word `null` mean "not set". Wyoming is always
+    enabled, because the Supervisor announces it to Home Assistant, and the pages are, because
+    Docker asks them for the health of the service.
     """
     sections: dict[str, dict[str, object]] = {
         "wyoming": {"listen": [WYOMING_URI], "zeroconf": False},
@@ -207,7 +210,9 @@ def _unknown(options: Mapping[str, object]) -> list[str]:
 
 
 def _is_set(options: Mapping[str, object], option: str) -> bool:
-    return options.get(option) not in NOT_SET
+    value = options.get(option)
+    is_empty = isinstance(value, list) and not _without_unset(value)
+    return value not in NOT_SET and not is_empty
 
 
 def _plain(value: object) -> object:

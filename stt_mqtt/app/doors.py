@@ -252,6 +252,7 @@ class Doors:
         return Connections(
             broker=client.address,
             thread_is_alive=client.is_alive,
+            thread_hangs=client.hangs,
             is_connected=client.connected,
             is_online=self._application.online.is_set(),
             is_stopping=self._stopping,

@@ -25,7 +25,7 @@ MAX_LAG_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """The connections of the doors.
+    """The connections of the doors. The thread is that of the connection to the broker.
 
     `is_online`: the service has announced itself on the broker. `lost`: messages that the transport
     lost, by cause. `outbox` and `inbox`: the messages and bytes that wait there.
@@ -33,6 +33,7 @@ class Connections:
 
     broker: str
     thread_is_alive: bool
+    thread_hangs: bool
     is_connected: bool
     is_online: bool
     is_stopping: bool
@@ -68,8 +69,11 @@ class Machines:
             return f"The event loop is {self._lag.last_s:.0f} s late."
         if self._service.config.has_model and not scheduler.healthy:
             return f"{scheduler.hanging} of {scheduler.workers} inference threads hang."
-        if not self._connections().thread_is_alive:
+        connections = self._connections()
+        if not connections.thread_is_alive:
             return "The thread of the connection to the broker has ended."
+        if connections.thread_hangs:
+            return "The thread of the connection to the broker hangs."
         return None
 
     async def readiness(self) -> str | None:

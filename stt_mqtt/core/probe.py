@@ -24,7 +24,7 @@ MAX_AGE_S = 60.0
 TIMEOUT_S = 10.0
 """Time for the recording. Who speaks a command does not wait for longer, either."""
 STALE_S = 300.0
-"""Time that the threads may be busy without one transcript. After that the engine is not well."""
+"""Time that the threads may be needed without one transcript. After that the engine is not well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,20 @@ class Probe:
         self._clock = clock
         self._last: Evidence | None = None
         self._began_at = 0.0
+        self._needed_since: float | None = None
+        """When the recording was first refused since the last verdict. None: it was not refused."""
+        self._refused_at = 0.0
+        """When the recording was last refused."""
         self._waiting: asyncio.Future[None] | None = None
         """Done when the recording that is being transcribed has its verdict."""
 
     async def check(self, max_age_s: float = MAX_AGE_S) -> Evidence:
         """What is known of the engine, at most `max_age_s` old, from the recording if needed.
 
-        Takes at most `TIMEOUT_S`. If all threads are needed for real speech, the last known state
-        is returned, whatever its age. Several callers share one transcription. Without own threads
-        the live workers of the fleet are evidence enough.
+        Takes at most `TIMEOUT_S`. While the threads are needed for real speech, the last known
+        state is returned, whatever its age, or that the engine works if nothing is known. Several
+        callers share one transcription. Without own threads the live workers of the fleet are
+        evidence enough.
         """
         now = self._clock.now()
         if self._scheduler.workers == 0:
@@ -73,14 +78,15 @@ class Probe:
         if self._last is not None and now - self._last.at < max_age_s:
             return self._last
         if self._waiting is None and not self._begin(now):
-            return self._known(now)
+            return self._while_needed(now)
         assert self._waiting is not None
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await asyncio.shield(self._waiting)
         except TimeoutError:
             self._last = Evidence(self._clock.now(), _too_late(TIMEOUT_S))
-        return self._known(self._clock.now())
+        assert self._last is not None
+        return self._last
 
     def takes(self, key: DeviceKey, verdict: Verdict | None) -> bool:
         """A thread gave a verdict. Return whether it is on the recording, so nobody else wants it.
@@ -92,6 +98,7 @@ class Probe:
             return True
         if isinstance(verdict, InferenceResult) and verdict.work_s is not None:
             self._last = Evidence(self._clock.now())
+            self._needed_since = None
         return False
 
     def _found(self, verdict: Verdict) -> None:
@@ -116,6 +123,7 @@ class Probe:
         if recording is None or self._is_needed or self._budget.missing_bytes(len(recording.data)):
             return False
         self._began_at = now
+        self._needed_since = None
         self._waiting = asyncio.get_running_loop().create_future()
         self._budget.use(PROBE, len(recording.data))
         sample = Utterance(PROBE, PROBE.name, recording, LANGUAGE, None, None, now, phrases=False)
@@ -130,14 +138,20 @@ class Probe:
         )
         return not self._scheduler.may_glimpse(PROBE) or any(spoken)
 
-    def _known(self, now: float) -> Evidence:
-        """The last known state, unless it is too old to say anything."""
-        if self._last is None:
-            return Evidence(now, "nothing was transcribed yet: the threads are needed for speech")
-        age_s = now - self._last.at
-        if age_s > STALE_S:
-            return Evidence(now, f"people speak, but nothing was transcribed for {age_s:.0f} s")
-        return self._last
+    def _while_needed(self, now: float) -> Evidence:
+        """What is known while the threads are needed for speech.
+
+        Before that nobody may have spoken for hours. So only the time counts in which they were
+        needed and gave no transcript.
+        """
+        if self._needed_since is None or now - self._refused_at > STALE_S:
+            # Nobody has asked for so long that the threads may have been free in between.
+            self._needed_since = now
+        self._refused_at = now
+        needed_s = now - self._needed_since
+        if needed_s > STALE_S:
+            return Evidence(now, f"people speak, but nothing was transcribed for {needed_s:.0f} s")
+        return self._last or Evidence(now)
 
 
 def _too_late(seconds: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from random import SystemRandom
 
 from stt_mqtt.config import Protocol
-from stt_mqtt.mqtt.client_state import ClientState
+from stt_mqtt.mqtt.client_state import CONNECT_HANG_S, HANG_S, ClientState
 from stt_mqtt.mqtt.connection import Connection, Ending
 from stt_mqtt.mqtt.messages import ClientListener, ClientOptions, Publication
 from stt_mqtt.mqtt.outbox import Outbox
@@ -77,6 +77,11 @@ class MqttClient:
     def is_alive(self) -> bool:
         """Whether the network thread runs, or was not started yet."""
         return self._thread is None or self._thread.is_alive()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the network thread runs, but has given no sign of life for long."""
+        return self._thread is not None and self.is_alive and self._state.heartbeat.is_missing
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -170,7 +175,10 @@ class MqttClient:
     def _run(self, listener: ClientListener) -> None:
         config = self._options.config
         attempt = first_attempt(config.protocol, named=config.client_id is not None)
+        heartbeat = self._state.heartbeat
+        heartbeat.beat()
         while not self._state.stopping.wait(attempt.delay_s):
+            heartbeat.beat(CONNECT_HANG_S)
             ending, lived_s = self._connect(attempt.protocol, listener)
             self._state.outbox.connection_ended()
             if self._state.stopping.is_set():
@@ -180,6 +188,7 @@ class MqttClient:
                 self._tell_loss(listener, ending.reason)
             self._report(ending, lived_s, attempt, following)
             attempt = following
+            heartbeat.beat(attempt.delay_s + HANG_S)
 
     def _connect(self, protocol: Protocol, listener: ClientListener) -> tuple[Ending, float]:
         """Make one connection or attempt; return how it ended and how many seconds it was up."""

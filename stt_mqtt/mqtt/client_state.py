@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 
 from stt_mqtt.mqtt.outbox import Outbox
 
@@ -48,6 +49,29 @@ class Wakeup:
             self._writer.close()
 
 
+HANG_S = 60.0
+"""Time without a sign of life after which the network thread hangs. It gives one every second."""
+CONNECT_HANG_S = 300.0
+"""The same while it connects. A name look-up that fails can take minutes, and so can an attempt at
+each address of the broker."""
+
+
+class Heartbeat:
+    """Signs of life of a thread. Its clock stops while the machine sleeps."""
+
+    def __init__(self) -> None:
+        self._due_at = float("inf")
+
+    def beat(self, within_s: float = HANG_S) -> None:
+        """The thread lives, and beats again within this time."""
+        self._due_at = monotonic() + within_s
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the next beat is late."""
+        return monotonic() > self._due_at
+
+
 @dataclass(slots=True)
 class ClientState:
     """Everything that the network thread shares with other threads."""
@@ -55,6 +79,7 @@ class ClientState:
     client_id: str
     outbox: Outbox
     wakeup: Wakeup = field(default_factory=Wakeup)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     stopping: threading.Event = field(default_factory=threading.Event)
     stop_by: float = 0.0
     filters: Mapping[str, int] = field(default_factory=dict)

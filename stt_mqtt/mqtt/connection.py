@@ -145,6 +145,7 @@ class Connection:
         selector.register(sock, interest)
         selector.register(wakeup, selectors.EVENT_READ)
         while self._work(answer_by):
+            self._state.heartbeat.beat()
             wanted = selectors.EVENT_READ
             if client.want_write():
                 wanted |= selectors.EVENT_WRITE

@@ -6,19 +6,59 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, log
 
 from stt_mqtt.types import Outcome, OutcomeKind
 
 BUCKET_S = 60.0
 BUCKETS = 60
 """Buckets that are kept: one hour."""
-LATENCIES = 64
-"""Latencies that are kept of a minute, the newest ones."""
+LATENCY_STEP = 1.05
+"""Upper end of a range of latencies against its lower end. A quantile is as exact as that."""
+LEAST_LATENCY_S, MOST_LATENCY_S = 0.001, 3600.0
+"""Shorter and longer latencies are each in one range."""
 ANSWERED = frozenset({OutcomeKind.TRANSCRIPT, OutcomeKind.NO_SPEECH})
 """Outcomes whose latency says how quick the service is. An error may be answered at once."""
+
+
+class Latencies:
+    """All latencies of a time, counted in narrow ranges. It has at most 310 of them."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[int, tuple[int, float]] = {}
+        """The count and the sum of the latencies of each range, in seconds."""
+
+    def note(self, latency_s: float) -> None:
+        """Count a latency."""
+        bounded_s = min(max(latency_s, LEAST_LATENCY_S), MOST_LATENCY_S)
+        self._add(int(log(bounded_s / LEAST_LATENCY_S, LATENCY_STEP)), 1, latency_s)
+
+    @classmethod
+    def of(cls, parts: Iterable[Latencies]) -> Latencies:
+        """Those of all parts. Each latency counts the same."""
+        whole = cls()
+        for part in parts:
+            for number, (count, sum_s) in part._ranges.items():
+                whole._add(number, count, sum_s)
+        return whole
+
+    def quantile(self, share: float) -> float | None:
+        """The latency that `share` of all do not exceed: the mean of the range in which it is.
+
+        None: there are no latencies.
+        """
+        rank = max(ceil(share * sum(count for count, _ in self._ranges.values())), 1)
+        for _, (count, sum_s) in sorted(self._ranges.items()):
+            rank -= count
+            if rank <= 0:
+                return sum_s / count
+        return None
+
+    def _add(self, number: int, count: int, sum_s: float) -> None:
+        counted, summed_s = self._ranges.get(number, (0, 0.0))
+        self._ranges[number] = (counted + count, summed_s + sum_s)
 
 
 @dataclass(slots=True)
@@ -26,11 +66,14 @@ class Bucket:
     """One minute. `minute`: its number since the start of the clock."""
 
     minute: int
+    utterances: int = 0
     transcripts: int = 0
     silent: int = 0
-    """Utterances in which nobody spoke, or that were aborted."""
+    """Utterances in which nobody spoke."""
+    aborted: int = 0
     errors: int = 0
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+    """Utterances that failed, and messages that were refused."""
+    latencies: Latencies = field(default_factory=Latencies)
     cpu_s: float = 0.0
     cpu_samples: int = 0
     most_jobs: int = 0
@@ -44,22 +87,6 @@ class Bucket:
         return self.cpu_s / self.cpu_samples if self.cpu_samples else None
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """The median and the 95th percentile of latencies, in seconds."""
-
-    p50_s: float
-    p95_s: float
-
-    @classmethod
-    def of(cls, latencies_s: Sequence[float]) -> Latency | None:
-        """Those of `latencies_s`. None: there are none."""
-        if not latencies_s:
-            return None
-        ordered = sorted(latencies_s)
-        return cls(_quantile(ordered, 0.5), _quantile(ordered, 0.95))
-
-
 class History:
     """Collects outcomes and samples of the load."""
 
@@ -69,14 +96,13 @@ class History:
     def outcome(self, outcome: Outcome, now: float) -> None:
         """Count the outcome of an utterance."""
         bucket = self._at(now)
-        if outcome.kind is OutcomeKind.TRANSCRIPT:
-            bucket.transcripts += 1
-        elif outcome.kind is OutcomeKind.ERROR:
-            bucket.errors += 1
-        else:
-            bucket.silent += 1
+        bucket.utterances += is_utterance(outcome)
+        bucket.transcripts += outcome.kind is OutcomeKind.TRANSCRIPT
+        bucket.silent += outcome.kind is OutcomeKind.NO_SPEECH
+        bucket.aborted += outcome.kind is OutcomeKind.ABORTED
+        bucket.errors += outcome.kind is OutcomeKind.ERROR
         if outcome.kind in ANSWERED and outcome.latency_s is not None:
-            bucket.latencies_s.append(outcome.latency_s)
+            bucket.latencies.note(outcome.latency_s)
 
     def sample(self, cpu: float | None, jobs: int, rung: str, now: float) -> None:
         """Note the load: cores in use (None: unknown), waiting utterances, and the active rung."""
@@ -107,14 +133,14 @@ class History:
         return int(now // BUCKET_S)
 
 
+def is_utterance(outcome: Outcome) -> bool:
+    """Whether it ends an utterance. Of a message that is refused, such as a start, nothing ends."""
+    return outcome.error is None or outcome.end is not None
+
+
 def column(
     buckets: Sequence[Bucket], value: Callable[[Bucket], float | None]
 ) -> list[float | None]:
     """One value of each bucket, rounded for a plot."""
     values = map(value, buckets)
     return [None if number is None else round(number, 4) for number in values]
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed."""
-    return ordered[max(ceil(share * len(ordered)) - 1, 0)]

@@ -66,6 +66,17 @@ class Readings:
     fleet: FleetStatus | None
 
 
+class _ProcessFigures(Collector):
+    """The figures of the process. Its start time follows a clock that is set later."""
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        # A collector reads the clock once, when it is made.
+        return ProcessCollector(namespace=PREFIX, registry=None).collect()
+
+
 class Exporter(Collector):
     """Writes the figures. Use it on the event loop only. `doors`: the names of the doors."""
 
@@ -78,7 +89,7 @@ class Exporter(Collector):
         self.registry = CollectorRegistry()
         """All figures, also those of the process."""
         self.registry.register(self)
-        ProcessCollector(namespace=PREFIX, registry=self.registry)
+        self.registry.register(_ProcessFigures())
 
     def text(self) -> bytes:
         """All figures now, in the format `CONTENT_TYPE`."""

@@ -1,6 +1,6 @@
 """The last errors by kind, with what to do about each. Pure and bounded.
 
-The kinds are closed lists. Times are seconds of the Unix epoch.
+The kinds are closed lists. Times are monotonic seconds: the clock may be set later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Trouble:
 
     kind: str
     count: int
-    ts: float
+    at: float
     device: str | None
     detail: str
     what_to_do: str
@@ -37,31 +37,31 @@ class Troubles:
         self._by_kind: dict[str, Trouble] = {}
         self._dropped: dict[str, int] = {}
 
-    def outcome(self, outcome: Outcome, ts: float) -> None:
+    def outcome(self, outcome: Outcome, now: float) -> None:
         """Note the error of an outcome, if it has one."""
         if outcome.error is not None:
             device, code = outcome.key.name, outcome.error.code
-            self._note(code, 1, ts, device, outcome.error.detail)
+            self._note(code, 1, now, device, outcome.error.detail)
 
-    def dropped(self, counts: Mapping[str, int], ts: float) -> None:
+    def dropped(self, counts: Mapping[str, int], now: float) -> None:
         """Note what was dropped, by the total of each reason since the start."""
         for reason, count in counts.items():
             more = count - self._dropped.get(reason, 0)
             if more > 0 and reason in DROPPED:
                 self._dropped[reason] = count
-                self._note(reason, more, ts, None, DROPPED[reason][0])
+                self._note(reason, more, now, None, DROPPED[reason][0])
 
     def latest(self) -> list[Trouble]:
         """The last error of each kind, the newest first."""
-        return sorted(self._by_kind.values(), key=lambda trouble: trouble.ts, reverse=True)
+        return sorted(self._by_kind.values(), key=lambda trouble: trouble.at, reverse=True)
 
-    def _note(self, kind: str, more: int, ts: float, device: str | None, detail: str) -> None:
+    def _note(self, kind: str, more: int, now: float, device: str | None, detail: str) -> None:
         before = self._by_kind.get(kind)
         if before is None and len(self._by_kind) >= KINDS:
             return
         count = more if before is None else before.count + more
         todo = WHAT_TO_DO.get(kind) or DROPPED.get(kind, ("", "Look into the log."))[1]
-        self._by_kind[kind] = Trouble(kind, count, ts, device, detail[:MAX_DETAIL], todo)
+        self._by_kind[kind] = Trouble(kind, count, now, device, detail[:MAX_DETAIL], todo)
 
 
 WHAT_TO_DO = {

@@ -87,6 +87,8 @@ EFFECTS: dict[str, tuple[Any, Callable[[Config], Any], Any]] = {
     "homeassistant": (False, lambda config: config.homeassistant.enabled, False),
     "hermes": (False, lambda config: config.hermes.enabled, False),
     "phrases": (False, lambda config: config.phrases.builtin, False),
+    "show_text": (True, lambda config: config.web.show_text, True),
+    "rooms": (["tablet", "phone_*"], lambda config: config.web.rooms, ("tablet", "phone_*")),
     "gap_timeout_ms": (1500, lambda config: config.device("x").gap_timeout_ms, 1500),
     "max_utterance_s": (60, lambda config: config.limits.max_decoded_s, 60),
     "workers": (1, lambda config: config.engine.workers, 1),
@@ -118,6 +120,19 @@ def test_empty_places_in_a_list_are_left_out(load: Load) -> None:
         "de",
         "fr",
     )
+
+
+@pytest.mark.parametrize("empty", [[], [""], [None, "null"]])
+def test_an_emptied_list_of_rooms_shuts_out_no_browser(load: Load, empty: list[object]) -> None:
+    assert load({"rooms": empty}).web.rooms == ("*",)
+
+
+def test_the_option_show_text_reaches_web(load: Load) -> None:
+    assert not load(DEFAULTS).web.show_text
+    for value in (True, False):
+        web = load({**DEFAULTS, "show_text": value}).web
+        assert web.show_text is value
+        assert web.ingress
 
 
 def test_a_longer_utterance_gets_the_memory_that_it_needs(load: Load) -> None:
@@ -152,7 +167,7 @@ PATTERNS = {option: match[1] for option, match in options_of_type(r"match\((.*)\
 
 def test_every_option_has_a_range_a_choice_or_two_values() -> None:
     ranged = {option for option, *_ in [*RANGES, *LENGTHS]}
-    switches = {option for option, _ in options_of_type("bool")}
+    switches = {option for option, _ in options_of_type(r"bool\??")}
     assert ranged | switches | set(CHOICES) | set(PATTERNS) | {"mqtt_password", "devices"} == set(
         SCHEMA
     )
@@ -216,8 +231,27 @@ def test_a_text_that_the_form_takes_is_one_that_the_service_takes(
         assert [problem.partition(":")[0] for problem in problems(load, {option: text})] == [option]
 
 
+@pytest.mark.parametrize(
+    ("room", "accepted"),
+    [
+        *((room, True) for room in ("tablet", "phone_*", "[ab]?-1.x", "a" * 64)),
+        *((room, False) for room in ("living room", "küche", "a" * 65, "a/b")),
+    ],
+)
+def test_a_room_that_the_form_takes_is_one_that_the_service_takes(
+    load: Load, room: str, accepted: bool
+) -> None:
+    assert bool(re.match(PATTERNS["rooms"], room)) is accepted
+    if accepted:
+        assert load({"rooms": [room]}).web.rooms == (room,)
+    else:
+        (problem,) = problems(load, {"rooms": [room]})
+        assert problem.startswith("rooms[0]: a room is a device name of 1 to 64")
+
+
 def test_an_optional_text_may_be_emptied_in_the_form() -> None:
-    assert all(re.match(PATTERNS[option], "") for option in ("language", "languages"))
+    optional = ("language", "languages", "rooms")
+    assert all(re.match(PATTERNS[option], "") for option in optional)
 
 
 # The settings of single satellites --------------------------------------------------------------

@@ -28,6 +28,7 @@ from tests.virtual_time import run_in_virtual_time
 WELL = Connections(
     broker="localhost:1883",
     thread_is_alive=True,
+    thread_hangs=False,
     is_connected=True,
     is_online=True,
     is_stopping=False,
@@ -131,6 +132,17 @@ def test_the_wait_is_the_time_in_the_queue() -> None:
     assert asked.value("stage_seconds_count", stage="wait") == 2
     assert asked.value("stage_seconds_sum", stage="wait") == pytest.approx(2.0)
     assert asked.value("batch_utterances_count") == 2
+
+
+def test_the_start_of_the_process_follows_a_clock_that_is_set_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boot = "prometheus_client.process_collector.ProcessCollector._boot_time"
+    monkeypatch.setattr(boot, lambda _: 100.0)
+    asked = Asked()
+    before = asked.value("process_start_time_seconds")
+    monkeypatch.setattr(boot, lambda _: 1_800_000_000.0)
+    assert asked.value("process_start_time_seconds") == before + 1_799_999_900.0
 
 
 def test_queue_buffers_and_devices_are_what_they_are_now() -> None:
@@ -295,6 +307,12 @@ def test_without_the_thread_that_connects_nothing_comes_back_by_itself() -> None
     asked = Asked()
     asked.connections = replace(WELL, thread_is_alive=False)
     assert asked.machines.health() == "The thread of the connection to the broker has ended."
+
+
+def test_a_network_thread_that_hangs_is_told() -> None:
+    asked = Asked()
+    asked.connections = replace(WELL, thread_hangs=True)
+    assert asked.machines.health() == "The thread of the connection to the broker hangs."
 
 
 def test_a_gateway_is_alive_without_workers_and_servers() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.doors.web.status import MAX_STREAMS_OF_ONE
 from tests.browser import chromium, needs_chromium
 from tests.e2e.status_browser import PATIENCE_MS, open_tab
 from tools.brokers import Broker, free_port
@@ -159,6 +162,22 @@ def test_the_page_says_that_the_service_is_away_and_recovers_when_it_is_back(
                 assert tab.troubles == []
             finally:
                 again.stop()
+
+
+def test_a_page_that_gets_no_stream_says_that_too_many_are_open(
+    browser: Browser, house: House
+) -> None:
+    with ExitStack() as others:
+        for _ in range(MAX_STREAMS_OF_ONE):
+            others.enter_context(urlopen(f"{house.url}events"))
+        with open_tab(browser, house.url, viewport={"width": 320, "height": 800}) as tab:
+            service = tab.page.locator("#service")
+            expect(service).to_contain_text("Too many status pages are open")
+            wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            assert tab.page.evaluate(wide) is False
+            others.close()
+            expect(service).to_have_text("Listening")
+            assert tab.troubles == []
 
 
 def test_the_self_check_is_a_list_and_a_report_to_copy(browser: Browser, house: House) -> None:

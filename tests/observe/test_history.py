@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from stt_mqtt.errors import DisabledError, ExpiredError
 from stt_mqtt.observe.history import (
     BUCKET_S,
     BUCKETS,
-    LATENCIES,
+    LATENCY_STEP,
+    MOST_LATENCY_S,
     Bucket,
     History,
-    Latency,
+    Latencies,
     column,
 )
-from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind
+from stt_mqtt.types import DeviceKey, EndReason, Outcome, OutcomeKind
 
 NOW = 100_000.0
 KITCHEN = DeviceKey("native", "kitchen")
@@ -27,8 +29,29 @@ def test_outcomes_are_counted_in_the_minute_in_which_they_come() -> None:
         history.outcome(outcome(kind), NOW)
     history.outcome(outcome(OutcomeKind.TRANSCRIPT), NOW + BUCKET_S)
     before, last = history.minutes(NOW + BUCKET_S)[-2:]
-    assert (before.transcripts, before.silent, before.errors) == (1, 2, 1)
-    assert (last.transcripts, last.silent, last.errors) == (1, 0, 0)
+    found = (before.transcripts, before.silent, before.aborted, before.errors)
+    assert found == (1, 1, 1, 1)
+    assert before.utterances == 4
+    assert (last.utterances, last.transcripts, last.silent, last.errors) == (1, 1, 0, 0)
+
+
+def test_a_refused_start_is_an_error_and_no_utterance() -> None:
+    history = History()
+    history.outcome(
+        Outcome(KITCHEN, "a", 0.0, OutcomeKind.ERROR, error=DisabledError("disabled")), NOW
+    )
+    minute = history.minutes(NOW)[-1]
+    assert (minute.utterances, minute.errors) == (0, 1)
+
+
+def test_an_utterance_that_fails_is_an_utterance_and_an_error() -> None:
+    history = History()
+    failed = Outcome(
+        KITCHEN, "a", 0.0, OutcomeKind.ERROR, end=EndReason.STOP, error=ExpiredError("too old")
+    )
+    history.outcome(failed, NOW)
+    minute = history.minutes(NOW)[-1]
+    assert (minute.utterances, minute.errors) == (1, 1)
 
 
 def test_an_error_and_an_abort_say_nothing_about_the_latency() -> None:
@@ -41,7 +64,9 @@ def test_an_error_and_an_abort_say_nothing_about_the_latency() -> None:
         (OutcomeKind.TRANSCRIPT, None),
     ):
         history.outcome(outcome(kind, latency_s), NOW)
-    assert list(history.minutes(NOW)[-1].latencies_s) == [0.3, 0.1]
+    latencies = history.minutes(NOW)[-1].latencies
+    assert latencies.quantile(0.5) == pytest.approx(0.1)
+    assert latencies.quantile(1.0) == pytest.approx(0.3)
 
 
 def test_the_hour_has_a_bucket_for_each_minute_also_for_those_without_events() -> None:
@@ -61,12 +86,25 @@ def test_what_is_older_than_an_hour_is_forgotten() -> None:
     assert sum(bucket.transcripts for bucket in history.minutes(late + 3600)) == 0
 
 
-def test_a_minute_keeps_a_bounded_number_of_latencies_the_newest() -> None:
+def test_a_busy_minute_counts_by_its_answers() -> None:
     history = History()
-    for number in range(LATENCIES + 5):
-        history.outcome(outcome(OutcomeKind.TRANSCRIPT, float(number)), NOW)
-    latencies = history.minutes(NOW)[-1].latencies_s
-    assert (len(latencies), latencies[0], latencies[-1]) == (LATENCIES, 5.0, LATENCIES + 4.0)
+    for minute in range(49):
+        for _ in range(64):
+            history.outcome(outcome(OutcomeKind.TRANSCRIPT, 0.1), NOW + minute * BUCKET_S)
+    busy = NOW + 49 * BUCKET_S
+    for _ in range(2000):
+        history.outcome(outcome(OutcomeKind.TRANSCRIPT, 5.0), busy)
+    hour = Latencies.of(minute.latencies for minute in history.minutes(busy))
+    assert hour.quantile(0.5) == pytest.approx(0.1)
+    assert hour.quantile(0.95) == pytest.approx(5.0)
+
+
+def test_the_beginning_of_a_busy_minute_counts_like_its_end() -> None:
+    history = History()
+    for latency_s in (5.0, 0.1):
+        for _ in range(1000):
+            history.outcome(outcome(OutcomeKind.TRANSCRIPT, latency_s), NOW)
+    assert history.minutes(NOW)[-1].latencies.quantile(0.95) == pytest.approx(5.0)
 
 
 def test_the_load_of_a_minute_is_the_mean_and_its_queue_the_largest() -> None:
@@ -88,16 +126,32 @@ def test_a_clock_that_goes_back_changes_the_newest_minute() -> None:
 
 @pytest.mark.parametrize(
     ("latencies_s", "p50_s", "p95_s"),
-    [([0.2], 0.2, 0.2), ([0.3, 0.1], 0.1, 0.3), ([n / 100 for n in range(1, 101)], 0.5, 0.95)],
+    [
+        ([0.2], 0.2, 0.2),
+        ([0.3, 0.1], 0.1, 0.3),
+        ([n / 100 for n in range(1, 101)], 0.5, 0.95),
+        ([0.0, 0.0, 2 * MOST_LATENCY_S], 0.0, 2 * MOST_LATENCY_S),
+    ],
 )
-def test_quantiles_are_latencies_that_occurred(
+def test_a_quantile_is_as_exact_as_its_range_is_narrow(
     latencies_s: list[float], p50_s: float, p95_s: float
 ) -> None:
-    assert Latency.of(latencies_s) == Latency(p50_s, p95_s)
+    latencies = Latencies()
+    for latency_s in latencies_s:
+        latencies.note(latency_s)
+    assert latencies.quantile(0.5) == pytest.approx(p50_s, rel=LATENCY_STEP - 1)
+    assert latencies.quantile(0.95) == pytest.approx(p95_s, rel=LATENCY_STEP - 1)
 
 
 def test_no_latencies_have_no_quantiles() -> None:
-    assert Latency.of([]) is None
+    assert Latencies().quantile(0.5) is None
+
+
+def test_any_number_of_latencies_takes_little_memory() -> None:
+    latencies = Latencies()
+    for number in range(50_000):
+        latencies.note(number * number / 1e5)
+    assert len(vars(latencies)["_ranges"]) <= 310
 
 
 def test_a_column_has_one_rounded_value_for_each_minute() -> None:

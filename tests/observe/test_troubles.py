@@ -17,7 +17,7 @@ def test_the_last_error_of_each_kind_says_where_it_was_and_what_to_do() -> None:
     troubles.outcome(failed(errors.TooShortError("20 ms of audio"), "attic"), 101.0)
     troubles.outcome(failed(errors.CorruptAudioError("no Opus"), "cellar"), 102.0)
     first, second = troubles.latest()
-    assert (first.kind, first.count, first.ts) == ("corrupt_audio", 2, 102.0)
+    assert (first.kind, first.count, first.at) == ("corrupt_audio", 2, 102.0)
     assert (first.device, first.detail) == ("cellar", "no Opus")
     assert "codec" in first.what_to_do
     assert (second.kind, second.count) == ("too_short", 1)
@@ -48,11 +48,11 @@ def test_what_was_dropped_is_noted_when_its_count_rises() -> None:
     troubles = Troubles()
     troubles.dropped({"bad_name": 2, "repeated": 5, "unheard_of": 1, "retained": 0}, 10.0)
     (found,) = troubles.latest()
-    assert (found.kind, found.count, found.ts, found.device) == ("bad_name", 2, 10.0, None)
+    assert (found.kind, found.count, found.at, found.device) == ("bad_name", 2, 10.0, None)
     troubles.dropped({"bad_name": 2}, 20.0)
     assert troubles.latest() == [found]
     troubles.dropped({"bad_name": 5}, 30.0)
-    assert (troubles.latest()[0].count, troubles.latest()[0].ts) == (5, 30.0)
+    assert (troubles.latest()[0].count, troubles.latest()[0].at) == (5, 30.0)
 
 
 def test_details_and_kinds_are_bounded() -> None:

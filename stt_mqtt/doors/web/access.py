@@ -145,7 +145,7 @@ class Access:
         if self._sessions.is_token(token):
             self._failures.forgive(address)
             return None
-        self._failures.note(address, now)
+        self._failures.note(address, token, now)
         if self._failures.wait_s(address, now):
             log.warning("web: too many wrong tokens from %s", address)
         await asyncio.sleep(FAILURE_DELAY_S)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections import OrderedDict, deque
-from secrets import token_hex
+from collections import OrderedDict
+from secrets import token_bytes, token_hex
 
 LIFETIME_S = 30 * 24 * 3600
 """How long a cookie is valid after the last visit."""
@@ -14,7 +14,8 @@ RENEW_S = 24 * 3600
 
 MAX_FAILURES = 5
 FAILURES_S = 60.0
-"""After `MAX_FAILURES` wrong tokens within this time, an address must wait until it has passed."""
+"""After `MAX_FAILURES` different wrong tokens within this time, an address must wait until it has
+passed."""
 MAX_ADDRESSES = 1024
 """Addresses whose failures are remembered, the latest."""
 
@@ -53,26 +54,38 @@ class Sessions:
 
 
 class Failures:
-    """Counts wrong tokens by address. `now` is in monotonic seconds."""
+    """Counts different wrong tokens by address. `now` is in monotonic seconds.
+
+    The same wrong token again is no new guess: a program with an old token would otherwise lock out
+    all others of its network, or all behind a proxy.
+    """
 
     def __init__(self) -> None:
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._key = token_bytes(32)
+        self._guesses: OrderedDict[str, OrderedDict[bytes, float]] = OrderedDict()
+        """The last `MAX_FAILURES` wrong tokens of each address, as digests, with their times."""
 
     def wait_s(self, address: str, now: float) -> float:
         """How long an address must wait before its next attempt; 0: it may try."""
-        times = self._times.get(address)
-        if times is None or len(times) < MAX_FAILURES:
+        guesses = self._guesses.get(address)
+        if guesses is None or len(guesses) < MAX_FAILURES:
             return 0.0
-        return max(times[0] + FAILURES_S - now, 0.0)
+        return max(next(iter(guesses.values())) + FAILURES_S - now, 0.0)
 
-    def note(self, address: str, now: float) -> None:
+    def note(self, address: str, token: str, now: float) -> None:
         """An address sent a wrong token."""
-        times = self._times.setdefault(address, deque(maxlen=MAX_FAILURES))
-        times.append(now)
-        self._times.move_to_end(address)
-        if len(self._times) > MAX_ADDRESSES:
-            self._times.popitem(last=False)
+        guesses = self._guesses.setdefault(address, OrderedDict())
+        self._guesses.move_to_end(address)
+        if len(self._guesses) > MAX_ADDRESSES:
+            self._guesses.popitem(last=False)
+        digest = hmac.digest(self._key, token.encode("utf-8", "replace"), hashlib.sha256)
+        if now - guesses.get(digest, now - FAILURES_S) < FAILURES_S:
+            return
+        guesses[digest] = now
+        guesses.move_to_end(digest)
+        if len(guesses) > MAX_FAILURES:
+            guesses.popitem(last=False)
 
     def forgive(self, address: str) -> None:
         """An address sent the token."""
-        self._times.pop(address, None)
+        self._guesses.pop(address, None)

@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from stt_mqtt import __version__
+from stt_mqtt.core.clock import Moment
 from stt_mqtt.core.device import Device
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.web.status_board import Room, StatusBoard
 from stt_mqtt.mqtt.json import Json
-from stt_mqtt.observe.history import BUCKET_S, Latency, column
+from stt_mqtt.observe.history import BUCKET_S, Latencies, column
 from stt_mqtt.observe.microphones import Judgement
 from stt_mqtt.observe.process import rss_mb
 from stt_mqtt.types import DeviceState
@@ -33,21 +34,25 @@ _STATES = list(DeviceState)
 
 
 def snapshot(board: StatusBoard) -> Json:
-    """The snapshot of this moment. Times are seconds of the Unix epoch."""
+    """The snapshot of this moment. Times are seconds of the Unix epoch, by the clock of now."""
+    clock = board.parts.clock
+    moment = Moment(clock.now(), clock.epoch())
     devices, fleet = _devices(board), _fleet(board)
     places = sorted(
         {**devices, **board.rooms},
-        key=lambda place: _seen_ts(board.rooms.get(place), devices.get(place, [])),
+        key=lambda place: _seen_ts(board.rooms.get(place), devices.get(place, []), moment),
         reverse=True,
     )
     return {
         "v": SNAPSHOT_VERSION,
-        "ts": round(board.parts.clock.epoch(), 3),
-        "started": round(board.started_ts, 3),
+        "ts": round(moment.epoch, 3),
+        "started": round(moment.epoch_of(board.started_at), 3),
         "state": _service_state(board),
         "version": __version__,
         "show_text": board.shows_text,
-        "rooms": [_room(board, place, devices.get(place, [])) for place in places[:MAX_ROOMS]],
+        "rooms": [
+            _room(board, place, devices.get(place, []), moment) for place in places[:MAX_ROOMS]
+        ],
         "hidden_rooms": max(len(places) - MAX_ROOMS, 0),
         "now": _now(board),
         "history": _history(board),
@@ -55,7 +60,7 @@ def snapshot(board: StatusBoard) -> Json:
             {
                 "kind": trouble.kind,
                 "count": trouble.count,
-                "ts": round(trouble.ts, 3),
+                "ts": round(moment.epoch_of(trouble.at), 3),
                 "device": trouble.device,
                 "detail": trouble.detail,
                 "what_to_do": trouble.what_to_do,
@@ -77,15 +82,20 @@ def _devices(board: StatusBoard) -> dict[_Place, list[Device]]:
     return devices
 
 
-def _seen_ts(room: Room | None, devices: list[Device]) -> float:
-    heard_ts = 0.0 if room is None else room.seen_ts
-    return max([heard_ts, *(device.last_seen_ts for device in devices)])
+def _seen_ts(room: Room | None, devices: list[Device], moment: Moment) -> float:
+    """When a room was last heard or seen, by the clock of `moment`; 0: it is not known."""
+    heard_at = None if room is None else room.seen_at
+    heard_ts = 0.0 if heard_at is None else moment.epoch_of(heard_at)
+    # By the clock of then, which may have been ahead.
+    seen = (min(device.last_seen_ts, moment.epoch) for device in devices)
+    return max([heard_ts, *seen])
 
 
-def _room(board: StatusBoard, place: _Place, devices: list[Device]) -> Json:
+def _room(board: StatusBoard, place: _Place, devices: list[Device], moment: Moment) -> Json:
     door, name = place
     room = board.rooms.get(place, Room())
-    seen_ts = _seen_ts(room, devices)
+    seen_ts = _seen_ts(room, devices, moment)
+    ended_ts = round(moment.epoch_of(room.ended_at), 3)
     return {
         "name": name,
         "door": door,
@@ -95,8 +105,8 @@ def _room(board: StatusBoard, place: _Place, devices: list[Device]) -> Json:
         "utterances": room.utterances,
         "errors": room.errors,
         "dropped_chunks": sum(device.counters.dropped_chunks for device in devices),
-        "last": room.last,
-        "microphone": _microphone(board.microphones.judge(door, name, board.parts.clock.now())),
+        "last": None if room.last is None else {"ts": ended_ts, **room.last},
+        "microphone": _microphone(board.microphones.judge(door, name, moment.now)),
     }
 
 
@@ -161,22 +171,23 @@ def _now(board: StatusBoard) -> Json:
 def _history(board: StatusBoard) -> Json:
     """The last hour, oldest minute first, and its figures."""
     minutes = board.history.minutes(board.parts.clock.now())
-    latencies = [Latency.of(minute.latencies_s) for minute in minutes]
-    whole = Latency.of([seconds for minute in minutes for seconds in minute.latencies_s])
+    latencies = [minute.latencies for minute in minutes]
+    whole = Latencies.of(latencies)
     return {
         "bucket_s": BUCKET_S,
         "transcripts": [minute.transcripts for minute in minutes],
         "silent": [minute.silent for minute in minutes],
+        "aborted": [minute.aborted for minute in minutes],
         "errors": [minute.errors for minute in minutes],
-        "p50_s": [None if found is None else round(found.p50_s, 3) for found in latencies],
-        "p95_s": [None if found is None else round(found.p95_s, 3) for found in latencies],
+        "p50_s": [_rounded(found.quantile(0.5), 3) for found in latencies],
+        "p95_s": [_rounded(found.quantile(0.95), 3) for found in latencies],
         "cpu": column(minutes, lambda minute: minute.cpu),
         "jobs": [minute.most_jobs for minute in minutes],
         "rung": [minute.rung for minute in minutes],
         "hour": {
-            "utterances": sum(m.transcripts + m.silent + m.errors for m in minutes),
-            "p50_s": None if whole is None else round(whole.p50_s, 3),
-            "p95_s": None if whole is None else round(whole.p95_s, 3),
+            "utterances": sum(minute.utterances for minute in minutes),
+            "p50_s": _rounded(whole.quantile(0.5), 3),
+            "p95_s": _rounded(whole.quantile(0.95), 3),
         },
     }
 

@@ -42,7 +42,7 @@ class Sockets:
 
     def routes(self) -> list[web.RouteDef]:
         """The address of the WebSocket."""
-        return [web.get("/ws", self._connect)]
+        return [web.get("/ws", self._connect, allow_head=False)]
 
     async def close(self) -> None:
         """Send what waits, and close all sockets. Takes a bounded time."""

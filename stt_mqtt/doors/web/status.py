@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from stt_mqtt.doors.web.parts import WebParts
+from stt_mqtt.doors.web.places import Places, address_of
 from stt_mqtt.doors.web.snapshot import snapshot
 from stt_mqtt.doors.web.status_board import StatusBoard
 from stt_mqtt.mqtt.json import encode
 
 log = logging.getLogger(__name__)
 
-MAX_STREAMS = 32
-"""Most open pages. One more is refused, and tries again."""
+MAX_STREAMS, MAX_STREAMS_OF_ONE = 32, 16
+"""Most open pages, and most of one address. One more is refused, and tries again."""
 MIN_INTERVAL_S = 0.5
 """Shortest time between two snapshots."""
 SAMPLE_S = 5.0
@@ -24,7 +25,14 @@ SAMPLE_S = 5.0
 SLOW_S = 20.0
 """Longest time that a reader may take for a snapshot. It is then disconnected."""
 RETRY_MS = 2000
-"""How long a browser waits before it connects again."""
+"""How long a reader should wait before it connects again."""
+
+
+class _Page:
+    """An open page. `is_displaced`: another address needs its place."""
+
+    def __init__(self) -> None:
+        self.is_displaced = False
 
 
 class StatusPage:
@@ -42,13 +50,18 @@ class StatusPage:
         self._number = 0
         """Number of the latest snapshot; 0: there is none yet."""
         self._closing = False
-        self.streams = 0
+        self._places = Places(MAX_STREAMS, MAX_STREAMS_OF_ONE)
+
+    @property
+    def streams(self) -> int:
         """Number of open pages."""
+        return len(self._places)
 
     @property
     def routes(self) -> list[web.RouteDef]:
         """The stream of snapshots."""
-        return [web.get("/events", self._events)]
+        # A HEAD would be answered with a stream.
+        return [web.get("/events", self._events, allow_head=False)]
 
     def touch(self) -> None:
         """There is something new to show."""
@@ -68,10 +81,14 @@ class StatusPage:
         self._fresh.set()
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if self.streams >= MAX_STREAMS or self._closing:
-            raise web.HTTPServiceUnavailable(
-                text=f"{MAX_STREAMS} status pages are open; close one",
-                headers={"Retry-After": "10"},
+        if self._closing:
+            raise _refusal("The service is stopping.")
+        page, transport = _Page(), request.transport
+        peername = None if transport is None else transport.get_extra_info("peername")
+        if not self._places.take(address_of(peername), page, lambda: self._displace(page)):
+            raise _refusal(
+                f"Too many status pages are open: at most {MAX_STREAMS}, and {MAX_STREAMS_OF_ONE} "
+                "of one address. Close one."
             )
         response = web.StreamResponse(
             headers={
@@ -80,26 +97,25 @@ class StatusPage:
                 "X-Accel-Buffering": "no",
             }
         )
-        self.streams += 1
         try:
             await response.prepare(request)
-            await self._stream(response)
+            await self._stream(response, page)
         except (ConnectionError, TimeoutError):
             # The page was closed, or reads too slowly.
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            self.streams -= 1
+            self._places.leave(page)
         return response
 
-    async def _stream(self, response: web.StreamResponse) -> None:
+    async def _stream(self, response: web.StreamResponse, page: _Page) -> None:
         """Send the newest snapshot again and again, each at most once."""
         if self.streams == 1:
             # Nobody looked before, so the latest snapshot is old.
             self._renew()
         await response.write(b"retry: %d\n\n" % RETRY_MS)
         sent = 0
-        while not self._closing:
+        while not (self._closing or page.is_displaced):
             fresh = self._fresh
             if sent != self._number:
                 sent = self._number
@@ -131,5 +147,16 @@ class StatusPage:
         """Collect a new snapshot and wake the streams."""
         self._latest = b"data: %b\n\n" % encode(snapshot(self._board))
         self._number += 1
+        self._wake()
+
+    def _displace(self, page: _Page) -> None:
+        page.is_displaced = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._fresh.set()
         self._fresh = asyncio.Event()
+
+
+def _refusal(sentence: str) -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(text=f"{sentence}\n", headers={"Retry-After": "10"})

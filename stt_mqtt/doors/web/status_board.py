@@ -14,7 +14,7 @@ from stt_mqtt.core.settings import DeviceSettings
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.mqtt.json import Json
-from stt_mqtt.observe.history import History
+from stt_mqtt.observe.history import History, is_utterance
 from stt_mqtt.observe.microphones import Microphones
 from stt_mqtt.observe.process import CpuMeter
 from stt_mqtt.observe.troubles import Troubles
@@ -29,11 +29,16 @@ OBSERVED_DOORS = ("native", "hermes", "wyoming")
 
 @dataclass(slots=True)
 class Room:
-    """What is remembered of a room. `last`: the fields of its last outcome."""
+    """What is remembered of a room. `last`: the fields of its last outcome.
+
+    Times are monotonic seconds, because the clock may be set later. `ended_at`: when the last
+    utterance ended. None: nothing was heard.
+    """
 
     utterances: int = 0
     errors: int = 0
-    seen_ts: float = 0.0
+    seen_at: float | None = None
+    ended_at: float = 0.0
     last: Json | None = None
 
 
@@ -53,7 +58,7 @@ class StatusBoard:
         """Cores in use, at the last sample."""
         self.history = History()
         self.troubles = Troubles()
-        self.started_ts = parts.clock.epoch()
+        self.started_at = parts.clock.now()
         self._most = parts.service.config.limits.max_devices
         self.microphones = Microphones(self._most)
         self.rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
@@ -89,14 +94,15 @@ class StatusBoard:
         """Note the outcome of an utterance. A repeated one is not news."""
         if outcome.repeated:
             return
-        now, ts = self.parts.clock.now(), self.parts.clock.epoch()
+        now = self.parts.clock.now()
         self.history.outcome(outcome, now)
-        self.troubles.outcome(outcome, ts)
+        self.troubles.outcome(outcome, now)
         self.microphones.outcome(outcome, now)
         room = self._room(outcome.key)
-        room.utterances += outcome.id is not None
+        room.utterances += is_utterance(outcome)
         room.errors += outcome.error is not None
-        room.seen_ts = ts
+        room.seen_at = now
+        room.ended_at = now - (self.parts.clock.epoch() - outcome.ts)
         room.last = _fields(outcome, self.shows_text)
         self._changed()
 
@@ -122,7 +128,7 @@ class StatusBoard:
         jobs, rung = service.scheduler.queue.jobs, service.rung_status.active
         self.history.sample(self.cpu, jobs, rung, now)
         dropped = {**service.metrics.dropped, **self.parts.transport_drops()}
-        self.troubles.dropped(dropped, self.parts.clock.epoch())
+        self.troubles.dropped(dropped, now)
         counts = {device.key: device.counters.disconnects for device in service.registry}
         for key, count in counts.items():
             more = count - self._disconnects.get(key, 0)
@@ -145,7 +151,6 @@ def _fields(outcome: Outcome, with_text: bool) -> Json:
     error = outcome.error
     text = "" if outcome.transcript is None else outcome.transcript.text[:MAX_TEXT]
     return {
-        "ts": round(outcome.ts, 3),
         "outcome": outcome.kind.value,
         "text": text if with_text else None,
         "audio_s": round(outcome.audio_s, 2),

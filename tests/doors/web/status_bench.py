@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from stt_mqtt.doors.facts import DoorFacts
 from stt_mqtt.doors.web.door import Secrets, WebDoor
@@ -94,10 +94,13 @@ async def until(predicate: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def reading(url: str) -> AsyncIterator[Reader]:
-    """Open the stream of events."""
+async def reading(url: str, machine: int = 1) -> AsyncIterator[Reader]:
+    """Open the stream of events, from the address 127.0.0.<machine>."""
+    connector = TCPConnector(local_addr=(f"127.0.0.{machine}", 0))
     async with (
-        ClientSession(timeout=ClientTimeout(None), read_bufsize=MAX_LINE_BYTES) as session,
+        ClientSession(
+            connector=connector, timeout=ClientTimeout(None), read_bufsize=MAX_LINE_BYTES
+        ) as session,
         session.get(f"{url}events") as response,
     ):
         assert response.status == 200, await response.text()

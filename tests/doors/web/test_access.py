@@ -289,6 +289,19 @@ def test_guessing_is_stopped_for_a_while_for_that_address_alone() -> None:
     run(scenario())
 
 
+def test_a_client_with_an_old_token_does_not_lock_out_its_network() -> None:
+    async def scenario() -> None:
+        site = Site(token=TOKEN, web=GUARDED)
+        old = {"Authorization": "Bearer the-token-before-this"}
+        async with running(site) as session:
+            for _ in range(2 * MAX_FAILURES):
+                assert await status(session, site, "/metrics", headers=old) == 401
+            assert await status(session, site, "/metrics", headers=BEARER) == 200
+            assert await log_in(session, site) == 303
+
+    run(scenario())
+
+
 def test_a_wrong_token_is_answered_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = []
     take_turns = asyncio.sleep
@@ -304,6 +317,23 @@ def test_a_wrong_token_is_answered_slowly(monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.setattr("stt_mqtt.doors.web.access.asyncio.sleep", sleep)
             assert await log_in(session, site, "wrong") == 401
         assert 7.0 in slept
+
+    run(scenario())
+
+
+def test_the_socket_has_no_head() -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Protocol": PROTOCOL,
+    }
+
+    async def scenario() -> None:
+        site = Site()
+        async with running(site) as session:
+            assert await status(session, site, "/ws?room=a", "HEAD", headers=handshake) == 405
 
     run(scenario())
 

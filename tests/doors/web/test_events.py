@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from stt_mqtt.doors.web import status
-from stt_mqtt.doors.web.status import MAX_STREAMS
+from stt_mqtt.doors.web.status import MAX_STREAMS, MAX_STREAMS_OF_ONE
 from tests.doors.web.status_bench import (
     PATIENCE_S,
     Reader,
@@ -78,18 +78,61 @@ def test_one_page_too_many_is_refused_and_a_closed_one_makes_room() -> None:
     async def scenario() -> None:
         async with StatusBench().serving() as url, ClientSession() as session:
             async with AsyncExitStack() as pages:
-                for _ in range(MAX_STREAMS):
-                    reader = await pages.enter_async_context(reading(url))
+                for number in range(MAX_STREAMS):
+                    reader = await pages.enter_async_context(reading(url, number % 2 + 1))
                     await reader.snapshot()
                 async with session.get(f"{url}events") as response:
                     assert response.status == 503
                     assert response.headers["Retry-After"]
-                    assert str(MAX_STREAMS) in await response.text()
+                    assert f"at most {MAX_STREAMS}" in await response.text()
             async with asyncio.timeout(PATIENCE_S):
                 status = 503
                 while status != 200:
                     async with session.get(f"{url}events") as response:
                         status = response.status
+
+    asyncio.run(scenario())
+
+
+def test_one_address_cannot_hold_all_places() -> None:
+    async def scenario() -> None:
+        async with StatusBench().serving() as url, AsyncExitStack() as pages:
+            for _ in range(MAX_STREAMS_OF_ONE):
+                await pages.enter_async_context(reading(url))
+            async with ClientSession() as session, session.get(f"{url}events") as response:
+                assert response.status == 503
+                assert f"{MAX_STREAMS_OF_ONE} of one address" in await response.text()
+            other = await pages.enter_async_context(reading(url, 2))
+            await other.snapshot()
+
+    asyncio.run(scenario())
+
+
+def test_an_address_without_a_page_gets_a_place_of_the_one_that_has_the_most() -> None:
+    async def scenario() -> None:
+        async with StatusBench().serving() as url, AsyncExitStack() as pages:
+            first = [
+                await pages.enter_async_context(reading(url)) for _ in range(MAX_STREAMS_OF_ONE)
+            ]
+            for number in range(MAX_STREAMS_OF_ONE):
+                await pages.enter_async_context(reading(url, number + 2))
+            late = await pages.enter_async_context(reading(url, 100))
+            await late.snapshot()
+            with pytest.raises(EOFError):
+                await first[-1].to_the_end()
+            await first[0].snapshot()
+
+    asyncio.run(scenario())
+
+
+def test_events_has_no_head() -> None:
+    async def scenario() -> None:
+        bench = StatusBench()
+        async with bench.serving() as url, ClientSession() as session:
+            async with session.head(f"{url}events") as response:
+                assert response.status == 405
+            async with session.head(url) as response:
+                assert response.status == 200
 
     asyncio.run(scenario())
 

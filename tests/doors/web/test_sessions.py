@@ -48,11 +48,11 @@ def test_after_some_failures_an_address_waits_until_the_first_is_old_enough() ->
     failures = Failures()
     for number in range(MAX_FAILURES):
         assert failures.wait_s("a", number) == 0
-        failures.note("a", number)
+        failures.note("a", f"guess {number}", number)
     assert failures.wait_s("a", MAX_FAILURES) == FAILURES_S - MAX_FAILURES
     assert failures.wait_s("b", MAX_FAILURES) == 0
     assert failures.wait_s("a", FAILURES_S) == 0
-    failures.note("a", FAILURES_S)
+    failures.note("a", "another", FAILURES_S)
     assert failures.wait_s("a", FAILURES_S) == 1
     failures.forgive("a")
     failures.forgive("never seen")
@@ -61,8 +61,25 @@ def test_after_some_failures_an_address_waits_until_the_first_is_old_enough() ->
 
 def test_the_failures_of_a_bounded_number_of_addresses_are_remembered() -> None:
     failures = Failures()
-    for _ in range(MAX_FAILURES):
-        failures.note("first", 0)
+    for guess in range(MAX_FAILURES):
+        failures.note("first", str(guess), 0)
     for number in range(MAX_ADDRESSES):
-        failures.note(str(number), 0)
+        failures.note(str(number), "wrong", 0)
     assert failures.wait_s("first", 0) == 0
+
+
+def test_the_same_wrong_token_again_is_no_new_guess() -> None:
+    failures = Failures()
+    for second in range(150):
+        failures.note("a", "old", second)
+        assert failures.wait_s("a", second) == 0
+    now = 150
+    for number in range(MAX_FAILURES - 1):
+        failures.note("a", f"guess {number}", now)
+    assert failures.wait_s("a", now) > 0
+
+
+def test_no_wrong_token_is_kept() -> None:
+    failures = Failures()
+    failures.note("a", "nearly the token", 0)
+    assert "nearly the token" not in repr(vars(failures))

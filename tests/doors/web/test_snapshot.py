@@ -180,11 +180,56 @@ def test_the_last_hour_has_a_column_for_each_plot() -> None:
     history = bench.now["history"]
     columns = {name: values for name, values in history.items() if isinstance(values, list)}
     assert set(columns) == {
-        "transcripts", "silent", "errors", "p50_s", "p95_s", "cpu", "jobs", "rung",
+        "transcripts", "silent", "aborted", "errors", "p50_s", "p95_s", "cpu", "jobs", "rung",
     }  # fmt: skip
     assert {len(values) for values in columns.values()} == {60}
     assert (history["transcripts"][-1], history["silent"][-1]) == (1, 1)
     assert history["hour"] == {"utterances": 2, "p50_s": 0.0, "p95_s": 0.0}
+
+
+def test_starts_that_are_refused_and_utterances_that_are_cancelled_count_by_themselves() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/audio/start", b'{"id": "a"}')
+    bench.send("stt/kitchen/audio/abort")
+    bench.send("stt/kitchen/set", b'{"enabled": false}')
+    for number in range(3):
+        bench.send("stt/kitchen/audio/start", json.dumps({"id": f"refused {number}"}).encode())
+    history = bench.now["history"]
+    assert (history["silent"][-1], history["aborted"][-1], history["errors"][-1]) == (0, 1, 3)
+    assert history["hour"]["utterances"] == 1
+    assert (bench.room()["utterances"], bench.room()["errors"]) == (1, 3)
+
+
+def test_a_clock_that_is_set_later_does_not_age_what_was_heard() -> None:
+    bench = Bench()
+    bench.clock.epoch_s = 100.0
+    bench.says()
+    bench.send("stt/attic/audio/start", b'{"codec": "mp3"}')
+    bench.drops = {"inbox_full": 4}
+    bench.board.sample()
+    bench.clock.advance(5.0)
+    bench.clock.epoch_s = 1_800_000_000.0
+    found = bench.now
+    assert found["started"] == found["ts"] - 5.0 == 1_799_999_995.0
+    assert {error["ts"] for error in found["errors"]} == {found["started"]}
+    assert [room["last"]["ts"] for room in found["rooms"]] == [found["started"]] * 2
+    assert [room["seen"] for room in found["rooms"]] == [found["started"]] * 2
+
+
+def test_speech_that_was_stored_says_when_it_was_said() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/audio/start", b'{"age_ms": 5000}')
+    bench.send("stt/kitchen/audio", bytes(32_000))
+    bench.send("stt/kitchen/audio/stop")
+    bench.answer()
+    assert bench.room()["last"]["ts"] == bench.now["ts"] - 5.0
+
+
+def test_a_clock_that_was_ahead_makes_no_room_seen_in_the_future() -> None:
+    bench = Bench()
+    bench.send("stt/kitchen/set", b"{}")
+    bench.clock.epoch_s -= 3600.0
+    assert bench.room()["seen"] == bench.now["ts"]
 
 
 def test_the_doors_say_what_is_wrong_and_who_is_connected() -> None:

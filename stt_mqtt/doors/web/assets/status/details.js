@@ -1,12 +1,12 @@
 // The tables below the rooms: errors, doors, phrase book, versions.
 
 import { byId, element, table, whenChanged } from "./dom.js";
-import { ago, count, dateAndTime } from "./words.js";
+import { ago, count } from "./words.js";
 
 /** Show the errors of a snapshot, with their age in minutes. */
 export function showErrors(snapshot) {
   renderErrors(
-    snapshot.errors.map((error) => ({ ...error, when: error.ts > snapshot.ts - 60 ? "just now" : ago(snapshot.ts - error.ts) })),
+    snapshot.errors.map(({ ts, ...error }) => ({ ...error, when: ts > snapshot.ts - 60 ? "just now" : ago(snapshot.ts - ts) })),
   );
 }
 
@@ -96,9 +96,9 @@ function namesIn(names) {
   return known.map(([key, noun]) => count(names[key], noun)).join(", ") || "none";
 }
 
-/** Show the versions, and since when the service runs. */
+/** Show the versions, and since when the service runs: a text. */
 export const showVersions = whenChanged(({ started, versions }) => {
-  const facts = [{ name: "Running since", version: dateAndTime(started) }, ...versions];
+  const facts = [{ name: "Running since", version: started }, ...versions];
   byId("versions").replaceChildren(
     ...facts.map(({ name, version }) => element("div", {}, element("dt", {}, name), element("dd", {}, version))),
   );

@@ -6,7 +6,8 @@ import { showFleet, waiting } from "./fleet.js";
 import { showFigures } from "./plots.js";
 import { showRooms, tickRooms } from "./rooms.js";
 import { prepareSelfCheck } from "./selfcheck.js";
-import { timeOfDay } from "./words.js";
+import { LoginNeeded, Refused, snapshots } from "./stream.js";
+import { dateAndTime, timeOfDay } from "./words.js";
 
 const SILENT_MS = 15_000; // The service sends every 5 s.
 const RETRY_MS = 2_000;
@@ -16,19 +17,44 @@ const STATES = {
   hanging: "A transcription hangs. The log says more.",
 };
 
-let source = null;
+let attempt = null; // Ends the request that is open; null: none is.
 let version = null;
 let skewMs = 0;
 let heardAt = 0;
 let silentSince = null;
 let tries = 0;
 
-function connect() {
-  source?.close();
-  source = new EventSource("events");
-  heardAt = performance.now();
-  source.onmessage = (event) => take(JSON.parse(event.data));
-  source.onerror = lose;
+/** Follow the snapshots for as long as the page is open. */
+async function follow() {
+  for (;;) {
+    attempt = new AbortController();
+    heardAt = performance.now();
+    try {
+      for await (const snapshot of snapshots(attempt.signal)) {
+        show(snapshot);
+      }
+      lose();
+    } catch (error) {
+      if (error instanceof LoginNeeded) {
+        // The login has expired; its page comes instead.
+        location.reload();
+        return;
+      }
+      lose(error instanceof Refused ? error.message : "");
+    }
+    attempt = null;
+    tries += 1;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS * Math.min(tries, 5)));
+  }
+}
+
+function show(snapshot) {
+  try {
+    take(snapshot);
+  } catch (error) {
+    // A defect of the page says nothing about the connection.
+    reportError(error);
+  }
 }
 
 function take(snapshot) {
@@ -49,7 +75,7 @@ function take(snapshot) {
   showErrors(snapshot);
   showDoors(snapshot.doors);
   showPhrases(snapshot.phrases);
-  showVersions({ started: snapshot.started, versions: snapshot.versions });
+  showVersions({ started: dateAndTime(snapshot.started), versions: snapshot.versions });
   tick();
 }
 
@@ -72,34 +98,17 @@ function showService(snapshot) {
   }
 }
 
-function lose() {
-  if (silentSince === null) {
+/** There is no stream. `refusal`: the sentence of a service that refuses it; empty: no answer came. */
+function lose(refusal = "") {
+  if (refusal !== "") {
+    silentSince = null;
+  } else if (silentSince === null) {
     silentSince = Date.now() + skewMs;
   }
   document.body.dataset.connection = "lost";
   const service = byId("service");
   service.dataset.state = "bad";
-  setText(service, `The service does not answer since ${timeOfDay(silentSince / 1000)}`);
-  if (source.readyState === EventSource.CLOSED) {
-    // After an answer that is no stream the browser does not try again.
-    source.onerror = null;
-    tries += 1;
-    setTimeout(again, RETRY_MS * Math.min(tries, 5));
-  }
-}
-
-async function again() {
-  try {
-    const page = await fetch("", { cache: "no-store" });
-    if (page.status === 401 || page.redirected) {
-      // The login has expired; the page of the login comes instead.
-      location.reload();
-      return;
-    }
-  } catch {
-    // The service is still away.
-  }
-  connect();
+  setText(service, refusal || `The service does not answer since ${timeOfDay(silentSince / 1000)}`);
 }
 
 function tick() {
@@ -110,11 +119,10 @@ function tick() {
 
 setInterval(() => {
   tick();
-  if (source.readyState !== EventSource.CLOSED && performance.now() - heardAt > SILENT_MS) {
-    lose();
-    connect();
+  if (performance.now() - heardAt > SILENT_MS) {
+    attempt?.abort();
   }
 }, TICK_MS);
 
 prepareSelfCheck();
-connect();
+follow();

@@ -27,22 +27,22 @@ export function showFigures(snapshot) {
 }
 
 function showUtterances(history) {
-  const all = history.transcripts.map((said, minute) => said + history.silent[minute] + history.errors[minute]);
+  const kinds = [["transcripts", "understood"], ["silent", "nothing said"], ["aborted", "cancelled"], ["errors", "error"]];
+  const all = history.transcripts.map((_, minute) => sum(kinds.map(([kind]) => history[kind][minute])));
   const top = Math.max(LEAST.utterances, ...all);
-  const errors = sum(history.errors);
-  const silent = sum(history.silent);
   show("utterances", "Utterances", {
     value: String(history.hour.utterances),
     unit: "in the last hour",
-    detail: `${count(sum(history.transcripts), "transcript")}, ${silent} without words, ${count(errors, "error")}`,
-    key: [["transcripts", "understood"], ["silent", "nothing said"], ["errors", "error"]],
-    summary: `Utterances in each minute of the last hour, at most ${Math.max(...all)} in one.`,
+    detail: [
+      count(sum(history.transcripts), "transcript"),
+      `${sum(history.silent)} without words`,
+      `${sum(history.aborted)} cancelled`,
+      count(sum(history.errors), "error"),
+    ].join(", "),
+    key: kinds,
+    summary: `Utterances and refused messages in each minute of the last hour, at most ${Math.max(...all)} in one.`,
     scale: `${top}`,
-    marks: all.flatMap((_, minute) => stack(minute, top, [
-      ["transcripts", history.transcripts[minute]],
-      ["silent", history.silent[minute]],
-      ["errors", history.errors[minute]],
-    ])),
+    marks: all.flatMap((_, minute) => stack(minute, top, kinds.map(([kind]) => [kind, history[kind][minute]]))),
   });
 }
 

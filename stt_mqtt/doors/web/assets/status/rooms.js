@@ -162,8 +162,10 @@ function announce(rooms) {
     if (room.last === null) {
       continue;
     }
-    seen.set(keyOf(room), room.last.ts);
-    const isNew = announced.get(keyOf(room)) !== room.last.ts;
+    // Not its time: that changes a little with the clock.
+    const outcomes = `${room.utterances} ${room.errors}`;
+    seen.set(keyOf(room), outcomes);
+    const isNew = announced.get(keyOf(room)) !== outcomes;
     if (isNew && (newest === null || room.last.ts > newest.last.ts)) {
       newest = room;
     }
