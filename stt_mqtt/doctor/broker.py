@@ -13,33 +13,25 @@ from collections.abc import Iterator
 
 from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.doctor import services
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.rights import Echoes, judged_rights
+from stt_mqtt.doctor.services import is_of_another, live_services, said_state
 from stt_mqtt.doctor.subject import Subject
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID
-from stt_mqtt.doors.native.instances import instance_in
 from stt_mqtt.doors.native.topics import OFFLINE, ONLINE
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.connection import Ending
-from stt_mqtt.mqtt.json import object_in
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
 from stt_mqtt.mqtt.probe import ProbeSession
 from stt_mqtt.mqtt.reconnect import Cause
 from stt_mqtt.mqtt.tls import tls_context
 
 BROKER, SERVICE, DISCOVERY = "broker", "service", "discovery"
-CONNECT_S = 6.0
-ANSWER_S = 3.0
-"""Longest time for each answer of the broker."""
-SERVICE_S = 3.0
-"""How long a service may take to answer that has said to be online."""
-SILENCE_S = 0.5
-"""How long a service may take to answer that has not said to be online, or a second one."""
 ECHO_S = 4.0
 """How long the broker may take to send a message back, behind all retained ones."""
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 def check_broker(subject: Subject) -> list[Finding]:
@@ -53,13 +45,16 @@ def check_broker(subject: Subject) -> list[Finding]:
             tls_context(mqtt.tls)
         except BrokerError as error:
             return [fail(BROKER, str(error), "correct the section mqtt.tls")]
+    if is_of_another(subject):
+        detail = f"{mqtt.host}:{mqtt.port} is not the embedded broker of the service"
+        return [fail(BROKER, detail, "see ports")]
     topics = ProbeTopics(config)
     options = ClientOptions(
         mqtt, mqtt.host, mqtt.effective_port, password=resolve_password(config.mqtt)
     )
     session = ProbeSession(options, topics.is_wanted)
     try:
-        ending = session.open(CONNECT_S)
+        ending = session.open(services.CONNECT_S)
         if ending is not None:
             return [_not_connected(ending, config)]
         encrypted = "without TLS" if mqtt.tls is None else "with TLS"
@@ -104,14 +99,14 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
     """Rights, other services and Home Assistant."""
     own = secrets.token_hex(8)
     filters = [*topics.filters, topics.response, *topics.said]
-    subscribed = session.subscribe(filters, ANSWER_S)
+    subscribed = session.subscribe(filters, services.ANSWER_S)
     about = json.dumps({"transaction": own, "id": own}).encode()
     publications = [Publication(topic, about) for topic in (topics.request, topics.heard)]
     # Without `playing` or `muted`, a satellite would change nothing.
     publications += [Publication(topic, about) for topic in topics.said]
     if config.homeassistant.enabled:
         publications.append(Publication(topics.discovery(NOBODY), b""))
-    written = session.publish(publications, ANSWER_S)
+    written = session.publish(publications, services.ANSWER_S)
     readable = {topics.request, topics.heard, *topics.said}
     awaited = {topic for topic, refusal in written.items() if refusal is None} & readable
 
@@ -136,19 +131,8 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
 
 def _services(session: ProbeSession, topics: ProbeTopics, own: str) -> Finding:
     """Whether a service is live on the base topic."""
-
-    def answers(messages: list[Inbound]) -> list[str]:
-        fields = (
-            object_in(m.payload, MAX_ANSWER_BYTES) for m in messages if m.topic == topics.response
-        )
-        mine = [one for one in fields if one.get("transaction") == own]
-        return list(dict.fromkeys(instance_in(one.get("data")) for one in mine))
-
-    said = next((m.payload for m in session.messages if m.topic == topics.state and m.retain), None)
-    patience_s = SERVICE_S if said == ONLINE else SILENCE_S
-    if session.wait_for(lambda messages: bool(answers(messages)), patience_s):
-        session.wait_for(lambda messages: len(answers(messages)) > 1, SILENCE_S)
-    live, base = answers(session.messages), topics.native.base
+    said, base = said_state(session, topics), topics.native.base
+    live = live_services(session, topics, own)
     if len(live) > 1:
         return warn(
             SERVICE,

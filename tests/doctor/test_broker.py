@@ -10,8 +10,11 @@ import pytest
 from stt_mqtt.config import BrokerMode
 from stt_mqtt.core.probe import Evidence
 from stt_mqtt.doctor import broker as checked
+from stt_mqtt.doctor import services
 from stt_mqtt.doctor.broker import check_broker
+from stt_mqtt.doctor.ports import check_ports
 from stt_mqtt.doctor.report import Finding, Status
+from stt_mqtt.doctor.services import is_of_another
 from stt_mqtt.doctor.subject import RunningService
 from tests.doctor.subjects import SOUND, at, only, statuses, subject_of
 from tools.brokers import (
@@ -42,10 +45,10 @@ topic readwrite rhasspy/#
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not make a check fail. Only silence takes so long."""
-    monkeypatch.setattr(checked, "CONNECT_S", 60.0)
-    monkeypatch.setattr(checked, "ANSWER_S", 60.0)
+    monkeypatch.setattr(services, "CONNECT_S", 60.0)
+    monkeypatch.setattr(services, "ANSWER_S", 60.0)
     monkeypatch.setattr(checked, "ECHO_S", 60.0)
-    monkeypatch.setattr(checked, "SERVICE_S", 60.0)
+    monkeypatch.setattr(services, "SERVICE_S", 60.0)
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_a_broker_that_is_down_may_come_back() -> None:
 
 
 def test_a_port_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checked, "CONNECT_S", 0.2)
+    monkeypatch.setattr(services, "CONNECT_S", 0.2)
 
     def say_nothing(sock: socket.socket, _: bytes) -> None:
         sock.recv(1)
@@ -189,7 +192,7 @@ def test_a_running_service_answers_and_notices_nothing(tmp_path: Path, broker: B
 def test_two_services_on_one_topic_are_a_warning(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checked, "SILENCE_S", 60.0)
+    monkeypatch.setattr(services, "SILENCE_S", 60.0)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     shared = {"takeover": True}
@@ -209,7 +212,7 @@ def test_two_services_on_one_topic_are_a_warning(
 def test_a_service_that_says_online_and_does_not_answer_is_a_warning(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, state: str, status: Status
 ) -> None:
-    monkeypatch.setattr(checked, "SERVICE_S", 0.3)
+    monkeypatch.setattr(services, "SERVICE_S", 0.3)
     peer = Peer(broker)
     try:
         peer.publish("stt/bridge/state", state, retain=True)
@@ -265,9 +268,58 @@ def test_an_embedded_broker_needs_a_running_service(embedded: MakeEmbedded) -> N
     (finding,) = check_broker(subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": port}))
     assert finding.status is Status.WARN
     assert finding.what_to_do == "start the service, then run this again"
+
+
+def test_the_embedded_broker_of_a_running_service_is_checked(
+    tmp_path: Path, embedded: MakeEmbedded
+) -> None:
     process = embedded(None)
-    findings = check_broker(subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": process.port}))
+    subject = subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": process.port})
+    with running(tmp_path, process):
+        findings = check_broker(subject)
+        ports = check_ports(subject)
     assert {finding.status for finding in findings} == {Status.OK}
+    assert ports[-1].detail.endswith("is in use by the service")
+
+
+def test_the_port_of_an_embedded_broker_that_another_broker_has_is_a_fault(
+    broker: Broker, embedded: MakeEmbedded
+) -> None:
+    for other in (broker, embedded(None)):
+        subject = subject_of(
+            broker={"mode": BrokerMode.EMBEDDED, "port": other.port},
+            web={"port": free_port()},
+            wyoming={"enabled": False},
+        )
+        (finding,) = check_broker(subject)
+        assert (finding.status, finding.temporary) == (Status.FAIL, False)
+        assert finding.what_to_do == "see ports"
+        _, port = check_ports(subject)
+        assert (port.status, port.temporary) == (Status.FAIL, False)
+        assert "is taken by another program" in port.detail
+        assert "choose another broker.port, or set broker: external" in port.what_to_do
+
+
+@needs_mosquitto
+def test_a_broker_that_another_service_uses_is_not_the_embedded_one(
+    tmp_path: Path, mosquitto: MakeMosquitto
+) -> None:
+    """A service answers there, but the broker speaks MQTT 5. It is not told the login."""
+    broker = mosquitto(MosquittoOptions())
+    subject = subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": broker.port})
+    with running(tmp_path, broker):
+        assert is_of_another(subject)
+    refusing = mosquitto(MosquittoOptions(users=USERS))
+    assert is_of_another(subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": refusing.port}))
+
+
+def test_while_the_model_is_loaded_the_pages_tell_whose_the_embedded_broker_is(
+    embedded: MakeEmbedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = embedded(None)
+    subject = subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": process.port})
+    monkeypatch.setattr(services, "is_service_here", lambda _config: True)
+    assert not is_of_another(subject)
 
 
 def test_the_service_itself_may_have_lost_the_connection(broker: Broker) -> None:
@@ -291,7 +343,7 @@ def test_the_check_leaves_nothing_on_the_broker(broker: Broker) -> None:
 def test_a_broker_that_takes_the_login_and_then_answers_nothing_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(checked, "ANSWER_S", 0.2)
+    monkeypatch.setattr(services, "ANSWER_S", 0.2)
     monkeypatch.setattr(checked, "ECHO_S", 0.2)
 
     def only_connect(sock: socket.socket, _: bytes) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stt_mqtt.doctor import ports
+from stt_mqtt.doctor import listeners
+from stt_mqtt.doctor.listeners import is_service_here
 from stt_mqtt.doctor.ports import check_ports
 from stt_mqtt.doctor.report import Finding, Status
 from tests.doctor.subjects import subject_of
@@ -46,7 +47,7 @@ def program(answer: bytes, address: str | tuple[str, int] = ("127.0.0.1", 0)) ->
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not make a check fail."""
-    monkeypatch.setattr(ports, "ANSWER_S", 30.0)
+    monkeypatch.setattr(listeners, "ANSWER_S", 30.0)
 
 
 def of_wyoming(*listen: str) -> list[Finding]:
@@ -125,3 +126,16 @@ def test_the_port_of_an_embedded_broker_is_checked_and_stdio_is_not() -> None:
     assert [finding.detail.split()[0] for finding in findings] == ["broker.port"]
     (nothing,) = of_wyoming("stdio://")
     assert nothing.detail == "the service listens on no port"
+
+
+def test_a_service_is_here_if_it_answers_on_an_address_of_the_configuration() -> None:
+    with program(b"HTTP/1.1 200 OK\r\nServer: stt-mqtt\r\n\r\n") as port:
+        here = subject_of(wyoming={"enabled": False}, web={"port": port})
+        assert is_service_here(here.config)
+    with program(b"another program") as port:
+        elsewhere = subject_of(
+            wyoming={"listen": [f"tcp://127.0.0.1:{free_port()}"]}, web={"port": port}
+        )
+        assert is_service_here(elsewhere.config) is False
+    silent = subject_of(wyoming={"listen": ["stdio://"]}, web={"enabled": False})
+    assert is_service_here(silent.config) is None
