@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from stt_mqtt.app.languages import check_languages
 from stt_mqtt.app.sample import SAMPLE_TEXT, read_sample
 from stt_mqtt.config import Config
-from stt_mqtt.doctor.machine import CPU, MEMORY, memory_left_mb
+from stt_mqtt.doctor.machine import CPU, MEMORY, cpu_features, lacks_instructions, memory_left_mb
 from stt_mqtt.doctor.report import Finding, fail, failed, ok, warn
 from stt_mqtt.doctor.subject import Subject
 from stt_mqtt.engine.compute_types import supported_compute_types
@@ -64,6 +65,9 @@ def check_sample(subject: Subject) -> list[Finding]:
         return [ok(SAMPLE, WITHOUT)]
     if subject.service is not None:
         return [*_compute_types(subject.config), _of_evidence(subject.service.probe())]
+    if lacks_instructions(platform.machine(), cpu_features(subject.machine)):
+        detail = "no model was loaded, because the processor cannot run it"
+        return [fail(SAMPLE, detail, f"see {CPU}")]
     from stt_mqtt.engine.loading import needed_mb, preferred_rung
 
     try:

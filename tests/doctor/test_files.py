@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -149,6 +150,26 @@ def test_too_little_memory_keeps_the_model_from_being_loaded(tmp_path: Path) -> 
     (finding,) = check_sample(subject_of(small))
     assert (finding.status, finding.temporary) == (Status.FAIL, True)
     assert finding.what_to_do == "see memory"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cpuinfo"),
+    [("x86_64", "flags\t: fpu sse2 ssse3"), ("aarch64", "Features\t: fp")],
+)
+def test_a_processor_that_cannot_run_the_model_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, cpuinfo: str
+) -> None:
+    """The first instruction that it lacks would end this program."""
+
+    def killed(*_: object) -> frozenset[str]:
+        raise AssertionError("the inference library was used")
+
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    monkeypatch.setattr(model, "supported_compute_types", killed)
+    monkeypatch.setattr("stt_mqtt.engine.loading.load_rung", killed)
+    (finding,) = check_sample(subject_of(machine_with(tmp_path, proc_cpuinfo=cpuinfo)))
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.what_to_do == "see cpu"
 
 
 @pytest.mark.parametrize(
