@@ -12,13 +12,14 @@ import secrets
 from collections.abc import Iterator
 
 from stt_mqtt.app.sources import resolve_password
-from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.config import BrokerMode, Config, MqttConfig
 from stt_mqtt.doctor import services
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.rights import Echoes, judged_rights
 from stt_mqtt.doctor.services import is_of_another, live_services, said_state
 from stt_mqtt.doctor.subject import Subject
+from stt_mqtt.doctor.wrong_port import answers_without_tls, expects_tls
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID
 from stt_mqtt.doors.native.topics import OFFLINE, ONLINE
@@ -56,7 +57,7 @@ def check_broker(subject: Subject) -> list[Finding]:
     try:
         ending = session.open(services.CONNECT_S)
         if ending is not None:
-            return [_not_connected(ending, config)]
+            return [_not_connected(ending, options, subject)]
         encrypted = "without TLS" if mqtt.tls is None else "with TLS"
         login = "" if mqtt.username is None else ", the login is accepted"
         connected = f"{options.address} answers in MQTT {session.protocol} {encrypted}{login}"
@@ -68,19 +69,57 @@ def check_broker(subject: Subject) -> list[Finding]:
         session.close()
 
 
-def _not_connected(ending: Ending, config: Config) -> Finding:
-    if config.broker.mode is BrokerMode.EMBEDDED and ending.kind is Cause.UNREACHABLE:
+def _not_connected(ending: Ending, options: ClientOptions, subject: Subject) -> Finding:
+    if subject.config.broker.mode is BrokerMode.EMBEDDED:
+        return _embedded_not_connected(ending, runs=subject.service is not None)
+    detail, _, advice = ending.reason.partition("; ")
+    match ending.kind:
+        case Cause.CREDENTIALS:
+            return fail(BROKER, detail, _login_advice(options.config))
+        case Cause.TLS:
+            return fail(BROKER, detail, advice)
+        case Cause.UNSUPPORTED:
+            return fail(BROKER, detail, "check mqtt.port, or set mqtt.protocol: auto")
+        case Cause.REFUSED:
+            return fail(BROKER, detail, "look at the log of the broker", temporary=True)
+    what_to_do = advice or "check mqtt.host and mqtt.port, and that the broker runs"
+    return _wrong_port(options) or fail(BROKER, detail, what_to_do, temporary=True)
+
+
+def _wrong_port(options: ClientOptions) -> Finding | None:
+    """That TLS is missing there, or too much; None: it is neither, as far as the port tells."""
+    if options.config.tls is None:
+        detail = f"{options.address} expects TLS"
+        what_to_do = "set mqtt.tls with the ca_file of the broker, or another mqtt.port"
+        return fail(BROKER, detail, what_to_do) if expects_tls(options) else None
+    detail = f"{options.address} answers in MQTT without TLS"
+    what_to_do = "set the mqtt.port on which it expects TLS, or remove mqtt.tls"
+    return fail(BROKER, detail, what_to_do) if answers_without_tls(options) else None
+
+
+def _embedded_not_connected(ending: Ending, runs: bool) -> Finding:
+    """`runs`: whether the service runs, and examines itself."""
+    if not runs and ending.kind is Cause.UNREACHABLE:
         return warn(
             BROKER,
             f"the embedded broker runs inside the service, which does not run ({ending.reason})",
             "start the service, then run this again",
         )
-    if ending.kind is Cause.CREDENTIALS:
-        what_to_do = "check mqtt.username and mqtt.password or password_file"
-        return fail(BROKER, ending.reason, what_to_do)
-    detail, _, advice = ending.reason.partition("; ")
-    what_to_do = advice or "check mqtt.host, mqtt.port and mqtt.tls, and that the broker runs"
+    # The embedded broker hangs up on a wrong login.
+    if not runs and ending.kind in {Cause.CREDENTIALS, Cause.NO_ANSWER}:
+        detail = "the embedded broker does not take the login: the service runs with an older one"
+        return warn(BROKER, detail, "restart the service")
+    detail = f"the embedded broker does not answer ({ending.reason})"
+    what_to_do = "look at the log of the service, and restart it"
     return fail(BROKER, detail, what_to_do, temporary=True)
+
+
+def _login_advice(mqtt: MqttConfig) -> str:
+    if mqtt.username is not None:
+        return "check mqtt.username and mqtt.password or password_file"
+    login = "set mqtt.username and mqtt.password or password_file"
+    shown = mqtt.tls is not None and mqtt.tls.cert_file is not None
+    return f"check mqtt.tls.cert_file, or {login}" if shown else login
 
 
 def _own_connection(subject: Subject, reached: Finding) -> Iterator[Finding]:

@@ -25,7 +25,9 @@ from tools.brokers import (
     Mosquitto,
     MosquittoOptions,
     free_port,
+    make_certificates,
     needs_mosquitto,
+    sign,
 )
 from tools.program import Peer, Service, await_online, running
 
@@ -256,11 +258,131 @@ def test_tls_is_checked_with_its_certificates(
     good = findings_at(broker, tls={"ca_file": str(certificates.ca)})
     assert "with TLS" in only(good, "broker").detail
     (unknown,) = findings_at(broker, tls={})
+    assert (unknown.status, unknown.temporary) == (Status.FAIL, False)
     assert "certificate of localhost" in unknown.detail
     assert "mqtt.tls.ca_file" in unknown.what_to_do
     (missing,) = findings_at(broker, tls={"ca_file": "/nowhere/ca.pem"})
     assert (missing.status, missing.temporary) == (Status.FAIL, False)
     assert "/nowhere/ca.pem cannot be read" in missing.detail
+
+
+@needs_mosquitto
+def test_a_wrong_certificate_authority_is_a_fault_of_the_configuration(
+    mosquitto: MakeMosquitto, certificates: Certificates, tmp_path: Path
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    other = make_certificates(tmp_path)
+    (finding,) = findings_at(broker, tls={"ca_file": str(other.ca)})
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert "mqtt.tls.ca_file" in finding.what_to_do
+
+
+@needs_mosquitto
+def test_a_certificate_that_has_expired_may_be_a_matter_of_the_clock(
+    mosquitto: MakeMosquitto, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    sign(tmp_path, "server", days=-1)
+    broker = mosquitto(MosquittoOptions(certificates=certificates))
+    (finding,) = findings_at(broker, tls={"ca_file": str(certificates.ca)})
+    assert (finding.status, finding.temporary) == (Status.FAIL, True)
+    assert finding.what_to_do == "check the clock of this machine, or renew the certificate"
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("users", [USERS, {}])
+def test_tls_at_a_port_without_it_is_a_fault_of_the_configuration(
+    mosquitto: MakeMosquitto, users: dict[str, str]
+) -> None:
+    broker = mosquitto(MosquittoOptions(users=users))
+    (finding,) = findings_at(broker, tls={})
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.detail.endswith("answers in MQTT without TLS")
+    assert "mqtt.port on which it expects TLS" in finding.what_to_do
+
+
+@needs_mosquitto
+def test_no_tls_at_a_port_that_expects_it_is_a_fault_of_the_configuration(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    (finding,) = findings_at(mosquitto(MosquittoOptions(certificates=certificates)))
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.detail.endswith("expects TLS")
+    assert finding.what_to_do.startswith("set mqtt.tls")
+
+
+@needs_mosquitto
+def test_a_client_certificate_that_is_missing_is_a_fault_of_the_configuration(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    broker = mosquitto(MosquittoOptions(certificates=certificates, client_certificate=True))
+    (finding,) = findings_at(broker, tls={"ca_file": str(certificates.ca)})
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.what_to_do == "check mqtt.tls.cert_file"
+
+
+def answering(answer: bytes, **mqtt: object) -> Finding:
+    """What is found at a program that gives this answer to everything and hangs up."""
+    server = FakeServer(lambda sock, _: sock.sendall(answer))
+    try:
+        (finding,) = findings_at(server, **mqtt)
+    finally:
+        server.close()
+    return finding
+
+
+def test_a_program_that_hangs_up_on_everything_may_be_one_that_starts() -> None:
+    assert answering(b"").temporary
+    assert answering(b"", tls={}).temporary
+
+
+def test_a_program_that_answers_tls_with_words_is_not_the_broker() -> None:
+    finding = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", tls={})
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.what_to_do == "check the port and mqtt.tls"
+
+
+def test_a_version_of_mqtt_that_the_broker_does_not_speak_is_a_fault_of_the_configuration() -> None:
+    finding = answering(b"\x20\x02\x00\x01", protocol="3.1.1")
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert "mqtt.protocol" in finding.what_to_do
+
+
+def test_a_broker_that_is_busy_may_take_the_service_later() -> None:
+    finding = answering(b"\x20\x02\x00\x03", protocol="3.1.1")
+    assert (finding.status, finding.temporary) == (Status.FAIL, True)
+    assert finding.what_to_do == "look at the log of the broker"
+
+
+@needs_mosquitto
+def test_who_has_no_login_is_told_to_set_one(
+    mosquitto: MakeMosquitto, certificates: Certificates
+) -> None:
+    (finding,) = findings_at(mosquitto(MosquittoOptions(users=USERS)))
+    assert finding.what_to_do == "set mqtt.username and mqtt.password or password_file"
+    broker = mosquitto(MosquittoOptions(users=USERS, certificates=certificates))
+    shown = {"cert_file": str(certificates.client), "key_file": str(certificates.client_key)}
+    (finding,) = findings_at(broker, tls={"ca_file": str(certificates.ca), **shown})
+    assert finding.what_to_do.startswith("check mqtt.tls.cert_file, or set mqtt.username")
+
+
+def test_a_service_that_runs_with_another_login_for_its_broker_is_to_be_restarted(
+    embedded: MakeEmbedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "is_service_here", lambda _config: True)
+    process = embedded(("stt", "before"))
+    changed = {"username": "stt", "password": "after"}
+    subject = subject_of(broker={"mode": BrokerMode.EMBEDDED, "port": process.port}, mqtt=changed)
+    (finding,) = check_broker(subject)
+    assert (finding.status, finding.what_to_do) == (Status.WARN, "restart the service")
+
+
+def test_a_service_whose_embedded_broker_is_gone_is_to_be_restarted() -> None:
+    service = RunningService(connected=False, rung="default", probe=lambda: Evidence(0.0))
+    embedded = {"mode": BrokerMode.EMBEDDED, "port": free_port()}
+    (finding,) = check_broker(subject_of(SOUND, service, broker=embedded))
+    assert (finding.status, finding.temporary) == (Status.FAIL, True)
+    assert finding.what_to_do == "look at the log of the service, and restart it"
 
 
 def test_an_embedded_broker_needs_a_running_service(embedded: MakeEmbedded) -> None:
