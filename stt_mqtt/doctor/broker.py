@@ -12,34 +12,27 @@ import secrets
 from collections.abc import Iterator
 
 from stt_mqtt.app.sources import resolve_password
-from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.config import BrokerMode, MqttConfig
+from stt_mqtt.doctor import services
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.rights import Echoes, judged_rights
+from stt_mqtt.doctor.services import is_of_another, keep_out, live_services, said_state
 from stt_mqtt.doctor.subject import Subject
+from stt_mqtt.doctor.wrong_port import answers_without_tls, expects_tls
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID
-from stt_mqtt.doors.native.instances import instance_in
 from stt_mqtt.doors.native.topics import OFFLINE, ONLINE
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.connection import Ending
-from stt_mqtt.mqtt.json import object_in
 from stt_mqtt.mqtt.messages import ClientOptions, Inbound, Publication
 from stt_mqtt.mqtt.probe import ProbeSession
 from stt_mqtt.mqtt.reconnect import Cause
 from stt_mqtt.mqtt.tls import tls_context
 
 BROKER, SERVICE, DISCOVERY = "broker", "service", "discovery"
-CONNECT_S = 6.0
-ANSWER_S = 3.0
-"""Longest time for each answer of the broker."""
-SERVICE_S = 3.0
-"""How long a service may take to answer that has said to be online."""
-SILENCE_S = 0.5
-"""How long a service may take to answer that has not said to be online, or a second one."""
 ECHO_S = 4.0
 """How long the broker may take to send a message back, behind all retained ones."""
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 def check_broker(subject: Subject) -> list[Finding]:
@@ -53,39 +46,80 @@ def check_broker(subject: Subject) -> list[Finding]:
             tls_context(mqtt.tls)
         except BrokerError as error:
             return [fail(BROKER, str(error), "correct the section mqtt.tls")]
+    if is_of_another(subject):
+        detail = f"{mqtt.host}:{mqtt.port} is not the embedded broker of the service"
+        return [fail(BROKER, detail, "see ports")]
     topics = ProbeTopics(config)
     options = ClientOptions(
         mqtt, mqtt.host, mqtt.effective_port, password=resolve_password(config.mqtt)
     )
     session = ProbeSession(options, topics.is_wanted)
     try:
-        ending = session.open(CONNECT_S)
+        ending = session.open(services.CONNECT_S)
         if ending is not None:
-            return [_not_connected(ending, config)]
+            return [_not_connected(ending, options, subject)]
         encrypted = "without TLS" if mqtt.tls is None else "with TLS"
         login = "" if mqtt.username is None else ", the login is accepted"
         connected = f"{options.address} answers in MQTT {session.protocol} {encrypted}{login}"
         return [
             *_own_connection(subject, ok(BROKER, connected)),
-            *_at_broker(session, topics, config),
+            *_at_broker(session, topics, subject),
         ]
     finally:
         session.close()
 
 
-def _not_connected(ending: Ending, config: Config) -> Finding:
-    if config.broker.mode is BrokerMode.EMBEDDED and ending.kind is Cause.UNREACHABLE:
+def _not_connected(ending: Ending, options: ClientOptions, subject: Subject) -> Finding:
+    if subject.config.broker.mode is BrokerMode.EMBEDDED:
+        return _embedded_not_connected(ending, runs=subject.service is not None)
+    detail, _, advice = ending.reason.partition("; ")
+    match ending.kind:
+        case Cause.CREDENTIALS:
+            return fail(BROKER, detail, _login_advice(options.config))
+        case Cause.TLS:
+            return fail(BROKER, detail, advice)
+        case Cause.UNSUPPORTED:
+            return fail(BROKER, detail, "check mqtt.port, or set mqtt.protocol: auto")
+        case Cause.REFUSED:
+            return fail(BROKER, detail, "look at the log of the broker", temporary=True)
+    what_to_do = advice or "check mqtt.host and mqtt.port, and that the broker runs"
+    return _wrong_port(options) or fail(BROKER, detail, what_to_do, temporary=True)
+
+
+def _wrong_port(options: ClientOptions) -> Finding | None:
+    """That TLS is missing there, or too much; None: it is neither, as far as the port tells."""
+    if options.config.tls is None:
+        detail = f"{options.address} expects TLS"
+        what_to_do = "set mqtt.tls with the ca_file of the broker, or another mqtt.port"
+        return fail(BROKER, detail, what_to_do) if expects_tls(options) else None
+    detail = f"{options.address} answers in MQTT without TLS"
+    what_to_do = "set the mqtt.port on which it expects TLS, or remove mqtt.tls"
+    return fail(BROKER, detail, what_to_do) if answers_without_tls(options) else None
+
+
+def _embedded_not_connected(ending: Ending, runs: bool) -> Finding:
+    """`runs`: whether the service runs, and examines itself."""
+    if not runs and ending.kind is Cause.UNREACHABLE:
         return warn(
             BROKER,
             f"the embedded broker runs inside the service, which does not run ({ending.reason})",
             "start the service, then run this again",
         )
-    if ending.kind is Cause.CREDENTIALS:
-        what_to_do = "check mqtt.username and mqtt.password or password_file"
-        return fail(BROKER, ending.reason, what_to_do)
-    detail, _, advice = ending.reason.partition("; ")
-    what_to_do = advice or "check mqtt.host, mqtt.port and mqtt.tls, and that the broker runs"
+    # The embedded broker hangs up on a wrong login.
+    if not runs and ending.kind in {Cause.CREDENTIALS, Cause.NO_ANSWER}:
+        detail = "the embedded broker does not take the login: the service runs with an older one"
+        return warn(BROKER, detail, "restart the service")
+    detail = f"the embedded broker does not answer ({ending.reason})"
+    what_to_do = "look at the log of the service, and restart it"
     return fail(BROKER, detail, what_to_do, temporary=True)
+
+
+def _login_advice(mqtt: MqttConfig) -> str:
+    if mqtt.username is not None:
+        return "check mqtt.username and mqtt.password or password_file"
+    login = "set mqtt.username and mqtt.password or password_file"
+    shown = mqtt.tls is not None and mqtt.tls.cert_file is not None
+    return f"check mqtt.tls.cert_file, or {login}" if shown else login
 
 
 def _own_connection(subject: Subject, reached: Finding) -> Iterator[Finding]:
@@ -100,18 +134,19 @@ def _own_connection(subject: Subject, reached: Finding) -> Iterator[Finding]:
     )
 
 
-def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> Iterator[Finding]:
+def _at_broker(session: ProbeSession, topics: ProbeTopics, subject: Subject) -> Iterator[Finding]:
     """Rights, other services and Home Assistant."""
+    config = subject.config
     own = secrets.token_hex(8)
     filters = [*topics.filters, topics.response, *topics.said]
-    subscribed = session.subscribe(filters, ANSWER_S)
+    subscribed = session.subscribe(filters, services.ANSWER_S)
     about = json.dumps({"transaction": own, "id": own}).encode()
     publications = [Publication(topic, about) for topic in (topics.request, topics.heard)]
     # Without `playing` or `muted`, a satellite would change nothing.
     publications += [Publication(topic, about) for topic in topics.said]
     if config.homeassistant.enabled:
         publications.append(Publication(topics.discovery(NOBODY), b""))
-    written = session.publish(publications, ANSWER_S)
+    written = session.publish(publications, services.ANSWER_S)
     readable = {topics.request, topics.heard, *topics.said}
     awaited = {topic for topic, refusal in written.items() if refusal is None} & readable
 
@@ -123,7 +158,7 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
     echoes = Echoes(subscribed, written, unanswered, came_back(session.messages))
     yield from judged_rights(topics, echoes, session.protocol)
     if topics.request in echoes.came_back:
-        yield _services(session, topics, own)
+        yield _services(session, topics, own, subject)
     else:
         yield warn(
             SERVICE,
@@ -134,21 +169,17 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
         yield _home_assistant(session, topics)
 
 
-def _services(session: ProbeSession, topics: ProbeTopics, own: str) -> Finding:
+def _services(session: ProbeSession, topics: ProbeTopics, own: str, subject: Subject) -> Finding:
     """Whether a service is live on the base topic."""
-
-    def answers(messages: list[Inbound]) -> list[str]:
-        fields = (
-            object_in(m.payload, MAX_ANSWER_BYTES) for m in messages if m.topic == topics.response
+    said, base = said_state(session, topics), topics.native.base
+    live = live_services(session, topics, own)
+    if keep_out(live, subject):
+        return fail(
+            SERVICE,
+            f"another service, instance {live[0]}, answers on the base topic {base}, and none "
+            "runs here: a second one ends at once",
+            "end it, give this one another mqtt.base_topic, or set mqtt.takeover: true",
         )
-        mine = [one for one in fields if one.get("transaction") == own]
-        return list(dict.fromkeys(instance_in(one.get("data")) for one in mine))
-
-    said = next((m.payload for m in session.messages if m.topic == topics.state and m.retain), None)
-    patience_s = SERVICE_S if said == ONLINE else SILENCE_S
-    if session.wait_for(lambda messages: bool(answers(messages)), patience_s):
-        session.wait_for(lambda messages: len(answers(messages)) > 1, SILENCE_S)
-    live, base = answers(session.messages), topics.native.base
     if len(live) > 1:
         return warn(
             SERVICE,

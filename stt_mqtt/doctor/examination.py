@@ -16,7 +16,7 @@ from stt_mqtt.errors import ConfigError, SttMqttError
 ALL_S = 30.0
 """Longest time of all checks together."""
 
-CORRECT = "correct the configuration"
+CORRECT = "correct the configuration, or the file that it names"
 _THREAD = "check-"
 
 log = logging.getLogger(__name__)

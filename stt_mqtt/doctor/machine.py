@@ -78,7 +78,7 @@ def _about_instructions(machine: str, features: frozenset[str]) -> Iterator[Find
     if machine not in _NEEDED:
         detail = f"CTranslate2 is not built for {machine}"
         yield fail(CPU, detail, "use a 64-bit x86 or ARM system")
-    elif features and _NEEDED[machine] not in features:
+    elif lacks_instructions(machine, features):
         detail = f"the processor lacks {_NEEDED[machine]}, which the model needs"
         yield fail(CPU, detail, "use another machine")
     elif features and _FAST[machine][0] not in features:
@@ -87,6 +87,14 @@ def _about_instructions(machine: str, features: frozenset[str]) -> Iterator[Find
             f"the processor lacks {_FAST[machine][0]}, {_COST[machine]}",
             "if answers are late, use the smallest model, or another machine for the service",
         )
+
+
+def lacks_instructions(machine: str, features: frozenset[str]) -> bool:
+    """Whether the system would end a process that loads a model.
+
+    `machine`: the architecture. `features`: as in `cpu_features`.
+    """
+    return bool(features) and machine in _NEEDED and _NEEDED[machine] not in features
 
 
 def _about_cores(cores: float) -> Iterator[Finding]:

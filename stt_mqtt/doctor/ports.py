@@ -3,72 +3,53 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
-import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+import stat
 from pathlib import Path
 
-from stt_mqtt.config import BrokerMode, Config, ListenAddress, Scheme
+from stt_mqtt.config import ListenAddress, Scheme
+from stt_mqtt.doctor.listeners import Listener, connected, listeners_of, names_us
 from stt_mqtt.doctor.report import Finding, fail, ok
+from stt_mqtt.doctor.services import is_of_another
 from stt_mqtt.doctor.subject import Subject
 
 NAME = "ports"
-ANSWER_S = 1.0
-"""Longest time for a connection, and for each part of the answer."""
-ANSWER_BYTES = 65536
-"""Most of an answer that is read."""
-OURS = b"stt-mqtt"
-"""The description of the service over Wyoming names the program."""
-DESCRIBE = b'{"type": "describe"}\n'
-GET = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
-"""Every response of the pages names the program in its headers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """An address that the service listens on. `key`: where it is configured.
-
-    `question`: to which the service answers with its name. None: the answer would not tell.
-    """
-
-    key: str
-    address: ListenAddress
-    question: bytes | None = None
-    tls: bool = False
+_NOT_THE_PORT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""Errors of an address that this machine does not have."""
 
 
 def check_ports(subject: Subject) -> list[Finding]:
     """One finding for each address."""
-    findings = [_examined(listener) for listener in listeners_of(subject.config)]
+    findings = []
+    known: dict[ListenAddress, str] = {}
+    for listener in listeners_of(subject.config):
+        other = known.setdefault(listener.address, listener.key)
+        if other != listener.key:
+            detail = f"{listener.key} {listener.address.uri} is also that of {other}"
+            findings.append(fail(NAME, detail, f"change {listener.key}"))
+        else:
+            findings.append(_examined(listener, subject))
     return findings or [ok(NAME, "the service listens on no port")]
 
 
-def listeners_of(config: Config) -> Iterator[Listener]:
-    """All addresses that the service listens on. A worker of a fleet listens on none."""
-    if not config.has_doors:
-        return
-    if config.wyoming.enabled:
-        for address in config.wyoming.addresses:
-            if address.scheme is not Scheme.STDIO:
-                yield Listener("wyoming.listen", address, DESCRIBE)
-    if config.web.enabled:
-        address = ListenAddress(Scheme.TCP, config.web.host, config.web.port)
-        yield Listener("web.port", address, GET, tls=config.web.cert_file is not None)
-    broker = config.broker
-    if broker.mode is BrokerMode.EMBEDDED:
-        yield Listener("broker.port", ListenAddress(Scheme.TCP, broker.listen, broker.port))
-
-
-def _examined(listener: Listener) -> Finding:
+def _examined(listener: Listener, subject: Subject) -> Finding:
     where = f"{listener.key} {listener.address.uri}"
     try:
-        with _connected(listener.address) as sock:
-            taken_by_us = listener.question is None or _names_us(sock, listener)
+        with connected(listener.address) as sock:
+            is_broker = listener.question is None
+            is_ours = not is_of_another(subject) if is_broker else names_us(sock, listener)
     except OSError:
         return _unless_impossible(listener, where)
-    if taken_by_us:
+    if is_ours:
         return ok(NAME, f"{where} is in use by the service")
+    if is_broker:
+        return fail(
+            NAME,
+            f"{where} is taken by another program, so the embedded broker cannot start",
+            "choose another broker.port, or set broker: external if that is your broker; if the "
+            "service has only just started, run this again",
+        )
     return fail(
         NAME,
         f"{where} is taken by another program",
@@ -81,58 +62,27 @@ def _unless_impossible(listener: Listener, where: str) -> Finding:
     address = listener.address
     try:
         if address.scheme is Scheme.UNIX:
-            folder = Path(address.path).parent
-            if not folder.is_dir():
-                raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}")
+            _check_socket(Path(address.path))
         else:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             with socket.socket(family) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind((address.host, address.port))
     except OSError as error:
+        key = listener.host_key if error.errno in _NOT_THE_PORT else listener.key
         return fail(
             NAME,
             f"the service cannot listen on {where}: {error.strerror or error}",
-            f"change {listener.key}",
+            f"change {key}",
         )
     return ok(NAME, f"{where} is free")
 
 
-def _connected(address: ListenAddress) -> socket.socket:
-    """A connection to whoever listens there. Raises OSError."""
-    if address.scheme is Scheme.UNIX:
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.settimeout(ANSWER_S)
-            sock.connect(address.path)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    return socket.create_connection((host, address.port), ANSWER_S)
-
-
-def _names_us(sock: socket.socket, listener: Listener) -> bool:
-    """Whether the answer to the question names this program."""
-    answer = b""
-    try:
-        sock.settimeout(ANSWER_S)
-        with _trusting_context().wrap_socket(sock) if listener.tls else sock as channel:
-            channel.sendall(listener.question or b"")
-            while len(answer) < ANSWER_BYTES and OURS not in answer:
-                part = channel.recv(4096)
-                if not part:
-                    break
-                answer += part
-    except OSError:
-        return False
-    return OURS in answer
-
-
-def _trusting_context() -> ssl.SSLContext:
-    """Takes any certificate: nothing secret is sent, and only the name of the program is read."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+def _check_socket(path: Path) -> None:
+    """Whether a socket can be made there, in place of one on which nobody listens, too."""
+    if not os.path.isdir(path.parent):
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}")
+    if os.path.exists(path) and not stat.S_ISSOCK(path.stat().st_mode):
+        raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"the folder {path.parent} cannot be written")

@@ -19,12 +19,17 @@ from nats.aio.transport import TcpTransport
 
 from stt_mqtt.errors import FleetError, is_old_tls
 from stt_mqtt.fleet.identity import Identity
+from stt_mqtt.mqtt.tls import is_lasting
 
 log = logging.getLogger(__name__)
 
 
 class RefusedError(FleetError):
     """The server refuses the login, until a person acts."""
+
+
+class TlsError(FleetError):
+    """TLS fails until a certificate or the configuration of a side is changed."""
 
 
 class PlainServerError(errors.Error):
@@ -169,13 +174,14 @@ def explained(error: Exception, address: str, identity: Identity) -> FleetError:
     if "authorization" in text.lower() or "authentication" in text.lower():
         if identity.key is not None:
             return RefusedError(
-                f"{address} refuses the key of this process: check fleet.nkey_file or "
+                f"{address} refuses the key of this process; check fleet.nkey_file or "
                 "fleet.credentials_file, and the users in the configuration of the server"
             )
         return RefusedError(
-            f"{address} demands a login: set fleet.nkey_file or fleet.credentials_file"
+            f"{address} demands a login; set fleet.nkey_file or fleet.credentials_file"
         )
-    return FleetError(_reason(error, text, address))
+    lasts = isinstance(error, PlainServerError) or is_lasting(error)
+    return (TlsError if lasts else FleetError)(_reason(error, text, address))
 
 
 def _reason(error: Exception, text: str, address: str) -> str:
@@ -185,14 +191,16 @@ def _reason(error: Exception, text: str, address: str) -> str:
             "section, without allow_non_tls"
         )
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {address} is not accepted: {error.verify_message}; check "
-            "fleet.tls.ca_file and that fleet.servers has the name in the certificate"
-        )
+        what_to_do = "check the clock of this machine, or renew the certificate"
+        if is_lasting(error):
+            what_to_do = (
+                "check fleet.tls.ca_file and that fleet.servers has the name in the certificate"
+            )
+        return f"the certificate of {address} is not accepted: {error.verify_message}; {what_to_do}"
     if is_old_tls(error):
         return f"{address} speaks only versions of TLS before 1.2; update the server"
     if isinstance(error, ssl.SSLError):
-        return f"TLS with {address} failed ({error.reason or text}): check fleet.tls"
+        return f"TLS with {address} failed ({error.reason or text}); check fleet.tls"
     text = getattr(error, "strerror", None) or text or type(error).__name__
     if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         return f"{address} cannot be reached: {text}"

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from stt_mqtt.config import FleetConfig
 from stt_mqtt.errors import FleetError
-from stt_mqtt.fleet.client import RefusedError
+from stt_mqtt.fleet.client import RefusedError, TlsError
 from stt_mqtt.fleet.identity import read_identity
 from stt_mqtt.fleet.keeping import MAX_AGE_S
 from stt_mqtt.fleet.link import Link, connect
@@ -33,7 +33,7 @@ MAX_WORKERS = 1000
 class ServerSight:
     """A server. `problem`: why it cannot be used, and what to do; None: it can.
 
-    `refuses`: whether it answers, and refuses the login.
+    `refuses`: whether it answers, and the login or TLS fails until the configuration is changed.
     """
 
     address: str
@@ -69,7 +69,7 @@ async def look(config: FleetConfig, node: str, listen_s: float = HEARTBEATS_S) -
         try:
             async with asyncio.timeout(CONNECT_S):
                 links.append(await connect(url, identity, "stt-mqtt doctor", f"_INBOX_{node}"))
-        except RefusedError as error:
+        except (RefusedError, TlsError) as error:
             return ServerSight(address, str(error), refuses=True)
         except FleetError as error:
             return ServerSight(address, str(error))

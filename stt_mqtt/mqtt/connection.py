@@ -29,7 +29,7 @@ from stt_mqtt.mqtt.properties import connect_properties, loss, max_packet_bytes,
 from stt_mqtt.mqtt.receiver import Receiver
 from stt_mqtt.mqtt.reconnect import Cause
 from stt_mqtt.mqtt.sender import MAX_IN_FLIGHT, Sender
-from stt_mqtt.mqtt.tls import explain, tls_context
+from stt_mqtt.mqtt.tls import explain, is_lasting, tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 """Timeout for TCP and TLS together, and again for the CONNACK."""
@@ -95,7 +95,8 @@ class Connection:
         try:
             self._connect()
         except (OSError, UnicodeError, BrokerError) as error:
-            return Ending(Cause.UNREACHABLE, explain(error, self._options.address))
+            cause = Cause.TLS if is_lasting(error) else Cause.UNREACHABLE
+            return Ending(cause, explain(error, self._options.address))
         sock = self._client.socket()
         try:
             if isinstance(sock, socket.socket):
@@ -248,8 +249,9 @@ class Connection:
             reason = f"{address} does not speak MQTT {self._protocol.value}"
             self._ending = Ending(Cause.UNSUPPORTED, reason)
         elif self._options.config.tls is not None and self._socket_error:
-            reason = f"TLS with {address} failed ({self._socket_error}): check mqtt.tls.cert_file"
-            self._ending = Ending(Cause.UNREACHABLE, reason)
+            reason = f"TLS with {address} failed ({self._socket_error}); check mqtt.tls.cert_file"
+            # The broker has shown its certificate, and hangs up for want of one.
+            self._ending = Ending(Cause.TLS, reason)
         else:
             self._ending = Ending(Cause.NO_ANSWER, self._no_answer())
 

@@ -42,6 +42,8 @@ class Cause(Enum):
 
     UNREACHABLE = auto()
     """No TCP or TLS connection."""
+    TLS = auto()
+    """TLS failed, and will fail until a certificate or the configuration of a side is changed."""
     NO_ANSWER = auto()
     """The connection was closed or silent before the CONNACK."""
     UNSUPPORTED = auto()

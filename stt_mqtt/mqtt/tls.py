@@ -8,6 +8,10 @@ from pathlib import Path
 from stt_mqtt.config import TlsConfig
 from stt_mqtt.errors import BrokerError, is_old_tls
 
+_BY_CLOCK = frozenset({9, 10})
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+_WITHOUT_A_WORD = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """An SSL context that checks the certificate and host name of the broker; TLS 1.2 or later.
@@ -46,22 +50,33 @@ def explain(error: Exception, address: str) -> str:
     if isinstance(error, BrokerError):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {address} is not accepted: {error.verify_message}; "
-            "check mqtt.tls.ca_file and that mqtt.host is the name in the certificate"
-        )
+        what_to_do = "check mqtt.tls.ca_file and that mqtt.host is the name in the certificate"
+        if error.verify_code in _BY_CLOCK:
+            what_to_do = "check the clock of this machine, or renew the certificate"
+        return f"the certificate of {address} is not accepted: {error.verify_message}; {what_to_do}"
     if is_old_tls(error):
         return (
             f"{address} speaks only versions of TLS before 1.2; update the broker, or have it "
             "speak TLS 1.2 (tls_version of Mosquitto)"
         )
     if isinstance(error, ssl.SSLError):
-        return f"TLS with {address} failed ({error.reason or error}): check the port and mqtt.tls"
+        return f"TLS with {address} failed ({error.reason or error}); check the port and mqtt.tls"
     if isinstance(error, ConnectionResetError):
         # The port accepted the TCP connection and then closed it.
         return f"{address} hangs up: it may not expect TLS; check the port and mqtt.tls"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{address} cannot be reached: {text}"
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether TLS fails until a certificate or the configuration of a side is changed.
+
+    A certificate that is not valid yet, or no longer, may be a matter of the clock. A program that
+    hangs up without a word may be one that starts.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_code not in _BY_CLOCK
+    return isinstance(error, ssl.SSLError) and not isinstance(error, _WITHOUT_A_WORD)
 
 
 def _check_readable(key: str, path: Path) -> None:

@@ -31,6 +31,14 @@ def test_a_lock_has_all_that_is_asked_for_in_a_version_that_fits(lock: Lock) -> 
         assert version_of(found[canonicalize_name(wanted.name)]) in wanted.specifier, line
 
 
+@pytest.mark.parametrize("extra", ["web", "dev"])
+def test_the_pages_need_an_aiohttp_that_bounds_pipelined_requests(extra: str) -> None:
+    """3.13.5 kept all of them in memory while one was answered, such as the stream of events."""
+    wanted = [Requirement(line) for line in PROJECT["optional-dependencies"][extra]]
+    (aiohttp,) = (one for one in wanted if one.name == "aiohttp")
+    assert "3.13.5" not in aiohttp.specifier
+
+
 def test_a_lock_names_no_index() -> None:
     for lock in (CONTAINER, ADDON):
         assert "://" not in lock.file.read_text(encoding="utf-8")

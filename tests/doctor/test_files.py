@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
 import shutil
+import tempfile
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +18,7 @@ import pytest
 from stt_mqtt.app.sample import SAMPLE_TEXT
 from stt_mqtt.config import Config
 from stt_mqtt.core.probe import Evidence
-from stt_mqtt.doctor import extras, model
+from stt_mqtt.doctor import disk, extras, model, phrases
 from stt_mqtt.doctor.checks import secrets_of
 from stt_mqtt.doctor.configuration import check_configuration
 from stt_mqtt.doctor.disk import check_disk
@@ -23,6 +28,7 @@ from stt_mqtt.doctor.model import Heard, check_models, check_sample, judged
 from stt_mqtt.doctor.phrases import check_phrases
 from stt_mqtt.doctor.report import Status
 from stt_mqtt.doctor.subject import Machine, RunningService, Subject
+from stt_mqtt.engine.models import Location, ModelSource
 from stt_mqtt.errors import ConfigError, ModelError
 from tests.doctor.subjects import SOUND, Given, machine_with, only, statuses, subject_of
 
@@ -40,12 +46,97 @@ def test_folders_that_are_not_there_yet_can_be_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+MISSING = {"model": "small"}
+"""A model that is not on this machine, and would be put into the folder."""
+
+
 def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    (finding,) = check_disk(subject_of(with_models(tmp_path / "file" / "models")))
+    machine = with_models(tmp_path / "file" / "models")
+    (finding,) = check_disk(subject_of(machine, engine=MISSING))
     assert (finding.status, finding.temporary) == (Status.FAIL, False)
     assert f"{tmp_path}/file/models for models cannot be written" in finding.detail
     assert "STT_MQTT_MODELS" in finding.what_to_do
+
+
+def refusing(number: int) -> Callable[..., None]:
+    """In place of a function that makes a file or folder."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_says_make_room_and_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", refusing(number))
+    (finding,) = check_disk(subject_of(with_models(tmp_path), engine=MISSING))
+    assert (finding.status, finding.temporary) == (Status.FAIL, True)
+    assert finding.what_to_do == "make room there"
+
+
+@pytest.mark.parametrize(
+    ("number", "what_to_do"),
+    [(errno.EROFS, "make it writable"), (errno.EACCES, "make it"), (errno.ENOSPC, "make room")],
+)
+def test_a_read_only_folder_with_its_model_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, what_to_do: str
+) -> None:
+    """The service does not write there."""
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr(tempfile, "TemporaryFile", refusing(number))
+    (finding,) = check_disk(subject_of(with_models(tmp_path), engine=MISSING))
+    assert finding.status is Status.WARN
+    assert finding.what_to_do.startswith(what_to_do)
+
+
+def test_a_model_that_packages_ship_in_parts_is_joined_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Location(ModelSource.PACKAGE, (tmp_path / "a", tmp_path / "b"))
+    monkeypatch.setattr(disk, "locate", lambda *_: parts)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refusing(errno.EROFS))
+    (finding,) = check_disk(subject_of(with_models(tmp_path)))
+    assert finding.status is Status.FAIL
+
+
+def test_a_folder_below_one_that_may_not_be_searched_is_a_fault_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsearchable(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("exists", "is_dir", "is_file"):
+        monkeypatch.setattr(Path, name, unsearchable)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refusing(errno.EACCES))
+    (finding,) = check_disk(subject_of(with_models(tmp_path / "m"), engine=MISSING))
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert "Permission denied" in finding.detail
+
+
+def test_names_that_cannot_be_kept_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service reads them from Home Assistant after each start."""
+    monkeypatch.setattr(tempfile, "TemporaryFile", refusing(errno.EACCES))
+    _, names = check_disk(subject_of(with_models(tmp_path), phrases=HOME))
+    assert names.status is Status.WARN
+    assert names.what_to_do.endswith("STT_MQTT_STATE")
+
+
+def test_the_embedded_broker_needs_a_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = subject_of(with_models(tmp_path), broker={"mode": "embedded"})
+    (fine,) = check_disk(subject)
+    assert fine.status is Status.OK
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refusing(errno.ENOSPC))
+    _, finding = check_disk(subject)
+    assert (finding.status, finding.temporary) == (Status.FAIL, True)
+    assert finding.what_to_do.endswith("name another folder in TMPDIR")
 
 
 def test_the_folder_of_recordings_is_looked_at_if_they_are_wanted(tmp_path: Path) -> None:
@@ -94,6 +185,19 @@ def test_what_the_configuration_asks_for_must_be_installed(
     assert statuses(check_extras(subject_of()), "extras") == {Status.OK}
 
 
+@pytest.mark.parametrize("config", [{"wyoming": {"enabled": False}}, {"fleet": {"role": "worker"}}])
+def test_no_service_starts_without_the_package_wyoming(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, object]
+) -> None:
+    def without(module: str) -> object:
+        return None if module == "wyoming" else find_spec(module)
+
+    monkeypatch.setattr(extras, "find_spec", without)
+    (finding,) = check_extras(subject_of(SOUND, None, **config))
+    assert finding.status is Status.FAIL
+    assert finding.what_to_do == "pip install 'stt-mqtt[server]'"
+
+
 def test_every_door_names_its_packages() -> None:
     config = {"broker": {"mode": "embedded"}, "phrases": HOME, "web": {"enabled": True}}
     (finding,) = check_extras(subject_of(SOUND, None, **config))
@@ -111,6 +215,18 @@ def test_phrase_files_are_read_and_compiled(tmp_path: Path) -> None:
         check_phrases(subject_of(phrases={"paths": [str(bad)]}))
 
 
+def test_sentences_in_a_language_that_no_model_speaks_are_not_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the start of the service."""
+    compiled: list[frozenset[str]] = []
+    monkeypatch.setattr(
+        phrases, "compile_book", lambda _book, _config, codes: compiled.append(codes)
+    )
+    check_phrases(subject_of(phrases={"builtin": True}))
+    assert compiled == [frozenset({"en"})]
+
+
 def test_a_model_that_is_missing_is_named_with_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +238,11 @@ def test_a_model_that_is_missing_is_named_with_the_command_that_fetches_it(
     assert finding.what_to_do == "get it with: stt-mqtt models fetch small"
     (sample,) = check_sample(subject)
     assert (sample.status, sample.what_to_do) == (Status.FAIL, "see model")
+
+
+def test_a_model_folder_that_is_missing_names_the_key() -> None:
+    (finding,) = check_models(subject_of(engine={"model": "/nowhere/model"}))
+    assert finding.what_to_do == "check engine.model, or the model of the rung"
 
 
 def test_every_rung_is_checked_and_its_languages(tmp_path: Path) -> None:
@@ -149,6 +270,26 @@ def test_too_little_memory_keeps_the_model_from_being_loaded(tmp_path: Path) -> 
     (finding,) = check_sample(subject_of(small))
     assert (finding.status, finding.temporary) == (Status.FAIL, True)
     assert finding.what_to_do == "see memory"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cpuinfo"),
+    [("x86_64", "flags\t: fpu sse2 ssse3"), ("aarch64", "Features\t: fp")],
+)
+def test_a_processor_that_cannot_run_the_model_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, cpuinfo: str
+) -> None:
+    """The first instruction that it lacks would end this program."""
+
+    def killed(*_: object) -> frozenset[str]:
+        raise AssertionError("the inference library was used")
+
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    monkeypatch.setattr(model, "supported_compute_types", killed)
+    monkeypatch.setattr("stt_mqtt.engine.loading.load_rung", killed)
+    (finding,) = check_sample(subject_of(machine_with(tmp_path, proc_cpuinfo=cpuinfo)))
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert finding.what_to_do == "see cpu"
 
 
 @pytest.mark.parametrize(

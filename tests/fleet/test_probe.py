@@ -20,7 +20,7 @@ from stt_mqtt.fleet.probe import FleetSight, ServerSight, look
 from stt_mqtt.fleet.stores import Stores
 from stt_mqtt.fleet.wire import encode_worker
 from tests.fleets import WORKER, worker
-from tools.brokers import free_port
+from tools.brokers import Certificates, free_port, make_certificates, sign
 from tools.nats_servers import NatsServer, a_nats_server, needs_nats
 
 pytestmark = needs_nats
@@ -152,3 +152,28 @@ def test_a_server_without_jetstream_says_so(tmp_path: Path) -> None:
     assert sight.servers[0].problem is None
     assert sight.problem is not None
     assert "has no JetStream" in sight.problem
+
+
+def test_tls_that_only_a_person_can_mend_is_told_from_a_server_that_is_away(
+    certificates: Certificates, tmp_path: Path, server: NatsServer
+) -> None:
+    files = f'cert_file: "{certificates.server}", key_file: "{certificates.server_key}"'
+    with a_nats_server(tmp_path, f"tls {{ {files} }}") as encrypted:
+        (stranger,) = seen(at(encrypted.url, tls={})).servers
+    (plain,) = seen(at(server.url, tls={})).servers
+    assert stranger.refuses
+    assert "; check fleet.tls.ca_file" in (stranger.problem or "")
+    assert plain.refuses
+    assert "does not demand TLS" in (plain.problem or "")
+
+
+def test_a_certificate_of_a_server_that_has_expired_may_be_a_matter_of_the_clock(
+    tmp_path: Path,
+) -> None:
+    certificates = make_certificates(tmp_path)
+    sign(tmp_path, "server", days=-1)
+    files = f'cert_file: "{certificates.server}", key_file: "{certificates.server_key}"'
+    with a_nats_server(tmp_path, f"tls {{ {files} }}") as encrypted:
+        (expired,) = seen(at(encrypted.url, tls={"ca_file": str(certificates.ca)})).servers
+    assert not expired.refuses
+    assert "; check the clock of this machine" in (expired.problem or "")

@@ -13,7 +13,7 @@ import pytest
 from stt_mqtt.config import MqttConfig, Protocol, TlsConfig
 from stt_mqtt.errors import BrokerError
 from stt_mqtt.mqtt.messages import Publication
-from stt_mqtt.mqtt.tls import explain, tls_context
+from stt_mqtt.mqtt.tls import explain, is_lasting, tls_context
 from tests.mqtt.peers import client_of
 from tools.brokers import (
     Certificates,
@@ -183,3 +183,31 @@ def test_a_key_of_another_certificate_is_said(certificates: Certificates) -> Non
 )
 def test_every_failure_is_a_sentence(error: Exception, sentence: str) -> None:
     assert explain(error, "h:1").startswith(sentence)
+
+
+def refused_certificate(verify_code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = verify_code, "why"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (refused_certificate(9), False),
+        (refused_certificate(10), False),
+        (refused_certificate(20), True),
+        (refused_certificate(62), True),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), True),
+        (ssl.SSLEOFError(8, "UNEXPECTED_EOF_WHILE_READING"), False),
+        (ConnectionResetError(104, "Connection reset by peer"), False),
+    ],
+)
+def test_only_time_mends_a_clock_and_a_broker_that_starts(error: Exception, lasting: bool) -> None:
+    assert is_lasting(error) is lasting
+
+
+@pytest.mark.parametrize("verify_code", [9, 10])
+def test_a_certificate_that_is_not_valid_now_points_to_the_clock(verify_code: int) -> None:
+    sentence = explain(refused_certificate(verify_code), "h:1")
+    assert sentence.endswith("; check the clock of this machine, or renew the certificate")

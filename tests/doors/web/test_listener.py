@@ -130,6 +130,31 @@ def test_a_client_that_reads_nothing_is_cut_off() -> None:
     asyncio.run(scenario())
 
 
+def test_pipelined_requests_behind_a_slow_answer_cost_no_memory() -> None:
+    """What is not read stays in the buffers of the system, and the client has to wait."""
+    header = b"X-%d: " + b"a" * 3000 + b"\r\n"
+    request = REQUEST[:-2] + b"".join(header % number for number in range(20)) + b"\r\n"
+    much = 48 * 1024 * 1024
+
+    async def send_many(writer: asyncio.StreamWriter) -> None:
+        for _ in range(much // len(request)):
+            writer.write(request)
+            await asyncio.wait_for(writer.drain(), 1.0)
+
+    async def scenario() -> None:
+        site = Site()
+        async with running(site):
+            _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(REQUEST.replace(b"/login", b"/events"))
+            try:
+                with pytest.raises(TimeoutError):
+                    await send_many(writer)
+            finally:
+                writer.close()
+
+    asyncio.run(scenario())
+
+
 def test_when_the_system_refuses_a_connection_the_next_ones_are_still_accepted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
