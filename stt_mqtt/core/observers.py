@@ -44,6 +44,16 @@ class PartialOutlet(Protocol):
         """Send a partial result of an open utterance. It comes before the outcome."""
 
 
+class TurnObserver(Protocol):
+    """Tells the devices of a door what the service hears in their open utterances."""
+
+    def turn_ended(self, key: DeviceKey, id: str) -> None:
+        """The service has ended an utterance by itself. Called before the outcome."""
+
+    def phrase_open(self, key: DeviceKey, id: str) -> None:
+        """The speaker pauses, and what was said is only the beginning of a phrase."""
+
+
 class DeviceObserver(Protocol):
     """Is told about the devices of a door. Implementations inherit the methods they do not need."""
 
@@ -62,12 +72,14 @@ class DeviceObserver(Protocol):
 class Observers:
     """Reports each change once to all observers of a door, in the order of `add`.
 
-    It also reports outcomes. An observer that raises does not affect the others.
+    It also reports outcomes, and what is heard in open utterances. An observer that raises does not
+    affect the others.
     """
 
     def __init__(self) -> None:
         self._by_door: defaultdict[str, list[DeviceObserver]] = defaultdict(list)
         self._of_outcomes: list[OutcomeObserver] = []
+        self._of_turns: defaultdict[str, list[TurnObserver]] = defaultdict(list)
 
     def add(self, door: str, observer: DeviceObserver) -> None:
         """Add an observer of the devices of a door."""
@@ -76,6 +88,20 @@ class Observers:
     def add_for_outcomes(self, observer: OutcomeObserver) -> None:
         """Add an observer of the outcomes of all doors."""
         self._of_outcomes.append(observer)
+
+    def add_for_turns(self, door: str, observer: TurnObserver) -> None:
+        """Add an observer of the open utterances of a door."""
+        self._of_turns[door].append(observer)
+
+    def turn_ended(self, key: DeviceKey, id: str) -> None:
+        """Report that the service has ended an utterance by itself."""
+        for observer in self._of_turns[key.door]:
+            _guarded(key, partial(observer.turn_ended, key, id))
+
+    def phrase_open(self, key: DeviceKey, id: str) -> None:
+        """Report that the speaker pauses in the middle of a phrase."""
+        for observer in self._of_turns[key.door]:
+            _guarded(key, partial(observer.phrase_open, key, id))
 
     def outcome(self, outcome: Outcome) -> None:
         """Report an outcome."""

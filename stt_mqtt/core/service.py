@@ -268,6 +268,8 @@ class SpeechService:
         """Queue or answer what ended. Then tell the observers and set the next deadline."""
         for item in ended:
             if isinstance(item, Utterance):
+                if item.end is EndReason.ENDPOINT:
+                    self.registry.observers.turn_ended(item.key, item.id)
                 device.pending += 1
                 self._answer(self.scheduler.put(item, self._clock.now()))
             elif isinstance(item, Repeated):

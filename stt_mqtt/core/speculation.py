@@ -12,6 +12,7 @@ import logging
 
 from stt_mqtt.core.budget import Budget
 from stt_mqtt.core.device import Device
+from stt_mqtt.core.listening import OPEN_S
 from stt_mqtt.core.observers import PartialOutlet
 from stt_mqtt.core.outcomes import Ended, Glimpse
 from stt_mqtt.core.partials import Partial
@@ -19,7 +20,14 @@ from stt_mqtt.core.registry import Registry
 from stt_mqtt.core.scheduler import Scheduler
 from stt_mqtt.core.utterance import OpenUtterance
 from stt_mqtt.observe.metrics import DropReason, Metrics
-from stt_mqtt.types import DeviceKey, InferenceResult, Transcript, Utterance
+from stt_mqtt.types import (
+    Completion,
+    DeviceKey,
+    Endpointing,
+    InferenceResult,
+    Transcript,
+    Utterance,
+)
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +87,10 @@ class Speculation:
         if glimpse.is_draft:
             utterance.draft_times.end(work_s)
             return []
-        return device.glimpsed(utterance, transcript, now)
+        ended = device.glimpsed(utterance, transcript, now)
+        if transcript is not None and _is_open(utterance, transcript):
+            self._registry.observers.phrase_open(device.key, utterance.start.id)
+        return ended
 
     def take_postponed(self) -> list[Device]:
         """The devices whose glimpse may no longer have to wait. A draft or a glimpse has ended."""
@@ -143,3 +154,20 @@ class Speculation:
                 "a partial result was lost to a defect, please report this",
                 extra={"device": str(key), "utterance": start.id},
             )
+
+
+def _is_open(utterance: OpenUtterance, found: Transcript) -> bool:
+    """Whether a device should wait for `OPEN_S` before it ends its utterance.
+
+    `found`: what a glimpse found. A device that holds silence back must not wait longer than the
+    service waits for its chunks.
+    """
+    turn_end = utterance.start.turn_end
+    return (
+        found.completion is Completion.OPEN
+        and turn_end.endpointing is not Endpointing.SILENCE
+        and turn_end.pause_s is None
+        and utterance.stopped_at is None
+        and utterance.start.quiet_timeout_s > OPEN_S
+        and utterance.is_glimpsed
+    )

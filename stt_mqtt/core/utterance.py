@@ -238,6 +238,11 @@ class OpenUtterance:
             draft_after=self.partials.stable,
         )
 
+    @property
+    def is_glimpsed(self) -> bool:
+        """Whether a glimpse covers all speech."""
+        return self._listener.is_glimpsed and not self._unheard_s
+
     def glimpsed(self, transcript: Transcript | None) -> None:
         """What the last glimpse found. None: nothing."""
         self._listener.end_glimpse(transcript)
@@ -259,7 +264,7 @@ class OpenUtterance:
             truncated=self.capped,
             lost_chunks=lost,
             memo=self.memo,
-            glimpsed=self._listener.is_glimpsed and not self._unheard_s,
+            glimpsed=self.is_glimpsed,
         )
 
     def _note_pause(self, until: float) -> None:

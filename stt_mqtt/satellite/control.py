@@ -20,6 +20,7 @@ MAX_REASON = 200
 """Characters of the reason in the state."""
 MODEL = "stt-mqtt satellite"
 _KEYS = ("muted", "listen", "playing")
+_IDS = ("ended", "open")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class ControlCommand:
     playing: bool | None = None
     ended: str | None = None
     """Id of an utterance that the service has ended by itself."""
+    open: str | None = None
+    """Id of an utterance that is only the beginning of a phrase so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,15 @@ def parse_command(payload: bytes, retained: bool) -> ControlCommand:
     if (
         not isinstance(fields, dict)
         or any(not isinstance(fields.get(key), bool | None) for key in _KEYS)
-        or not _is_id(fields.get("ended"))
+        or not all(_is_id(fields.get(key)) for key in _IDS)
     ):
         if payload:
-            keys = ", ".join((*_KEYS, "ended"))
+            keys = ", ".join((*_KEYS, *_IDS))
             log.warning("satellite/set is ignored: it is no JSON with %s", keys)
         return ControlCommand()
     if retained:
         return ControlCommand(muted=fields.get("muted"))
-    return ControlCommand(*(fields.get(key) for key in (*_KEYS, "ended")))
+    return ControlCommand(*(fields.get(key) for key in (*_KEYS, *_IDS)))
 
 
 def _is_id(value: object) -> bool:

@@ -156,6 +156,8 @@ class Satellite:
             command = parse_command(message.payload, message.retain)
             if command.ended is not None:
                 self._end_by_service(command.ended, now)
+            if command.open is not None:
+                self._expect_more(command.open)
             if command.muted is not None:
                 self._mute(command.muted, message.retain)
             if command.playing is not None:
@@ -190,6 +192,11 @@ class Satellite:
         """The service has ended an utterance: stop sending it, if it is the open one."""
         if self.speaking and id == self._conversation.id:
             self._send(self._segmenter.end_by_service(self._pending_frames), now)
+
+    def _expect_more(self, id: str) -> None:
+        """The service heard the beginning of a phrase: wait longer, if that is the open one."""
+        if self.speaking and id == self._conversation.id:
+            self._segmenter.expect_more()
 
     def connected(self, connection: int, receipt: Callable[[], None]) -> None:
         """A connection is up: publish `online`, confirmed by `receipt`.

@@ -3,7 +3,7 @@
 An utterance begins when enough of the last half second was speech. It includes a pre-roll. It ends
 after a pause, the hangover. Most of that pause is never sent: it is held back, and sent only if
 speech goes on. Otherwise it becomes the pre-roll of the next utterance. The service may end the
-utterance before the hangover: it knows whether the words are a whole command.
+utterance before the hangover, or prolong one pause: it knows whether the words are a whole command.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ PROMPT_S = 0.09
 """After so much silence each frame is sent at once: the service waits for the end of the turn."""
 SILENCE_S = 0.12
 """Shortest silence in which the service may have ended an utterance."""
+OPEN_HANGOVER_S = 1.5
+"""Shortest pause that ends an utterance after what the service heard as an open phrase."""
 TAIL_S = 0.2
 """The part of a pause that is always sent: the last sound fades away in it."""
 ONSET_S = 0.4
@@ -128,6 +130,8 @@ class Segmenter:
         self._word_end = 0.0
         """End of the last sound that belongs to the speech, voiced or not."""
         self._run = 0
+        self._is_open_phrase = False
+        """Whether the service heard the beginning of a phrase before this pause."""
         self._pause: list[VadFrame] = []
         """The pause so far, without the part that was sent."""
         self._newest: deque[VadFrame] = deque(maxlen=RESUMED_FRAMES)
@@ -174,6 +178,13 @@ class Segmenter:
         self._pre_roll.extend(list(self._newest)[len(self._newest) - count :])
         return self._close((), CloseReason.ENDED)
 
+    def expect_more(self) -> None:
+        """The service heard the beginning of a phrase: this pause may last for `OPEN_HANGOVER_S`.
+
+        Does nothing if no utterance is open, or if somebody speaks: it is about an earlier pause.
+        """
+        self._is_open_phrase = self._run < MIN_RUN_FRAMES
+
     def forget(self) -> None:
         """Discard the pre-roll: the next frame does not follow the last one."""
         self._pre_roll.clear()
@@ -211,6 +222,7 @@ class Segmenter:
         self._opened_at = frames[0].at
         self._speech_end = self._word_end = frame.at + FRAME_S
         self._run = 0
+        self._is_open_phrase = False
         return SegmenterOutput(self._opened_at, tuple(frame.pcm for frame in frames))
 
     def _onset(self, clear_at: float) -> float:
@@ -230,6 +242,7 @@ class Segmenter:
         self._run = self._run + 1 if frame.goes_on else 0
         if self._run >= MIN_RUN_FRAMES:
             self._speech_end = end
+            self._is_open_phrase = False
         if self._run >= MIN_RUN_FRAMES or self._ends_a_word(frame):
             self._word_end = end
         self._pause.append(frame)
@@ -249,11 +262,18 @@ class Segmenter:
         if (
             self._state is not ListenState.HELD
             and not self._run
-            and pause_s > self._hangover_s - _HALF
+            and pause_s > self._patience_s - _HALF
         ):
             return self._close(ready, CloseReason.PAUSE)
         is_silent = end - self._word_end > PROMPT_S - _HALF
         return SegmenterOutput(None, ready, flush=is_silent or not ready)
+
+    @property
+    def _patience_s(self) -> float:
+        """The pause that ends the utterance."""
+        if self._is_open_phrase:
+            return max(OPEN_HANGOVER_S, self._hangover_s)
+        return self._hangover_s
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is an unvoiced sound at the end of a word."""

@@ -24,6 +24,7 @@ from tests.browser import (
     open_microphone_page,
     write_recording,
 )
+from tests.e2e.test_satellite import BOTH_S, LAMP, MUSIC
 from tools.brokers import Broker, free_port
 from tools.program import Peer, running
 from tools.words import words
@@ -42,6 +43,25 @@ mediaDevices.getUserMedia = async (wanted) => {
 };
 """
 """A script that lets a test do to the microphone what a hand does to its plug."""
+TELL_OPEN = """
+const { send } = WebSocket.prototype;
+let open = null;
+WebSocket.prototype.send = function (data) {
+  if (typeof data === "string") {
+    const { type, id } = JSON.parse(data);
+    if (type === "start") open = { socket: this, id };
+    if (type === "stop") open = null;
+  }
+  send.call(this, data);
+};
+setInterval(() => {
+  if (open === null) return;
+  const data = JSON.stringify({ type: "open", id: open.id });
+  open.socket.dispatchEvent(new MessageEvent("message", { data }));
+}, 50);
+"""
+"""A script that tells the page again and again that the phrase so far is open, as fast as no
+service on a busy machine can."""
 BEFORE_S, AFTER_S = 1.5, 3.0
 SNR_DB = 15.0
 
@@ -156,6 +176,19 @@ def test_in_noise_a_keyboard_is_enough(tmp_path: Path, house: House, browser: Br
         talk_button(page).focus()
         page.keyboard.press("Enter")
         await_words(page)
+
+
+def test_the_page_waits_longer_while_it_is_told_that_a_phrase_is_open(
+    tmp_path: Path, house: House, browser: Browser
+) -> None:
+    both = SAMPLES[LAMP].pcm() + SAMPLES[MUSIC].pcm()
+    heard = write_recording(tmp_path / "microphone.wav", BEFORE_S, both, AFTER_S)
+    with launched(browser.browser_type, *microphone_arguments(heard)) as another:
+        context = another.new_context()
+        context.add_init_script(TELL_OPEN)
+        talk_button(open_microphone_page(context, house.url, "cellar")).click()
+        (result,) = house.peer.json("stt/cellar/result")
+    assert result["audio_s"] >= BOTH_S
 
 
 def test_the_page_goes_on_after_the_service_was_killed(

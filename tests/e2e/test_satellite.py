@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stt_mqtt.demo.samples import SAMPLES
+from tests.e2e.test_ends_by_meaning import PHRASE, SET, book_of
 from tools.brokers import Mosquitto, eventually, needs_mosquitto, never
 from tools.program import Peer, running
 from tools.satellite import SatelliteProcess, scene
@@ -18,6 +19,12 @@ from tools.words import words
 pytestmark = needs_mosquitto
 AWAY_S = 18.0
 """So that the first command of that time is older than `max_queue_age_s` when it is sent."""
+LAMP, MUSIC = 3, 5
+"""Samples. Between their words there are 1.25 s of silence."""
+PATIENT_HANGOVER_MS = "1000"
+"""Shorter than that silence, and long enough for a busy machine to hear what was said before it."""
+BOTH_S = 4.0
+"""From the first word of the one to the last word of the other, and a little less."""
 LEAST_EXACT = 7
 """Of nine: the synthetic voices lose a word now and then when the silence around them changes."""
 
@@ -46,6 +53,44 @@ def test_every_command_of_a_recording_is_heard_once_and_the_satellite_ends(
         results = peer.json("stt/kitchen/result", len(SAMPLES))
         assert [result["end"] for result in results] == ["stop"] * len(SAMPLES)
         assert not any(result["lost_chunks"] or result["truncated"] for result in results)
+
+
+def test_the_service_ends_an_utterance_and_the_satellite_stops_sending_it(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with running(tmp_path, mosquitto, phrases=book_of(tmp_path, PHRASE)) as (_, peer):
+        told = Peer(mosquitto, SET, "stt/kitchen/audio/stop")
+        recording = scene(tmp_path, [SAMPLES[LAMP]])
+        satellite = SatelliteProcess(tmp_path, mosquitto, "kitchen", "--file", str(recording))
+        lines = satellite.end()
+        (result,) = peer.json("stt/kitchen/result", 1)
+        told.close()
+    assert satellite.process.returncode == 0, satellite.log
+    assert (lines, result["end"]) == ([result["text"]], "endpoint")
+    assert told.json(SET) == [{"ended": result["id"]}]
+    assert told.payloads("stt/kitchen/audio/stop") == []
+
+
+def test_the_satellite_waits_longer_after_the_beginning_of_a_phrase(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    book = book_of(tmp_path, f"{PHRASE} and play some music")
+    with running(tmp_path, mosquitto, phrases=book) as (service, peer):
+        told = Peer(mosquitto, SET)
+        recording = scene(tmp_path, [SAMPLES[LAMP], SAMPLES[MUSIC]], pause_s=0.0)
+        satellite = SatelliteProcess(
+            tmp_path,
+            mosquitto,
+            *("kitchen", "--file", str(recording)),
+            SATELLITE__VAD__HANGOVER_MS=PATIENT_HANGOVER_MS,
+        )
+        lines = satellite.end()
+        results = peer.json("stt/kitchen/result", 1)
+        told.close()
+    assert told.json(SET)[0] == {"open": results[0]["id"]}
+    assert len(lines) == len(results) == 1, service.log
+    assert results[0]["audio_s"] >= BOTH_S
+    assert results[0]["lost_chunks"] == 0
 
 
 def test_opus_with_qos_0_from_standard_input_gets_its_words_to_a_command(

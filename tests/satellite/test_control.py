@@ -27,6 +27,8 @@ from stt_mqtt.satellite.segmenter import ListenState
         ('{"ended": "den:7_a.b-c"}', ControlCommand(ended="den:7_a.b-c")),
         ('{"ended": "7", "muted": true}', ControlCommand(muted=True, ended="7")),
         ('{"ended": null}', ControlCommand()),
+        ('{"open": "den:7_a.b-c"}', ControlCommand(open="den:7_a.b-c")),
+        ('{"open": null, "ended": "7"}', ControlCommand(ended="7")),
         ('{"volume": 11, "muted": null}', ControlCommand()),
         ("{}", ControlCommand()),
         ("", ControlCommand()),
@@ -37,7 +39,7 @@ def test_what_is_missing_stays_as_it_is(payload: str, command: ControlCommand) -
 
 
 def test_of_a_retained_message_only_the_mute_counts() -> None:
-    payload = b'{"muted": true, "listen": true, "playing": true, "ended": "7"}'
+    payload = b'{"muted": true, "listen": true, "playing": true, "ended": "7", "open": "8"}'
     assert parse_command(payload, retained=True) == ControlCommand(muted=True)
 
 
@@ -52,6 +54,9 @@ def test_of_a_retained_message_only_the_mute_counts() -> None:
         b'{"ended": "", "muted": true}',
         b'{"ended": "a/b", "muted": true}',
         b'{"ended": "' + b"x" * 65 + b'"}',
+        b'{"open": true, "muted": true}',
+        b'{"open": "a b", "muted": true}',
+        b'{"open": ["7"], "ended": "7"}',
         b"\xff\xfe",
         b"[" * 1000,
         b'{"muted": true, "x": "' + b"x" * MAX_PAYLOAD_BYTES + b'"}',

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -598,3 +599,69 @@ def test_the_last_word_is_sent_before_the_pause_is_over() -> None:
     bench.hear(room(2))
     assert bench.marks == ["start", "stop"]
     assert early == sum(len(chunk) - 4 for chunk in bench.of("audio"))
+
+
+def pausing(fields: Callable[[Bench], dict[str, Any]]) -> Bench:
+    """A satellite that is told something in a pause of 0.9 s, 0.3 s after its last word."""
+    bench = Bench(SatelliteConfig.model_validate({"codec": "pcm_s16le"}))
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    bench.told("satellite/set", fields(bench))
+    bench.hear(room(0.6))
+    return bench
+
+
+def open_phrase(bench: Bench) -> dict[str, Any]:
+    return {"open": id_of_newest(bench)}
+
+
+def test_who_pauses_in_an_open_phrase_is_waited_for_and_heard_without_a_hole() -> None:
+    bench = pausing(open_phrase)
+    assert bench.marks == ["start"]
+    bench.hear(SENTENCE + room(0.5))
+    assert bench.marks == ["start"], "the next pause is as long as usual"
+    bench.hear(room(1))
+    assert bench.marks == ["start", "stop"]
+    chunks = bench.of("audio")
+    assert [int.from_bytes(chunk[:4], "little") for chunk in chunks] == list(range(len(chunks)))
+    heard_s = sum(len(chunk) - 4 for chunk in chunks) / 32_000
+    both_s = 2 * len(SENTENCE) / 32_000 + 0.9
+    assert both_s - 0.5 <= heard_s <= both_s + 0.5
+
+
+def test_who_says_no_more_is_not_waited_for_any_longer_than_that() -> None:
+    bench = pausing(open_phrase)
+    bench.hear(room(0.9))
+    assert bench.marks == ["start", "stop"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda bench: {},
+        lambda bench: {"open": "never-seen"},
+        lambda bench: {"open": id_of_newest(bench), "ended": 7},
+        lambda bench: {"open": True},
+    ],
+)
+def test_what_is_not_about_the_open_utterance_prolongs_no_pause(
+    fields: Callable[[Bench], dict[str, Any]],
+) -> None:
+    assert pausing(fields).marks == ["start", "stop"]
+
+
+def test_an_open_phrase_that_is_told_too_late_opens_nothing_and_prolongs_nothing() -> None:
+    bench = pausing(lambda bench: {})
+    bench.told("satellite/set", open_phrase(bench))
+    assert not bench.satellite.speaking
+    bench.hear(COMMAND + room(0.9))
+    assert bench.marks == ["start", "stop"] * 2
+
+
+def test_from_a_retained_message_no_pause_is_prolonged() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.hear(room(4) + SENTENCE + room(0.3))
+    bench.told("satellite/set", open_phrase(bench), retain=True)
+    bench.hear(room(0.9))
+    assert bench.marks == ["start", "stop"]

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.config import VadConfig
+from stt_mqtt.core.listening import OPEN_S
 from stt_mqtt.satellite.segmenter import (
     ENDING_GAP_S,
     ENDING_S,
     FRAME_S,
     ONSET_S,
+    OPEN_HANGOVER_S,
     PROMPT_S,
     TAIL_S,
     CloseReason,
@@ -25,6 +27,7 @@ CONFIG = VadConfig()
 QUIET, SOFT, SPEECH = ".", "s", "X"
 HANGOVER = CONFIG.hangover_ms // 30
 PRE_ROLL = CONFIG.pre_roll_ms // 30
+OPEN_HANGOVER = round(OPEN_HANGOVER_S / FRAME_S)
 BEGINS_AFTER = CONFIG.min_speech_ms // 30
 
 
@@ -99,6 +102,71 @@ def test_a_pause_shorter_than_the_hangover_is_part_of_it() -> None:
 def test_a_click_in_the_pause_does_not_prolong_it() -> None:
     listening = Listening()
     listening.hear(SPEECH * 20 + QUIET * 10 + SPEECH + QUIET * (HANGOVER - 11))
+    assert listening.reasons == [CloseReason.PAUSE]
+
+
+def test_after_the_beginning_of_a_phrase_it_waits_as_long_as_the_service_would() -> None:
+    assert OPEN_HANGOVER_S == OPEN_S
+
+
+def test_a_longer_pause_after_the_beginning_of_a_phrase_is_part_of_the_utterance() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * 10)
+    listening.segmenter.expect_more()
+    listening.hear(QUIET * (OPEN_HANGOVER - 11) + SPEECH * 20)
+    assert listening.utterances == [list(range(20 + OPEN_HANGOVER - 1 + 20))]
+    assert not listening.reasons
+
+
+def test_when_that_pause_is_over_it_ends_too() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * 10)
+    listening.segmenter.expect_more()
+    listening.hear(QUIET * (OPEN_HANGOVER - 11))
+    assert not listening.reasons
+    listening.hear(QUIET)
+    assert listening.reasons == [CloseReason.PAUSE]
+    ((*_, last),) = listening.utterances
+    assert (last - 19) * FRAME_S == pytest.approx(TAIL_S, abs=FRAME_S), "silence is not sent"
+
+
+def test_the_next_pause_is_as_long_as_usual_until_it_is_told_again() -> None:
+    listening = Listening()
+    for _ in range(2):
+        listening.hear(SPEECH * 20 + QUIET * 10)
+        listening.segmenter.expect_more()
+        listening.hear(QUIET * 30)
+    listening.hear(SPEECH * 20 + QUIET * (HANGOVER - 1))
+    assert not listening.reasons
+    listening.hear(QUIET)
+    assert listening.reasons == [CloseReason.PAUSE]
+
+
+def test_a_click_in_that_pause_does_not_end_it_early() -> None:
+    listening = Listening()
+    listening.hear(SPEECH * 20 + QUIET * 10)
+    listening.segmenter.expect_more()
+    listening.hear(SPEECH + QUIET * (OPEN_HANGOVER - 12))
+    assert not listening.reasons
+
+
+@pytest.mark.parametrize("sounds", ["", QUIET * 20, SPEECH * 20, SPEECH * 20 + QUIET * HANGOVER])
+def test_what_is_told_while_nobody_pauses_is_about_no_later_pause(sounds: str) -> None:
+    listening = Listening()
+    listening.hear(sounds)
+    listening.segmenter.expect_more()
+    listening.reasons, listening.utterances = [], listening.utterances[len(listening.reasons) :]
+    listening.hear(SPEECH * (0 if listening.utterances else BEGINS_AFTER) + QUIET * HANGOVER)
+    assert listening.reasons == [CloseReason.PAUSE]
+
+
+def test_a_usual_pause_that_is_longer_stays_as_it_is() -> None:
+    listening = Listening(VadConfig(hangover_ms=3000))
+    listening.hear(SPEECH * 20 + QUIET * 10)
+    listening.segmenter.expect_more()
+    listening.hear(QUIET * 89)
+    assert not listening.reasons
+    listening.hear(QUIET)
     assert listening.reasons == [CloseReason.PAUSE]
 
 
@@ -213,6 +281,7 @@ SOUNDS = st.lists(
         st.integers(1, 60),
         st.sampled_from([None, *ListenState]),
         st.sampled_from([None, None, None, *CloseReason]),
+        st.booleans(),
     ),
     max_size=40,
 )
@@ -227,12 +296,12 @@ CONFIGS = st.builds(
 
 @given(CONFIGS, SOUNDS)
 def test_whatever_is_heard(
-    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason]]
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason, bool]]
 ) -> None:
     listening = Listening(config)
     speech: set[int] = set()
     unheard: set[int] = set()
-    for sound, count, state, cut in sounds:
+    for sound, count, state, cut, is_open in sounds:
         if state is not None:
             listening.state = state
             if state is ListenState.OFF:
@@ -242,6 +311,8 @@ def test_whatever_is_heard(
         numbers = range(start, listening.heard)
         speech.update(numbers if sound == SPEECH else ())
         unheard.update(numbers if listening.state is ListenState.OFF else ())
+        if is_open:
+            listening.segmenter.expect_more()
         if cut is not None:
             listening.take(listening.segmenter.cut(cut))
     listening.state = ListenState.ACTIVE
@@ -260,12 +331,14 @@ def test_whatever_is_heard(
 
 @given(CONFIGS, SOUNDS)
 def test_what_is_kept_is_bounded(
-    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason]]
+    config: VadConfig, sounds: list[tuple[str, int, ListenState, CloseReason, bool]]
 ) -> None:
     listening = Listening(config)
     longest_s = config.pre_roll_ms / 1000 + ONSET_S + 0.5 + config.max_utterance_s + 0.1
-    for sound, count, state, _ in sounds:
+    for sound, count, state, _, is_open in sounds:
         listening.state = state or listening.state
+        if is_open:
+            listening.segmenter.expect_more()
         for _ in range(count):
             listening.hear(sound)
             kept = len(listening.segmenter._pre_roll) + len(listening.segmenter._pause)

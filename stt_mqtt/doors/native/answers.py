@@ -1,4 +1,4 @@
-"""Publishes the outcomes and partial results of native devices."""
+"""Publishes for native devices: outcomes, partial results, and what is heard in a pause."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stt_mqtt.doors.native.topics import Topics
 from stt_mqtt.mqtt.json import encode
 from stt_mqtt.mqtt.messages import Publication, Publish
 from stt_mqtt.observe.metrics import Metrics
-from stt_mqtt.types import EndReason, Outcome, OutcomeKind
+from stt_mqtt.types import DeviceKey, Outcome, OutcomeKind
 
 MAX_TEXT_AGE_S = 30.0
 """A text is dropped after this time, because its readers cannot see how old it is."""
@@ -19,6 +19,8 @@ MAX_PARTIAL_AGE_S = 2.0
 """A partial result that could not be sent is dropped after this time, for newer ones follow."""
 MAX_ENDED_AGE_S = 5.0
 """After this time a satellite has noticed by itself that its utterance has ended."""
+MAX_OPEN_AGE_S = 2.0
+"""After this time a satellite has ended its utterance, or the speaker has gone on."""
 
 
 class Answers:
@@ -47,10 +49,6 @@ class Answers:
         An incomplete or repeated outcome has no text message, because readers would act on it.
         """
         device = outcome.key.name
-        if outcome.end is EndReason.ENDPOINT and not outcome.repeated:
-            topic = self._topics.of_device(device, "satellite/set")
-            ended = encode({"ended": outcome.id})
-            self._publish(Publication(topic, ended, expires_at=self._now() + MAX_ENDED_AGE_S))
         fields = messages.result_fields(outcome)
         result = encode(fields)
         is_news = outcome.kind is OutcomeKind.TRANSCRIPT and not outcome.repeated
@@ -73,3 +71,17 @@ class Answers:
         expires_at = self._now() + MAX_PARTIAL_AGE_S
         self._publish(Publication(topic, encode(fields), qos=0, expires_at=expires_at))
         self._direct.tell(partial.key.name, "partial", fields)
+
+    def turn_ended(self, key: DeviceKey, id: str) -> None:
+        """Tell a device that the service has ended its utterance."""
+        self._tell_satellite(key.name, "ended", id, MAX_ENDED_AGE_S)
+
+    def phrase_open(self, key: DeviceKey, id: str) -> None:
+        """Tell a device to wait, because its speaker pauses in the middle of a phrase."""
+        self._tell_satellite(key.name, "open", id, MAX_OPEN_AGE_S)
+
+    def _tell_satellite(self, device: str, what: str, id: str, max_age_s: float) -> None:
+        topic = self._topics.of_device(device, "satellite/set")
+        expires_at = self._now() + max_age_s
+        self._publish(Publication(topic, encode({what: id}), expires_at=expires_at))
+        self._direct.tell(device, what, {"id": id})

@@ -24,7 +24,7 @@ class DirectListener(Protocol):
     """A device that is connected directly."""
 
     def tell(self, kind: str, fields: Json) -> None:
-        """Send a message: `result`, `partial`, `state` or `settings`, with its fields."""
+        """Send a message, such as `result`, with its fields."""
 
     def replaced(self) -> None:
         """Another connection speaks for the device now. Nothing more is told."""

@@ -79,6 +79,7 @@ class NativeDoor:
         self._answers = Answers(self._topics, publish, self.direct, service.metrics, now)
         service.attach(DOOR, self, self)
         service.add_observer(DOOR, self)
+        service.registry.observers.add_for_turns(DOOR, self._answers)
 
     # On the broker -----------------------------------------------------------------------------
 

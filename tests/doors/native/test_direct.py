@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_mqtt.doors.native.direct import SATELLITE
 from stt_mqtt.doors.native.topics import Verb
 from stt_mqtt.mqtt.json import Json, encode
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.types import Completion, DeviceKey
+from tests.core.speech import CHUNK_S, WORDS, chunks_of, found, quiet
 from tests.doors.native.peers import Wire
 
 AVAILABILITY = "stt/tablet/availability"
@@ -70,6 +72,28 @@ def test_what_a_satellite_of_the_same_name_says_over_mqtt_is_told_to_the_page_to
     wire.answer("Turn on the light.")
     (result,) = page.fields("result")
     assert result["text"] == "Turn on the light."
+
+
+@pytest.mark.parametrize(
+    ("completion", "kind"), [(Completion.COMPLETE, "ended"), (Completion.OPEN, "open")]
+)
+def test_a_page_is_told_that_its_utterance_has_ended_or_that_the_phrase_is_open(
+    completion: Completion, kind: str
+) -> None:
+    wire = Wire()
+    page, other = connected(wire), connected(wire, "hall")
+    wire.door.receive("tablet", Verb.START, b'{"id":"a"}')
+    for chunk in chunks_of(WORDS + quiet(0.36)):
+        wire.clock.advance(CHUNK_S)
+        wire.door.receive("tablet", Verb.CHUNK, chunk)
+    wire.pool.answer(wire.service, found(completion))
+    assert page.fields(kind) == [{"id": "a"}]
+    assert page.fields("result") == []
+    assert wire.on("stt/tablet/satellite/set") == [encode({kind: "a"})]
+    wire.door.receive("tablet", Verb.STOP, b"")
+    wire.answer()
+    assert len(page.fields("result")) == len(page.fields("ended") + page.fields("open")) == 1
+    assert [told for told, _ in other.told] == ["settings", "state"]
 
 
 def test_a_message_of_a_page_is_checked_like_one_from_the_broker() -> None:

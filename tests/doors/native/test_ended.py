@@ -1,10 +1,13 @@
-"""The service tells a satellite that it has ended the utterance."""
+"""The service tells a satellite that it has ended the utterance, or that a phrase is open."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 
+import pytest
+
+from stt_mqtt.doors.native.answers import MAX_ENDED_AGE_S, MAX_OPEN_AGE_S
 from stt_mqtt.errors import InferenceFailedError
 from stt_mqtt.types import Completion, DeviceKey, Endpointing, TurnEnd, UtteranceStart, Verdict
 from tests.core.speech import BYTES_PER_S, CHUNK_BYTES, WORDS, chunks_of, found, quiet
@@ -48,15 +51,30 @@ def test_a_satellite_is_told_once_that_its_utterance_has_ended() -> None:
     assert wire.on("stt/kitchen/text") == [b"Turn on the light."]
 
 
-def test_it_is_told_so_by_a_message_that_is_not_kept() -> None:
+def test_it_is_told_so_at_once_even_if_the_answer_takes_long() -> None:
     wire = ended()
+    assert told(wire) == [{"ended": "a"}]
+    say(wire, WORDS)
+    assert wire.results() == []
     answer(wire)
+    topics = [item.topic.removeprefix("stt/kitchen/") for item in wire.published]
+    assert topics[topics.index("satellite/set") :] == [
+        "satellite/set",
+        "state",
+        "text",
+        "result",
+        "state",
+    ]
+
+
+def test_it_is_told_so_by_a_message_that_is_not_kept() -> None:
+    assert_fleeting(ended(), MAX_ENDED_AGE_S)
+
+
+def assert_fleeting(wire: Wire, max_age_s: float) -> None:
     (message,) = [item for item in wire.published if item.topic == SET]
     assert (message.qos, message.retain) == (1, False)
-    assert message.expires_at is not None
-    topics = [item.topic for item in wire.published]
-    # The sooner it knows, the less it sends for nobody.
-    assert topics.index(SET) < topics.index("stt/kitchen/text")
+    assert message.expires_at == pytest.approx(wire.clock.now() + max_age_s)
 
 
 def test_it_is_told_so_also_if_the_transcription_failed() -> None:
@@ -109,4 +127,35 @@ def test_a_device_with_endpointing_by_silence_ends_its_utterances_itself() -> No
     wire.pool.answer(wire.service, found())
     say(wire, quiet(CHUNK_BYTES / BYTES_PER_S * 20))
     assert wire.pool.submitted == []
+    assert told(wire) == []
+
+
+# An open phrase ----------------------------------------------------------------------------------
+
+
+def test_a_satellite_is_told_in_each_pause_that_the_phrase_is_open() -> None:
+    wire = ended(Completion.OPEN)
+    assert told(wire) == [{"open": "a"}]
+    assert_fleeting(wire, MAX_OPEN_AGE_S)
+    say(wire, WORDS + quiet(0.36))
+    wire.pool.answer(wire.service, found(Completion.OPEN))
+    say(wire, WORDS + quiet(0.36))
+    wire.pool.answer(wire.service, found())
+    answer(wire)
+    assert told(wire) == [{"open": "a"}, {"open": "a"}, {"ended": "a"}]
+    assert [one["end"] for one in wire.results()] == ["endpoint"]
+
+
+def test_a_satellite_that_sends_no_start_is_not_told_to_wait() -> None:
+    wire = Wire()
+    say(wire, WORDS + quiet(0.36))
+    wire.pool.answer(wire.service, found(Completion.OPEN))
+    assert told(wire) == []
+
+
+def test_a_device_with_endpointing_by_silence_is_not_told_to_wait() -> None:
+    wire = Wire(devices={"kitchen": {"endpointing": "silence"}})
+    wire.send("stt/kitchen/audio/start", b'{"id":"a"}')
+    say(wire, WORDS + quiet(0.36))
+    wire.pool.answer(wire.service, found(Completion.OPEN))
     assert told(wire) == []

@@ -71,16 +71,31 @@ def random_events(rng: random.Random) -> list[dict[str, Any]]:
             events.append({"cut": rng.choice(["released", "muted"])})
         if rng.random() < 0.04:
             events.append({"unsent": rng.randrange(9)})
+        if rng.random() < 0.3:
+            events.append({"more": True})
     return events
 
 
-def expected(events: list[dict[str, Any]]) -> list[list[Any]]:
+def one_word_after_a_hint() -> list[dict[str, Any]]:
+    """As short as an utterance can be, after a hint that is about none."""
+    events: list[dict[str, Any]] = [{"more": True}]
+    for number in range(80):
+        speaks = number < 5
+        sound = dict.fromkeys(("begins", "goes_on", "sounds"), speaks)
+        events.append({"number": number, **sound, "listen": "active"})
+    return events
+
+
+def expected(events: list[dict[str, Any]]) -> list[list[Any] | None]:
     """What the satellite program makes of the events."""
     segmenter = Segmenter(VadConfig())
     return [plain(apply(segmenter, event)) for event in events]
 
 
-def apply(segmenter: Segmenter, event: dict[str, Any]) -> SegmenterOutput:
+def apply(segmenter: Segmenter, event: dict[str, Any]) -> SegmenterOutput | None:
+    if "more" in event:
+        segmenter.expect_more()
+        return None
     if "cut" in event:
         return segmenter.cut(CloseReason(event["cut"]))
     if "unsent" in event:
@@ -96,7 +111,9 @@ def apply(segmenter: Segmenter, event: dict[str, Any]) -> SegmenterOutput:
     return segmenter.push(frame, ListenState(event["listen"]))
 
 
-def plain(output: SegmenterOutput) -> list[Any]:
+def plain(output: SegmenterOutput | None) -> list[Any] | None:
+    if output is None:
+        return None
     frames = [int(pcm) for pcm in output.frames]
     return [output.opened_at is not None, frames, output.closed, output.flush]
 
@@ -104,7 +121,7 @@ def plain(output: SegmenterOutput) -> list[Any]:
 @needs_node
 def test_a_browser_cuts_speech_as_the_satellite_program_does() -> None:
     rng = random.Random(17)
-    cases = [random_events(rng) for _ in range(40)]
+    cases = [one_word_after_a_hint(), *(random_events(rng) for _ in range(40))]
     levels = [rng.gauss(-60 if n % 200 < 150 else -25, 4) for n in range(3000)]
     output = json.loads(node("segments.mjs", text=json.dumps({"cases": cases, "levels": levels})))
     for events, found in zip(cases, output["outputs"], strict=True):

@@ -15,7 +15,8 @@ from stt_mqtt.doors.web.door import Bounds
 from stt_mqtt.doors.web.listener import ConnectionBounds
 from stt_mqtt.doors.web.socket import Pace, SocketBounds
 from stt_mqtt.doors.web.socket_messages import MAX_REASON_BYTES, PROTOCOL
-from stt_mqtt.types import DeviceKey
+from stt_mqtt.types import Completion, DeviceKey
+from tests.core.speech import CHUNK_S, WORDS, chunks_of, found, quiet
 from tests.doors.web.peers import TOKEN, Browser, Site, browser, running, until
 
 SECOND = bytes(32_000)
@@ -60,6 +61,31 @@ def test_a_browser_is_answered_on_its_socket_and_on_mqtt_alike() -> None:
             "prompt": None,
         }
         assert site.rearmed >= 7
+
+    asyncio.run(scenario())
+
+
+def test_a_browser_is_told_of_an_open_phrase_and_of_the_end_before_the_result() -> None:
+    async def pause(site: Site, page: Browser, completion: Completion) -> None:
+        """Words, and a pause in which this much of a phrase is found."""
+        for chunk in chunks_of(WORDS + quiet(0.36)):
+            site.wire.clock.advance(CHUNK_S)
+            await page.say(chunk)
+        await until(lambda: site.wire.pool.submitted)
+        site.wire.pool.answer(site.wire.service, found(completion))
+
+    async def scenario() -> None:
+        site = Site()
+        async with running(site) as session, browser(session, site) as page:
+            await page.send("start", id="a", codec="pcm_s16le", rate=16000)
+            await pause(site, page, Completion.OPEN)
+            assert await page.next("open", "ended") == {"type": "open", "id": "a"}
+            await pause(site, page, Completion.COMPLETE)
+            assert await page.next("open", "ended") == {"type": "ended", "id": "a"}
+            await page.state("transcribing")
+            site.wire.answer()
+            assert (await page.next("open", "ended", "result"))["end"] == "endpoint"
+            await page.state("idle")
 
     asyncio.run(scenario())
 

@@ -16,6 +16,7 @@ class FakeMicrophone {
   problem = null;
   orders = [];
   ends = 0;
+  hints = 0;
   open() {
     this.state = MICROPHONE.OPEN;
   }
@@ -27,6 +28,9 @@ class FakeMicrophone {
   }
   ended() {
     this.ends += 1;
+  }
+  expectMore() {
+    this.hints += 1;
   }
   tick() {}
 }
@@ -168,6 +172,51 @@ test("the service ends the utterance: nothing more of it is sent, and it listens
   assert.equal(view.talk, "always");
   await speak();
   assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
+});
+
+test("told that its utterance has ended, the page stops sending it, and shows its answer later", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  satellite.message({ type: "ended", id: "u1" });
+  assert.equal(microphone.ends, 1);
+  assert.ok(encoders[0].isClosed);
+  satellite.segment(goesOn(5));
+  satellite.segment(closes(CLOSED.ENDED));
+  await settle();
+  answer("u1", "Stop.", { end: "endpoint" });
+  assert.equal(microphone.ends, 1);
+  assert.deepEqual(socket.types, ["start", "audio"]);
+  assert.deepEqual([view.answer, view.talk], ["Stop.", "always"]);
+});
+
+test("told so, the rest of a press does not follow", () => {
+  satellite.press();
+  satellite.segment(opens());
+  satellite.message({ type: "ended", id: "u1" });
+  assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
+});
+
+test("the end of another utterance, or of one that has ended here, ends nothing", async () => {
+  satellite.tap();
+  await speak();
+  satellite.segment(opens());
+  for (const id of ["u1", "else", null, 7, undefined]) satellite.message({ type: "ended", id });
+  assert.equal(microphone.ends, 0);
+  satellite.segment(closes());
+  await settle();
+  assert.equal(socket.of("stop").length, 2);
+});
+
+test("told of an open phrase, the microphone waits longer, if it is that of the open utterance", async () => {
+  satellite.tap();
+  satellite.message({ type: "open", id: "u1" });
+  await speak();
+  satellite.message({ type: "open", id: "u1" });
+  satellite.segment(opens());
+  for (const id of ["u1", null, 7, undefined]) satellite.message({ type: "open", id });
+  assert.equal(microphone.hints, 0);
+  satellite.message({ type: "open", id: "u2" });
+  assert.equal(microphone.hints, 1);
 });
 
 test("the rest of a press does not follow an end by the service", () => {

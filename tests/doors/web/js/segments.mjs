@@ -12,6 +12,10 @@ const outputs = cases.map((events) => {
   return events.map((event) => {
     if (event.cut) return plain(segmenter.cut(event.cut));
     if (event.unsent !== undefined) return plain(segmenter.endByService(event.unsent));
+    if (event.more) {
+      segmenter.expectMore();
+      return null;
+    }
     const { number, begins, goes_on: goesOn, sounds, listen } = event;
     return plain(segmenter.push({ pcm: number, begins, goesOn, sounds }, listen));
   });

@@ -158,6 +158,46 @@ test("the service ends an open utterance: no chunk and no stop follow", () => {
   assert.deepEqual(socket.types, ["start", "audio"]);
 });
 
+test("told of the end, no chunk and no stop follow, and the next one does not wait for the answer", () => {
+  uplink.connected(socket, now);
+  const utterance = say(chunk(1));
+  for (let n = 0; n < 2; n += 1) uplink.endedByService("u1", now);
+  assert.deepEqual(ended, ["u1"]);
+  uplink.add(utterance, chunk(2), now);
+  uplink.close(utterance, now);
+  sayWhole(chunk(3));
+  assert.deepEqual(socket.types, ["start", "audio", "start", "audio", "stop"]);
+  assert.equal(uplink.answered(result("u1", { end: "endpoint" }), now).id, "u1");
+  assert.deepEqual([ended, uplink.waiting], [["u1"], 1]);
+});
+
+test("an utterance that the service ended and did not answer is sent again, up to its end", () => {
+  uplink.connected(socket, now);
+  const utterance = say(chunk(1));
+  uplink.endedByService("u1", now);
+  uplink.disconnected();
+  uplink.add(utterance, chunk(2), now);
+  const next = new FakeSocket();
+  uplink.connected(next, now + 2);
+  assert.deepEqual(next.types, ["start", "audio", "stop"]);
+  assert.deepEqual([next.sent[0].id, next.sent[0].age_ms], ["u1", 2000]);
+});
+
+test("the end of an utterance that this connection has not begun to send loses nothing", () => {
+  say(chunk(1));
+  uplink.endedByService("u1", now);
+  uplink.connected(socket, now);
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+});
+
+test("the end of what is not known, or has ended here, changes nothing", () => {
+  uplink.connected(socket, now);
+  sayWhole(chunk(1));
+  for (const id of ["u1", "else", undefined]) uplink.endedByService(id, now);
+  assert.deepEqual(ended, []);
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+});
+
 test("a refused start ends the open utterance", () => {
   uplink.connected(socket, now);
   say(chunk(1));

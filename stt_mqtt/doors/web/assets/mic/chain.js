@@ -128,6 +128,11 @@ export class Chain {
     return this.#segmenter.endByService(unsent);
   }
 
+  /** The service heard the beginning of a phrase; see `Segmenter.expectMore`. */
+  expectMore() {
+    this.#segmenter.expectMore();
+  }
+
   #suppress(block) {
     this.#highPass.process(block);
     if (this.#rnnoise === null) {

@@ -100,6 +100,11 @@ export class Microphone {
     this.#command({ type: "ended", utterance: this.#utterance, unsent });
   }
 
+  /** The service heard only the beginning of a phrase in the utterance: a pause may last longer. */
+  expectMore() {
+    this.#command({ type: "more", utterance: this.#utterance });
+  }
+
   /** What the service is sent from now on; see `SENT`. */
   send(sent) {
     if (sent === this.#sent) return;

@@ -150,7 +150,10 @@ export class Satellite {
   }
 
   message(fields) {
+    const { clock, uplink } = this.#parts;
     if (fields.type === "result") this.#result(fields);
+    else if (fields.type === "ended") uplink.endedByService(fields.id, clock());
+    else if (fields.type === "open") this.#expectMore(fields.id);
     else if (fields.type === "partial") this.#hearPartial(fields);
     else if (fields.type === "settings") this.#disabled = fields.enabled === false;
     this.#update();
@@ -168,6 +171,12 @@ export class Satellite {
   /** An utterance was dropped: too old, or no room. */
   dropped() {
     this.#note = "The service was away for too long: what you said is lost.";
+  }
+
+  /** The service heard the beginning of a phrase: a pause may last longer, if it is the open one. */
+  #expectMore(id) {
+    const { conversation, microphone } = this.#parts;
+    if (conversation.utterance !== null && conversation.utterance.id === id) microphone.expectMore();
   }
 
   #hearPartial({ id, text }) {

@@ -3,7 +3,7 @@
  *
  * An utterance begins when enough of the last half second was speech. It includes a pre-roll. It
  * ends after a pause, the hangover. Most of that pause is held back: it is sent if speech goes on,
- * and otherwise becomes the pre-roll of the next utterance.
+ * and otherwise becomes the pre-roll of the next utterance. The service may prolong one pause.
  */
 
 import { FRAME_S } from "./activity.js";
@@ -34,6 +34,8 @@ export const CLOSED = {
 export const MIN_SPEECH_S = 0.15;
 export const PRE_ROLL_S = 0.3;
 export const HANGOVER_S = 0.6;
+/** Shortest pause that ends it if the service hears the beginning of a phrase before it. */
+export const OPEN_HANGOVER_S = 1.5;
 export const MAX_UTTERANCE_S = 20;
 /** Length of the window in which `MIN_SPEECH_S` of speech begin an utterance. */
 const BEGIN_WINDOW_S = 0.5;
@@ -79,6 +81,8 @@ export class Segmenter {
   /** End of the last sound that belongs to the speech, voiced or not. */
   #wordEnd = 0;
   #run = 0;
+  /** Whether the service heard the beginning of a phrase before this pause. */
+  #isOpenPhrase = false;
   /** The pause so far, without the part that was sent. */
   #pause = [];
   /** The newest frames of the utterance since its last silence, without those of the pause. */
@@ -128,6 +132,14 @@ export class Segmenter {
     return this.#close([], CLOSED.ENDED);
   }
 
+  /**
+   * The service heard the beginning of a phrase: this pause may last for `OPEN_HANGOVER_S`. Does
+   * nothing if no utterance is open, or if somebody speaks: it is about an earlier pause.
+   */
+  expectMore() {
+    this.#isOpenPhrase = this.#run < MIN_RUN_FRAMES;
+  }
+
   /** Discard the pre-roll: the next frame does not follow the last one. */
   forget() {
     this.#preRoll.length = 0;
@@ -162,6 +174,7 @@ export class Segmenter {
     this.#openedAt = frames[0].at;
     this.#speechEnd = this.#wordEnd = frame.at + FRAME_S;
     this.#run = 0;
+    this.#isOpenPhrase = false;
     return { opened: true, frames: frames.map(({ pcm }) => pcm), closed: null, flush: false };
   }
 
@@ -180,7 +193,10 @@ export class Segmenter {
     const end = frame.at + FRAME_S;
     this.#run = frame.goesOn ? this.#run + 1 : 0;
     const spoken = this.#run >= MIN_RUN_FRAMES;
-    if (spoken) this.#speechEnd = end;
+    if (spoken) {
+      this.#speechEnd = end;
+      this.#isOpenPhrase = false;
+    }
     if (spoken || this.#endsAWord(frame)) this.#wordEnd = end;
     this.#pause.push(frame);
     const pauseS = end - this.#speechEnd;
@@ -199,7 +215,8 @@ export class Segmenter {
     if (end + FRAME_S - this.#openedAt > MAX_UTTERANCE_S + HALF / 2) {
       return this.#close(ready, CLOSED.CAP);
     }
-    if (this.#state !== LISTEN.HELD && !this.#run && pauseS > HANGOVER_S - HALF) {
+    const patienceS = this.#isOpenPhrase ? OPEN_HANGOVER_S : HANGOVER_S;
+    if (this.#state !== LISTEN.HELD && !this.#run && pauseS > patienceS - HALF) {
       return this.#close(ready, CLOSED.PAUSE);
     }
     const isSilent = end - this.#wordEnd > PROMPT_S - HALF;

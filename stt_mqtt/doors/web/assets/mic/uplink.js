@@ -128,6 +128,19 @@ export class Uplink {
     return null;
   }
 
+  /**
+   * The service has ended an utterance by itself: if it is open, nothing more of it is sent. It
+   * waits for its answer. If it has to be sent again, it ends with what was added up to now.
+   */
+  endedByService(id, now) {
+    const utterance = this.#spool.find(id);
+    if (utterance === undefined || utterance.closedAt !== null) return;
+    utterance.closedAt = now;
+    utterance.stopped = utterance.started;
+    this.#ended(utterance);
+    this.#pump(now);
+  }
+
   #pump(now) {
     for (const utterance of this.#spool.removeExcess(now)) {
       if (utterance.stopped) continue;

@@ -53,6 +53,8 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
       this.#chain.close();
     } else if (type === "ended") {
       if (utterance === this.#opened) this.#send(this.#chain.endByService(unsent));
+    } else if (type === "more") {
+      if (utterance === this.#opened) this.#chain.expectMore();
     } else if (type === "listen") {
       const held = this.#chain.listen === LISTEN.HELD;
       this.#chain.listen = listen;
