@@ -21,15 +21,21 @@ log = logging.getLogger(__name__)
 def prepare(config: Config, password: str | None, book: BookKeeper) -> frozenset[str]:
     """Load the phrase book and start the embedded broker; return the languages of every rung.
 
-    A gateway of a fleet has no rungs: its languages are all that Whisper has.
-
     Raises `BrokerError`, and for the book `ConfigError` or `MissingExtraError`.
     """
-    languages = supported_languages(config) if config.has_model else every_language()
+    languages = spoken_languages(config)
     book.load(languages)
     if config.broker.mode is BrokerMode.EMBEDDED:
         start_embedded(config, password)
     return languages
+
+
+def spoken_languages(config: Config) -> frozenset[str]:
+    """Codes of the languages of every rung; empty: all models are missing.
+
+    A gateway of a fleet has no rungs: its languages are all that Whisper has.
+    """
+    return supported_languages(config) if config.has_model else every_language()
 
 
 def start_embedded(config: Config, password: str | None) -> None:

@@ -12,12 +12,12 @@ import secrets
 from collections.abc import Iterator
 
 from stt_mqtt.app.sources import resolve_password
-from stt_mqtt.config import BrokerMode, Config, MqttConfig
+from stt_mqtt.config import BrokerMode, MqttConfig
 from stt_mqtt.doctor import services
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.rights import Echoes, judged_rights
-from stt_mqtt.doctor.services import is_of_another, live_services, said_state
+from stt_mqtt.doctor.services import is_of_another, keep_out, live_services, said_state
 from stt_mqtt.doctor.subject import Subject
 from stt_mqtt.doctor.wrong_port import answers_without_tls, expects_tls
 from stt_mqtt.doors.embedded import reachable
@@ -63,7 +63,7 @@ def check_broker(subject: Subject) -> list[Finding]:
         connected = f"{options.address} answers in MQTT {session.protocol} {encrypted}{login}"
         return [
             *_own_connection(subject, ok(BROKER, connected)),
-            *_at_broker(session, topics, config),
+            *_at_broker(session, topics, subject),
         ]
     finally:
         session.close()
@@ -134,8 +134,9 @@ def _own_connection(subject: Subject, reached: Finding) -> Iterator[Finding]:
     )
 
 
-def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> Iterator[Finding]:
+def _at_broker(session: ProbeSession, topics: ProbeTopics, subject: Subject) -> Iterator[Finding]:
     """Rights, other services and Home Assistant."""
+    config = subject.config
     own = secrets.token_hex(8)
     filters = [*topics.filters, topics.response, *topics.said]
     subscribed = session.subscribe(filters, services.ANSWER_S)
@@ -157,7 +158,7 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
     echoes = Echoes(subscribed, written, unanswered, came_back(session.messages))
     yield from judged_rights(topics, echoes, session.protocol)
     if topics.request in echoes.came_back:
-        yield _services(session, topics, own)
+        yield _services(session, topics, own, subject)
     else:
         yield warn(
             SERVICE,
@@ -168,10 +169,17 @@ def _at_broker(session: ProbeSession, topics: ProbeTopics, config: Config) -> It
         yield _home_assistant(session, topics)
 
 
-def _services(session: ProbeSession, topics: ProbeTopics, own: str) -> Finding:
+def _services(session: ProbeSession, topics: ProbeTopics, own: str, subject: Subject) -> Finding:
     """Whether a service is live on the base topic."""
     said, base = said_state(session, topics), topics.native.base
     live = live_services(session, topics, own)
+    if keep_out(live, subject):
+        return fail(
+            SERVICE,
+            f"another service, instance {live[0]}, answers on the base topic {base}, and none "
+            "runs here: a second one ends at once",
+            "end it, give this one another mqtt.base_topic, or set mqtt.takeover: true",
+        )
     if len(live) > 1:
         return warn(
             SERVICE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from stt_mqtt.config import BrokerMode, Config
+from stt_mqtt.doctor.listeners import PAGES
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.subject import Subject
 
@@ -38,12 +39,12 @@ def check_extras(subject: Subject) -> list[Finding]:
 def needs_of(config: Config) -> Iterator[Need]:
     """What this configuration needs beside the packages that are always there."""
     has_doors = config.has_doors
+    # Also with wyoming.enabled: false, and for a worker of a fleet.
+    yield Need("every service", "server", ("wyoming",))
     if config.has_model:
         yield Need("transcription", "server", ("av", "ctranslate2"))
     else:
         yield Need("audio", "server", ("av",))
-    if has_doors and config.wyoming.enabled:
-        yield Need("wyoming", "server", ("wyoming",), "wyoming.enabled: false")
     if has_doors and config.broker.mode is BrokerMode.EMBEDDED:
         yield Need("broker: embedded", "server", ("iotcore",), "broker: external")
     if config.phrases.has_book:
@@ -55,9 +56,7 @@ def needs_of(config: Config) -> Iterator[Need]:
     if config.fleet is not None:
         yield Need("fleet", "fleet", ("nats", "nkeys"), "fleet: null")
     if has_doors and config.web.enabled:
-        yield Need(
-            "web", "web", ("aiohttp", "prometheus_client"), "web.enabled: false", vital=False
-        )
+        yield Need("web", "web", PAGES, "web.enabled: false", vital=False)
     if has_doors and config.wyoming.zeroconf and _is_announced(config):
         yield Need(
             "wyoming.zeroconf", "zeroconf", ("zeroconf",), "wyoming.zeroconf: false", vital=False

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from stt_mqtt.config import BrokerMode, Config, ListenAddress, Scheme
 
@@ -16,18 +17,21 @@ ANSWER_BYTES = 65536
 OURS = b"stt-mqtt"
 """The description of the service over Wyoming names the program."""
 DESCRIBE = b'{"type": "describe"}\n'
+PAGES = ("aiohttp", "prometheus_client")
+"""Modules that the pages need."""
 GET = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 """Every response of the pages names the program in its headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address that the service listens on. `key`: where it is configured.
+    """An address that the service listens on. `key`: where it is configured; `host_key`: its host.
 
     `question`: to which the service answers with its name. None: the answer would not tell.
     """
 
     key: str
+    host_key: str
     address: ListenAddress
     question: bytes | None = None
     tls: bool = False
@@ -40,18 +44,24 @@ def listeners_of(config: Config) -> Iterator[Listener]:
     if config.wyoming.enabled:
         for address in config.wyoming.addresses:
             if address.scheme is not Scheme.STDIO:
-                yield Listener("wyoming.listen", address, DESCRIBE)
+                yield Listener("wyoming.listen", "wyoming.listen", address, DESCRIBE)
     if config.web.enabled:
         address = ListenAddress(Scheme.TCP, config.web.host, config.web.port)
-        yield Listener("web.port", address, GET, tls=config.web.cert_file is not None)
+        tls = config.web.cert_file is not None
+        yield Listener("web.port", "web.host", address, GET, tls)
     broker = config.broker
     if broker.mode is BrokerMode.EMBEDDED:
-        yield Listener("broker.port", ListenAddress(Scheme.TCP, broker.listen, broker.port))
+        address = ListenAddress(Scheme.TCP, broker.listen, broker.port)
+        yield Listener("broker.port", "broker.listen", address)
 
 
 def is_service_here(config: Config) -> bool | None:
     """Whether a service answers on an address of this configuration. None: none would tell."""
-    telling = [one for one in listeners_of(config) if one.question is not None]
+    telling = [
+        one
+        for one in listeners_of(config)
+        if one.question == DESCRIBE or (one.question == GET and _has_pages())
+    ]
     return any(_is_service(listener) for listener in telling) if telling else None
 
 
@@ -85,6 +95,11 @@ def names_us(sock: socket.socket, listener: Listener) -> bool:
     except OSError:
         return False
     return OURS in answer
+
+
+def _has_pages() -> bool:
+    """Whether the libraries of the pages are there. Without them, the service has no pages."""
+    return all(find_spec(module) is not None for module in PAGES)
 
 
 def _is_service(listener: Listener) -> bool:

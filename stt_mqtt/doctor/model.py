@@ -12,10 +12,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from stt_mqtt.app.languages import check_languages
+from stt_mqtt.app.preparation import spoken_languages
 from stt_mqtt.app.sample import SAMPLE_TEXT, read_sample
 from stt_mqtt.config import Config
 from stt_mqtt.doctor.machine import CPU, MEMORY, cpu_features, lacks_instructions, memory_left_mb
-from stt_mqtt.doctor.report import Finding, fail, failed, ok, warn
+from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.subject import Subject
 from stt_mqtt.engine.compute_types import supported_compute_types
 from stt_mqtt.engine.models import default_models_dir, resolve
@@ -39,24 +40,30 @@ FASTER = "set a smaller engine.model, or end other programs"
 
 def check_models(subject: Subject) -> list[Finding]:
     """The files of every rung are there, complete and undamaged; the languages are theirs."""
-    from stt_mqtt.engine.loading import supported_languages
-
     config = subject.config
-    if not config.has_model:
-        return [ok(MODEL, WITHOUT)]
-    findings = []
+    findings = list(_files(config)) if config.has_model else [ok(MODEL, WITHOUT)]
+    # A worker of a fleet transcribes what its gateways ask for.
+    return [*findings, *_languages(config)] if config.has_doors else findings
+
+
+def _files(config: Config) -> Iterator[Finding]:
     for model in dict.fromkeys(rung.model for rung in config.rungs):
         try:
             found = resolve(model, default_models_dir())
         except ModelError as error:
-            findings.append(failed(MODEL, error))
+            detail, _, what_to_do = str(error).partition("; ")
+            yield fail(MODEL, detail, what_to_do or "check engine.model, or the model of the rung")
         else:
-            findings.append(ok(MODEL, f"{found.name} is complete: {found.folder}"))
+            yield ok(MODEL, f"{found.name} is complete: {found.folder}")
+
+
+def _languages(config: Config) -> Iterator[Finding]:
     try:
-        doubts = check_languages(config, supported_languages(config))
+        doubts = check_languages(config, spoken_languages(config))
     except ConfigError as error:
-        return findings + [fail(LANGUAGES, *_parted(problem)) for problem in error.problems]
-    return findings + [warn(LANGUAGES, *_parted(doubt)) for doubt in doubts]
+        yield from (fail(LANGUAGES, *_parted(problem)) for problem in error.problems)
+    else:
+        yield from (warn(LANGUAGES, *_parted(doubt)) for doubt in doubts)
 
 
 def check_sample(subject: Subject) -> list[Finding]:
@@ -170,7 +177,8 @@ def _loaded_and_tried(config: Config) -> Finding:
     took_s = time.perf_counter() - started
     transcriber.close()
     if isinstance(verdict, UtteranceError):
-        return fail(SAMPLE, f"the model failed: {verdict.detail}", "fetch the model again")
+        what_to_do = "see the other failures; if there are none, fetch the model again"
+        return fail(SAMPLE, f"the model failed: {verdict.detail}", what_to_do)
     text = "" if verdict.transcript is None else verdict.transcript.free
     heard = Heard(text, took_s, config.limits.inference_timeout_s)
     return judged(heard, f"{transcriber.model} loaded in {loaded_s:.1f} s, ")

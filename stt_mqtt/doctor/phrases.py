@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stt_mqtt.app.book import compile_book, kept_names, read_phrases
+from stt_mqtt.app.preparation import spoken_languages
 from stt_mqtt.doctor.report import Finding, ok
 from stt_mqtt.doctor.subject import Subject
 
@@ -15,7 +16,8 @@ def check_phrases(subject: Subject) -> list[Finding]:
     if not phrases.has_book:
         return [ok(NAME, "there is no phrase book (phrases.paths, phrases.builtin)")]
     book = read_phrases(phrases, kept_names(phrases))
-    compile_book(book, subject.config)
+    # As the service does: sentences in a language of no model are not compiled.
+    compile_book(book, subject.config, spoken_languages(subject.config))
     blocks = [
         data
         for intents in book.languages.values()

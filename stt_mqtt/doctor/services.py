@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 
+from stt_mqtt.app.broker import instance_id
 from stt_mqtt.app.sources import resolve_password
 from stt_mqtt.config import BrokerMode, ListenAddress, Protocol, Scheme
 from stt_mqtt.doctor.listeners import connected, is_service_here
@@ -51,6 +53,20 @@ def live_services(session: ProbeSession, topics: ProbeTopics, own: str) -> list[
     if session.wait_for(lambda messages: bool(answers(messages)), patience_s):
         session.wait_for(lambda messages: len(answers(messages)) > 1, SILENCE_S)
     return answers(session.messages)
+
+
+def keep_out(live: Sequence[str], subject: Subject) -> bool:
+    """Whether the services that answer keep one with this configuration from running here.
+
+    Not if one of them may be the service itself: it runs here, or nothing tells whether it does.
+    """
+    config = subject.config
+    if not live or subject.service is not None or config.mqtt.takeover:
+        return False
+    if config.fleet is not None and instance_id(config) in live:
+        return False
+    # The embedded broker was found to be that of the service.
+    return config.broker.mode is BrokerMode.EXTERNAL and is_service_here(config) is False
 
 
 def is_of_another(subject: Subject) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stt_mqtt.app.broker import instance_id
 from stt_mqtt.config import BrokerMode
 from stt_mqtt.core.probe import Evidence
 from stt_mqtt.doctor import broker as checked
@@ -14,7 +15,7 @@ from stt_mqtt.doctor import services
 from stt_mqtt.doctor.broker import check_broker
 from stt_mqtt.doctor.ports import check_ports
 from stt_mqtt.doctor.report import Finding, Status
-from stt_mqtt.doctor.services import is_of_another
+from stt_mqtt.doctor.services import is_of_another, keep_out
 from stt_mqtt.doctor.subject import RunningService
 from tests.doctor.subjects import SOUND, at, only, statuses, subject_of
 from tools.brokers import (
@@ -171,9 +172,10 @@ def test_a_user_who_cannot_ask_for_other_services_is_warned(mosquitto: MakeMosqu
 
 
 def test_a_running_service_answers_and_notices_nothing(tmp_path: Path, broker: Broker) -> None:
-    with running(tmp_path, broker, homeassistant={"enabled": True}) as (_, peer):
+    doors = {"web": {"port": free_port()}, "wyoming": {"enabled": False}}
+    with running(tmp_path, broker, homeassistant={"enabled": True}, **doors) as (_, peer):
         before = len(peer.messages)
-        findings = findings_at(broker)
+        findings = check_broker(subject_of(SOUND, None, mqtt=at(broker), **doors))
         assert {finding.status for finding in findings} == {Status.OK}
         assert "a service answers on the base topic stt" in only(findings, "service").detail
         assert only(findings, "discovery").detail.startswith("the service is announced")
@@ -203,11 +205,42 @@ def test_two_services_on_one_topic_are_a_warning(
         second = Service(tmp_path / "two", broker, mqtt=shared)
         try:
             await_online(second, peer)
-            findings = findings_at(broker)
+            findings = findings_at(broker, takeover=True)
         finally:
             second.stop()
     assert statuses(findings, "service") == {Status.WARN}
     assert "2 services answer" in only(findings, "service").detail
+
+
+def test_a_service_elsewhere_keeps_one_with_this_base_topic_from_running_here(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """As `run` does, which ends with the same status."""
+    elsewhere = {"port": free_port()}
+    with running(tmp_path, broker, Service) as (_, _peer):
+        findings = check_broker(
+            subject_of(mqtt=at(broker), web=elsewhere, wyoming={"enabled": False})
+        )
+        (tmp_path / "second").mkdir()
+        second = Service(tmp_path / "second", broker, web=elsewhere)
+        assert second.end() == 78
+        shared = findings_at(broker, takeover=True)
+        # No port tells whether the service runs here.
+        silent = {"web": {"enabled": False}, "wyoming": {"enabled": False}}
+        unknown = check_broker(subject_of(SOUND, None, mqtt=at(broker), **silent))
+    finding = only(findings, "service")
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert "answers on the base topic stt, and none runs here" in finding.detail
+    assert "another mqtt.base_topic" in finding.what_to_do
+    assert statuses(shared, "service") == {Status.OK}
+    assert statuses(unknown, "service") == {Status.OK}
+
+
+def test_gateways_of_one_fleet_are_one_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "is_service_here", lambda _config: False)
+    gateway = subject_of(fleet={"role": "gateway", "name": "home"})
+    assert not keep_out([instance_id(gateway.config)], gateway)
+    assert keep_out(["of another one"], gateway)
 
 
 @pytest.mark.parametrize(("state", "status"), [("online", Status.WARN), ("offline", Status.OK)])

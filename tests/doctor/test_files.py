@@ -18,7 +18,7 @@ import pytest
 from stt_mqtt.app.sample import SAMPLE_TEXT
 from stt_mqtt.config import Config
 from stt_mqtt.core.probe import Evidence
-from stt_mqtt.doctor import disk, extras, model
+from stt_mqtt.doctor import disk, extras, model, phrases
 from stt_mqtt.doctor.checks import secrets_of
 from stt_mqtt.doctor.configuration import check_configuration
 from stt_mqtt.doctor.disk import check_disk
@@ -185,6 +185,19 @@ def test_what_the_configuration_asks_for_must_be_installed(
     assert statuses(check_extras(subject_of()), "extras") == {Status.OK}
 
 
+@pytest.mark.parametrize("config", [{"wyoming": {"enabled": False}}, {"fleet": {"role": "worker"}}])
+def test_no_service_starts_without_the_package_wyoming(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, object]
+) -> None:
+    def without(module: str) -> object:
+        return None if module == "wyoming" else find_spec(module)
+
+    monkeypatch.setattr(extras, "find_spec", without)
+    (finding,) = check_extras(subject_of(SOUND, None, **config))
+    assert finding.status is Status.FAIL
+    assert finding.what_to_do == "pip install 'stt-mqtt[server]'"
+
+
 def test_every_door_names_its_packages() -> None:
     config = {"broker": {"mode": "embedded"}, "phrases": HOME, "web": {"enabled": True}}
     (finding,) = check_extras(subject_of(SOUND, None, **config))
@@ -202,6 +215,18 @@ def test_phrase_files_are_read_and_compiled(tmp_path: Path) -> None:
         check_phrases(subject_of(phrases={"paths": [str(bad)]}))
 
 
+def test_sentences_in_a_language_that_no_model_speaks_are_not_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the start of the service."""
+    compiled: list[frozenset[str]] = []
+    monkeypatch.setattr(
+        phrases, "compile_book", lambda _book, _config, codes: compiled.append(codes)
+    )
+    check_phrases(subject_of(phrases={"builtin": True}))
+    assert compiled == [frozenset({"en"})]
+
+
 def test_a_model_that_is_missing_is_named_with_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +238,11 @@ def test_a_model_that_is_missing_is_named_with_the_command_that_fetches_it(
     assert finding.what_to_do == "get it with: stt-mqtt models fetch small"
     (sample,) = check_sample(subject)
     assert (sample.status, sample.what_to_do) == (Status.FAIL, "see model")
+
+
+def test_a_model_folder_that_is_missing_names_the_key() -> None:
+    (finding,) = check_models(subject_of(engine={"model": "/nowhere/model"}))
+    assert finding.what_to_do == "check engine.model, or the model of the rung"
 
 
 def test_every_rung_is_checked_and_its_languages(tmp_path: Path) -> None:

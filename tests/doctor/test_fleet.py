@@ -19,7 +19,7 @@ from stt_mqtt.doctor.subject import RunningService
 from stt_mqtt.errors import MissingExtraError
 from stt_mqtt.fleet.probe import FleetSight, ServerSight
 from stt_mqtt.nodes import FleetStatus
-from tests.doctor.subjects import statuses, subject_of
+from tests.doctor.subjects import SOUND, statuses, subject_of
 from tests.fleets import FLEET, WORKER, fleet_of, worker
 from tools.brokers import free_port
 
@@ -171,6 +171,15 @@ def test_a_gateway_needs_no_model() -> None:
     assert "ctranslate2" not in modules
 
 
+def test_the_languages_are_those_of_the_gateway_and_not_of_its_workers() -> None:
+    """As at the start: a gateway ends with status 78, and a worker starts."""
+    spoken = {"device_defaults": {"language": "xx"}}
+    (_, refused) = check_models(subject_of(SOUND, None, fleet={"role": "gateway"}, **spoken))
+    assert (refused.name, refused.status) == ("languages", Status.FAIL)
+    (model,) = check_models(subject_of(SOUND, None, fleet={"role": "worker"}, **spoken))
+    assert (model.name, model.status) == ("model", Status.OK)
+
+
 def test_a_worker_needs_no_broker_and_no_ports() -> None:
     worker_of_fleet = subject_of(
         fleet={"role": "worker"}, mqtt={"host": "none.invalid"}, broker={"mode": "embedded"}
@@ -180,5 +189,5 @@ def test_a_worker_needs_no_broker_and_no_ports() -> None:
         "the service listens on no port"
     ]
     needs = [need.part for need in needs_of(worker_of_fleet.config)]
-    assert needs == ["transcription", "fleet"]
+    assert needs == ["every service", "transcription", "fleet"]
     assert check_extras(worker_of_fleet)[0].status is Status.OK

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stt_mqtt.doctor import listeners
+from stt_mqtt.doctor import listeners, ports
 from stt_mqtt.doctor.listeners import is_service_here
 from stt_mqtt.doctor.ports import check_ports
 from stt_mqtt.doctor.report import Finding, Status
-from tests.doctor.subjects import subject_of
+from tests.doctor.subjects import SOUND, subject_of
 from tools.brokers import Certificates, free_port
 
 
@@ -106,6 +107,69 @@ def test_a_unix_socket_needs_its_folder(tmp_path: Path) -> None:
     (finding,) = of_wyoming(f"unix://{tmp_path}/nowhere/wyoming.sock")
     assert finding.status is Status.FAIL
     assert f"there is no folder {tmp_path}/nowhere" in finding.detail
+
+
+def test_a_unix_socket_takes_the_place_of_a_dead_one_and_of_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    (fine,) = of_wyoming(f"unix://{path}")
+    assert fine.status is Status.OK
+    path.unlink()
+    path.touch()
+    (finding,) = of_wyoming(f"unix://{path}")
+    assert (finding.status, finding.temporary) == (Status.FAIL, False)
+    assert "a file that is no socket is there" in finding.detail
+
+
+def test_a_unix_socket_needs_the_right_to_write_into_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    (finding,) = of_wyoming(f"unix://{tmp_path}/w.sock")
+    assert finding.status is Status.FAIL
+    assert f"the folder {tmp_path} cannot be written" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"web": {"host": "192.0.2.1", "ingress": True}}, "web.host"),
+        ({"broker": {"mode": "embedded", "listen": "192.0.2.1"}}, "broker.listen"),
+    ],
+)
+def test_an_address_that_the_machine_lacks_is_changed_where_it_is_configured(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, object], key: str
+) -> None:
+    def away(_address: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(ports, "connected", away)
+    closed = {"wyoming": {"enabled": False}, "web": {"enabled": False}}
+    (finding,) = check_ports(subject_of(SOUND, None, **{**closed, **config}))
+    assert "cannot listen on" in finding.detail
+    assert finding.what_to_do == f"change {key}"
+
+
+def test_two_doors_on_one_port_are_a_fault() -> None:
+    port = free_port()
+    pages, broker = check_ports(
+        subject_of(
+            wyoming={"enabled": False},
+            web={"port": port},
+            broker={"mode": "embedded", "port": port},
+        )
+    )
+    assert pages.status is Status.OK
+    assert (broker.status, broker.temporary) == (Status.FAIL, False)
+    assert broker.detail == f"broker.port tcp://127.0.0.1:{port} is also that of web.port"
+
+
+def test_without_their_libraries_the_pages_do_not_tell_whether_a_service_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "find_spec", lambda _module: None)
+    assert is_service_here(subject_of(wyoming={"enabled": False}).config) is None
 
 
 def test_a_unix_socket_of_another_program_is_a_fault(tmp_path: Path) -> None:
