@@ -14,6 +14,7 @@ from wyoming.event import Event, Eventable, async_write_event
 from wyoming.info import AsrProgram, Describe, Info
 
 from stt_mqtt.config import ListenAddress, Scheme
+from stt_mqtt.core.background import hang_up
 from stt_mqtt.doors.wyoming.reader import Bounds, EventReader, PayloadBudget
 from stt_mqtt.errors import UtteranceError, WyomingServerError
 from stt_mqtt.types import SAMPLE_RATE
@@ -156,7 +157,7 @@ async def _connect(address: ListenAddress) -> AsyncIterator[_Connection]:
                 await writer.wait_closed()
         except OSError:
             # If the server reads nothing, a normal close would wait for it.
-            writer.transport.abort()
+            hang_up(writer.transport)
 
 
 @asynccontextmanager

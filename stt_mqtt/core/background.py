@@ -1,4 +1,4 @@
-"""Background threads that do not delay the end of the process."""
+"""Nothing waits for these: background threads, and connections that end at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -63,3 +64,13 @@ async def in_background_until(stop: asyncio.Event, call: Callable[[], T]) -> T |
         return working.result()
     working.cancel()
     return None
+
+
+def hang_up(transport: asyncio.WriteTransport) -> None:
+    """End a connection at once, without sending what waits. It may have ended already.
+
+    asyncio raises an `AttributeError` if it was closed while something was yet to be sent, and has
+    ended since.
+    """
+    with suppress(AttributeError):
+        transport.abort()

@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
+from stt_mqtt.core.background import hang_up
 from stt_mqtt.errors import FleetError, is_old_tls
 from stt_mqtt.fleet.identity import Identity
 from stt_mqtt.mqtt.tls import is_lasting
@@ -120,7 +121,7 @@ class QuietClient(Client):
         self._pending_data_size = 0
         transport = self._transport
         if isinstance(transport, TcpTransport) and transport._io_writer is not None:
-            transport._io_writer.transport.abort()
+            hang_up(transport._io_writer.transport)
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         # nats-py swallows the cancellation of a task that sends.

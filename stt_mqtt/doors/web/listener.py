@@ -16,6 +16,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from stt_mqtt.config import WebConfig
+from stt_mqtt.core.background import hang_up
 from stt_mqtt.doors.web.places import Places, address_of
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class WebListener:
         try:
             await self._watch(connection, transport.get_write_buffer_size)
         finally:
-            transport.abort()
+            hang_up(transport)
 
     async def _watch(self, connection: Connection, unread_bytes: Callable[[], int]) -> None:
         """Wait until the connection ends. Return earlier if the client lets the service wait."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSMessage, WSMsgType, web
 
+from stt_mqtt.core.background import hang_up
 from stt_mqtt.doors.native.topics import DOOR, Verb
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.web.socket_messages import (
@@ -179,7 +180,7 @@ class BrowserSocket:
 
     def cut(self) -> None:
         """End the connection at once."""
-        self._transport.abort()
+        hang_up(self._transport)
 
     async def _read(self) -> None:
         while self._farewell is None:

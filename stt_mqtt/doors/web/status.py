@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from stt_mqtt.core.background import hang_up
 from stt_mqtt.doors.web.parts import WebParts
 from stt_mqtt.doors.web.places import Places, address_of
 from stt_mqtt.doors.web.snapshot import snapshot
@@ -103,7 +104,7 @@ class StatusPage:
         except (ConnectionError, TimeoutError):
             # The page was closed, or reads too slowly.
             if request.transport is not None:
-                request.transport.abort()
+                hang_up(request.transport)
         finally:
             self._places.leave(page)
         return response
