@@ -70,12 +70,14 @@ class FlacDemuxer:
         self._search = max(self._search, len(data) - 1) if found < 0 else found
         if self._search - self._at > _MAX_FRAME_BYTES:
             raise CorruptAudioError("a FLAC frame has no end")
-        if found < 0 or len(data) < found + _LONGEST_HEADER:
+        if found < 0:
+            return self._last_frame(data)
+        # Frames of silence are shorter than the longest header.
+        is_header = _number(bytes(data[found : found + _LONGEST_HEADER])) is not None
+        if not is_header and len(data) < found + _LONGEST_HEADER:
             return self._last_frame(data)
         self._search = found + 2
-        if _number(bytes(data[found : found + _LONGEST_HEADER])) is None:
-            return []
-        return self._frame(data, found)
+        return self._frame(data, found) if is_header else []
 
     def has_rest(self, data: bytearray) -> bool:
         """See `Demuxer`."""
