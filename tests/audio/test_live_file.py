@@ -122,6 +122,34 @@ def test_flac_is_decoded_as_it_arrives(rate: int, channels: int, live: bool, siz
     assert_as_ffmpeg(Codec.FLAC, noisy(Codec.FLAC, rate, channels, live, 0.7, "flac"), size)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("size", [50, 900, 1_000_000])
+def test_flac_in_ogg_is_decoded_as_it_arrives(
+    rate: int, channels: int, live: bool, size: int
+) -> None:
+    assert_as_ffmpeg(Codec.OGG, noisy(Codec.OGG, rate, channels, live, 0.7, "flac"), size)
+
+
+def test_frames_of_flac_in_ogg_may_be_longer_than_packets_of_opus() -> None:
+    loud = np.random.default_rng(1).uniform(-1, 1, 48_000).astype(np.float32)
+    data = container("ogg", "flac", loud, 48_000, 1, live=True)
+    long = container("ogg", "flac", np.repeat(loud, 2), 48_000, 2, live=True)
+    for file in (data, long):
+        assert_as_ffmpeg(Codec.OGG, file)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_flac_in_ogg_that_is_damaged_or_ends_anywhere_is_as_ffmpeg_decodes_it(live: bool) -> None:
+    data = noisy(Codec.OGG, 48_000, 1, live, 0.72, "flac")
+    for place in range(len(data) // 8, len(data), len(data) // 20):
+        assert_not_changed(Codec.OGG, data[:place])
+        damaged = bytearray(data)
+        damaged[place] ^= 0x55
+        assert_not_changed(Codec.OGG, bytes(damaged))
+
+
 def test_flac_may_be_short() -> None:
     assert_as_ffmpeg(Codec.FLAC, noisy(Codec.FLAC, 16_000, 1, True, 0.02, "flac"), 1)
 
@@ -389,6 +417,7 @@ def test_pages_of_another_stream_are_skipped() -> None:
         page([19], b"OpusHead\x01\x01" + bytes(8) + b"\1"),
         page([10], b"OpusHead\x01\x01"),
         page([5], b"other"),
+        page([20], b"\x7fFLAC" + bytes(15)),
     ],
 )
 def test_an_ogg_file_that_is_not_understood_is_given_up(data: bytes) -> None:
