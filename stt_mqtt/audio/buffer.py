@@ -29,9 +29,9 @@ class AudioBuffer:
 
     If PCM is expected but the first chunk begins a file, it is taken as that file.
 
-    ADPCM, Opus, FLAC, and Opus in Ogg and WebM can be decoded while they arrive. If that was done
-    as a whole when the utterance ends, `close` returns PCM. Otherwise it returns the encoded audio,
-    as if nothing was decoded.
+    ADPCM, Opus, FLAC, uncompressed WAV, Ogg with Opus or FLAC, and WebM with Opus can be decoded
+    while they arrive. If that was done as a whole when the utterance ends, `close` returns PCM.
+    Otherwise it returns the encoded audio, as if nothing was decoded.
     """
 
     __slots__ = ("_begun", "_cap", "_codec", "_store")
@@ -73,7 +73,7 @@ class AudioBuffer:
         """The audio that was decoded since the last call: 16-bit little-endian mono at 16 kHz.
 
         Two channels are mixed. Lost chunks are silence. Empty if there is nothing new. Of files,
-        uncompressed WAV, FLAC, and Opus in Ogg and WebM can be heard. Does not change `nbytes`.
+        uncompressed WAV, FLAC, Ogg with Opus or FLAC, and WebM with Opus can be heard.
         """
         return self._store.take_decoded()
 
@@ -84,7 +84,10 @@ class AudioBuffer:
 
     @property
     def undecoded_s(self) -> float:
-        """Length of the audio that `take_decoded` will give after more calls of `decode`."""
+        """Length of the audio that `take_decoded` has not given, about.
+
+        Mostly more calls of `decode` give it. It stays above 0 if that is not possible any more.
+        """
         return self._store.undecoded_s
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from math import inf
 
-from stt_mqtt.audio.frames import Converter, FrameReader
+from stt_mqtt.audio.frames import FrameReader
+from stt_mqtt.audio.live_pcm import LivePcm, plain
 from stt_mqtt.audio.pcm_store import PlainPcm
 from stt_mqtt.audio.stores import AudioCap, EncodedBytes, Store, within
-from stt_mqtt.audio.wav import WavReader, is_wav
+from stt_mqtt.audio.wav import WavReader, is_wav, parse_wav
 from stt_mqtt.errors import UtteranceError
 from stt_mqtt.types import AudioFormat, Codec, EncodedAudio
 
@@ -49,25 +50,37 @@ class UnknownFileStore(FileStore):
 
 
 class _WavFile(FileStore):
-    """A WAV file. If its samples are not compressed, they can be taken."""
+    """A WAV file. If its samples are not compressed, they are converted while they arrive.
 
-    __slots__ = ("_converter", "_frames_taken", "_reader", "_to_s", "_untaken_s")
+    The file is kept until the end. If all of it was converted by then, that is the result.
+    """
+
+    __slots__ = ("_live", "_reader", "_to_s", "_untaken_s")
 
     def __init__(self, cap: AudioCap) -> None:
         super().__init__(AudioFormat(Codec.WAV), cap)
         self._reader = WavReader()
-        self._converter: Converter | None = None
-        self._frames_taken = 0
+        self._live: LivePcm | None = None
         self._to_s = inf
         self._untaken_s = 0.0
+
+    @property
+    def file(self) -> bytes:
+        """The file so far."""
+        return bytes(self._data)
 
     @property
     def undecoded_s(self) -> float:
         """Length of the audio that was not taken."""
         return self._untaken_s
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, of the file and converted."""
+        return len(self._data) + (0 if self._live is None else self._live.nbytes)
+
     def decode(self, to_s: float) -> None:
-        """Let the first `to_s` seconds be taken. It needs no decoding."""
+        """Let the first `to_s` seconds be taken."""
         self._to_s = to_s
 
     def take_decoded(self) -> bytes:
@@ -75,14 +88,35 @@ class _WavFile(FileStore):
         with suppress(UtteranceError):
             pcm = self._reader.read(self._data)
             if pcm is not None:
-                if self._converter is None:
-                    self._converter = Converter(pcm.sample_type, pcm.rate, pcm.channels)
-                frames = max(within(pcm.frames, self._to_s, pcm.rate), self._frames_taken)
-                new = bytes(pcm.raw(self._frames_taken, frames))
-                self._frames_taken = frames
-                self._untaken_s = (pcm.frames - frames) / pcm.rate
-                return self._converter.push(new)
+                if self._live is None:
+                    self._live = LivePcm(pcm)
+                new = self._live.convert(pcm, within(pcm.frames, self._to_s, pcm.rate))
+                if self.nbytes > self._max_bytes:
+                    self._live.give_up()
+                self._untaken_s = (pcm.frames - self._live.frames) / pcm.rate
+                return new
         return b""
+
+    def snapshot(self) -> EncodedAudio:
+        """The converted audio, or the file if it was not converted as a whole."""
+        return self._result(is_last=False)
+
+    def close(self) -> EncodedAudio:
+        """The same, with the last milliseconds."""
+        return self._result(is_last=True)
+
+    def _result(self, is_last: bool) -> EncodedAudio:
+        found: EncodedAudio | None = None
+        with suppress(UtteranceError):
+            # All samples may say another form than the first ones.
+            pcm = parse_wav(self._data)
+            if pcm is not None:
+                found = plain(pcm)
+                if found is None and self._live is not None:
+                    if is_last:
+                        self._live.finish(pcm)
+                    found = self._live.result(pcm)
+        return super().snapshot() if found is None else found
 
 
 class WavStore:
@@ -151,10 +185,11 @@ class WavStore:
 
     def _begin_next_file(self) -> None:
         # The data so far is a whole file. Its format may be unsupported.
+        assert isinstance(self._store, _WavFile), "it is the first one"
         self._next_is_begun = True
         # One second more, so that the frame that reaches the cap is seen to exceed it.
         reader = FrameReader(self._cap.max_s + 1)
-        first = reader.read(self._store.close().data)
+        first = reader.read(self._store.file)
         if first is not None:
             self._reader = reader
             self._store = store = PlainPcm(AudioFormat(), self._cap)

@@ -11,9 +11,9 @@ _BLOCK_HEADER = 4
 _LAST_BLOCK = 0x80
 _STREAMINFO_BYTES = 34
 _LONGEST_HEADER = 16
-_MAX_FRAME_BYTES = 256 * 1024
+MAX_FRAME_BYTES = 256 * 1024
 """Longest frame: 65,535 uncompressed samples of 16 bits and two channels."""
-_ONE_SIZE, _SEVERAL_SIZES = b"\xff\xf8", b"\xff\xf9"
+_ONE_SIZE, _SEVERAL_SIZES = FRAME_STARTS = (b"\xff\xf8", b"\xff\xf9")
 """What frames begin with. Those of one size have their number in the header."""
 
 
@@ -68,14 +68,16 @@ class FlacDemuxer:
             self._confirm(data, self._doubtful)
         found = data.find(bytes(data[self._at : self._at + 2]), self._search)
         self._search = max(self._search, len(data) - 1) if found < 0 else found
-        if self._search - self._at > _MAX_FRAME_BYTES:
+        if self._search - self._at > MAX_FRAME_BYTES:
             raise CorruptAudioError("a FLAC frame has no end")
-        if found < 0 or len(data) < found + _LONGEST_HEADER:
+        if found < 0:
+            return self._last_frame(data)
+        # Frames of silence are shorter than the longest header.
+        is_header = _number(bytes(data[found : found + _LONGEST_HEADER])) is not None
+        if not is_header and len(data) < found + _LONGEST_HEADER:
             return self._last_frame(data)
         self._search = found + 2
-        if _number(bytes(data[found : found + _LONGEST_HEADER])) is None:
-            return []
-        return self._frame(data, found)
+        return self._frame(data, found) if is_header else []
 
     def has_rest(self, data: bytearray) -> bool:
         """See `Demuxer`."""
@@ -104,7 +106,7 @@ class FlacDemuxer:
     def _frame(self, data: bytearray, end: int) -> list[CodedPacket]:
         """Take the frame that ends there."""
         frame = bytes(data[self._at : end])
-        if not frame.startswith(_ONE_SIZE) or _number(frame) != self._next:
+        if not is_frame(frame, self._next):
             self.is_certain = False
         self._next += 1
         self._at, self._search, self._checked, self._crc = end, end + 2, end, 0
@@ -126,16 +128,25 @@ class FlacDemuxer:
             return None
         kind = data[self._at]
         if self.coding is None:
-            self.coding = _coding_of(bytes(data[start:end]))
+            self.coding = flac_coding(bytes(data[start:end]))
         self._at = end
         if kind & _LAST_BLOCK:
-            if bytes(data[end : end + 2]) not in (_ONE_SIZE, _SEVERAL_SIZES):
+            if bytes(data[end : end + 2]) not in FRAME_STARTS:
                 raise CorruptAudioError("no FLAC frame is behind the metadata")
             self._search = end + 2
         return []
 
 
-def _coding_of(streaminfo: bytes) -> Coding:
+def is_frame(frame: bytes, number: int) -> bool:
+    """Whether a frame begins as the one with this number, where all have one size."""
+    return frame.startswith(_ONE_SIZE) and _number(frame) == number
+
+
+def flac_coding(streaminfo: bytes) -> Coding:
+    """The coding of a stream by the first block of its metadata.
+
+    Raises CorruptAudioError, UnsupportedFormatError for a rate or channel count that is not taken.
+    """
     if len(streaminfo) != _STREAMINFO_BYTES:
         raise CorruptAudioError("FLAC metadata does not begin with STREAMINFO")
     fields = int.from_bytes(streaminfo[10:14], "big")

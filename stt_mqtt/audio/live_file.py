@@ -36,6 +36,8 @@ _MOST_WAITING = 400
 short ones, a page of Ogg may hold 255 that are empty."""
 _MOST_S = 1.0
 """Length of audio after which decoding stops until the next chunk."""
+_UNREAD_S = 0.25
+"""Length that counts as undecoded for what is not read yet: its own one is not known."""
 
 
 class LiveFileStore(FileStore):
@@ -46,8 +48,8 @@ class LiveFileStore(FileStore):
     """
 
     __slots__ = (
-        "_coding", "_decoded_s", "_decoders", "_demuxer", "_is_certain", "_packet_s", "_packets",
-        "_track",
+        "_coding", "_decoded_s", "_decoders", "_demuxer", "_is_certain", "_is_read", "_packet_s",
+        "_packets", "_track",
     )  # fmt: skip
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap, decoders: Decoders) -> None:
@@ -55,6 +57,8 @@ class LiveFileStore(FileStore):
         self._decoders = decoders
         self._demuxer: Demuxer | None = DEMUXERS[audio_format.codec]()
         """None: the file holds something else, and is not heard any more."""
+        self._is_read = True
+        """Whether all that had arrived at the last call of `decode` was read."""
         self._coding: Coding | None = None
         self._packets: deque[CodedPacket] = deque()
         """Packets that wait to be decoded."""
@@ -72,9 +76,13 @@ class LiveFileStore(FileStore):
     def decode(self, to_s: float) -> None:
         """Read and decode what has arrived, as far as it is within the bounds."""
         until_s = min(to_s, self._decoded_s + _MOST_S)
+        self._is_read = False
         for _ in range(_MOST_STEPS):
-            is_enough = self._decoded_s + self.undecoded_s >= until_s
-            if is_enough or len(self._packets) >= _MOST_WAITING or not self._read():
+            is_enough = self._decoded_s + self._waiting_s >= until_s
+            if is_enough or len(self._packets) >= _MOST_WAITING:
+                break
+            if not self._read():
+                self._is_read = True
                 break
         if self._packets and self._decoded_s < until_s:
             self._decode_until(until_s)
@@ -91,7 +99,19 @@ class LiveFileStore(FileStore):
 
     @property
     def undecoded_s(self) -> float:
-        """Length of the packets that are known to wait, if they are as long as the last one."""
+        """Length of what waits, about; more than 0 if anything of a file that is heard is missing.
+
+        It is so to the end of a file that was heard at first, and is given up.
+        """
+        if self._demuxer is None:
+            is_missing = self._decoded_s > 0
+        else:
+            is_missing = not self._is_read and self._demuxer.has_rest(self._data)
+        return self._waiting_s + (_UNREAD_S if is_missing else 0.0)
+
+    @property
+    def _waiting_s(self) -> float:
+        """Length of the packets that wait, if they are as long as the last one."""
         return len(self._packets) * self._packet_s
 
     @property

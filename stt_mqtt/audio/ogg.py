@@ -1,4 +1,4 @@
-"""Takes the packets of Opus out of an Ogg file that arrives (RFC 3533, RFC 7845)."""
+"""Takes the packets of Opus or FLAC out of an Ogg file that arrives (RFC 3533, 7845, 9639)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import struct
 import zlib
 
 from stt_mqtt.audio.demux import MAX_PACKET_BYTES, CodedPacket, Coding
+from stt_mqtt.audio.flac import FRAME_STARTS, MAX_FRAME_BYTES, flac_coding, is_frame
 from stt_mqtt.audio.opus import opus_coding, packet_samples
 from stt_mqtt.errors import CorruptAudioError, UnsupportedFormatError
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CRC_AT = slice(22, 26)
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
+_FLAC = b"\x7fFLAC"
+_STREAMINFO = slice(17, 17 + 34)
+"""Where it is in the first packet of FLAC."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reversed order."""
 
@@ -31,7 +35,10 @@ class OggDemuxer:
         """The packet that continues on the next page. None: its beginning is missing."""
         self._has_tags = False
         self._samples = 0
-        """Length of all packets."""
+        """Length of all packets of Opus."""
+        self._is_flac = False
+        self._frames = 0
+        """Number of frames of FLAC."""
 
     def read(self, data: bytearray) -> list[CodedPacket] | None:
         """See `Demuxer`."""
@@ -64,6 +71,10 @@ class OggDemuxer:
         if not flags & _CONTINUED:
             self._begun = b""
         packets = self._packets(bytes(page[start - at :]), sizes)
+        if packets and self.coding is None:
+            self._begin(packets.pop(0))
+        if self._is_flac:
+            return self._flac_frames(packets)
         return self._trimmed(self._audio(packets), granule)
 
     def has_rest(self, data: bytearray) -> bool:
@@ -72,26 +83,37 @@ class OggDemuxer:
 
     def _packets(self, body: bytes, sizes: bytes) -> list[bytes]:
         """The packets that end in a page. A size below 255 ends a packet."""
+        most = MAX_FRAME_BYTES if self._is_flac else MAX_PACKET_BYTES
         found: list[bytes] = []
         at = 0
         for size in sizes:
             if self._begun is not None:
                 self._begun += body[at : at + size]
-                if len(self._begun) > MAX_PACKET_BYTES:
-                    raise CorruptAudioError("an Ogg packet is too long for Opus")
+                if len(self._begun) > most:
+                    raise CorruptAudioError("an Ogg packet is too long for its codec")
             at += size
             if size < 255:
                 found += [] if self._begun is None else [self._begun]
                 self._begun = b""
         return found
 
+    def _begin(self, head: bytes) -> None:
+        """Read the first packet."""
+        self._is_flac = head.startswith(_FLAC)
+        self.coding = flac_coding(head[_STREAMINFO]) if self._is_flac else opus_coding(head)
+        if self.coding is None:
+            raise UnsupportedFormatError("an Ogg stream that is not Opus of 1 or 2 channels")
+
+    def _flac_frames(self, packets: list[bytes]) -> list[CodedPacket]:
+        """The packets that are frames, not metadata."""
+        frames = [packet for packet in packets if packet.startswith(FRAME_STARTS)]
+        for frame in frames:
+            self.is_certain &= is_frame(frame, self._frames)
+            self._frames += 1
+        return [CodedPacket(frame) for frame in frames]
+
     def _audio(self, packets: list[bytes]) -> list[bytes]:
-        """The packets without the two headers."""
-        if packets and self.coding is None:
-            head = packets.pop(0)
-            self.coding = opus_coding(head)
-            if self.coding is None:
-                raise UnsupportedFormatError("an Ogg stream that is not Opus of 1 or 2 channels")
+        """The packets of Opus without the tags."""
         if packets and not self._has_tags:
             self._has_tags = packets[0].startswith(b"OpusTags")
             self.is_certain &= self._has_tags

@@ -2,6 +2,7 @@
 
 The encoded bytes are kept until the end. If all of them were decoded by then, the decoded audio is
 the result; else they are, and are decoded from their beginning. So there is no seam between both.
+What is decoded is only heard if both together are too large.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MOST_BLOCK_FRAMES = 16_000
 class _Packets(EncodedBytes, ABC):
     """Encoded packets, and what was decoded of them."""
 
-    __slots__ = ("_at", "_decoded", "_decoded_samples", "_decoder", "_found", "_rate")
+    __slots__ = ("_at", "_decoded", "_decoded_samples", "_decoder", "_found", "_is_kept", "_rate")
 
     def __init__(self, audio_format: AudioFormat, cap: AudioCap, rate: int) -> None:
         """`rate` that the packets are decoded to, in Hz."""
@@ -41,7 +42,9 @@ class _Packets(EncodedBytes, ABC):
         # Decoders give 16 bits. Resampled samples stay floats: rounding changes some texts.
         codec = Codec.PCM_S16LE if rate == SAMPLE_RATE else Codec.PCM_F32LE
         self._decoded: Kept | None = Kept(audio_format.channels, codec)
-        """None: the audio will be decoded at the end."""
+        """None: nothing more is heard, and the audio will be decoded at the end."""
+        self._is_kept = True
+        """Whether the decoded audio can be the result. If not, only what is new of it is held."""
         self._decoded_samples = 0
         """Length of the packets before `_at`."""
         self._at = 0
@@ -75,7 +78,8 @@ class _Packets(EncodedBytes, ABC):
         if packets:
             self._decode(self._decoded, packets)
         if self.nbytes > self._max_bytes:
-            self._give_up()
+            self._is_kept = False
+            self._decoded.forget_taken()
 
     def _decode(self, decoded: Kept, packets: list[CodedPacket]) -> None:
         try:
@@ -83,7 +87,7 @@ class _Packets(EncodedBytes, ABC):
                 self._decoder = self._make_decoder()
             heard = self._decoder.decode(packets)
         except Exception as error:
-            # The packets were counted as decoded before.
+            self._decoded_samples -= sum(packet.samples for packet in packets)
             self._give_up()
             if isinstance(error, CorruptAudioError):
                 return
@@ -93,12 +97,17 @@ class _Packets(EncodedBytes, ABC):
         decoded.keep(heard.samples)
 
     def _give_up(self) -> None:
-        """Leave the audio to be decoded at the end."""
+        """Hear nothing more, and leave the audio to be decoded at the end."""
         self._decoded = self._decoder = None
 
     def take_decoded(self) -> bytes:
         """What is new, as 16-bit mono at `SAMPLE_RATE`."""
-        return b"" if self._decoded is None else self._decoded.take_decoded()
+        if self._decoded is None:
+            return b""
+        new = self._decoded.take_decoded()
+        if not self._is_kept:
+            self._decoded.forget_taken()
+        return new
 
     @property
     @abstractmethod
@@ -117,13 +126,14 @@ class _Packets(EncodedBytes, ABC):
 
     def snapshot(self) -> EncodedAudio:
         """The decoded audio, or the encoded one if it was not decoded as a whole."""
-        if self._decoded is None or not self._found or self._at < len(self._data):
+        is_whole = self._is_kept and self._found and self._at == len(self._data)
+        if self._decoded is None or not is_whole:
             return super().snapshot()
         return replace(self._decoded.snapshot(), decoded=True)
 
     def close(self) -> EncodedAudio:
         """The same, with the last milliseconds."""
-        if self._decoded is not None and self._decoder is not None:
+        if self._decoded is not None and self._decoder is not None and self._is_kept:
             try:
                 self._decoded.keep(self._decoder.flush().samples)
             except CorruptAudioError:

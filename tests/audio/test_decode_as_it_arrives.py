@@ -203,16 +203,57 @@ def test_a_huge_adpcm_block_is_decoded_at_the_end() -> None:
     assert len(decode(audio, 30.0).samples) == 2 * 505 + 40_001
 
 
-def test_decoded_audio_that_exceeds_the_byte_cap_is_given_up_for_the_encoded_one() -> None:
-    cap = AudioCap(30.0, 20_000)
-    buffer = AudioBuffer(OPUS, cap)
-    events = [framed([packet]) for packet in spoken_packets(1, "20")]
+@pytest.mark.parametrize(
+    "audio_format",
+    [
+        AudioFormat(codec, rate, channels)
+        for codec, rate in [(Codec.OPUS, 48_000), (Codec.ADPCM_IMA, 8_000),
+                            (Codec.ADPCM_IMA, 16_000)]
+        for channels in (1, 2)
+    ],
+    ids=str,
+)  # fmt: skip
+def test_decoded_audio_that_exceeds_the_byte_cap_is_given_up_but_heard(
+    audio_format: AudioFormat,
+) -> None:
+    channels, is_opus = audio_format.channels, audio_format.codec is Codec.OPUS
+    if is_opus:
+        events = [framed([packet]) for packet in spoken_packets(channels, "20")]
+    else:
+        events = [adpcm_block(n, 248, channels, 0xFF) for n in range(80)]
+    buffer = fed(audio_format, events)
+    end = decode(buffer.close(), 30.0).samples
+    cap = AudioCap(30.0, buffer.nbytes + 10_000)
+    buffer, found = AudioBuffer(audio_format, cap), b""
     for event in events:
         assert buffer.append(event)
         buffer.decode()
         assert buffer.nbytes <= cap.max_bytes
-    assert buffer.undecoded_s > 1.0
-    assert buffer.close() == EncodedAudio(OPUS, b"".join(events))
+        found += buffer.take_decoded()
+        assert buffer.undecoded_s == 0.0
+    samples = samples_of(found)
+    assert len(end) - 40 < len(samples) <= len(end)
+    assert np.abs(samples - end[: len(samples)]).max() <= 2 * HALF_A_STEP + 1e-6
+    encoded = b"".join(event if is_opus else framed_block(event) for event in events)
+    assert buffer.snapshot() == buffer.close() == EncodedAudio(audio_format, encoded)
+
+
+def framed_block(block: bytes) -> bytes:
+    return len(block).to_bytes(4, "little") + block
+
+
+def test_two_channels_of_opus_are_heard_beyond_the_usual_byte_cap() -> None:
+    buffer, heard_bytes = AudioBuffer(STEREO_OPUS, CAP), 0
+    packets = spoken_packets(2, "20")
+    for _ in range(20 * 50 // len(packets) + 1):
+        buffer.append(framed(packets))
+        for _ in range(2):
+            buffer.decode()
+            heard_bytes += len(buffer.take_decoded())
+            assert buffer.nbytes <= CAP.max_bytes
+    assert buffer.seconds > 20
+    assert heard_bytes / 32_000 == pytest.approx(buffer.seconds, abs=0.05)
+    assert buffer.close().format == STEREO_OPUS
 
 
 @pytest.mark.parametrize("events", [[], [framed([b"\xff\x41xx"])], [framed([b""]), 5]])
@@ -344,6 +385,163 @@ def test_a_wav_stream_is_heard_as_it_arrives(size: int, rate: int) -> None:
     assert 15_800 < len(samples) <= 16_000
     assert is_tone(samples)
     assert is_tone(decode(buffer.snapshot(), 30.0).samples)
+
+
+def wav_of(samples: Samples, rate: int, channels: int = 1, bits: int = 16) -> bytes:
+    """A WAV stream: 8, 16 or 24 bits, or 32 of floats."""
+    both = np.repeat(samples, channels)
+    if bits == 8:
+        body = (both * 127 + 128).astype("u1").tobytes()
+    elif bits == 16:
+        body = s16(samples, channels)
+    elif bits == 24:
+        body = (both * 8_388_607).astype("<i4").view("u1").reshape(-1, 4)[:, :3].tobytes()
+    else:
+        body = both.astype("<f4").tobytes()
+    tag = 3 if bits == 32 else 1
+    return riff(fmt(tag, channels, rate, bits), chunk(b"data", body, 0))
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def listened(data: bytes, size: int = 4_000, cap: AudioCap = CAP) -> AudioBuffer:
+    """A buffer of a WAV stream that was heard in pieces."""
+    buffer = AudioBuffer(AudioFormat(Codec.WAV), cap)
+    for piece in in_pieces(data, size):
+        assert buffer.append(piece)
+        buffer.decode()
+        buffer.take_decoded()
+        assert buffer.nbytes <= cap.max_bytes
+    return buffer
+
+
+def assert_wav_is_the_same(data: bytes, size: int = 4_000) -> EncodedAudio:
+    audio = listened(data, size).close()
+    early, late = decode(audio, 30.0), decode(EncodedAudio(AudioFormat(Codec.WAV), data), 30.0)
+    assert np.array_equal(early.samples, late.samples)
+    assert (early.truncated, early.hint) == (late.truncated, late.hint)
+    return audio
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+@pytest.mark.parametrize("size", [333, 100_000])
+def test_wav_that_was_heard_as_it_arrived_is_pcm_at_the_end(
+    rate: int, channels: int, bits: int, size: int
+) -> None:
+    sound = np.repeat(WORDS[:16_000], 3)
+    audio = assert_wav_is_the_same(wav_of(sound, rate, channels, bits), size)
+    is_plain = rate == 16_000 and bits in (16, 32)
+    codec = Codec.PCM_S16LE if is_plain and bits == 16 else Codec.PCM_F32LE
+    assert audio.format == AudioFormat(codec, 16_000, channels)
+    assert audio.decoded is not is_plain
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(
+    st.sampled_from([8_000, 16_000, 48_000]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([8, 16, 24, 32]),
+    st.lists(st.integers(1, 9_000), max_size=20),
+    LIMITS_S,
+)
+def test_wav_is_the_same_whenever_it_was_decoded(
+    rate: int, channels: int, bits: int, sizes: list[int], limits_s: list[float]
+) -> None:
+    data, early = wav_of(WORDS[:12_000], rate, channels, bits), AudioBuffer(MONO, CAP)
+    data += bytes(sum(sizes) % 3)
+    at = 44
+    early.append(data[:at])
+    for number, size in enumerate([*sizes, len(data)]):
+        early.append(data[at : at + size])
+        at += size
+        early.decode(limits_s[number % len(limits_s)])
+        early.take_decoded()
+        early.snapshot()
+    found = decode(early.close(), 30.0)
+    late = decode(EncodedAudio(AudioFormat(Codec.WAV), data), 30.0)
+    assert np.array_equal(found.samples, late.samples)
+    assert found.hint == late.hint
+
+
+def test_wav_that_was_not_heard_to_its_end_is_the_file() -> None:
+    data = wav_of(WORDS, 48_000)
+    buffer = AudioBuffer(AudioFormat(Codec.WAV), CAP)
+    buffer.append(data)
+    assert buffer.close() == EncodedAudio(AudioFormat(Codec.WAV), data)
+    buffer.decode(0.1)
+    assert len(buffer.take_decoded()) / 32_000 == pytest.approx(0.1, abs=0.01)
+    assert buffer.close() == EncodedAudio(AudioFormat(Codec.WAV), data)
+
+
+def test_wav_of_the_usual_form_needs_no_conversion() -> None:
+    data, buffer = wav_of(WORDS, 16_000), AudioBuffer(AudioFormat(Codec.WAV), CAP)
+    buffer.append(data)
+    assert buffer.close() == EncodedAudio(MONO, data[44:])
+
+
+def test_converted_wav_that_exceeds_the_byte_cap_is_given_up_but_heard() -> None:
+    data, found = wav_of(np.repeat(WORDS, 3)[:48_000], 48_000), b""
+    cap = AudioCap(30.0, len(data) + 20_000)
+    buffer = AudioBuffer(AudioFormat(Codec.WAV), cap)
+    for piece in in_pieces(data, 4_000):
+        assert buffer.append(piece)
+        buffer.decode()
+        found += buffer.take_decoded()
+        assert buffer.nbytes <= cap.max_bytes
+    assert len(found) == pytest.approx(32_000, abs=100)
+    assert buffer.undecoded_s == 0.0
+    assert buffer.close() == EncodedAudio(AudioFormat(Codec.WAV), data)
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_a_snapshot_of_wav_is_the_audio_so_far(rate: int) -> None:
+    data = wav_of(WORDS, rate)
+    buffer = AudioBuffer(AudioFormat(Codec.WAV), CAP)
+    whole = decode(EncodedAudio(None, data), 30.0).samples
+    for piece in in_pieces(data, 9_000):
+        buffer.append(piece)
+        buffer.take_decoded()
+        audio = buffer.snapshot()
+        assert audio.format is not None
+        assert audio.format.codec is not Codec.WAV
+        early = decode(audio, 30.0).samples
+        assert np.array_equal(early, whole[: len(early)])
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_faults_of_wav_are_found_as_in_the_whole_file(bits: int) -> None:
+    square = np.sign(tone(200, 1.0, 48_000)) * np.float32(0.9999)
+    assert_wav_is_the_same(wav_of(square, 48_000, 1, bits))
+    both = np.empty(96_000, np.float32)
+    both[0::2], both[1::2] = tone(300, 1.0, 48_000), 0.001 * tone(500, 1.0, 48_000)
+    audio = assert_wav_is_the_same(wav_of(both, 48_000, 1, bits))
+    assert audio.hint is Hint.STEREO_AS_MONO
+
+
+def test_wav_whose_form_is_known_at_the_end_only_is_the_file() -> None:
+    """24 bits in 32 may be the low ones or the high ones; silence does not say."""
+    head = struct.pack("<HHIIHH", 1, 1, 48_000, 192_000, 4, 24)
+    sound = (np.concatenate([np.zeros(9_600), tone(rate=48_000)]) * 8_388_607).astype("<i4") << 8
+    data = riff(chunk(b"fmt ", head), chunk(b"data", sound.tobytes(), 0))
+    assert assert_wav_is_the_same(data) == EncodedAudio(AudioFormat(Codec.WAV), data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        container("wav", "pcm_mulaw", tone(rate=8_000), 8_000),
+        riff(fmt(channels=6), chunk(b"data", bytes(1_200))),
+        riff(fmt(bits=40), chunk(b"data", bytes(1_200))),
+        riff(chunk(b"data", bytes(1_200))),
+        b"RIFF",
+    ],
+)
+def test_wav_that_cannot_be_heard_is_the_file(data: bytes) -> None:
+    assert listened(data).close() == EncodedAudio(AudioFormat(Codec.WAV), data)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000])

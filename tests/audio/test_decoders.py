@@ -86,11 +86,14 @@ def fed(codec: Codec, decoders: Decoders) -> AudioBuffer:
 def test_a_lost_decoder_leaves_the_stream_as_it_came(codec: Codec, call: int) -> None:
     lasting = Failing(100)
     assert fed(codec, lasting).close().decoded
-    decoders = Failing(call if call >= 0 else 100 - lasting.calls + call)
+    fails_at = call % (100 - lasting.calls)
+    decoders = Failing(fails_at)
     buffer = fed(codec, decoders)
+    # It is not known whether a file of which nothing was heard would be heard.
+    is_missed = call != -1 and (codec is Codec.OPUS or fails_at > 1)
+    assert (buffer.undecoded_s > 0) is is_missed
     audio = buffer.close()
     assert (audio.decoded, audio.data) == (False, STREAMS[codec])
-    assert buffer.undecoded_s == 0 or codec is Codec.OPUS
     assert abs(len(decoders.whole(audio, 30.0).samples) - 16_000) < 400
     assert buffer.take_decoded() == b""
 

@@ -56,9 +56,16 @@ def fed(codec: Codec, data: bytes, size: int = 500, cap: AudioCap = CAP) -> Audi
     for at in range(0, len(data), size):
         assert buffer.append(data[at : at + size])
         buffer.decode()
-    while buffer.undecoded_s:
-        buffer.decode()
+    decode_the_rest(buffer)
     return buffer
+
+
+def decode_the_rest(buffer: AudioBuffer) -> None:
+    """Decode what waits. Of a file that was given up, there is always something."""
+    for _ in range(50):
+        if not buffer.undecoded_s:
+            break
+        buffer.decode()
 
 
 def assert_as_ffmpeg(codec: Codec, data: bytes, size: int = 500) -> None:
@@ -113,6 +120,34 @@ def test_opus_is_decoded_as_it_arrives(
 @pytest.mark.parametrize("size", [7, 900, 1_000_000])
 def test_flac_is_decoded_as_it_arrives(rate: int, channels: int, live: bool, size: int) -> None:
     assert_as_ffmpeg(Codec.FLAC, noisy(Codec.FLAC, rate, channels, live, 0.7, "flac"), size)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("size", [50, 900, 1_000_000])
+def test_flac_in_ogg_is_decoded_as_it_arrives(
+    rate: int, channels: int, live: bool, size: int
+) -> None:
+    assert_as_ffmpeg(Codec.OGG, noisy(Codec.OGG, rate, channels, live, 0.7, "flac"), size)
+
+
+def test_frames_of_flac_in_ogg_may_be_longer_than_packets_of_opus() -> None:
+    loud = np.random.default_rng(1).uniform(-1, 1, 48_000).astype(np.float32)
+    data = container("ogg", "flac", loud, 48_000, 1, live=True)
+    long = container("ogg", "flac", np.repeat(loud, 2), 48_000, 2, live=True)
+    for file in (data, long):
+        assert_as_ffmpeg(Codec.OGG, file)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_flac_in_ogg_that_is_damaged_or_ends_anywhere_is_as_ffmpeg_decodes_it(live: bool) -> None:
+    data = noisy(Codec.OGG, 48_000, 1, live, 0.72, "flac")
+    for place in range(len(data) // 8, len(data), len(data) // 20):
+        assert_not_changed(Codec.OGG, data[:place])
+        damaged = bytearray(data)
+        damaged[place] ^= 0x55
+        assert_not_changed(Codec.OGG, bytes(damaged))
 
 
 def test_flac_may_be_short() -> None:
@@ -194,8 +229,7 @@ def test_a_file_of_which_a_chunk_was_lost_is_left_to_ffmpeg(codec: Codec) -> Non
     buffer.append_loss(0)
     buffer.decode()
     buffer.append_loss(1)
-    while buffer.undecoded_s:
-        buffer.decode()
+    decode_the_rest(buffer)
     assert buffer.close() == EncodedAudio(AudioFormat(codec), data)
 
 
@@ -242,6 +276,43 @@ def test_a_file_that_comes_at_once_is_heard_within_the_bounds(codec: Codec) -> N
         buffer.decode()
     assert len(buffer.take_decoded()) / 32_000 == pytest.approx(1.0, abs=0.05)
     assert buffer.undecoded_s == 0.0
+
+
+@pytest.mark.parametrize("codec", [*KINDS, Codec.FLAC])
+def test_what_is_not_read_of_a_file_counts_as_undecoded(codec: Codec) -> None:
+    buffer = opened(codec)
+    name = "flac" if codec is Codec.FLAC else "libopus"
+    buffer.append(noisy(codec, 48_000, 1, True, 6.4, name))
+    calls, heard_s = 0, 0.0
+    while calls == 0 or buffer.undecoded_s:
+        buffer.decode()
+        new_s = len(buffer.take_decoded()) / 32_000
+        assert 0 < new_s < 1.1
+        calls, heard_s = calls + 1, heard_s + new_s
+    assert heard_s == pytest.approx(6.4, abs=0.03)
+    assert calls <= 7
+
+
+@pytest.mark.parametrize("codec", [*KINDS, Codec.FLAC])
+def test_a_part_that_will_be_read_with_the_next_chunk_is_not_waited_for(codec: Codec) -> None:
+    name = "flac" if codec is Codec.FLAC else "libopus"
+    data, buffer = noisy(codec, 48_000, 1, True, 0.513, name), opened(codec)
+    for at in range(0, len(data), 97):
+        buffer.append(data[at : at + 97])
+        buffer.decode()
+        assert buffer.undecoded_s == 0.0
+
+
+def test_a_file_that_is_given_up_was_not_heard_to_its_end() -> None:
+    data, buffer = a_file(Codec.OGG), opened(Codec.OGG)
+    buffer.append(data[: len(data) // 2] + b"x" * 5_000)
+    for _ in range(3):
+        buffer.decode()
+    assert buffer.undecoded_s > 0
+    assert buffer.take_decoded()
+    buffer.append(b"x")
+    buffer.decode()
+    assert buffer.undecoded_s > 0
 
 
 @pytest.mark.parametrize(("codec", "name"), [(Codec.OGG, "vorbis"), (Codec.WEBM, "vorbis")])
@@ -346,6 +417,7 @@ def test_pages_of_another_stream_are_skipped() -> None:
         page([19], b"OpusHead\x01\x01" + bytes(8) + b"\1"),
         page([10], b"OpusHead\x01\x01"),
         page([5], b"other"),
+        page([20], b"\x7fFLAC" + bytes(15)),
     ],
 )
 def test_an_ogg_file_that_is_not_understood_is_given_up(data: bytes) -> None:
@@ -541,7 +613,6 @@ def test_packets_before_a_place_that_is_not_understood_are_left_out() -> None:
     packet = opus_packets(tone(rate=48_000, seconds=0.1))[0]
     buffer.append(FIRST + page([255, len(packet) - 255], packet) + b"x" * 40)
     buffer.decode()
-    assert buffer.undecoded_s == 0.0
     buffer.decode()
     assert len(buffer.take_decoded()) / 32_000 <= 0.02
 
@@ -696,6 +767,23 @@ def test_a_part_of_a_frame_that_has_its_crc_by_chance_does_not_hide_the_rest() -
     # Only what follows tells that the frame went on.
     assert read_all(demuxer, data[:at] + whole + second)[0] == whole
     assert not demuxer.is_certain
+
+
+@pytest.mark.parametrize("frames_per_chunk", [1, 2, 3])
+def test_flac_frames_of_silence_may_be_shorter_than_the_longest_header(
+    frames_per_chunk: int,
+) -> None:
+    sound = np.concatenate([tone(seconds=0.3), np.zeros(8_000, np.float32), tone(seconds=0.3)])
+    data, buffer = container("flac", "flac", sound, live=True), opened(Codec.FLAC)
+    frames = read_all(FlacDemuxer(), data)
+    assert min(len(frame) for frame in frames) < 16
+    at = data.index(frames[0])
+    buffer.append(data[:at])
+    for number in range(0, len(frames), frames_per_chunk):
+        buffer.append(b"".join(frames[number : number + frames_per_chunk]))
+        buffer.decode()
+        assert buffer.snapshot().decoded
+    assert buffer.close() == EncodedAudio(AudioFormat(), s16(sound), decoded=True)
 
 
 def test_flac_frames_that_are_missing_are_noticed() -> None:

@@ -116,11 +116,18 @@ def test_a_flac_frame_that_was_taken_back_ends_at_the_next_header() -> None:
     assert not demuxer.is_certain
 
 
-def test_a_header_that_had_begun_ends_a_flac_frame_that_was_taken_back() -> None:
+def test_a_flac_header_ends_a_frame_as_soon_as_it_is_whole() -> None:
+    first = header(0) + b"\1" * 50
+    assert read_all(FlacDemuxer(), FLAC_START + with_crc(first + header(1))) == [first]
+
+
+def test_a_flac_frame_that_was_taken_back_does_not_end_at_what_only_looks_like_a_header() -> None:
     demuxer, first = FlacDemuxer(), header(0) + b"\1" * 50
-    early = with_crc(first + header(1))
+    early = with_crc(first + header(1)[:-1])
     assert read_all(demuxer, FLAC_START + early) == [early]
-    assert read_all(demuxer, FLAC_START + early + NO_HEADER) == [first]
+    assert read_all(demuxer, FLAC_START + early + NO_HEADER) == []
+    second = with_crc(header(1) + b"\1" * 50)
+    assert read_all(demuxer, FLAC_START + early + NO_HEADER + second) == [early + NO_HEADER, second]
 
 
 def test_a_flac_frame_may_be_shorter_than_its_header_would_be() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from stt_mqtt.audio.buffer import AudioCap
+from stt_mqtt.audio.decode import decode
 from stt_mqtt.audio.decoders import IN_THIS_PROCESS
 from stt_mqtt.audio.encode import OpusEncoder
 from stt_mqtt.config import DeviceConfig
@@ -30,7 +32,9 @@ from stt_mqtt.types import (
     TurnEnd,
     UtteranceStart,
 )
-from tests.core.speech import WORDS, quiet
+from tests.audio.synth import container
+from tests.core.speech import WORDS, found, quiet
+from tests.core.test_glimpses import Bench
 from tools.clients import wav
 
 KITCHEN = DeviceKey("native", "kitchen")
@@ -104,10 +108,13 @@ def wav_head() -> bytes:
 
 
 def opened(name: str, pause_s: float | None = 0.7) -> OpenUtterance:
+    return opened_as(FORMATS[name], pause_s)
+
+
+def opened_as(audio_format: AudioFormat, pause_s: float | None = 0.7) -> OpenUtterance:
     config = DeviceConfig()
-    start = UtteranceStart(
-        format=FORMATS[name], turn_end=TurnEnd(Endpointing.SILENCE, pause_s=pause_s)
-    )
+    turn_end = TurnEnd(Endpointing.SILENCE, pause_s=pause_s)
+    start = UtteranceStart(format=audio_format, turn_end=turn_end)
     resolved = ResolvedStart.of(start, "a", config, Overrides().over(config), 30.0)
     allowance = Allowance(Hearing(), KITCHEN)
     return OpenUtterance(resolved, AudioCap(30.0, 2**22), IN_THIS_PROCESS, allowance, 0.0)
@@ -176,3 +183,49 @@ def test_opus_that_nobody_listens_to_stays_as_it_came(for_glimpses: bool, codec:
     audio = utterance.close(KITCHEN, EndReason.STOP, 20.0).audio
     assert audio.format == AudioFormat(codec)
     assert (audio.data == b"".join(pieces)) is not for_glimpses
+
+
+def a_file(codec: Codec, pcm: bytes) -> bytes:
+    sound = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+    if codec is Codec.FLAC:
+        return container("flac", "flac", sound, live=True)
+    return container(str(codec), "libopus", np.repeat(sound, 3), 48_000, live=True)
+
+
+FILES = [Codec.FLAC, Codec.OGG, Codec.WEBM]
+SPOKEN = (WORDS + quiet(0.05)) * 4 + quiet(0.3)
+SPOKEN_S = len(SPOKEN) / 32_000
+
+
+@pytest.mark.parametrize("codec", FILES)
+def test_a_file_that_comes_in_one_chunk_is_heard_to_its_end_in_time(codec: Codec) -> None:
+    bench = Bench()
+    bench.start(format=AudioFormat(codec))
+    bench.service.chunk(KITCHEN, a_file(codec, SPOKEN), None, None)
+    bench.pass_time(1.0)
+    (glimpse,) = bench.pool.utterances
+    assert glimpse.end is None
+    audio = decode(glimpse.audio, 30.0)
+    assert len(audio.samples) / 16_000 == pytest.approx(SPOKEN_S, abs=0.05)
+    assert glimpse.audio.decoded
+    bench.answer(found())
+    bench.pass_time(0.1)
+    assert bench.running == [("a", EndReason.ENDPOINT)]
+
+
+@pytest.mark.parametrize("codec", FILES)
+def test_a_part_of_a_file_that_was_not_heard_is_not_taken_for_silence(codec: Codec) -> None:
+    utterance = opened_as(AudioFormat(codec), pause_s=None)
+    utterance.add(a_file(codec, SPOKEN), None, 0.0)
+    assert not utterance.wants_glimpse(1.5)
+
+
+def test_a_file_that_is_given_up_is_not_taken_for_silence() -> None:
+    bench = Bench()
+    bench.start(format=AudioFormat(Codec.OGG))
+    data = a_file(Codec.OGG, WORDS)
+    bench.service.chunk(KITCHEN, data[: len(data) * 9 // 10] + b"x" * 9_000, None, None)
+    bench.pass_time(1.5)
+    assert bench.pool.submitted == []
+    bench.stop()
+    assert bench.running == [("a", EndReason.STOP)]
