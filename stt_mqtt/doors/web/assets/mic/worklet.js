@@ -76,11 +76,8 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
     const { opened, frames, closed, flush } = segment;
     if (!opened && frames.length === 0 && closed === null && !(flush && this.#chain.speaking)) return;
     if (opened) this.#opened += 1;
-    const message = { type: "segment", order: this.#order, utterance: this.#opened, segment };
-    this.port.postMessage(
-      message,
-      frames.map(({ buffer }) => buffer),
-    );
+    // Without a transfer: the segmenter keeps frames that were sent.
+    this.port.postMessage({ type: "segment", order: this.#order, utterance: this.#opened, segment });
   }
 }
 

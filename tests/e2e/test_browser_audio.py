@@ -1,0 +1,88 @@
+"""What can happen to the sound of the page `/mic`, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import WebSocketRoute, expect
+
+from stt_mqtt.demo.samples import SAMPLES
+from stt_mqtt.types import SAMPLE_RATE
+from tests.browser import (
+    TIMEOUT_MS,
+    chromium,
+    microphone_arguments,
+    needs_chromium,
+    open_microphone_page,
+    write_recording,
+)
+from tests.e2e.test_browser import House, talk_button, web
+from tools.brokers import Broker
+from tools.program import running
+
+pytestmark = needs_chromium
+
+BEFORE_S = 1.5
+WORDS_S, HESITATION_S = 1.3, 0.36
+PRE_ROLL_S = 0.3
+PACKET_S = 0.06
+
+
+@pytest.fixture(scope="module")
+def house(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The same for all tests; each has a room of its own."""
+    config, url = web()
+    with running(tmp_path_factory.mktemp("house"), shared_broker, web=config) as (_, peer):
+        yield House(peer, url)
+
+
+def end_after(socket: WebSocketRoute, seconds: float) -> None:
+    """Say to the page that the service has ended the first utterance, after so much audio."""
+    service = socket.connect_to_server()
+    ids: list[str] = []
+    packets = 0
+
+    def take(message: str | bytes) -> None:
+        nonlocal packets
+        service.send(message)
+        if isinstance(message, bytes):
+            packets += opus_packets(message)
+        elif json.loads(message)["type"] == "start":
+            ids.append(json.loads(message)["id"])
+        if len(ids) == 1 and packets * PACKET_S >= seconds:
+            packets = 0
+            result = {"id": ids[0], "outcome": "transcript", "text": "Stop.", "end": "endpoint"}
+            socket.send(json.dumps({"type": "result", **result}))
+
+    socket.on_message(take)
+
+
+def opus_packets(chunk: bytes) -> int:
+    """How many packets are in a chunk: each is behind its length, all behind a number."""
+    at, count = 4, 0
+    while at < len(chunk):
+        at += 2 + int.from_bytes(chunk[at : at + 2], "little")
+        count += 1
+    return count
+
+
+def test_speech_goes_on_after_the_service_ended_the_sentence(tmp_path: Path, house: House) -> None:
+    file = tmp_path / "microphone.wav"
+    words = SAMPLES[0].pcm()
+    before, after = words[: int(WORDS_S * SAMPLE_RATE) * 2], words[int(WORDS_S * SAMPLE_RATE) * 2 :]
+    write_recording(file, BEFORE_S, before, HESITATION_S, after, 60.0)
+    with chromium(*microphone_arguments(file)) as browser, browser.new_context() as context:
+        resumed_s = PRE_ROLL_S + WORDS_S + HESITATION_S + 0.3
+        context.route_web_socket("**/ws?*", lambda socket: end_after(socket, resumed_s))
+        page = open_microphone_page(context, house.url, "kitchen")
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        talk_button(page).click()
+        expect(page.locator("#answer")).to_have_text("Stop.", timeout=TIMEOUT_MS)
+        expect(page.locator("#earlier li")).to_have_count(1, timeout=TIMEOUT_MS)
+        first, second = house.peer.json("stt/kitchen/result", 2)[:2]
+        assert (first["end"], second["outcome"]) == ("restart", "transcript")
+        assert not problems
