@@ -29,6 +29,7 @@ BEFORE_S = 1.5
 WORDS_S, HESITATION_S = 1.3, 0.36
 PRE_ROLL_S = 0.3
 PACKET_S = 0.06
+STOOD_STILL_S = 15
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,21 @@ def test_speech_goes_on_after_the_service_ended_the_sentence(tmp_path: Path, hou
         first, second = house.peer.json("stt/kitchen/result", 2)[:2]
         assert (first["end"], second["outcome"]) == ("restart", "transcript")
         assert not problems
+
+
+def test_speech_that_waited_for_a_page_that_stood_still_has_its_age(
+    tmp_path: Path, house: House
+) -> None:
+    file = tmp_path / "microphone.wav"
+    write_recording(file, BEFORE_S, SAMPLES[0].pcm(), 60.0)
+    with chromium(*microphone_arguments(file)) as browser, browser.new_context() as context:
+        page = open_microphone_page(context, house.url, "bath")
+        session = context.new_cdp_session(page)
+        session.send("Debugger.enable")
+        talk_button(page).click()
+        expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
+        session.send("Debugger.pause")
+        page.wait_for_timeout(STOOD_STILL_S * 1000)
+        session.send("Debugger.resume")
+        (result,) = house.peer.json("stt/bath/result")
+        assert result["age_s"] > STOOD_STILL_S - BEFORE_S - len(SAMPLES[0].pcm()) / 32000 - 2

@@ -237,3 +237,70 @@ test("who speaks while the service is away is told if it was for nothing", async
   satellite.tick();
   assert.match(view.note, /lost/);
 });
+
+test("an utterance during which the machine slept is aborted", async () => {
+  satellite.tap();
+  satellite.segment(opens(), clock.now);
+  clock.now += 3600;
+  satellite.segment(closes(CLOSED.SLEPT), clock.now);
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  assert.match(view.note, /lost/);
+  assert.equal(view.talk, "always");
+});
+
+test("an end that waited for the page has its age", async () => {
+  satellite.tap();
+  const heardAt = clock.now;
+  clock.now += 8; // The page stood still.
+  satellite.segment(opens(), heardAt);
+  satellite.segment(goesOn(), heardAt + 0.5);
+  assert.deepEqual(socket.types, []);
+  satellite.segment(closes(), heardAt + 1);
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "audio", "stop"]);
+  assert.equal(socket.of("start")[0].age_ms, 7000);
+});
+
+test("speech that goes on while the page catches up is sent, and is not old", () => {
+  satellite.tap();
+  clock.now += 8;
+  satellite.segment(opens(), clock.now - 7);
+  satellite.segment(goesOn(), clock.now - 0.1);
+  assert.deepEqual(socket.types, ["start", "audio", "audio"]);
+  assert.equal(socket.of("start")[0].age_ms, 0);
+});
+
+test("speech that waited too long for the page is never sent, and the person is told", async () => {
+  satellite.tap();
+  const heardAt = clock.now;
+  clock.now += 40;
+  satellite.segment(opens(), heardAt);
+  satellite.segment(closes(), heardAt + 1);
+  await settle();
+  satellite.tick();
+  assert.deepEqual(socket.types, []);
+  assert.match(view.note, /lost/);
+});
+
+test("what a lost microphone gave last is as old as its last frame", async () => {
+  satellite.down("the service is not there", false);
+  satellite.tap();
+  satellite.segment(opens(), clock.now);
+  clock.now += 5; // Nothing comes, until it is known to be lost.
+  satellite.segment(null);
+  await settle();
+  satellite.up(socket);
+  assert.equal(socket.of("start")[0].age_ms, 5000);
+});
+
+test("an encoder that ends late changes no age", async () => {
+  satellite.tap();
+  satellite.down("the service is not there", false);
+  satellite.segment(opens(), clock.now);
+  encoders[0].finish = async () => (clock.now += 3);
+  satellite.segment(closes(), clock.now);
+  await settle();
+  satellite.up(socket);
+  assert.equal(socket.of("start")[0].age_ms, 3000);
+});

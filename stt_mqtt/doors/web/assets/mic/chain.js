@@ -4,7 +4,7 @@ import { BandMeter, FRAME_SAMPLES, RATE, VoiceActivity } from "./activity.js";
 import { highPass, Resampler } from "./filters.js";
 import { Leveller } from "./leveller.js";
 import { RNNOISE_FRAME, RNNOISE_RATE, Rnnoise } from "./rnnoise.js";
-import { LISTEN, Segmenter } from "./segmenter.js";
+import { CLOSED, LISTEN, Segmenter } from "./segmenter.js";
 
 /** What the service is sent. The voice detector always hears the cleaned audio. */
 export const SENT = { RAW: "raw", NORMALISED: "normalised", DENOISED: "denoised" };
@@ -121,6 +121,13 @@ export class Chain {
   /** End the open utterance; see `Segmenter.cut`. */
   cut(reason) {
     return this.#segmenter.cut(reason);
+  }
+
+  /** The next sample does not follow the last one: abort the open utterance. */
+  interrupt() {
+    const segment = this.#segmenter.cut(CLOSED.SLEPT);
+    this.#segmenter.forget();
+    return segment;
   }
 
   /** The service has ended the open utterance; see `Segmenter.endByService`. */

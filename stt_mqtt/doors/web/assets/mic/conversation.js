@@ -36,16 +36,22 @@ export class Conversation {
     return this.#unsent;
   }
 
-  /** What follows from a frame; see `Segmenter`. */
-  take({ opened, frames, closed, flush }) {
-    if (opened) this.#begin();
+  /** What follows from a frame; see `Segmenter`. `heardAt`: when the frame was heard. */
+  take({ opened, frames, closed, flush }, heardAt) {
+    if (opened) this.#begin(heardAt);
     if (this.#open === null) return;
+    this.#open.heardAt = heardAt;
     for (const frame of frames) {
       this.#unsent += 1;
       this.#encoder.push(frame);
     }
     if (flush) this.#encoder.flush();
     if (closed !== null) this.#end(closed);
+  }
+
+  /** The microphone is gone: the open utterance has ended with its newest frame. */
+  lost() {
+    if (this.#open !== null) this.#end(CLOSED.RELEASED);
   }
 
   /** Forget the open utterance at once. */
@@ -58,9 +64,9 @@ export class Conversation {
     if (this.#open === utterance) this.#end(CLOSED.ENDED);
   }
 
-  #begin() {
+  #begin(heardAt) {
     this.cancel();
-    const utterance = this.#uplink.open(this.#codec, this.#clock());
+    const utterance = this.#uplink.open(this.#codec, this.#clock(), heardAt);
     const data = (chunk) => {
       if (this.#open === utterance) this.#unsent = 0;
       this.#uplink.add(utterance, chunk, this.#clock());
@@ -75,14 +81,13 @@ export class Conversation {
     const utterance = this.#open;
     const encoder = this.#encoder;
     this.#open = this.#encoder = null;
-    if (reason === CLOSED.MUTED) {
+    if (reason === CLOSED.MUTED || reason === CLOSED.SLEPT) {
       encoder.close();
       this.#uplink.cancel(utterance);
     } else if (reason === CLOSED.ENDED) {
       encoder.close();
     } else {
-      const endedAt = this.#clock();
-      void encoder.finish().then(() => this.#uplink.close(utterance, endedAt));
+      void encoder.finish().then(() => this.#uplink.close(utterance, this.#clock(), utterance.heardAt));
     }
     this.#changed();
   }

@@ -84,7 +84,7 @@ async function start() {
     wasm,
     sent: settings.sent,
     clock,
-    segment: (segment) => satellite.segment(segment),
+    segment: (segment, heardAt) => satellite.segment(segment, heardAt),
     level: (db) => page.level(db),
     changed: () => satellite.changed(),
   });

@@ -17,8 +17,8 @@ const ZEROS_S = 10;
 const ZERO_DB = -119;
 
 /**
- * `wasm`: bytes of RNNoise, or null. `segment(segment)`, `level(db)` and `changed()` are called when
- * it happens. The owner calls `tick()` several times a second.
+ * `wasm`: bytes of RNNoise, or null. `segment(segment, heardAt)`, `level(db)` and `changed()` are
+ * called when it happens; `heardAt` is by `clock`. The owner calls `tick()` several times a second.
  */
 export class Microphone {
   #wasm;
@@ -200,14 +200,15 @@ export class Microphone {
     };
   }
 
-  #hear({ type, levelDb, order, utterance, segment }) {
+  #hear({ type, levelDb, order, utterance, heardAt, segment }) {
     this.#heardAt = this.#clock();
     if (type === "level") {
       if (levelDb > ZERO_DB) this.#zerosSince = null;
       this.#on.level(levelDb);
     } else if (type === "segment" && order >= this.#validFrom) {
       this.#utterance = utterance;
-      this.#on.segment(segment);
+      const lagS = Math.max(Date.now() - heardAt, 0) / 1000;
+      this.#on.segment(segment, this.#heardAt - lagS);
     } else if (type === "no-wasm") {
       // The noise suppression of the browser takes its place.
       this.#wasm = null;
