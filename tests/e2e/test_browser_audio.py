@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.browser import (
     open_microphone_page,
     write_recording,
 )
-from tests.e2e.test_browser import House, talk_button, web
+from tests.e2e.test_browser import KEEP_TRACK, House, await_answer, talk_button, web
 from tools.brokers import Broker
 from tools.program import running
 
@@ -31,6 +32,14 @@ PRE_ROLL_S = 0.3
 PACKET_S = 0.06
 STOOD_STILL_S = 15
 
+MUTE_TRACK = """
+(muted) => {
+  Object.defineProperty(track, "muted", { value: muted, configurable: true });
+  track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
+}
+"""
+"""Do to the microphone what a switch of the system does."""
+
 
 @pytest.fixture(scope="module")
 def house(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -38,6 +47,16 @@ def house(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> It
     config, url = web()
     with running(tmp_path_factory.mktemp("house"), shared_broker, web=config) as (_, peer):
         yield House(peer, url)
+
+
+def add_zeros(file: Path, seconds: int) -> None:
+    """Let a recording end with digital silence."""
+    with wave.open(str(file)) as recorded:
+        parameters = recorded.getparams()
+        pcm = recorded.readframes(recorded.getnframes())
+    with wave.open(str(file), "wb") as out:
+        out.setparams(parameters)
+        out.writeframes(pcm + bytes(2 * SAMPLE_RATE * seconds))
 
 
 def end_after(socket: WebSocketRoute, seconds: float) -> None:
@@ -105,3 +124,19 @@ def test_speech_that_waited_for_a_page_that_stood_still_has_its_age(
         session.send("Debugger.resume")
         (result,) = house.peer.json("stt/bath/result")
         assert result["age_s"] > STOOD_STILL_S - BEFORE_S - len(SAMPLES[0].pcm()) / 32000 - 2
+
+
+def test_a_microphone_that_is_switched_off_later_is_reported(tmp_path: Path, house: House) -> None:
+    file = tmp_path / "microphone.wav"
+    add_zeros(write_recording(file, BEFORE_S, SAMPLES[0].pcm(), 2.0), 60)
+    with chromium(*microphone_arguments(file)) as browser, browser.new_context() as context:
+        context.add_init_script(KEEP_TRACK)
+        page = open_microphone_page(context, house.url, "hall")
+        problem = page.get_by_role("alert").first
+        talk_button(page).click()
+        await_answer(page)
+        expect(problem).to_contain_text("nothing but silence", timeout=TIMEOUT_MS)
+        page.evaluate(MUTE_TRACK, True)
+        expect(problem).to_contain_text("is muted", timeout=TIMEOUT_MS)
+        page.evaluate(MUTE_TRACK, False)
+        expect(problem).to_contain_text("nothing but silence", timeout=TIMEOUT_MS)

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { FakeClock, load } from "./parts.mjs";
 
-const { MICROPHONE } = await load("microphone_states");
+const SILENCE_DB = -120;
+const ROOM_DB = -60;
 
 class FakeTrack {
   muted = false;
@@ -67,7 +68,7 @@ function withResolvers() {
   return made;
 }
 
-let clock, contexts, nodes, streams, segments, microphone;
+let clock, contexts, nodes, streams, segments, changes, microphone;
 
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -83,6 +84,7 @@ const { Microphone } = await load("microphone");
 beforeEach(() => {
   clock = new FakeClock();
   [contexts, nodes, streams, segments] = [[], [], [], []];
+  changes = 0;
   document.hidden = false;
   navigator.mediaDevices = Object.assign(new EventTarget(), {
     getUserMedia: async () => {
@@ -96,7 +98,7 @@ beforeEach(() => {
     clock: clock.read,
     segment: (segment, heardAt) => segments.push({ segment, heardAt }),
     level: () => {},
-    changed: () => {},
+    changed: () => (changes += 1),
   });
 });
 
@@ -118,4 +120,55 @@ test("a segment that waited for the page has the time at which it was heard", as
     { segment: "late", heardAt: clock.now - 38 },
     { segment: "clock set", heardAt: clock.now },
   ]);
+});
+
+/** Give levels of the worklet for so many seconds. */
+function hear(seconds, levelDb) {
+  for (const end = clock.now + seconds; clock.now < end; clock.now += 0.25) {
+    nodes.at(-1).say({ type: "level", levelDb });
+    microphone.tick();
+  }
+}
+
+test("a microphone that gives nothing but silence is reported, at the beginning and later", async () => {
+  await open();
+  hear(11, SILENCE_DB);
+  assert.match(microphone.problem.title, /nothing but silence/);
+  hear(1, ROOM_DB);
+  assert.equal(microphone.problem, null);
+  hear(9, SILENCE_DB);
+  assert.equal(microphone.problem, null);
+  hear(2, SILENCE_DB);
+  assert.match(microphone.problem.title, /nothing but silence/);
+});
+
+test("silence between sounds is no fault", async () => {
+  await open();
+  for (let n = 0; n < 10; n += 1) {
+    hear(5, SILENCE_DB);
+    hear(1, ROOM_DB);
+  }
+  assert.equal(microphone.problem, null);
+});
+
+test("audio that is paused is not taken for silence", async () => {
+  await open();
+  hear(1, SILENCE_DB);
+  contexts[0].state = "interrupted";
+  for (const end = clock.now + 60; clock.now < end; clock.now += 0.25) microphone.tick();
+  assert.equal(microphone.problem, null);
+});
+
+test("a microphone that something else mutes is reported at once", async () => {
+  await open();
+  const [track] = streams[0].tracks;
+  hear(1, ROOM_DB);
+  const before = changes;
+  track.muted = true;
+  track.emit("mute");
+  assert.match(microphone.problem.title, /is muted/);
+  track.muted = false;
+  track.emit("unmute");
+  assert.equal(microphone.problem, null);
+  assert.equal(changes, before + 2);
 });

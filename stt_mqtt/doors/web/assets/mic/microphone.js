@@ -12,7 +12,7 @@ const RATE = 48000;
 const STALL_S = 3;
 /** A microphone that cannot be opened is tried again after this time. */
 const RETRY_S = 5;
-/** So much digital silence from the beginning: the microphone is switched off. */
+/** So much digital silence: the microphone is switched off. */
 const ZEROS_S = 10;
 const ZERO_DB = -119;
 
@@ -42,7 +42,7 @@ export class Microphone {
   #retryAt = null;
   #heardAt = 0;
   #tickedAt = 0;
-  /** Since when there is digital silence only; null: there was sound. */
+  /** Since when there is digital silence; null: there is sound. */
   #zerosSince = null;
   #problem = null;
 
@@ -63,8 +63,15 @@ export class Microphone {
   /** Why there is no sound, `{ title, text, inTab }`; null: nothing is known to be wrong. */
   get problem() {
     if (this.#problem !== null) return this.#problem;
-    if (this.#node === null || this.#zerosSince === null) return null;
-    if (this.#clock() - this.#zerosSince < ZEROS_S) return null;
+    if (this.#node === null) return null;
+    if (this.#stream.getTracks().some(({ muted }) => muted)) {
+      return {
+        title: "The microphone is muted",
+        text: "Not by this page: look for a switch on the device, in the system and in the browser.",
+        inTab: false,
+      };
+    }
+    if (this.#zerosSince === null || this.#clock() - this.#zerosSince < ZEROS_S) return null;
     return {
       title: "The microphone gives nothing but silence",
       text: "Is it switched off or muted, on the device or in the system?",
@@ -118,6 +125,7 @@ export class Microphone {
     if (this.#node === null || document.hidden) return;
     if (this.#context.state !== "running") {
       this.#heardAt = now;
+      if (this.#zerosSince !== null) this.#zerosSince = now;
       void this.#context.resume().catch(() => {});
     } else if (now - this.#heardAt > STALL_S) {
       this.#release();
@@ -178,7 +186,10 @@ export class Microphone {
     // It gives no sound, but a node that leads nowhere is not run.
     node.connect(context.destination);
     context.onstatechange = () => this.#on.changed();
-    for (const track of stream.getTracks()) track.onended = () => this.#lose();
+    for (const track of stream.getTracks()) {
+      track.onended = () => this.#lose();
+      track.onmute = track.onunmute = () => this.#on.changed();
+    }
     void context.resume().catch(() => {});
     this.#stream = stream;
     this.#source = source;
@@ -204,6 +215,7 @@ export class Microphone {
     this.#heardAt = this.#clock();
     if (type === "level") {
       if (levelDb > ZERO_DB) this.#zerosSince = null;
+      else this.#zerosSince ??= this.#heardAt;
       this.#on.level(levelDb);
     } else if (type === "segment" && order >= this.#validFrom) {
       this.#utterance = utterance;
@@ -250,7 +262,7 @@ export class Microphone {
     this.#node.disconnect();
     this.#source.disconnect();
     for (const track of this.#stream.getTracks()) {
-      track.onended = null;
+      track.onended = track.onmute = track.onunmute = null;
       track.stop();
     }
     this.#context.onstatechange = null;
