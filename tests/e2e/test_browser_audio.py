@@ -20,8 +20,15 @@ from tests.browser import (
     open_microphone_page,
     write_recording,
 )
-from tests.e2e.test_browser import KEEP_TRACK, House, await_answer, talk_button, web
-from tools.brokers import Broker
+from tests.e2e.test_browser import (
+    KEEP_TRACK,
+    House,
+    await_answer,
+    say_again,
+    talk_button,
+    web,
+)
+from tools.brokers import Broker, eventually
 from tools.program import running
 
 pytestmark = needs_chromium
@@ -39,6 +46,24 @@ MUTE_TRACK = """
 }
 """
 """Do to the microphone what a switch of the system does."""
+
+HOLD_WORKLETS = """
+window.contexts = [];
+window.AudioContext = class extends AudioContext {
+  constructor(...given) {
+    super(...given);
+    contexts.push(this);
+  }
+};
+const { addModule } = AudioWorklet.prototype;
+const mayLoad = new Promise((resolve) => { window.loadWorklets = resolve; });
+AudioWorklet.prototype.addModule = async function (...given) {
+  await mayLoad;
+  return addModule.apply(this, given);
+};
+window.running = () => contexts.filter(({ state }) => state === "running").length;
+"""
+"""A script that lets a test decide how long the audio takes to begin, and see what runs."""
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +165,20 @@ def test_a_microphone_that_is_switched_off_later_is_reported(tmp_path: Path, hou
         expect(problem).to_contain_text("is muted", timeout=TIMEOUT_MS)
         page.evaluate(MUTE_TRACK, False)
         expect(problem).to_contain_text("nothing but silence", timeout=TIMEOUT_MS)
+
+
+def test_mute_during_the_opening_leaves_no_audio_running(house: House, tmp_path: Path) -> None:
+    file = write_recording(tmp_path / "microphone.wav", 60.0)
+    with chromium(*microphone_arguments(file)) as browser, browser.new_context() as context:
+        context.add_init_script(HOLD_WORKLETS)
+        page = open_microphone_page(context, house.url, "porch")
+        talk_button(page).click()
+        expect(talk_button(page)).to_contain_text("Opening", timeout=TIMEOUT_MS)
+        eventually(lambda: page.evaluate("contexts.length") == 1)
+        say_again(page)
+        eventually(lambda: page.evaluate("contexts.length") == 2)
+        page.evaluate("loadWorklets()")
+        expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
+        eventually(lambda: page.evaluate("running()") == 1)
+        page.get_by_role("button", name="Mute", exact=True).click()
+        eventually(lambda: page.evaluate("running()") == 0)

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { FakeClock, load } from "./parts.mjs";
 
+const { MICROPHONE } = await load("microphone_states");
+
 const SILENCE_DB = -120;
 const ROOM_DB = -60;
 
@@ -171,4 +173,59 @@ test("a microphone that something else mutes is reported at once", async () => {
   track.emit("unmute");
   assert.equal(microphone.problem, null);
   assert.equal(changes, before + 2);
+});
+
+const running = () => contexts.filter(({ state }) => state === "running");
+const live = () => streams.filter(({ tracks }) => !tracks[0].stopped);
+
+for (const order of [
+  [0, 1],
+  [1, 0],
+]) {
+  test(`Mute and Unmute during the opening leave one audio, ${order}`, async () => {
+    microphone.open();
+    await settle();
+    microphone.close();
+    microphone.open();
+    await settle();
+    for (const n of order) {
+      contexts[n]?.modules.resolve();
+      await settle();
+    }
+    assert.equal(microphone.state, MICROPHONE.OPEN);
+    assert.deepEqual(running(), [nodes.at(-1).context]);
+    assert.equal(contexts.filter(({ state }) => state !== "closed").length, 1);
+    assert.equal(live().length, 1);
+    microphone.close();
+    await settle();
+    assert.deepEqual([running(), live()], [[], []]);
+  });
+}
+
+test("Mute during the opening leaves no audio running, and the next one uses it", async () => {
+  microphone.open();
+  await settle();
+  microphone.close();
+  contexts[0].modules.resolve();
+  await settle();
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+  assert.deepEqual([running(), live()], [[], []]);
+  await open();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  assert.equal(contexts.length, 1);
+});
+
+test("an attempt that was given up takes no context away from the one that runs", async () => {
+  microphone.open();
+  await settle();
+  microphone.close();
+  await open();
+  contexts[0].createMediaStreamSource = () => {
+    throw new DOMException("", "NotSupportedError");
+  };
+  contexts[0].modules.resolve();
+  contexts[1].createMediaStreamSource = contexts[0].createMediaStreamSource;
+  await settle();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+  assert.deepEqual(running(), [nodes[0].context]);
 });

@@ -145,7 +145,7 @@ export class Microphone {
     try {
       if (!navigator.mediaDevices) throw null;
       stream = await navigator.mediaDevices.getUserMedia(this.#constraints());
-      const source = isCurrent() ? await this.#connect(stream) : null;
+      const source = isCurrent() ? await this.#connect(stream, isCurrent) : null;
       if (!isCurrent()) throw new Error("given up");
       this.#run(stream, source);
       this.#problem = null;
@@ -154,6 +154,7 @@ export class Microphone {
       if (isCurrent()) this.#refuse(error);
     }
     if (attempt === this.#attempt) this.#isOpening = false;
+    if (this.#node === null) this.#suspend();
     this.#on.changed();
   }
 
@@ -161,21 +162,29 @@ export class Microphone {
    * The stream as the source of an audio context: at 48 kHz, or at the rate of the stream. The
    * context is kept, because a browser frees not all memory of one.
    */
-  async #connect(stream) {
+  async #connect(stream, isCurrent) {
     try {
-      this.#context ??= await newContext({ sampleRate: RATE });
-      return this.#context.createMediaStreamSource(stream);
+      return (await this.#makeContext({ sampleRate: RATE })).createMediaStreamSource(stream);
     } catch (error) {
-      if (error.name !== "NotSupportedError") throw error;
+      if (error.name !== "NotSupportedError" || !isCurrent()) throw error;
       // Firefox does not connect different rates.
       this.#discardContext();
-      this.#context = await newContext({});
-      return this.#context.createMediaStreamSource(stream);
+      return (await this.#makeContext({})).createMediaStreamSource(stream);
     }
   }
 
+  /** The context that is kept, or a new one. Another attempt may make one at the same time. */
+  async #makeContext(options) {
+    if (this.#context === null) {
+      const made = await newContext(options);
+      if (this.#context === null) this.#context = made;
+      else void made.close().catch(() => {});
+    }
+    return this.#context;
+  }
+
   #run(stream, source) {
-    const context = this.#context;
+    const { context } = source;
     const node = new AudioWorkletNode(context, "stt-mqtt-microphone", {
       numberOfOutputs: 1,
       processorOptions: { wasm: this.#wasm, sent: this.#sent, listen: this.#listen },
@@ -266,9 +275,13 @@ export class Microphone {
       track.stop();
     }
     this.#context.onstatechange = null;
-    void this.#context.suspend().catch(() => {});
+    this.#suspend();
     this.#node = this.#source = this.#stream = null;
     this.#on.segment(null);
+  }
+
+  #suspend() {
+    void this.#context?.suspend().catch(() => {});
   }
 
   #discardContext() {
