@@ -229,3 +229,74 @@ test("an attempt that was given up takes no context away from the one that runs"
   assert.equal(microphone.state, MICROPHONE.OPEN);
   assert.deepEqual(running(), [nodes[0].context]);
 });
+
+/** Ticks without a word of the worklet. */
+function wait(seconds, everyS = 0.25) {
+  for (const end = clock.now + seconds; clock.now < end; ) {
+    clock.now += everyS;
+    microphone.tick();
+  }
+}
+
+for (const hidden of [false, true]) {
+  test(`audio that stands still is opened again${hidden ? ", also on a hidden page" : ""}`, async () => {
+    await open();
+    document.hidden = hidden;
+    hear(1, ROOM_DB);
+    wait(4, hidden ? 1 : 0.25);
+    await settle();
+    assert.equal(streams.length, 2);
+    assert.ok(streams[0].tracks[0].stopped);
+  });
+}
+
+test("a hidden page whose ticks are a minute apart notices, too, that its audio stands still", async () => {
+  await open();
+  document.hidden = true;
+  for (let n = 0; n < 5; n += 1) {
+    hear(59.75, ROOM_DB);
+    wait(60, 60);
+  }
+  assert.equal(streams.length, 1);
+  wait(120, 60);
+  await settle();
+  assert.equal(streams.length, 2);
+});
+
+test("a page that stood still reads what the worklet said before it judges", async () => {
+  await open();
+  hear(1, ROOM_DB);
+  clock.now += 45;
+  microphone.tick();
+  hear(1, ROOM_DB);
+  assert.equal(streams.length, 1);
+});
+
+test("paused audio is resumed, also on a hidden page", async () => {
+  await open();
+  document.hidden = true;
+  await contexts[0].suspend();
+  wait(1);
+  await settle();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+});
+
+test("a hidden page that gets no microphone tries again, and always-on stays on", async () => {
+  await open();
+  const { mediaDevices } = navigator;
+  const give = mediaDevices.getUserMedia;
+  mediaDevices.getUserMedia = async () => {
+    throw new DOMException("", "InvalidStateError");
+  };
+  document.hidden = true;
+  wait(4);
+  await settle();
+  assert.equal(microphone.state, MICROPHONE.LOST);
+  document.hidden = false;
+  mediaDevices.getUserMedia = give;
+  wait(6);
+  await settle();
+  contexts.at(-1).modules.resolve();
+  await settle();
+  assert.equal(microphone.state, MICROPHONE.OPEN);
+});

@@ -42,6 +42,8 @@ export class Microphone {
   #retryAt = null;
   #heardAt = 0;
   #tickedAt = 0;
+  /** Whether the last tick came late. */
+  #wasLate = false;
   /** Since when there is digital silence; null: there is sound. */
   #zerosSince = null;
   #problem = null;
@@ -118,11 +120,13 @@ export class Microphone {
 
   tick() {
     const now = this.#clock();
-    // This page stood still: messages are waiting to be read.
-    if (now - this.#tickedAt > STALL_S / 2) this.#heardAt = now;
+    // This page stood still: messages are waiting to be read. The ticks of a hidden page are rare.
+    const isLate = now - this.#tickedAt > STALL_S / 2;
+    if (isLate && !this.#wasLate) this.#heardAt = now;
+    this.#wasLate = isLate;
     this.#tickedAt = now;
     if (this.#retryAt !== null && now >= this.#retryAt) this.#retry();
-    if (this.#node === null || document.hidden) return;
+    if (this.#node === null) return;
     if (this.#context.state !== "running") {
       this.#heardAt = now;
       if (this.#zerosSince !== null) this.#zerosSince = now;
@@ -253,7 +257,8 @@ export class Microphone {
   #refuse(error) {
     const isFramed = window.top !== window.self;
     this.#problem = refusal(error, { isSecure: window.isSecureContext, isFramed });
-    if (mayHeal(error)) this.#retryAt = this.#clock() + RETRY_S;
+    // A browser may give a hidden page no microphone.
+    if (mayHeal(error) || document.hidden) this.#retryAt = this.#clock() + RETRY_S;
     else this.#wanted = false;
   }
 
