@@ -65,6 +65,17 @@ window.running = () => contexts.filter(({ state }) => state === "running").lengt
 """
 """A script that lets a test decide how long the audio takes to begin, and see what runs."""
 
+BREAK_ENCODER = """
+let frames = 0;
+const { encode } = AudioEncoder.prototype;
+AudioEncoder.prototype.encode = function (data) {
+  frames += 1;
+  if (frames > 40) throw new DOMException("", "OperationError");
+  encode.call(this, data);
+};
+"""
+"""A script that lets the encoder fail in the middle of the first utterance."""
+
 
 @pytest.fixture(scope="module")
 def house(shared_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -182,3 +193,16 @@ def test_mute_during_the_opening_leaves_no_audio_running(house: House, tmp_path:
         eventually(lambda: page.evaluate("running()") == 1)
         page.get_by_role("button", name="Mute", exact=True).click()
         eventually(lambda: page.evaluate("running()") == 0)
+
+
+def test_an_encoder_that_fails_is_replaced(house: House, tmp_path: Path) -> None:
+    file = write_recording(tmp_path / "microphone.wav", BEFORE_S, SAMPLES[0].pcm(), 60.0)
+    with chromium(*microphone_arguments(file)) as browser, browser.new_context() as context:
+        context.add_init_script(BREAK_ENCODER)
+        page = open_microphone_page(context, house.url, "office")
+        talk_button(page).click()
+        expect(page.locator("#note")).to_contain_text("say it again", timeout=TIMEOUT_MS)
+        say_again(page)
+        await_answer(page)
+        lost, heard = house.peer.json("stt/office/result", 2)[:2]
+        assert (lost["outcome"], heard["outcome"]) == ("aborted", "transcript")

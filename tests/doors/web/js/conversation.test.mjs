@@ -44,13 +44,15 @@ beforeEach(() => {
   });
   const conversation = new Conversation({
     uplink,
-    codec: FakeEncoder.codec,
-    makeEncoder: (data) => {
-      encoders.push(new FakeEncoder(data));
+    codec: "opus",
+    makeEncoder: (data, failed) => {
+      if (encoders === null) throw new DOMException("", "NotSupportedError");
+      encoders.push(new FakeEncoder(data, failed));
       return encoders.at(-1);
     },
     clock: clock.read,
     changed: () => satellite.changed(),
+    failed: () => satellite.notEncoded(),
   });
   satellite = new Satellite({
     clock: clock.read,
@@ -303,4 +305,55 @@ test("an encoder that ends late changes no age", async () => {
   await settle();
   satellite.up(socket);
   assert.equal(socket.of("start")[0].age_ms, 3000);
+});
+
+const codecs = () => socket.of("start").map(({ codec }) => codec);
+
+test("an encoder that gives up is replaced by PCM, and the person is told", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  encoders[0].failed();
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  assert.match(view.note, /say it again/);
+  assert.equal(view.talk, "always");
+  satellite.segment(goesOn());
+  satellite.segment(closes());
+  assert.equal(socket.types.length, 3);
+  await speak();
+  assert.deepEqual(codecs(), ["opus", "pcm_s16le"]);
+  assert.deepEqual(socket.types.slice(3), ["start", "audio", "stop"]);
+});
+
+test("an encoder that gives up in the middle of some frames gets no more of them", () => {
+  satellite.tap();
+  satellite.segment(opens());
+  encoders[0].push = () => encoders[0].failed();
+  satellite.segment({ ...goesOn(3), flush: true });
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+});
+
+test("an encoder that gives up at the end of an utterance ends no other one", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  let giveUp = null;
+  encoders[0].finish = () => new Promise((resolve) => (giveUp = resolve));
+  satellite.segment(closes());
+  satellite.segment(opens());
+  encoders[0].failed();
+  giveUp();
+  await settle();
+  assert.match(view.note, /say it again/);
+  satellite.segment(closes());
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "abort", "start", "audio", "stop"]);
+  assert.equal(socket.of("stop")[0].id, "u2");
+});
+
+test("where no encoder can be made, nothing is lost", async () => {
+  encoders = null;
+  satellite.tap();
+  await speak();
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+  assert.deepEqual(codecs(), ["pcm_s16le"]);
+  assert.equal(view.note, "");
 });

@@ -56,8 +56,9 @@ export class FakeEncoder {
   static codec = "pcm_s16le";
   isClosed = false;
 
-  constructor(data) {
+  constructor(data, failed) {
     this.data = data;
+    this.failed = failed;
   }
 
   push(frame) {

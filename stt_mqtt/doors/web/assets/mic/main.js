@@ -79,6 +79,7 @@ async function start() {
     makeEncoder: (data, failed) => new Encoder(data, failed),
     clock,
     changed: () => satellite.changed(),
+    failed: () => satellite.notEncoded(),
   });
   const microphone = new Microphone({
     wasm,

@@ -173,6 +173,11 @@ export class Satellite {
     this.#note = "It could not be sent in time: what you said is lost.";
   }
 
+  /** An utterance is lost, because the browser could not encode it. */
+  notEncoded() {
+    this.#note = "The browser could not encode what you said. Please say it again.";
+  }
+
   #hearPartial({ id, text }) {
     if (this.#parts.uplink.knows(id)) this.#partial = text;
   }
