@@ -2,98 +2,24 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { FakeBrowser } from "./browser.mjs";
 import { FakeClock, load } from "./parts.mjs";
 
+const { Microphone } = await load("microphone");
 const { MICROPHONE } = await load("microphone_states");
 
 const SILENCE_DB = -120;
 const ROOM_DB = -60;
 
-class FakeTrack {
-  muted = false;
-  stopped = false;
-  stop() {
-    this.stopped = true;
-  }
-  emit(type) {
-    this[`on${type}`]?.(new Event(type));
-  }
-}
-
-class FakeStream {
-  tracks = [new FakeTrack()];
-  getTracks() {
-    return this.tracks;
-  }
-}
-
-class FakeContext {
-  state = "running";
-  destination = {};
-  /** Resolves when the worklet has come. */
-  modules = withResolvers();
-  audioWorklet = { addModule: () => this.modules.promise };
-  constructor() {
-    contexts.push(this);
-  }
-  createMediaStreamSource() {
-    return { context: this, connect() {}, disconnect() {} };
-  }
-  async resume() {
-    if (this.state === "suspended") this.state = "running";
-  }
-  async suspend() {
-    if (this.state === "running") this.state = "suspended";
-  }
-  async close() {
-    this.state = "closed";
-  }
-}
-
-class FakeNode {
-  port = { postMessage: (data) => this.orders.push(data) };
-  orders = [];
-  constructor(context) {
-    this.context = context;
-    nodes.push(this);
-  }
-  connect() {}
-  disconnect() {}
-  say(data) {
-    this.port.onmessage?.({ data });
-  }
-}
-
-function withResolvers() {
-  const made = {};
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  return made;
-}
-
-let clock, contexts, nodes, streams, segments, changes, microphone;
+let clock, browser, contexts, nodes, streams, segments, changes, microphone;
 
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-globalThis.window = globalThis;
-globalThis.document = { hidden: false };
-globalThis.isSecureContext = true;
-globalThis.top = globalThis.self = globalThis;
-globalThis.AudioContext = FakeContext;
-globalThis.AudioWorkletNode = FakeNode;
-Object.defineProperty(globalThis, "navigator", { value: {}, configurable: true });
-const { Microphone } = await load("microphone");
-
 beforeEach(() => {
   clock = new FakeClock();
-  [contexts, nodes, streams, segments] = [[], [], [], []];
-  changes = 0;
-  document.hidden = false;
-  navigator.mediaDevices = Object.assign(new EventTarget(), {
-    getUserMedia: async () => {
-      streams.push(new FakeStream());
-      return streams.at(-1);
-    },
-  });
+  browser = new FakeBrowser();
+  ({ contexts, nodes, streams } = browser);
+  [segments, changes] = [[], 0];
   microphone = new Microphone({
     wasm: null,
     sent: "raw",
@@ -175,9 +101,6 @@ test("a microphone that something else mutes is reported at once", async () => {
   assert.equal(changes, before + 2);
 });
 
-const running = () => contexts.filter(({ state }) => state === "running");
-const live = () => streams.filter(({ tracks }) => !tracks[0].stopped);
-
 for (const order of [
   [0, 1],
   [1, 0],
@@ -193,12 +116,12 @@ for (const order of [
       await settle();
     }
     assert.equal(microphone.state, MICROPHONE.OPEN);
-    assert.deepEqual(running(), [nodes.at(-1).context]);
+    assert.deepEqual(browser.running, [nodes.at(-1).context]);
     assert.equal(contexts.filter(({ state }) => state !== "closed").length, 1);
-    assert.equal(live().length, 1);
+    assert.equal(browser.live.length, 1);
     microphone.close();
     await settle();
-    assert.deepEqual([running(), live()], [[], []]);
+    assert.deepEqual([browser.running, browser.live], [[], []]);
   });
 }
 
@@ -209,7 +132,7 @@ test("Mute during the opening leaves no audio running, and the next one uses it"
   contexts[0].modules.resolve();
   await settle();
   assert.equal(microphone.state, MICROPHONE.CLOSED);
-  assert.deepEqual([running(), live()], [[], []]);
+  assert.deepEqual([browser.running, browser.live], [[], []]);
   await open();
   assert.equal(microphone.state, MICROPHONE.OPEN);
   assert.equal(contexts.length, 1);
@@ -227,7 +150,7 @@ test("an attempt that was given up takes no context away from the one that runs"
   contexts[1].createMediaStreamSource = contexts[0].createMediaStreamSource;
   await settle();
   assert.equal(microphone.state, MICROPHONE.OPEN);
-  assert.deepEqual(running(), [nodes[0].context]);
+  assert.deepEqual(browser.running, [nodes[0].context]);
 });
 
 /** Ticks without a word of the worklet. */
