@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { ASSETS, load } from "./parts.mjs";
+import { ASSETS, load, voice } from "./parts.mjs";
 
 const { Resampler, highPass, lowPass } = await load("filters");
 const { Chain, SENT } = await load("chain");
@@ -98,6 +98,27 @@ test("a quiet room and digital silence are no utterance", () => {
     assert.ok(hear(samples, 48000, SENT.RAW).every(({ opened }) => !opened));
   }
 });
+
+for (const wrong of [NaN, Infinity, -Infinity, 1e38]) {
+  for (const rate of [44100, 48000]) {
+    test(`after a sample of ${wrong} at ${rate} Hz it hears as before`, () => {
+      const levels = [];
+      let opened = 0;
+      const take = ({ levelDb, probability, segment }) => {
+        levels.push(levelDb, probability);
+        for (const pcm of segment.frames) levels.push(...pcm);
+        opened += segment.opened;
+      };
+      const chain = new Chain({ rate, wasm, sent: SENT.NORMALISED, take });
+      chain.listen = LISTEN.ACTIVE;
+      const said = Float32Array.from([...room(2, rate), ...voice(rate, 1), ...room(2, rate)]);
+      said[100] = wrong;
+      for (let at = 0; at < said.length; at += 128) chain.push(said.subarray(at, at + 128));
+      assert.ok(levels.every(Number.isFinite));
+      assert.equal(opened, 1);
+    });
+  }
+}
 
 test("every 30 ms there is a frame", () => {
   const frames = [];

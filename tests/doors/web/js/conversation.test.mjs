@@ -48,13 +48,15 @@ beforeEach(() => {
   });
   const conversation = new Conversation({
     uplink,
-    codec: FakeEncoder.codec,
-    makeEncoder: (data) => {
-      encoders.push(new FakeEncoder(data));
+    codec: "opus",
+    makeEncoder: (data, failed) => {
+      if (encoders === null) throw new DOMException("", "NotSupportedError");
+      encoders.push(new FakeEncoder(data, failed));
       return encoders.at(-1);
     },
     clock: clock.read,
     changed: () => satellite.changed(),
+    failed: () => satellite.notEncoded(),
   });
   satellite = new Satellite({
     clock: clock.read,
@@ -285,4 +287,122 @@ test("who speaks while the service is away is told if it was for nothing", async
   clock.now += 40;
   satellite.tick();
   assert.match(view.note, /lost/);
+});
+
+test("an utterance during which the machine slept is aborted", async () => {
+  satellite.tap();
+  satellite.segment(opens(), clock.now);
+  clock.now += 3600;
+  satellite.segment(closes(CLOSED.SLEPT), clock.now);
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  assert.match(view.note, /lost/);
+  assert.equal(view.talk, "always");
+});
+
+test("an end that waited for the page has its age", async () => {
+  satellite.tap();
+  const heardAt = clock.now;
+  clock.now += 8; // The page stood still.
+  satellite.segment(opens(), heardAt);
+  satellite.segment(goesOn(), heardAt + 0.5);
+  assert.deepEqual(socket.types, []);
+  satellite.segment(closes(), heardAt + 1);
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "audio", "stop"]);
+  assert.equal(socket.of("start")[0].age_ms, 7000);
+});
+
+test("speech that goes on while the page catches up is sent, and is not old", () => {
+  satellite.tap();
+  clock.now += 8;
+  satellite.segment(opens(), clock.now - 7);
+  satellite.segment(goesOn(), clock.now - 0.1);
+  assert.deepEqual(socket.types, ["start", "audio", "audio"]);
+  assert.equal(socket.of("start")[0].age_ms, 0);
+});
+
+test("speech that waited too long for the page is never sent, and the person is told", async () => {
+  satellite.tap();
+  const heardAt = clock.now;
+  clock.now += 40;
+  satellite.segment(opens(), heardAt);
+  satellite.segment(closes(), heardAt + 1);
+  await settle();
+  satellite.tick();
+  assert.deepEqual(socket.types, []);
+  assert.match(view.note, /lost/);
+});
+
+test("what a lost microphone gave last is as old as its last frame", async () => {
+  satellite.down("the service is not there", false);
+  satellite.tap();
+  satellite.segment(opens(), clock.now);
+  clock.now += 5; // Nothing comes, until it is known to be lost.
+  satellite.segment(null);
+  await settle();
+  satellite.up(socket);
+  assert.equal(socket.of("start")[0].age_ms, 5000);
+});
+
+test("an encoder that ends late changes no age", async () => {
+  satellite.tap();
+  satellite.down("the service is not there", false);
+  satellite.segment(opens(), clock.now);
+  encoders[0].finish = async () => (clock.now += 3);
+  satellite.segment(closes(), clock.now);
+  await settle();
+  satellite.up(socket);
+  assert.equal(socket.of("start")[0].age_ms, 3000);
+});
+
+const codecs = () => socket.of("start").map(({ codec }) => codec);
+
+test("an encoder that gives up is replaced by PCM, and the person is told", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  encoders[0].failed();
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+  assert.match(view.note, /say it again/);
+  assert.equal(view.talk, "always");
+  satellite.segment(goesOn());
+  satellite.segment(closes());
+  assert.equal(socket.types.length, 3);
+  await speak();
+  assert.deepEqual(codecs(), ["opus", "pcm_s16le"]);
+  assert.deepEqual(socket.types.slice(3), ["start", "audio", "stop"]);
+});
+
+test("an encoder that gives up in the middle of some frames gets no more of them", () => {
+  satellite.tap();
+  satellite.segment(opens());
+  encoders[0].push = () => encoders[0].failed();
+  satellite.segment({ ...goesOn(3), flush: true });
+  assert.deepEqual(socket.types, ["start", "audio", "abort"]);
+});
+
+test("an encoder that gives up at the end of an utterance ends no other one", async () => {
+  satellite.tap();
+  satellite.segment(opens());
+  let giveUp = null;
+  encoders[0].finish = () => new Promise((resolve) => (giveUp = resolve));
+  satellite.segment(closes());
+  satellite.segment(opens());
+  encoders[0].failed();
+  giveUp();
+  await settle();
+  assert.match(view.note, /say it again/);
+  satellite.segment(closes());
+  await settle();
+  assert.deepEqual(socket.types, ["start", "audio", "abort", "start", "audio", "stop"]);
+  assert.equal(socket.of("stop")[0].id, "u2");
+});
+
+test("where no encoder can be made, nothing is lost", async () => {
+  encoders = null;
+  satellite.tap();
+  await speak();
+  assert.deepEqual(socket.types, ["start", "audio", "stop"]);
+  assert.deepEqual(codecs(), ["pcm_s16le"]);
+  assert.equal(view.note, "");
 });

@@ -4,7 +4,7 @@ import { BandMeter, FRAME_SAMPLES, RATE, VoiceActivity } from "./activity.js";
 import { highPass, Resampler } from "./filters.js";
 import { Leveller } from "./leveller.js";
 import { RNNOISE_FRAME, RNNOISE_RATE, Rnnoise } from "./rnnoise.js";
-import { LISTEN, Segmenter } from "./segmenter.js";
+import { CLOSED, LISTEN, Segmenter } from "./segmenter.js";
 
 /** What the service is sent. The voice detector always hears the cleaned audio. */
 export const SENT = { RAW: "raw", NORMALISED: "normalised", DENOISED: "denoised" };
@@ -12,6 +12,9 @@ export const SENT = { RAW: "raw", NORMALISED: "normalised", DENOISED: "denoised"
 const CUT_OFF_HZ = 100;
 /** Most samples of one call: an AudioWorklet gives 128 today and may give more. */
 const MAX_INPUT = 4096;
+/** No microphone gives larger samples. Filters never forget a NaN, nor what overflows in them. */
+const LARGEST = 8;
+const isSound = (sample) => Math.abs(sample) <= LARGEST;
 /** Without a noise suppressor, the level alone decides. */
 const SURELY = 1;
 
@@ -110,7 +113,9 @@ export class Chain {
 
   /** Process mono samples at the rate of the input, at most 4096. */
   push(samples) {
-    this.#toRnnoise(samples);
+    // Most of the time, nothing is copied here.
+    const sound = samples.every(isSound) ? samples : samples.map((one) => (isSound(one) ? one : 0));
+    this.#toRnnoise(sound);
   }
 
   /** Free the memory of WebAssembly. The chain must not be used afterwards. */
@@ -121,6 +126,13 @@ export class Chain {
   /** End the open utterance; see `Segmenter.cut`. */
   cut(reason) {
     return this.#segmenter.cut(reason);
+  }
+
+  /** The next sample does not follow the last one: abort the open utterance. */
+  interrupt() {
+    const segment = this.#segmenter.cut(CLOSED.SLEPT);
+    this.#segmenter.forget();
+    return segment;
   }
 
   /** The service has ended the open utterance; see `Segmenter.endByService`. */

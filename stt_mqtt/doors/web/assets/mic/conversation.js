@@ -1,10 +1,12 @@
 /** From the segments of the chain to utterances of the uplink. */
 
+import { PcmEncoder } from "./encoder.js";
 import { CLOSED } from "./segmenter.js";
 
 /**
- * At most one utterance is open. `makeEncoder(data, failed)` makes an encoder of `codec`; `clock()`
- * gives seconds. `changed()` is called when an utterance begins or ends.
+ * At most one utterance is open. `makeEncoder(data, failed)` makes an encoder of `codec`; if that
+ * fails, PCM is sent from then on. `clock()` gives seconds. `changed()` is called when an utterance
+ * begins or ends, `failed()` when one was lost because its encoder gave up.
  */
 export class Conversation {
   #uplink;
@@ -12,18 +14,20 @@ export class Conversation {
   #makeEncoder;
   #clock;
   #changed;
+  #failed;
   /** The open utterance and its encoder. */
   #open = null;
   #encoder = null;
   /** Frames that were pushed since the last chunk. */
   #unsent = 0;
 
-  constructor({ uplink, codec, makeEncoder, clock, changed }) {
+  constructor({ uplink, codec, makeEncoder, clock, changed, failed }) {
     this.#uplink = uplink;
     this.#codec = codec;
     this.#makeEncoder = makeEncoder;
     this.#clock = clock;
     this.#changed = changed;
+    this.#failed = failed;
   }
 
   /** The open utterance; null: nobody speaks. */
@@ -36,16 +40,24 @@ export class Conversation {
     return this.#unsent;
   }
 
-  /** What follows from a frame; see `Segmenter`. */
-  take({ opened, frames, closed, flush }) {
-    if (opened) this.#begin();
+  /** What follows from a frame; see `Segmenter`. `heardAt`: when the frame was heard. */
+  take({ opened, frames, closed, flush }, heardAt) {
+    if (opened) this.#begin(heardAt);
     if (this.#open === null) return;
+    this.#open.heardAt = heardAt;
     for (const frame of frames) {
       this.#unsent += 1;
       this.#encoder.push(frame);
+      // The encoder has given up.
+      if (this.#open === null) return;
     }
     if (flush) this.#encoder.flush();
     if (closed !== null) this.#end(closed);
+  }
+
+  /** The microphone is gone: the open utterance has ended with its newest frame. */
+  lost() {
+    if (this.#open !== null) this.#end(CLOSED.RELEASED);
   }
 
   /** Forget the open utterance at once. */
@@ -58,16 +70,40 @@ export class Conversation {
     if (this.#open === utterance) this.#end(CLOSED.ENDED);
   }
 
-  #begin() {
+  #begin(heardAt) {
     this.cancel();
-    const utterance = this.#uplink.open(this.#codec, this.#clock());
+    let utterance = null;
     const data = (chunk) => {
       if (this.#open === utterance) this.#unsent = 0;
       this.#uplink.add(utterance, chunk, this.#clock());
     };
+    this.#encoder = this.#newEncoder(data, () => this.#fail(utterance));
+    utterance = this.#uplink.open(this.#codec, this.#clock(), heardAt);
     this.#open = utterance;
-    this.#encoder = this.#makeEncoder(data, () => this.#uplink.cancel(utterance));
     this.#unsent = 0;
+    this.#changed();
+  }
+
+  #newEncoder(data, failed) {
+    try {
+      return this.#makeEncoder(data, failed);
+    } catch {
+      this.#usePcm();
+      return this.#makeEncoder(data, failed);
+    }
+  }
+
+  #usePcm() {
+    this.#codec = PcmEncoder.codec;
+    this.#makeEncoder = (data) => new PcmEncoder(data);
+  }
+
+  /** The encoder of an utterance has given up: what it has heard is lost. */
+  #fail(utterance) {
+    this.#usePcm();
+    if (this.#open === utterance) this.#open = this.#encoder = null;
+    this.#uplink.cancel(utterance);
+    this.#failed();
     this.#changed();
   }
 
@@ -75,14 +111,13 @@ export class Conversation {
     const utterance = this.#open;
     const encoder = this.#encoder;
     this.#open = this.#encoder = null;
-    if (reason === CLOSED.MUTED) {
+    if (reason === CLOSED.MUTED || reason === CLOSED.SLEPT) {
       encoder.close();
       this.#uplink.cancel(utterance);
     } else if (reason === CLOSED.ENDED) {
       encoder.close();
     } else {
-      const endedAt = this.#clock();
-      void encoder.finish().then(() => this.#uplink.close(utterance, endedAt));
+      void encoder.finish().then(() => this.#uplink.close(utterance, this.#clock(), utterance.heardAt));
     }
     this.#changed();
   }

@@ -12,6 +12,9 @@ const OPUS = {
   bitrate: 32000,
   opus: { application: "voip", signal: "voice", frameDuration: 60000, complexity: 6, format: "opus" },
 };
+/** An encoder that needs longer for the rest of an utterance has failed. */
+const FINISH_STEPS = 10;
+const FINISH_STEP_MS = 500;
 const FRAME_US = (FRAME_SAMPLES / RATE) * 1e6;
 
 /** A function that makes encoders: `(data, failed) => encoder`, with the `codec` of its start. */
@@ -61,11 +64,16 @@ export class OpusEncoder {
   #frames = 0;
   #packets = 0;
   #flushing = false;
+  #failed;
 
-  /** `data` gets chunks. `failed` is called if the encoder of the browser gives up. */
+  /** `data` gets chunks. `failed` is called once if the encoder of the browser gives up. */
   constructor(data, failed) {
     this.#collector = new Collector(data);
-    this.#encoder = new AudioEncoder({ output: (chunk) => this.#packet(chunk), error: failed });
+    this.#failed = failed;
+    this.#encoder = new AudioEncoder({
+      output: (chunk) => this.#packet(chunk),
+      error: () => this.#fail(),
+    });
     this.#encoder.configure(OPUS);
   }
 
@@ -82,7 +90,11 @@ export class OpusEncoder {
     });
     this.#frames += 1;
     this.#flushing = false;
-    this.#encoder.encode(data);
+    try {
+      this.#encoder.encode(data);
+    } catch {
+      this.#fail();
+    }
     data.close();
   }
 
@@ -94,18 +106,24 @@ export class OpusEncoder {
 
   /** Encode the rest, padded with silence, and send it. */
   async finish() {
-    try {
-      await this.#encoder.flush();
-    } catch {
-      // It was closed or has failed; what it gave before is sent.
+    if (this.#encoder.state === "closed") return;
+    if (await isDone(this.#encoder.flush())) {
+      this.#collector.send();
+      this.close();
+    } else {
+      this.#fail();
     }
-    this.#collector.send();
-    this.close();
   }
 
   /** Give up. */
   close() {
     if (this.#encoder.state !== "closed") this.#encoder.close();
+  }
+
+  #fail() {
+    this.close();
+    this.#failed?.();
+    this.#failed = null;
   }
 
   #packet(chunk) {
@@ -116,6 +134,20 @@ export class OpusEncoder {
     this.#packets += 1;
     if (this.#flushing || this.#packets % (CHUNK_FRAMES / 2) === 0) this.#collector.send();
   }
+}
+
+/** Whether it succeeds in time. It waits in steps: no step ends while the page stands still. */
+async function isDone(promise) {
+  const settled = promise.then(
+    () => true,
+    () => false,
+  );
+  for (let step = 0; step < FINISH_STEPS; step += 1) {
+    const pause = new Promise((resolve) => setTimeout(resolve, FINISH_STEP_MS, null));
+    const done = await Promise.race([settled, pause]);
+    if (done !== null) return done;
+  }
+  return false;
 }
 
 /** 16-bit little-endian samples. */

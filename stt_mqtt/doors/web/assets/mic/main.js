@@ -79,12 +79,13 @@ async function start() {
     makeEncoder: (data, failed) => new Encoder(data, failed),
     clock,
     changed: () => satellite.changed(),
+    failed: () => satellite.notEncoded(),
   });
   const microphone = new Microphone({
     wasm,
     sent: settings.sent,
     clock,
-    segment: (segment) => satellite.segment(segment),
+    segment: (segment, heardAt) => satellite.segment(segment, heardAt),
     level: (db) => page.level(db),
     changed: () => satellite.changed(),
   });

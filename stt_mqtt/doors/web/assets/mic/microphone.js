@@ -12,13 +12,13 @@ const RATE = 48000;
 const STALL_S = 3;
 /** A microphone that cannot be opened is tried again after this time. */
 const RETRY_S = 5;
-/** So much digital silence from the beginning: the microphone is switched off. */
+/** So much digital silence: the microphone is switched off. */
 const ZEROS_S = 10;
 const ZERO_DB = -119;
 
 /**
- * `wasm`: bytes of RNNoise, or null. `segment(segment)`, `level(db)` and `changed()` are called when
- * it happens. The owner calls `tick()` several times a second.
+ * `wasm`: bytes of RNNoise, or null. `segment(segment, heardAt)`, `level(db)` and `changed()` are
+ * called when it happens; `heardAt` is by `clock`. The owner calls `tick()` several times a second.
  */
 export class Microphone {
   #wasm;
@@ -42,7 +42,9 @@ export class Microphone {
   #retryAt = null;
   #heardAt = 0;
   #tickedAt = 0;
-  /** Since when there is digital silence only; null: there was sound. */
+  /** Whether the last tick came late. */
+  #wasLate = false;
+  /** Since when there is digital silence; null: there is sound. */
   #zerosSince = null;
   #problem = null;
 
@@ -63,8 +65,15 @@ export class Microphone {
   /** Why there is no sound, `{ title, text, inTab }`; null: nothing is known to be wrong. */
   get problem() {
     if (this.#problem !== null) return this.#problem;
-    if (this.#node === null || this.#zerosSince === null) return null;
-    if (this.#clock() - this.#zerosSince < ZEROS_S) return null;
+    if (this.#node === null) return null;
+    if (this.#stream.getTracks().some(({ muted }) => muted)) {
+      return {
+        title: "The microphone is muted",
+        text: "Not by this page: look for a switch on the device, in the system and in the browser.",
+        inTab: false,
+      };
+    }
+    if (this.#zerosSince === null || this.#clock() - this.#zerosSince < ZEROS_S) return null;
     return {
       title: "The microphone gives nothing but silence",
       text: "Is it switched off or muted, on the device or in the system?",
@@ -116,13 +125,16 @@ export class Microphone {
 
   tick() {
     const now = this.#clock();
-    // This page stood still: messages are waiting to be read.
-    if (now - this.#tickedAt > STALL_S / 2) this.#heardAt = now;
+    // This page stood still: messages are waiting to be read. The ticks of a hidden page are rare.
+    const isLate = now - this.#tickedAt > STALL_S / 2;
+    if (isLate && !this.#wasLate) this.#heardAt = now;
+    this.#wasLate = isLate;
     this.#tickedAt = now;
     if (this.#retryAt !== null && now >= this.#retryAt) this.#retry();
-    if (this.#node === null || document.hidden) return;
+    if (this.#node === null) return;
     if (this.#context.state !== "running") {
       this.#heardAt = now;
+      if (this.#zerosSince !== null) this.#zerosSince = now;
       void this.#context.resume().catch(() => {});
     } else if (now - this.#heardAt > STALL_S) {
       this.#release();
@@ -142,7 +154,7 @@ export class Microphone {
     try {
       if (!navigator.mediaDevices) throw null;
       stream = await navigator.mediaDevices.getUserMedia(this.#constraints());
-      const source = isCurrent() ? await this.#connect(stream) : null;
+      const source = isCurrent() ? await this.#connect(stream, isCurrent) : null;
       if (!isCurrent()) throw new Error("given up");
       this.#run(stream, source);
       this.#problem = null;
@@ -151,6 +163,7 @@ export class Microphone {
       if (isCurrent()) this.#refuse(error);
     }
     if (attempt === this.#attempt) this.#isOpening = false;
+    if (this.#node === null) this.#suspend();
     this.#on.changed();
   }
 
@@ -158,21 +171,29 @@ export class Microphone {
    * The stream as the source of an audio context: at 48 kHz, or at the rate of the stream. The
    * context is kept, because a browser frees not all memory of one.
    */
-  async #connect(stream) {
+  async #connect(stream, isCurrent) {
     try {
-      this.#context ??= await newContext({ sampleRate: RATE });
-      return this.#context.createMediaStreamSource(stream);
+      return (await this.#makeContext({ sampleRate: RATE })).createMediaStreamSource(stream);
     } catch (error) {
-      if (error.name !== "NotSupportedError") throw error;
+      if (error.name !== "NotSupportedError" || !isCurrent()) throw error;
       // Firefox does not connect different rates.
       this.#discardContext();
-      this.#context = await newContext({});
-      return this.#context.createMediaStreamSource(stream);
+      return (await this.#makeContext({})).createMediaStreamSource(stream);
     }
   }
 
+  /** The context that is kept, or a new one. Another attempt may make one at the same time. */
+  async #makeContext(options) {
+    if (this.#context === null) {
+      const made = await newContext(options);
+      if (this.#context === null) this.#context = made;
+      else void made.close().catch(() => {});
+    }
+    return this.#context;
+  }
+
   #run(stream, source) {
-    const context = this.#context;
+    const { context } = source;
     const node = new AudioWorkletNode(context, "stt-mqtt-microphone", {
       numberOfOutputs: 1,
       processorOptions: { wasm: this.#wasm, sent: this.#sent, listen: this.#listen },
@@ -183,7 +204,10 @@ export class Microphone {
     // It gives no sound, but a node that leads nowhere is not run.
     node.connect(context.destination);
     context.onstatechange = () => this.#on.changed();
-    for (const track of stream.getTracks()) track.onended = () => this.#lose();
+    for (const track of stream.getTracks()) {
+      track.onended = () => this.#lose();
+      track.onmute = track.onunmute = () => this.#on.changed();
+    }
     void context.resume().catch(() => {});
     this.#stream = stream;
     this.#source = source;
@@ -205,14 +229,16 @@ export class Microphone {
     };
   }
 
-  #hear({ type, levelDb, order, utterance, segment }) {
+  #hear({ type, levelDb, order, utterance, heardAt, segment }) {
     this.#heardAt = this.#clock();
     if (type === "level") {
       if (levelDb > ZERO_DB) this.#zerosSince = null;
+      else this.#zerosSince ??= this.#heardAt;
       this.#on.level(levelDb);
     } else if (type === "segment" && order >= this.#validFrom) {
       this.#utterance = utterance;
-      this.#on.segment(segment);
+      const lagS = Math.max(Date.now() - heardAt, 0) / 1000;
+      this.#on.segment(segment, this.#heardAt - lagS);
     } else if (type === "no-wasm") {
       // The noise suppression of the browser takes its place.
       this.#wasm = null;
@@ -236,7 +262,8 @@ export class Microphone {
   #refuse(error) {
     const isFramed = window.top !== window.self;
     this.#problem = refusal(error, { isSecure: window.isSecureContext, isFramed });
-    if (mayHeal(error)) this.#retryAt = this.#clock() + RETRY_S;
+    // A browser may give a hidden page no microphone.
+    if (mayHeal(error) || document.hidden) this.#retryAt = this.#clock() + RETRY_S;
     else this.#wanted = false;
   }
 
@@ -254,13 +281,17 @@ export class Microphone {
     this.#node.disconnect();
     this.#source.disconnect();
     for (const track of this.#stream.getTracks()) {
-      track.onended = null;
+      track.onended = track.onmute = track.onunmute = null;
       track.stop();
     }
     this.#context.onstatechange = null;
-    void this.#context.suspend().catch(() => {});
+    this.#suspend();
     this.#node = this.#source = this.#stream = null;
     this.#on.segment(null);
+  }
+
+  #suspend() {
+    void this.#context?.suspend().catch(() => {});
   }
 
   #discardContext() {

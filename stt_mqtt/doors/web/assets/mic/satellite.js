@@ -104,15 +104,18 @@ export class Satellite {
 
   // The microphone --------------------------------------------------------------------------
 
-  /** A segment of the chain; null: the microphone is gone. */
-  segment(segment) {
+  /** A segment of the chain, and when it was heard; null: the microphone is gone. */
+  segment(segment, heardAt = this.#parts.clock()) {
     const { conversation } = this.#parts;
     if (segment === null) {
-      conversation.take({ opened: false, frames: [], closed: CLOSED.RELEASED, flush: false });
+      conversation.lost();
       return;
     }
     if (segment.opened) this.#partial = this.#note = "";
-    conversation.take(segment);
+    if (segment.closed === CLOSED.SLEPT && conversation.utterance !== null) {
+      this.#note = "The sound was interrupted: what you said is lost.";
+    }
+    conversation.take(segment, heardAt);
     // The rest of a press does not follow.
     if (segment.closed === CLOSED.CAP) this.#press.cancel();
     this.#update();
@@ -170,7 +173,12 @@ export class Satellite {
 
   /** An utterance was dropped: too old, or no room. */
   dropped() {
-    this.#note = "The service was away for too long: what you said is lost.";
+    this.#note = "It could not be sent in time: what you said is lost.";
+  }
+
+  /** An utterance is lost, because the browser could not encode it. */
+  notEncoded() {
+    this.#note = "The browser could not encode what you said. Please say it again.";
   }
 
   /** The service heard the beginning of a phrase: a pause may last longer, if it is the open one. */

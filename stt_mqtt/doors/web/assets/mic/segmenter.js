@@ -27,6 +27,8 @@ export const CLOSED = {
   /** The button was released, or the microphone is gone. */
   RELEASED: "released",
   MUTED: "muted",
+  /** The audio stood still: the machine slept, or the browser has paused the audio. */
+  SLEPT: "slept",
   /** The service has ended it: the words are complete. */
   ENDED: "ended",
 };

@@ -23,9 +23,11 @@ export class Utterance {
   /** Whether it had to get a new id, because the service took a part for the whole. */
   renamed = false;
 
-  constructor(id, codec) {
+  /** `heardAt`: when its newest frame was heard, in seconds. */
+  constructor(id, codec, heardAt) {
     this.id = id;
     this.codec = codec;
+    this.heardAt = heardAt;
   }
 
   /** Send it from its beginning. */

@@ -12,6 +12,8 @@ import { Spool, Utterance } from "./spool.js";
 export const SHUTDOWN_S = 4;
 /** Bytes that may wait in the socket. The rest waits in the spool. */
 export const MAX_BUFFERED = 256 * 1024;
+/** If the newest frame is older, in seconds, the page reads late what was heard. */
+export const LATE_S = 1;
 
 const START = { rate: 16000, channels: 1, framing: "seq32" };
 
@@ -52,9 +54,9 @@ export class Uplink {
     return this.#spool.find(id) !== undefined;
   }
 
-  /** Begin an utterance. */
-  open(codec, now) {
-    const utterance = new Utterance(this.#newId(), codec);
+  /** Begin an utterance whose first frames were heard at `heardAt`. */
+  open(codec, now, heardAt = now) {
+    const utterance = new Utterance(this.#newId(), codec, heardAt);
     this.#spool.push(utterance);
     this.#pump(now);
     return utterance;
@@ -67,10 +69,10 @@ export class Uplink {
     this.#pump(now);
   }
 
-  /** The utterance is complete. */
-  close(utterance, now) {
+  /** The utterance is complete. It ended at `endedAt`. */
+  close(utterance, now, endedAt = now) {
     if (utterance.closedAt !== null) return;
-    utterance.closedAt = now;
+    utterance.closedAt = endedAt;
     this.#pump(now);
   }
 
@@ -159,6 +161,8 @@ export class Uplink {
   /** Send what is new of an utterance. */
   #transmit(utterance, now) {
     if (!utterance.started) {
+      // Its age is known when it has ended, or when the page reads what is heard now.
+      if (utterance.closedAt === null && now - utterance.heardAt > LATE_S) return;
       if (this.#isFull()) return;
       utterance.started = true;
       const age = utterance.closedAt === null ? 0 : Math.round((now - utterance.closedAt) * 1000);

@@ -5,12 +5,16 @@ import { CLOSED, LISTEN } from "./segmenter.js";
 
 /** Frames of 30 ms between two messages for the level meter. */
 const METER_FRAMES = 3;
+/** No audio for so long, in milliseconds: it stood still. */
+const STOOD_STILL_MS = 2000;
 
 class MicrophoneProcessor extends AudioWorkletProcessor {
   #chain;
   #frames = 0;
   #peakDb = -Infinity;
   #mono = new Float32Array(0);
+  /** Unix time of the newest audio, in milliseconds: the page may read a message much later. */
+  #heardAt = Date.now();
   /** Number of the last order: what was sent before it may be out of date. */
   #order = 0;
   /** Utterances that began. */
@@ -33,6 +37,9 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
 
   process([channels]) {
     if (this.#isOver) return false;
+    const now = Date.now();
+    if (now - this.#heardAt > STOOD_STILL_MS) this.#send(this.#chain.interrupt());
+    this.#heardAt = now;
     if (channels.length > 0) this.#chain.push(this.#mix(channels));
     return true;
   }
@@ -78,11 +85,9 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
     const { opened, frames, closed, flush } = segment;
     if (!opened && frames.length === 0 && closed === null && !(flush && this.#chain.speaking)) return;
     if (opened) this.#opened += 1;
-    const message = { type: "segment", order: this.#order, utterance: this.#opened, segment };
-    this.port.postMessage(
-      message,
-      frames.map(({ buffer }) => buffer),
-    );
+    // Without a transfer: the segmenter keeps frames that were sent.
+    const message = { order: this.#order, utterance: this.#opened, heardAt: this.#heardAt, segment };
+    this.port.postMessage({ type: "segment", ...message });
   }
 }
 
