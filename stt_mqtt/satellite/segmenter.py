@@ -3,7 +3,8 @@
 An utterance begins when enough of the last half second was speech. It includes a pre-roll. It ends
 after a pause, the hangover. Most of that pause is never sent: it is held back, and sent only if
 speech goes on. Otherwise it becomes the pre-roll of the next utterance. The service may end the
-utterance before the hangover: it knows whether the words are a whole command.
+utterance before the hangover: it knows whether the words are a whole command. While a button is
+held, pauses are sent as they come.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class ListenState(StrEnum):
     ACTIVE = "active"
     """An utterance begins with speech and ends with a pause."""
     HELD = "held"
-    """The button is pressed: as `ACTIVE`, but a pause does not end the utterance."""
+    """The button is pressed: as `ACTIVE`, but a pause does not end the utterance, and is sent."""
 
     @property
     def may_begin(self) -> bool:
@@ -240,7 +241,9 @@ class Segmenter:
         elif len(self._newest) == RESUMED_FRAMES:
             self._has_resumed = False
         ready: tuple[bytes, ...] = ()
-        if self._word_end == end or pause_s < TAIL_S + _HALF:
+        is_tail = pause_s < TAIL_S + _HALF
+        # Of a button that is held in silence, the service has to hear, or it ends the utterance.
+        if self._word_end == end or is_tail or self._state is ListenState.HELD:
             ready = tuple(held.pcm for held in self._pause)
             self._newest.extend(self._pause)
             self._pause.clear()
@@ -253,7 +256,7 @@ class Segmenter:
         ):
             return self._close(ready, CloseReason.PAUSE)
         is_silent = end - self._word_end > PROMPT_S - _HALF
-        return SegmenterOutput(None, ready, flush=is_silent or not ready)
+        return SegmenterOutput(None, ready, flush=(is_silent and is_tail) or not ready)
 
     def _ends_a_word(self, frame: VadFrame) -> bool:
         """Whether this is an unvoiced sound at the end of a word."""

@@ -42,7 +42,9 @@ mediaDevices.getUserMedia = async (wanted) => {
 };
 """
 """A script that lets a test do to the microphone what a hand does to its plug."""
-BEFORE_S, AFTER_S = 1.5, 3.0
+BEFORE_S, AFTER_S = 1.5, 15.0
+SERVICE_WAITS_MS = 7000
+"""Longer than the service waits for a chunk, `idle_timeout_ms`."""
 SNR_DB = 15.0
 
 
@@ -147,6 +149,21 @@ def test_a_held_button_ends_the_utterance_when_it_is_released(
     house.peer.json("stt/hall/result")
     expect(talk_button(page)).to_contain_text("Talk")
     await_answer(page)
+
+
+def test_a_button_that_is_held_long_after_the_words_gives_one_result(
+    house: House, context: BrowserContext
+) -> None:
+    page = open_microphone_page(context, house.url, "stairs")
+    talk_button(page).hover()
+    page.mouse.down()
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(len(SPEECH.pcm()) / 32 + SERVICE_WAITS_MS)
+    page.mouse.up()
+    await_answer(page)
+    (result,) = house.peer.json("stt/stairs/result")
+    assert result["end"] == "stop"
+    assert len(house.peer.payloads("stt/stairs/text")) == 1
 
 
 def test_in_noise_a_keyboard_is_enough(tmp_path: Path, house: House, browser: Browser) -> None:

@@ -78,6 +78,7 @@ test("each result becomes words for a person", () => {
   assert.match(answerOf({ outcome: "error", error: { code: "disabled" } }).note, /switched off/);
   assert.match(answerOf({ outcome: "error", error: { code: "new", detail: "why" } }).note, /why/);
   assert.match(answerOf({ outcome: "transcript", text: "x", hint: "clipped" }).note, /clipped/);
+  assert.match(answerOf({ outcome: "transcript", text: "x", end: "gap" }).note, /a part/);
   assert.equal(answerOf({ outcome: "aborted" }), null);
 });
 

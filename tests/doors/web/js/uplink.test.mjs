@@ -165,12 +165,21 @@ test("a refused start ends the open utterance", () => {
   assert.deepEqual(ended, ["u1"]);
 });
 
-test("an end by a pause means that audio was lost: sent again once, under a new id", () => {
+test("a pause in which nothing was heard means that audio was lost: sent again once, under a new id", () => {
+  const nothing = { end: "gap", outcome: "no_speech" };
   uplink.connected(socket, now);
   sayWhole(chunk(1));
-  assert.equal(uplink.answered(result("u1", { end: "gap" }), now), null);
+  assert.equal(uplink.answered(result("u1", nothing), now), null);
   assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
-  assert.equal(uplink.answered(result("u2", { end: "gap" }), now).id, "u2");
+  assert.equal(uplink.answered(result("u2", nothing), now).id, "u2");
+});
+
+test("words that end by a pause are an answer: they are not sent again", () => {
+  uplink.connected(socket, now);
+  say(chunk(1));
+  assert.equal(uplink.answered(result("u1", { end: "gap" }), now).id, "u1");
+  assert.deepEqual(ended, ["u1"]);
+  assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1"]);
 });
 
 test("a service that shuts down gets it again a little later", () => {

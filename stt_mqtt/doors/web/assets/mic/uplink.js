@@ -181,8 +181,9 @@ function numbered(number, chunk) {
   return message;
 }
 
-function whatNext({ end, error }) {
+function whatNext({ end, error, outcome }) {
   if (end === "shutdown" || error?.code === "shutting_down") return AGAIN.LATER;
-  // A stop is always sent, so a pause of the service means that audio was on its way too long.
-  return end === "gap" ? AGAIN.NEW_ID : AGAIN.NO;
+  // A stop is always sent, so a pause of the service means that audio was on its way too long. But
+  // words are obeyed: they must not come twice.
+  return end === "gap" && outcome !== "transcript" ? AGAIN.NEW_ID : AGAIN.NO;
 }
