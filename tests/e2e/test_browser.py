@@ -43,6 +43,10 @@ mediaDevices.getUserMedia = async (wanted) => {
 """
 """A script that lets a test do to the microphone what a hand does to its plug."""
 BEFORE_S, AFTER_S = 1.5, 15.0
+LATE_S = 8.0
+"""Time to open a second tab before the words."""
+SETTLED_MS = 4000
+"""After this time, what was to be sent again has come."""
 SERVICE_WAITS_MS = 7000
 """Longer than the service waits for a chunk, `idle_timeout_ms`."""
 SNR_DB = 15.0
@@ -302,6 +306,27 @@ def test_another_page_of_the_same_room_takes_over(house: House, context: Browser
     second.goto(f"{house.url}mic")
     expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
     expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_two_tabs_hear_one_sentence_and_one_result_comes(
+    tmp_path: Path, house: House, browser: Browser
+) -> None:
+    late = write_recording(tmp_path / "late.wav", LATE_S, SPEECH.pcm(), AFTER_S)
+    with launched(browser.browser_type, *microphone_arguments(late)) as another:
+        context = another.new_context()
+        first = open_microphone_page(context, house.url, "terrace")
+        talk_button(first).click()
+        second = context.new_page()
+        second.goto(f"{house.url}mic")
+        expect(talk_button(first)).to_contain_text("Connect", timeout=TIMEOUT_MS)
+        await_answer(second)
+        context.set_offline(True)
+        first.wait_for_timeout(300)
+        context.set_offline(False)
+        first.wait_for_timeout(SETTLED_MS)
+        expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+        expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+        assert len(house.peer.json("stt/terrace/result")) == 1
 
 
 def test_a_room_that_is_not_listed_is_refused_until_another_is_named(

@@ -57,7 +57,7 @@ beforeEach(() => {
     microphone,
     conversation,
     uplink,
-    connection: { tick: () => {}, hurry: () => {} },
+    connection: { tick: () => {}, insist: () => {} },
     show: (seen) => (view = seen),
     timeOfDay: () => "12:00",
   });
@@ -236,4 +236,32 @@ test("who speaks while the service is away is told if it was for nothing", async
   clock.now += 40;
   satellite.tick();
   assert.match(view.note, /lost/);
+});
+
+test("another page takes over: nothing is heard, kept or sent any more", async () => {
+  satellite.tap();
+  await speak();
+  satellite.segment(opens());
+  satellite.down("Another page speaks as this room", true);
+  assert.equal(view.talk, "refused");
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+  assert.equal(microphone.orders.at(-1), LISTEN.OFF);
+  assert.ok(encoders.at(-1).isClosed);
+  const next = new FakeSocket();
+  satellite.up(next);
+  assert.deepEqual(next.sent, []);
+});
+
+test("a press on a page that was replaced connects it again, and it goes on as before", () => {
+  satellite.tap();
+  satellite.down("Another page speaks as this room", true);
+  satellite.tap();
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, microphone.orders.at(-1)], ["always", LISTEN.ACTIVE]);
+});
+
+test("who holds the button of a page that was replaced is heard", () => {
+  satellite.down("Another page speaks as this room", true);
+  satellite.press();
+  assert.equal(microphone.orders.at(-1), LISTEN.HELD);
 });

@@ -106,7 +106,7 @@ async function start() {
     uplink,
     connection: {
       tick: (now) => (settings.room === "" ? undefined : connection.tick(now)),
-      hurry: () => connection.hurry(),
+      insist: () => connection.insist(),
     },
     show: (view) => page.show(view),
     timeOfDay: () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }),

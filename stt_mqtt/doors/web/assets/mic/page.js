@@ -10,6 +10,7 @@ const TALK_TEXT = {
   always: "Listening",
   speech: "Hearing you",
   muted: "Muted",
+  refused: "Connect",
 };
 const LINK_TEXT = { up: "Connected", down: "Connecting", refused: "Not connected" };
 /** The meter begins here, in dB of full scale. */

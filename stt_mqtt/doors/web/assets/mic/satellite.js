@@ -45,10 +45,13 @@ export class Satellite {
 
   press() {
     const { microphone, connection, clock } = this.#parts;
-    connection.hurry();
-    if (this.#press.always && microphone.state === MICROPHONE.SUSPENDED) {
-      // This press says that the audio may go on, and nothing else.
+    const isHalted = this.#isRefused || microphone.state === MICROPHONE.SUSPENDED;
+    if (this.#isRefused) this.#link = { state: "down", reason: "" };
+    connection.insist();
+    if (this.#press.always && !this.#muted && isHalted) {
+      // This press says that the page may go on, and nothing else.
       microphone.open();
+      this.#update();
       return;
     }
     if (this.#muted) {
@@ -96,7 +99,7 @@ export class Satellite {
       conversation.cancel();
       uplink.clear();
       microphone.close();
-    } else if (this.#press.always) {
+    } else if (this.#press.always && !this.#isRefused) {
       microphone.open();
     }
     this.#update();
@@ -146,6 +149,10 @@ export class Satellite {
     this.#link = { state: isFinal ? "refused" : "down", reason };
     this.#partial = "";
     this.#parts.uplink.disconnected();
+    if (isFinal) {
+      this.#forget();
+      this.#parts.microphone.close();
+    }
     this.#update();
   }
 
@@ -168,6 +175,14 @@ export class Satellite {
   /** An utterance was dropped: too old, or no room. */
   dropped() {
     this.#note = "The service was away for too long: what you said is lost.";
+  }
+
+  /** What was said is not for the service that comes next. */
+  #forget() {
+    this.#press.cancel();
+    this.#parts.conversation.cancel();
+    this.#parts.uplink.forget();
+    this.#partial = "";
   }
 
   #hearPartial({ id, text }) {
@@ -193,15 +208,20 @@ export class Satellite {
   // What follows ----------------------------------------------------------------------------
 
   #listen() {
-    if (this.#muted || this.#disabled) return LISTEN.OFF;
+    if (this.#muted || this.#disabled || this.#isRefused) return LISTEN.OFF;
     return { [TALK.HELD]: LISTEN.HELD, [TALK.ALWAYS]: LISTEN.ACTIVE }[this.#press.talk] ?? LISTEN.WAITING;
+  }
+
+  /** Whether the connection waits for a person. */
+  get #isRefused() {
+    return this.#link.state === "refused";
   }
 
   #update() {
     const { microphone, conversation, show } = this.#parts;
     // It was refused: nobody is heard until the next press.
-    const isRefused = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
-    if (isRefused) this.#press.setAlways(false);
+    const isDenied = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
+    if (isDenied) this.#press.setAlways(false);
     const listen = this.#listen();
     if (listen === LISTEN.OFF) conversation.cancel();
     microphone.listen(listen);
@@ -222,6 +242,7 @@ export class Satellite {
   /** What the button shows. */
   #talk() {
     const { microphone, conversation } = this.#parts;
+    if (this.#isRefused) return "refused";
     if (this.#muted) return "muted";
     if (this.#press.talk === TALK.IDLE && conversation.utterance === null) return "idle";
     if (microphone.state === MICROPHONE.OPENING) return "opening";

@@ -86,6 +86,12 @@ export class Uplink {
     for (const utterance of [...this.#spool]) if (!utterance.stopped) this.cancel(utterance);
   }
 
+  /** Forget everything, and abort what was begun. What was sent whole is carried out, unseen. */
+  forget() {
+    this.clear();
+    for (const utterance of [...this.#spool]) this.#spool.remove(utterance);
+  }
+
   connected(socket, now) {
     this.#socket = socket;
     this.#heldUntil = null;
