@@ -42,6 +42,15 @@ mediaDevices.getUserMedia = async (wanted) => {
 };
 """
 """A script that lets a test do to the microphone what a hand does to its plug."""
+DEAF_TO_RESULTS = """
+const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+Object.defineProperty(WebSocket.prototype, "onmessage", {
+  set(take) {
+    set.call(this, take && ((event) => event.data.includes('"result"') || take(event)));
+  },
+});
+"""
+"""A script that loses the answers of the service."""
 BEFORE_S, AFTER_S = 1.5, 15.0
 LATE_S = 8.0
 """Time to open a second tab before the words."""
@@ -343,6 +352,21 @@ def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
         page.get_by_label("Name of the room").fill("tablet")
         page.get_by_role("button", name="Save").click()
         expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_a_new_room_does_not_get_the_words_of_the_old(
+    house: House, context: BrowserContext
+) -> None:
+    context.add_init_script(DEAF_TO_RESULTS)
+    page = open_microphone_page(context, house.url, "old_room")
+    talk_button(page).click()
+    house.peer.json("stt/old_room/result")
+    page.get_by_role("button", name="Room old_room, change").click()
+    page.get_by_label("Name of the room").fill("new_room")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(SETTLED_MS)
+    assert not house.peer.payloads("stt/new_room/result")
 
 
 def test_a_room_that_is_switched_off_in_the_house_says_so(

@@ -57,7 +57,7 @@ beforeEach(() => {
     microphone,
     conversation,
     uplink,
-    connection: { tick: () => {}, insist: () => {} },
+    connection: { tick: () => {}, insist: () => {}, restart: () => satellite.down("", false) },
     show: (seen) => (view = seen),
     timeOfDay: () => "12:00",
   });
@@ -264,4 +264,33 @@ test("who holds the button of a page that was replaced is heard", () => {
   satellite.down("Another page speaks as this room", true);
   satellite.press();
   assert.equal(microphone.orders.at(-1), LISTEN.HELD);
+});
+
+test("a new room does not get the words of the old one", async () => {
+  satellite.tap();
+  await speak();
+  satellite.segment(opens());
+  satellite.move();
+  assert.deepEqual(socket.types, ["start", "audio", "stop", "start", "audio", "abort"]);
+  const next = new FakeSocket();
+  satellite.up(next);
+  satellite.segment(goesOn());
+  satellite.segment(closes());
+  await settle();
+  assert.deepEqual(next.sent, []);
+  assert.equal(view.talk, "always");
+});
+
+test("another name brings back a page that was refused, as it was", () => {
+  satellite.tap();
+  satellite.down("not this room", true);
+  satellite.move();
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, microphone.state], ["always", MICROPHONE.OPEN]);
+});
+
+test("another room is not switched off because the last one was", () => {
+  satellite.message({ type: "settings", enabled: false });
+  satellite.move();
+  assert.ok(!view.disabled);
 });

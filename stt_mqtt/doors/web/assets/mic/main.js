@@ -107,6 +107,7 @@ async function start() {
     connection: {
       tick: (now) => (settings.room === "" ? undefined : connection.tick(now)),
       insist: () => connection.insist(),
+      restart: () => connection.restart(),
     },
     show: (view) => page.show(view),
     timeOfDay: () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }),
@@ -137,7 +138,7 @@ async function start() {
     keep();
     page.room(room);
     microphone.send(sent);
-    if (isNew) connection.restart();
+    if (isNew) satellite.move();
   });
 
   document.getElementById("room-name").onclick = () => dialog.open(settings.room, settings.sent);

@@ -82,6 +82,17 @@ export class Satellite {
     this.release();
   }
 
+  /** The page has another name: what was said before is not for that room. */
+  move() {
+    this.#forget();
+    this.#disabled = false;
+    this.#note = "";
+    this.#parts.connection.restart();
+    this.#link = { state: "down", reason: "" };
+    if (this.#press.always && !this.#muted) this.#parts.microphone.open();
+    this.#update();
+  }
+
   /** Go on as before a reload. */
   resume({ always, muted }) {
     this.#press.setAlways(always);
