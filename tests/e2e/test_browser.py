@@ -42,6 +42,17 @@ mediaDevices.getUserMedia = async (wanted) => {
 };
 """
 """A script that lets a test do to the microphone what a hand does to its plug."""
+KEEP_LOCKS = """
+const { wakeLock } = navigator;
+const request = wakeLock.request.bind(wakeLock);
+window.locks = [];
+wakeLock.request = async (kind) => {
+  const lock = await request(kind);
+  window.locks.push(lock);
+  return lock;
+};
+"""
+"""A script that lets a test see what keeps the screen on."""
 DEAF_TO_RESULTS = """
 const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
 Object.defineProperty(WebSocket.prototype, "onmessage", {
@@ -237,6 +248,20 @@ def test_a_refused_microphone_is_explained(house: House, browser: Browser) -> No
         page = open_microphone_page(another.new_context(), house.url, "garage")
         talk_button(page).click()
         expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
+
+
+def test_a_refused_microphone_lets_the_screen_go_off(house: House, browser: Browser) -> None:
+    refusing = ("--deny-permission-prompts", "--use-fake-device-for-media-stream")
+    with launched(browser.browser_type, *refusing) as another:
+        context = another.new_context()
+        context.add_init_script(KEEP_LOCKS)
+        page = open_microphone_page(context, house.url, "garden")
+        talk_button(page).click()
+        page.wait_for_function("locks.length > 0 && locks.every((lock) => lock.released)")
+        page.reload()
+        expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+        expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+        expect(page.get_by_role("alert").first).to_be_hidden()
 
 
 def test_without_https_the_page_says_what_is_needed(

@@ -9,7 +9,7 @@ const { MICROPHONE } = await load("microphone_states");
 const { CLOSED, LISTEN } = await load("segmenter");
 const { HOLD_S } = await load("press");
 
-let clock, socket, satellite, microphone, view, encoders;
+let clock, socket, satellite, microphone, view, encoders, kept;
 
 class FakeMicrophone {
   state = MICROPHONE.CLOSED;
@@ -35,7 +35,7 @@ beforeEach(() => {
   clock = new FakeClock();
   socket = new FakeSocket();
   microphone = new FakeMicrophone();
-  encoders = [];
+  [encoders, kept] = [[], []];
   let ids = 0;
   const uplink = new Uplink({
     newId: () => `u${(ids += 1)}`,
@@ -59,6 +59,7 @@ beforeEach(() => {
     uplink,
     connection: { tick: () => {}, insist: () => {}, restart: () => satellite.down("", false) },
     show: (seen) => (view = seen),
+    keep: (settings) => kept.push(settings),
     timeOfDay: () => "12:00",
   });
   satellite.up(socket);
@@ -293,4 +294,31 @@ test("another room is not switched off because the last one was", () => {
   satellite.message({ type: "settings", enabled: false });
   satellite.move();
   assert.ok(!view.disabled);
+});
+
+test("whatever switches always-on or mute, the last word is kept", () => {
+  satellite.resume({ always: false, muted: false });
+  assert.deepEqual(kept, []);
+  satellite.tap();
+  assert.deepEqual(kept.at(-1), { always: true, muted: false });
+  satellite.mute(true);
+  assert.deepEqual(kept.at(-1), { always: true, muted: true });
+  satellite.press();
+  assert.deepEqual(kept.at(-1), { always: false, muted: false });
+  satellite.release();
+  microphone.close();
+  microphone.problem = { title: "not allowed", text: "", inTab: false };
+  satellite.changed();
+  assert.deepEqual(kept.at(-1), { always: false, muted: false });
+  assert.ok(!satellite.isOnWatch);
+});
+
+test("the screen need not stay on for a page that was muted or replaced", () => {
+  satellite.tap();
+  assert.ok(satellite.isOnWatch);
+  satellite.mute(true);
+  assert.ok(!satellite.isOnWatch);
+  satellite.mute(false);
+  satellite.down("Another page speaks as this room", true);
+  assert.ok(!satellite.isOnWatch);
 });

@@ -69,6 +69,7 @@ test("a day of speech, outages and silence", async () => {
     uplink,
     connection,
     show: (seen) => (view = seen),
+    keep: () => {},
     timeOfDay: () => "12:00",
   });
   satellite.tap();

@@ -7,6 +7,7 @@ const { HOLD_S, Press, TALK } = await load("press");
 const { roomName, roomProblem } = await load("room");
 const { refusal } = await load("refusals");
 const { answerOf } = await load("answers");
+const { WakeLock } = await load("wake_lock");
 const { keepSettings, loadSettings } = await load("settings");
 
 test("the clock counts sleep, and never runs backwards", () => {
@@ -97,4 +98,45 @@ test("settings survive a reload, and rubbish in the storage does no harm", () =>
   };
   keepSettings(settings, none);
   assert.equal(loadSettings(none).room, "");
+});
+
+class FakeLock {
+  released = false;
+  release() {
+    this.released = true;
+  }
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test("the screen stays on while that is wanted", async () => {
+  const locks = [];
+  const wakeLock = new WakeLock(async () => locks[locks.push(new FakeLock()) - 1]);
+  wakeLock.want(true);
+  await settle();
+  wakeLock.want(true);
+  assert.deepEqual(locks.map(({ released }) => released), [false]);
+  locks[0].released = true; // The page was hidden.
+  wakeLock.renew();
+  await settle();
+  wakeLock.want(false);
+  assert.deepEqual(locks.map(({ released }) => released), [true, true]);
+});
+
+test("a lock that comes when it is no longer wanted is released", async () => {
+  const lock = new FakeLock();
+  const wakeLock = new WakeLock(async () => lock);
+  wakeLock.want(true);
+  wakeLock.want(false);
+  await settle();
+  assert.ok(lock.released);
+});
+
+test("a browser without such locks, or without the will, does no harm", async () => {
+  for (const request of [() => undefined, () => Promise.reject(new Error("low battery"))]) {
+    const wakeLock = new WakeLock(request);
+    wakeLock.want(true);
+    await settle();
+    wakeLock.want(false);
+  }
 });

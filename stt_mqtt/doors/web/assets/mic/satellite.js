@@ -12,8 +12,9 @@ export const EARLIER = 3;
 
 /**
  * Has no clock of its own, and knows no page: `clock()` gives seconds, `microphone`, `conversation`,
- * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen, and
- * `timeOfDay()` gives the time for a person.
+ * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen,
+ * `keep({ always, muted })` gets what a reload must not change, and `timeOfDay()` gives the time for a
+ * person.
  */
 export class Satellite {
   #parts;
@@ -28,17 +29,16 @@ export class Satellite {
   #note = "";
   #earlier = [];
   #usedAt = 0;
+  /** What `keep` was last given. */
+  #kept = { always: false, muted: false };
 
   constructor(parts) {
     this.#parts = parts;
   }
 
-  get always() {
-    return this.#press.always;
-  }
-
-  get muted() {
-    return this.#muted;
+  /** Whether it is to hear by itself, so that nothing may put the page to sleep. */
+  get isOnWatch() {
+    return this.#press.always && !this.#muted && !this.#isRefused;
   }
 
   // The person ------------------------------------------------------------------------------
@@ -95,6 +95,7 @@ export class Satellite {
 
   /** Go on as before a reload. */
   resume({ always, muted }) {
+    this.#kept = { always, muted };
     this.#press.setAlways(always);
     this.#muted = muted;
     if (always && !muted) this.#parts.microphone.open();
@@ -233,6 +234,7 @@ export class Satellite {
     // It was refused: nobody is heard until the next press.
     const isDenied = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
     if (isDenied) this.#press.setAlways(false);
+    this.#keep();
     const listen = this.#listen();
     if (listen === LISTEN.OFF) conversation.cancel();
     microphone.listen(listen);
@@ -248,6 +250,13 @@ export class Satellite {
       note: this.#note,
       earlier: this.#earlier,
     });
+  }
+
+  #keep() {
+    const { always } = this.#press;
+    if (always === this.#kept.always && this.#muted === this.#kept.muted) return;
+    this.#kept = { always, muted: this.#muted };
+    this.#parts.keep(this.#kept);
   }
 
   /** What the button shows. */
