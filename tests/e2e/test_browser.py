@@ -53,6 +53,13 @@ wakeLock.request = async (kind) => {
 };
 """
 """A script that lets a test see what keeps the screen on."""
+SLOW_PRESSES = """
+document.getElementById("talk").addEventListener("pointerdown", () => {
+  const until = performance.now() + 1000;
+  while (performance.now() < until);
+});
+"""
+"""A script that keeps the page busy when its button is pressed."""
 DEAF_TO_RESULTS = """
 const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
 Object.defineProperty(WebSocket.prototype, "onmessage", {
@@ -188,6 +195,13 @@ def test_a_button_that_is_held_long_after_the_words_gives_one_result(
     (result,) = house.peer.json("stt/stairs/result")
     assert result["end"] == "stop"
     assert len(house.peer.payloads("stt/stairs/text")) == 1
+
+
+def test_a_tap_on_a_slow_page_is_a_tap(house: House, context: BrowserContext) -> None:
+    page = open_microphone_page(context, house.url, "loft")
+    page.evaluate(SLOW_PRESSES)
+    talk_button(page).click()
+    expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
 
 
 def test_in_noise_a_keyboard_is_enough(tmp_path: Path, house: House, browser: Browser) -> None:

@@ -89,10 +89,10 @@ test("a tap opens the microphone and listens until the next tap", () => {
 });
 
 test("a held button listens until it is released", () => {
-  satellite.press();
+  satellite.press(clock.now);
   assert.equal(microphone.orders.at(-1), LISTEN.HELD);
   clock.now += HOLD_S + 1;
-  satellite.release();
+  satellite.release(clock.now);
   assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
   assert.ok(!view.always);
 });
@@ -172,7 +172,7 @@ test("the service ends the utterance: nothing more of it is sent, and it listens
 });
 
 test("the rest of a press does not follow an end by the service", () => {
-  satellite.press();
+  satellite.press(clock.now);
   satellite.segment(opens());
   answer("u1", "Stop.", { end: "endpoint" });
   assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
@@ -203,9 +203,9 @@ test("a tap on suspended audio resumes it, and does not stop always-on", () => {
 });
 
 test("a microphone that nobody uses is closed", () => {
-  satellite.press();
+  satellite.press(clock.now);
   clock.now += 5;
-  satellite.release();
+  satellite.release(clock.now);
   satellite.tick();
   assert.equal(microphone.state, MICROPHONE.OPEN);
   clock.now += IDLE_S + 1;
@@ -263,7 +263,7 @@ test("a press on a page that was replaced connects it again, and it goes on as b
 
 test("who holds the button of a page that was replaced is heard", () => {
   satellite.down("Another page speaks as this room", true);
-  satellite.press();
+  satellite.press(clock.now);
   assert.equal(microphone.orders.at(-1), LISTEN.HELD);
 });
 
@@ -303,9 +303,9 @@ test("whatever switches always-on or mute, the last word is kept", () => {
   assert.deepEqual(kept.at(-1), { always: true, muted: false });
   satellite.mute(true);
   assert.deepEqual(kept.at(-1), { always: true, muted: true });
-  satellite.press();
+  satellite.press(clock.now);
   assert.deepEqual(kept.at(-1), { always: false, muted: false });
-  satellite.release();
+  satellite.release(clock.now);
   microphone.close();
   microphone.problem = { title: "not allowed", text: "", inTab: false };
   satellite.changed();
@@ -321,4 +321,11 @@ test("the screen need not stay on for a page that was muted or replaced", () => 
   satellite.mute(false);
   satellite.down("Another page speaks as this room", true);
   assert.ok(!satellite.isOnWatch);
+});
+
+test("how long the button was pressed is what the person did, not when the page heard of it", () => {
+  satellite.press(3);
+  clock.now += 10 * HOLD_S;
+  satellite.release(3 + HOLD_S / 2);
+  assert.equal(view.talk, "always");
 });

@@ -96,8 +96,8 @@ async function start() {
     timeOfDay: () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }),
   });
   const page = new Page({
-    press: () => satellite.press(),
-    release: () => satellite.release(),
+    press: (at) => satellite.press(at),
+    release: (at) => satellite.release(at),
     cancelPress: () => satellite.cancelPress(),
     tap: () => satellite.tap(),
     mute: (muted) => satellite.mute(muted),

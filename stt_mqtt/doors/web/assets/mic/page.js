@@ -18,7 +18,10 @@ const LOWEST_DB = -60;
 /** Keys that press the button; others are left to the browser. */
 const KEYS = new Set([" ", "Enter"]);
 
-/** `actions`: `press`, `release`, `cancelPress`, `tap`, `mute(muted)`. */
+/** When a person did it, in seconds. A busy page hears of it later. */
+const timeOf = (event) => event.timeStamp / 1000;
+
+/** `actions`: `press(at)`, `release(at)`, `cancelPress`, `tap`, `mute(muted)`. */
 export class Page {
   #actions;
   /** What is shown, so that only what changed touches the page. */
@@ -79,20 +82,20 @@ export class Page {
     button.onpointerdown = (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      press();
+      press(timeOf(event));
     };
-    button.onpointerup = release;
+    button.onpointerup = (event) => release(timeOf(event));
     button.onpointercancel = cancelPress;
     button.oncontextmenu = (event) => event.preventDefault();
     button.onkeydown = (event) => {
       if (!KEYS.has(event.key)) return;
       event.preventDefault();
-      if (!event.repeat) press();
+      if (!event.repeat) press(timeOf(event));
     };
     button.onkeyup = (event) => {
       if (!KEYS.has(event.key)) return;
       event.preventDefault();
-      release();
+      release(timeOf(event));
     };
     button.onblur = cancelPress;
     // A screen reader clicks without a pointer.

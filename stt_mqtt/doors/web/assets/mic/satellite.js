@@ -43,8 +43,9 @@ export class Satellite {
 
   // The person ------------------------------------------------------------------------------
 
-  press() {
-    const { microphone, connection, clock } = this.#parts;
+  /** The button is pressed. `at` is when that happened, in seconds of any clock. */
+  press(at) {
+    const { microphone, connection } = this.#parts;
     const isHalted = this.#isRefused || microphone.state === MICROPHONE.SUSPENDED;
     if (this.#isRefused) this.#link = { state: "down", reason: "" };
     connection.insist();
@@ -59,14 +60,15 @@ export class Satellite {
       this.#press.setAlways(false);
       this.mute(false);
     }
-    this.#press.press(clock());
+    this.#press.press(at);
     microphone.open();
     this.#update();
   }
 
-  release() {
+  /** The button is released; `at` is of the same clock. */
+  release(at) {
     this.#usedAt = this.#parts.clock();
-    this.#press.release(this.#usedAt);
+    this.#press.release(at);
     this.#update();
   }
 
@@ -78,8 +80,8 @@ export class Satellite {
 
   /** Switch always-on, as a tap does. */
   tap() {
-    this.press();
-    this.release();
+    this.press(0);
+    this.release(0);
   }
 
   /** The page has another name: what was said before is not for that room. */
