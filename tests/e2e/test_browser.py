@@ -253,6 +253,8 @@ def test_a_muted_page_sends_nothing_and_closes_the_microphone(
     (result,) = house.peer.json("stt/bedroom/result")
     assert result["outcome"] == "aborted"
     expect(talk_button(page)).to_contain_text("Muted")
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#help")).to_contain_text("The microphone is closed")
     expect(page.locator("#answer")).to_be_empty()
 
 
@@ -412,10 +414,14 @@ def test_a_room_that_is_switched_off_in_the_house_says_so(
     house: House, context: BrowserContext
 ) -> None:
     page = open_microphone_page(context, house.url, "library")
+    talk_button(page).click()
     house.peer.publish("stt/library/set", '{"enabled": false}')
     expect(page.get_by_text("switched off in the house")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_contain_text("Switched off")
+    expect(page.locator("#meter")).to_have_attribute("aria-valuenow", "-60")
     house.peer.publish("stt/library/set", '{"enabled": true}')
     expect(page.get_by_text("switched off in the house")).to_be_hidden(timeout=TIMEOUT_MS)
+    await_answer(page)
 
 
 def test_everything_is_in_reach_on_a_phone(house: House, browser: Browser) -> None:

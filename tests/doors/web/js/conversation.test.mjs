@@ -150,7 +150,7 @@ test("a room that is switched off in the house does not listen", () => {
   satellite.tap();
   satellite.segment(opens());
   satellite.message({ type: "settings", enabled: false, language: null, prompt: null });
-  assert.ok(view.disabled);
+  assert.equal(view.talk, "disabled");
   assert.equal(microphone.orders.at(-1), LISTEN.OFF);
   assert.deepEqual(socket.types.slice(-1), ["abort"]);
   satellite.message({ type: "settings", enabled: true, language: null, prompt: null });
@@ -168,6 +168,7 @@ test("the service ends the utterance: nothing more of it is sent, and it listens
   assert.deepEqual(socket.types, ["start", "audio"]);
   assert.equal(view.talk, "always");
   await speak();
+  assert.equal(view.talk, "waiting");
   assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
 });
 
@@ -293,7 +294,7 @@ test("another name brings back a page that was refused, as it was", () => {
 test("another room is not switched off because the last one was", () => {
   satellite.message({ type: "settings", enabled: false });
   satellite.move();
-  assert.ok(!view.disabled);
+  assert.equal(view.talk, "idle");
 });
 
 test("whatever switches always-on or mute, the last word is kept", () => {
@@ -329,3 +330,75 @@ test("how long the button was pressed is what the person did, not when the page 
   satellite.release(3 + HOLD_S / 2);
   assert.equal(view.talk, "always");
 });
+
+/** What leads to each thing that the button shows, and whether speech would be heard then. */
+const STATES = {
+  idle: { hears: false, by: () => {} },
+  opening: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.OPENING)), satellite.tap()) },
+  suspended: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.SUSPENDED)), satellite.tap()) },
+  lost: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.LOST)), satellite.tap()) },
+  held: { hears: true, by: () => satellite.press(clock.now) },
+  always: { hears: true, by: () => satellite.tap() },
+  speech: { hears: true, by: () => (satellite.tap(), satellite.segment(opens())) },
+  waiting: { hears: true, by: async () => (satellite.tap(), await speak()) },
+  muted: { hears: false, by: () => (satellite.tap(), satellite.mute(true)) },
+  disabled: { hears: false, by: () => (satellite.tap(), satellite.message({ type: "settings", enabled: false })) },
+  refused: { hears: false, by: () => (satellite.tap(), satellite.down("another page", true)) },
+};
+
+for (const [talk, { hears, by }] of Object.entries(STATES)) {
+  test(`the button shows: ${talk}`, async () => {
+    await by();
+    assert.deepEqual([view.talk, view.hears], [talk, hears]);
+  });
+}
+
+test("who lets go of the button sees that the answer is awaited", async () => {
+  satellite.press(clock.now);
+  satellite.segment(opens());
+  clock.now += 1;
+  satellite.release(clock.now);
+  satellite.segment(closes(CLOSED.RELEASED));
+  await settle();
+  assert.deepEqual([view.talk, view.hears], ["waiting", false]);
+  answer("u1", "Turn on the light.");
+  assert.equal(view.talk, "idle");
+});
+
+test("what the service does not have yet is not awaited from it, and the person is told", async () => {
+  satellite.tap();
+  satellite.down("the service is not there", false);
+  await speak();
+  assert.equal(view.talk, "always");
+  assert.match(view.note, /when the service is back/);
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, view.note], ["waiting", ""]);
+});
+
+test("the last answer is old from the first word until the next answer", async () => {
+  satellite.tap();
+  await speak();
+  answer("u1", "one");
+  assert.ok(!view.isOld);
+  await speak();
+  satellite.message({ type: "result", id: "u2", outcome: "no_speech", text: "", end: "stop" });
+  assert.deepEqual([view.isOld, view.answer, view.note], [true, "one", "Nothing was understood."]);
+  await speak();
+  answer("u3", "three");
+  assert.ok(!view.isOld);
+});
+
+const endings = {
+  mute: () => satellite.mute(true),
+  "the switch of the house": () => satellite.message({ type: "settings", enabled: false }),
+  "the age of the utterance": () => (satellite.dropped(), satellite.tick()),
+};
+for (const [ending, end] of Object.entries(endings)) {
+  test(`the text so far goes with its utterance: ${ending}`, () => {
+    satellite.tap();
+    satellite.segment(opens());
+    satellite.message({ type: "partial", id: "u1", text: "turn on" });
+    end();
+    assert.equal(view.partial, "");
+  });
+}

@@ -10,6 +10,9 @@ export const IDLE_S = 60;
 /** Earlier texts that are shown. */
 export const EARLIER = 3;
 
+/** What the button shows while speech would be heard. */
+const HEARS = new Set(["held", "always", "speech", "waiting"]);
+
 /**
  * Has no clock of its own, and knows no page: `clock()` gives seconds, `microphone`, `conversation`,
  * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen,
@@ -24,6 +27,8 @@ export class Satellite {
   #link = { state: "down", reason: "" };
   #partial = "";
   #answer = "";
+  /** Whether somebody has spoken since the answer. */
+  #isOld = false;
   /** The time of the day, for a person. */
   #answeredAt = "";
   #note = "";
@@ -128,7 +133,10 @@ export class Satellite {
       conversation.take({ opened: false, frames: [], closed: CLOSED.RELEASED, flush: false });
       return;
     }
-    if (segment.opened) this.#partial = this.#note = "";
+    if (segment.opened) {
+      this.#partial = this.#note = "";
+      this.#isOld = true;
+    }
     conversation.take(segment);
     // The rest of a press does not follow.
     if (segment.closed === CLOSED.CAP) this.#press.cancel();
@@ -188,6 +196,7 @@ export class Satellite {
 
   /** An utterance was dropped: too old, or no room. */
   dropped() {
+    this.#partial = "";
     this.#note = "The service was away for too long: what you said is lost.";
   }
 
@@ -206,15 +215,16 @@ export class Satellite {
   #result(result) {
     const utterance = this.#parts.uplink.answered(result, this.#parts.clock());
     if (utterance === null) return;
+    if (this.#parts.conversation.utterance === null) this.#partial = "";
     const answer = answerOf(result);
     if (answer === null) return;
-    if (this.#parts.conversation.utterance === null) this.#partial = "";
     this.#note = answer.note;
     if (answer.text === "") return;
     if (this.#answer !== "") {
       const before = { text: this.#answer, time: this.#answeredAt };
       this.#earlier = [before, ...this.#earlier].slice(0, EARLIER);
     }
+    this.#isOld = false;
     this.#answer = answer.text;
     this.#answeredAt = this.#parts.timeOfDay();
   }
@@ -238,18 +248,23 @@ export class Satellite {
     if (isDenied) this.#press.setAlways(false);
     this.#keep();
     const listen = this.#listen();
-    if (listen === LISTEN.OFF) conversation.cancel();
+    if (listen === LISTEN.OFF) {
+      conversation.cancel();
+      this.#partial = "";
+    }
     microphone.listen(listen);
+    const talk = this.#talk();
     show({
-      talk: this.#talk(),
+      talk,
       always: this.#press.always,
+      hears: HEARS.has(talk) && this.#press.talk !== TALK.IDLE,
       muted: this.#muted,
-      disabled: this.#disabled,
       link: this.#link,
       problem: microphone.problem,
       partial: this.#partial,
       answer: this.#answer,
-      note: this.#note,
+      isOld: this.#isOld,
+      note: this.#noteNow(),
       earlier: this.#earlier,
     });
   }
@@ -261,16 +276,30 @@ export class Satellite {
     this.#parts.keep(this.#kept);
   }
 
+  /** What the person is told beside the words. */
+  #noteNow() {
+    // The button says it.
+    if (this.#disabled) return "";
+    const waits = this.#link.state === "down" && this.#parts.uplink.waiting > 0;
+    return this.#note === "" && waits ? "What you said is sent when the service is back." : this.#note;
+  }
+
   /** What the button shows. */
   #talk() {
-    const { microphone, conversation } = this.#parts;
+    const { microphone, conversation, uplink } = this.#parts;
+    const isAwaited = this.#link.state === "up" && uplink.waiting > 0;
     if (this.#isRefused) return "refused";
     if (this.#muted) return "muted";
-    if (this.#press.talk === TALK.IDLE && conversation.utterance === null) return "idle";
+    if (this.#disabled) return "disabled";
+    if (this.#press.talk === TALK.IDLE && conversation.utterance === null) {
+      return isAwaited ? "waiting" : "idle";
+    }
     if (microphone.state === MICROPHONE.OPENING) return "opening";
     if (microphone.state === MICROPHONE.SUSPENDED) return "suspended";
-    if (microphone.state !== MICROPHONE.OPEN) return "idle";
+    if (microphone.state === MICROPHONE.LOST) return "lost";
+    if (microphone.state === MICROPHONE.CLOSED) return "idle";
     if (conversation.utterance !== null) return "speech";
-    return this.#press.talk === TALK.HELD ? "held" : "always";
+    if (this.#press.talk === TALK.HELD) return "held";
+    return isAwaited ? "waiting" : "always";
   }
 }
