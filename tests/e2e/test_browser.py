@@ -315,6 +315,19 @@ def test_a_microphone_that_was_unplugged_is_opened_again(
     expect(page.get_by_role("alert").first).to_be_hidden()
 
 
+def test_a_permission_that_is_taken_back_is_explained(
+    house: House, context: BrowserContext
+) -> None:
+    context.add_init_script(KEEP_TRACK)
+    page = open_microphone_page(context, house.url, "shed")
+    talk_button(page).click()
+    expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
+    page.evaluate("navigator.permissions.query = async () => ({ state: 'denied' })")
+    page.evaluate("window.track.dispatchEvent(new Event('ended'))")
+    expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+
+
 def test_a_page_that_was_frozen_hears_again(house: House, context: BrowserContext) -> None:
     page = open_microphone_page(context, house.url, "cellar")
     talk_button(page).click()

@@ -40,6 +40,7 @@ beforeEach(() => {
   const uplink = new Uplink({
     newId: () => `u${(ids += 1)}`,
     ended: (utterance) => satellite.ended(utterance),
+    unanswered: () => satellite.unanswered(),
     dropped: () => satellite.dropped(),
   });
   const conversation = new Conversation({
@@ -402,3 +403,33 @@ for (const [ending, end] of Object.entries(endings)) {
     assert.equal(view.partial, "");
   });
 }
+
+test("the same words twice are two answers, with their times", async () => {
+  satellite.tap();
+  await speak();
+  answer("u1", "Stop.");
+  const first = view.answers;
+  await speak();
+  answer("u2", "Stop.");
+  assert.deepEqual([view.answer, view.answers, view.answeredAt], ["Stop.", first + 1, "12:00"]);
+});
+
+test("the same note twice is told twice", async () => {
+  satellite.tap();
+  await speak();
+  await speak();
+  const nothing = (id) => satellite.message({ type: "result", id, outcome: "no_speech", text: "", end: "stop" });
+  nothing("u1");
+  const first = view.notes;
+  nothing("u2");
+  assert.equal(view.notes, first + 1);
+});
+
+test("who waits for an answer that does not come is told", async () => {
+  satellite.tap();
+  await speak();
+  clock.now += 61;
+  satellite.tick();
+  assert.equal(view.talk, "always");
+  assert.match(view.note, /No answer/);
+});

@@ -5,7 +5,7 @@ import { FakeClock, load } from "./parts.mjs";
 const { makeClock } = await load("clock");
 const { HOLD_S, Press, TALK } = await load("press");
 const { roomName, roomProblem } = await load("room");
-const { refusal } = await load("refusals");
+const { LOST, mayHeal, refusal } = await load("refusals");
 const { answerOf } = await load("answers");
 const { WakeLock } = await load("wake_lock");
 const { keepSettings, loadSettings } = await load("settings");
@@ -68,6 +68,10 @@ test("each refusal says what to do", () => {
   assert.match(refusal({ name: "NotReadableError" }, place).text, /another program/);
   assert.match(refusal(null, place).text, /current version/);
   assert.match(refusal(new Error("odd"), place).text, /odd/);
+  assert.match(refusal({ name: LOST.REVOKED }, place).title, /not allowed/);
+  assert.match(refusal({ name: LOST.UNPLUGGED }, place).text, /Plug/);
+  assert.match(refusal({ name: LOST.BROKEN }, place).text, /reload/);
+  assert.deepEqual(Object.values(LOST).filter((name) => !mayHeal({ name })), [LOST.REVOKED]);
 });
 
 test("each result becomes words for a person", () => {

@@ -51,6 +51,7 @@ async function start() {
     newId: () => crypto.randomUUID(),
     ended: (utterance) => satellite.ended(utterance),
     dropped: () => satellite.dropped(),
+    unanswered: () => satellite.unanswered(),
   });
   const conversation = new Conversation({
     uplink,

@@ -48,7 +48,7 @@ const timeOf = (event) => event.timeStamp / 1000;
 export class Page {
   #actions;
   /** What is shown, so that only what changed touches the page. */
-  #shown = {};
+  #shown = { answers: 0 };
   #level = 0;
 
   constructor(actions) {
@@ -68,9 +68,9 @@ export class Page {
     });
     this.#change("link", `${view.link.state} ${view.link.reason}`, () => this.#showLink(view.link));
     this.#change("partial", view.partial, (text) => this.#text("partial", text));
-    this.#change("answer", view.answer, (text) => this.#text("answer", text));
+    this.#change("answers", view.answers, () => this.#showAnswer(view));
     this.#change("isOld", view.isOld, (isOld) => element("answer").classList.toggle("old", isOld));
-    this.#change("note", view.note, (text) => this.#text("note", text));
+    this.#change("note", `${view.notes} ${view.note}`, () => this.#text("note", view.note));
     this.#change("problem", JSON.stringify(view.problem), () => this.#showProblem(view.problem));
     this.#change("earlier", JSON.stringify(view.earlier), () => this.#showEarlier(view.earlier));
   }
@@ -92,6 +92,15 @@ export class Page {
     this.#text("talk-text", TALK_TEXT[talk]);
     this.#text("help", (always && HELP_ALWAYS[talk]) || HELP[talk]);
     element("talk").setAttribute("aria-pressed", always && !STOPPED.has(talk));
+  }
+
+  /** A new element is announced and flashes, also if the words are the same as before. */
+  #showAnswer({ answer, answeredAt }) {
+    const words = document.createElement("span");
+    words.textContent = answer;
+    element("answer").replaceChildren(words);
+    this.#text("answered-at", answeredAt);
+    element("words").scrollIntoView({ block: "nearest" });
   }
 
   #showLevel(db) {

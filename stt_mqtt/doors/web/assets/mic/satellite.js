@@ -27,6 +27,10 @@ export class Satellite {
   #link = { state: "down", reason: "" };
   #partial = "";
   #answer = "";
+  /** Answers so far: the same words may come again. */
+  #answers = 0;
+  /** Notes so far. */
+  #notes = 0;
   /** Whether somebody has spoken since the answer. */
   #isOld = false;
   /** The time of the day, for a person. */
@@ -200,6 +204,12 @@ export class Satellite {
     this.#note = "The service was away for too long: what you said is lost.";
   }
 
+  /** The answer of an utterance did not come. */
+  unanswered() {
+    this.#partial = "";
+    this.#note = "No answer came. Please say it again.";
+  }
+
   /** What was said is not for the service that comes next. */
   #forget() {
     this.#press.cancel();
@@ -219,12 +229,14 @@ export class Satellite {
     const answer = answerOf(result);
     if (answer === null) return;
     this.#note = answer.note;
+    this.#notes += 1;
     if (answer.text === "") return;
     if (this.#answer !== "") {
       const before = { text: this.#answer, time: this.#answeredAt };
       this.#earlier = [before, ...this.#earlier].slice(0, EARLIER);
     }
     this.#isOld = false;
+    this.#answers += 1;
     this.#answer = answer.text;
     this.#answeredAt = this.#parts.timeOfDay();
   }
@@ -262,8 +274,11 @@ export class Satellite {
       link: this.#link,
       problem: microphone.problem,
       partial: this.#partial,
+      answers: this.#answers,
       answer: this.#answer,
+      answeredAt: this.#answeredAt,
       isOld: this.#isOld,
+      notes: this.#notes,
       note: this.#noteNow(),
       earlier: this.#earlier,
     });

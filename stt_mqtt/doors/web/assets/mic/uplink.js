@@ -21,7 +21,8 @@ const AGAIN = { NO: "no", NEW_ID: "new id", LATER: "later" };
 /**
  * Has no clock: `now` is seconds. `socket` is null or has `send(text or bytes)` and
  * `bufferedAmount`. `newId` makes ids. `ended` gets an utterance that the service ended while it was
- * open. `dropped` gets one that was dropped although it was not sent whole.
+ * open. `dropped` gets one that was dropped although it was not sent whole, `unanswered` one that was
+ * sent and whose answer is not awaited any more.
  */
 export class Uplink {
   #spool = new Spool();
@@ -30,11 +31,13 @@ export class Uplink {
   #newId;
   #ended;
   #dropped;
+  #unanswered;
 
-  constructor({ newId, ended, dropped }) {
+  constructor({ newId, ended, dropped, unanswered }) {
     this.#newId = newId;
     this.#ended = ended;
     this.#dropped = dropped;
+    this.#unanswered = unanswered;
   }
 
   /** Utterances that are not answered yet. */
@@ -136,9 +139,12 @@ export class Uplink {
 
   #pump(now) {
     for (const utterance of this.#spool.removeExcess(now)) {
-      if (utterance.stopped) continue;
-      this.#dropped(utterance);
-      this.#abort(utterance);
+      if (utterance.stopped) {
+        this.#unanswered(utterance);
+      } else {
+        this.#dropped(utterance);
+        this.#abort(utterance);
+      }
     }
     if (this.#heldUntil !== null && now >= this.#heldUntil) this.#heldUntil = null;
     if (this.#socket === null || this.#heldUntil !== null) return;
