@@ -69,6 +69,31 @@ Object.defineProperty(WebSocket.prototype, "onmessage", {
 });
 """
 """A script that loses the answers of the service."""
+SHOW_ONLY = """
+import { Page } from "./page.js";
+const nothing = () => {};
+const actions = { press: nothing, release: nothing, cancelPress: nothing, tap: nothing, mute: nothing };
+const page = new Page(actions);
+const idle = {
+  talk: "idle", always: false, hears: false, muted: false, link: { state: "up", reason: "" },
+  problem: null, partial: "", answers: 0, answer: "", answeredAt: "", isOld: false, notes: 0, note: "",
+  earlier: [],
+};
+window.show = (shown) => page.show({ ...idle, ...shown });
+"""
+"""The script of a page without microphone and service, which shows what a test gives it."""
+FULL: dict[str, Any] = {
+    "talk": "waiting",
+    "always": True,
+    "problem": {"title": "The microphone is not allowed", "text": "Allow it. " * 15, "inTab": True},
+    "partial": "how long does it take to boil an egg on top of a high mountain",
+    "answers": 1,
+    "answer": "Turn off all the lights in the living room, and close the blinds.",
+    "answeredAt": "12:00 PM",
+    "note": "Nothing was understood.",
+    "earlier": [{"text": "Set a timer for 10 minutes. " * 2, "time": "11:59 AM"}] * 3,
+}
+"""A view of the page with as much as it can show."""
 BEFORE_S, AFTER_S = 1.5, 15.0
 LATE_S = 8.0
 """Time to open a second tab before the words."""
@@ -254,7 +279,7 @@ def test_a_muted_page_sends_nothing_and_closes_the_microphone(
     assert result["outcome"] == "aborted"
     expect(talk_button(page)).to_contain_text("Muted")
     expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
-    expect(page.locator("#help")).to_contain_text("The microphone is closed")
+    expect(page.locator("#help")).to_contain_text("to be heard again")
     expect(page.locator("#answer")).to_be_empty()
 
 
@@ -367,7 +392,7 @@ def test_another_page_of_the_same_room_takes_over(house: House, context: Browser
     first = open_microphone_page(context, house.url, "porch")
     second = context.new_page()
     second.goto(f"{house.url}mic")
-    expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+    expect(first.locator("#note")).to_contain_text("Another page", timeout=TIMEOUT_MS)
     expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
@@ -388,7 +413,7 @@ def test_two_tabs_hear_one_sentence_and_one_result_comes(
         context.set_offline(False)
         first.wait_for_timeout(SETTLED_MS)
         expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
-        expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+        expect(first.locator("#link")).to_have_text("Not connected")
         assert len(house.peer.json("stt/terrace/result")) == 1
 
 
@@ -451,6 +476,34 @@ def test_everything_is_in_reach_on_a_phone(house: House, browser: Browser) -> No
             assert box is not None
             assert min(box["width"], box["height"]) >= 44
             assert box["y"] + box["height"] <= height
+
+
+@pytest.mark.parametrize(("width", "height"), [(375, 667), (667, 375), (390, 844)])
+def test_the_buttons_stay_where_they_are_whatever_is_shown(
+    house: House, browser: Browser, width: int, height: int
+) -> None:
+    with browser.new_context(viewport={"width": width, "height": height}) as phone:
+        page = phone.new_page()
+        page.route(
+            "**/mic/main.js",
+            lambda route: route.fulfill(content_type="text/javascript", body=SHOW_ONLY),
+        )
+        page.goto(f"{house.url}mic")
+        places = set()
+        for shown in ({}, FULL, {**FULL, "talk": "muted", "muted": True}, {"talk": "refused"}):
+            page.evaluate("(shown) => show(shown)", shown)
+            for name in ("#talk", "#mute"):
+                box = page.locator(name).bounding_box()
+                assert box is not None
+                assert 0 <= box["y"] <= height - box["height"]
+                places.add((name, box["y"], box["height"]))
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(places) == 2
+        page.evaluate("(shown) => show(shown)", FULL)
+        last = page.locator("#earlier li").last
+        last.scroll_into_view_if_needed()
+        expect(last).to_be_in_viewport()
+        expect(page.locator("#mute")).to_be_in_viewport(ratio=1)
 
 
 def steady_noise() -> bytes:

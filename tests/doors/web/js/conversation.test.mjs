@@ -245,8 +245,8 @@ test("another page takes over: nothing is heard, kept or sent any more", async (
   satellite.tap();
   await speak();
   satellite.segment(opens());
-  satellite.down("Another page speaks as this room", true);
-  assert.equal(view.talk, "refused");
+  satellite.down("another page speaks as this room", true);
+  assert.deepEqual([view.talk, view.note], ["refused", "Another page speaks as this room."]);
   assert.equal(microphone.state, MICROPHONE.CLOSED);
   assert.equal(microphone.orders.at(-1), LISTEN.OFF);
   assert.ok(encoders.at(-1).isClosed);

@@ -24,7 +24,7 @@ const HELP = {
   held: LET_GO,
   speech: LET_GO,
   waiting: MAY_BEGIN,
-  muted: "The microphone is closed. Tap to be heard",
+  muted: "Hold or tap to be heard again",
   disabled: "This room is switched off in the house",
   lost: "It goes on when there is one",
   refused: "Tap to connect again",
@@ -151,7 +151,9 @@ export class Page {
 
   #showLink({ state, reason }) {
     document.body.dataset.link = state;
-    this.#text("link-text", LINK_TEXT[state] + (reason === "" ? "" : `: ${reason}`));
+    // Why it was refused is in the note.
+    const why = state === "down" && reason !== "" ? `: ${reason}` : "";
+    this.#text("link-text", LINK_TEXT[state] + why);
   }
 
   #showProblem(problem) {
@@ -160,6 +162,7 @@ export class Page {
     this.#text("problem-title", problem.title);
     this.#text("problem-text", problem.text);
     element("problem-tab").hidden = !problem.inTab;
+    element("told").scrollTop = 0;
   }
 
   #showEarlier(earlier) {

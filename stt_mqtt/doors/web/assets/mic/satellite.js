@@ -293,6 +293,7 @@ export class Satellite {
 
   /** What the person is told beside the words. */
   #noteNow() {
+    if (this.#isRefused) return sentence(this.#link.reason);
     // The button says it.
     if (this.#disabled) return "";
     const waits = this.#link.state === "down" && this.#parts.uplink.waiting > 0;
@@ -317,4 +318,8 @@ export class Satellite {
     if (this.#press.talk === TALK.HELD) return "held";
     return isAwaited ? "waiting" : "always";
   }
+}
+
+function sentence(words) {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }
