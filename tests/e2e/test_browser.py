@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,6 +61,19 @@ document.getElementById("talk").addEventListener("pointerdown", () => {
 });
 """
 """A script that keeps the page busy when its button is pressed."""
+KEEP_POINTER = """
+document.getElementById("talk").addEventListener("gotpointercapture", ({ pointerId }) => {
+  window.pointer = pointerId;
+});
+"""
+LOSSES = {
+    "HIDE": """
+Object.defineProperty(document, "hidden", { get: () => true });
+document.dispatchEvent(new Event("visibilitychange"));
+""",
+    "RELEASE_POINTER": 'document.getElementById("talk").releasePointerCapture(window.pointer)',
+}
+"""Scripts after which a page is not told that its button is released."""
 DEAF_TO_RESULTS = """
 const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
 Object.defineProperty(WebSocket.prototype, "onmessage", {
@@ -220,6 +234,70 @@ def test_a_button_that_is_held_long_after_the_words_gives_one_result(
     (result,) = house.peer.json("stt/stairs/result")
     assert result["end"] == "stop"
     assert len(house.peer.payloads("stt/stairs/text")) == 1
+
+
+@pytest.mark.parametrize("key", ["Space", "Enter"])
+def test_a_held_key_talks_as_a_held_button(
+    house: House, context: BrowserContext, key: str
+) -> None:
+    room = f"porch_{key}"
+    page = open_microphone_page(context, house.url, room)
+    talk_button(page).focus()
+    page.keyboard.down(key)
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.keyboard.down(key)  # It repeats.
+    page.wait_for_timeout(len(SPEECH.pcm()) / 32)
+    page.keyboard.up(key)
+    (result,) = house.peer.json(f"stt/{room}/result")
+    assert result["end"] == "stop"
+    expect(talk_button(page)).to_contain_text("Talk", timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize("loss", ["HIDE", "RELEASE_POINTER"])
+def test_a_button_whose_release_is_not_seen_is_not_held_for_ever(
+    house: House, context: BrowserContext, loss: str
+) -> None:
+    page = open_microphone_page(context, house.url, f"balcony_{loss}")
+    page.evaluate(KEEP_POINTER)
+    talk_button(page).hover()
+    page.mouse.down()
+    expect(talk_button(page)).to_contain_text("Speak now", timeout=TIMEOUT_MS)
+    page.evaluate(LOSSES[loss])
+    expect(talk_button(page)).to_contain_text("Talk", timeout=TIMEOUT_MS)
+
+
+def test_a_browser_without_an_encoder_sends_pcm(house: House, context: BrowserContext) -> None:
+    context.add_init_script("delete window.AudioEncoder")
+    frames: list[str | bytes] = []
+    context.on(
+        "page",
+        lambda page: page.on(
+            "websocket",
+            lambda socket: socket.on("framesent", lambda payload: frames.append(payload)),
+        ),
+    )
+    page = open_microphone_page(context, house.url, "gym")
+    talk_button(page).click()
+    await_words(page)
+    starts = [json.loads(frame) for frame in frames if isinstance(frame, str)]
+    assert {start["codec"] for start in starts if start["type"] == "start"} == {"pcm_s16le"}
+
+
+def test_the_first_dialog_stays_until_the_room_has_a_name(
+    house: House, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{house.url}mic")
+    name = page.get_by_label("Name of the room")
+    expect(name).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    expect(name).to_be_visible()
+    name.fill("nursery")
+    page.get_by_role("button", name="Save").click()
+    expect(name).to_be_hidden()
+    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
 def test_a_tap_on_a_slow_page_is_a_tap(house: House, context: BrowserContext) -> None:

@@ -115,7 +115,11 @@ async function start() {
 
   document.getElementById("room-name").onclick = () => dialog.open(settings.room, settings.sent);
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
+    if (document.hidden) {
+      // Nobody tells a hidden page that the button is released.
+      satellite.cancelPress();
+      return;
+    }
     connection.hurry();
     wakeLock.renew();
     satellite.tick();

@@ -120,7 +120,7 @@ export class Page {
       press(timeOf(event));
     };
     button.onpointerup = (event) => release(timeOf(event));
-    button.onpointercancel = cancelPress;
+    button.onpointercancel = button.onlostpointercapture = cancelPress;
     button.oncontextmenu = (event) => event.preventDefault();
     button.onkeydown = (event) => {
       if (!KEYS.has(event.key)) return;
