@@ -74,6 +74,16 @@ document.dispatchEvent(new Event("visibilitychange"));
     "RELEASE_POINTER": 'document.getElementById("talk").releasePointerCapture(window.pointer)',
 }
 """Scripts after which a page is not told that its button is released."""
+WATCH_STANDSTILL = """
+window.longestMs = 0;
+let last = performance.now();
+setInterval(() => {
+  const now = performance.now();
+  window.longestMs = Math.max(window.longestMs, now - last);
+  last = now;
+}, 50);
+"""
+"""A script that measures how long the page stood still."""
 DEAF_TO_RESULTS = """
 const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
 Object.defineProperty(WebSocket.prototype, "onmessage", {
@@ -111,6 +121,7 @@ FULL: dict[str, Any] = {
 BEFORE_S, AFTER_S = 1.5, 15.0
 LATE_S = 8.0
 """Time to open a second tab before the words."""
+FROZEN_MS = 5000
 SETTLED_MS = 4000
 """After this time, what was to be sent again has come."""
 SERVICE_WAITS_MS = 7000
@@ -237,9 +248,7 @@ def test_a_button_that_is_held_long_after_the_words_gives_one_result(
 
 
 @pytest.mark.parametrize("key", ["Space", "Enter"])
-def test_a_held_key_talks_as_a_held_button(
-    house: House, context: BrowserContext, key: str
-) -> None:
+def test_a_held_key_talks_as_a_held_button(house: House, context: BrowserContext, key: str) -> None:
     room = f"porch_{key}"
     page = open_microphone_page(context, house.url, room)
     talk_button(page).focus()
@@ -431,17 +440,23 @@ def test_a_permission_that_is_taken_back_is_explained(
     expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_page_that_was_frozen_hears_again(house: House, context: BrowserContext) -> None:
-    page = open_microphone_page(context, house.url, "cellar")
-    talk_button(page).click()
-    await_answer(page)
-    session = page.context.new_cdp_session(page)
-    session.send("Page.setWebLifecycleState", {"state": "frozen"})
-    page.wait_for_timeout(5000)
-    session.send("Page.setWebLifecycleState", {"state": "active"})
-    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
-    say_again(page)
-    house.peer.json("stt/cellar/result", 2)
+def test_a_page_that_was_frozen_hears_again(tmp_path: Path, house: House, browser: Browser) -> None:
+    pcm = SPEECH.pcm()
+    thrice = write_recording(tmp_path / "thrice.wav", BEFORE_S, pcm, 14.0, pcm, 8.0, pcm, AFTER_S)
+    with launched(browser.browser_type, *microphone_arguments(thrice)) as another:
+        page = open_microphone_page(another.new_context(), house.url, "cellar")
+        talk_button(page).click()
+        await_answer(page)
+        page.evaluate(WATCH_STANDSTILL)
+        session = page.context.new_cdp_session(page)
+        session.send("Debugger.enable")
+        session.send("Debugger.pause")
+        page.wait_for_timeout(FROZEN_MS)
+        session.send("Debugger.resume")
+        assert page.evaluate("longestMs") > 0.9 * FROZEN_MS
+        house.peer.json("stt/cellar/result", 3)
+        expect(page.locator("#earlier li")).to_have_count(2, timeout=TIMEOUT_MS)
+        expect(page.locator("#link")).to_have_text("Connected")
 
 
 def test_in_a_frame_without_a_microphone_the_page_offers_a_tab(
