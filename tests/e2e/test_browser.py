@@ -25,7 +25,7 @@ from tests.browser import (
     open_microphone_page,
     write_recording,
 )
-from tools.brokers import Broker, free_port
+from tools.brokers import Broker, eventually, free_port
 from tools.program import Peer, running
 from tools.words import words
 
@@ -54,6 +54,7 @@ wakeLock.request = async (kind) => {
 };
 """
 """A script that lets a test see what keeps the screen on."""
+ARE_RELEASED = "locks.length > 0 && locks.every((lock) => lock.released)"
 SLOW_PRESSES = """
 document.getElementById("talk").addEventListener("pointerdown", () => {
   const until = performance.now() + 1000;
@@ -95,13 +96,11 @@ Object.defineProperty(WebSocket.prototype, "onmessage", {
 """A script that loses the answers of the service."""
 SHOW_ONLY = """
 import { Page } from "./page.js";
-const nothing = () => {};
-const actions = { press: nothing, release: nothing, cancelPress: nothing, tap: nothing, mute: nothing };
-const page = new Page(actions);
+const page = new Page({});
 const idle = {
   talk: "idle", always: false, hears: false, muted: false, link: { state: "up", reason: "" },
-  problem: null, partial: "", answers: 0, answer: "", answeredAt: "", isOld: false, notes: 0, note: "",
-  earlier: [],
+  problem: null, partial: "", answers: 0, answer: "", answeredAt: "", isOld: false, notes: 0,
+  note: "", earlier: [],
 };
 window.show = (shown) => page.show({ ...idle, ...shown });
 """
@@ -283,7 +282,7 @@ def test_a_browser_without_an_encoder_sends_pcm(house: House, context: BrowserCo
         "page",
         lambda page: page.on(
             "websocket",
-            lambda socket: socket.on("framesent", lambda payload: frames.append(payload)),
+            lambda socket: socket.on("framesent", frames.append),
         ),
     )
     page = open_microphone_page(context, house.url, "gym")
@@ -385,7 +384,7 @@ def test_a_refused_microphone_lets_the_screen_go_off(house: House, browser: Brow
         context.add_init_script(KEEP_LOCKS)
         page = open_microphone_page(context, house.url, "garden")
         talk_button(page).click()
-        page.wait_for_function("locks.length > 0 && locks.every((lock) => lock.released)")
+        eventually(lambda: page.evaluate(ARE_RELEASED))
         page.reload()
         expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
         expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
