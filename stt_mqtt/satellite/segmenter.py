@@ -4,6 +4,7 @@ An utterance begins when enough of the last half second was speech. It includes 
 after a pause, the hangover. Most of that pause is never sent: it is held back, and sent only if
 speech goes on. Otherwise it becomes the pre-roll of the next utterance. The service may end the
 utterance before the hangover, or prolong one pause: it knows whether the words are a whole command.
+While a button is held, pauses are sent as they come.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class ListenState(StrEnum):
     ACTIVE = "active"
     """An utterance begins with speech and ends with a pause."""
     HELD = "held"
-    """The button is pressed: as `ACTIVE`, but a pause does not end the utterance."""
+    """The button is pressed: as `ACTIVE`, but a pause does not end the utterance, and is sent."""
 
     @property
     def may_begin(self) -> bool:
@@ -253,7 +254,9 @@ class Segmenter:
         elif len(self._newest) == RESUMED_FRAMES:
             self._has_resumed = False
         ready: tuple[bytes, ...] = ()
-        if self._word_end == end or pause_s < TAIL_S + _HALF:
+        is_tail = pause_s < TAIL_S + _HALF
+        # Of a button that is held in silence, the service has to hear, or it ends the utterance.
+        if self._word_end == end or is_tail or self._state is ListenState.HELD:
             ready = tuple(held.pcm for held in self._pause)
             self._newest.extend(self._pause)
             self._pause.clear()
@@ -266,7 +269,7 @@ class Segmenter:
         ):
             return self._close(ready, CloseReason.PAUSE)
         is_silent = end - self._word_end > PROMPT_S - _HALF
-        return SegmenterOutput(None, ready, flush=is_silent or not ready)
+        return SegmenterOutput(None, ready, flush=(is_silent and is_tail) or not ready)
 
     @property
     def _patience_s(self) -> float:

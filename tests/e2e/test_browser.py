@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tests.browser import (
     write_recording,
 )
 from tests.e2e.test_satellite import BOTH_S, LAMP, MUSIC
-from tools.brokers import Broker, free_port
+from tools.brokers import Broker, eventually, free_port
 from tools.program import Peer, running
 from tools.words import words
 
@@ -62,7 +63,88 @@ setInterval(() => {
 """
 """A script that tells the page again and again that the phrase so far is open, as fast as no
 service on a busy machine can."""
-BEFORE_S, AFTER_S = 1.5, 3.0
+KEEP_LOCKS = """
+const { wakeLock } = navigator;
+const request = wakeLock.request.bind(wakeLock);
+window.locks = [];
+wakeLock.request = async (kind) => {
+  const lock = await request(kind);
+  window.locks.push(lock);
+  return lock;
+};
+"""
+"""A script that lets a test see what keeps the screen on."""
+ARE_RELEASED = "locks.length > 0 && locks.every((lock) => lock.released)"
+SLOW_PRESSES = """
+document.getElementById("talk").addEventListener("pointerdown", () => {
+  const until = performance.now() + 1000;
+  while (performance.now() < until);
+});
+"""
+"""A script that keeps the page busy when its button is pressed."""
+KEEP_POINTER = """
+document.getElementById("talk").addEventListener("gotpointercapture", ({ pointerId }) => {
+  window.pointer = pointerId;
+});
+"""
+LOSSES = {
+    "HIDE": """
+Object.defineProperty(document, "hidden", { get: () => true });
+document.dispatchEvent(new Event("visibilitychange"));
+""",
+    "RELEASE_POINTER": 'document.getElementById("talk").releasePointerCapture(window.pointer)',
+}
+"""Scripts after which a page is not told that its button is released."""
+WATCH_STANDSTILL = """
+window.longestMs = 0;
+let last = performance.now();
+setInterval(() => {
+  const now = performance.now();
+  window.longestMs = Math.max(window.longestMs, now - last);
+  last = now;
+}, 50);
+"""
+"""A script that measures how long the page stood still."""
+DEAF_TO_RESULTS = """
+const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+Object.defineProperty(WebSocket.prototype, "onmessage", {
+  set(take) {
+    set.call(this, take && ((event) => event.data.includes('"result"') || take(event)));
+  },
+});
+"""
+"""A script that loses the answers of the service."""
+SHOW_ONLY = """
+import { Page } from "./page.js";
+const page = new Page({});
+const idle = {
+  talk: "idle", always: false, hears: false, muted: false, link: { state: "up", reason: "" },
+  problem: null, partial: "", answers: 0, answer: "", answeredAt: "", isOld: false, notes: 0,
+  note: "", earlier: [],
+};
+window.show = (shown) => page.show({ ...idle, ...shown });
+"""
+"""The script of a page without microphone and service, which shows what a test gives it."""
+FULL: dict[str, Any] = {
+    "talk": "waiting",
+    "always": True,
+    "problem": {"title": "The microphone is not allowed", "text": "Allow it. " * 15, "inTab": True},
+    "partial": "how long does it take to boil an egg on top of a high mountain",
+    "answers": 1,
+    "answer": "Turn off all the lights in the living room, and close the blinds.",
+    "answeredAt": "12:00 PM",
+    "note": "Nothing was understood.",
+    "earlier": [{"text": "Set a timer for 10 minutes. " * 2, "time": "11:59 AM"}] * 3,
+}
+"""A view of the page with as much as it can show."""
+BEFORE_S, AFTER_S = 1.5, 15.0
+LATE_S = 8.0
+"""Time to open a second tab before the words."""
+FROZEN_MS = 5000
+SETTLED_MS = 4000
+"""After this time, what was to be sent again has come."""
+SERVICE_WAITS_MS = 7000
+"""Longer than the service waits for a chunk, `idle_timeout_ms`."""
 SNR_DB = 15.0
 
 
@@ -169,6 +251,90 @@ def test_a_held_button_ends_the_utterance_when_it_is_released(
     await_answer(page)
 
 
+def test_a_button_that_is_held_long_after_the_words_gives_one_result(
+    house: House, context: BrowserContext
+) -> None:
+    page = open_microphone_page(context, house.url, "stairs")
+    talk_button(page).hover()
+    page.mouse.down()
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(len(SPEECH.pcm()) / 32 + SERVICE_WAITS_MS)
+    page.mouse.up()
+    await_answer(page)
+    (result,) = house.peer.json("stt/stairs/result")
+    assert result["end"] == "stop"
+    assert len(house.peer.payloads("stt/stairs/text")) == 1
+
+
+@pytest.mark.parametrize("key", ["Space", "Enter"])
+def test_a_held_key_talks_as_a_held_button(house: House, context: BrowserContext, key: str) -> None:
+    room = f"porch_{key}"
+    page = open_microphone_page(context, house.url, room)
+    talk_button(page).focus()
+    page.keyboard.down(key)
+    expect(talk_button(page)).to_contain_text("Hearing you", timeout=TIMEOUT_MS)
+    page.keyboard.down(key)  # It repeats.
+    page.wait_for_timeout(len(SPEECH.pcm()) / 32)
+    page.keyboard.up(key)
+    (result,) = house.peer.json(f"stt/{room}/result")
+    assert result["end"] == "stop"
+    expect(talk_button(page)).to_contain_text("Talk", timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize("loss", ["HIDE", "RELEASE_POINTER"])
+def test_a_button_whose_release_is_not_seen_is_not_held_for_ever(
+    house: House, context: BrowserContext, loss: str
+) -> None:
+    page = open_microphone_page(context, house.url, f"balcony_{loss}")
+    page.evaluate(KEEP_POINTER)
+    talk_button(page).hover()
+    page.mouse.down()
+    expect(talk_button(page)).to_contain_text("Speak now", timeout=TIMEOUT_MS)
+    page.evaluate(LOSSES[loss])
+    expect(talk_button(page)).to_contain_text("Talk", timeout=TIMEOUT_MS)
+
+
+def test_a_browser_without_an_encoder_sends_pcm(house: House, context: BrowserContext) -> None:
+    context.add_init_script("delete window.AudioEncoder")
+    frames: list[str | bytes] = []
+    context.on(
+        "page",
+        lambda page: page.on(
+            "websocket",
+            lambda socket: socket.on("framesent", frames.append),
+        ),
+    )
+    page = open_microphone_page(context, house.url, "gym")
+    talk_button(page).click()
+    await_words(page)
+    starts = [json.loads(frame) for frame in frames if isinstance(frame, str)]
+    assert {start["codec"] for start in starts if start["type"] == "start"} == {"pcm_s16le"}
+
+
+def test_the_first_dialog_stays_until_the_room_has_a_name(
+    house: House, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{house.url}mic")
+    name = page.get_by_label("Name of the room")
+    expect(name).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    expect(name).to_be_visible()
+    name.fill("nursery")
+    page.get_by_role("button", name="Save").click()
+    expect(name).to_be_hidden()
+    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_a_tap_on_a_slow_page_is_a_tap(house: House, context: BrowserContext) -> None:
+    page = open_microphone_page(context, house.url, "loft")
+    page.evaluate(SLOW_PRESSES)
+    talk_button(page).click()
+    expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
+
+
 def test_in_noise_a_keyboard_is_enough(tmp_path: Path, house: House, browser: Browser) -> None:
     noise = recording(tmp_path, noise=steady_noise())
     with launched(browser.browser_type, *microphone_arguments(noise)) as noisy:
@@ -231,6 +397,8 @@ def test_a_muted_page_sends_nothing_and_closes_the_microphone(
     (result,) = house.peer.json("stt/bedroom/result")
     assert result["outcome"] == "aborted"
     expect(talk_button(page)).to_contain_text("Muted")
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#help")).to_contain_text("to be heard again")
     expect(page.locator("#answer")).to_be_empty()
 
 
@@ -240,6 +408,20 @@ def test_a_refused_microphone_is_explained(house: House, browser: Browser) -> No
         page = open_microphone_page(another.new_context(), house.url, "garage")
         talk_button(page).click()
         expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
+
+
+def test_a_refused_microphone_lets_the_screen_go_off(house: House, browser: Browser) -> None:
+    refusing = ("--deny-permission-prompts", "--use-fake-device-for-media-stream")
+    with launched(browser.browser_type, *refusing) as another:
+        context = another.new_context()
+        context.add_init_script(KEEP_LOCKS)
+        page = open_microphone_page(context, house.url, "garden")
+        talk_button(page).click()
+        eventually(lambda: page.evaluate(ARE_RELEASED))
+        page.reload()
+        expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+        expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+        expect(page.get_by_role("alert").first).to_be_hidden()
 
 
 def test_without_https_the_page_says_what_is_needed(
@@ -277,17 +459,36 @@ def test_a_microphone_that_was_unplugged_is_opened_again(
     expect(page.get_by_role("alert").first).to_be_hidden()
 
 
-def test_a_page_that_was_frozen_hears_again(house: House, context: BrowserContext) -> None:
-    page = open_microphone_page(context, house.url, "cellar")
+def test_a_permission_that_is_taken_back_is_explained(
+    house: House, context: BrowserContext
+) -> None:
+    context.add_init_script(KEEP_TRACK)
+    page = open_microphone_page(context, house.url, "shed")
     talk_button(page).click()
-    await_answer(page)
-    session = page.context.new_cdp_session(page)
-    session.send("Page.setWebLifecycleState", {"state": "frozen"})
-    page.wait_for_timeout(5000)
-    session.send("Page.setWebLifecycleState", {"state": "active"})
-    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
-    say_again(page)
-    house.peer.json("stt/cellar/result", 2)
+    expect(talk_button(page)).to_contain_text("Listening", timeout=TIMEOUT_MS)
+    page.evaluate("navigator.permissions.query = async () => ({ state: 'denied' })")
+    page.evaluate("window.track.dispatchEvent(new Event('ended'))")
+    expect(page.get_by_role("alert").first).to_contain_text("not allowed", timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_page_that_was_frozen_hears_again(tmp_path: Path, house: House, browser: Browser) -> None:
+    pcm = SPEECH.pcm()
+    thrice = write_recording(tmp_path / "thrice.wav", BEFORE_S, pcm, 14.0, pcm, 8.0, pcm, AFTER_S)
+    with launched(browser.browser_type, *microphone_arguments(thrice)) as another:
+        page = open_microphone_page(another.new_context(), house.url, "cellar")
+        talk_button(page).click()
+        await_answer(page)
+        page.evaluate(WATCH_STANDSTILL)
+        session = page.context.new_cdp_session(page)
+        session.send("Debugger.enable")
+        session.send("Debugger.pause")
+        page.wait_for_timeout(FROZEN_MS)
+        session.send("Debugger.resume")
+        assert page.evaluate("longestMs") > 0.9 * FROZEN_MS
+        house.peer.json("stt/cellar/result", 3)
+        expect(page.locator("#earlier li")).to_have_count(2, timeout=TIMEOUT_MS)
+        expect(page.locator("#link")).to_have_text("Connected")
 
 
 def test_in_a_frame_without_a_microphone_the_page_offers_a_tab(
@@ -316,8 +517,29 @@ def test_another_page_of_the_same_room_takes_over(house: House, context: Browser
     first = open_microphone_page(context, house.url, "porch")
     second = context.new_page()
     second.goto(f"{house.url}mic")
-    expect(first.locator("#link")).to_contain_text("another page", timeout=TIMEOUT_MS)
+    expect(first.locator("#note")).to_contain_text("Another page", timeout=TIMEOUT_MS)
     expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+
+
+def test_two_tabs_hear_one_sentence_and_one_result_comes(
+    tmp_path: Path, house: House, browser: Browser
+) -> None:
+    late = write_recording(tmp_path / "late.wav", LATE_S, SPEECH.pcm(), AFTER_S)
+    with launched(browser.browser_type, *microphone_arguments(late)) as another:
+        context = another.new_context()
+        first = open_microphone_page(context, house.url, "terrace")
+        talk_button(first).click()
+        second = context.new_page()
+        second.goto(f"{house.url}mic")
+        expect(talk_button(first)).to_contain_text("Connect", timeout=TIMEOUT_MS)
+        await_answer(second)
+        context.set_offline(True)
+        first.wait_for_timeout(300)
+        context.set_offline(False)
+        first.wait_for_timeout(SETTLED_MS)
+        expect(second.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+        expect(first.locator("#link")).to_have_text("Not connected")
+        assert len(house.peer.json("stt/terrace/result")) == 1
 
 
 def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
@@ -336,14 +558,33 @@ def test_a_room_that_is_not_listed_is_refused_until_another_is_named(
         expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
 
 
+def test_a_new_room_does_not_get_the_words_of_the_old(
+    house: House, context: BrowserContext
+) -> None:
+    context.add_init_script(DEAF_TO_RESULTS)
+    page = open_microphone_page(context, house.url, "old_room")
+    talk_button(page).click()
+    house.peer.json("stt/old_room/result")
+    page.get_by_role("button", name="Room old_room, change").click()
+    page.get_by_label("Name of the room").fill("new_room")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#link")).to_have_text("Connected", timeout=TIMEOUT_MS)
+    page.wait_for_timeout(SETTLED_MS)
+    assert not house.peer.payloads("stt/new_room/result")
+
+
 def test_a_room_that_is_switched_off_in_the_house_says_so(
     house: House, context: BrowserContext
 ) -> None:
     page = open_microphone_page(context, house.url, "library")
+    talk_button(page).click()
     house.peer.publish("stt/library/set", '{"enabled": false}')
     expect(page.get_by_text("switched off in the house")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(talk_button(page)).to_contain_text("Switched off")
+    expect(page.locator("#meter")).to_have_attribute("aria-valuenow", "-60")
     house.peer.publish("stt/library/set", '{"enabled": true}')
     expect(page.get_by_text("switched off in the house")).to_be_hidden(timeout=TIMEOUT_MS)
+    await_answer(page)
 
 
 def test_everything_is_in_reach_on_a_phone(house: House, browser: Browser) -> None:
@@ -360,6 +601,34 @@ def test_everything_is_in_reach_on_a_phone(house: House, browser: Browser) -> No
             assert box is not None
             assert min(box["width"], box["height"]) >= 44
             assert box["y"] + box["height"] <= height
+
+
+@pytest.mark.parametrize(("width", "height"), [(375, 667), (667, 375), (390, 844)])
+def test_the_buttons_stay_where_they_are_whatever_is_shown(
+    house: House, browser: Browser, width: int, height: int
+) -> None:
+    with browser.new_context(viewport={"width": width, "height": height}) as phone:
+        page = phone.new_page()
+        page.route(
+            "**/mic/main.js",
+            lambda route: route.fulfill(content_type="text/javascript", body=SHOW_ONLY),
+        )
+        page.goto(f"{house.url}mic")
+        places = set()
+        for shown in ({}, FULL, {**FULL, "talk": "muted", "muted": True}, {"talk": "refused"}):
+            page.evaluate("(shown) => show(shown)", shown)
+            for name in ("#talk", "#mute"):
+                box = page.locator(name).bounding_box()
+                assert box is not None
+                assert 0 <= box["y"] <= height - box["height"]
+                places.add((name, box["y"], box["height"]))
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(places) == 2
+        page.evaluate("(shown) => show(shown)", FULL)
+        last = page.locator("#earlier li").last
+        last.scroll_into_view_if_needed()
+        expect(last).to_be_in_viewport()
+        expect(page.locator("#mute")).to_be_in_viewport(ratio=1)
 
 
 def steady_noise() -> bytes:

@@ -260,6 +260,21 @@ def test_while_the_button_is_held_no_pause_ends_it() -> None:
     assert listening.reasons == [CloseReason.RELEASED]
 
 
+def test_while_the_button_is_held_a_pause_is_sent_as_it_comes() -> None:
+    listening = Listening(state=ListenState.HELD)
+    listening.hear(SPEECH * 20)
+    for _ in range(200):
+        listening.hear(QUIET)
+        assert listening.utterances == [list(range(listening.heard))]
+
+
+def test_a_long_pause_of_a_held_button_is_sent_in_whole_chunks() -> None:
+    listening = Listening(state=ListenState.HELD)
+    listening.hear(SPEECH * 20 + QUIET * 10)
+    pause = [frame(30 + number, QUIET) for number in range(50)]
+    assert not any(listening.segmenter.push(one, ListenState.HELD).flush for one in pause)
+
+
 def test_nothing_heard_while_off_is_kept() -> None:
     listening = Listening()
     listening.hear(QUIET * 20)

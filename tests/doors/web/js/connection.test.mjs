@@ -107,9 +107,28 @@ test("after another page took over, only a person brings it back", () => {
   pass(600);
   assert.equal(sockets.length, 1);
   assert.equal(log.at(-1), "refused: another page speaks");
-  connection.hurry();
+  connection.insist();
   pass(0.25);
   assert.equal(sockets.length, 2);
+});
+
+test("the network comes back: a replaced page stays away", () => {
+  pass(0.25);
+  sockets[0].accept();
+  sockets[0].fail(4001, "another page speaks");
+  connection.hurry();
+  pass(600);
+  assert.equal(sockets.length, 1);
+});
+
+test("the network comes back: a page that lost it connects at once", () => {
+  for (let n = 0; n < 8; n += 1) {
+    untilAttempt(n + 1);
+    sockets[n].fail();
+  }
+  connection.hurry();
+  pass(0.25);
+  assert.equal(sockets.length, 9);
 });
 
 test("a final refusal is understood without its close code, too", () => {

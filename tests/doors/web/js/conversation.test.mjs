@@ -9,7 +9,7 @@ const { MICROPHONE } = await load("microphone_states");
 const { CLOSED, LISTEN } = await load("segmenter");
 const { HOLD_S } = await load("press");
 
-let clock, socket, satellite, microphone, view, encoders;
+let clock, socket, satellite, microphone, view, encoders, kept;
 
 class FakeMicrophone {
   state = MICROPHONE.CLOSED;
@@ -39,11 +39,12 @@ beforeEach(() => {
   clock = new FakeClock();
   socket = new FakeSocket();
   microphone = new FakeMicrophone();
-  encoders = [];
+  [encoders, kept] = [[], []];
   let ids = 0;
   const uplink = new Uplink({
     newId: () => `u${(ids += 1)}`,
     ended: (utterance) => satellite.ended(utterance),
+    unanswered: () => satellite.unanswered(),
     dropped: () => satellite.dropped(),
   });
   const conversation = new Conversation({
@@ -63,8 +64,9 @@ beforeEach(() => {
     microphone,
     conversation,
     uplink,
-    connection: { tick: () => {}, hurry: () => {} },
+    connection: { tick: () => {}, insist: () => {}, restart: () => satellite.down("", false) },
     show: (seen) => (view = seen),
+    keep: (settings) => kept.push(settings),
     timeOfDay: () => "12:00",
   });
   satellite.up(socket);
@@ -94,10 +96,10 @@ test("a tap opens the microphone and listens until the next tap", () => {
 });
 
 test("a held button listens until it is released", () => {
-  satellite.press();
+  satellite.press(clock.now);
   assert.equal(microphone.orders.at(-1), LISTEN.HELD);
   clock.now += HOLD_S + 1;
-  satellite.release();
+  satellite.release(clock.now);
   assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
   assert.ok(!view.always);
 });
@@ -155,7 +157,7 @@ test("a room that is switched off in the house does not listen", () => {
   satellite.tap();
   satellite.segment(opens());
   satellite.message({ type: "settings", enabled: false, language: null, prompt: null });
-  assert.ok(view.disabled);
+  assert.equal(view.talk, "disabled");
   assert.equal(microphone.orders.at(-1), LISTEN.OFF);
   assert.deepEqual(socket.types.slice(-1), ["abort"]);
   satellite.message({ type: "settings", enabled: true, language: null, prompt: null });
@@ -173,6 +175,7 @@ test("the service ends the utterance: nothing more of it is sent, and it listens
   assert.deepEqual(socket.types, ["start", "audio"]);
   assert.equal(view.talk, "always");
   await speak();
+  assert.equal(view.talk, "waiting");
   assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
 });
 
@@ -222,7 +225,7 @@ test("told of an open phrase, the microphone waits longer, if it is that of the 
 });
 
 test("the rest of a press does not follow an end by the service", () => {
-  satellite.press();
+  satellite.press(clock.now);
   satellite.segment(opens());
   answer("u1", "Stop.", { end: "endpoint" });
   assert.equal(microphone.orders.at(-1), LISTEN.WAITING);
@@ -253,9 +256,9 @@ test("a tap on suspended audio resumes it, and does not stop always-on", () => {
 });
 
 test("a microphone that nobody uses is closed", () => {
-  satellite.press();
+  satellite.press(clock.now);
   clock.now += 5;
-  satellite.release();
+  satellite.release(clock.now);
   satellite.tick();
   assert.equal(microphone.state, MICROPHONE.OPEN);
   clock.now += IDLE_S + 1;
@@ -405,4 +408,197 @@ test("where no encoder can be made, nothing is lost", async () => {
   assert.deepEqual(socket.types, ["start", "audio", "stop"]);
   assert.deepEqual(codecs(), ["pcm_s16le"]);
   assert.equal(view.note, "");
+});
+
+test("another page takes over: nothing is heard, kept or sent any more", async () => {
+  satellite.tap();
+  await speak();
+  satellite.segment(opens());
+  satellite.down("another page speaks as this room", true);
+  assert.deepEqual([view.talk, view.note], ["refused", "Another page speaks as this room."]);
+  assert.equal(microphone.state, MICROPHONE.CLOSED);
+  assert.equal(microphone.orders.at(-1), LISTEN.OFF);
+  assert.ok(encoders.at(-1).isClosed);
+  const next = new FakeSocket();
+  satellite.up(next);
+  assert.deepEqual(next.sent, []);
+});
+
+test("a press on a page that was replaced connects it again, and it goes on as before", () => {
+  satellite.tap();
+  satellite.down("Another page speaks as this room", true);
+  satellite.tap();
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, microphone.orders.at(-1)], ["always", LISTEN.ACTIVE]);
+});
+
+test("who holds the button of a page that was replaced is heard", () => {
+  satellite.down("Another page speaks as this room", true);
+  satellite.press(clock.now);
+  assert.equal(microphone.orders.at(-1), LISTEN.HELD);
+});
+
+test("a new room does not get the words of the old one", async () => {
+  satellite.tap();
+  await speak();
+  satellite.segment(opens());
+  satellite.move();
+  assert.deepEqual(socket.types, ["start", "audio", "stop", "start", "audio", "abort"]);
+  const next = new FakeSocket();
+  satellite.up(next);
+  satellite.segment(goesOn());
+  satellite.segment(closes());
+  await settle();
+  assert.deepEqual(next.sent, []);
+  assert.equal(view.talk, "always");
+});
+
+test("another name brings back a page that was refused, as it was", () => {
+  satellite.tap();
+  satellite.down("not this room", true);
+  satellite.move();
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, microphone.state], ["always", MICROPHONE.OPEN]);
+});
+
+test("another room is not switched off because the last one was", () => {
+  satellite.message({ type: "settings", enabled: false });
+  satellite.move();
+  assert.equal(view.talk, "idle");
+});
+
+test("whatever switches always-on or mute, the last word is kept", () => {
+  satellite.resume({ always: false, muted: false });
+  assert.deepEqual(kept, []);
+  satellite.tap();
+  assert.deepEqual(kept.at(-1), { always: true, muted: false });
+  satellite.mute(true);
+  assert.deepEqual(kept.at(-1), { always: true, muted: true });
+  satellite.press(clock.now);
+  assert.deepEqual(kept.at(-1), { always: false, muted: false });
+  satellite.release(clock.now);
+  microphone.close();
+  microphone.problem = { title: "not allowed", text: "", inTab: false };
+  satellite.changed();
+  assert.deepEqual(kept.at(-1), { always: false, muted: false });
+  assert.ok(!satellite.isOnWatch);
+});
+
+test("the screen need not stay on for a page that was muted or replaced", () => {
+  satellite.tap();
+  assert.ok(satellite.isOnWatch);
+  satellite.mute(true);
+  assert.ok(!satellite.isOnWatch);
+  satellite.mute(false);
+  satellite.down("Another page speaks as this room", true);
+  assert.ok(!satellite.isOnWatch);
+});
+
+test("how long the button was pressed is what the person did, not when the page heard of it", () => {
+  satellite.press(3);
+  clock.now += 10 * HOLD_S;
+  satellite.release(3 + HOLD_S / 2);
+  assert.equal(view.talk, "always");
+});
+
+/** What leads to each thing that the button shows, and whether speech would be heard then. */
+const STATES = {
+  idle: { hears: false, by: () => {} },
+  opening: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.OPENING)), satellite.tap()) },
+  suspended: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.SUSPENDED)), satellite.tap()) },
+  lost: { hears: false, by: () => ((microphone.open = () => (microphone.state = MICROPHONE.LOST)), satellite.tap()) },
+  held: { hears: true, by: () => satellite.press(clock.now) },
+  always: { hears: true, by: () => satellite.tap() },
+  speech: { hears: true, by: () => (satellite.tap(), satellite.segment(opens())) },
+  waiting: { hears: true, by: async () => (satellite.tap(), await speak()) },
+  muted: { hears: false, by: () => (satellite.tap(), satellite.mute(true)) },
+  disabled: { hears: false, by: () => (satellite.tap(), satellite.message({ type: "settings", enabled: false })) },
+  refused: { hears: false, by: () => (satellite.tap(), satellite.down("another page", true)) },
+};
+
+for (const [talk, { hears, by }] of Object.entries(STATES)) {
+  test(`the button shows: ${talk}`, async () => {
+    await by();
+    assert.deepEqual([view.talk, view.hears], [talk, hears]);
+  });
+}
+
+test("who lets go of the button sees that the answer is awaited", async () => {
+  satellite.press(clock.now);
+  satellite.segment(opens());
+  clock.now += 1;
+  satellite.release(clock.now);
+  satellite.segment(closes(CLOSED.RELEASED));
+  await settle();
+  assert.deepEqual([view.talk, view.hears], ["waiting", false]);
+  answer("u1", "Turn on the light.");
+  assert.equal(view.talk, "idle");
+});
+
+test("what the service does not have yet is not awaited from it, and the person is told", async () => {
+  satellite.tap();
+  satellite.down("the service is not there", false);
+  await speak();
+  assert.equal(view.talk, "always");
+  assert.match(view.note, /when the service is back/);
+  satellite.up(new FakeSocket());
+  assert.deepEqual([view.talk, view.note], ["waiting", ""]);
+});
+
+test("the last answer is old from the first word until the next answer", async () => {
+  satellite.tap();
+  await speak();
+  answer("u1", "one");
+  assert.ok(!view.isOld);
+  await speak();
+  satellite.message({ type: "result", id: "u2", outcome: "no_speech", text: "", end: "stop" });
+  assert.deepEqual([view.isOld, view.answer, view.note], [true, "one", "Nothing was understood."]);
+  await speak();
+  answer("u3", "three");
+  assert.ok(!view.isOld);
+});
+
+const endings = {
+  mute: () => satellite.mute(true),
+  "the switch of the house": () => satellite.message({ type: "settings", enabled: false }),
+  "the age of the utterance": () => (satellite.dropped(), satellite.tick()),
+};
+for (const [ending, end] of Object.entries(endings)) {
+  test(`the text so far goes with its utterance: ${ending}`, () => {
+    satellite.tap();
+    satellite.segment(opens());
+    satellite.message({ type: "partial", id: "u1", text: "turn on" });
+    end();
+    assert.equal(view.partial, "");
+  });
+}
+
+test("the same words twice are two answers, with their times", async () => {
+  satellite.tap();
+  await speak();
+  answer("u1", "Stop.");
+  const first = view.answers;
+  await speak();
+  answer("u2", "Stop.");
+  assert.deepEqual([view.answer, view.answers, view.answeredAt], ["Stop.", first + 1, "12:00"]);
+});
+
+test("the same note twice is told twice", async () => {
+  satellite.tap();
+  await speak();
+  await speak();
+  const nothing = (id) => satellite.message({ type: "result", id, outcome: "no_speech", text: "", end: "stop" });
+  nothing("u1");
+  const first = view.notes;
+  nothing("u2");
+  assert.equal(view.notes, first + 1);
+});
+
+test("who waits for an answer that does not come is told", async () => {
+  satellite.tap();
+  await speak();
+  clock.now += 61;
+  satellite.tick();
+  assert.equal(view.talk, "always");
+  assert.match(view.note, /No answer/);
 });

@@ -42,6 +42,7 @@ test("a day of speech, outages and silence", async () => {
       return `u${ids}`;
     },
     ended: (utterance) => satellite.ended(utterance),
+    unanswered: () => satellite.unanswered(),
     dropped: (utterance) => said.delete(utterance.id),
   });
   const conversation = new Conversation({
@@ -69,6 +70,7 @@ test("a day of speech, outages and silence", async () => {
     uplink,
     connection,
     show: (seen) => (view = seen),
+    keep: () => {},
     timeOfDay: () => "12:00",
   });
   satellite.tap();

@@ -5,8 +5,9 @@ import { FakeClock, load } from "./parts.mjs";
 const { makeClock } = await load("clock");
 const { HOLD_S, Press, TALK } = await load("press");
 const { roomName, roomProblem } = await load("room");
-const { refusal } = await load("refusals");
+const { LOST, mayHeal, refusal } = await load("refusals");
 const { answerOf } = await load("answers");
+const { WakeLock } = await load("wake_lock");
 const { keepSettings, loadSettings } = await load("settings");
 
 test("the clock counts sleep, and never runs backwards", () => {
@@ -67,6 +68,10 @@ test("each refusal says what to do", () => {
   assert.match(refusal({ name: "NotReadableError" }, place).text, /another program/);
   assert.match(refusal(null, place).text, /current version/);
   assert.match(refusal(new Error("odd"), place).text, /odd/);
+  assert.match(refusal({ name: LOST.REVOKED }, place).title, /not allowed/);
+  assert.match(refusal({ name: LOST.UNPLUGGED }, place).text, /Plug/);
+  assert.match(refusal({ name: LOST.BROKEN }, place).text, /reload/);
+  assert.deepEqual(Object.values(LOST).filter((name) => !mayHeal({ name })), [LOST.REVOKED]);
 });
 
 test("each result becomes words for a person", () => {
@@ -78,6 +83,7 @@ test("each result becomes words for a person", () => {
   assert.match(answerOf({ outcome: "error", error: { code: "disabled" } }).note, /switched off/);
   assert.match(answerOf({ outcome: "error", error: { code: "new", detail: "why" } }).note, /why/);
   assert.match(answerOf({ outcome: "transcript", text: "x", hint: "clipped" }).note, /clipped/);
+  assert.match(answerOf({ outcome: "transcript", text: "x", end: "gap" }).note, /a part/);
   assert.equal(answerOf({ outcome: "aborted" }), null);
 });
 
@@ -96,4 +102,45 @@ test("settings survive a reload, and rubbish in the storage does no harm", () =>
   };
   keepSettings(settings, none);
   assert.equal(loadSettings(none).room, "");
+});
+
+class FakeLock {
+  released = false;
+  release() {
+    this.released = true;
+  }
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test("the screen stays on while that is wanted", async () => {
+  const locks = [];
+  const wakeLock = new WakeLock(async () => locks[locks.push(new FakeLock()) - 1]);
+  wakeLock.want(true);
+  await settle();
+  wakeLock.want(true);
+  assert.deepEqual(locks.map(({ released }) => released), [false]);
+  locks[0].released = true; // The page was hidden.
+  wakeLock.renew();
+  await settle();
+  wakeLock.want(false);
+  assert.deepEqual(locks.map(({ released }) => released), [true, true]);
+});
+
+test("a lock that comes when it is no longer wanted is released", async () => {
+  const lock = new FakeLock();
+  const wakeLock = new WakeLock(async () => lock);
+  wakeLock.want(true);
+  wakeLock.want(false);
+  await settle();
+  assert.ok(lock.released);
+});
+
+test("a browser without such locks, or without the will, does no harm", async () => {
+  for (const request of [() => undefined, () => Promise.reject(new Error("low battery"))]) {
+    const wakeLock = new WakeLock(request);
+    wakeLock.want(true);
+    await settle();
+    wakeLock.want(false);
+  }
 });

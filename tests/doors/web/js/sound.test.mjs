@@ -68,6 +68,7 @@ test("a quarter of an hour of sound", async () => {
   const uplink = new Uplink({
     newId: () => `u${(ids += 1)}`,
     ended: (utterance) => satellite.ended(utterance),
+    unanswered: () => satellite.unanswered(),
     dropped: () => satellite.dropped(),
   });
   const conversation = new Conversation({
@@ -93,6 +94,7 @@ test("a quarter of an hour of sound", async () => {
     uplink,
     connection: { tick: () => {}, hurry: () => {}, insist: () => {} },
     show: (seen) => (view = seen),
+    keep: () => {},
     timeOfDay: () => "12:00",
   });
 

@@ -5,18 +5,19 @@ import { FakeSocket, load } from "./parts.mjs";
 const { MAX_BUFFERED, SHUTDOWN_S, Uplink } = await load("uplink");
 const { ANSWER_TIMEOUT_S, MAX_AGE_S, MAX_BYTES } = await load("spool");
 
-let socket, uplink, ended, dropped, now;
+let socket, uplink, ended, dropped, unanswered, now;
 const chunk = (...bytes) => new Uint8Array(bytes);
 const result = (id, fields = {}) => ({ id, outcome: "transcript", end: "stop", ...fields });
 
 beforeEach(() => {
   let ids = 0;
-  [ended, dropped, now] = [[], [], 100];
+  [ended, dropped, unanswered, now] = [[], [], [], 100];
   socket = new FakeSocket();
   uplink = new Uplink({
     newId: () => `u${(ids += 1)}`,
     ended: (utterance) => ended.push(utterance.id),
     dropped: (utterance) => dropped.push(utterance.id),
+    unanswered: (utterance) => unanswered.push(utterance.id),
   });
 });
 
@@ -205,12 +206,21 @@ test("a refused start ends the open utterance", () => {
   assert.deepEqual(ended, ["u1"]);
 });
 
-test("an end by a pause means that audio was lost: sent again once, under a new id", () => {
+test("a pause in which nothing was heard means that audio was lost: sent again once, under a new id", () => {
+  const nothing = { end: "gap", outcome: "no_speech" };
   uplink.connected(socket, now);
   sayWhole(chunk(1));
-  assert.equal(uplink.answered(result("u1", { end: "gap" }), now), null);
+  assert.equal(uplink.answered(result("u1", nothing), now), null);
   assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1", "u2"]);
-  assert.equal(uplink.answered(result("u2", { end: "gap" }), now).id, "u2");
+  assert.equal(uplink.answered(result("u2", nothing), now).id, "u2");
+});
+
+test("words that end by a pause are an answer: they are not sent again", () => {
+  uplink.connected(socket, now);
+  say(chunk(1));
+  assert.equal(uplink.answered(result("u1", { end: "gap" }), now).id, "u1");
+  assert.deepEqual(ended, ["u1"]);
+  assert.deepEqual(socket.of("start").map(({ id }) => id), ["u1"]);
 });
 
 test("a service that shuts down gets it again a little later", () => {
@@ -241,11 +251,11 @@ test("mute forgets what waits, and keeps what only waits for its answer", () => 
   assert.equal(uplink.waiting, 0);
 });
 
-test("an answer that never comes is not awaited for ever", () => {
+test("an answer that never comes is not awaited for ever, and somebody is told", () => {
   uplink.connected(socket, now);
   sayWhole(chunk(1));
   now += ANSWER_TIMEOUT_S;
   uplink.tick(now);
   assert.equal(uplink.waiting, 0);
-  assert.deepEqual(dropped, []);
+  assert.deepEqual([dropped, unanswered], [[], ["u1"]]);
 });

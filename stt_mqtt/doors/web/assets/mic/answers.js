@@ -10,9 +10,11 @@ const SENTENCES = {
   inference_timeout: "That took too long. Please say it again.",
 };
 
+const PART = "The connection stood still: perhaps only a part was heard.";
+
 /** `{ text, note }` of a result; null: there is nothing to show. */
 export function answerOf({ outcome, text, end, error, hint }) {
-  if (outcome === "transcript") return { text, note: hint ?? "" };
+  if (outcome === "transcript") return { text, note: hint ?? (end === "gap" ? PART : "") };
   if (outcome === "no_speech") return { text: "", note: hint ?? "Nothing was understood." };
   if (end === "restart") return { text: "", note: "Another page spoke as this room." };
   if (outcome === "error") {

@@ -24,7 +24,7 @@ const SOCKET_OPEN = 1;
 /**
  * `makeSocket()` opens a WebSocket; `random()` is from 0 to 1. `up(socket)`, `down(reason, isFinal)`
  * and `message(fields)` are called when it happens. The owner calls `tick(now)` several times a
- * second. After a final refusal it attempts nothing until `hurry` or `restart`.
+ * second. After a final refusal it attempts nothing until `insist` or `restart`.
  */
 export class Connection {
   #make;
@@ -53,8 +53,13 @@ export class Connection {
     return this.#isUp;
   }
 
-  /** Attempt now: the network is back, or somebody looks at the page. */
+  /** Attempt now: the network is back, or somebody looks at the page. A final refusal holds. */
   hurry() {
+    if (this.#nextAt !== Infinity) this.insist();
+  }
+
+  /** Attempt now, also after a final refusal: a person wants it. */
+  insist() {
     if (this.#socket === null) this.#nextAt = 0;
     else if (this.#isUp) this.#ping(this.#clock());
   }

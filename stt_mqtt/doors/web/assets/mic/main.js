@@ -10,6 +10,7 @@ import { RoomDialog } from "./room_dialog.js";
 import { Satellite } from "./satellite.js";
 import { keepSettings, loadSettings } from "./settings.js";
 import { Uplink } from "./uplink.js";
+import { WakeLock } from "./wake_lock.js";
 
 const TICK_MS = 250;
 const WASM = new URL("../vendor/rnnoise/rnnoise_simd.wasm", import.meta.url);
@@ -42,36 +43,15 @@ async function checkLogin() {
   }
 }
 
-/** Keeps the screen on while the page always listens. */
-class WakeLock {
-  #lock = null;
-  #isAsking = false;
-
-  async want(wanted) {
-    if (!navigator.wakeLock || this.#isAsking) return;
-    if (!wanted) {
-      void this.#lock?.release();
-      this.#lock = null;
-    } else if ((this.#lock === null || this.#lock.released) && !document.hidden) {
-      this.#isAsking = true;
-      try {
-        this.#lock = await navigator.wakeLock.request("screen");
-      } catch {
-        // The battery is low, or the browser does not want to.
-      }
-      this.#isAsking = false;
-    }
-  }
-}
-
 async function start() {
   const [wasm, Encoder] = await Promise.all([fetchWasm(), bestEncoder()]);
-  const wakeLock = new WakeLock();
+  const wakeLock = new WakeLock(() => navigator.wakeLock?.request("screen"));
   // What they call is only there when all parts are.
   const uplink = new Uplink({
     newId: () => crypto.randomUUID(),
     ended: (utterance) => satellite.ended(utterance),
     dropped: () => satellite.dropped(),
+    unanswered: () => satellite.unanswered(),
   });
   const conversation = new Conversation({
     uplink,
@@ -107,46 +87,43 @@ async function start() {
     uplink,
     connection: {
       tick: (now) => (settings.room === "" ? undefined : connection.tick(now)),
-      hurry: () => connection.hurry(),
+      insist: () => connection.insist(),
+      restart: () => connection.restart(),
     },
-    show: (view) => page.show(view),
+    show: (view) => {
+      page.show(view);
+      wakeLock.want(satellite.isOnWatch);
+    },
+    keep: (changed) => keepSettings(Object.assign(settings, changed)),
     timeOfDay: () => new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }),
   });
-  const keep = () => {
-    settings.always = satellite.always;
-    settings.muted = satellite.muted;
-    keepSettings(settings);
-    void wakeLock.want(satellite.always && !satellite.muted);
-  };
-  const then =
-    (act) =>
-    (...given) => {
-      act(...given);
-      keep();
-    };
   const page = new Page({
-    press: () => satellite.press(),
-    release: then(() => satellite.release()),
+    press: (at) => satellite.press(at),
+    release: (at) => satellite.release(at),
     cancelPress: () => satellite.cancelPress(),
-    tap: then(() => satellite.tap()),
-    mute: then((muted) => satellite.mute(muted)),
+    tap: () => satellite.tap(),
+    mute: (muted) => satellite.mute(muted),
   });
   const dialog = new RoomDialog(({ room, sent }) => {
     const isNew = room !== settings.room;
     settings.room = room;
     settings.sent = sent;
-    keep();
+    keepSettings(settings);
     page.room(room);
     microphone.send(sent);
-    if (isNew) connection.restart();
+    if (isNew) satellite.move();
   });
 
   document.getElementById("room-name").onclick = () => dialog.open(settings.room, settings.sent);
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
+    if (document.hidden) {
+      // Nobody tells a hidden page that the button is released.
+      satellite.cancelPress();
+      return;
+    }
     connection.hurry();
+    wakeLock.renew();
     satellite.tick();
-    keep();
   });
   window.addEventListener("online", () => connection.hurry());
   setInterval(() => satellite.tick(), TICK_MS);

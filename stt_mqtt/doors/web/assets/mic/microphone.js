@@ -1,6 +1,6 @@
 /** The microphone: asks for it, runs the worklet, and opens it again when it was lost. */
 
-import { refusal, mayHeal } from "./refusals.js";
+import { LOST, mayHeal, refusal } from "./refusals.js";
 import { MICROPHONE } from "./microphone_states.js";
 import { LISTEN } from "./segmenter.js";
 
@@ -199,13 +199,13 @@ export class Microphone {
       processorOptions: { wasm: this.#wasm, sent: this.#sent, listen: this.#listen },
     });
     node.port.onmessage = ({ data }) => this.#hear(data);
-    node.onprocessorerror = () => this.#lose();
+    node.onprocessorerror = () => this.#lose(LOST.BROKEN);
     source.connect(node);
     // It gives no sound, but a node that leads nowhere is not run.
     node.connect(context.destination);
     context.onstatechange = () => this.#on.changed();
     for (const track of stream.getTracks()) {
-      track.onended = () => this.#lose();
+      track.onended = () => void this.#loseTrack();
       track.onmute = track.onunmute = () => this.#on.changed();
     }
     void context.resume().catch(() => {});
@@ -252,10 +252,16 @@ export class Microphone {
     this.#node?.port.postMessage({ ...fields, order: this.#order });
   }
 
-  /** The microphone is gone: unplugged, or taken away. */
-  #lose() {
+  async #loseTrack() {
+    this.#lose(LOST.UNPLUGGED);
+    const attempt = this.#attempt;
+    if ((await isDenied()) && attempt === this.#attempt) this.#lose(LOST.REVOKED);
+  }
+
+  /** The microphone is gone. */
+  #lose(name) {
     this.#release();
-    this.#refuse(new DOMException("", "NotFoundError"));
+    this.#refuse({ name });
     this.#on.changed();
   }
 
@@ -309,4 +315,14 @@ async function newContext(options) {
     throw error;
   }
   return context;
+}
+
+/** Whether the person, or the system, has taken back the permission. */
+async function isDenied() {
+  try {
+    return (await navigator.permissions.query({ name: "microphone" })).state === "denied";
+  } catch {
+    // The browser does not tell.
+    return false;
+  }
 }

@@ -6,7 +6,7 @@ export const HOLD_S = 0.35;
 /** What the button says: `IDLE` nothing, `HELD` while it is pressed, `ALWAYS` after a tap. */
 export const TALK = { IDLE: "idle", HELD: "held", ALWAYS: "always" };
 
-/** Has no clock: `now` is seconds. */
+/** Has no clock: `now` is seconds, when the person did it. */
 export class Press {
   #always = false;
   #pressedAt = null;

@@ -1,7 +1,17 @@
 /** Why there is no microphone, and what to do, in words for the person at the page. */
 
+/** Why a microphone that was open is lost, as the name of an error. */
+export const LOST = {
+  /** The permission was taken back. */
+  REVOKED: "revoked",
+  UNPLUGGED: "unplugged",
+  /** The audio thread has failed. */
+  BROKEN: "broken",
+};
+
 /**
- * `error`: a DOMException of `getUserMedia` or of the audio; null: there is no `getUserMedia`.
+ * `error`: a DOMException of `getUserMedia`, or `{ name }` with one of `LOST`; null: there is no
+ * `getUserMedia`.
  * `isSecure`: whether the browser trusts the address. `isFramed`: whether another page frames this.
  */
 export function refusal(error, { isSecure, isFramed }) {
@@ -27,14 +37,14 @@ export function refusal(error, { isSecure, isFramed }) {
       inTab: false,
     };
   }
-  if (name === "NotAllowedError" || name === "SecurityError") {
+  if (name === LOST.REVOKED || name === "NotAllowedError" || name === "SecurityError") {
     return {
       title: "The microphone is not allowed",
       text: "Allow it in the settings of this page (the sign beside the address) and in those of the system. Then press the button again.",
       inTab: false,
     };
   }
-  if (name === "NotFoundError" || name === "OverconstrainedError") {
+  if (name === LOST.UNPLUGGED || name === "NotFoundError" || name === "OverconstrainedError") {
     return {
       title: "There is no microphone",
       text: "Plug one in. The page notices it by itself.",
@@ -48,8 +58,16 @@ export function refusal(error, { isSecure, isFramed }) {
       inTab: false,
     };
   }
+  if (name === LOST.BROKEN) {
+    return {
+      title: "The sound of the microphone broke off",
+      text: "The page opens it again by itself. If that does not help, reload the page.",
+      inTab: false,
+    };
+  }
   return { title: "The microphone does not work", text: String(error), inTab: false };
 }
 
+const HEALING = new Set([LOST.UNPLUGGED, LOST.BROKEN, "NotFoundError", "NotReadableError", "AbortError"]);
 /** Whether it makes sense to try again without a person. */
-export const mayHeal = (error) => ["NotFoundError", "NotReadableError", "AbortError"].includes(error?.name);
+export const mayHeal = (error) => HEALING.has(error?.name);

@@ -16,6 +16,10 @@ export class RoomDialog {
     element("room-dialog").oncancel = (event) => {
       if (this.#isRequired) event.preventDefault();
     };
+    // A browser closes it when Esc is pressed twice.
+    element("room-dialog").onclose = () => {
+      if (this.#isRequired) element("room-dialog").showModal();
+    };
   }
 
   /** `room`: the name so far; empty: there is none, and one is needed. */
@@ -39,6 +43,7 @@ export class RoomDialog {
       element("room").focus();
       return;
     }
+    this.#isRequired = false;
     element("room").removeAttribute("aria-invalid");
     this.#save({ room, sent: document.querySelector("input[name=sent]:checked").value });
   }

@@ -10,10 +10,14 @@ export const IDLE_S = 60;
 /** Earlier texts that are shown. */
 export const EARLIER = 3;
 
+/** What the button shows while speech would be heard. */
+const HEARS = new Set(["held", "always", "speech", "waiting"]);
+
 /**
  * Has no clock of its own, and knows no page: `clock()` gives seconds, `microphone`, `conversation`,
- * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen, and
- * `timeOfDay()` gives the time for a person.
+ * `uplink` and `connection` are as in their modules, `show(view)` gets what is to be seen,
+ * `keep({ always, muted })` gets what a reload must not change, and `timeOfDay()` gives the time for a
+ * person.
  */
 export class Satellite {
   #parts;
@@ -23,32 +27,41 @@ export class Satellite {
   #link = { state: "down", reason: "" };
   #partial = "";
   #answer = "";
+  /** Answers so far: the same words may come again. */
+  #answers = 0;
+  /** Notes so far. */
+  #notes = 0;
+  /** Whether somebody has spoken since the answer. */
+  #isOld = false;
   /** The time of the day, for a person. */
   #answeredAt = "";
   #note = "";
   #earlier = [];
   #usedAt = 0;
+  /** What `keep` was last given. */
+  #kept = { always: false, muted: false };
 
   constructor(parts) {
     this.#parts = parts;
   }
 
-  get always() {
-    return this.#press.always;
-  }
-
-  get muted() {
-    return this.#muted;
+  /** Whether it is to hear by itself, so that nothing may put the page to sleep. */
+  get isOnWatch() {
+    return this.#press.always && !this.#muted && !this.#isRefused;
   }
 
   // The person ------------------------------------------------------------------------------
 
-  press() {
-    const { microphone, connection, clock } = this.#parts;
-    connection.hurry();
-    if (this.#press.always && microphone.state === MICROPHONE.SUSPENDED) {
-      // This press says that the audio may go on, and nothing else.
+  /** The button is pressed. `at` is when that happened, in seconds of any clock. */
+  press(at) {
+    const { microphone, connection } = this.#parts;
+    const isHalted = this.#isRefused || microphone.state === MICROPHONE.SUSPENDED;
+    if (this.#isRefused) this.#link = { state: "down", reason: "" };
+    connection.insist();
+    if (this.#press.always && !this.#muted && isHalted) {
+      // This press says that the page may go on, and nothing else.
       microphone.open();
+      this.#update();
       return;
     }
     if (this.#muted) {
@@ -56,14 +69,15 @@ export class Satellite {
       this.#press.setAlways(false);
       this.mute(false);
     }
-    this.#press.press(clock());
+    this.#press.press(at);
     microphone.open();
     this.#update();
   }
 
-  release() {
+  /** The button is released; `at` is of the same clock. */
+  release(at) {
     this.#usedAt = this.#parts.clock();
-    this.#press.release(this.#usedAt);
+    this.#press.release(at);
     this.#update();
   }
 
@@ -75,12 +89,24 @@ export class Satellite {
 
   /** Switch always-on, as a tap does. */
   tap() {
-    this.press();
-    this.release();
+    this.press(0);
+    this.release(0);
+  }
+
+  /** The page has another name: what was said before is not for that room. */
+  move() {
+    this.#forget();
+    this.#disabled = false;
+    this.#note = "";
+    this.#parts.connection.restart();
+    this.#link = { state: "down", reason: "" };
+    if (this.#press.always && !this.#muted) this.#parts.microphone.open();
+    this.#update();
   }
 
   /** Go on as before a reload. */
   resume({ always, muted }) {
+    this.#kept = { always, muted };
     this.#press.setAlways(always);
     this.#muted = muted;
     if (always && !muted) this.#parts.microphone.open();
@@ -96,7 +122,7 @@ export class Satellite {
       conversation.cancel();
       uplink.clear();
       microphone.close();
-    } else if (this.#press.always) {
+    } else if (this.#press.always && !this.#isRefused) {
       microphone.open();
     }
     this.#update();
@@ -111,7 +137,10 @@ export class Satellite {
       conversation.lost();
       return;
     }
-    if (segment.opened) this.#partial = this.#note = "";
+    if (segment.opened) {
+      this.#partial = this.#note = "";
+      this.#isOld = true;
+    }
     if (segment.closed === CLOSED.SLEPT && conversation.utterance !== null) {
       this.#note = "The sound was interrupted: what you said is lost.";
     }
@@ -149,6 +178,10 @@ export class Satellite {
     this.#link = { state: isFinal ? "refused" : "down", reason };
     this.#partial = "";
     this.#parts.uplink.disconnected();
+    if (isFinal) {
+      this.#forget();
+      this.#parts.microphone.close();
+    }
     this.#update();
   }
 
@@ -173,6 +206,7 @@ export class Satellite {
 
   /** An utterance was dropped: too old, or no room. */
   dropped() {
+    this.#partial = "";
     this.#note = "It could not be sent in time: what you said is lost.";
   }
 
@@ -187,6 +221,20 @@ export class Satellite {
     if (conversation.utterance !== null && conversation.utterance.id === id) microphone.expectMore();
   }
 
+  /** The answer of an utterance did not come. */
+  unanswered() {
+    this.#partial = "";
+    this.#note = "No answer came. Please say it again.";
+  }
+
+  /** What was said is not for the service that comes next. */
+  #forget() {
+    this.#press.cancel();
+    this.#parts.conversation.cancel();
+    this.#parts.uplink.forget();
+    this.#partial = "";
+  }
+
   #hearPartial({ id, text }) {
     if (this.#parts.uplink.knows(id)) this.#partial = text;
   }
@@ -194,15 +242,18 @@ export class Satellite {
   #result(result) {
     const utterance = this.#parts.uplink.answered(result, this.#parts.clock());
     if (utterance === null) return;
+    if (this.#parts.conversation.utterance === null) this.#partial = "";
     const answer = answerOf(result);
     if (answer === null) return;
-    if (this.#parts.conversation.utterance === null) this.#partial = "";
     this.#note = answer.note;
+    this.#notes += 1;
     if (answer.text === "") return;
     if (this.#answer !== "") {
       const before = { text: this.#answer, time: this.#answeredAt };
       this.#earlier = [before, ...this.#earlier].slice(0, EARLIER);
     }
+    this.#isOld = false;
+    this.#answers += 1;
     this.#answer = answer.text;
     this.#answeredAt = this.#parts.timeOfDay();
   }
@@ -210,41 +261,82 @@ export class Satellite {
   // What follows ----------------------------------------------------------------------------
 
   #listen() {
-    if (this.#muted || this.#disabled) return LISTEN.OFF;
+    if (this.#muted || this.#disabled || this.#isRefused) return LISTEN.OFF;
     return { [TALK.HELD]: LISTEN.HELD, [TALK.ALWAYS]: LISTEN.ACTIVE }[this.#press.talk] ?? LISTEN.WAITING;
+  }
+
+  /** Whether the connection waits for a person. */
+  get #isRefused() {
+    return this.#link.state === "refused";
   }
 
   #update() {
     const { microphone, conversation, show } = this.#parts;
     // It was refused: nobody is heard until the next press.
-    const isRefused = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
-    if (isRefused) this.#press.setAlways(false);
+    const isDenied = microphone.problem !== null && microphone.state === MICROPHONE.CLOSED;
+    if (isDenied) this.#press.setAlways(false);
+    this.#keep();
     const listen = this.#listen();
-    if (listen === LISTEN.OFF) conversation.cancel();
+    if (listen === LISTEN.OFF) {
+      conversation.cancel();
+      this.#partial = "";
+    }
     microphone.listen(listen);
+    const talk = this.#talk();
     show({
-      talk: this.#talk(),
+      talk,
       always: this.#press.always,
+      hears: HEARS.has(talk) && this.#press.talk !== TALK.IDLE,
       muted: this.#muted,
-      disabled: this.#disabled,
       link: this.#link,
       problem: microphone.problem,
       partial: this.#partial,
+      answers: this.#answers,
       answer: this.#answer,
-      note: this.#note,
+      answeredAt: this.#answeredAt,
+      isOld: this.#isOld,
+      notes: this.#notes,
+      note: this.#noteNow(),
       earlier: this.#earlier,
     });
   }
 
+  #keep() {
+    const { always } = this.#press;
+    if (always === this.#kept.always && this.#muted === this.#kept.muted) return;
+    this.#kept = { always, muted: this.#muted };
+    this.#parts.keep(this.#kept);
+  }
+
+  /** What the person is told beside the words. */
+  #noteNow() {
+    if (this.#isRefused) return sentence(this.#link.reason);
+    // The button says it.
+    if (this.#disabled) return "";
+    const waits = this.#link.state === "down" && this.#parts.uplink.waiting > 0;
+    return this.#note === "" && waits ? "What you said is sent when the service is back." : this.#note;
+  }
+
   /** What the button shows. */
   #talk() {
-    const { microphone, conversation } = this.#parts;
+    const { microphone, conversation, uplink } = this.#parts;
+    const isAwaited = this.#link.state === "up" && uplink.waiting > 0;
+    if (this.#isRefused) return "refused";
     if (this.#muted) return "muted";
-    if (this.#press.talk === TALK.IDLE && conversation.utterance === null) return "idle";
+    if (this.#disabled) return "disabled";
+    if (this.#press.talk === TALK.IDLE && conversation.utterance === null) {
+      return isAwaited ? "waiting" : "idle";
+    }
     if (microphone.state === MICROPHONE.OPENING) return "opening";
     if (microphone.state === MICROPHONE.SUSPENDED) return "suspended";
-    if (microphone.state !== MICROPHONE.OPEN) return "idle";
+    if (microphone.state === MICROPHONE.LOST) return "lost";
+    if (microphone.state === MICROPHONE.CLOSED) return "idle";
     if (conversation.utterance !== null) return "speech";
-    return this.#press.talk === TALK.HELD ? "held" : "always";
+    if (this.#press.talk === TALK.HELD) return "held";
+    return isAwaited ? "waiting" : "always";
   }
+}
+
+function sentence(words) {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }

@@ -3,7 +3,8 @@
  *
  * An utterance begins when enough of the last half second was speech. It includes a pre-roll. It
  * ends after a pause, the hangover. Most of that pause is held back: it is sent if speech goes on,
- * and otherwise becomes the pre-roll of the next utterance. The service may prolong one pause.
+ * and otherwise becomes the pre-roll of the next utterance. The service may prolong one pause. While
+ * a button is held, pauses are sent as they come.
  */
 
 import { FRAME_S } from "./activity.js";
@@ -16,7 +17,7 @@ export const LISTEN = {
   WAITING: "waiting",
   /** An utterance begins with speech and ends with a pause. */
   ACTIVE: "active",
-  /** The button is pressed: as `ACTIVE`, but a pause does not end the utterance. */
+  /** The button is pressed: as `ACTIVE`, but a pause does not end the utterance, and is sent. */
   HELD: "held",
 };
 
@@ -209,7 +210,9 @@ export class Segmenter {
       this.#hasResumed = false;
     }
     let ready = [];
-    if (this.#wordEnd === end || pauseS < TAIL_S + HALF) {
+    const isTail = pauseS < TAIL_S + HALF;
+    // Of a button that is held in silence, the service has to hear, or it ends the utterance.
+    if (this.#wordEnd === end || isTail || this.#state === LISTEN.HELD) {
       const sent = this.#pause.splice(0);
       ready = sent.map(({ pcm }) => pcm);
       this.#remember(sent);
@@ -222,7 +225,7 @@ export class Segmenter {
       return this.#close(ready, CLOSED.PAUSE);
     }
     const isSilent = end - this.#wordEnd > PROMPT_S - HALF;
-    return { opened: false, frames: ready, closed: null, flush: isSilent || !ready.length };
+    return { opened: false, frames: ready, closed: null, flush: (isSilent && isTail) || !ready.length };
   }
 
   /** Whether this is an unvoiced sound at the end of a word. */

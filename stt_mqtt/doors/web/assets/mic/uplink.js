@@ -23,7 +23,8 @@ const AGAIN = { NO: "no", NEW_ID: "new id", LATER: "later" };
 /**
  * Has no clock: `now` is seconds. `socket` is null or has `send(text or bytes)` and
  * `bufferedAmount`. `newId` makes ids. `ended` gets an utterance that the service ended while it was
- * open. `dropped` gets one that was dropped although it was not sent whole.
+ * open. `dropped` gets one that was dropped although it was not sent whole, `unanswered` one that was
+ * sent and whose answer is not awaited any more.
  */
 export class Uplink {
   #spool = new Spool();
@@ -32,11 +33,13 @@ export class Uplink {
   #newId;
   #ended;
   #dropped;
+  #unanswered;
 
-  constructor({ newId, ended, dropped }) {
+  constructor({ newId, ended, dropped, unanswered }) {
     this.#newId = newId;
     this.#ended = ended;
     this.#dropped = dropped;
+    this.#unanswered = unanswered;
   }
 
   /** Utterances that are not answered yet. */
@@ -86,6 +89,12 @@ export class Uplink {
   /** Forget everything that is not sent whole, and abort what was begun. */
   clear() {
     for (const utterance of [...this.#spool]) if (!utterance.stopped) this.cancel(utterance);
+  }
+
+  /** Forget everything, and abort what was begun. What was sent whole is carried out, unseen. */
+  forget() {
+    this.clear();
+    for (const utterance of [...this.#spool]) this.#spool.remove(utterance);
   }
 
   connected(socket, now) {
@@ -145,9 +154,12 @@ export class Uplink {
 
   #pump(now) {
     for (const utterance of this.#spool.removeExcess(now)) {
-      if (utterance.stopped) continue;
-      this.#dropped(utterance);
-      this.#abort(utterance);
+      if (utterance.stopped) {
+        this.#unanswered(utterance);
+      } else {
+        this.#dropped(utterance);
+        this.#abort(utterance);
+      }
     }
     if (this.#heldUntil !== null && now >= this.#heldUntil) this.#heldUntil = null;
     if (this.#socket === null || this.#heldUntil !== null) return;
@@ -198,8 +210,9 @@ function numbered(number, chunk) {
   return message;
 }
 
-function whatNext({ end, error }) {
+function whatNext({ end, error, outcome }) {
   if (end === "shutdown" || error?.code === "shutting_down") return AGAIN.LATER;
-  // A stop is always sent, so a pause of the service means that audio was on its way too long.
-  return end === "gap" ? AGAIN.NEW_ID : AGAIN.NO;
+  // A stop is always sent, so a pause of the service means that audio was on its way too long. But
+  // words are obeyed: they must not come twice.
+  return end === "gap" && outcome !== "transcript" ? AGAIN.NEW_ID : AGAIN.NO;
 }
