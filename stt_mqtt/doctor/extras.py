@@ -39,12 +39,12 @@ def check_extras(subject: Subject) -> list[Finding]:
 def needs_of(config: Config) -> Iterator[Need]:
     """What this configuration needs beside the packages that are always there."""
     has_doors = config.has_doors
-    # Also with wyoming.enabled: false, and for a worker of a fleet.
-    yield Need("every service", "server", ("wyoming",))
     if config.has_model:
         yield Need("transcription", "server", ("av", "ctranslate2"))
     else:
         yield Need("audio", "server", ("av",))
+    # Also with wyoming.enabled: false, and for a worker of a fleet.
+    yield Need("every service", "server", ("wyoming",))
     if has_doors and config.broker.mode is BrokerMode.EMBEDDED:
         yield Need("broker: embedded", "server", ("iotcore",), "broker: external")
     if config.phrases.has_book:

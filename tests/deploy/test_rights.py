@@ -15,6 +15,7 @@ import pytest
 from stt_mqtt.commands.overview import Overview
 from stt_mqtt.config import Config
 from stt_mqtt.doctor import broker as checked
+from stt_mqtt.doctor import services
 from stt_mqtt.doctor.broker import check_broker
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Status
@@ -184,8 +185,8 @@ def test_doctor_finds_nothing_wrong_in_mqtt_3_either(
     broker: SecuredBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There the broker does not say which messages it drops. tests/deploy/test_house.py has 5."""
-    for name in ("CONNECT_S", "ANSWER_S", "ECHO_S"):
-        monkeypatch.setattr(checked, name, 60.0)
+    for module, name in ((services, "CONNECT_S"), (services, "ANSWER_S"), (checked, "ECHO_S")):
+        monkeypatch.setattr(module, name, 60.0)
     login = {
         "host": broker.host,
         "port": broker.tls_port,
