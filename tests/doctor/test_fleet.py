@@ -189,5 +189,5 @@ def test_a_worker_needs_no_broker_and_no_ports() -> None:
         "the service listens on no port"
     ]
     needs = [need.part for need in needs_of(worker_of_fleet.config)]
-    assert needs == ["every service", "transcription", "fleet"]
+    assert needs == ["transcription", "every service", "fleet"]
     assert check_extras(worker_of_fleet)[0].status is Status.OK
