@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stt_mqtt.app.sources import resolve_password
-from stt_mqtt.config import BrokerMode, MqttConfig
+from stt_mqtt.config import BrokerMode, MqttConfig, Protocol
 from stt_mqtt.doctor import services
+from stt_mqtt.doctor.listeners import trusting_context
 from stt_mqtt.doctor.probe_topics import NOBODY, ProbeTopics
 from stt_mqtt.doctor.report import Finding, fail, ok, warn
 from stt_mqtt.doctor.rights import Echoes, judged_rights
 from stt_mqtt.doctor.services import is_of_another, keep_out, live_services, said_state
 from stt_mqtt.doctor.subject import Subject
-from stt_mqtt.doctor.wrong_port import answers_without_tls, expects_tls
 from stt_mqtt.doors.embedded import reachable
 from stt_mqtt.doors.homeassistant.names import SERVICE_ID
 from stt_mqtt.doors.native.topics import OFFLINE, ONLINE
@@ -33,6 +35,8 @@ from stt_mqtt.mqtt.tls import tls_context
 BROKER, SERVICE, DISCOVERY = "broker", "service", "discovery"
 ECHO_S = 4.0
 """How long the broker may take to send a message back, behind all retained ones."""
+TRY_S = 2.0
+"""Longest time for an attempt with TLS, or without, at a port that does not answer as it should."""
 
 
 def check_broker(subject: Subject) -> list[Finding]:
@@ -91,10 +95,34 @@ def _wrong_port(options: ClientOptions) -> Finding | None:
     if options.config.tls is None:
         detail = f"{options.address} expects TLS"
         what_to_do = "set mqtt.tls with the ca_file of the broker, or another mqtt.port"
-        return fail(BROKER, detail, what_to_do) if expects_tls(options) else None
+        return fail(BROKER, detail, what_to_do) if _expects_tls(options) else None
     detail = f"{options.address} answers in MQTT without TLS"
     what_to_do = "set the mqtt.port on which it expects TLS, or remove mqtt.tls"
-    return fail(BROKER, detail, what_to_do) if answers_without_tls(options) else None
+    return fail(BROKER, detail, what_to_do) if _answers_without_tls(options) else None
+
+
+def _expects_tls(options: ClientOptions) -> bool:
+    """Whether a TLS handshake succeeds there. Nothing else is sent."""
+    try:
+        with (
+            socket.create_connection((options.host, options.port), TRY_S) as plain,
+            trusting_context().wrap_socket(plain, server_hostname=options.host),
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _answers_without_tls(options: ClientOptions) -> bool:
+    """Whether a broker answers there in MQTT without TLS. It is told no login."""
+    plain = {"tls": None, "username": None, "protocol": Protocol.AUTO}
+    config = options.config.model_copy(update=plain)
+    session = ProbeSession(replace(options, config=config, password=None), lambda _: False)
+    try:
+        ending = session.open(TRY_S)
+        return ending is None or ending.kind in {Cause.CREDENTIALS, Cause.REFUSED}
+    finally:
+        session.close()
 
 
 def _embedded_not_connected(ending: Ending, runs: bool) -> Finding:
